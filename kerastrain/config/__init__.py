@@ -1,0 +1,9 @@
+"""The config of a run as data: what can be set, what it may be, and every fault of a file at once.
+
+Parts and tools never see a config: only `recipe`, `tuning` and `cli` do. Must not import TensorFlow.
+"""
+
+from kerastrain.config.loading import dump, load, override, read_yaml, schema, validate
+from kerastrain.config.sections import CompressConfig, Config, SearchConfig
+
+__all__ = ["CompressConfig", "Config", "SearchConfig", "dump", "load", "override", "read_yaml", "schema", "validate"]

@@ -1,0 +1,167 @@
+"""From YAML and overrides to a checked config, with every fault of a file at once.
+
+Takes YAML with only the differences from the defaults, and overrides such as `fit.epochs=3`; gives frozen records.
+Must not import TensorFlow.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from kerastrain.config.sections import Config, Section
+from kerastrain.errors import ConfigError, unknown
+
+
+def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """The config of a YAML file, with overrides, checked as a whole.
+
+    Args:
+        path: path of a YAML file that holds the differences from the defaults, or None for the defaults.
+        overrides: iterable of str such as "fit.epochs=3"; the value is read as YAML, later ones win.
+
+    Returns:
+        Config; paths of data and backbone that exist are made absolute, so that the saved copy works from anywhere.
+
+    Raises:
+        FileNotFoundError: there is no file at `path`.
+        ConfigError: with every fault of the file and the overrides, each with its key path and the nearest name.
+
+    Example:
+        >>> load(overrides=["fit.epochs=3"]).fit.epochs
+        3
+    """
+    values = {} if path is None else read_yaml(path)
+    source = "the command line" if path is None else str(path)
+    return validate(override(values, overrides), Config, source=source)
+
+
+def read_yaml(path: str | Path) -> dict:
+    """The mapping in a YAML file, read without any of YAML's power to construct objects.
+
+    Raises:
+        FileNotFoundError: there is no file at `path`.
+        ConfigError: the file is not YAML, or holds something other than a mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no config file {str(path)!r}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "file" if mark is None else f"line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
+        raise ConfigError(str(path), [(where, f"not valid YAML: {problem}.")]) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            str(path), [("file", f"must be a mapping such as `fit: {{epochs: 3}}`. Received: {values!r}.")]
+        )
+    return values
+
+
+def override(values: Mapping, overrides: Iterable[str]) -> dict:
+    """A copy of nested `values` with each "section.key=value" put in.
+
+    Raises:
+        ConfigError: an override has no `=` or no key.
+
+    Example:
+        >>> override({"fit": {"epochs": 5}}, ["fit.epochs=3"])
+        {'fit': {'epochs': 3}}
+    """
+    result, faults = dict(values), []
+    for text in overrides:
+        keys, equals, value = text.partition("=")
+        if not equals or not all(keys.split(".")):
+            faults.append((text, "an override is `section.key=value`, such as fit.epochs=3."))
+            continue
+        try:
+            result = _put(result, keys.split("."), yaml.safe_load(value))
+        except yaml.YAMLError:
+            faults.append((keys, f"not valid YAML. Received: {value!r}. Put quotes around it."))
+    if faults:
+        raise ConfigError("the command line", faults)
+    return result
+
+
+def _put(values: Any, keys: list[str], value: Any) -> dict:
+    inner = dict(values) if isinstance(values, Mapping) else {}
+    inner[keys[0]] = value if len(keys) == 1 else _put(inner.get(keys[0]), keys[1:], value)
+    return inner
+
+
+def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "the config") -> Any:
+    """A record of `kind` from nested values, or every fault at once.
+
+    Args:
+        values: nested mapping, as read from YAML.
+        kind: subclass of Section, the record to make.
+        source: str, what the message calls the values.
+
+    Returns:
+        an instance of `kind`.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    try:
+        record = kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(source, [_fault(kind, details) for details in error.errors()]) from None
+    return _with_absolute_paths(record) if kind is Config else record
+
+
+def _with_absolute_paths(config: Config) -> Config:
+    def absolute(text):
+        return str(Path(text).absolute()) if text and Path(text).exists() else text
+
+    # The embedded names win over a folder that happens to be called the same.
+    path = config.data.path if config.data.path == "digits" else absolute(config.data.path)
+    model = {"backbone": absolute(config.model.backbone), "weights": absolute(config.model.weights)}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"path": path}),
+            "model": config.model.model_copy(update=model),
+        }
+    )
+
+
+def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
+    """Key path and sentence of one of pydantic's error details."""
+    where, received = details["loc"], details["input"]
+    path = ".".join(str(key) for key in where) or "config"
+    if details["type"] == "extra_forbidden":
+        return path, unknown("key", where[-1], _fields(kind, where[:-1]))
+    if details["type"] == "literal_error":
+        return path, unknown("value", received, re.findall(r"'([^']*)'", details["ctx"]["expected"]))
+    if details["type"] == "value_error":
+        return path, str(details["ctx"]["error"])
+    if details["type"] == "model_type":
+        return (
+            path,
+            f"must be a section with keys of its own: {', '.join(_fields(kind, where))}. Received: {received!r}.",
+        )
+    rule = details["msg"].replace("Input should be", "must be")
+    return path, f"{rule[0].lower()}{rule[1:]}. Received: {received!r}."
+
+
+def _fields(kind: type[BaseModel], keys: Iterable) -> list[str]:
+    for key in keys:
+        kind = kind.model_fields[key].annotation
+    return list(kind.model_fields)
+
+
+def dump(record: Section) -> str:
+    """A record as YAML, every value spelled out, in the order of its definition."""
+    return yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
+
+
+def schema() -> dict:
+    """The JSON schema of a config file, for editors."""
+    return Config.model_json_schema()

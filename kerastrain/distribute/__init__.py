@@ -1,0 +1,1 @@
+"""Strategies, and what Keras gets wrong under them."""

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+import yaml
+
+import kerastrain as kt
+from kerastrain.errors import ConfigError
+
+
+def test_defaults_are_valid_and_come_back_from_their_own_dump(tmp_path):
+    defaults = kt.config.load()
+    path = tmp_path / "config.yaml"
+    path.write_text(kt.config.dump(defaults))
+    assert kt.config.load(path) == defaults
+
+
+def test_yaml_holds_differences_and_overrides_win(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("fit:\n  epochs: 7\n  head_epochs: 2\noptimizer: {name: sgd, learning_rate: 1e-2}\n")
+    config = kt.config.load(path, ["fit.epochs=3", "data.augment=[flip]", "schedule.warmup=2 epochs"])
+    assert (config.fit.epochs, config.fit.head_epochs) == (3, 2)
+    assert (config.optimizer.name, config.optimizer.learning_rate) == ("sgd", 0.01)
+    assert config.data.augment == ("flip",)
+    assert config.schedule.warmup == "2 epochs"
+    assert config.model == kt.config.load().model
+
+
+def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "fit: {epoch: 3, head_epochs: -1}\noptimizer: {name: adm}\nmodle: {}\nschedule: {warmup: 3 weeks}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        kt.config.load(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path} has 5 faults:")
+    assert "fit.epoch: unknown key 'epoch'. Known: early_stopping_patience, epochs," in text
+    assert "Did you mean 'epochs'?" in text
+    assert "fit.head_epochs: must be greater than or equal to 0. Received: -1." in text
+    assert "optimizer.name: unknown value 'adm'." in text
+    assert "Did you mean 'model'?" in text
+    assert "schedule.warmup: a duration is '2 epochs', '500 steps' or '5%'. Received: '3 weeks'." in text
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("fit=3", "fit: must be a section with keys of its own: head_epochs, epochs,"),
+        ("fit.epochs", "an override is `section.key=value`"),
+        ("fit..epochs=3", "an override is `section.key=value`"),
+        ("fit.epochs=[", "not valid YAML"),
+        ("fit.epochs=true", "fit.epochs: must not be true or false"),
+        ("data.validation_fraction=0.95", "must sum to less than 1"),
+        ("model.weights=imagenet", "weights goes with a backbone `keras:NAME` alone"),
+        ("optimizer.momentum=0.9", "momentum goes with sgd and rmsprop"),
+        ("schedule.name=exponential", "end_fraction must be > 0"),
+        ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),
+    ],
+)
+def test_an_override_that_breaks_a_rule_is_one_sentence(override, sentence):
+    with pytest.raises(ConfigError) as caught:
+        kt.config.load(overrides=[override])
+    assert sentence in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_two_clips_or_no_epochs_are_faults():
+    with pytest.raises(ConfigError, match="clipped one way only. Received: clip_norm and clip_value"):
+        kt.config.load(overrides=["optimizer.clip_norm=1", "optimizer.clip_value=1"])
+    with pytest.raises(ConfigError, match="must not both be 0"):
+        kt.config.load(overrides=["fit.epochs=0", "fit.head_epochs=0"])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("fit: [", "not valid YAML"),
+        ("- 1\n- 2\n", "must be a mapping"),
+        ("x: !!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused(tmp_path, content, sentence):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=sentence):
+        kt.config.load(path)
+
+
+def test_a_missing_file_is_told():
+    with pytest.raises(FileNotFoundError, match="there is no config file 'nowhere.yaml'"):
+        kt.config.load("nowhere.yaml")
+
+
+def test_paths_that_exist_become_absolute(tmp_path, monkeypatch):
+    (tmp_path / "flowers").mkdir()
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert kt.config.load(overrides=["data.path=flowers"]).data.path == str(tmp_path / "flowers")
+    assert kt.config.load().data.path == "digits"
+
+
+def test_schema_describes_every_key():
+    schema = kt.config.schema()
+    for section in schema["$defs"].values():
+        for name, key in section["properties"].items():
+            assert key.get("description") or "$ref" in key, name
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def test_search_space_reads_intervals_and_choices():
+    text = "space:\n  optimizer.learning_rate: {min: 1e-4, max: 1e-2, sampling: log}\n  model.dropout: [0.0, 0.5]\n"
+    search = kt.config.validate(yaml.safe_load(text), kt.config.SearchConfig, source="search.yaml")
+    assert search.space["optimizer.learning_rate"].min == 1e-4
+    assert search.space["model.dropout"] == [0.0, 0.5]
+    with pytest.raises(ConfigError, match="space"):
+        kt.config.validate({"space": {}}, kt.config.SearchConfig)

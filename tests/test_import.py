@@ -1,0 +1,70 @@
+"""What importing kerastrain does to a process: nothing. Each test runs in a fresh interpreter."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def python(script, **environment):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_import_is_quick_and_starts_no_tensorflow():
+    script = """
+import sys, time
+start = time.perf_counter()
+import kerastrain
+print(time.perf_counter() - start, "tensorflow" in sys.modules, "keras" in sys.modules)
+"""
+    seconds, tensorflow, keras = python(script).split()
+    assert float(seconds) < 0.3
+    assert (tensorflow, keras) == ("False", "False")
+
+
+def test_every_module_leaves_the_process_as_it_was():
+    script = """
+import os, random, numpy, tensorflow as tf, keras
+tf.random.set_seed(1); numpy.random.seed(1); random.seed(1)
+before = dict(os.environ), random.getstate(), str(numpy.random.get_state()), keras.config.dtype_policy().name
+import kerastrain
+for name in kerastrain.__all__:
+    getattr(kerastrain, name)
+from kerastrain import ecosystem
+for module in (ecosystem.tensorflow_hub, ecosystem.tfmot, ecosystem.keras_tuner, ecosystem.tf_keras_vis):
+    module()
+after = dict(os.environ), random.getstate(), str(numpy.random.get_state()), keras.config.dtype_policy().name
+assert before == after
+assert tf.keras.__version__.startswith("3"), tf.keras.__version__
+first = tf.random.uniform([])
+tf.random.set_seed(1)
+assert first == tf.random.uniform([])
+"""
+    python(script)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_tensorflow_hub_imports_with_and_without_pkg_resources(missing):
+    script = f"""
+import sys, importlib.abc
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "pkg_resources": raise ModuleNotFoundError(name)
+if {missing}:
+    import importlib.util
+    find = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *rest: None if name == "pkg_resources" else find(name, *rest)
+    sys.meta_path.insert(0, Missing())
+from kerastrain import ecosystem
+print(ecosystem.tensorflow_hub().load.__name__, "pkg_resources" in sys.modules and {missing})
+"""
+    assert python(script) == "load False"
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    import kerastrain
+
+    with pytest.raises(AttributeError, match="has no attribute 'trainer'"):
+        kerastrain.trainer  # noqa: B018
