@@ -1,0 +1,37 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# `make test` leaves out what takes long or needs several processes; `make test EVERYTHING=1` leaves out nothing.
+MARKERS := not slow and not multi_worker and not gpu
+ifdef EVERYTHING
+MARKERS :=
+endif
+
+.PHONY: demo test lint constraints clean
+
+demo: $(VENV)/installed
+	$(BIN)/kerastrain train
+
+test: lint
+	$(BIN)/python -m pytest -m "$(MARKERS)" $(PYTEST)
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and 'kerastrain needs Python 3.10 to 3.13, got ' + sys.version.split()[0] + '. Call: make PYTHON=python3.12 ' + 'demo')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# The exact versions of the two commands, one file for Python 3.10 to 3.13.
+constraints:
+	$(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv pip compile --universal --python-version 3.10 --extra test --no-annotate --no-header --upgrade \
+		--output-file constraints.txt setup.cfg
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

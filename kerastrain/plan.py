@@ -1,0 +1,69 @@
+"""What a config would run, before anything runs: phases, steps and learning rates.
+
+Takes a `Config` and the number of training examples, gives frozen records. Must not import TensorFlow: `kerastrain
+check` answers without it, and `recipe` trains by the same numbers.
+"""
+
+import math
+from dataclasses import dataclass
+
+from kerastrain import durations
+from kerastrain.config import Config
+from kerastrain.errors import InputError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training under one schedule.
+
+    Args:
+        name: "head" (the backbone frozen) or "fine_tune" (all of it, batch-norm statistics held still).
+        epochs: int > 0.
+        steps_per_epoch: int > 0, optimizer steps; the last, smaller batch of an epoch counts.
+        warmup_steps: int >= 0, optimizer steps of linear rise.
+        peak_learning_rate: float > 0.
+        end_learning_rate: float >= 0, where the schedule ends.
+    """
+
+    name: str
+    epochs: int
+    steps_per_epoch: int
+    warmup_steps: int
+    peak_learning_rate: float
+    end_learning_rate: float
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole phase."""
+        return self.epochs * self.steps_per_epoch
+
+
+def phases(config: Config, example_count: int) -> list[Phase]:
+    """The phases that `config` asks for, in order; one with 0 epochs is left out.
+
+    Args:
+        config: Config.
+        example_count: int > 0, training examples.
+
+    Returns:
+        list of one or two `Phase`.
+
+    Raises:
+        InputError: the warm-up is not shorter than a phase.
+    """
+    fit, rate = config.fit, config.optimizer.learning_rate
+    asked = [("head", fit.head_epochs, rate), ("fine_tune", fit.epochs, rate * config.optimizer.fine_tune_fraction)]
+    return [_phase(config, name, epochs, peak, example_count) for name, epochs, peak in asked if epochs]
+
+
+def _phase(config: Config, name: str, epochs: int, peak: float, example_count: int) -> Phase:
+    steps_per_epoch = math.ceil(example_count / config.fit.global_batch_size)
+    total = epochs * steps_per_epoch
+    warmup = durations.parse(config.schedule.warmup).steps(steps_per_epoch=steps_per_epoch, total_steps=total)
+    if warmup >= total:
+        raise InputError(
+            f"`schedule.warmup` must be shorter than each phase. Received: {config.schedule.warmup!r} ({warmup} steps), "
+            f"phase {name!r} has {total} steps. Lower `schedule.warmup` or raise the epochs of `fit`."
+        )
+    end = peak if config.schedule.name == "constant" else peak * config.schedule.end_fraction
+    return Phase(name, epochs, steps_per_epoch, warmup, peak, end)
