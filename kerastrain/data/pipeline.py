@@ -1,0 +1,114 @@
+"""Examples become batches; each batch is a pure function of (examples, seed, step).
+
+Takes `Examples`, gives `tf.data.Dataset`. Nothing is remembered between steps: no shuffle buffer, no generator state.
+So a run can start at any step without reading what it skips, and two machines agree on the order by agreeing on the
+seed. Must not change the examples' labels.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from kerastrain.data.examples import Examples
+from kerastrain.errors import InputError
+
+_LARGEST_SEED = 2**31 - 1
+
+
+def steps_per_epoch(examples: Examples, global_batch_size: int) -> int:
+    """Batches that hold every example once: ceil(n / global_batch_size), the last one possibly smaller."""
+    if global_batch_size < 1:
+        raise InputError(f"`global_batch_size` must be >= 1. Received: {global_batch_size}.")
+    return -(-len(examples) // global_batch_size)
+
+
+def batches(
+    examples: Examples,
+    global_batch_size: int,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    epochs: int = 1,
+    start_step: int = 0,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+) -> tf.data.Dataset:
+    """Batches of all epochs in one data set of known length, each example once per epoch.
+
+    Step s is batch s % steps_per_epoch of epoch s // steps_per_epoch. The example at a position of an epoch is
+    `order(position)`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the steps:
+    `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps)`.
+
+    Args:
+        examples: Examples, images or features.
+        global_batch_size: int > 0, examples in a step over all devices; the last batch of an epoch keeps the rest.
+        shuffle: bool, a new order in every epoch; otherwise the order of `examples`.
+        seed: int in [0, 2**31), of the order and of the augmentation.
+        epochs: int > 0, passes over the examples.
+        start_step: int in [0, epochs * steps_per_epoch], the first step to give.
+        augment: callable (image float32 (height, width, 3) in [0, 255], seed int64 (2,)) -> image, such as
+            `augment("crop", "noise")`, applied to each example; None for evaluation.
+
+    Returns:
+        tf.data.Dataset of (inputs float32 (b, *shape), labels float32 (b, class_count) one-hot); images in [0, 255].
+
+    Raises:
+        InputError: a number is out of range, or there are no examples.
+    """
+    steps = steps_per_epoch(examples, global_batch_size)
+    _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
+
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        epoch, first = step // steps, step % steps * global_batch_size
+        positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
+        indices = order(positions, len(examples), seed=seed, epoch=epoch) if shuffle else positions
+        inputs, labels = _read(examples, indices)
+        if augment is not None:
+            seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
+            inputs = tf.map_fn(lambda pair: augment(*pair), (inputs, seeds), fn_output_signature=tf.float32)
+            inputs.set_shape((None, *examples.shape))
+        return inputs, labels
+
+    data = tf.data.Dataset.range(start_step, epochs * steps)
+    return data.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def order(positions: tf.Tensor, count: int, *, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Which example stands at each position of a shuffled epoch, computed without shuffling the others.
+
+    Args:
+        positions: int64 tensor (m,) in [0, count).
+        count: int > 0, examples in the epoch.
+        seed: int in [0, 2**31).
+        epoch: int64 scalar tensor >= 0.
+
+    Returns:
+        int64 tensor (m,) in [0, count); over all positions a permutation that depends on (seed, epoch) alone.
+
+    Reference: `tf.random.experimental.index_shuffle`, a Feistel cipher over the indices.
+    """
+    key = tf.stack([tf.constant(seed, tf.int64), epoch])
+    return tf.random.experimental.index_shuffle(positions, seed=key, max_index=count - 1)
+
+
+def _read(examples: Examples, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    inputs = tf.numpy_function(examples.read, [indices], tf.as_dtype(examples.dtype), stateful=False)
+    inputs.set_shape((None, *examples.shape))
+    labels = tf.gather(tf.constant(examples.labels), indices)
+    return tf.cast(inputs, tf.float32), tf.one_hot(labels, examples.class_count)
+
+
+def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    return tf.bitwise.left_shift(tf.constant(seed, tf.int64), 32) + epoch
+
+
+def _check(examples: Examples, *, seed: int, epochs: int, start_step: int, last_step: int) -> None:
+    if len(examples) == 0:
+        raise InputError("`examples` must hold at least one example. Received: none.")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise InputError(f"`seed` must lie in [0, {_LARGEST_SEED}]. Received: {seed}.")
+    if epochs < 1:
+        raise InputError(f"`epochs` must be >= 1. Received: {epochs}.")
+    if not 0 <= start_step <= last_step:
+        raise InputError(
+            f"`start_step` must lie in [0, {last_step}], the steps of {epochs} epochs. Received: {start_step}."
+        )
