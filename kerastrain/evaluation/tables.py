@@ -1,0 +1,75 @@
+"""Measures as tables for the terminal.
+
+Takes the dict that `measure` gives; gives rich renderables. Class names are shown as they are, never as markup.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from kerastrain.evaluation.measures import SCORES
+
+WIDEST_CONFUSION_TABLE = 20
+
+
+def table(measures: Mapping, *, title: str = "") -> Group:
+    """Measures as tables for the terminal: scores of each class, averages, and the confusion matrix.
+
+    Args:
+        measures: dict from `measure` or `evaluate`.
+        title: str, shown above, such as the name of the data set.
+
+    Returns:
+        A rich renderable. With more than 20 classes, the commonest mistakes stand in place of the confusion matrix.
+
+    Example:
+        >>> import rich
+        >>> rich.print(table(measures, title="test"))  # doctest: +SKIP
+    """
+    head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}, loss {_number(measures['loss'])}"
+    scores = Table(title=Text(f"{title}: {head}" if title else head), title_justify="left")
+    scores.add_column("class", overflow="fold")
+    for column in ("precision", "recall", "F1", "ROC AUC", "examples"):
+        scores.add_column(column, justify="right")
+    for row in measures["classes"]:
+        scores.add_row(Text(row["label"]), *(_number(row[score]) for score in SCORES), str(row["support"]))
+    scores.add_section()
+    for average in ("macro", "weighted"):
+        values = (_number(measures[average][score]) for score in SCORES)
+        scores.add_row(Text(f"{average} average", style="bold"), *values, str(measures["count"]))
+    names = [row["label"] for row in measures["classes"]]
+    if len(names) > WIDEST_CONFUSION_TABLE:
+        return Group(scores, _mistakes(measures["confusion"], names))
+    return Group(scores, _confusion(measures["confusion"], names))
+
+
+def _confusion(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Table:
+    matrix = Table(title=Text("Confusion"), title_justify="left")
+    matrix.add_column("true \\ predicted")
+    for name in names:
+        matrix.add_column(Text(name), justify="right", overflow="fold")
+    for index, (name, row) in enumerate(zip(names, confusion, strict=True)):
+        cells = (Text(str(n) if n else "·", style="bold green" if index == j else "") for j, n in enumerate(row))
+        matrix.add_row(Text(name), *cells)
+    return matrix
+
+
+def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: int = 10) -> Table:
+    pairs = [
+        (count, names[i], names[j])
+        for i, row in enumerate(confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    mistakes = Table(title=Text("Commonest mistakes"), title_justify="left")
+    for column in ("true class", "predicted", "examples"):
+        mistakes.add_column(column, justify="right" if column == "examples" else "left", overflow="fold")
+    for count, truth, predicted in sorted(pairs, key=lambda pair: -pair[0])[:most]:
+        mistakes.add_row(Text(truth), Text(predicted), str(count))
+    return mistakes
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,240 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import rich.console
+import tensorflow as tf
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
+
+from kerastrain import evaluation
+from kerastrain.errors import InputError
+
+TRUTH = np.array([0, 0, 0, 1, 1, 2])
+PROBABILITIES = np.array(
+    [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.45, 0.35, 0.2]]
+)
+
+
+def identity_model(columns=3):
+    return keras.Sequential([keras.Input((columns,)), keras.layers.Identity()])
+
+
+def batches(inputs, labels, size=4):
+    return tf.data.Dataset.from_tensor_slices((np.float32(inputs), labels)).batch(size)
+
+
+def printed(renderable):
+    console = rich.console.Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(renderable)
+    return console.export_text()
+
+
+def test_measure_equals_the_hand_drawn_table():
+    measures = evaluation.measure(TRUTH, PROBABILITIES, ["ant", "bee", "cow"])
+    assert measures["confusion"] == [[2, 1, 0], [1, 1, 0], [1, 0, 0]]
+    ant, bee, cow = measures["classes"]
+    assert ant["label"] == "ant"
+    assert (ant["precision"], ant["recall"], ant["support"]) == (2 / 4, 2 / 3, 3)
+    assert (bee["precision"], bee["recall"], bee["support"]) == (1 / 2, 1 / 2, 2)
+    assert ant["f1"] == pytest.approx(4 / 7)
+    assert (cow["precision"], cow["recall"], cow["f1"]) == (None, 0.0, 0.0)
+    assert measures["accuracy"] == 3 / 6
+    assert measures["macro"]["precision"] == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
+    assert measures["weighted"]["recall"] == pytest.approx(3 / 6)
+    assert measures["loss"] == pytest.approx(-np.log([0.7, 0.5, 0.1, 0.7, 0.3, 0.2]).mean())
+
+
+def test_measure_equals_scikit_learn_on_random_predictions():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 400)
+    logits = rng.normal(size=(400, 5)) + 1.5 * np.eye(5)[truth]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    measures = evaluation.measure(truth, probabilities, list("abcde"))
+    predicted = probabilities.argmax(axis=1)
+    assert measures["loss"] == pytest.approx(log_loss(truth, probabilities))
+    for average in ("macro", "weighted"):
+        assert measures[average]["f1"] == pytest.approx(f1_score(truth, predicted, average=average))
+        area = roc_auc_score(truth, probabilities, average=average, multi_class="ovr")
+        assert measures[average]["roc_auc"] == pytest.approx(area)
+
+
+def test_measure_says_none_when_a_class_has_no_examples():
+    measures = evaluation.measure([0, 1], [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]], ["ant", "bee", "cow"])
+    cow = measures["classes"][2]
+    assert (cow["precision"], cow["recall"], cow["f1"], cow["roc_auc"], cow["support"]) == (None, None, None, None, 0)
+    assert measures["macro"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0, "roc_auc": 1.0}
+    json.dumps(measures, allow_nan=False)
+
+
+def test_measure_gives_no_area_when_all_examples_are_of_one_class():
+    measures = evaluation.measure([1, 1], [[0.3, 0.7], [0.6, 0.4]], ["ant", "bee"])
+    assert measures["macro"]["roc_auc"] is None
+    assert measures["weighted"]["roc_auc"] is None
+    assert measures["macro"]["recall"] == 0.5
+
+
+def test_calibration_equals_the_bins_counted_by_hand():
+    probabilities = [[0.95, 0.05], [0.91, 0.09], [0.62, 0.38], [1.0, 0.0]]
+    calibration = evaluation.measure([0, 1, 0, 0], probabilities, ["ant", "bee"])["calibration"]
+    last = calibration["bins"][-1]
+    assert (last["from"], last["to"], last["count"]) == (0.9, 1.0, 3)
+    assert last["accuracy"] == pytest.approx(2 / 3)
+    assert last["confidence"] == pytest.approx((0.95 + 0.91 + 1) / 3)
+    expected = 3 / 4 * abs(2 / 3 - (0.95 + 0.91 + 1) / 3) + 1 / 4 * abs(1 - 0.62)
+    assert calibration["error"] == pytest.approx(expected)
+    assert sum(entry["count"] for entry in calibration["bins"]) == 4
+
+
+def test_the_loss_stays_finite_when_a_wrong_answer_is_certain():
+    measures = evaluation.measure([0, 1], [[0.0, 1.0], [0.0, 1.0]], ["ant", "bee"])
+    assert np.isfinite(measures["loss"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "names", "message"),
+    [
+        ([], np.zeros((0, 2)), ["a", "b"], "n >= 1"),
+        ([0, 1], [[0.5, 0.5]], ["a", "b"], r"Received: \(2,\), \(1, 2\) and \(2,\)"),
+        ([0], [[1.0]], ["a"], "classes >= 2"),
+        ([0, 2], [[0.5, 0.5]] * 2, ["a", "b"], "from 0 to 1. Received: int64 from 0 to 2"),
+        ([0.0, 1.0], [[0.5, 0.5]] * 2, ["a", "b"], "`labels` must be integers"),
+        ([0, 1], [[0.5, 0.5], [np.nan, 1]], ["a", "b"], "1 of 2 rows"),
+        ([0, 1], [[3.0, 0.5], [0.5, 0.5]], ["a", "b"], "Apply a softmax first"),
+    ],
+)
+def test_measure_refuses_what_does_not_fit(labels, probabilities, names, message):
+    with pytest.raises(InputError, match=message):
+        evaluation.measure(labels, probabilities, names)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("one_hot", [True, False])
+def test_evaluate_pairs_each_prediction_with_its_label_when_the_data_is_shuffled(replicas, one_hot):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 27)
+    logits = rng.normal(size=(27, 3)) + np.eye(3)[truth]
+    labels = np.eye(3, dtype="float32")[truth] if one_hot else truth
+    data = batches(logits, labels, size=13).unbatch().shuffle(27).batch(13)
+    devices = [f"CPU:{index}" for index in range(replicas)]
+    strategy = tf.distribute.MirroredStrategy(devices, tf.distribute.HierarchicalCopyAllReduce())
+    with strategy.scope():
+        model = identity_model()
+    measures = evaluation.evaluate(model, data)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert measures["count"] == 27
+    assert measures["loss"] == pytest.approx(log_loss(truth, probabilities), rel=1e-5)
+    assert measures["accuracy"] == (logits.argmax(axis=1) == truth).mean()
+
+
+def test_evaluate_takes_a_softmax_model_when_told_so():
+    data = batches(PROBABILITIES, TRUTH)
+    softmax = evaluation.evaluate(identity_model(), data, from_logits=False)
+    assert softmax["loss"] == pytest.approx(log_loss(TRUTH, PROBABILITIES), rel=1e-5)
+    with pytest.raises(InputError, match="from_logits=False"):
+        evaluation.evaluate(identity_model(), data)
+
+
+def test_evaluate_refuses_logits_that_are_called_probabilities():
+    with pytest.raises(InputError, match="sum to 1"):
+        evaluation.evaluate(identity_model(), batches(PROBABILITIES * 9 - 4, TRUTH), from_logits=False)
+
+
+def test_evaluate_leaves_the_model_as_it_was():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Dense(3)(inputs)))
+    model.compile(loss="mse", metrics=["accuracy"])
+    weights = [np.array(weight) for weight in model.get_weights()]
+    compiled = model.get_compile_config()
+    evaluation.evaluate(model, batches(PROBABILITIES, TRUTH))
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+    assert model.get_compile_config() == compiled
+    assert len(model.layers[1]._inbound_nodes) == 1
+
+
+def test_report_measures_each_data_set():
+    data = {"validation": batches(PROBABILITIES[:4] * 9, TRUTH[:4]), "test": batches(PROBABILITIES * 9, TRUTH)}
+    measures = evaluation.report(identity_model(), data, labels=["ant", "bee", "cow"])
+    assert {name: entry["count"] for name, entry in measures.items()} == {"validation": 4, "test": 6}
+    assert measures["test"]["classes"][2]["label"] == "cow"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda: batches(PROBABILITIES, TRUTH).take(0), "'test': `batches` must hold at least one example"),
+        (lambda: batches(PROBABILITIES, TRUTH).filter(lambda x, y: False), "'test': `batches` must hold at least one"),
+        (lambda: batches(PROBABILITIES, TRUTH).repeat(), "must end"),
+        (lambda: batches(PROBABILITIES, TRUTH).map(lambda x, y: x), "must yield"),
+        (lambda: batches(PROBABILITIES, np.eye(4)[TRUTH]), "4 label columns and 3 outputs"),
+        (lambda: batches(PROBABILITIES * 9, TRUTH + 1), "from 0 to 2"),
+        (lambda: batches(PROBABILITIES, np.ones((6, 3))), "not one-hot"),
+        (lambda: batches(PROBABILITIES * np.nan, TRUTH), "diverged"),
+    ],
+)
+def test_report_says_what_is_wrong_with_the_data(data, message):
+    with pytest.raises(InputError, match=message):
+        evaluation.report(identity_model(), {"test": data()})
+
+
+def test_evaluate_refuses_another_type():
+    with pytest.raises(TypeError, match="must be a keras.Model. Received: builtins.str"):
+        evaluation.evaluate("model.keras", batches(PROBABILITIES, TRUTH))
+    with pytest.raises(TypeError, match=r"must be a tf.data.Dataset. Received: builtins.tuple"):
+        evaluation.evaluate(identity_model(), (PROBABILITIES, TRUTH))
+
+
+def test_metrics_equal_scikit_learn_on_logits():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 4, 300)
+    logits = (rng.normal(size=(300, 4)) + np.eye(4)[truth]).astype("float32")
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    expected = {
+        "accuracy": (logits.argmax(axis=1) == truth).mean(),
+        "f1": f1_score(truth, logits.argmax(axis=1), average="macro"),
+        "roc_auc": roc_auc_score(truth, probabilities, average="macro", multi_class="ovr"),
+    }
+    followed = evaluation.metrics(4, roc_auc=True)
+    assert {metric.name for metric in followed} == set(expected)
+    for metric in followed:
+        for rows in np.array_split(np.arange(300), 7):
+            metric.update_state(np.eye(4, dtype="float32")[truth[rows]], logits[rows])
+        # The running area is sampled at 200 thresholds, the others are exact.
+        assert float(metric.result()) == pytest.approx(
+            expected[metric.name], abs=2e-3 if metric.name == "roc_auc" else 1e-6
+        )
+
+
+def test_roc_auc_survives_its_config():
+    metric = evaluation.RocAuc(3, num_thresholds=50, name="area")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert again.get_config() == metric.get_config()
+    assert type(again) is evaluation.RocAuc
+
+
+def test_metrics_refuse_one_class():
+    with pytest.raises(InputError, match="at least 2. Received: 1"):
+        evaluation.metrics(1)
+
+
+def test_the_table_shows_class_names_as_they_are():
+    text = printed(evaluation.table(evaluation.measure(TRUTH, PROBABILITIES, ["[red]ant", "bee", "cow"]), title="test"))
+    assert "[red]ant" in text
+    assert "test: 6 examples, accuracy 0.5000" in text
+    assert "–" in text  # the precision of the class that was never predicted
+
+
+def test_the_table_names_the_commonest_mistakes_when_there_are_many_classes():
+    names = [f"kind {index}" for index in range(25)]
+    probabilities = np.eye(25)[[3, 3, 3, 4]]
+    text = printed(evaluation.table(evaluation.measure([7, 7, 3, 4], probabilities, names)))
+    assert "Commonest mistakes" in text
+    assert [line.split() for line in text.splitlines() if "kind 7" in line][-1][1:8] == [
+        "kind",
+        "7",
+        "│",
+        "kind",
+        "3",
+        "│",
+        "2",
+    ]
