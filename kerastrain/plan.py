@@ -21,16 +21,14 @@ class Phase:
         epochs: int > 0.
         steps_per_epoch: int > 0, optimizer steps; the last, smaller batch of an epoch counts.
         warmup_steps: int >= 0, optimizer steps of linear rise.
-        peak_learning_rate: float > 0.
-        end_learning_rate: float >= 0, where the schedule ends.
+        learning_rate: float > 0, the peak of the schedule.
     """
 
     name: str
     epochs: int
     steps_per_epoch: int
     warmup_steps: int
-    peak_learning_rate: float
-    end_learning_rate: float
+    learning_rate: float
 
     @property
     def steps(self) -> int:
@@ -65,5 +63,4 @@ def _phase(config: Config, name: str, epochs: int, peak: float, example_count: i
             f"`schedule.warmup` must be shorter than each phase. Received: {config.schedule.warmup!r} ({warmup} steps), "
             f"phase {name!r} has {total} steps. Lower `schedule.warmup` or raise the epochs of `fit`."
         )
-    end = peak if config.schedule.name == "constant" else peak * config.schedule.end_fraction
-    return Phase(name, epochs, steps_per_epoch, warmup, peak, end)
+    return Phase(name, epochs, steps_per_epoch, warmup, peak)

@@ -33,7 +33,9 @@ OptimizerName = Literal[
 ]
 ScheduleName = Literal["constant", "cosine", "linear", "exponential", "step"]
 Augmentation = Literal["flip", "crop", "colour", "noise"]
-ExportName = Literal["saved_model", "tflite_float32", "tflite_float16", "tflite_dynamic", "tflite_int8"]
+ExportName = Literal[
+    "saved_model", "tflite_float32", "tflite_float16", "tflite_dynamic", "tflite_int8", "tflite_int16x8"
+]
 
 
 class Section(BaseModel):
@@ -141,14 +143,16 @@ class ScheduleConfig(Section):
     """The curve after the warm-up."""
     warmup: Duration = "5%"
     """Linear rise from 0 to the peak: `2 epochs`, `500 steps` or `5%` of the phase."""
-    end_fraction: Fraction = 0.0
-    """Final rate as a share of the peak; exponential decay needs it above 0."""
+    end_fraction: Fraction | None = None
+    """Final rate as a share of the peak; null takes the curve's own end (0 for cosine and linear)."""
 
     @model_validator(mode="after")
-    def _exponential_has_an_end(self):
+    def _curve_has_that_end(self):
         if self.name == "exponential" and self.end_fraction == 0:
+            raise ValueError("end_fraction must be > 0 for exponential decay, which never reaches 0. Try 0.01.")
+        if self.name in ("constant", "step") and self.end_fraction is not None:
             raise ValueError(
-                "end_fraction must be > 0 for exponential decay, which never reaches 0. Set it to 0.01, say."
+                f"end_fraction does not go with {self.name!r}. Received: {self.end_fraction:g}. Remove it."
             )
         return self
 
@@ -233,7 +237,7 @@ class CompressConfig(Section):
     """What `kerastrain compress` does to a finished run, one after the other."""
 
     prune: PruneConfig = PruneConfig()
-    quantize: Literal["float32", "float16", "dynamic", "int8"] = "int8"
+    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "int8"
     """Number format of the TFLite file at the end."""
 
 
