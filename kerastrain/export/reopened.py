@@ -1,0 +1,27 @@
+"""Runs a SavedModel as a server would: in a process of its own that imports TensorFlow and nothing of kerastrain.
+
+`serving` starts this file's text with `python -c`; arguments: the SavedModel folder, an .npz file with one array for
+each signature to call, and the .npz file to write the outputs to, one array for each signature.
+"""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+
+def main(folder: str, inputs_path: str, outputs_path: str) -> None:
+    """Calls each signature on its inputs: the first alone, to prove that the batch size is free, then 32 at a time."""
+    signatures = tf.saved_model.load(folder).signatures
+    outputs = {}
+    for name, inputs in np.load(inputs_path).items():
+        (argument,) = signatures[name].structured_input_signature[1]
+        starts = [0, *range(1, len(inputs), 32)]
+        batches = [tf.constant(inputs[a:b]) for a, b in zip(starts, [*starts[1:], len(inputs)], strict=True)]
+        results = [next(iter(signatures[name](**{argument: batch}).values())).numpy() for batch in batches]
+        outputs[name] = np.concatenate(results)
+    np.savez(outputs_path, **outputs)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,49 @@
+"""Where an export goes and what travels with it: free paths, sizes, labels.
+
+Takes paths and models. Must not trace, convert or run a model.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from kerastrain.errors import InputError
+
+
+def require_free(path: str | os.PathLike, *, replace: bool) -> Path:
+    """`path` as a Path, refused where something stands there that may not be replaced.
+
+    Raises:
+        FileExistsError: `path` exists and `replace` is False.
+    """
+    path = Path(path)
+    if path.exists() and not replace:
+        raise FileExistsError(f"{path} exists. Choose another path or allow it to be replaced.")
+    return path
+
+
+def labels_of(model: keras.Model, labels: Sequence[str] | None) -> tuple[str, ...]:
+    """The class names to ship: `labels`, or those that travel with the model; empty where there are none.
+
+    Raises:
+        InputError: there are not as many labels as outputs, or a label holds a line break.
+    """
+    labels = tuple(getattr(model.layers[-1], "labels", ()) if labels is None else labels)
+    count = model.outputs[0].shape[-1]
+    if labels and len(labels) not in ({1, 2} if count == 1 else {count}):
+        raise InputError(f"`labels` must name each of the model's {count} outputs. Received: {len(labels)} labels.")
+    if broken := [label for label in labels if "\n" in label or "\r" in label]:
+        raise InputError(f"`labels` must be one line each. Received: {broken[0]!r}. Rename the class.")
+    return labels
+
+
+def label_lines(labels: Sequence[str]) -> str:
+    """The text of a labels file: one label a line, in the order of the outputs."""
+    return "".join(f"{label}\n" for label in labels)
+
+
+def size_bytes(path: Path) -> int:
+    """The size of a file, or of all files of a folder."""
+    return sum(child.stat().st_size for child in ([path] if path.is_file() else path.rglob("*")) if child.is_file())

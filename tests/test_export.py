@@ -1,0 +1,290 @@
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from kerastrain import export
+from kerastrain.errors import InputError
+from kerastrain.export import litert, metadata, parity, samples, serving
+
+LABELS = ("red", "green", "blue")
+
+
+def classifier(*layers, image_size=8, classes=3):
+    inputs = keras.Input((image_size, image_size, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    for layer in layers or (keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.BatchNormalization()):
+        x = layer(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x), name="colours")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, images):
+    keras.utils.set_random_seed(0)
+    model = classifier()
+    path = tmp_path_factory.mktemp("served") / "colours"
+    measured = export.saved_model(model, path, samples=images, labels=LABELS, activation="softmax")
+    return model, path, measured
+
+
+def test_saved_model_when_reopened_answers_as_predict(served, images):
+    model, path, measured = served
+    outputs = tf.saved_model.load(str(path)).signatures["serving_default"](images=tf.constant(images))
+    expected = np.exp(model.predict(images, verbose=0))
+    np.testing.assert_allclose(outputs["probabilities"], expected / expected.sum(-1, keepdims=True), atol=1e-6)
+    assert measured.agreement == 1
+    assert measured.sample_count == 80  # each sample through both signatures
+    assert (path / "assets.extra" / "labels.txt").read_text() == "red\ngreen\nblue\n"
+    assert json.loads((path / "assets.extra" / "parity.json").read_text())["agreement"] == 1
+
+
+def test_saved_model_answers_a_rest_request_in_a_process_with_tensorflow_alone(served, images, tmp_path):
+    model, path, _ = served
+    photos = images[:2].astype("uint8")
+    png = [base64.b64encode(tf.io.encode_png(photo).numpy()).decode() for photo in photos]
+    request = {"signature_name": "image_bytes", "instances": [{"b64": text} for text in png]}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    program = (
+        "import base64, json, sys, tensorflow as tf\n"
+        "request = json.load(open('request.json'))\n"
+        "content = [base64.b64decode(instance['b64']) for instance in request['instances']]\n"
+        "signature = tf.saved_model.load(sys.argv[1]).signatures[request['signature_name']]\n"
+        "answer = signature(image_bytes=tf.constant(content))\n"
+        "assert 'kerastrain' not in sys.modules\n"
+        "json.dump({'predictions': answer['probabilities'].numpy().tolist()}, open('answer.json', 'w'))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(path)], cwd=tmp_path, check=True, capture_output=True)
+    predictions = json.loads((tmp_path / "answer.json").read_text())["predictions"]
+    expected = tf.nn.softmax(model.predict(photos.astype("float32"), verbose=0)).numpy()
+    np.testing.assert_allclose(predictions, expected, atol=1e-6)
+
+
+def test_saved_model_resizes_encoded_images_of_any_size(served):
+    _, path, _ = served
+    signature = tf.saved_model.load(str(path)).signatures["image_bytes"]
+    large = tf.constant(np.full((31, 57, 3), 200, "uint8"))
+    small = tf.constant(np.full((8, 8, 3), 200, "uint8"))
+    answers = signature(image_bytes=tf.stack([tf.io.encode_jpeg(large), tf.io.encode_png(small)]))
+    np.testing.assert_allclose(*answers["probabilities"].numpy(), atol=1e-3)
+
+
+def test_saved_model_keeps_augmentation_out_where_the_model_has_some(images, tmp_path):
+    model = classifier(keras.layers.RandomFlip(), keras.layers.RandomContrast(0.9), keras.layers.Conv2D(4, 3))
+    serving.write(model, tmp_path / "augmented")
+    signature = tf.saved_model.load(str(tmp_path / "augmented")).signatures["serving_default"]
+    first, second = (signature(images=tf.constant(images))["logits"].numpy() for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, model.predict(images, verbose=0), atol=1e-5)
+
+
+def test_saved_model_takes_strings_where_the_model_does(tmp_path):
+    vectorize = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_mode="multi_hot")
+    text = keras.Input((), dtype="string")
+    model = keras.Model(text, keras.layers.Dense(2)(vectorize(text)))
+    measured = export.saved_model(model, tmp_path / "text", samples=np.array(["good", "bad bad", "ugly"]))
+    assert measured.agreement == 1
+    assert set(tf.saved_model.load(str(tmp_path / "text")).signatures) == {"serving_default"}
+
+
+def test_saved_model_removes_the_file_when_it_answers_otherwise(images, tmp_path, monkeypatch):
+    model = classifier()
+    kernel = model.layers[-1].kernel
+    predict = model.predict
+
+    def predict_then_drift(*args, **kwargs):
+        outputs = predict(*args, **kwargs)
+        kernel.assign(kernel + 1.0)
+        return outputs
+
+    monkeypatch.setattr(model, "predict", predict_then_drift)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("stays")
+    with pytest.raises(export.ParityError, match="does not answer as its model on .*largest difference"):
+        export.saved_model(model, tmp_path / "model", samples=images, image_bytes=False, replace=True)
+    assert [child.name for child in tmp_path.rglob("*")] == ["model", "old"]
+
+
+@pytest.mark.parametrize("quantize", [None, "float16", "dynamic", "int8", "int16x8"])
+def test_tflite_answers_as_predict(quantize, images, tmp_path):
+    model = classifier()
+    path = tmp_path / "colours.tflite"
+    measured = export.tflite(
+        model, path, quantize=quantize, samples=images, representative=images, labels=LABELS,
+        tolerance=export.Tolerance(0.2, agreement=0.5),
+    )  # fmt: skip
+    interpreter = Interpreter(model_path=str(path))
+    runner = interpreter.get_signature_runner("serving_default")
+    assert list(runner.get_input_details()) == ["images"]
+    assert list(runner.get_output_details()) == ["logits"]
+    pixels = np.uint8 if quantize == "int8" else np.float32
+    assert runner.get_input_details()["images"]["dtype"] == pixels
+    assert tuple(runner.get_input_details()["images"]["shape"]) == (1, 8, 8, 3)
+    difference = np.abs(litert.run(path, images) - model.predict(images, verbose=0)).max()
+    assert difference == pytest.approx(measured.largest_difference, rel=1e-4, abs=1e-6)
+    assert measured.kind == (quantize or "float32")
+    assert measured.size_bytes == path.stat().st_size
+    assert metadata.labels(path.read_bytes()) == LABELS
+    assert sorted(child.name for child in tmp_path.iterdir()) == [
+        "colours.labels.txt", "colours.parity.json", "colours.tflite",
+    ]  # fmt: skip
+
+
+def test_tflite_leaves_no_float_tensor_when_quantized_to_int8(images, tmp_path):
+    export.tflite(
+        classifier(), tmp_path / "a.tflite", quantize="int8", samples=images, representative=images,
+        tolerance=export.Tolerance(0.2, agreement=0.5),
+    )  # fmt: skip
+    details = Interpreter(model_path=str(tmp_path / "a.tflite")).get_tensor_details()
+    assert not [detail["name"] for detail in details if detail["dtype"] == np.float32]
+
+
+def test_tflite_removes_the_file_when_calibration_was_far_from_the_samples(images, tmp_path):
+    with pytest.raises(export.ParityError, match=r"`dark.tflite` \(int8\) does not answer as its model") as caught:
+        export.tflite(
+            classifier(), tmp_path / "dark.tflite", quantize="int8", samples=images,
+            representative=np.zeros_like(images), labels=LABELS,
+        )  # fmt: skip
+    assert caught.value.parity.agreement < 0.85 or caught.value.parity.relative_difference > 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_tflite_names_the_operation_when_it_cannot_be_converted(tmp_path):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, keras.layers.Lambda(tf.math.bessel_i0)(inputs), name="bessel")
+    with pytest.raises(InputError, match="model 'bessel' cannot be converted to TFLite .*BesselI0"):
+        export.tflite(model, tmp_path / "a.tflite", samples=np.ones((2, 8)))
+
+
+def test_metadata_describes_pixels_and_labels(images, tmp_path):
+    from ai_edge_litert import schema_py_generated as schema
+
+    export.tflite(classifier(), tmp_path / "a.tflite", samples=images, labels=LABELS)
+    model = schema.ModelT.InitFromPackedBuf((tmp_path / "a.tflite").read_bytes(), 0)
+    (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
+    description = bytes(model.buffers[entry.buffer].data)
+    assert description[4:8] == b"M001"
+    for text in (b"colours", b"images", b"logits", b"labels.txt"):
+        assert text in description
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": "a.bin"}, "`path` must end in .tflite"),
+        ({"quantize": "int4"}, "unknown quantization 'int4'"),
+        ({"quantize": "int8"}, "`representative` must be given"),
+        ({"io": "int32"}, "unknown io 'int32'"),
+        ({"activation": "relu"}, "unknown activation 'relu'"),
+        ({"labels": ["one"]}, "`labels` must name each of the model's 3 outputs"),
+        ({"labels": ["a", "b\nc", "d"]}, "`labels` must be one line each"),
+        ({"samples": np.zeros((0, 8, 8, 3))}, "`samples` must hold at least one"),
+        ({"samples": np.zeros((2, 9, 8, 3))}, "`samples` must have the shape that the model takes"),
+        ({"quantize": "int8", "representative": np.zeros((2, 4))}, "`representative` must have the shape"),
+    ],
+)
+def test_tflite_refuses_what_it_cannot_use(change, message, images, tmp_path):
+    arguments = {"path": "a.tflite", "samples": images[:2], **change}
+    with pytest.raises(InputError, match=message):
+        export.tflite(classifier(), tmp_path / arguments.pop("path"), **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_exports_refuse_an_existing_path(images, tmp_path):
+    (tmp_path / "a.tflite").write_text("mine")
+    with pytest.raises(FileExistsError, match="a.tflite exists"):
+        export.tflite(classifier(), tmp_path / "a.tflite", samples=images)
+    with pytest.raises(FileExistsError, match="exists"):
+        export.saved_model(classifier(), tmp_path, samples=images)
+    assert (tmp_path / "a.tflite").read_text() == "mine"
+
+
+def test_exports_refuse_models_they_cannot_trace(images, tmp_path):
+    with pytest.raises(TypeError, match="`model` must be a keras.Model"):
+        export.saved_model(object(), tmp_path / "a", samples=images)
+    with pytest.raises(InputError, match="`model` must be built"):
+        export.saved_model(keras.Sequential([keras.layers.Dense(1)]), tmp_path / "a", samples=images)
+    inputs = keras.Input((4,))
+    with pytest.raises(InputError, match="one input and one output"):
+        export.saved_model(keras.Model(inputs, [inputs, inputs + 1]), tmp_path / "a", samples=images)
+    probabilities = keras.Model(inputs, keras.layers.Softmax()(inputs))
+    with pytest.raises(InputError, match="already"):
+        export.saved_model(probabilities, tmp_path / "a", samples=np.ones((2, 4)), activation="softmax")
+
+
+def test_saved_model_refuses_encoded_images_where_samples_are_no_pixels(images, tmp_path):
+    with pytest.raises(InputError, match="image_bytes=False"):
+        export.saved_model(classifier(), tmp_path / "a", samples=images / 255)
+
+
+def test_check_measures_differences_and_agreement():
+    reference = np.array([[4.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 1.0]])
+    outputs = np.array([[4.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    measured = parity.check(
+        reference, outputs, file="a", kind="int8", size_bytes=1, tolerance=export.Tolerance(0.25, agreement=0.75)
+    )
+    assert (measured.agreement, measured.largest_difference, measured.relative_difference) == (0.75, 1.0, 0.25)
+
+
+def test_check_compares_single_outputs_by_the_threshold():
+    measured = parity.check(
+        np.array([[0.4], [0.6]]), np.array([[0.45], [0.55]]), file="a", kind="int8", size_bytes=1, threshold=0.5
+    )
+    assert measured.agreement == 1
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ([[1.0, np.nan]], "largest difference nan"),
+        ([[1.0]], "outputs have shape"),
+        ([[0.0, 1.0]], "largest difference 1"),
+    ],
+)
+def test_check_raises_past_the_tolerance(outputs, message):
+    with pytest.raises(export.ParityError, match=message):
+        parity.check(np.array([[1.0, 0.0]]), np.array(outputs), file="a", kind="float32", size_bytes=1)
+
+
+def test_check_refuses_a_model_that_answers_nan():
+    with pytest.raises(InputError, match="NaN"):
+        parity.check(np.array([[np.nan]]), np.array([[1.0]]), file="a", kind="float32", size_bytes=1)
+
+
+@pytest.mark.parametrize("arguments", [(0, 0.5), (float("nan"), 0.5), (0.1, 1.5)])
+def test_tolerance_refuses_impossible_shares(arguments):
+    with pytest.raises(InputError, match="must"):
+        export.Tolerance(*arguments)
+
+
+def test_draw_takes_data_sets_and_examples(images):
+    model = classifier()
+    batches = tf.data.Dataset.from_tensor_slices((images, np.zeros((40, 3), "float32"))).batch(16).repeat()
+    np.testing.assert_array_equal(samples.draw(batches, model, count=20), images[:20])
+
+    class Examples:
+        labels = np.repeat([0, 1], 20)
+
+        def image(self, index):
+            return images[index].astype("uint8")
+
+    np.testing.assert_array_equal(samples.draw(Examples(), model, count=4), images[[0, 1, 20, 21]])
+    with pytest.raises(TypeError, match="`samples` must be an array"):
+        samples.draw(Path("a"), model, count=4)
+
+
+def test_stratified_gives_every_class_its_share():
+    labels = np.array([0] * 60 + [1] * 30 + [2] * 10)
+    np.testing.assert_array_equal(np.bincount(labels[samples.stratified(labels, 20)]), [12, 6, 2])
