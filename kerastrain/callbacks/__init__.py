@@ -1,0 +1,10 @@
+"""Callbacks: what happens around the epochs of a training. One class in each file, and `standard` for all of them."""
+
+from kerastrain.callbacks.average_weights import AverageWeights
+from kerastrain.callbacks.best_checkpoint import BestCheckpoint
+from kerastrain.callbacks.history_file import HistoryFile
+from kerastrain.callbacks.progress import Progress
+from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
+from kerastrain.callbacks.standard import standard
+
+__all__ = ["AverageWeights", "BestCheckpoint", "HistoryFile", "Progress", "ReduceOnPlateau", "standard"]

@@ -1,0 +1,68 @@
+"""The best model of a training, kept on disk and put back at the end.
+
+Takes one logged value to judge by; gives a file that is always whole. Must not stop the training.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+
+from kerastrain import files
+from kerastrain.callbacks.monitor import direction, is_better, monitored
+from kerastrain.errors import InputError
+
+
+class BestCheckpoint(keras.callbacks.Callback):
+    """Saves the model after each epoch that is the best so far, and loads the best one when the training ends.
+
+    Keras's ModelCheckpoint opens the good file in place: a process killed while it writes loses it. Here the new file
+    is written beside the old one and then takes its place. A value of NaN is never the best; if every epoch gave NaN,
+    nothing is saved or put back.
+
+    Args:
+        path: path ending in ".keras" (the whole model, also its optimizer) or ".weights.h5" (weights only).
+        monitor: str, the logged value to judge by.
+        mode: "min", "max", or None to tell it by the name.
+        restore: bool, whether the model takes the best weights back when the training ends.
+
+    Raises:
+        InputError: the path ends otherwise, or the mode cannot be told; at the end of the first epoch also if the
+            monitored value was not logged.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, *, monitor: str = "val_loss", mode: str | None = None, restore: bool = True
+    ):
+        super().__init__()
+        self.path = Path(path)
+        if not self.path.name.endswith((".keras", ".weights.h5")):
+            raise InputError(f"the path of a checkpoint must end in '.keras' or '.weights.h5'. Received: {path}.")
+        self.monitor = monitor
+        self.mode = direction(monitor, mode)
+        self.restore = restore
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+
+    def on_train_begin(self, logs=None):
+        """Forgets the training before."""
+        self.best = None
+        self.best_epoch = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves the model if this epoch is the best so far."""
+        value = monitored(self.monitor, logs)
+        if not is_better(value, self.best, self.mode):
+            return
+        with files.atomic(self.path) as temporary:
+            if self.path.name.endswith(".keras"):
+                self.model.save(temporary)
+            else:
+                self.model.save_weights(temporary)
+        self.best = value
+        self.best_epoch = epoch
+
+    def on_train_end(self, logs=None):
+        """Puts the best weights back."""
+        if self.restore and self.best is not None:
+            self.model.load_weights(self.path)

@@ -1,0 +1,71 @@
+"""The history of a run as one CSV file that grows over all its phases.
+
+Takes the logs of each epoch; gives a file that is whole after every epoch. Must not know what is logged.
+"""
+
+import csv
+import io
+import os
+import time
+from pathlib import Path
+
+import keras
+
+from kerastrain import files
+from kerastrain.callbacks.monitor import inner_optimizer
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes one row for each epoch: phase, epoch, seconds, learning_rate, then every logged value.
+
+    The file is written anew after each epoch, atomically, so it never holds half a row, and a value that is logged
+    for the first time gets its column. Rows of earlier phases stay. A run that goes back, because it was resumed or
+    repeated, drops the rows from there on.
+
+    Args:
+        path: path of the CSV file; made with its parents.
+        phase: str, the name of this phase, such as "head" or "fine-tuning".
+    """
+
+    def __init__(self, path: str | os.PathLike, *, phase: str = "fit"):
+        super().__init__()
+        self.path = Path(path)
+        self.phase = phase
+        self._rows: list[dict] = []
+
+    def on_train_begin(self, logs=None):
+        """Reads what earlier phases wrote."""
+        self._started = False
+        self._rows = []
+        if self.path.exists():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                self._rows = list(csv.DictReader(file))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock; before the first epoch, drops the rows that this run repeats."""
+        self._began_seconds = time.perf_counter()
+        if not self._started:
+            self._started = True
+            repeated = (
+                index
+                for index, row in enumerate(self._rows)
+                if row["phase"] == self.phase and int(row["epoch"]) > epoch
+            )
+            self._rows = self._rows[: next(repeated, None)]
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the row of this epoch; epochs count from 1, and the learning rate is that of the next step."""
+        row = {
+            "phase": self.phase,
+            "epoch": epoch + 1,
+            "seconds": f"{time.perf_counter() - self._began_seconds:.3f}",
+            "learning_rate": f"{float(inner_optimizer(self.model).learning_rate):.8g}",
+        }
+        row.update({name: f"{float(value):.8g}" for name, value in (logs or {}).items() if name != "learning_rate"})
+        self._rows.append(row)
+        text = io.StringIO()
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        files.write_text(self.path, text.getvalue())
