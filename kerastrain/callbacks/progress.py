@@ -9,6 +9,7 @@ import weakref
 import keras
 import rich.console
 import rich.progress
+from rich.table import Column
 
 _REFRESH_SECONDS = 0.1
 
@@ -33,11 +34,11 @@ class Progress(keras.callbacks.ProgbarLogger):
 
     def on_train_begin(self, logs=None):
         """Looks where the output goes."""
+        self._stop_bar()
         self._console_now = self._console or rich.console.Console()
         on_terminal = self._console_now.file.isatty() and not self._console_now.is_dumb_terminal
         self._live = on_terminal and self.verbose == 1
         self._steps = self.target
-        self._training = True
 
     def on_epoch_begin(self, epoch, logs=None):
         """Draws the empty bar."""
@@ -50,7 +51,7 @@ class Progress(keras.callbacks.ProgbarLogger):
             self._bar.add_task(self._title, total=self._steps, values="")
             self._bar.start()
             # Keras tells a callback nothing of an interrupted `fit`; the cursor must come back all the same.
-            self._stop_later = weakref.finalize(self, self._bar.stop)
+            self._cursor = weakref.finalize(self, self._console_now.show_cursor)
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the bar."""
@@ -77,7 +78,6 @@ class Progress(keras.callbacks.ProgbarLogger):
     def on_train_end(self, logs=None):
         """Leaves the terminal as it was."""
         self._stop_bar()
-        self._training = False
 
     # Keras draws a bar for `evaluate` and `predict` in these; a training has no part in them.
     def on_test_end(self, logs=None):
@@ -107,7 +107,8 @@ class Progress(keras.callbacks.ProgbarLogger):
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
-            self._stop_later()
+            self._bar.stop()
+            self._cursor.detach()
             self._bar = None
 
 
@@ -117,9 +118,11 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
         rich.progress.BarColumn(bar_width=20),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(compact=True),
-        rich.progress.TextColumn("{task.fields[values]}", markup=False),
+        # On a narrow terminal the values are cut off, and never the bar.
+        rich.progress.TextColumn("{task.fields[values]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         console=console,
         auto_refresh=False,
+        expand=True,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
@@ -127,4 +130,6 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
 
 
 def _values(logs: dict | None) -> str:
-    return "  ".join(f"{name} {float(value):#.4g}" for name, value in (logs or {}).items())
+    # The loss comes first, for it must be seen where the rest is cut off.
+    names = sorted(logs or {}, key=lambda name: (name.startswith("val_"), not name.endswith("loss")))
+    return "  ".join(f"{name} {float(logs[name]):#.4g}" for name in names)
