@@ -80,7 +80,8 @@ def crop(*, area_fraction: float = 0.7, aspect_factor: float = 1.2) -> Transform
     by a factor drawn log-uniformly from [1 / aspect_factor, aspect_factor], and it is cut to fit into the image.
 
     Args:
-        area_fraction: float in (0, 1], the smallest share of the image.
+        area_fraction: float in (0, 1], the smallest share of the image; a changed proportion that does not fit in may
+            make it 1 / aspect_factor.
         aspect_factor: float >= 1, the largest change of proportion; 1 keeps it.
 
     Reference: Szegedy et al. 2014, https://arxiv.org/abs/1409.4842, section 6 (there 0.08 and 4/3).

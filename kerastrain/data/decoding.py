@@ -1,10 +1,10 @@
 """Many image files at once: every file is proved readable, and the pixels are kept where memory allows.
 
-Takes paths, gives uint8 arrays or None. Must not know labels or import TensorFlow.
+Takes paths, gives a uint8 array or None. Must not know labels or import TensorFlow.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,52 +14,50 @@ from kerastrain.data.images import load_image
 from kerastrain.errors import InputError
 
 _NAMED_FAULTS = 3
+_CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
+_ASSUMED_FREE_BYTES = 4 * 2**30  # Where the system does not say.
 
 
-def decode(
-    parts: Mapping[str, tuple[str, ...]], image_size: tuple[int, int], *, memory_fraction: float
-) -> dict[str, np.ndarray | None]:
-    """Every file of every part, decoded once on all processors.
+def decode(paths: Sequence[str], image_size: tuple[int, int], *, memory_fraction: float) -> np.ndarray | None:
+    """Every file decoded once, on all processors.
 
     Args:
-        parts: dict from a name to the paths of that part.
+        paths: n paths of image files.
         image_size: (height, width) in pixels.
-        memory_fraction: float in [0, 1], the share of `available_bytes()` that the pixels of all parts may fill.
+        memory_fraction: float in [0, 1], the share of `available_bytes()` that the pixels may fill.
 
     Returns:
-        dict from each name to a uint8 array (n, height, width, 3), or to None for all where they do not fit.
+        uint8 array (n, height, width, 3), or None where that needs more memory than allowed.
 
     Raises:
         InputError: files that cannot be read as images; counts them and names the first three with the reason.
     """
-    height, width = image_size
-    needed = sum(len(paths) for paths in parts.values()) * height * width * 3
-    keep = needed <= memory_fraction * available_bytes()
-    images = {
-        name: np.empty((len(paths), height, width, 3), np.uint8) if keep else None for name, paths in parts.items()
-    }
+    needed_bytes = len(paths) * image_size[0] * image_size[1] * 3
+    keep = needed_bytes <= memory_fraction * available_bytes()
+    images = np.empty((len(paths), *image_size, 3), np.uint8) if keep else None
 
-    def check(job: tuple[str, int]) -> str | None:
-        name, index = job
-        try:
-            image = load_image(parts[name][index], image_size)
-        except (InputError, FileNotFoundError) as fault:
-            return str(fault)
-        if keep:
-            images[name][index] = image
-        return None
+    def faults(start: int) -> list[str]:
+        told = []
+        for index in range(start, min(start + _CHUNK, len(paths))):
+            try:
+                image = load_image(paths[index], image_size)
+            except (InputError, FileNotFoundError) as fault:
+                told.append(str(fault))
+                continue
+            if keep:
+                images[index] = image
+        return told
 
-    jobs = [(name, index) for name, paths in parts.items() for index in range(len(paths))]
     with ThreadPoolExecutor(processor_count()) as pool:
-        faults = [fault for fault in pool.map(check, jobs) if fault]
-    if faults:
-        raise InputError(_told(sorted(faults)))
+        found = [fault for told in pool.map(faults, range(0, len(paths), _CHUNK)) for fault in told]
+    if found:
+        raise InputError(_summary(sorted(found)))
     return images
 
 
 def available_bytes() -> int:
     """Memory that this process can still fill, in bytes: what the machine has free, or less in a container."""
-    return min(_free_bytes(), *_container_bytes(), key=int)
+    return min([_free_bytes(), *_container_bytes()])
 
 
 def processor_count() -> int:
@@ -69,22 +67,29 @@ def processor_count() -> int:
 
 def _free_bytes() -> int:
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
-    except FileNotFoundError:  # Not Linux: there half of the memory is taken to be free.
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        return _kernel_table(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+    except FileNotFoundError:
+        return _ASSUMED_FREE_BYTES
 
 
-def _container_bytes() -> Iterator[int]:
-    groups = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-    for limit, used in groups:
+def _container_bytes(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """What the limit of cgroup version 2 or 1 leaves, not counting file pages that the kernel would give back."""
+    for limit, used, table, reclaimable in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ):
         try:
-            yield int(Path("/sys/fs/cgroup", limit).read_text()) - int(Path("/sys/fs/cgroup", used).read_text())
+            left = int((root / limit).read_text()) - int((root / used).read_text())
+            yield left + _kernel_table(root / table)[reclaimable]
         except (FileNotFoundError, ValueError):  # No such controller, or the limit is the word "max".
             continue
 
 
-def _told(faults: list[str]) -> str:
+def _kernel_table(path: Path) -> dict[str, int]:
+    return {line.split()[0]: int(line.split()[1]) for line in path.read_text().splitlines()}
+
+
+def _summary(faults: list[str]) -> str:
     if len(faults) == 1:
         return f"{faults[0]} Mend or remove the file."
     more = f" And {len(faults) - _NAMED_FAULTS} more." if len(faults) > _NAMED_FAULTS else ""

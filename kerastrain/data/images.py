@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 
 from kerastrain.errors import InputError
 
-# MPO is what many phones write under the name of JPEG. Formats that start other programs (EPS) stay out.
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+# "JPEG" covers MPO, which many phones write. Formats that start other programs (EPS) stay out.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _DECODING_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 

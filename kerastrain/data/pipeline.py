@@ -36,7 +36,7 @@ def batches(
 
     Step s is batch s % steps_per_epoch of epoch s // steps_per_epoch. The example at a position of an epoch is
     `order(position)`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the steps:
-    `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps)`.
+    `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
 
     Args:
         examples: Examples, images or features.

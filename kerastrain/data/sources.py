@@ -4,6 +4,7 @@ Takes paths and arrays; gives a `Split`. Every file is read before the first ste
 not hours into the run; the decoded images stay in memory where they fit. Must not batch or augment.
 """
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def image_folder(
         test_fraction: float in [0, 1), the share of each class held out for the test.
         seed: int, which of the possible splits.
         memory_fraction: float in [0, 1], the share of the free memory that decoded images may fill; if they need
-            more, they are decoded anew in every epoch.
+            more, or at 0, they are decoded anew in every epoch.
 
     Returns:
         Split of uint8 RGB images; `Examples.paths` names each file.
@@ -51,8 +52,10 @@ def image_folder(
         InputError: fewer than two classes, a class without images or with too few to split, or files that cannot be
             read as images (the message names the first of them).
     """
-    _check_image_size(image_size)
-    root = Path(path)
+    image_size = _checked_size(image_size)
+    if not 0 <= memory_fraction <= 1:
+        raise InputError(f"`memory_fraction` must lie in [0, 1]. Received: {memory_fraction}.")
+    root = Path(path).expanduser()
     labels = _class_folders(root)
     files = [(file, number) for number, label in enumerate(labels) for file in _files(root / label)]
     numbers = np.array([number for _, number in files], np.int64)
@@ -61,10 +64,12 @@ def image_folder(
         numbers, keys, names=labels, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
     )
     paths = {part: tuple(str(files[index][0]) for index in indices) for part, indices in parts.items()}
-    images = decoding.decode(paths, image_size, memory_fraction=memory_fraction)
+    images = decoding.decode([*itertools.chain(*paths.values())], image_size, memory_fraction=memory_fraction)
+    ends = np.cumsum([len(indices) for indices in parts.values()])
+    views = [None] * len(parts) if images is None else np.split(images, ends[:-1])
     examples = {
-        part: Examples(numbers[indices], len(labels), images[part], paths[part], tuple(image_size))
-        for part, indices in parts.items()
+        part: Examples(numbers[indices], len(labels), view, paths[part], image_size)
+        for (part, indices), view in zip(parts.items(), views, strict=True)
     }
     return Split(examples["train"], examples.get("validation"), examples.get("test"), labels)
 
@@ -136,16 +141,15 @@ def digits(
 
     Example:
         >>> {name: len(part) for name, part in digits(test_fraction=0.1).parts.items()}
-        {'train': 1258, 'validation': 359, 'test': 180}
+        {'train': 1259, 'validation': 359, 'test': 179}
     """
     from sklearn.datasets import load_digits  # Here, because it takes a second that no other source needs.
 
-    _check_image_size(image_size)
+    height, width = _checked_size(image_size)
     grey, labels = load_digits(return_X_y=True)
-    size = (image_size[1], image_size[0])
     pictures = [Image.fromarray(picture) for picture in np.round(grey.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)]
     images = np.stack(
-        [np.asarray(picture.resize(size, Image.Resampling.BILINEAR).convert("RGB")) for picture in pictures]
+        [np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR).convert("RGB")) for picture in pictures]
     )
     return arrays(
         images,
@@ -187,9 +191,11 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _check_image_size(image_size: tuple[int, int]) -> None:
-    if len(image_size) != 2 or any(not isinstance(side, int) or side < 1 for side in image_size):
-        raise InputError(f"`image_size` must be two whole numbers >= 1, height and width. Received: {image_size}.")
+def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    sides = tuple(image_size) if isinstance(image_size, Sequence) else ()
+    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+        raise InputError(f"`image_size` must be two whole numbers >= 1, height and width. Received: {image_size!r}.")
+    return sides
 
 
 def _check_labels(labels: np.ndarray, names: tuple[str, ...], count: int) -> None:
