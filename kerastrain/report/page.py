@@ -1,0 +1,102 @@
+"""The page itself: what the files say, put into `page.html`.
+
+Takes a run directory; writes `report.html`. Every value is escaped by jinja2, pictures are data inside the page, and
+the page's content security policy lets nothing run or load.
+"""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+
+import kerastrain
+from kerastrain import files
+from kerastrain.report import pictures, run_files
+
+LARGEST_CONFUSION_TABLE = 30
+SCORES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "roc_auc": "ROC AUC"}
+
+
+def write(run_directory: str | os.PathLike) -> Path:
+    """Writes `report.html` into a run directory, from the files that lie in it.
+
+    Curves of the training, measures of each class, confusion and calibration on each data set, the exported files with
+    their checks, pictures of where the model looked, and the config: each where the run has it.
+
+    Args:
+        run_directory: path of the run; it must hold `config.yaml`, all else may be missing.
+
+    Returns:
+        Path of the page; one that existed is replaced.
+
+    Raises:
+        FileNotFoundError: `run_directory` is no run directory.
+        InputError: one of its files cannot be understood; the sentence names it.
+        OSError: the directory cannot be written to.
+
+    Example:
+        >>> kt.report.write("runs/flowers")  # doctest: +SKIP
+    """
+    directory = Path(run_directory)
+    run = run_files.read(directory)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kerastrain.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "percent": _percent, "size": _size}
+    page = environment.get_template("page.html").render(
+        run=run,
+        version=kerastrain.__version__,
+        scores=SCORES,
+        curves=_picture(pictures.curves(run.history)) if run.history else None,
+        sets={name: _set(measures) for name, measures in run.measures.items()},
+        explanations={name: _data(content, "image/png") for name, content in run.explanations.items()},
+    )
+    return files.write_text(directory / "report.html", page)
+
+
+def _set(measures: Mapping) -> dict:
+    """One data set's measures with what the page draws of them."""
+    confusion = measures["confusion"]
+    is_small = len(confusion) <= LARGEST_CONFUSION_TABLE
+    return {
+        **measures,
+        "shares": [[count / max(sum(row), 1) for count in row] for row in confusion] if is_small else None,
+        "confusion_picture": None if is_small else _picture(pictures.confusion(confusion)),
+        "mistakes": _mistakes(confusion, [row["label"] for row in measures["classes"]]),
+        "reliability": _picture(pictures.reliability(measures["calibration"])),
+    }
+
+
+def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: int = 8) -> list[tuple[int, str, str]]:
+    found = [(count, names[i], names[j]) for i, row in enumerate(confusion) for j, count in enumerate(row) if i != j]
+    return sorted((one for one in found if one[0]), key=lambda one: -one[0])[:most]
+
+
+def _picture(svg: str) -> str:
+    return _data(svg.encode(), "image/svg+xml")
+
+
+def _data(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _size(size_bytes: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.3g} GB"

@@ -1,0 +1,112 @@
+"""What the files of a run directory say.
+
+Takes the directory; gives one record of plain values, in which what the run does not have is empty. Must not draw.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerastrain.errors import InputError
+
+_OWN = ("report.html", "tensorboard", "checkpoints")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The contents of a run directory.
+
+    Args:
+        name: str, the directory's name.
+        config: str, the YAML text of `config.yaml`.
+        environment: dict, `environment.json`: versions, devices, precision.
+        history: list of dict from column to str, the rows of `history.csv`.
+        measures: dict from the name of a data set to its measures, `metrics.json` and then `evaluations/*.json`.
+        parities: dict from a file's path in the run to its parity record, from every `parity.json`.
+        explanations: dict from a picture's file name to its PNG bytes, `explanations/*.png`.
+        sizes: dict from a file's path in the run to its size in bytes, checkpoints and TensorBoard left out.
+    """
+
+    name: str
+    config: str
+    environment: dict
+    history: list[dict[str, str]]
+    measures: dict[str, dict]
+    parities: dict[str, dict]
+    explanations: dict[str, bytes]
+    sizes: dict[str, int]
+
+
+def read(directory: Path) -> RunFiles:
+    """Reads a run directory.
+
+    Raises:
+        FileNotFoundError: there is no such directory, or no `config.yaml` in it.
+        InputError: one of its files cannot be understood; the sentence names it.
+    """
+    if not (directory / "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed."
+        )
+    evaluations = {path.stem: _json(path) for path in sorted(directory.glob("evaluations/*.json"))}
+    return RunFiles(
+        name=directory.resolve().name,
+        config=_text(directory / "config.yaml"),
+        environment=_json(directory / "environment.json"),
+        history=_rows(directory / "history.csv"),
+        measures={**_json(directory / "metrics.json"), **evaluations},
+        parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
+        explanations={path.name: path.read_bytes() for path in sorted(directory.glob("explanations/*.png"))},
+        sizes={
+            path.relative_to(directory).as_posix(): path.stat().st_size
+            for path in sorted(directory.rglob("*"))
+            if path.is_file() and path.relative_to(directory).parts[0] not in _OWN
+        },
+    )
+
+
+def _parity(directory: Path, path: Path) -> tuple[str, dict]:
+    record = _json(path)
+    if not isinstance(record.get("file"), str):
+        raise InputError(f"`{path}` must be a parity record with the name of its file. Export the model again.")
+    folder = path.parent.parent.parent if path.parent.name == "assets.extra" else path.parent
+    return (folder / record["file"]).relative_to(directory).as_posix(), record
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(_text(path).splitlines()))
+    for row in rows:
+        for column, value in row.items():
+            if column != "phase":
+                _number(path, column, value)
+    return rows
+
+
+def _number(path: Path, column: str, value: str) -> None:
+    try:
+        float(value or "nan")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"`{path}` must hold numbers in its column {column!r}. Received: {value!r}. Mend the file, or remove it."
+        ) from error
+
+
+def _json(path: Path) -> dict:
+    try:
+        value = json.loads(_text(path) or "{}")
+    except json.JSONDecodeError as error:
+        raise InputError(f"`{path}` must be JSON. Received: {error}. Mend the file, or remove it.") from error
+    if not isinstance(value, dict):
+        raise InputError(
+            f"`{path}` must be a JSON object. Received: {type(value).__name__}. Mend the file, or remove it."
+        )
+    return value
+
+
+def _text(path: Path) -> str:
+    """The file's text, or nothing where the run has no such file."""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise InputError(f"`{path}` must be UTF-8 text. Received: {error}. Mend the file, or remove it.") from error
