@@ -7,7 +7,7 @@ import rich.console
 import tensorflow as tf
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
-from kerastrain import evaluation
+from kerastrain import evaluation, models
 from kerastrain.errors import InputError
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])
@@ -157,6 +157,15 @@ def test_report_measures_each_data_set():
     measures = evaluation.report(identity_model(), data, labels=["ant", "bee", "cow"])
     assert {name: entry["count"] for name, entry in measures.items()} == {"validation": 4, "test": 6}
     assert measures["test"]["classes"][2]["label"] == "cow"
+
+
+def test_evaluate_names_the_classes_by_the_labels_that_the_model_carries():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, models.Labels(["ant", "bee", "cow"])(inputs))
+    classes = evaluation.evaluate(model, batches(PROBABILITIES * 9, TRUTH))["classes"]
+    assert [row["label"] for row in classes] == ["ant", "bee", "cow"]
+    classes = evaluation.evaluate(identity_model(), batches(PROBABILITIES * 9, TRUTH))["classes"]
+    assert [row["label"] for row in classes] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(

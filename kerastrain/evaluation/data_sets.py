@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain import models
 from kerastrain.errors import InputError
 from kerastrain.evaluation.measures import measure
 
@@ -118,8 +119,9 @@ def _check(model: keras.Model, batches: tf.data.Dataset) -> None:
         raise InputError("`batches` must hold at least one example. Received: an empty data set. Check its source.")
 
 
-def _labels(model: keras.Model, count: int) -> list[str]:
-    return [str(index) for index in range(count)]
+def _labels(model: keras.Model, count: int) -> Sequence[str]:
+    carried = (layer.labels for layer in model.layers if isinstance(layer, models.Labels))
+    return next(carried, [str(index) for index in range(count)])
 
 
 def _integers(truth: np.ndarray, class_count: int) -> np.ndarray:
