@@ -142,7 +142,8 @@ def _callable_entry(module: object, source: str, output_key: str | None) -> Entr
     specs = _traced_inputs(module)
     return Entry(
         function=module,
-        takes_training="training" in inspect.signature(module).parameters,
+        # A loaded module tells its arguments only through its `__call__`, a plain function only by itself.
+        takes_training=any("training" in inspect.signature(one).parameters for one in (module, module.__call__)),
         can_train=True,
         output_key=output_key,
         float_dtype=_float_dtype(specs),
