@@ -1,4 +1,5 @@
 import base64
+import gzip
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from kerastrain import export
+from kerastrain import export, hub_layer, models, testing
 from kerastrain.errors import InputError
 from kerastrain.export import litert, metadata, parity, samples, serving
 
@@ -136,10 +137,19 @@ def test_tflite_answers_as_predict(quantize, images, tmp_path):
     assert difference == pytest.approx(measured.largest_difference, rel=1e-4, abs=1e-6)
     assert measured.kind == (quantize or "float32")
     assert measured.size_bytes == path.stat().st_size
+    assert measured.gzip_bytes == len(gzip.compress(path.read_bytes()))
     assert metadata.labels(path.read_bytes()) == LABELS
     assert sorted(child.name for child in tmp_path.iterdir()) == [
         "colours.labels.txt", "colours.parity.json", "colours.tflite",
     ]  # fmt: skip
+
+
+def test_tflite_carries_a_saved_model_and_the_labels_of_the_model(images, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = hub_layer.HubLayer(str(testing.saved_model(tmp_path / "module")))(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, models.Labels(LABELS)(keras.layers.Dense(3)(x)))
+    export.tflite(model, tmp_path / "hub.tflite", samples=images)
+    assert metadata.labels((tmp_path / "hub.tflite").read_bytes()) == LABELS
 
 
 def test_tflite_leaves_no_float_tensor_when_quantized_to_int8(images, tmp_path):
@@ -233,14 +243,26 @@ def test_check_measures_differences_and_agreement():
     reference = np.array([[4.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 1.0]])
     outputs = np.array([[4.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
     measured = parity.check(
-        reference, outputs, file="a", kind="int8", size_bytes=1, tolerance=export.Tolerance(0.25, agreement=0.75)
+        reference,
+        outputs,
+        file="a",
+        kind="int8",
+        size_bytes=1,
+        gzip_bytes=1,
+        tolerance=export.Tolerance(0.25, agreement=0.75),
     )
     assert (measured.agreement, measured.largest_difference, measured.relative_difference) == (0.75, 1.0, 0.25)
 
 
 def test_check_compares_single_outputs_by_the_threshold():
     measured = parity.check(
-        np.array([[0.4], [0.6]]), np.array([[0.45], [0.55]]), file="a", kind="int8", size_bytes=1, threshold=0.5
+        np.array([[0.4], [0.6]]),
+        np.array([[0.45], [0.55]]),
+        file="a",
+        kind="int8",
+        size_bytes=1,
+        gzip_bytes=1,
+        threshold=0.5,
     )
     assert measured.agreement == 1
 
@@ -255,12 +277,12 @@ def test_check_compares_single_outputs_by_the_threshold():
 )
 def test_check_raises_past_the_tolerance(outputs, message):
     with pytest.raises(export.ParityError, match=message):
-        parity.check(np.array([[1.0, 0.0]]), np.array(outputs), file="a", kind="float32", size_bytes=1)
+        parity.check(np.array([[1.0, 0.0]]), np.array(outputs), file="a", kind="float32", size_bytes=1, gzip_bytes=1)
 
 
 def test_check_refuses_a_model_that_answers_nan():
     with pytest.raises(InputError, match="NaN"):
-        parity.check(np.array([[np.nan]]), np.array([[1.0]]), file="a", kind="float32", size_bytes=1)
+        parity.check(np.array([[np.nan]]), np.array([[1.0]]), file="a", kind="float32", size_bytes=1, gzip_bytes=1)
 
 
 @pytest.mark.parametrize("arguments", [(0, 0.5), (float("nan"), 0.5), (0.1, 1.5)])

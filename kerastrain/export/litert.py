@@ -19,7 +19,7 @@ from kerastrain import files
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import endpoints, metadata, parity, serving
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import label_lines, labels_of, require_free, size_bytes
+from kerastrain.export.targets import label_lines, labels_of, require_free, sizes
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8")
 INTEGERS = {"uint8": tf.uint8, "int8": tf.int8, "float32": tf.float32}
@@ -97,7 +97,7 @@ def tflite(
             run(temporary, inputs),
             file=path.name,
             kind=quantize or "float32",
-            size_bytes=size_bytes(temporary),
+            **sizes(temporary),
             tolerance=tolerance,
             threshold=endpoints.threshold(activation),
         )

@@ -5,7 +5,7 @@ know how a file was run.
 """
 
 import dataclasses
-import json
+import os
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class Parity:
         largest_difference: float, the largest |file - model| over all outputs, in the outputs' unit.
         relative_difference: float, `largest_difference` as a share of the model's largest |output|.
         size_bytes: int, size of the file, or of all files of the folder.
+        gzip_bytes: int, that size after gzip.
         tolerance: Tolerance that was kept.
     """
 
@@ -73,6 +74,7 @@ class Parity:
     largest_difference: float
     relative_difference: float
     size_bytes: int
+    gzip_bytes: int
     tolerance: Tolerance
 
     def __str__(self) -> str:
@@ -82,15 +84,16 @@ class Parity:
             f"({self.relative_difference:.2g} of the largest output)"
         )
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike) -> None:
         """Writes the record to `path` as JSON, whole or not at all."""
-        files.write_json(path, json.loads(json.dumps(dataclasses.asdict(self))))
+        files.write_json(path, dataclasses.asdict(self))
 
 
-# Measured on a MobileNetV1 0.25 at 224 with a head of ten classes (accuracy 0.88, so many samples lie near a boundary) and
-# on a small network for digits; relative difference and agreement, the worse of the two: float32 1e-5 and 1.0, float16
-# 0.025 and 1.0, dynamic 0.33 and 0.905, int8 0.21 and 0.91. Where weights are integers one flipped answer is a difference
-# near 1 in probabilities, so these are judged by agreement; their difference only tells a broken file.
+# Measured on a MobileNetV1 0.25 at 224 with a head of ten classes (accuracy 0.88: many samples lie near a boundary) and
+# on a small network for digits. Relative difference and agreement, the worse of the two: float32 1e-5 and 1.0, float16
+# 0.026 and 1.0, dynamic 0.33 and 0.905, int8 0.41 and 0.91, int16x8 0.31 and 0.925. Where weights are integers, one
+# flipped answer is a difference near 1 in probabilities: these are judged by agreement, and their difference only
+# tells a broken file.
 TOLERANCES = {
     "float32": Tolerance(relative_difference=1e-4, agreement=0.99),
     "float16": Tolerance(relative_difference=0.05, agreement=0.98),
@@ -107,6 +110,7 @@ def check(
     file: str,
     kind: str,
     size_bytes: int,
+    gzip_bytes: int,
     tolerance: Tolerance | None = None,
     threshold: float = 0.0,
 ) -> Parity:
@@ -122,6 +126,7 @@ def check(
         file: str, the file's name for the record and the error.
         kind: str, a key of `TOLERANCES`.
         size_bytes: int, size of the file.
+        gzip_bytes: int, size of the file after gzip.
         tolerance: Tolerance, or None for `TOLERANCES[kind]`.
         threshold: float, the decision boundary of a single output: 0 for a logit, 0.5 for a probability.
 
@@ -134,7 +139,7 @@ def check(
 
     Example:
         >>> import numpy as np
-        >>> print(check(np.eye(4), np.eye(4), file="a.tflite", kind="float32", size_bytes=2000))
+        >>> print(check(np.eye(4), np.eye(4), file="a.tflite", kind="float32", size_bytes=2000, gzip_bytes=900))
         a.tflite: 2.0 kB, top-1 agreement 100.0% on 4 samples, largest difference 0 (0 of the largest output)
     """
     if not np.all(np.isfinite(reference)):
@@ -151,6 +156,7 @@ def check(
         largest_difference=float(difference),
         relative_difference=float(difference / (np.abs(reference).max() or 1.0)),
         size_bytes=size_bytes,
+        gzip_bytes=gzip_bytes,
         tolerance=tolerance,
     )
     _judge(parity, np.shape(outputs), np.shape(reference))

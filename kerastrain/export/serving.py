@@ -18,7 +18,7 @@ from kerastrain import files
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, parity
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import label_lines, labels_of, require_free, size_bytes
+from kerastrain.export.targets import label_lines, labels_of, require_free, sizes
 
 ENCODED = "image_bytes"
 
@@ -81,7 +81,7 @@ def saved_model(
             np.concatenate([outputs[name] for name in inputs]),
             file=path.name,
             kind="float32",
-            size_bytes=size_bytes(temporary),
+            **sizes(temporary),
             tolerance=tolerance,
             threshold=endpoints.threshold(activation),
         )

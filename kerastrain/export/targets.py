@@ -3,12 +3,14 @@
 Takes paths and models. Must not trace, convert or run a model.
 """
 
+import gzip
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
+from kerastrain import models
 from kerastrain.errors import InputError
 
 
@@ -30,7 +32,7 @@ def labels_of(model: keras.Model, labels: Sequence[str] | None) -> tuple[str, ..
     Raises:
         InputError: there are not as many labels as outputs, or a label holds a line break.
     """
-    labels = tuple(getattr(model.layers[-1], "labels", ()) if labels is None else labels)
+    labels = _carried(model) if labels is None else tuple(labels)
     count = model.outputs[0].shape[-1]
     if labels and len(labels) not in ({1, 2} if count == 1 else {count}):
         raise InputError(f"`labels` must name each of the model's {count} outputs. Received: {len(labels)} labels.")
@@ -39,11 +41,22 @@ def labels_of(model: keras.Model, labels: Sequence[str] | None) -> tuple[str, ..
     return labels
 
 
+def _carried(model: keras.Model) -> tuple[str, ...]:
+    return next((layer.labels for layer in model.layers if isinstance(layer, models.Labels)), ())
+
+
 def label_lines(labels: Sequence[str]) -> str:
     """The text of a labels file: one label a line, in the order of the outputs."""
     return "".join(f"{label}\n" for label in labels)
 
 
-def size_bytes(path: Path) -> int:
-    """The size of a file, or of all files of a folder."""
-    return sum(child.stat().st_size for child in ([path] if path.is_file() else path.rglob("*")) if child.is_file())
+def sizes(path: Path) -> dict[str, int]:
+    """`size_bytes` of a file, or of all files of a folder, and `gzip_bytes`, what is left of them when compressed.
+
+    Zeros and repeated values show only in the second.
+    """
+    contents = [child.read_bytes() for child in ([path] if path.is_file() else path.rglob("*")) if child.is_file()]
+    return {
+        "size_bytes": sum(map(len, contents)),
+        "gzip_bytes": sum(len(gzip.compress(content, compresslevel=9)) for content in contents),
+    }
