@@ -38,8 +38,11 @@ def keras_tuner() -> types.ModuleType:
 
 def tf_keras_vis() -> types.ModuleType:
     """The module `tf_keras_vis`, with the parts that draw Grad-CAM and saliency maps."""
-    for name in ("gradcam", "saliency", "scorecam", "utils.model_modifiers", "utils.scores"):
-        importlib.import_module(f"tf_keras_vis.{name}")
+    with warnings.catch_warnings():
+        # It takes `zoom` from a place that SciPy 2.0 closes; `setup.cfg` keeps SciPy below that.
+        warnings.filterwarnings("ignore", message="Please import `zoom`", category=DeprecationWarning)
+        for name in ("gradcam", "saliency", "scorecam", "utils.model_modifiers", "utils.scores"):
+            importlib.import_module(f"tf_keras_vis.{name}")
     return sys.modules["tf_keras_vis"]
 
 

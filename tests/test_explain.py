@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kerastrain import explain
+from kerastrain import HubLayer, explain, models, testing
 from kerastrain.errors import InputError
 from kerastrain.explain.steps import flattened
 
@@ -222,6 +222,44 @@ class Opaque(keras.Model):
 
     def call(self, images, training=False):
         return self.inner(images, training=training)
+
+
+def test_gradcam_reaches_the_feature_maps_of_a_hub_module(tmp_path):
+    folder = testing.saved_model(tmp_path / "module", features=5)
+    model = models.image_classifier(folder, labels=["a", "b", "c"], image_size=(SIZE, SIZE))
+    heatmaps = explain.gradcam(model, photos(), [0, 1, 2])
+    module = tf.saved_model.load(folder)
+    with tf.GradientTape() as tape:
+        maps = module.feature_maps(tf.constant(np.float32(photos())) / 255, training=False)
+        tape.watch(maps)
+        head = model.get_layer("logits")
+        logits = tf.reduce_mean(maps, axis=(1, 2)) @ head.kernel + head.bias
+        score = tf.linalg.trace(logits)
+    weights = tape.gradient(score, maps).numpy().mean(axis=(1, 2))
+    expected = np.maximum((maps.numpy() * weights[:, None, None]).sum(axis=-1), 0)
+    expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-12)
+    np.testing.assert_allclose(heatmaps, expected, atol=1e-5)
+    assert explain.saliency(model, photos(), samples=2).max() == 1
+
+
+class Contrary(tf.Module):
+    """Its `feature_maps` endpoint is not what its output is the mean of."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    def __call__(self, images):
+        return tf.reduce_mean(images, axis=(1, 2))
+
+    @tf.function
+    def feature_maps(self, images, training=False):
+        return 1 - images
+
+
+def test_feature_maps_that_do_not_lead_to_the_output_are_refused():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    values = HubLayer(Contrary())(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="identity")(values))
+    with pytest.raises(InputError, match="do not lead to its outputs"):
+        explain.gradcam(model, photos())
 
 
 def test_an_opaque_model_is_refused_with_the_way_out():

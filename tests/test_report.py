@@ -36,7 +36,7 @@ def run(tmp_path):
     files.write_json(directory / "metrics.json", {"validation": measures(names), "test": measures(names, 90)})
     files.write_json(directory / "evaluations" / "more.json", measures(names, 50))
     outputs = np.random.default_rng(0).normal(size=(32, 4))
-    same = {"outputs": outputs + 1e-6, "size_bytes": 123456, "kind": "float32"}
+    same = {"outputs": outputs + 1e-6, "size_bytes": 123456, "gzip_bytes": 65432, "kind": "float32"}
     parity.check(outputs, file="model.tflite", **same).save(directory / "exports" / "model.parity.json")
     assets = directory / "exports" / "saved_model" / "assets.extra"
     parity.check(outputs, file="saved_model", **same).save(assets / "parity.json")
@@ -77,11 +77,11 @@ def test_the_page_says_what_the_files_say(run):
     assert f"{written['test']['accuracy']:.1%}" in words
     for name in ("$ant^", HOSTILE, "cow & calf", "犬"):
         assert name in words
-    assert f"{written['validation']['classes'][2]['recall']:.4g}" in words
+    assert f"{written['validation']['classes'][2]['recall']:.3f}" in words
     assert str(written["validation"]["confusion"][1][1]) in words
     assert {"Measures: validation", "Measures: test", "Measures: more"} <= set(words)
-    assert {"exports/model.tflite", "exports/saved_model", "123 kB", "a&b_gradcam.png"} <= set(words)
-    assert "passed: at least 99.0%, at most 0.0001" in words
+    assert {"exports/model.tflite", "exports/saved_model", "123 kB", "65.4 kB", "a&b_gradcam.png"} <= set(words)
+    assert "at least 99.0%, at most 0.0001" in words
     assert "checkpoints/best.keras" not in words
 
 
@@ -120,7 +120,9 @@ def test_a_class_without_examples_shows_dashes(tmp_path):
         ("metrics.json", "[]", "must be a JSON object. Received: list"),
         ("history.csv", "phase,epoch,loss\nfit,0,high\n", "numbers in its column 'loss'. Received: 'high'"),
         ("history.csv", b"\xff\xfe", "must be UTF-8"),
-        ("exports/model.parity.json", "{}", "must be a parity record"),
+        ("exports/model.parity.json", "{}", "must hold a parity record with file, .* Missing: file, "),
+        ("metrics.json", '{"test": {"loss": 1}}', "must hold measures of 'test' with .* Missing: count, accuracy"),
+        ("evaluations/more.json", "{}", "more.json` must hold measures"),
     ],
 )
 def test_a_broken_file_is_named_and_nothing_is_written(tmp_path, name, content, message):

@@ -48,7 +48,7 @@ def write(run_directory: str | os.PathLike) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "size": _size}
+    environment.filters |= {"number": _number, "score": _score, "percent": _percent, "size": _size}
     page = environment.get_template("page.html").render(
         run=run,
         version=kerastrain.__version__,
@@ -86,8 +86,12 @@ def _data(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    return "–" if value is None else f"{value:.3g}"
 
 
 def _percent(value: float | None) -> str:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _NO_CURVE = ("phase", "epoch", "seconds")
 _TRAIN, _VALIDATION, _QUIET = "#8a94a6", "#1f5fbf", "#c9cfd8"
@@ -28,7 +29,7 @@ def curves(history: Sequence[Mapping[str, str]]) -> str:
     """
     columns = dict.fromkeys(column for row in history for column in row if column not in _NO_CURVE)
     names = list(dict.fromkeys(column.removeprefix("val_") for column in columns))
-    names.sort(key=lambda name: (name == "learning_rate", name not in ("loss", "accuracy")))
+    names.sort(key=lambda name: (name == "learning_rate", name != "loss"))
     across = min(len(names), 3)
     down = math.ceil(len(names) / across)
     figure = Figure(figsize=(3.6 * across, 2.5 * down), layout="constrained")
@@ -36,6 +37,9 @@ def curves(history: Sequence[Mapping[str, str]]) -> str:
     for axes, name in zip(panels, names, strict=False):
         _curve(axes, history, name, _TRAIN, "training")
         _curve(axes, history, f"val_{name}", _VALIDATION, "validation")
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.margins(y=0.12)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _phases(axes, [row.get("phase", "") for row in history])
         axes.set_title(name.replace("_", " "), loc="left", fontsize=10, parse_math=False)
         if f"val_{name}" in columns:
@@ -117,7 +121,6 @@ def _phases(axes: Axes, phases: Sequence[str]) -> None:
 def _bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True)) if axes.get_xlim()[1] > 1 else None
     axes.grid(axis="y", color="#eef0f3")
     axes.set_axisbelow(True)
 

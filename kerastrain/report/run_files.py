@@ -10,6 +10,9 @@ from pathlib import Path
 
 from kerastrain.errors import InputError
 
+_MEASURES = ("count", "loss", "accuracy", "macro", "weighted", "classes", "confusion", "calibration")
+_PARITY = ("file", "kind", "sample_count", "agreement", "largest_difference", "relative_difference", "size_bytes")
+_PARITY += ("gzip_bytes", "tolerance")
 _OWN = ("report.html", "tensorboard", "checkpoints")
 
 
@@ -49,13 +52,17 @@ def read(directory: Path) -> RunFiles:
         raise FileNotFoundError(
             f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed."
         )
-    evaluations = {path.stem: _json(path) for path in sorted(directory.glob("evaluations/*.json"))}
+    measures = _json(directory / "metrics.json")
+    for name, measured in measures.items():
+        _require(directory / "metrics.json", measured, _MEASURES, f"measures of {name!r}")
+    for path in sorted(directory.glob("evaluations/*.json")):
+        measures[path.stem] = _require(path, _json(path), _MEASURES, "measures")
     return RunFiles(
         name=directory.resolve().name,
         config=_text(directory / "config.yaml"),
         environment=_json(directory / "environment.json"),
         history=_rows(directory / "history.csv"),
-        measures={**_json(directory / "metrics.json"), **evaluations},
+        measures=measures,
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
         explanations={path.name: path.read_bytes() for path in sorted(directory.glob("explanations/*.png"))},
         sizes={
@@ -67,11 +74,19 @@ def read(directory: Path) -> RunFiles:
 
 
 def _parity(directory: Path, path: Path) -> tuple[str, dict]:
-    record = _json(path)
-    if not isinstance(record.get("file"), str):
-        raise InputError(f"`{path}` must be a parity record with the name of its file. Export the model again.")
+    record = _require(path, _json(path), _PARITY, "a parity record")
     folder = path.parent.parent.parent if path.parent.name == "assets.extra" else path.parent
     return (folder / record["file"]).relative_to(directory).as_posix(), record
+
+
+def _require(path: Path, record: dict, keys: tuple[str, ...], what: str) -> dict:
+    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
+    if missing:
+        raise InputError(
+            f"`{path}` must hold {what} with {', '.join(keys)}. Missing: {', '.join(missing)}. Write the file again "
+            "with this version of kerastrain, or remove it."
+        )
+    return record
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
