@@ -122,6 +122,11 @@ class HubLayer(keras.layers.Layer):
         return self._entry.input_specs
 
     @property
+    def fingerprint(self) -> str:
+        """The sha256 of the module's files, as `hub_modules.fingerprint` gives it."""
+        return self._source.sha256
+
+    @property
     def handle(self) -> object:
         """The handle or the module that the layer was made with."""
         return self._source.handle
@@ -164,8 +169,8 @@ class HubLayer(keras.layers.Layer):
         if folder is not None or config["embed"]:
             config["handle"] = _Source(config["handle"], folder=folder, announced=announced)
         else:
-            pinned = hub_modules.split_pin(config["handle"])[1]
-            config["handle"] += "" if pinned else f"#sha256={announced['sha256']}"
+            # The trusted fingerprint, not the one that the handle in the file may claim.
+            config["handle"] = f"{hub_modules.split_pin(config['handle'])[0]}#sha256={announced['sha256']}"
         return cls(**config)
 
     def save_assets(self, folder):
@@ -181,10 +186,10 @@ class HubLayer(keras.layers.Layer):
 
     def _announce(self, variables: list) -> None:
         # Optimizers and `load_own_variables` come before `load_assets`: they find variables that hold the place.
-        for name, shape, dtype, trainable in variables:
-            self._track_variable(
-                keras.Variable(initializer="zeros", shape=shape, dtype=dtype, trainable=trainable, name=name)
-            )
+        with keras.name_scope(self.name):
+            for name, shape, dtype, trainable in variables:
+                options = {"shape": shape, "dtype": dtype, "trainable": trainable, "name": name}
+                self._track_variable(keras.Variable(initializer="zeros", **options))
 
     def _connect(self) -> None:
         module = self._source.load(self._arguments.tags, self._load_options.value)
@@ -197,9 +202,10 @@ class HubLayer(keras.layers.Layer):
             for wrapped, variable in zip(self.variables, found, strict=True):
                 wrapping.redirect(wrapped, variable)
         else:
-            for index, variable in enumerate(found):
-                name = f"{index}_{variable.name.split(':')[0].replace('/', '_')}"
-                self._track_variable(wrapping.wrapper(variable, name=name, trainable=id(variable) in learned))
+            with keras.name_scope(self.name):
+                for index, variable in enumerate(found):
+                    name = f"{index}_{variable.name.split(':')[0].replace('/', '_')}"
+                    self._track_variable(wrapping.wrapper(variable, name=name, trainable=id(variable) in learned))
         losses = list(getattr(module, "regularization_losses", None) or ())
         if losses and self._trainable_variables:
             # A weight's regularizer counts once in a step, and only while the layer trains: so must these.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kerastrain import ecosystem
+from kerastrain import ecosystem, trust
 from kerastrain.errors import InputError
 from kerastrain.files import atomic
 
@@ -69,11 +69,16 @@ def fingerprint(folder: str | os.PathLike) -> str:
 
     Returns:
         str, 64 hexadecimal digits.
+
+    Raises:
+        InputError: a file's name holds a line break or a backslash, with which two folders could share a fingerprint.
     """
     folder = Path(folder)
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     total = hashlib.sha256()
     for name in sorted(names, key=str.encode):
+        if "\n" in name or "\\" in name:
+            raise InputError(f"a SavedModel's files must have plain names. Received: {name!r} in {str(folder)!r}.")
         with open(folder / name, "rb") as file:
             content = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else _digest(file)
         total.update(f"{content.hexdigest()}  {name}\n".encode())
@@ -159,12 +164,15 @@ def allow_modules() -> Iterator[None]:
 
 
 def check_trusted(sha256: str, source: str) -> None:
-    """Refuses a module of a file that is opened in safe mode, unless it is allowed, shipped or already in use.
+    """Refuses a module of a file that is opened in safe mode.
+
+    Let through are modules that are allowed, that ship with kerastrain, that this process already uses, and that the
+    user has trained with before (see `trust`).
 
     Raises:
         InputError: it is none of these; the message says how to allow it.
     """
-    if _allowed.get() or known_folder(sha256) is not None:
+    if _allowed.get() or known_folder(sha256) is not None or sha256 in trust.remembered():
         return
     raise InputError(
         f"this file brings the Hub module {source!r}, whose graph is a program, and safe mode is on. If you trust "
@@ -233,10 +241,7 @@ def _digest(file) -> "hashlib._Hash":
 
 
 def _cache_folder() -> Path:
-    ecosystem.tensorflow_hub()
-    from tensorflow_hub import resolver
-
-    return Path(resolver.tfhub_cache_dir(use_temp=True))
+    return ecosystem.tensorflow_hub_cache_folder()
 
 
 def _download(location: str) -> Path:

@@ -473,3 +473,12 @@ def test_it_compares_with_hub_keras_layer(folder, text_folder, tf1_folder, tmp_p
         model.fit(IMAGES, TARGETS, batch_size=6, epochs=3, verbose=0)
         for index, weight in enumerate(model.trainable_weights + model.non_trainable_weights):
             np.testing.assert_allclose(weight.numpy(), theirs[f"{key}_weight_{index}"], atol=1e-5)
+
+
+def test_a_trusted_fingerprint_does_not_carry_another_module(folder, tmp_path):
+    other = testing.saved_model(tmp_path / "other", features=4, seed=1)
+    config = HubLayer(folder, embed=False).get_config()
+    forged = {**config, "handle": f"{other}#sha256={hub_modules.fingerprint(other)}"}
+    hub_modules._loaded.pop(config["module"]["sha256"])
+    with pytest.raises(InputError, match="not the pinned one"):
+        HubLayer.from_config(forged)

@@ -1,0 +1,215 @@
+"""Which part of a model trains, and when: frozen backbones, unfreezing at once or in stages, rates by layer.
+
+Takes a `keras.Model` whose backbone is a layer named "backbone", or any model whose layers are named; changes its
+`trainable` flags or gives a callback. Must not compile, and must not train by itself.
+"""
+
+from collections.abc import Mapping
+
+import keras
+
+from kerastrain.errors import InputError, unknown
+from kerastrain.hub_layer import HubLayer
+
+
+def backbone_of(model: keras.Model) -> keras.Layer:
+    """The layer named "backbone".
+
+    Raises:
+        InputError: the model has none.
+    """
+    for layer in model.layers:
+        if layer.name == "backbone":
+            return layer
+    raise InputError(
+        f"the model {model.name!r} has no layer named 'backbone'. It has {', '.join(one.name for one in model.layers)}."
+    )
+
+
+def backbone_or_all(model: keras.Model) -> keras.Layer:
+    """The layer named "backbone", or the model itself where there is none."""
+    return next((layer for layer in model.layers if layer.name == "backbone"), model)
+
+
+def freeze(model: keras.Model, *, before: str | None = None) -> None:
+    """Freezes the backbone, so that only the head trains. Compile the model afterwards.
+
+    Args:
+        model: keras.Model.
+        before: str, for models without a layer named "backbone": the first layer that trains; all before it freeze.
+
+    Raises:
+        InputError: the model has no such layer.
+    """
+    if before is None:
+        backbone_of(model).trainable = False
+        return
+    names = [layer.name for layer in model.layers]
+    if before not in names:
+        raise InputError(unknown("layer", before, names))
+    for index, layer in enumerate(model.layers):
+        layer.trainable = index >= names.index(before)
+
+
+def unfreeze(
+    model: keras.Model, *, last: int | None = None, from_layer: str | None = None, batch_norm: bool = False
+) -> None:
+    """Lets the backbone train, whole or from some layer on. Compile the model afterwards.
+
+    Batch norm is held still by default: few images and a small rate do not pay for statistics that move under the
+    features. In a Keras backbone its layers stay frozen, scale and offset too, since Keras overrides
+    `training=False` during `fit`; in a Hub module its statistics stay, while scale and offset train.
+
+    Args:
+        model: keras.Model; without a layer named "backbone", all its layers are meant.
+        last: int >= 0, how many layers with weights train, counted from the backbone's end; None for all.
+        from_layer: str, the first layer that trains.
+        batch_norm: bool, whether batch norm trains too.
+
+    Raises:
+        InputError: both `last` and `from_layer`, a layer that does not exist, or a part of an opaque module.
+    """
+    if last is not None and from_layer is not None:
+        raise InputError("give either `last` or `from_layer`, not both.")
+    part = backbone_or_all(model)
+    if isinstance(part, HubLayer):
+        if from_layer is not None or last not in (None, 0):
+            raise InputError(
+                "the backbone is one Hub module, which trains as a whole or not at all. Received: "
+                f"{f'from_layer={from_layer!r}' if from_layer is not None else f'last={last}'}. Leave it out."
+            )
+        part.trainable, part.hold_statistics = last is None, not batch_norm
+        return
+    layers = leaves(part)
+    part.trainable = True
+    first = _first(layers, last, from_layer)
+    for index, layer in enumerate(layers):
+        still = isinstance(layer, keras.layers.BatchNormalization) and not batch_norm
+        layer.trainable = index >= first and not still
+    hold_adapted_kernels(part)
+
+
+def hold_adapted_kernels(part: keras.Layer) -> None:
+    """Freezes the kernels that a low-rank pair stands beside, which `trainable = True` would let go."""
+    for layer in every_layer(part):
+        if getattr(layer, "lora_enabled", False):
+            kernel = "_embeddings" if isinstance(layer, keras.layers.Embedding) else "_kernel"
+            getattr(layer, kernel).trainable = False
+
+
+def every_layer(part: keras.Layer) -> list[keras.Layer]:
+    """A layer and all within it, those inside attention and wrappers too, which Keras lists under a private name."""
+    return part._flatten_layers()
+
+
+def leaves(part: keras.Layer) -> list[keras.Layer]:
+    """The layers with weights inside a layer or model, in order, nested models opened, attention kept whole."""
+    if isinstance(part, keras.Model):
+        return [leaf for layer in part.layers for leaf in leaves(layer)]
+    return [part] if part.weights else []
+
+
+def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
+    """Factors on the learning rate that fall layer by layer from the head to the inputs.
+
+        factor(layer k below the head) = decay ** k
+
+    Early layers hold what is common to all images and should move least. Batch norm has the rate of its
+    neighbour before it; the head has 1.
+
+    Args:
+        model: keras.Model whose backbone is a Keras network, not one opaque module.
+        decay: float in (0, 1], the factor from a layer to the one below it; 0.65 to 0.9 are common.
+
+    Returns:
+        dict from a regular expression on variable paths to a factor: `optimizers.make(..., layer_rates=...)`.
+
+    Raises:
+        InputError: `decay` lies outside (0, 1], or the backbone is one module.
+
+    Reference: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2.
+    """
+    if not 0 < decay <= 1:
+        raise InputError(f"`decay` must lie in (0, 1]. Received: {decay}.")
+    backbone = backbone_of(model)
+    if isinstance(backbone, HubLayer):
+        return {f"^{backbone.name}/": float(decay)}
+    rates, depth, layers = {}, 0, leaves(backbone)
+    for layer in reversed(layers):
+        depth += not isinstance(layer, keras.layers.BatchNormalization)
+        for variable in layer.variables:
+            rates[f"^{_escape(variable.path)}$"] = float(decay ** max(depth, 1))
+    return rates
+
+
+class GradualUnfreezing(keras.callbacks.Callback):
+    """Unfreezes the backbone in stages while it trains, the layers nearest to the head first.
+
+    Which layers train is a function of the epoch alone, so a resumed run has the same ones. The optimizer gets its
+    slots for all layers of all stages at the start, and Keras's train function is made anew at each stage.
+
+    Args:
+        stages: dict from an epoch, counted from 0, to the number of the backbone's last layers that train from then
+            on, None for all of them. Before the first epoch named, only the head trains.
+        batch_norm: bool, whether batch norm trains too.
+
+    Raises:
+        InputError: the stages are empty or not epochs and counts, or the optimizer was built for fewer layers.
+
+    Example:
+        >>> callback = GradualUnfreezing({2: 10, 4: 30, 6: None})
+
+    Reference: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.3.
+    """
+
+    def __init__(self, stages: Mapping[int, int | None], *, batch_norm: bool = False):
+        super().__init__()
+        whole = all(isinstance(epoch, int) and epoch >= 0 for epoch in stages)
+        if not stages or not whole or any(count is not None and count < 1 for count in stages.values()):
+            raise InputError(
+                f"`stages` must map epochs >= 0 to numbers of layers >= 1, or None for all. Received: {dict(stages)}."
+            )
+        self.stages = dict(sorted(stages.items()))
+        self.batch_norm = batch_norm
+        self._stage = None
+
+    def on_train_begin(self, logs=None):
+        """Gives the optimizer slots for every variable that will train in any stage."""
+        backbone_of(self.model)
+        self._stage = None
+        wanted = {}
+        for count in (0, *self.stages.values()):
+            unfreeze(self.model, last=count, batch_norm=self.batch_norm)
+            wanted.update({variable.path: variable for variable in self.model.trainable_variables})
+        optimizer = self.model.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        if not inner.built:
+            ordered = [variable for variable in self.model.variables if variable.path in wanted]
+            optimizer.build(ordered)
+        elif len(inner._trainable_variables) < len(wanted):
+            raise InputError(
+                f"the optimizer knows {len(inner._trainable_variables)} variables, and the stages train {len(wanted)}: "
+                "compile the model with a new optimizer before `fit`."
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets which layers train, where that changes."""
+        reached = [begin for begin in self.stages if begin <= epoch]
+        stage = self.stages[reached[-1]] if reached else 0
+        if self._stage is None or self._stage[0] != stage:
+            self._stage = (stage,)
+            unfreeze(self.model, last=stage, batch_norm=self.batch_norm)
+            self.model.make_train_function(force=True)
+
+
+def _first(layers: list[keras.Layer], last: int | None, from_layer: str | None) -> int:
+    if from_layer is not None:
+        names = [layer.name for layer in layers]
+        if from_layer not in names:
+            raise InputError(unknown("layer", from_layer, names))
+        return names.index(from_layer)
+    return 0 if last is None else max(len(layers) - last, 0)
+
+
+def _escape(path: str) -> str:
+    return "".join(f"\\{letter}" if letter in r"\.^$*+?{}[]|()" else letter for letter in path)
