@@ -15,6 +15,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 from packaging.version import parse
 
@@ -23,6 +24,12 @@ def tensorflow_hub() -> types.ModuleType:
     """The module `tensorflow_hub`, also where setuptools >= 82 no longer ships the `pkg_resources` that it imports."""
     with _tf_keras_untouched(), _pkg_resources():
         return importlib.import_module("tensorflow_hub")
+
+
+def tensorflow_hub_cache_folder() -> Path:
+    """Where tensorflow_hub keeps what it downloads: TFHUB_CACHE_DIR, or a folder in the temporary one."""
+    tensorflow_hub()
+    return Path(importlib.import_module("tensorflow_hub.resolver").tfhub_cache_dir(use_temp=True))
 
 
 def tfmot() -> types.ModuleType:

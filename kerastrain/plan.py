@@ -1,13 +1,13 @@
-"""What a config would run, before anything runs: phases, steps and learning rates.
+"""What a config would run, before anything runs: the parts of the data, phases, steps and learning rates.
 
-Takes a `Config` and the number of training examples, gives frozen records. Must not import TensorFlow: `kerastrain
+Takes a `Config`, gives numbers and frozen records. Must not import TensorFlow: `kerastrain
 check` answers without it, and `recipe` trains by the same numbers.
 """
 
 import math
 from dataclasses import dataclass
 
-from kerastrain import durations
+from kerastrain import data, durations
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 
@@ -34,6 +34,22 @@ class Phase:
     def steps(self) -> int:
         """Optimizer steps of the whole phase."""
         return self.epochs * self.steps_per_epoch
+
+
+def part_sizes(config: Config) -> dict[str, int]:
+    """How many examples "train", "validation" and "test" would have; counts files and decodes none.
+
+    Raises:
+        InputError: the folder holds no classes, or too few examples to split.
+        FileNotFoundError: there is no such folder.
+    """
+    fractions = {
+        "validation_fraction": config.data.validation_fraction,
+        "test_fraction": config.data.test_fraction,
+    }
+    if config.data.path != "digits":
+        return data.part_sizes(config.data.path, **fractions)
+    return {name: len(part) for name, part in data.digits(image_size=(8, 8), **fractions).parts.items()}
 
 
 def phases(config: Config, example_count: int) -> list[Phase]:

@@ -42,7 +42,9 @@ def refuse_existing(directory: str | Path) -> Path:
     """
     directory = Path(directory)
     if directory.exists():
-        raise FileExistsError(f"{str(directory)!r} exists already and nothing is overwritten. Choose another name, or remove it.")
+        raise FileExistsError(
+            f"{str(directory)!r} exists already and nothing is overwritten. Choose another name, or remove it."
+        )
     return directory
 
 
@@ -82,7 +84,11 @@ def load(directory: str | Path) -> Run:
     """
     directory = Path(directory)
     if not (directory / "config.yaml").is_file():
-        raise FileNotFoundError(f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed.")
+        raise FileNotFoundError(
+            f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed."
+        )
     if not (directory / "model.keras").is_file():
-        raise InputError(f"the run in {str(directory)!r} was stopped before it had a model. Train it again under another name.")
+        raise InputError(
+            f"the run in {str(directory)!r} was stopped before it had a model. Train it again under another name."
+        )
     return Run(directory, configs.load(directory / "config.yaml"), models.load(directory / "model.keras"))

@@ -3,7 +3,7 @@
 Parts and tools never see a config: only `recipe`, `tuning` and `cli` do. Must not import TensorFlow.
 """
 
-from kerastrain.config.loading import dump, load, override, read_yaml, schema, validate
+from kerastrain.config.loading import dump, load, override, put, read_yaml, schema, validate
 from kerastrain.config.sections import CompressConfig, Config, SearchConfig
 
-__all__ = ["CompressConfig", "Config", "SearchConfig", "dump", "load", "override", "read_yaml", "schema", "validate"]
+__all__ = ["CompressConfig", "Config", "SearchConfig", "dump", "load", "override", "put", "read_yaml", "schema", "validate"]

@@ -82,7 +82,7 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
             faults.append((text, "an override is `section.key=value`, such as fit.epochs=3."))
             continue
         try:
-            result = _put(result, keys.split("."), yaml.safe_load(value))
+            result = put(result, keys, yaml.safe_load(value))
         except yaml.YAMLError:
             faults.append((keys, f"not valid YAML. Received: {value!r}. Put quotes around it."))
     if faults:
@@ -90,9 +90,16 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
     return result
 
 
-def _put(values: Any, keys: list[str], value: Any) -> dict:
+def put(values: Any, key: str, value: Any) -> dict:
+    """A copy of nested `values` in which the dotted `key` has `value`.
+
+    Example:
+        >>> put({"fit": {"epochs": 5}}, "fit.epochs", 3)
+        {'fit': {'epochs': 3}}
+    """
     inner = dict(values) if isinstance(values, Mapping) else {}
-    inner[keys[0]] = value if len(keys) == 1 else _put(inner.get(keys[0]), keys[1:], value)
+    first, _, rest = key.partition(".")
+    inner[first] = put(inner.get(first), rest, value) if rest else value
     return inner
 
 

@@ -166,7 +166,7 @@ class FitConfig(Section):
     """Epochs of fine-tuning the whole model, batch-norm statistics held still; 0 keeps the backbone frozen."""
     global_batch_size: Annotated[int, Field(gt=0)] = 32
     """Examples in one optimizer step, over all devices together."""
-    early_stopping_patience: Annotated[int, Field(gt=0)] | None = None
+    early_stopping_epochs: Annotated[int, Field(gt=0)] | None = None
     """Epochs without a better validation loss after which a phase ends; null never stops early."""
 
     @model_validator(mode="after")

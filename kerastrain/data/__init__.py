@@ -12,22 +12,30 @@ Example:
     (TensorShape([32, 16, 16, 3]), 'float32', TensorShape([32, 10]))
 """
 
-from kerastrain.data import features
-from kerastrain.data.augmentation import augment
-from kerastrain.data.examples import Examples, Split
-from kerastrain.data.images import load_image
-from kerastrain.data.pipeline import batches, steps_per_epoch
-from kerastrain.data.sources import arrays, digits, image_folder
+import importlib
 
-__all__ = [
-    "Examples",
-    "Split",
-    "arrays",
-    "augment",
-    "batches",
-    "digits",
-    "features",
-    "image_folder",
-    "load_image",
-    "steps_per_epoch",
-]
+_HOMES = {
+    "Examples": "examples",
+    "Split": "examples",
+    "arrays": "sources",
+    "augment": "augmentation",
+    "batches": "pipeline",
+    "digits": "sources",
+    "image_folder": "sources",
+    "labelled_folder": "sources",
+    "load_image": "images",
+    "part_sizes": "sources",
+    "steps_per_epoch": "pipeline",
+}
+_MODULES = ("features",)
+
+__all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604, the tables are the public face
+
+
+def __getattr__(name: str) -> object:
+    # Counting a folder's files must not start TensorFlow, which only some of the modules need.
+    if name in _MODULES:
+        return importlib.import_module(f"kerastrain.data.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"kerastrain.data.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'kerastrain.data' has no attribute {name!r}")

@@ -57,13 +57,16 @@ def image_folder(
         raise InputError(f"`memory_fraction` must lie in [0, 1]. Received: {memory_fraction}.")
     root = Path(path).expanduser()
     labels = _class_folders(root)
-    files = [(file, number) for number, label in enumerate(labels) for file in _files(root / label)]
-    numbers = np.array([number for _, number in files], np.int64)
-    keys = [file.relative_to(root).as_posix() for file, _ in files]
+    files, numbers = _listed(root, labels)
     parts = splits.stratified(
-        numbers, keys, names=labels, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
+        numbers,
+        [file.relative_to(root).as_posix() for file in files],
+        names=labels,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
     )
-    paths = {part: tuple(str(files[index][0]) for index in indices) for part, indices in parts.items()}
+    paths = {part: tuple(str(files[index]) for index in indices) for part, indices in parts.items()}
     images = decoding.decode([*itertools.chain(*paths.values())], image_size, memory_fraction=memory_fraction)
     ends = np.cumsum([len(indices) for indices in parts.values()])
     views = [None] * len(parts) if images is None else np.split(images, ends[:-1])
@@ -72,6 +75,59 @@ def image_folder(
         for (part, indices), view in zip(parts.items(), views, strict=True)
     }
     return Split(examples["train"], examples.get("validation"), examples.get("test"), labels)
+
+
+def labelled_folder(path: str | os.PathLike, *, labels: Sequence[str], image_size: tuple[int, int]) -> Examples:
+    """All images of a folder, under the labels of a model that exists already: what it is to be measured on.
+
+    Args:
+        path: folder with one folder per class, each named like one of `labels`; not every label needs one.
+        labels: the name of each class in the order of the model's outputs.
+        image_size: (height, width) in pixels that every image is stretched to.
+
+    Returns:
+        Examples of uint8 RGB images, in the order of `labels`.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        NotADirectoryError: `path` is a file.
+        InputError: a class folder has another name than the labels, or as for `image_folder`.
+    """
+    root = Path(path).expanduser()
+    present = _class_folders(root)
+    strange = [name for name in present if name not in labels]
+    if strange:
+        raise InputError(
+            f"the class folders of '{root}' must be named like the model's labels: {', '.join(labels)}. "
+            f"Received also: {', '.join(strange)}. Rename or remove them."
+        )
+    files, numbers = _listed(root, [label for label in labels if label in present])
+    positions = np.array([index for index, label in enumerate(labels) if label in present], np.int64)
+    paths = tuple(map(str, files))
+    images = decoding.decode(paths, _checked_size(image_size), memory_fraction=0.5)
+    return Examples(positions[numbers], len(labels), images, paths, _checked_size(image_size))
+
+
+def part_sizes(
+    path: str | os.PathLike, *, validation_fraction: float = 0.2, test_fraction: float = 0.0
+) -> dict[str, int]:
+    """How many images each part of `image_folder` would have; counts files and opens none.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, InputError: as for `image_folder`, but for what is in the files.
+    """
+    root = Path(path).expanduser()
+    labels = _class_folders(root)
+    files, numbers = _listed(root, labels)
+    parts = splits.stratified(
+        numbers,
+        [str(index) for index in range(len(files))],
+        names=labels,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=0,
+    )
+    return {part: len(indices) for part, indices in parts.items()}
 
 
 def arrays(
@@ -179,6 +235,12 @@ def _class_folders(root: Path) -> tuple[str, ...]:
             "kerastrain splits it by `validation_fraction` and `test_fraction`."
         )
     return labels
+
+
+def _listed(root: Path, labels: Sequence[str]) -> tuple[list[Path], np.ndarray]:
+    """The files of every class and, for each, the number of its class."""
+    found = [(file, number) for number, label in enumerate(labels) for file in _files(root / label)]
+    return [file for file, _ in found], np.array([number for _, number in found], np.int64)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,0 +1,5 @@
+"""`python -m kerastrain` is the command `kerastrain`."""
+
+from kerastrain.cli import main
+
+main()

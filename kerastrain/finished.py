@@ -1,0 +1,203 @@
+"""What is done with a finished run: measure it on more data, ask it, explain it, export it, compress it.
+
+Takes a `Run`, gives records and files in the run's folder. Made only of calls to public functions, like `recipe`.
+"""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kerastrain import compress as compression
+from kerastrain import data, evaluation, explain, export, files, models, recipe
+from kerastrain.config import CompressConfig
+from kerastrain.errors import InputError, unknown
+from kerastrain.runs import Run, refuse_existing
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """One rung of a compression, measured on the held-out part of the run's data.
+
+    Args:
+        file: str, the TFLite file.
+        accuracy: float in [0, 1], what the file itself answers right.
+        zeros_fraction: float in [0, 1], share of exact zeros in the kernels of its model.
+        size_bytes: int.
+        gzip_bytes: int, after gzip, as app stores and browsers transfer it.
+    """
+
+    file: str
+    accuracy: float
+    zeros_fraction: float
+    size_bytes: int
+    gzip_bytes: int
+
+
+_METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
+
+
+def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
+    """The measures of a run on other folders, written to `evaluations/NAME.json`; without any, on its own parts.
+
+    Args:
+        run: Run.
+        folders: mapping from a name to a folder with one folder per class, named as the model's labels.
+
+    Returns:
+        dict from each name to its measures.
+
+    Raises:
+        InputError: a folder's class names are not among the model's labels, or a file in it is no image.
+    """
+    if not folders:
+        return recipe.measure(run.model, run.config, _split(run))
+    labels, image_size = models.labels(run.model), _image_size(run)
+    sets = {
+        name: data.batches(
+            data.labelled_folder(folder, labels=labels, image_size=image_size), run.config.evaluation.batch_size
+        )
+        for name, folder in folders.items()
+    }
+    measures = evaluation.report(run.model, sets)
+    for name, measured in measures.items():
+        files.write_json(run.directory / "evaluations" / f"{Path(name).name}.json", measured)
+    return measures
+
+
+def predict(run: Run, paths: Sequence[Path], *, top: int = 3) -> list[tuple[Path, list[tuple[str, float]]]]:
+    """The most probable labels of image files.
+
+    Args:
+        run: Run.
+        paths: image files.
+        top: int > 0, labels for each.
+
+    Returns:
+        list of (path, [(label, probability in [0, 1]), …] from the most probable down).
+    """
+    labels = models.labels(run.model)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(run.model.predict(_images(run, paths), verbose=0)))
+    best = np.argsort(-probabilities, axis=1)[:, :top]
+    return [
+        (path, [(labels[index], float(row[index])) for index in order])
+        for path, row, order in zip(paths, probabilities, best, strict=True)
+    ]
+
+
+def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", label: str | None = None) -> list[Path]:
+    """Pictures of where the model looked, in `explanations/`, one for each image.
+
+    Args:
+        run: Run.
+        paths: image files.
+        method: "gradcam" or "saliency".
+        label: str, the class to explain, or None for the predicted one.
+
+    Returns:
+        list of Path of the PNG files.
+
+    Raises:
+        InputError: an unknown method or label, or a backbone that shows no feature maps (`saliency` is offered).
+    """
+    labels = models.labels(run.model)
+    if method not in _METHODS:
+        raise InputError(unknown("method", method, _METHODS))
+    if label is not None and label not in labels:
+        raise InputError(unknown("label", label, labels))
+    images = _images(run, paths)
+    classes = None if label is None else labels.index(label)
+    heatmaps = _METHODS[method](run.model, images, classes)
+    titles = [f"{labelled[0][0]} {labelled[0][1]:.1%}" for _, labelled in predict(run, paths, top=1)]
+    written = []
+    for path, image, heatmap, title in zip(paths, images, heatmaps, titles, strict=True):
+        target = run.directory / "explanations" / f"{path.stem}_{method}.png"
+        written.append(explain.write(target, image[None], heatmap[None], titles=[title]))
+    return written
+
+
+def export_formats(run: Run, formats: Sequence[str], *, replace: bool = False) -> dict[Path, export.Parity]:
+    """Writes a run's model in more formats into `exports/`; see `recipe.export_all`."""
+    return recipe.export_all(run.model, run.config, _split(run), formats, run.directory / "exports", replace=replace)
+
+
+def compress(run: Run, settings: CompressConfig) -> list[Compressed]:
+    """Prunes a run's model to an exact fraction of zeros, then writes it as TFLite, all into `compressed/`.
+
+    The run's own model is not changed. `compressed/` is there whole or not at all: `model.keras` (pruned), the float
+    TFLite files before and after, and the quantized one, each checked against its model as every export is.
+
+    Args:
+        run: Run.
+        settings: CompressConfig.
+
+    Returns:
+        list of Compressed: the run's model, the pruned one, and the quantized one.
+
+    Raises:
+        FileExistsError: the run has been compressed before.
+    """
+    target, split = refuse_existing(run.directory / "compressed"), _split(run)
+    held = split.test or split.validation
+    options = {"samples": held, "sample_count": run.config.export.samples}
+    rows, model = [], run.model
+    with files.atomic(target) as folder:
+        folder.mkdir()
+        export.tflite(model, folder / "before_float32.tflite", **options)
+        rows.append(_measured(folder / "before_float32.tflite", model, held))
+        if settings.prune.fraction:
+            model = _pruned(run, settings, split)
+            export.tflite(model, folder / "pruned_float32.tflite", **options)
+            rows.append(_measured(folder / "pruned_float32.tflite", model, held))
+        model.save(folder / "model.keras")
+        if settings.quantize != "float32":
+            path = folder / f"{'pruned' if settings.prune.fraction else 'model'}_{settings.quantize}.tflite"
+            count = run.config.export.representative_samples
+            quantized = {"quantize": settings.quantize, "representative": split.train, "representative_count": count}
+            export.tflite(model, path, **quantized, **options)
+            rows.append(_measured(path, model, held))
+        files.write_json(folder / "compression.json", [asdict(row) for row in rows])
+    return rows
+
+
+def _pruned(run: Run, settings: CompressConfig, split: data.Split) -> keras.Model:
+    augment, seed = run.config.data.augment, run.config.runtime.seed
+    # All epochs in one data set, as `batches` orders and augments each of them differently.
+    train = data.batches(
+        split.train,
+        run.config.fit.global_batch_size,
+        shuffle=True,
+        seed=seed,
+        epochs=settings.prune.epochs,
+        augment=data.augment(*augment) if augment else None,
+    )
+    return compression.prune(
+        run.model, train, fraction=settings.prune.fraction, epochs=1, learning_rate=settings.prune.learning_rate
+    )
+
+
+def _measured(path: Path, model: keras.Model, held: data.Examples) -> Compressed:
+    content = path.read_bytes()
+    answers = export.litert.run(path, held.read(np.arange(len(held))))
+    return Compressed(
+        file=path.name,
+        accuracy=float(np.mean(answers.argmax(axis=1) == held.labels)),
+        zeros_fraction=compression.sparsity(model).fraction,
+        size_bytes=len(content),
+        gzip_bytes=len(gzip.compress(content, mtime=0)),
+    )
+
+
+def _split(run: Run) -> data.Split:
+    return recipe.load_data(run.config, _image_size(run))
+
+
+def _image_size(run: Run) -> tuple[int, int]:
+    return tuple(run.model.input_shape[1:3])
+
+
+def _images(run: Run, paths: Sequence[Path]) -> np.ndarray:
+    return np.stack([data.load_image(path, _image_size(run)) for path in paths])

@@ -1,0 +1,146 @@
+"""The whole road through the command line, as a user walks it: real files, real processes, real interpreters."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+from kerastrain import testing
+
+QUICK = ["fit.head_epochs=30", "fit.epochs=1", "optimizer.learning_rate=0.02", "data.test_fraction=0.2"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("road")
+    testing.saved_model(place / "module", image_size=(32, 32))
+    testing.colour_folder(place / "colours", count=20)
+    return place
+
+
+def kerastrain(place, *arguments, code=0):
+    environment = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
+    done = subprocess.run(
+        [sys.executable, "-m", "kerastrain", *map(str, arguments)],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
+    done = kerastrain(place, *arguments)
+    assert "Files, each re-opened and compared with predict" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "I0000" not in done.stderr
+    return place / "run"
+
+
+def test_solid_colours_fit_perfectly_and_the_run_holds_every_file(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"] == 1.0
+    assert metrics["validation"]["accuracy"] == 1.0
+    assert (run / "labels.txt").read_text().split() == ["blue", "green", "red"]
+    expected = {"config.yaml", "environment.json", "log.txt", "history.csv", "model.keras", "report.html"}
+    assert expected <= {path.name for path in run.iterdir()}
+    history = (run / "history.csv").read_text().splitlines()
+    assert history[0].startswith("phase,epoch")
+    assert len(history) == 1 + 30 + 1
+    assert "exported model_int8.tflite" in (run / "log.txt").read_text()
+
+
+def test_the_resolved_config_spells_out_every_value(run, place):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["path"] == str(place / "colours")
+    assert config["fit"]["global_batch_size"] == 32
+
+
+def test_the_tflite_file_alone_gives_the_answers(run, place):
+    interpreter = Interpreter(str(run / "exports" / "model_int8.tflite"))
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    labels = (run / "exports" / "model_int8.labels.txt").read_text().split()
+    for colour in labels:
+        image = np.asarray(Image.open(place / "colours" / colour / "003.png"))
+        interpreter.set_tensor(taken["index"], image[None].astype(taken["dtype"]))
+        interpreter.invoke()
+        assert labels[interpreter.get_tensor(given["index"])[0].argmax()] == colour
+
+
+@pytest.mark.slow
+def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finished_run(run, place):
+    answers = json.loads(
+        kerastrain(place, "predict", "run", "colours/red/001.png", "colours/blue/002.png", "--json").stdout
+    )
+    assert [max(answer["labels"], key=answer["labels"].get) for answer in answers] == ["red", "blue"]
+    assert all(abs(sum(answer["labels"].values()) - 1) < 1e-5 for answer in answers)
+
+    kerastrain(place, "evaluate", "run", "--data", "again=colours")
+    assert json.loads((run / "evaluations" / "again.json").read_text())["accuracy"] == 1.0
+
+    kerastrain(place, "export", "run", "--format", "tflite_float16")
+    assert (run / "exports" / "model_float16.tflite").stat().st_size > 0
+    assert "replace" in kerastrain(place, "export", "run", "--format", "tflite_float16", code=2).stderr
+
+    kerastrain(place, "compress", "run", "prune.fraction=0.5", "prune.epochs=2")
+    rows = json.loads((run / "compressed" / "compression.json").read_text())
+    assert [row["file"] for row in rows] == ["before_float32.tflite", "pruned_float32.tflite", "pruned_int8.tflite"]
+    assert rows[1]["zeros_fraction"] == pytest.approx(0.5, abs=0.01)
+    assert rows[2]["accuracy"] == 1.0
+
+    drawn = kerastrain(place, "explain", "run", "colours/green/000.png").stdout.split()
+    assert Image.open(place / drawn[-1]).size[0] > 100
+
+    (run / "report.html").unlink()
+    kerastrain(place, "report", "run")
+    assert "green" in (run / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_random_labels_cannot_be_learnt(place):
+    random = np.random.default_rng(0)
+    for label in ("heads", "tails"):
+        (place / "coins" / label).mkdir(parents=True)
+        for number in range(40):
+            pixels = random.integers(0, 256, (32, 32, 3)).astype("uint8")
+            Image.fromarray(pixels).save(place / "coins" / label / f"{number}.png")
+    kerastrain(
+        place, "train", "data.path=coins", "model.backbone=module", "export.formats=[]", *QUICK, "--run", "coin_run"
+    )
+    metrics = json.loads((place / "coin_run" / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"] < 0.9
+
+
+@pytest.mark.slow
+def test_a_folder_of_photos_with_no_module_uses_the_bundled_backbone_and_comes_out_the_same_twice(place):
+    arguments = ["train", "data.path=colours", "fit.head_epochs=3", "fit.epochs=1", "export.formats=[]"]
+    for name in ("first", "second"):
+        kerastrain(place, *arguments, "runtime.deterministic=true", "--run", name)
+    first, second = (Path(place, name, "metrics.json").read_text() for name in ("first", "second"))
+    assert first == second
+
+
+@pytest.mark.slow
+def test_tune_writes_a_winner_that_trains(place):
+    space = {"optimizer.learning_rate": [1e-4, 0.02], "model.dropout": {"min": 0.0, "max": 0.5}}
+    (place / "search.yaml").write_text(yaml.safe_dump({"trials": 2, "space": space}))
+    quick = ["data.path=colours", "model.backbone=module", "fit.head_epochs=3", "fit.epochs=0", "export.formats=[]"]
+    kerastrain(place, "tune", "search.yaml", *quick, "--out", "search")
+    trials = json.loads((place / "search" / "trials.json").read_text())
+    assert trials[0]["score"] >= trials[1]["score"]
+    best = yaml.safe_load((place / "search" / "best.yaml").read_text())
+    assert best["optimizer"]["learning_rate"] == trials[0]["values"]["optimizer.learning_rate"]
+    kerastrain(place, "train", "search/best.yaml", "--run", "tuned")
