@@ -156,14 +156,14 @@ def colour_matrix(saturation: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
 
     Args:
         saturation: float32 scalar tensor >= 0; 1 keeps, 0 gives grey.
-        angle: float32 scalar tensor in radians; a third of a circle sends red towards green or blue.
+        angle: float32 scalar tensor in radians; a third of a circle sends red towards green, green towards blue.
 
     Returns:
         float32 tensor (3, 3).
     """
     to_yiq = tf.constant(_YIQ)
     cosine, sine = saturation * tf.cos(angle), saturation * tf.sin(angle)
-    turn = tf.reshape(tf.stack([1.0, 0.0, 0.0, 0.0, cosine, -sine, 0.0, sine, cosine]), (3, 3))
+    turn = tf.reshape(tf.stack([1.0, 0.0, 0.0, 0.0, cosine, sine, 0.0, -sine, cosine]), (3, 3))
     return tf.transpose(tf.linalg.inv(to_yiq) @ turn @ to_yiq)
 
 

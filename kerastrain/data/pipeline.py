@@ -1,12 +1,14 @@
 """Examples become batches; each batch is a pure function of (examples, seed, step).
 
-Takes `Examples`, gives `tf.data.Dataset`. Nothing is remembered between steps: no shuffle buffer, no generator state.
-So a run can start at any step without reading what it skips, and two machines agree on the order by agreeing on the
+Takes `Examples`, gives `tf.data.Dataset`. There is no shuffle buffer and no generator state:
+so a run can start at any step without reading what it skips, and two machines agree on the order by agreeing on the
 seed. Must not change the examples' labels.
 """
 
+import functools
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from kerastrain.data.examples import Examples
@@ -35,7 +37,7 @@ def batches(
     """Batches of all epochs in one data set of known length, each example once per epoch.
 
     Step s is batch s % steps_per_epoch of epoch s // steps_per_epoch. The example at a position of an epoch is
-    `order(position)`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the steps:
+    given by `order`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the steps:
     `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
 
     Args:
@@ -57,11 +59,17 @@ def batches(
     steps = steps_per_epoch(examples, global_batch_size)
     _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
 
+    def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        indices = order(len(examples), seed=seed, epoch=int(epoch))[positions] if shuffle else positions
+        return examples.read(indices), examples.labels[indices]
+
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, first = step // steps, step % steps * global_batch_size
         positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
-        indices = order(positions, len(examples), seed=seed, epoch=epoch) if shuffle else positions
-        inputs, labels = _read(examples, indices)
+        inputs, labels = tf.numpy_function(read, [epoch, positions], (tf.as_dtype(examples.dtype), tf.int64), False)
+        inputs.set_shape((None, *examples.shape))
+        labels.set_shape((None,))
+        inputs, labels = tf.cast(inputs, tf.float32), tf.one_hot(labels, examples.class_count)
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
             inputs = tf.map_fn(lambda pair: augment(*pair), (inputs, seeds), fn_output_signature=tf.float32)
@@ -72,29 +80,27 @@ def batches(
     return data.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def order(positions: tf.Tensor, count: int, *, seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    """Which example stands at each position of a shuffled epoch, computed without shuffling the others.
+@functools.lru_cache(maxsize=8)
+def order(count: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Which example stands at each position of a shuffled epoch.
+
+    The ranks of `count` raw words of the Philox generator keyed by (seed, epoch): NumPy keeps that stream the same for
+    ever, which it does not promise for its shuffles. `tf.random.experimental.index_shuffle` needs no memory, but
+    over 2,000 epochs it put some of 100 examples never first and others 62 times, where 20 were due (TF 2.21).
 
     Args:
-        positions: int64 tensor (m,) in [0, count).
         count: int > 0, examples in the epoch.
         seed: int in [0, 2**31).
-        epoch: int64 scalar tensor >= 0.
+        epoch: int >= 0.
 
     Returns:
-        int64 tensor (m,) in [0, count); over all positions a permutation that depends on (seed, epoch) alone.
+        int64 array (count,), a permutation of [0, count) that depends on the arguments alone; not to be written to.
+        A million examples take about 0.15 seconds, once in an epoch.
 
-    Reference: `tf.random.experimental.index_shuffle`, a Feistel cipher over the indices.
+    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405.
     """
-    key = tf.stack([tf.constant(seed, tf.int64), epoch])
-    return tf.random.experimental.index_shuffle(positions, seed=key, max_index=count - 1)
-
-
-def _read(examples: Examples, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    inputs = tf.numpy_function(examples.read, [indices], tf.as_dtype(examples.dtype), stateful=False)
-    inputs.set_shape((None, *examples.shape))
-    labels = tf.gather(tf.constant(examples.labels), indices)
-    return tf.cast(inputs, tf.float32), tf.one_hot(labels, examples.class_count)
+    words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count)
+    return np.argsort(words, kind="stable")
 
 
 def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,28 @@
+import keras
+import numpy as np
+
+from kerastrain import data
+
+
+def test_features_are_the_outputs_of_the_model_in_order():
+    split = data.digits(image_size=(8, 8))
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(keras.layers.Dropout(0.5)(inputs))))
+    features = data.features.precompute(model, split.validation, 100)
+    kernel, bias = model.get_weights()
+    expected = split.validation.inputs.reshape(-1, 192).astype(np.float32) @ kernel + bias
+    np.testing.assert_allclose(features.inputs, expected, rtol=1e-4, atol=0.1)
+    np.testing.assert_array_equal(features.labels, split.validation.labels)
+    assert (features.class_count, features.shape, features.dtype) == (10, (4,), np.float32)
+
+
+def test_head_fits_on_batches_of_features():
+    split = data.digits(image_size=(8, 8))
+    images = keras.Input((8, 8, 3))
+    backbone = keras.Model(images, keras.layers.Rescaling(1 / 255)(keras.layers.Flatten()(images)))
+    train, validation = (data.features.precompute(backbone, part) for part in (split.train, split.validation))
+    head = keras.Sequential([keras.Input(train.shape), keras.layers.Dense(10)])
+    head.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    steps = data.steps_per_epoch(train, 32)
+    head.fit(data.batches(train, 32, shuffle=True, epochs=6), epochs=6, steps_per_epoch=steps, shuffle=False, verbose=0)
+    assert head.evaluate(data.batches(validation, 100), verbose=0, return_dict=True)["accuracy"] > 0.85

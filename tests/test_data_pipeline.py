@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kerastrain import data
+from kerastrain.data import pipeline
+from kerastrain.errors import InputError
+
+
+@pytest.fixture
+def examples():
+    images = np.tile(np.arange(23, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis], (1, 4, 5, 3))
+    return data.Examples(np.arange(23) % 3, 3, images, image_size=(4, 5))
+
+
+def numbers(dataset):
+    """The examples of each batch: image i is filled with i."""
+    return [images[:, 0, 0, 0].numpy().astype(int).tolist() for images, _ in dataset]
+
+
+def jitter(image, seed):
+    return image + tf.random.stateless_uniform((), seed)
+
+
+def test_batches_are_float_images_and_one_hot_labels(examples):
+    dataset = data.batches(examples, 10)
+    assert dataset.element_spec == (
+        tf.TensorSpec((None, 4, 5, 3), tf.float32),
+        tf.TensorSpec((None, 3), tf.float32),
+    )
+    images, labels = next(iter(dataset))
+    np.testing.assert_array_equal(images, examples.inputs[:10])
+    np.testing.assert_array_equal(labels, np.eye(3)[np.arange(10) % 3])
+
+
+def test_last_batch_keeps_the_rest_and_the_length_is_known(examples):
+    dataset = data.batches(examples, 10, epochs=2)
+    assert [len(batch) for batch in numbers(dataset)] == [10, 10, 3, 10, 10, 3]
+    assert len(dataset) == 6 == 2 * data.steps_per_epoch(examples, 10)
+
+
+def test_each_epoch_holds_every_example_once_in_its_own_order(examples):
+    batches = numbers(data.batches(examples, 10, shuffle=True, epochs=3))
+    epochs = [sum(batches[start : start + 3], []) for start in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(23)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in [*epochs, range(23)]}) == 4
+
+
+def test_order_depends_on_the_seed_and_not_on_the_batch_size(examples):
+    orders = [sum(numbers(data.batches(examples, size, shuffle=True, seed=seed)), []) for size, seed in
+              [(10, 5), (4, 5), (10, 6)]]  # fmt: skip
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_labels_stay_with_their_images_when_shuffled(examples):
+    for images, labels in data.batches(examples, 10, shuffle=True):
+        np.testing.assert_array_equal(np.argmax(labels, axis=1), images[:, 0, 0, 0].numpy() % 3)
+
+
+@pytest.mark.parametrize("start_step", [0, 1, 4, 6])
+def test_the_run_goes_on_equally_when_it_starts_at_a_later_step(examples, start_step):
+    options = {"shuffle": True, "seed": 7, "epochs": 2, "augment": jitter}
+    whole = [images.numpy() for images, _ in data.batches(examples, 10, **options)]
+    rest = [images.numpy() for images, _ in data.batches(examples, 10, start_step=start_step, **options)]
+    assert len(rest) == 6 - start_step
+    for ours, expected in zip(rest, whole[start_step:], strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_augmentation_differs_by_position_epoch_and_seed_alone(examples):
+    def draws(size, seed):
+        dataset = data.batches(examples, size, seed=seed, epochs=2, augment=jitter)
+        return np.concatenate([images[:, 0, 0, 0].numpy() for images, _ in dataset]) % 1
+
+    np.testing.assert_array_equal(draws(10, 0), draws(23, 0))
+    assert len(set(np.round(np.concatenate([draws(10, 0), draws(10, 1)]), 5))) > 85
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 1000])
+def test_order_is_a_permutation_for_any_count(count):
+    assert sorted(pipeline.order(count, seed=1, epoch=2).tolist()) == list(range(count))
+
+
+def test_order_is_the_same_on_every_machine():
+    assert pipeline.order(8, seed=0, epoch=0).tolist() == [0, 2, 1, 5, 4, 3, 6, 7]
+
+
+@pytest.mark.parametrize("position", [0, 1, 9])
+def test_order_puts_each_example_anywhere(position):
+    counts = np.bincount([pipeline.order(10, seed=0, epoch=epoch)[position] for epoch in range(2000)], minlength=10)
+    assert ((counts - 200) ** 2 / 200).sum() < 27.9  # chi-squared with 9 degrees of freedom, p = 0.001
+
+
+def test_files_skipped_by_start_step_are_not_decoded(tmp_path):
+    paths = [str(tmp_path / f"{number}.png") for number in range(6)]
+    for path in paths[4:]:
+        Image.new("RGB", (4, 4), (7, 7, 7)).save(path)
+    examples = data.Examples(np.zeros(6, np.int64), 2, paths=tuple(paths), image_size=(4, 4))
+    assert [images.shape[0] for images, _ in data.batches(examples, 2, start_step=2)] == [2]
+
+
+def test_files_and_memory_give_equal_batches(tmp_path):
+    for number in range(12):
+        folder = tmp_path / str(number % 2)
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
+    splits = [data.image_folder(tmp_path, image_size=(4, 4), memory_fraction=fraction) for fraction in (0.0, 0.5)]
+    first, second = (list(data.batches(split.train, 4, shuffle=True)) for split in splits)
+    for (images, labels), (expected, expected_labels) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, expected_labels)
+
+
+def test_two_replicas_share_each_global_batch(examples):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    dataset = data.batches(examples, 10, shuffle=True)
+    distributed = []
+    for images, _ in strategy.experimental_distribute_dataset(dataset):
+        local = strategy.experimental_local_results(images)
+        distributed.append([int(value) for replica in local for value in replica[:, 0, 0, 0].numpy()])
+    assert distributed == numbers(dataset)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"global_batch_size": 0}, "`global_batch_size` must be >= 1. Received: 0"),
+        ({"epochs": 0}, "`epochs` must be >= 1. Received: 0"),
+        ({"seed": -1}, r"`seed` must lie in \[0, 2147483647\]. Received: -1"),
+        ({"start_step": 4}, r"`start_step` must lie in \[0, 3\], the steps of 1 epochs. Received: 4"),
+    ],
+)
+def test_input_error_names_the_number_that_is_out_of_range(examples, options, message):
+    with pytest.raises(InputError, match=message):
+        data.batches(examples, **{"global_batch_size": 10, **options})
+
+
+def test_input_error_when_there_are_no_examples():
+    with pytest.raises(InputError, match="`examples` must hold at least one example"):
+        data.batches(data.Examples(np.zeros(0, np.int64), 2, np.zeros((0, 3))), 4)

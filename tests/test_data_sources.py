@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerastrain import data
+from kerastrain.errors import InputError
+
+SIGN_DIGITS = Path("/work/shared/data/sign_digits")
+COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
+
+
+def write_images(folder, colour=(9, 9, 9), count=5):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        Image.new("RGB", (6, 4), colour).save(folder / f"{number}.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, colour in COLOURS.items():
+        write_images(tmp_path / "data" / name, colour)
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("memory_fraction", [0.0, 0.5])
+def test_image_folder_gives_each_image_its_label_and_path(folder, memory_fraction):
+    split = data.image_folder(folder, image_size=(8, 8), test_fraction=0.2, memory_fraction=memory_fraction)
+    assert split.labels == ("blue", "red")
+    assert {name: len(part) for name, part in split.parts.items()} == {"train": 6, "validation": 2, "test": 2}
+    for part in split.parts.values():
+        assert (part.inputs is None) == (memory_fraction == 0)
+        assert part.class_counts.tolist() == [len(part) // 2] * 2
+        for index, (label, path) in enumerate(zip(part.labels, part.paths, strict=True)):
+            assert Path(path).parent.name == split.labels[label]
+            assert (part.image(index) == COLOURS[split.labels[label]]).all()
+            assert (part.read(np.array([index]))[0] == part.image(index)).all()
+    assert len({path for part in split.parts.values() for path in part.paths}) == 10
+
+
+def test_image_folder_reads_folders_within_and_passes_over_clutter(folder):
+    write_images(folder / "red" / "more", COLOURS["red"], count=2)
+    for clutter in (".hidden", "blue/.DS_Store", "blue/Thumbs.db", "red/.cache/picture.png", "notes.txt"):
+        (folder / clutter).parent.mkdir(exist_ok=True)
+        (folder / clutter).write_text("no picture")
+    (folder / ".git").mkdir()
+    split = data.image_folder(folder, image_size=(8, 8))
+    assert split.labels == ("blue", "red")
+    assert sum(part.class_counts for part in split.parts.values()).tolist() == [5, 7]
+
+
+def test_image_folder_splits_alike_when_the_folder_is_elsewhere(folder):
+    before = data.image_folder(folder, image_size=(8, 8), seed=1)
+    after = data.image_folder(folder.rename(folder.parent / "moved"), image_size=(8, 8), seed=1)
+    assert [Path(path).name for path in before.train.paths] == [Path(path).name for path in after.train.paths]
+
+
+def test_image_folder_tells_a_missing_path(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data at '.*gone': there is no such folder."):
+        data.image_folder(tmp_path / "gone", image_size=(8, 8))
+
+
+def test_image_folder_tells_a_file_for_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="'.*file' must be a folder with one folder per class"):
+        data.image_folder(tmp_path / "file", image_size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ({}, "holds no folders. Put the images of each class into a folder"),
+        ({"cats": 3}, "holds one class only, 'cats'. A classifier needs at least two"),
+        ({"cats": 3, "dogs": 0}, "class folder '.*dogs' is empty. Put images into it or remove it."),
+        ({"cats": 3, "dogs": 1}, "class 'dogs' has one example, too few for train, validation"),
+        ({"Train": 3, "test": 3}, "holds the parts Train, test and not classes"),
+    ],
+)
+def test_image_folder_tells_what_is_wrong_with_the_classes(tmp_path, contents, message):
+    for name, count in contents.items():
+        write_images(tmp_path / name, count=count)
+    with pytest.raises(InputError, match=message):
+        data.image_folder(tmp_path, image_size=(8, 8))
+
+
+def test_image_folder_names_the_file_that_is_no_image(folder):
+    (folder / "red" / "notes.txt").write_text("no picture")
+    with pytest.raises(InputError, match=r"cannot read '.*notes.txt' as an image: it is none of .* Mend or remove"):
+        data.image_folder(folder, image_size=(8, 8))
+
+
+@pytest.mark.parametrize("image_size", [(0, 8), (8,), 8, (8.0, 8.0), "88"])
+def test_image_size_must_be_two_whole_numbers(folder, image_size):
+    with pytest.raises(InputError, match="`image_size` must be two whole numbers >= 1"):
+        data.image_folder(folder, image_size=image_size)
+    with pytest.raises(InputError, match="`image_size` must be two whole numbers >= 1"):
+        data.digits(image_size=image_size)
+
+
+def test_memory_fraction_must_be_a_fraction(folder):
+    with pytest.raises(InputError, match=r"`memory_fraction` must lie in \[0, 1\]. Received: 2"):
+        data.image_folder(folder, image_size=(8, 8), memory_fraction=2)
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    split = data.digits(image_size=(8, 8), test_fraction=0.1)
+    assert split.labels == tuple("0123456789")
+    grey, labels = load_digits(return_X_y=True)
+    expected = {
+        (label, np.round(pixels * 255 / 16).astype(np.uint8).tobytes())
+        for label, pixels in zip(labels, grey, strict=True)
+    }
+    found = {
+        (label, image[..., 0].tobytes())
+        for part in split.parts.values()
+        for label, image in zip(part.labels, part.inputs, strict=True)
+    }
+    assert found == expected
+    assert sum(map(len, split.parts.values())) == 1797
+
+
+def test_digits_have_the_size_asked_for():
+    examples = data.digits(image_size=(12, 20)).train
+    assert (examples.image_size, examples.shape, examples.dtype) == ((12, 20), (12, 20, 3), np.uint8)
+    assert examples.image(0).shape == (12, 20, 3)
+
+
+def test_arrays_keep_inputs_with_their_labels():
+    inputs = np.arange(40, dtype=np.float32)[:, np.newaxis]
+    split = data.arrays(inputs, np.arange(40) % 2, names=["even", "odd"], test_fraction=0.1)
+    for part in split.parts.values():
+        assert (part.inputs[:, 0] % 2 == part.labels).all()
+        assert part.image_size is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        ([0, 0, 0], ["a"], "`names` must name at least two classes"),
+        ([0, 1], ["a", "b"], "`labels` must hold one number per input. Received: shape \\(2,\\) for 3 inputs"),
+        ([0, 0, 1], ["a", "b", "c"], "every class of `names` must have an example. Without any: c"),
+        ([0, 1, 2], ["a", "b"], "`labels` must lie in \\[0, 2\\). Received: 0 to 2"),
+    ],
+)
+def test_arrays_tell_what_is_wrong_with_the_labels(labels, names, message):
+    with pytest.raises(InputError, match=message):
+        data.arrays(np.zeros((3, 4)), np.array(labels), names=names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SIGN_DIGITS.is_dir(), reason="needs the shared photos")
+def test_image_folder_reads_real_photos():
+    split = data.image_folder(SIGN_DIGITS, image_size=(64, 64), test_fraction=0.1)
+    assert split.labels == tuple("0123456789")
+    assert sum(map(len, split.parts.values())) == 2062
+    assert sum(part.class_counts for part in split.parts.values()).min() == 204
+    assert split.train.inputs.std() > 20
