@@ -109,9 +109,9 @@ class OptimizerConfig(Section):
 
     name: OptimizerName = "adamw"
     """The Keras optimizer, in lower case."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 1e-2
     """Peak rate while the head is trained on the frozen backbone."""
-    fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] = 0.3
+    fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Peak rate of fine-tuning as a share of `learning_rate`."""
     weight_decay: NotNegative | None = None
     """Decoupled decay of all kernels, not of biases and norms; null takes the optimizer's default."""
