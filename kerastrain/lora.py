@@ -23,7 +23,8 @@ def add_lora(
         kernel = kernel_0 + alpha / rank · A · B          A random, B zero at the start: the model begins unchanged
 
     The adapted layers' biases train too. Layers outside of what is adapted, such as the head on a backbone, keep
-    their state. Compile the model afterwards.
+    their state. Compile the model afterwards. A `.keras` file of an adapted model holds merged kernels and new pairs:
+    its outputs are the same, the optimizer's state of the pairs is not kept.
 
     Args:
         model: keras.Model, built.
@@ -57,13 +58,14 @@ def add_lora(
     for layer in adapted.values():
         layer.trainable = True
         layer.enable_lora(rank, lora_alpha=alpha)
+    _forget_traces(model)
     return len(adapted)
 
 
 def merge_lora(model: keras.Model) -> int:
     """Adds every low-rank pair to its kernel and takes the pair away: the same outputs from a plain model.
 
-    Compile the model afterwards; export it then.
+    Compile it afterwards to train on; to predict and to export it needs nothing more.
 
     Args:
         model: keras.Model.
@@ -80,7 +82,13 @@ def merge_lora(model: keras.Model) -> int:
             delattr(layer, f"lora_{name}_{part}")
         layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
         own.trainable = True
+    _forget_traces(model)
     return len(adapted)
+
+
+def _forget_traces(model: keras.Model) -> None:
+    # What Keras has traced adds the pairs that were there; it is made anew at the next call.
+    model.train_function = model.test_function = model.predict_function = None
 
 
 def _named(model: keras.Model, names: Iterable[str]) -> list[keras.Layer]:
