@@ -81,8 +81,8 @@ class LayerRates:
         rate = keras.ops.multiply(learning_rate, self._layer_rate_of[index])
         decay = self._weight_decay_of(variable)
         if decay and self._decays[index] and self._use_weight_decay(variable):
-            shrink = keras.ops.cast(rate, variable.dtype) * keras.ops.cast(decay, variable.dtype)
-            self.assign_sub(variable, variable * shrink)
+            decayed = variable * keras.ops.cast(decay, variable.dtype)
+            self.assign_sub(variable, decayed * keras.ops.cast(rate, variable.dtype))
         super().update_step(gradient, variable, rate)
 
     def get_config(self) -> dict:

@@ -55,11 +55,12 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the row of this epoch; epochs count from 1, and the learning rate is that of the next step."""
+        rate = keras.ops.convert_to_numpy(inner_optimizer(self.model).learning_rate)
         row = {
             "phase": self.phase,
             "epoch": epoch + 1,
             "seconds": f"{time.perf_counter() - self._began_seconds:.3f}",
-            "learning_rate": f"{float(inner_optimizer(self.model).learning_rate):.8g}",
+            "learning_rate": f"{float(rate):.8g}",
         }
         row.update({name: f"{float(value):.8g}" for name, value in (logs or {}).items() if name != "learning_rate"})
         self._rows.append(row)

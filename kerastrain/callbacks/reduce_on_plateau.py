@@ -75,4 +75,4 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         if self._wait_epochs >= self.patience_epochs:
             self._wait_epochs = 0
             factor = inner_optimizer(self.model).rate_factor
-            factor.assign(max(float(factor) * self.drop_factor, self.lowest_fraction))
+            factor.assign(max(float(factor.numpy()) * self.drop_factor, self.lowest_fraction))

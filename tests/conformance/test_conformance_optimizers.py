@@ -1,0 +1,135 @@
+"""Every optimizer: equals Keras's own, `.keras` round trip, bfloat16, eager on one device equals graph on two, reuse."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerastrain import optimizers, schedules
+
+# Wrappers of other optimizers, and one that is wrong on Keras's side: see `kerastrain.optimizers`.
+LEFT_OUT = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "ScheduleFreeAdamW"}
+OPTIONS = {"weight_decay": 0.1, "layer_rates": {"kernel": 0.5}}
+
+
+def variables():
+    generator = np.random.default_rng(0)
+    return [
+        keras.Variable(generator.normal(size=shape), dtype="float32", name=name)
+        for name, shape in (("kernel", (4, 3)), ("bias", 3))
+    ]
+
+
+def gradients(step, trained, share=1.0):
+    return [share * tf.cos(tf.cast(step, variable.dtype) + variable.value) for variable in trained]
+
+
+def make(name, **options):
+    return optimizers.make(name, schedules.make("cosine", 0.05, steps=8, warmup_steps=2), **(options or OPTIONS))
+
+
+def trained_weights(optimizer, trained):
+    optimizer.build(trained)
+    for number in range(3):
+        optimizer.apply(gradients(number, trained), trained)
+    return [variable.numpy() for variable in trained]
+
+
+def assert_close(left, right, tolerance):
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+
+
+def test_every_keras_optimizer_has_its_name():
+    classes = [value for value in vars(keras.optimizers).values() if isinstance(value, type)]
+    names = {one.__name__ for one in classes if issubclass(one, keras.optimizers.Optimizer)} - LEFT_OUT
+    assert names == {one.__name__ for one in optimizers.OPTIMIZERS.values()}
+
+
+def test_schedule_free_adamw_of_keras_still_leaves_its_paper():
+    """When this fails, Keras reads the momentum before it changes it, and the optimizer may get its name here."""
+    variable = keras.Variable(0.0)
+    optimizer = keras.optimizers.ScheduleFreeAdamW(0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+    x = y = z = velocity = 0.0
+    for t in range(1, 4):
+        optimizer.apply([t + variable.value], [variable])
+        gradient = t + y
+        velocity = 0.999 * velocity + 0.001 * gradient**2
+        z -= 0.1 * gradient / (np.sqrt(velocity / (1 - 0.999**t)) + 1e-8)
+        x = (1 - 1 / t) * x + z / t
+        y = 0.1 * z + 0.9 * x
+    assert abs(float(variable) - y) > 1e-2
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_optimizer_equals_that_of_keras(name):
+    keras_class = getattr(keras.optimizers, optimizers.OPTIMIZERS[name].__name__)
+    rate = schedules.make("cosine", 0.05, steps=8, warmup_steps=2)
+    expected = trained_weights(keras_class(rate, weight_decay=0.1, clipnorm=0.5), variables())
+    ours = make(name, weight_decay=0.1, clip_norm=0.5, decay_norms_and_biases=True)
+    assert_close(trained_weights(ours, variables()), expected, 0)
+
+
+# Keras's own Nadam gives NaN for bfloat16 variables, and its Muon fails. Under mixed_bfloat16 all variables are float32.
+@pytest.mark.parametrize("name", sorted(set(optimizers.OPTIMIZERS) - {"nadam", "muon"}))
+def test_optimizer_steps_bfloat16_variables(name):
+    trained = [keras.Variable(variable, dtype="bfloat16", name=variable.name) for variable in variables()]
+    assert all(np.isfinite(weight.astype("float32")).all() for weight in trained_weights(make(name), trained))
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_optimizer_comes_back_from_a_saved_model_with_its_state(name, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(make(name, **OPTIONS, global_clip_norm=1.0, ema_momentum=0.9), "mse")
+    trained_weights(model.optimizer, model.trainable_variables)
+    model.optimizer.rate_factor.assign(0.5)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert type(again.optimizer) is type(model.optimizer)
+    assert again.optimizer.get_config() == model.optimizer.get_config()
+    # The same further steps from the same state: nothing was left behind.
+    further = trained_weights(model.optimizer, model.trainable_variables)
+    assert_close(trained_weights(again.optimizer, again.trainable_variables), further, 0)
+
+
+@pytest.fixture(scope="module")
+def two_replicas():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
+
+
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_optimizer_is_equal_on_two_replicas_in_a_graph_and_on_one_eagerly(name, two_replicas):
+    options = {**OPTIONS, "global_clip_norm": 0.5}
+    alone = trained_weights(make(name, **options), variables())
+    with two_replicas.scope():
+        trained = variables()
+        optimizer = make(name, **options)
+        optimizer.build(trained)
+
+    @tf.function
+    def step(number):
+        def on_replica():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            share = tf.where(replica == 0, 1.75, -0.75)
+            optimizer.apply(gradients(number, trained, share), trained)
+
+        two_replicas.run(on_replica)
+
+    for number in range(3):
+        step(tf.constant(number))
+    assert_close([variable.numpy() for variable in trained], alone, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_optimizer_goes_on_in_a_second_fit(name):
+    data = tf.data.Dataset.from_tensor_slices((np.eye(4, dtype="float32"), np.ones((4, 1), "float32"))).batch(2)
+
+    def fitted(*epochs):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile(make(name), "mse")
+        for count in epochs:
+            model.fit(data, epochs=count, verbose=0, shuffle=False)
+        return model.get_weights()
+
+    assert_close(fitted(1, 1), fitted(2), 1e-7)
