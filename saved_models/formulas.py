@@ -57,7 +57,7 @@ def fractal(instances: int, size: int, generator: np.random.Generator) -> np.nda
         x <- A_i x + b_i,    i chosen with probability proportional to |det A_i|
 
     Returns:
-        float32 (instances, size, size) in [0, 1]; so do all families.
+        float (instances, size, size), about [0, 1]; so do all families.
     """
     maps = generator.integers(2, 5)
     turn, tilt = generator.uniform(-np.pi, np.pi, (2, maps))
@@ -176,7 +176,7 @@ def _stroke(points: np.ndarray, size: int, generator: np.random.Generator) -> np
 
 
 def _splat(points: np.ndarray, widths: np.ndarray, size: int) -> np.ndarray:
-    """Sum of Gaussian bells, `widths` wide, at `points` in [-1, 1]: float32 (instances, size, size)."""
+    """Sum of Gaussian bells, `widths` wide, at `points` in [-1, 1]: float (instances, size, size)."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     spread = -0.5 / np.asarray(widths, np.float32)[..., None] ** 2
     across, down = (np.exp(spread * (axis - points[..., i, None].astype(np.float32)) ** 2) for i in (0, 1))
