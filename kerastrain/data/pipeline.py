@@ -66,7 +66,8 @@ def batches(
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, first = step // steps, step % steps * global_batch_size
         positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
-        inputs, labels = tf.numpy_function(read, [epoch, positions], (tf.as_dtype(examples.dtype), tf.int64), False)
+        types = (tf.as_dtype(examples.dtype), tf.int64)
+        inputs, labels = tf.numpy_function(read, [epoch, positions], types, stateful=False)
         inputs.set_shape((None, *examples.shape))
         labels.set_shape((None,))
         inputs, labels = tf.cast(inputs, tf.float32), tf.one_hot(labels, examples.class_count)
