@@ -33,3 +33,17 @@ def _no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def free_addresses():
+    """A function that gives so many addresses "127.0.0.1:port" that nothing listens on."""
+
+    def addresses(count):
+        servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        ports = [server.getsockname()[1] for server in servers]
+        for server in servers:
+            server.close()
+        return tuple(f"127.0.0.1:{port}" for port in ports)
+
+    return addresses

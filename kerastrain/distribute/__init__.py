@@ -1,1 +1,10 @@
-"""Strategies, and what Keras gets wrong under them."""
+"""Several devices and several machines, with the answer of one device.
+
+`make` gives the strategy of the process, `divided` the data for its devices.
+"""
+
+from kerastrain.distribute.cluster import Cluster
+from kerastrain.distribute.shares import divided
+from kerastrain.distribute.strategies import Choice, choose, is_chief, make
+
+__all__ = ["Choice", "Cluster", "choose", "divided", "is_chief", "make"]

@@ -1,0 +1,152 @@
+"""One optimizer step that is the same however many devices and micro-batches share its batch.
+
+Takes a compiled `keras.Model` and a batch; changes the model's weights as one device would with the whole batch. Must
+not know how devices are found or data is read.
+
+The private names are `_call_has_training_arg`, `_compute_loss`, `_compile_loss` and `_loss_tracker` of `keras.Model`,
+which Keras's own `train_step` uses, and `_keras_mask` of a tensor, read in Keras 3.12.4 and 3.15.1.
+
+With R devices, of which device r holds b_r of the B examples in M_r micro-batches of b_rm, and the loss a mean over
+examples plus regularization, the gradient of the whole batch is
+
+    g = sum over r and m of  b_rm / B * gradient(mean loss of micro-batch rm + regularization),
+
+while Keras takes 1 / R in place of b_r / B: wrong as soon as the devices' parts are not of one size.
+"""
+
+import keras
+import tensorflow as tf
+
+from kerastrain.errors import InputError
+
+_MEANS = ("sum_over_batch_size", "mean")
+
+
+def train_step(model: keras.Model, data, *, micro_batches: int = 1) -> dict:
+    """What `keras.Model.train_step` does, exact on uneven parts and in micro-batches.
+
+    The micro-batches run one after the other, each freeing its activations before the next; the weights change only
+    when all gradients are there.
+
+    Args:
+        model: keras.Model, compiled; called in the replica context of a strategy, or on one device.
+        data: this device's part of the batch, as Keras's `train_step` takes it; it may hold no example.
+        micro_batches: int > 0, equal parts (to one example) into which it is split.
+
+    Returns:
+        dict of the metrics' results.
+
+    Raises:
+        InputError: loss or optimizer cannot be shared exactly; see `check`.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    weights = model.trainable_weights
+    size = batch_size(x)
+    total = tf.cast(size, tf.float32)
+    if replicas > 1:
+        total = tf.distribute.get_replica_context().all_reduce("SUM", total)
+    micro_batches = min(micro_batches, _leading(x).shape[0] or micro_batches)
+    gradients, loss_sum, predictions = [None] * len(weights), 0.0, []
+    for number in range(micro_batches):
+        part = _part((x, y, sample_weight), number, micro_batches, size, after=gradients)
+        part_size = batch_size(part[0])
+        with tf.GradientTape() as tape:
+            y_pred = model(part[0], training=True) if model._call_has_training_arg else model(part[0])
+            loss = model._compute_loss(x=part[0], y=part[1], y_pred=y_pred, sample_weight=part[2], training=True)
+            check(model, y_pred, part[2], replicas=replicas, micro_batches=micro_batches)
+            factor = _factor(model, part_size, total, replicas, loss.dtype)
+            loss = loss * factor
+            scaled = model.optimizer.scale_loss(loss)
+        gradients = [_sum(*pair) for pair in zip(gradients, tape.gradient(scaled, weights), strict=True)]
+        loss_sum += tf.stop_gradient(loss)
+        predictions.append(y_pred)
+    # The tracker multiplies by `size` and divides by the sum of all sizes; the devices' shares add up to the loss.
+    mean = loss_sum * tf.cast(tf.math.divide_no_nan(total, tf.cast(size, total.dtype)), loss_sum.dtype)
+    with tf.control_dependencies(_tensors(gradients)):
+        model._loss_tracker.update_state(mean, sample_weight=size)
+        model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+    y_pred = predictions[0] if micro_batches == 1 else keras.tree.map_structure(_joined, *predictions)
+    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_batches: int) -> None:
+    """Raises InputError where a step on several devices or micro-batches would differ from one on one device."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if optimizer.gradient_accumulation_steps:
+        raise InputError(
+            f"`gradient_accumulation_steps` of an optimizer does not work on several devices or with micro-batches "
+            f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.gradient_accumulation_steps}. "
+            f"Leave it out, and call `kerastrain.memory.accumulate(model, micro_batches=…)` with the larger batch."
+        )
+    if optimizer.ema_overwrite_frequency and replicas > 1:
+        raise InputError(
+            f"`ema_overwrite_frequency` does not work on several devices "
+            f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.ema_overwrite_frequency}. Leave "
+            f"it out: the average then becomes the weights when `fit` ends."
+        )
+    if any(getattr(leaf, "_keras_mask", None) is not None for leaf in keras.tree.flatten(y_pred)):
+        raise InputError(
+            "a masked output's loss is a mean over the valid steps of each device or micro-batch, which differs from "
+            "the mean over all. Give the mask as `sample_weight`, with a layer after the model's last masked one that "
+            "drops the mask."
+        )
+    reductions = set(_reductions(model))
+    if "mean_with_sample_weight" in reductions and sample_weight is not None:
+        raise InputError(
+            "the loss reduction 'mean_with_sample_weight' divides by the weights of each device or micro-batch, not of "
+            "the whole batch. Take `reduction='sum_over_batch_size'`."
+        )
+    exact = reductions <= {*_MEANS, "mean_with_sample_weight"} or (reductions == {"sum"} and micro_batches == 1)
+    if not exact:
+        raise InputError(
+            f"the loss reduction must be 'sum_over_batch_size' on several devices or with micro-batches. Received: "
+            f"{', '.join(sorted(map(repr, reductions)))}."
+        )
+
+
+def batch_size(x) -> tf.Tensor:
+    """int32 scalar tensor, the examples in the inputs of a batch."""
+    return tf.shape(_leading(x))[0]
+
+
+def _leading(x) -> tf.Tensor:
+    return next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+
+
+def _reductions(model: keras.Model) -> list[str | None]:
+    """The reductions of the compiled losses; one mean where `compute_loss` is the model's own."""
+    compiled = model._compile_loss
+    if compiled is None or compiled._flat_losses is None:
+        return ["sum_over_batch_size"]
+    return [entry.loss.reduction for entry in compiled._flat_losses]
+
+
+def _factor(model: keras.Model, part_size, total, replicas: int, dtype) -> tf.Tensor:
+    if _reductions(model)[:1] == ["sum"]:
+        return tf.ones((), dtype)
+    return tf.cast(part_size, dtype) * replicas / tf.cast(total, dtype)
+
+
+def _part(data, number: int, count: int, size, *, after):
+    """Examples size * number // count to size * (number + 1) // count, read when `after` has been computed."""
+    if count == 1:
+        return data
+    begin, end = size * number // count, size * (number + 1) // count
+    with tf.control_dependencies(_tensors(after)):
+        return keras.tree.map_structure(lambda leaf: None if leaf is None else tf.identity(leaf[begin:end]), data)
+
+
+def _sum(first, second):
+    if first is None or second is None:
+        return second if first is None else first
+    return tf.convert_to_tensor(first) + tf.convert_to_tensor(second)
+
+
+def _tensors(gradients) -> list[tf.Tensor]:
+    tensors = [gradient for gradient in gradients if gradient is not None]
+    return [tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor for tensor in tensors]
+
+
+def _joined(*parts):
+    return tf.concat(parts, axis=0)

@@ -1,0 +1,94 @@
+"""One small training, told by an optimizer and an option, the same on one device, two devices and two processes.
+
+27 examples in batches of 6 make four whole steps and an uneven one, four epochs make 20 steps. The model has a
+regularizer, a synchronized batch normalization and two metrics.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerastrain import distribute, memory, optimizers, schedules
+
+STEPS_PER_EPOCH, EPOCHS = 5, 4
+OPTIONS = {
+    "plain": {},
+    "clip_norm": {"clip_norm": 0.05},
+    "global_clip_norm": {"global_clip_norm": 0.1},
+    "clip_value": {"clip_value": 0.01},
+    "accumulation": {},
+    "ema": {"ema_momentum": 0.9},
+    "weight_decay": {"weight_decay": 0.1},
+    "schedule": {},
+    "all": {"global_clip_norm": 0.1, "ema_momentum": 0.9, "weight_decay": 0.1},
+}
+RATES = {"adadelta": 0.5, "adagrad": 0.05, "ftrl": 0.05, "sgd": 0.05, "muon": 0.005}
+EVERY = [
+    (name, option) for name, option in itertools.product(sorted(optimizers.OPTIMIZERS), OPTIONS) if option != "all"
+]
+QUICK = [
+    *((name, "all") for name in sorted(optimizers.OPTIMIZERS)),
+    *(("adamw", option) for option in OPTIONS if option != "all"),
+]
+
+
+def examples():
+    """27 inputs float32 (27, 6) and their labels float32 one-hot (27, 3)."""
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(27, 6)).astype("float32")
+    return inputs, np.eye(3, dtype="float32")[generator.integers(0, 3, 27)]
+
+
+def built(name, option, micro_batches):
+    """The compiled model of a case; made under the scope of a strategy."""
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((6,)), keras.layers.Dense(8, "relu", kernel_regularizer=keras.regularizers.L2(0.01))]
+    if option != "accumulation":  # statistics of a micro-batch are none of the batch
+        layers.append(keras.layers.BatchNormalization(synchronized=True))
+    model = keras.Sequential([*layers, keras.layers.Dense(3)])
+    rate = RATES.get(name, 0.005)
+    if option in ("schedule", "all"):
+        rate = schedules.make("cosine", rate, steps=20, warmup_steps=3)
+    model.compile(
+        optimizer=optimizers.make(name, rate, **OPTIONS[option]),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy", keras.metrics.AUC(name="auc", from_logits=True, num_thresholds=20)],
+    )
+    if option == "accumulation":
+        memory.accumulate(model, micro_batches=micro_batches)
+    return model
+
+
+def trained_alone(name, option):
+    """What `trained` gives on one device, with whole batches."""
+    return trained(name, option, tf.distribute.get_strategy(), micro_batches=1)
+
+
+def trained(name, option, strategy, *, micro_batches=2):
+    """Dict of float arrays: the weights, the logs of all epochs and the measures of `evaluate` on all examples."""
+    with strategy.scope():
+        model = built(name, option, micro_batches)
+    data = tf.data.Dataset.from_tensor_slices(examples()).batch(6)
+    history = model.fit(
+        distribute.divided(data.repeat(EPOCHS), strategy),
+        epochs=EPOCHS,
+        steps_per_epoch=STEPS_PER_EPOCH,
+        shuffle=False,
+        verbose=0,
+    ).history
+    measures = model.evaluate(distribute.divided(data, strategy), steps=STEPS_PER_EPOCH, verbose=0, return_dict=True)
+    return {
+        **{f"weight {index}": value for index, value in enumerate(model.get_weights())},
+        **{f"train {name}": np.array(values) for name, values in history.items()},
+        **{f"evaluate {name}": np.array(value) for name, value in measures.items()},
+    }
+
+
+def largest_differences(first, second):
+    """The largest absolute difference over weights, and over losses and metrics."""
+    assert set(first) == set(second)
+    apart = {name: float(np.abs(first[name] - second[name]).max()) for name in first}
+    weights = [difference for name, difference in apart.items() if name.startswith("weight")]
+    return max(weights), max(difference for name, difference in apart.items() if not name.startswith("weight"))

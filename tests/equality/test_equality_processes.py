@@ -1,0 +1,64 @@
+"""Weights, loss and metrics after 20 steps in two worker processes on loopback are those of one process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cases
+import numpy as np
+import pytest
+
+from kerastrain.distribute import Cluster
+
+pytestmark = pytest.mark.multi_worker
+TOLERANCE = 1e-6
+FOLDER = Path(__file__).parent
+
+
+def train_in_processes(addresses, pairs, folder):
+    """Runs `worker.py` as one process for each address until all have ended; raises with their words if one failed."""
+    count = len(addresses)
+    names = [f"{name}:{option}" for name, option in pairs]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, FOLDER / "worker.py", folder, *names],
+            env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(count)
+    ]
+    try:
+        words = [worker.communicate(timeout=900)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0] * count, "\n".join(words)
+
+
+def assert_all_equal_one_process(addresses, pairs, folder):
+    train_in_processes(addresses, pairs, folder)
+    apart = {}
+    for name, option in pairs:
+        alone = cases.trained_alone(name, option)
+        for index in range(len(addresses)):
+            worker = dict(np.load(folder / f"{name}_{option}_{index}.npz"))
+            apart[name, option, index] = max(cases.largest_differences(alone, worker))
+    assert {case: difference for case, difference in apart.items() if not difference <= TOLERANCE} == {}
+
+
+def test_two_processes_equal_one(tmp_path, free_addresses):
+    assert_all_equal_one_process(
+        free_addresses(2), [("adamw", "all"), ("sgd", "accumulation"), ("muon", "all")], tmp_path
+    )
+
+
+def test_three_processes_equal_one(tmp_path, free_addresses):
+    assert_all_equal_one_process(free_addresses(3), [("adamw", "all")], tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_in_every_case(tmp_path, free_addresses):
+    assert_all_equal_one_process(free_addresses(2), cases.EVERY, tmp_path)

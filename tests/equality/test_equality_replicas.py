@@ -1,0 +1,34 @@
+"""Weights, loss and metrics after 20 steps on two devices are those of one, for every optimizer."""
+
+import cases
+import pytest
+import tensorflow as tf
+
+from kerastrain.distribute import keras_trainer
+
+TOLERANCE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def two_devices():
+    keras_trainer.mend()
+    yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
+    keras_trainer.unmend()
+
+
+def assert_equal_to_one_device(name, option, strategy):
+    together = cases.trained(name, option, strategy)
+    weights, measures = cases.largest_differences(cases.trained_alone(name, option), together)
+    assert weights <= TOLERANCE
+    assert measures <= TOLERANCE
+
+
+@pytest.mark.parametrize(("name", "option"), cases.QUICK)
+def test_two_devices_equal_one(name, option, two_devices):
+    assert_equal_to_one_device(name, option, two_devices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "option"), [case for case in cases.EVERY if case not in cases.QUICK])
+def test_two_devices_equal_one_in_every_case(name, option, two_devices):
+    assert_equal_to_one_device(name, option, two_devices)
