@@ -1,10 +1,29 @@
 """Several devices and several machines, with the answer of one device.
 
-`make` gives the strategy of the process, `divided` the data for its devices.
+`make` gives the strategy of the process, `divided` the data for its devices, `launch` starts the worker processes of
+this machine, `place` spreads one large model. Loaded on first use, because `launch` needs no TensorFlow.
 """
 
-from kerastrain.distribute.cluster import Cluster
-from kerastrain.distribute.shares import divided
-from kerastrain.distribute.strategies import Choice, choose, is_chief, make
+import importlib
 
-__all__ = ["Choice", "Cluster", "choose", "divided", "is_chief", "make"]
+_HOMES = {
+    "Choice": "strategies",
+    "Cluster": "cluster",
+    "choose": "strategies",
+    "divided": "shares",
+    "is_chief": "strategies",
+    "launch": "launcher",
+    "make": "strategies",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604, the table is the public face
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"kerastrain.distribute.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'kerastrain.distribute' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
