@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerastrain import memory
+from kerastrain.distribute import keras_trainer
 
 INPUTS = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
 TARGETS = INPUTS[:, :1] ** 2
@@ -65,3 +67,102 @@ def test_a_model_with_a_step_of_its_own_is_refused():
 def test_a_loss_that_is_no_mean_is_refused():
     with pytest.raises(ValueError, match="must be 'sum_over_batch_size'"):
         fitted(2, loss=keras.losses.MeanSquaredError(reduction="sum"))
+
+
+def residual(dropout=0.3):
+    """A model with skips, a shared layer, a nested model, dropout and batch normalization."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((4,))
+    shared = keras.layers.Dense(6, "tanh", name="shared")
+    inner = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6, "tanh"), keras.layers.Dropout(dropout, seed=3)])
+    x = keras.layers.Dense(6, kernel_regularizer="l2", name="first")(inputs)
+    y = keras.layers.BatchNormalization(name="norm")(shared(x))
+    z = keras.layers.Add(name="sum")([x, inner(y)])
+    w = keras.layers.Dropout(dropout, seed=5)(shared(z))
+    outputs = keras.layers.Dense(1, name="last")(w * 2.0 + y)
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    return model
+
+
+def state_after_fit(model):
+    history = model.fit(INPUTS, TARGETS, batch_size=5, epochs=3, shuffle=False, verbose=0).history
+    return [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)], history["loss"]
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4, None, ("norm", "sum")])
+def test_checkpointed_training_equals_plain_training(blocks):
+    expected, losses = state_after_fit(residual())
+    model = residual()
+    memory.checkpoint(model, blocks=blocks)
+    states, checkpointed_losses = state_after_fit(model)
+    for one, other in zip(states, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(checkpointed_losses, losses, rtol=1e-6)
+
+
+def test_checkpointing_computes_the_layers_of_a_block_twice():
+    calls = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, inputs):
+            calls.append(self.name)
+            return inputs * 2
+
+    first, last = keras.layers.Dense(2), keras.layers.Dense(1)
+    model = keras.Sequential([keras.Input((4,)), first, Counted(name="a"), Counted(name="b"), last])
+    model.compile("sgd", "mse")
+    memory.checkpoint(model, blocks=2)
+    calls.clear()
+    model.fit(INPUTS, TARGETS, batch_size=10, verbose=0)
+    assert sorted(calls) == ["a", "a", "b", "b"]
+
+
+def test_checkpoint_and_accumulate_go_together():
+    keras.utils.set_random_seed(0)
+
+    def model():
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(6, "tanh") for _ in range(6)]
+        model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.01), "mse")
+        return model
+
+    lean = model()
+    memory.checkpoint(lean, blocks=3)
+    memory.accumulate(lean, micro_batches=2)
+    for one, other in zip(state_after_fit(lean)[0], state_after_fit(model())[0], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_checkpointed_training_on_two_devices_equals_one():
+    expected, _ = state_after_fit(residual(dropout=0.0))
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
+    with strategy.scope():
+        model = residual(dropout=0.0)
+    model.get_layer("norm").synchronized = True
+    memory.checkpoint(model, blocks=3)
+    keras_trainer.mend()
+    try:
+        states, _ = state_after_fit(model)
+    finally:
+        keras_trainer.unmend()
+    for one, other in zip(states, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("blocks", "message"), [(0, "`blocks` must lie in"), (["frist"], "Did you mean 'first'")])
+def test_blocks_that_are_none_are_refused(blocks, message):
+    with pytest.raises(ValueError, match=message):
+        memory.checkpoint(residual(), blocks=blocks)
+
+
+def test_layers_that_cannot_be_repeated_are_refused():
+    masked = keras.Sequential([keras.Input((4,)), keras.layers.Embedding(9, 2, mask_zero=True, name="words")])
+    with pytest.raises(ValueError, match="a mask does not pass.*Received: words"):
+        memory.checkpoint(masked)
+    regularized = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activity_regularizer="l2")])
+    regularized.compile("sgd", "mse")
+    memory.checkpoint(regularized)
+    with pytest.raises(ValueError, match="loss on its activations"):
+        regularized.fit(INPUTS, TARGETS, verbose=0)

@@ -14,6 +14,9 @@ examples plus regularization, the gradient of the whole batch is
 while Keras takes 1 / R in place of b_r / B: wrong as soon as the devices' parts are not of one size.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import keras
 import tensorflow as tf
 
@@ -22,7 +25,26 @@ from kerastrain.errors import InputError
 _MEANS = ("sum_over_batch_size", "mean")
 
 
-def train_step(model: keras.Model, data, *, micro_batches: int = 1) -> dict:
+@dataclass
+class ExactStep:
+    """A `train_step` for one model; `kerastrain.memory` sets how it saves memory.
+
+    Args:
+        model: keras.Model.
+        micro_batches: int > 0, parts of each device's batch.
+        forward: callable (inputs, training) -> outputs in place of the model's own call; None for that.
+    """
+
+    model: keras.Model
+    micro_batches: int = 1
+    forward: Callable | None = None
+
+    def __call__(self, data) -> dict:
+        """One step."""
+        return train_step(self.model, data, micro_batches=self.micro_batches, forward=self.forward)
+
+
+def train_step(model: keras.Model, data, *, micro_batches: int = 1, forward: Callable | None = None) -> dict:
     """What `keras.Model.train_step` does, exact on uneven parts and in micro-batches.
 
     The micro-batches run one after the other, each freeing its activations before the next; the weights change only
@@ -32,6 +54,7 @@ def train_step(model: keras.Model, data, *, micro_batches: int = 1) -> dict:
         model: keras.Model, compiled; called in the replica context of a strategy, or on one device.
         data: this device's part of the batch, as Keras's `train_step` takes it; it may hold no example.
         micro_batches: int > 0, equal parts (to one example) into which it is split.
+        forward: callable (inputs, training) -> outputs in place of the model's own call; None for that.
 
     Returns:
         dict of the metrics' results.
@@ -52,7 +75,7 @@ def train_step(model: keras.Model, data, *, micro_batches: int = 1) -> dict:
         part = _part((x, y, sample_weight), number, micro_batches, size, after=gradients)
         part_size = batch_size(part[0])
         with tf.GradientTape() as tape:
-            y_pred = model(part[0], training=True) if model._call_has_training_arg else model(part[0])
+            y_pred = (forward or _call(model))(part[0], training=True)
             loss = model._compute_loss(x=part[0], y=part[1], y_pred=y_pred, sample_weight=part[2], training=True)
             check(model, y_pred, part[2], replicas=replicas, micro_batches=micro_batches)
             factor = _factor(model, part_size, total, replicas, loss.dtype)
@@ -108,6 +131,10 @@ def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_bat
 def batch_size(x) -> tf.Tensor:
     """int32 scalar tensor, the examples in the inputs of a batch."""
     return tf.shape(_leading(x))[0]
+
+
+def _call(model: keras.Model) -> Callable:
+    return model if model._call_has_training_arg else lambda x, training: model(x)
 
 
 def _leading(x) -> tf.Tensor:
