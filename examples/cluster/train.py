@@ -1,0 +1,72 @@
+"""A training for several workers: the same script under `distribute.launch`, SLURM, Kubeflow and Ray.
+
+    python examples/cluster/train.py FOLDER
+
+Each worker makes the strategy, opens the last checkpoint in FOLDER if there is one, and takes its own part of every
+batch. The chief alone writes. Restarted after a failure, it ends with the weights of an undisturbed run.
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+from kerastrain import distribute, files
+
+EPOCHS, GLOBAL_BATCH_SIZE = 6, 64
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the model after each epoch, if this worker is the chief."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes beside the file that is there, then takes its place."""
+        if distribute.is_chief():
+            with files.atomic(self.path) as temporary:
+                self.model.save(temporary)
+
+
+def model_of(path):
+    """The model in the file at `path`, or a new one."""
+    if path.exists():
+        return keras.models.load_model(path)
+    model = keras.Sequential(
+        [keras.Input((64,)), keras.layers.Rescaling(1 / 16), keras.layers.Dense(64, "relu"), keras.layers.Dense(10)]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
+    return model
+
+
+def main(folder):
+    """Trains on scikit-learn's digits and prints the accuracy of the last epoch."""
+    strategy = distribute.make()  # before anything else of TensorFlow
+    keras.utils.set_random_seed(0)
+    path = Path(folder) / "model.keras"
+    with strategy.scope():
+        model = model_of(path)
+    images, labels = load_digits(return_X_y=True)
+    data = tf.data.Dataset.from_tensor_slices((images.astype("float32"), labels)).batch(GLOBAL_BATCH_SIZE)
+    steps = int(data.cardinality())
+    done = int(model.optimizer.iterations.numpy()) // steps
+    history = model.fit(
+        distribute.divided(data.repeat(max(EPOCHS - done, 1)), strategy),
+        initial_epoch=done,
+        epochs=EPOCHS,
+        steps_per_epoch=steps,
+        shuffle=False,
+        verbose=0,
+        callbacks=[Checkpoint(path)],
+    ).history
+    if distribute.is_chief() and history:
+        print(f"accuracy {history['accuracy'][-1]:.4f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
