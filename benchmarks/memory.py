@@ -1,0 +1,99 @@
+"""Peak memory and time of a training step: plain, checkpointed, in micro-batches, and both.
+
+    python benchmarks/memory.py [--batch-size 64] [--steps 4]
+
+Each variant runs in a process of its own. The peak is the process's largest resident set (getrusage) less that after
+a step with a batch of one: what the activations of the whole batch add. Prints a Markdown table.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+
+VARIANTS = {"plain": (False, 1), "checkpointed": (True, 1), "accumulated": (False, 4), "both": (True, 4)}
+MODELS = ("transformer", "cnn")
+
+
+def transformer():
+    """Eight blocks of attention and a feed-forward part over 64 tokens, and the shape of its input."""
+    import keras
+
+    x = inputs = keras.Input((64, 128))
+    for _ in range(8):
+        attended = keras.layers.MultiHeadAttention(4, 32)(keras.layers.LayerNormalization()(x), x)
+        x = keras.layers.Add()([x, attended])
+        wide = keras.layers.Dense(512, "gelu")(keras.layers.LayerNormalization()(x))
+        x = keras.layers.Add()([x, keras.layers.Dense(128)(wide)])
+    return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling1D()(x)))
+
+
+def cnn():
+    """Sixteen residual convolutions with group normalization on 48 x 48 pixels."""
+    import keras
+
+    inputs = keras.Input((48, 48, 3))
+    x = keras.layers.Conv2D(16, 3, padding="same")(inputs)
+    for _ in range(16):
+        convolved = keras.layers.Conv2D(16, 3, padding="same")(keras.layers.GroupNormalization(4)(x))
+        x = keras.layers.Add()([x, keras.layers.Activation("relu")(convolved)])
+    return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def measure(model_name: str, variant: str, batch_size: int, steps: int) -> None:
+    """Prints the added megabytes and the seconds of a step of one variant."""
+    import keras
+    import numpy as np
+
+    from kerastrain import memory
+
+    keras.utils.set_random_seed(0)
+    model = {"transformer": transformer, "cnn": cnn}[model_name]()
+    model.compile("adam", "mse", jit_compile=False)
+    checkpointed, micro_batches = VARIANTS[variant]
+    if checkpointed:
+        memory.checkpoint(model)
+    memory.accumulate(model, micro_batches=micro_batches)
+    inputs = np.zeros((batch_size * steps, *model.input_shape[1:]), "float32")
+    targets = np.zeros((len(inputs), 10), "float32")
+    model.fit(inputs[:micro_batches], targets[:micro_batches], batch_size=micro_batches, verbose=0)
+    before = _peak_megabytes()
+    model.fit(inputs, targets, batch_size=batch_size, verbose=0)
+    peak = _peak_megabytes()
+    start = time.perf_counter()
+    model.fit(inputs, targets, batch_size=batch_size, verbose=0)
+    print(f"{peak - before:.0f} {(time.perf_counter() - start) / steps:.3f}")
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Runs every variant in a process of its own and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--measure", nargs=2, metavar=("MODEL", "VARIANT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(*options.measure, options.batch_size, options.steps)
+        return
+    print("| model | variant | peak added, MB | of plain | seconds per step | of plain |\n|---|---|---|---|---|---|")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    for name in MODELS:
+        plain = None
+        for variant in VARIANTS:
+            command = [sys.executable, __file__, "--measure", name, variant]
+            command += ["--batch-size", str(options.batch_size), "--steps", str(options.steps)]
+            output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+            megabytes, seconds = map(float, output.split()[-2:])
+            plain = plain or (megabytes, seconds)
+            shares = (megabytes / plain[0], seconds / plain[1])
+            print(f"| {name} | {variant} | {megabytes:.0f} | {shares[0]:.2f} | {seconds:.3f} | {shares[1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
