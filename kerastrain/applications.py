@@ -137,9 +137,10 @@ def _with_imagenet(build, name: str, options: dict) -> keras.Model:
     except Exception as error:  # keras.utils.get_file raises a bare Exception when the network fails
         if "fetch failure" not in str(error):
             raise
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
         raise ConnectionError(
             f"the ImageNet weights of {name} could not be fetched: {error}. On a machine with a network, fetch that "
-            f"file and put it into {Path(keras.config.keras_home()) / 'models'}, or give a weights file as `weights`."
+            f"file and put it into {home / 'models'}, or give a weights file as `weights`."
         ) from error
 
 

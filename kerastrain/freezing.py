@@ -4,7 +4,8 @@ Takes a `keras.Model` whose backbone is a layer named "backbone", or any model w
 `trainable` flags or gives a callback. Must not compile, and must not train by itself.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import keras
 
@@ -86,7 +87,21 @@ def unfreeze(
     for index, layer in enumerate(layers):
         still = isinstance(layer, keras.layers.BatchNormalization) and not batch_norm
         layer.trainable = index >= first and not still
+        if isinstance(layer, HubLayer):
+            layer.hold_statistics = not batch_norm
     hold_adapted_kernels(part)
+
+
+@contextlib.contextmanager
+def flags_kept(part: object) -> Iterator[None]:
+    """Gives the layers of a model their `trainable` back at the end of the block; anything else is left alone."""
+    layers = every_layer(part) if isinstance(part, keras.Layer) else []
+    flags = [layer.trainable for layer in layers]
+    try:
+        yield
+    finally:
+        for layer, flag in zip(layers, flags, strict=True):
+            layer.trainable = flag
 
 
 def hold_adapted_kernels(part: keras.Layer) -> None:

@@ -6,7 +6,6 @@ and trusting modules is `hub_modules`' work. Must not know of backbones or heads
 
 import functools
 import json
-import os
 import types
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from kerastrain import hub_calls, hub_modules, wrapping
 from kerastrain.errors import InputError
+from kerastrain.hub_source import Source
 
 _ASSET = "module"
 
@@ -87,7 +87,7 @@ class HubLayer(keras.layers.Layer):
             arguments=dict(arguments or {}), tags=None if tags is None else sorted(tags), output_shape=output_shape
         )
         self._load_options = types.SimpleNamespace(value=load_options)
-        self._source = handle if isinstance(handle, _Source) else _Source(handle)
+        self._source = handle if isinstance(handle, Source) else Source(handle)
         self.embed = embed
         self.hold_statistics = hold_statistics
         self.module = None
@@ -120,6 +120,11 @@ class HubLayer(keras.layers.Layer):
     def input_specs(self) -> tuple:
         """The tf.TensorSpec of the module's inputs, flattened; empty where the module does not tell."""
         return self._entry.input_specs
+
+    @property
+    def can_train(self) -> bool:
+        """Whether the module has trainable variables and tells what it must for them to be trained."""
+        return self._entry.can_train and bool(self._trainable_variables)
 
     @property
     def fingerprint(self) -> str:
@@ -167,7 +172,7 @@ class HubLayer(keras.layers.Layer):
             hub_modules.check_trusted(announced["sha256"], config["handle"])
         folder = hub_modules.known_folder(announced["sha256"])
         if folder is not None or config["embed"]:
-            config["handle"] = _Source(config["handle"], folder=folder, announced=announced)
+            config["handle"] = Source(config["handle"], folder=folder, announced=announced)
         else:
             # The trusted fingerprint, not the one that the handle in the file may claim.
             config["handle"] = f"{hub_modules.split_pin(config['handle'])[0]}#sha256={announced['sha256']}"
@@ -232,74 +237,8 @@ class HubLayer(keras.layers.Layer):
         return tf.cast(output, self.compute_dtype) if output.dtype.is_floating else output
 
 
-class _Source:
-    """Where a layer's module comes from, and what a config has announced of it."""
-
-    def __init__(self, handle: object, *, folder: Path | None = None, announced: dict | None = None):
-        if isinstance(handle, keras.Layer):
-            raise TypeError(
-                "`handle` must be a handle, a path or a loaded module. Received: "
-                f"{type(handle).__module__}.{type(handle).__qualname__}, which is a Keras layer already."
-            )
-        is_text = isinstance(handle, str | os.PathLike)
-        self.handle = handle
-        self.text = os.fspath(handle) if is_text else type(handle).__qualname__
-        self.announced = announced or {"variables": [], "calls": {}}
-        self.awaited = announced is not None and folder is None
-        self._module = None if is_text else handle
-        self._folder = folder
-
-    @property
-    def folder(self) -> Path:
-        """The module's SavedModel folder, found or written on first use."""
-        if self._folder is None:
-            self._folder = hub_modules.export(self._module) if self._module else hub_modules.resolve(self.text)
-        return self._folder
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        return hub_modules.fingerprint(self.folder)
-
-    def load(self, tags, options) -> object:
-        if self._module is not None:
-            return self._module
-        return hub_modules.load(self.folder, tags=tags, options=options)
-
-    def arrive(self, folder: Path) -> None:
-        """Takes the folder that came out of a file, if it is the announced one."""
-        if hub_modules.fingerprint(folder) != self.announced["sha256"]:
-            raise InputError(f"the module {self.text!r} inside the file is damaged: its sha256 is not the saved one.")
-        self._folder, self.awaited = folder, False
-
-    def remember(self, inputs, outputs) -> None:
-        self.announced["calls"][_text(inputs)] = keras.tree.map_structure(_words, outputs)
-
-    def announced_outputs(self, inputs) -> object:
-        """Placeholders for the outputs that the module gave for such inputs when it was saved."""
-        known = self.announced["calls"].get(_text(inputs))
-        if known is None or tf.executing_eagerly():
-            raise InputError(
-                f"the module {self.text!r} has not arrived: a config alone does not carry it. Load the `.keras` file, "
-                "or load the module in this process first."
-            )
-        return keras.tree.map_structure(lambda words: tf.compat.v1.placeholder(**_read(words)), known)
-
-
 def _total(losses, _) -> tf.Tensor:
     return tf.add_n([loss() for loss in losses])
-
-
-def _words(tensor) -> str:
-    return json.dumps([keras.backend.standardize_dtype(tensor.dtype), list(tensor.shape)])
-
-
-def _read(words: str) -> dict:
-    dtype, shape = json.loads(words)
-    return {"dtype": dtype, "shape": shape}
-
-
-def _text(inputs) -> str:
-    return " ".join(map(_words, keras.tree.flatten(inputs)))
 
 
 def _as_shapes(nest):

@@ -4,19 +4,19 @@ Takes a backbone's handle and labels; gives plain functional `keras.Model`s: raw
 out, labels inside. Must not compile, train or read data.
 """
 
-import contextlib
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
 
-from kerastrain import backbones, heads, hub_modules, text_backbones
+from kerastrain import backbones, heads, text_backbones
+from kerastrain.cutting import head
 from kerastrain.errors import InputError
-from kerastrain.freezing import GradualUnfreezing, backbone_of, freeze, layer_rates, unfreeze
+from kerastrain.freezing import GradualUnfreezing, freeze, layer_rates, unfreeze
 from kerastrain.heads import Labels, check_labels, is_multi_label, labels, loss
 from kerastrain.lora import add_lora, merge_lora
+from kerastrain.model_files import load
 
 __all__ = [
     "GradualUnfreezing",
@@ -202,61 +202,6 @@ def text_classifier(
         backbone(strings), len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
     )
     return keras.Model(strings, Labels(names, multi_label, name="labels")(values), name=name)
-
-
-def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model:
-    """A model from a `.keras` file.
-
-    Args:
-        path: path of the file.
-        allow_modules: bool, whether a Hub module inside the file may run. Its graph is a program: allow it for files
-            whose maker you trust. The backbones that ship with kerastrain need no allowing.
-
-    Returns:
-        keras.Model, compiled as it was when it was saved.
-
-    Raises:
-        FileNotFoundError: the path does not exist.
-        InputError: the file is no Keras model, or brings a module that is not allowed.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no model at {os.fspath(path)!r}: the path does not exist.")
-    with hub_modules.allow_modules() if allow_modules else contextlib.nullcontext():
-        try:
-            return keras.models.load_model(path)
-        except InputError:
-            raise
-        except (ValueError, OSError, TypeError, KeyError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error
-
-
-def head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """A model cut in two: inputs to features, and features to outputs.
-
-    While the backbone is frozen its features never change. Compute them once, train the head on them, and every
-    epoch but the first costs nothing; the layers are the model's own, so the model is trained when its head is.
-
-    Args:
-        model: keras.Model from a builder of this module.
-
-    Returns:
-        (keras.Model, keras.Model): inputs to features float (b, d), and features to what the model gives.
-
-    Raises:
-        InputError: the model has no layer named "backbone".
-    """
-    names = [layer.name for layer in model.layers]
-    cut = names.index("pooling" if "pooling" in names else backbone_of(model).name) + 1
-    body = _chain(model.input_shape[1:], model.input.dtype, model.layers[1:cut], "features")
-    return body, _chain(body.output_shape[1:], body.output.dtype, model.layers[cut:], "head")
-
-
-def _chain(shape: tuple, dtype: str, layers: Sequence[keras.Layer], name: str) -> keras.Model:
-    inputs = values = keras.Input(shape, dtype=dtype)
-    for layer in layers:
-        values = layer(values)
-    return keras.Model(inputs, values, name=name)
 
 
 def _image_features(backbone, image_size) -> tuple[keras.KerasTensor, keras.KerasTensor]:

@@ -1,0 +1,40 @@
+"""Models out of `.keras` files, with one clear sentence where that fails.
+
+Takes a path; gives the model. Must not look into the model.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+import keras
+
+from kerastrain import applications, heads, hub_layer, hub_modules, text_backbones  # noqa: F401, registers their layers
+from kerastrain.errors import InputError
+
+
+def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model:
+    """A model from a `.keras` file.
+
+    Args:
+        path: path of the file.
+        allow_modules: bool, whether a Hub module inside the file may run. Its graph is a program: allow it for files
+            whose maker you trust. The backbones that ship with kerastrain need no allowing.
+
+    Returns:
+        keras.Model, compiled as it was when it was saved.
+
+    Raises:
+        FileNotFoundError: the path does not exist.
+        InputError: the file is no Keras model, or brings a module that is not allowed.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no model at {os.fspath(path)!r}: the path does not exist.")
+    with hub_modules.allow_modules() if allow_modules else contextlib.nullcontext():
+        try:
+            return keras.models.load_model(path)
+        except InputError:
+            raise
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error
