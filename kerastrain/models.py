@@ -154,6 +154,7 @@ def text_classifier(
     length: int | None = None,
     width: int | None = None,
     depth: int = 2,
+    word_dropout: float = 0.3,
     hidden_units: Sequence[int] = (),
     dropout: float = 0.5,
     l1: float = 0.0,
@@ -173,6 +174,7 @@ def text_classifier(
         length: int, how many words (and pairs) of a text count; None for the network's default.
         width: int, numbers of an embedding; None for the network's default.
         depth: int, blocks of the transformer.
+        word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
         hidden_units: sequence of int, widths of ReLU layers before the logits.
         dropout: float in [0, 1), share of the inputs of each dense layer that is dropped in training.
         l1: float >= 0, weight of the sum of absolute values of the head's kernels in the loss.
@@ -195,7 +197,13 @@ def text_classifier(
     is_layer = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
     if not is_layer:
         backbone = text_backbones.load(
-            backbone, texts=texts, vocabulary_size=vocabulary_size, length=length, width=width, depth=depth
+            backbone,
+            texts=texts,
+            vocabulary_size=vocabulary_size,
+            length=length,
+            width=width,
+            depth=depth,
+            dropout=word_dropout,
         )
     strings = keras.Input((), dtype="string", name="texts")
     values = heads.head(
