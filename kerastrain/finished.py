@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kerastrain import compress as compression
-from kerastrain import data, evaluation, explain, export, files, models, recipe
+from kerastrain import data, evaluation, explain, export, files, models, recipe, report
 from kerastrain.config import CompressConfig
 from kerastrain.errors import InputError, unknown
 from kerastrain.runs import Run, refuse_existing
@@ -65,6 +65,7 @@ def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
     measures = evaluation.report(run.model, sets)
     for name, measured in measures.items():
         files.write_json(run.directory / "evaluations" / f"{Path(name).name}.json", measured)
+    report.write(run.directory)
     return measures
 
 
@@ -113,15 +114,19 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
     heatmaps = _METHODS[method](run.model, images, classes)
     titles = [f"{labelled[0][0]} {labelled[0][1]:.1%}" for _, labelled in predict(run, paths, top=1)]
     written = []
-    for path, image, heatmap, title in zip(paths, images, heatmaps, titles, strict=True):
-        target = run.directory / "explanations" / f"{path.stem}_{method}.png"
+    for name, image, heatmap, title in zip(_names(paths), images, heatmaps, titles, strict=True):
+        target = run.directory / "explanations" / f"{name}_{method}.png"
         written.append(explain.write(target, image[None], heatmap[None], titles=[title]))
+    report.write(run.directory)
     return written
 
 
 def export_formats(run: Run, formats: Sequence[str], *, replace: bool = False) -> dict[Path, export.Parity]:
     """Writes a run's model in more formats into `exports/`; see `recipe.export_all`."""
-    return recipe.export_all(run.model, run.config, _split(run), formats, run.directory / "exports", replace=replace)
+    directory = run.directory / "exports"
+    exports = recipe.export_all(run.model, run.config, _split(run), formats, directory, replace=replace)
+    report.write(run.directory)
+    return exports
 
 
 def compress(run: Run, settings: CompressConfig) -> list[Compressed]:
@@ -160,7 +165,14 @@ def compress(run: Run, settings: CompressConfig) -> list[Compressed]:
             export.tflite(model, path, **quantized, **options)
             rows.append(_measured(path, model, held))
         files.write_json(folder / "compression.json", [asdict(row) for row in rows])
+    report.write(run.directory)
     return rows
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The files' names without suffix, with their folders' names before them where two would be the same."""
+    names = [path.stem for path in paths]
+    return names if len(set(names)) == len(names) else [f"{path.parent.name}_{path.stem}" for path in paths]
 
 
 def _pruned(run: Run, settings: CompressConfig, split: data.Split) -> keras.Model:

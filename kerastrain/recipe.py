@@ -5,6 +5,7 @@ body, copied into a script, runs. Must not hold logic that a part or a tool coul
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -176,8 +177,8 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
                 directory, phase=phase.name, early_stopping_epochs=config.fit.early_stopping_epochs
             ),
         ).history
-        chosen = min(range(len(history["val_loss"])), key=history["val_loss"].__getitem__)
-        best = {name: float(values[chosen]) for name, values in history.items()}
+        losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
+        best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
     return best
 
 

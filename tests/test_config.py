@@ -52,7 +52,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("fit.epochs=true", "fit.epochs: must not be true or false"),
         ("data.validation_fraction=0.95", "must sum to less than 1"),
         ("model.weights=imagenet", "weights goes with a backbone `keras:NAME` alone"),
-        ("optimizer.momentum=0.9", "momentum goes with sgd and rmsprop"),
+        ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
         ("schedule={name: exponential, end_fraction: 0}", "end_fraction must be > 0"),
         ("schedule={name: step, end_fraction: 0.1}", "end_fraction does not go with 'step'"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),

@@ -6,4 +6,15 @@ Parts and tools never see a config: only `recipe`, `tuning` and `cli` do. Must n
 from kerastrain.config.loading import dump, load, override, put, read_yaml, schema, validate
 from kerastrain.config.sections import CompressConfig, Config, SearchConfig
 
-__all__ = ["CompressConfig", "Config", "SearchConfig", "dump", "load", "override", "put", "read_yaml", "schema", "validate"]
+__all__ = [
+    "CompressConfig",
+    "Config",
+    "SearchConfig",
+    "dump",
+    "load",
+    "override",
+    "put",
+    "read_yaml",
+    "schema",
+    "validate",
+]

@@ -122,13 +122,13 @@ class OptimizerConfig(Section):
     clip_value: Positive | None = None
     """Largest absolute value of a gradient's entry."""
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Only for sgd and rmsprop; null takes the optimizer's default."""
+    """Only for sgd, rmsprop and muon; null takes the optimizer's default."""
 
     @model_validator(mode="after")
     def _arguments_fit(self):
-        if self.momentum is not None and self.name not in ("sgd", "rmsprop"):
+        if self.momentum is not None and self.name not in ("sgd", "rmsprop", "muon"):
             raise ValueError(
-                f"momentum goes with sgd and rmsprop alone. Received: name {self.name!r}. Remove momentum."
+                f"momentum goes with sgd, rmsprop and muon. Received: name {self.name!r}. Remove momentum."
             )
         clips = [name for name in ("clip_norm", "global_clip_norm", "clip_value") if getattr(self, name) is not None]
         if len(clips) > 1:
@@ -142,7 +142,7 @@ class ScheduleConfig(Section):
     name: ScheduleName = "cosine"
     """The curve after the warm-up."""
     warmup: Duration = "5%"
-    """Linear rise from 0 to the peak: `2 epochs`, `500 steps` or `5%` of the phase."""
+    """Linear rise from near 0 to the peak: `2 epochs`, `500 steps` or `5%` of the phase."""
     end_fraction: Fraction | None = None
     """Final rate as a share of the peak; null takes the curve's own end (0 for cosine and linear)."""
 
