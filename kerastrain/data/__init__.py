@@ -1,6 +1,6 @@
 """Folders and arrays become a `Split`, a `Split` becomes `tf.data` batches whose order can be computed in advance.
 
-Takes image folders and arrays; gives `Split`, `Examples` and `tf.data.Dataset`. Must not know models, optimizers or
+Takes folders of images or texts, and arrays; gives `Split`, `Examples` and `tf.data.Dataset`. Must not know models, optimizers or
 configs.
 
 Example:
@@ -26,6 +26,8 @@ _HOMES = {
     "load_image": "images",
     "part_sizes": "sources",
     "steps_per_epoch": "pipeline",
+    "text_files": "texts",
+    "text_part_sizes": "texts",
 }
 _MODULES = ("features",)
 

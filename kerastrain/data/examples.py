@@ -19,7 +19,7 @@ class Examples:
         labels: int64 array (n,) in [0, class_count), the class of each example.
         class_count: int > 0, the number of classes, whether or not each occurs here.
         inputs: array (n, ...) of all inputs, decoded: uint8 (n, height, width, 3) for images, float32 (n, d) for
-            features; None where the images did not fit in memory and `read` decodes their files.
+            features, object (n,) of str for texts; None where the images did not fit in memory and `read` decodes their files.
         paths: tuple of n str, the file of each example, or None where the examples were never files.
         image_size: (height, width) in pixels, or None where the inputs are no images.
     """

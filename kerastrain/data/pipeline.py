@@ -41,23 +41,27 @@ def batches(
     `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
 
     Args:
-        examples: Examples, images or features.
+        examples: Examples, images, texts or features.
         global_batch_size: int > 0, examples in a step over all devices; the last batch of an epoch keeps the rest.
         shuffle: bool, a new order in every epoch; otherwise the order of `examples`.
         seed: int in [0, 2**31), of the order and of the augmentation.
         epochs: int > 0, passes over the examples.
         start_step: int in [0, epochs * steps_per_epoch], the first step to give.
         augment: callable (image float32 (height, width, 3) in [0, 255], seed int64 (2,)) -> image, such as
-            `augment("crop", "noise")`, applied to each example; None for evaluation.
+            `augment("crop", "noise")`, applied to each example; None for evaluation and for texts.
 
     Returns:
-        tf.data.Dataset of (inputs float32 (b, *shape), labels float32 (b, class_count) one-hot); images in [0, 255].
+        tf.data.Dataset of (inputs float32 (b, *shape), labels float32 (b, class_count) one-hot); images in
+        [0, 255]. Texts are string (b,).
 
     Raises:
-        InputError: a number is out of range, or there are no examples.
+        InputError: a number is out of range, there are no examples, or texts are to be augmented.
     """
     steps = steps_per_epoch(examples, global_batch_size)
     _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
+    dtype = tf.as_dtype(examples.dtype)
+    if dtype == tf.string and augment is not None:
+        raise InputError("`augment` changes images and cannot change texts. Leave it out.")
 
     def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         indices = order(len(examples), seed=seed, epoch=int(epoch))[positions] if shuffle else positions
@@ -66,11 +70,11 @@ def batches(
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, first = step // steps, step % steps * global_batch_size
         positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
-        types = (tf.as_dtype(examples.dtype), tf.int64)
-        inputs, labels = tf.numpy_function(read, [epoch, positions], types, stateful=False)
+        inputs, labels = tf.numpy_function(read, [epoch, positions], (dtype, tf.int64), stateful=False)
         inputs.set_shape((None, *examples.shape))
         labels.set_shape((None,))
-        inputs, labels = tf.cast(inputs, tf.float32), tf.one_hot(labels, examples.class_count)
+        inputs = inputs if dtype == tf.string else tf.cast(inputs, tf.float32)
+        labels = tf.one_hot(labels, examples.class_count)
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
             inputs = tf.map_fn(lambda pair: augment(*pair), (inputs, seeds), fn_output_signature=tf.float32)

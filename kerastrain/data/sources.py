@@ -16,8 +16,8 @@ from kerastrain.data import decoding, splits
 from kerastrain.data.examples import Examples, Split
 from kerastrain.errors import InputError
 
-_CLUTTER = {"thumbs.db", "desktop.ini"}
-_PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+CLUTTER = {"thumbs.db", "desktop.ini"}
+PART_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
 def image_folder(
@@ -229,7 +229,7 @@ def _class_folders(root: Path) -> tuple[str, ...]:
         raise InputError(
             f"'{root}' holds one class only, {labels[0]!r}. A classifier needs at least two class folders."
         )
-    if {label.lower() for label in labels} <= _PART_NAMES:
+    if {label.lower() for label in labels} <= PART_NAMES:
         raise InputError(
             f"'{root}' holds the parts {', '.join(labels)} and not classes. Give one folder with a folder per class; "
             "kerastrain splits it by `validation_fraction` and `test_fraction`."
@@ -247,7 +247,7 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for parent, children, names in os.walk(folder):
         children[:] = [child for child in children if not child.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".") and name.lower() not in _CLUTTER]
+        found += [Path(parent, name) for name in names if not name.startswith(".") and name.lower() not in CLUTTER]
     if not found:
         raise InputError(f"class folder '{folder}' is empty. Put images into it or remove it.")
     return sorted(found)

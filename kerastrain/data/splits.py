@@ -29,7 +29,8 @@ def stratified(
 
     Args:
         labels: int64 array (n,) in [0, len(names)).
-        keys: n distinct str that name the examples, such as paths relative to the folder.
+        keys: n str that name the examples, such as paths relative to the folder. Equal ones stand side by side in
+            the ranking, so that a class has at most one such group parted at the end of a part.
         names: the name of each class, for messages.
         validation_fraction: float in [0, 1), the share held out for validation; 0 makes no such part.
         test_fraction: float in [0, 1), the share held out for the test; 0 makes no such part.
