@@ -97,21 +97,21 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
-    images: Images,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files; for a model of texts, texts.")],
     top: Annotated[int, typer.Option(min=1, help="Labels to print for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Print the labels of image files, with probabilities."""
+    """Print the labels of image files, or of texts, with probabilities."""
     _start_tensorflow()
     from kerastrain import finished, runs
 
-    answers = finished.predict(runs.load(run), images, top=top)
+    answers = finished.predict(runs.load(run), inputs, top=top)
     if as_json:
-        print(json.dumps([{"file": str(path), "labels": dict(pairs)} for path, pairs in answers], indent=2))
+        print(json.dumps([{"input": given, "labels": dict(pairs)} for given, pairs in answers], indent=2))
         return
-    table = Table("file", "labels")
-    for path, pairs in answers:
-        table.add_row(escape(str(path)), escape(", ".join(f"{label} {share:.1%}" for label, share in pairs)))
+    table = Table("input", "labels")
+    for given, pairs in answers:
+        table.add_row(escape(given), escape(", ".join(f"{label} {share:.1%}" for label, share in pairs)))
     console.print(table)
 
 
@@ -172,6 +172,18 @@ def report(run: RunFolder) -> None:
     from kerastrain import report as reports
 
     print(reports.write(run))
+
+
+@app.command()
+def doctor(
+    backbone: Annotated[str | None, typer.Option(help="A handle as in `model.backbone`, to describe.")] = None,
+) -> None:
+    """Print the versions and devices of this machine, and what a backbone takes and gives."""
+    _start_tensorflow()
+    from kerastrain import backbones, runtime
+
+    facts = runtime.record() if backbone is None else backbones.describe(backbone)
+    print(configs.to_yaml(facts).rstrip())
 
 
 @app.command()

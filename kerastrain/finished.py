@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerastrain import compress as compression
 from kerastrain import data, evaluation, explain, export, files, models, recipe, report
@@ -56,6 +57,7 @@ def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
     if not folders:
         return recipe.measure(run.model, run.config, _split(run))
     labels, image_size = models.labels(run.model), _image_size(run)
+    _require_images(run, "--data")
     sets = {
         name: data.batches(
             data.labelled_folder(folder, labels=labels, image_size=image_size), run.config.evaluation.batch_size
@@ -69,23 +71,25 @@ def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
     return measures
 
 
-def predict(run: Run, paths: Sequence[Path], *, top: int = 3) -> list[tuple[Path, list[tuple[str, float]]]]:
-    """The most probable labels of image files.
+def predict(run: Run, inputs: Sequence[str | Path], *, top: int = 3) -> list[tuple[str, list[tuple[str, float]]]]:
+    """The most probable labels of image files, or of texts.
 
     Args:
         run: Run.
-        paths: image files.
+        inputs: image files; for a model of texts, texts.
         top: int > 0, labels for each.
 
     Returns:
-        list of (path, [(label, probability in [0, 1]), …] from the most probable down).
+        list of (input, [(label, probability in [0, 1]), …] from the most probable down).
     """
     labels = models.labels(run.model)
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(run.model.predict(_images(run, paths), verbose=0)))
+    is_text = run.config.data.kind == "text"
+    values = tf.constant([str(text) for text in inputs]) if is_text else _images(run, inputs)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(run.model.predict(values, verbose=0)))
     best = np.argsort(-probabilities, axis=1)[:, :top]
     return [
-        (path, [(labels[index], float(row[index])) for index in order])
-        for path, row, order in zip(paths, probabilities, best, strict=True)
+        (str(given), [(labels[index], float(row[index])) for index in order])
+        for given, row, order in zip(inputs, probabilities, best, strict=True)
     ]
 
 
@@ -104,7 +108,8 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
     Raises:
         InputError: an unknown method or label, or a backbone that shows no feature maps (`saliency` is offered).
     """
-    labels = models.labels(run.model)
+    _require_images(run, "explain")
+    labels, paths = models.labels(run.model), [Path(path) for path in paths]
     if method not in _METHODS:
         raise InputError(unknown("method", method, _METHODS))
     if label is not None and label not in labels:
@@ -145,6 +150,7 @@ def compress(run: Run, settings: CompressConfig) -> list[Compressed]:
     Raises:
         FileExistsError: the run has been compressed before.
     """
+    _require_images(run, "compress")
     target, split = refuse_existing(run.directory / "compressed"), _split(run)
     held = split.test or split.validation
     options = {"samples": held, "sample_count": run.config.export.samples}
@@ -207,8 +213,13 @@ def _split(run: Run) -> data.Split:
     return recipe.load_data(run.config, _image_size(run))
 
 
-def _image_size(run: Run) -> tuple[int, int]:
-    return tuple(run.model.input_shape[1:3])
+def _image_size(run: Run) -> tuple[int, int] | None:
+    return tuple(run.model.input_shape[1:3]) or None
+
+
+def _require_images(run: Run, what: str) -> None:
+    if run.config.data.kind != "images":
+        raise InputError(f"{what} works on models of images. Received: {str(run.directory)!r}, a model of texts.")
 
 
 def _images(run: Run, paths: Sequence[Path]) -> np.ndarray:

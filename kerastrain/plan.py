@@ -17,7 +17,8 @@ class Phase:
     """One stretch of training under one schedule.
 
     Args:
-        name: "head" (the backbone frozen) or "fine_tune" (all of it, batch-norm statistics held still).
+        name: "head" (the backbone frozen), "fine_tune" (what `fine_tune` says of it), or "fit" where the backbone has
+            random weights and everything trains from the start.
         epochs: int > 0.
         steps_per_epoch: int > 0, optimizer steps; the last, smaller batch of an epoch counts.
         warmup_steps: int >= 0, optimizer steps of linear rise.
@@ -47,6 +48,8 @@ def part_sizes(config: Config) -> dict[str, int]:
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,
     }
+    if config.data.kind == "text":
+        return data.text_part_sizes(config.data.path, **fractions)
     if config.data.path != "digits":
         return data.part_sizes(config.data.path, **fractions)
     return {name: len(part) for name, part in data.digits(image_size=(8, 8), **fractions).parts.items()}
@@ -66,6 +69,13 @@ def phases(config: Config, example_count: int) -> list[Phase]:
         InputError: the warm-up is not shorter than a phase.
     """
     fit, rate = config.fit, config.optimizer.learning_rate
+    if config.from_scratch:
+        if not fit.epochs:
+            raise InputError(
+                f"`fit.epochs` must be above 0 for a backbone with random weights ({config.model.backbone}), "
+                "of which a head alone learns nothing. Received: 0."
+            )
+        return [_phase(config, "fit", fit.epochs, rate, example_count)]
     asked = [("head", fit.head_epochs, rate), ("fine_tune", fit.epochs, rate * config.optimizer.fine_tune_fraction)]
     return [_phase(config, name, epochs, peak, example_count) for name, epochs, peak in asked if epochs]
 

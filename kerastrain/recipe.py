@@ -72,13 +72,14 @@ def run(config: Config, directory: str | Path) -> Finished:
     start = time.monotonic()
     directory = runs.refuse_existing(directory)
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
-    backbone = load_backbone(config)
-    split = load_data(config, backbone.image_size)
+    backbone = load_backbone(config) if config.data.kind == "images" else None
+    split = load_data(config, backbone and backbone.image_size)
     model = build(config, backbone, split)
-    if isinstance(backbone.layer, HubLayer):
-        trust.remember(backbone.layer.fingerprint)  # so that the run opens again without asking
+    layer = model.get_layer("backbone")
+    if isinstance(layer, HubLayer):
+        trust.remember(layer.fingerprint)  # so that the run opens again without asking
     with runs.create(directory, config):
-        _log_start(config, backbone, split, model)
+        _log_start(config, split, model)
         fit(model, config, split, directory)
         with files.atomic(directory / "model.keras") as temporary:
             model.save(temporary)
@@ -91,48 +92,57 @@ def run(config: Config, directory: str | Path) -> Finished:
 
 
 def load_backbone(config: Config) -> backbones.Backbone:
-    """The backbone that `config` names, frozen; raises as `backbones.load` does."""
+    """The image backbone that `config` names, frozen; raises as `backbones.load` does."""
     with runtime.precision(config.runtime.precision):
         return backbones.load(
             config.model.backbone,
             weights=config.model.weights,
             image_size=config.data.image_size,
             value_range=config.model.value_range,
+            alpha=config.model.alpha,
         )
 
 
-def load_data(config: Config, image_size: tuple[int, int]) -> data.Split:
-    """The examples that `config` names, decoded to `image_size`; raises as `data.image_folder` does."""
+def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
+    """The examples that `config` names, images decoded to `image_size`; raises as `data.image_folder` does."""
     options = {
-        "image_size": image_size,
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,
         "seed": config.runtime.seed,
     }
+    if config.data.kind == "text":
+        return data.text_files(config.data.path, **options)
+    options["image_size"] = image_size
     return data.digits(**options) if config.data.path == "digits" else data.image_folder(config.data.path, **options)
 
 
-def build(config: Config, backbone: backbones.Backbone, split: data.Split) -> keras.Model:
-    """The model that `config` describes: raw pixels to float32 logits, compiled for its first phase.
+def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
+    """The model that `config` describes: raw pixels or strings to float32 logits, compiled for its first phase.
 
     Args:
         config: Config.
-        backbone: Backbone from `load_backbone`; its layer becomes part of the model.
-        split: data.Split, for the labels and the number of steps.
+        backbone: Backbone from `load_backbone`, whose layer becomes part of the model; None for texts.
+        split: data.Split, for the labels, the vocabulary and the number of steps.
 
     Returns:
-        keras.Model, its backbone frozen.
+        keras.Model, its backbone frozen unless it has random weights.
     """
+    head = {name: getattr(config.model, name) for name in ("hidden_units", "dropout", "l1", "l2", "batch_norm")}
     with runtime.precision(config.runtime.precision):
-        model = models.image_classifier(
-            backbone,
-            labels=split.labels,
-            hidden_units=config.model.hidden_units,
-            dropout=config.model.dropout,
-            l1=config.model.l1,
-            l2=config.model.l2,
-        )
-    return compiled(model, config, plan.phases(config, len(split.train))[0], len(split.labels))
+        if backbone is not None:
+            model = models.image_classifier(backbone, labels=split.labels, **head)
+        else:
+            model = models.text_classifier(
+                config.model.backbone,
+                labels=split.labels,
+                texts=split.train.inputs,
+                width=config.model.width,
+                depth=config.model.depth,
+                **head,
+            )
+    if config.from_scratch:
+        models.unfreeze(model, batch_norm=True)
+    return compiled(model, config, plan.phases(config, len(split.train))[0])
 
 
 def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, float]:
@@ -150,16 +160,16 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
     best = {}
     for phase in plan.phases(config, len(split.train)):
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
+        trained, train, validation, extra = model, split.train, split.validation, []
+        augment = data.augment(*config.data.augment) if config.data.augment and config.data.kind == "images" else None
         if phase.name == "head":
             features, trained = models.head(model)
             train = data.features.precompute(features, split.train, config.evaluation.batch_size)
             validation = data.features.precompute(features, split.validation, config.evaluation.batch_size)
             augment = None
-        else:
-            models.unfreeze(model)
-            trained, train, validation = model, split.train, split.validation
-            augment = data.augment(*config.data.augment) if config.data.augment else None
-        compiled(trained, config, phase, len(split.labels))
+        elif phase.name == "fine_tune":
+            extra = _unfreeze(model, config)
+        compiled(trained, config, phase)
         history = trained.fit(
             data.batches(
                 train,
@@ -173,18 +183,23 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             steps_per_epoch=phase.steps_per_epoch,
             validation_data=data.batches(validation, config.evaluation.batch_size),
             shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
-            callbacks=callbacks.standard(
-                directory, phase=phase.name, early_stopping_epochs=config.fit.early_stopping_epochs
-            ),
+            callbacks=[
+                *extra,
+                *callbacks.standard(
+                    directory, phase=phase.name, early_stopping_epochs=config.fit.early_stopping_epochs
+                ),
+            ],
         ).history
         losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
         best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
+    if config.fine_tune.lora_rank is not None:
+        models.merge_lora(model)
     return best
 
 
-def compiled(model: keras.Model, config: Config, phase: plan.Phase, label_count: int) -> keras.Model:
+def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
     """`model`, compiled with the optimizer and schedule of one phase."""
-    options = config.optimizer
+    options, decay = config.optimizer, config.fine_tune.layer_rate_decay
     model.compile(
         optimizer=optimizers.make(
             options.name,
@@ -200,9 +215,10 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase, label_count:
             global_clip_norm=options.global_clip_norm,
             clip_value=options.clip_value,
             momentum=options.momentum,
+            layer_rates=models.layer_rates(model, decay) if decay and phase.name == "fine_tune" else None,
         ),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=evaluation.metrics(label_count),
+        loss=models.loss(model, label_smoothing=config.fit.label_smoothing),
+        metrics=evaluation.metrics(model.output_shape[-1]),
     )
     # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)
@@ -264,10 +280,19 @@ def export_all(
     return exports
 
 
-def _log_start(config: Config, backbone: backbones.Backbone, split: data.Split, model: keras.Model) -> None:
+def _unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callback]:
+    """Lets train what `config.fine_tune` says, and gives the callback of its timetable, if there is one."""
+    wanted = config.fine_tune
+    if wanted.lora_rank is not None:
+        models.add_lora(model, wanted.lora_rank)
+        return []
+    models.unfreeze(model, last=wanted.last, from_layer=wanted.from_layer, batch_norm=wanted.batch_norm)
+    return [models.GradualUnfreezing(wanted.timetable, batch_norm=wanted.batch_norm)] if wanted.timetable else []
+
+
+def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
-    height, width = split.train.image_size
-    logger.info(
-        "data: %s: %s images of %d x %d, %d classes", config.data.path, counts, height, width, len(split.labels)
-    )
-    logger.info("model: backbone %s, %s parameters", backbone.handle, f"{model.count_params():,}")
+    size = split.train.image_size
+    what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
+    logger.info("data: %s: %s %s, %d classes", config.data.path, counts, what, len(split.labels))
+    logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")

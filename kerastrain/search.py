@@ -47,11 +47,11 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         logger.info("trial %d: %s", count, ", ".join(f"{key}={value}" for key, value in {**values, **granted}.items()))
         keras.backend.clear_session()
         runtime.seed(trial.runtime.seed, deterministic=trial.runtime.deterministic)
-        backbone = recipe.load_backbone(trial)
-        key = (trial.data, backbone.image_size, trial.runtime.seed)
+        backbone = recipe.load_backbone(trial) if trial.data.kind == "images" else None
+        key = (trial.data, backbone and backbone.image_size, trial.runtime.seed)
         if key not in prepared:
             prepared.clear()
-            prepared[key] = recipe.load_data(trial, backbone.image_size)
+            prepared[key] = recipe.load_data(trial, backbone and backbone.image_size)
         model = recipe.build(trial, backbone, prepared[key])
         return recipe.fit(model, trial, prepared[key], directory / "histories" / f"{count:03d}")[search.objective]
 

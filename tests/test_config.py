@@ -55,6 +55,8 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
         ("schedule={name: exponential, end_fraction: 0}", "end_fraction must be > 0"),
         ("schedule={name: step, end_fraction: 0.1}", "end_fraction does not go with 'step'"),
+        ("data.kind=text", "path must name a folder of texts"),
+        ("fine_tune={last: 2, lora_rank: 4}", "chosen one way only. Received: last and lora_rank"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),
     ],
 )
@@ -115,3 +117,12 @@ def test_search_space_reads_intervals_and_choices():
     assert search.space["model.dropout"] == [0.0, 0.5]
     with pytest.raises(ConfigError, match="space"):
         kt.config.validate({"space": {}}, kt.config.SearchConfig)
+
+
+def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
+    images, texts = kt.config.load(), kt.config.load(overrides=["data.kind=text", f"data.path={tmp_path}"])
+    assert images.model.backbone == "kerastrain:fractal_small"
+    assert images.export.formats == ("saved_model", "tflite_float32", "tflite_int8")
+    assert (texts.model.backbone, texts.export.formats) == ("keras:embedding", ("saved_model",))
+    assert texts.from_scratch
+    assert not images.from_scratch

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -22,6 +23,9 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("road")
     testing.saved_model(place / "module", image_size=(32, 32))
     testing.colour_folder(place / "colours", count=20)
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Conv2D(4, 3, activation="relu")(inputs))
+    keras.Model(inputs, maps).save(place / "network.keras")
     return place
 
 
@@ -144,3 +148,35 @@ def test_tune_writes_a_winner_that_trains(place):
     best = yaml.safe_load((place / "search" / "best.yaml").read_text())
     assert best["optimizer"]["learning_rate"] == trials[0]["values"]["optimizer.learning_rate"]
     kerastrain(place, "train", "search/best.yaml", "--run", "tuned")
+
+
+@pytest.mark.slow
+def test_texts_train_and_answer(place):
+    (place / "reviews").mkdir()
+    for label, word in (("good", "wonderful"), ("bad", "dreadful")):
+        lines = [f"a {word} film number {number}" for number in range(60)]
+        (place / "reviews" / f"{label}.txt").write_text("\n".join(lines))
+    kerastrain(
+        place, "train", "data.kind=text", "data.path=reviews", "fit.epochs=3", "export.samples=8", "--run", "texts"
+    )
+    assert json.loads((place / "texts" / "metrics.json").read_text())["test"]["accuracy"] == 1.0
+    answer = json.loads(kerastrain(place, "predict", "texts", "what a wonderful film", "--json").stdout)[0]
+    assert answer["labels"]["good"] > 0.5
+    assert (place / "texts" / "exports" / "saved_model" / "saved_model.pb").is_file()
+    assert "works on models of images" in kerastrain(place, "compress", "texts", code=2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "override",
+    [
+        "fine_tune.last=2",
+        "fine_tune={timetable: {0: 1, 1: null}, layer_rate_decay: 0.8}",
+        "model={backbone: 'keras:MobileNet', alpha: 0.25, hidden_units: [8], batch_norm: true}",
+    ],
+)
+def test_every_way_to_fine_tune_walks_the_road(place, override):
+    number = str(abs(hash(override)))
+    quick = ["data.path=colours", "data.image_size=[32, 32]", "fit.head_epochs=1", "fit.epochs=2", "export.formats=[]"]
+    kerastrain(place, "train", "model.backbone=network.keras", *quick, override, "--run", number)
+    assert (place / number / "model.keras").is_file()

@@ -3,8 +3,9 @@
 Parts and tools never see a config: only `recipe`, `tuning` and `cli` do. Must not import TensorFlow.
 """
 
-from kerastrain.config.loading import dump, load, override, put, read_yaml, schema, validate
-from kerastrain.config.sections import CompressConfig, Config, SearchConfig
+from kerastrain.config.jobs import CompressConfig, SearchConfig
+from kerastrain.config.loading import dump, load, override, put, read_yaml, schema, to_yaml, validate
+from kerastrain.config.sections import Config
 
 __all__ = [
     "CompressConfig",
@@ -16,5 +17,6 @@ __all__ = [
     "put",
     "read_yaml",
     "schema",
+    "to_yaml",
     "validate",
 ]

@@ -121,20 +121,28 @@ def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "th
         record = kind.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError(source, [_fault(kind, details) for details in error.errors()]) from None
-    return _with_absolute_paths(record) if kind is Config else record
+    return _resolved(record) if kind is Config else record
 
 
-def _with_absolute_paths(config: Config) -> Config:
+def _resolved(config: Config) -> Config:
+    """The config with every null that stands for a choice by the kind of data spelled out, and absolute paths."""
+    images = config.data.kind == "images"
+    backbone = config.model.backbone or ("kerastrain:fractal_small" if images else "keras:embedding")
+    formats = config.export.formats
+    if formats is None:
+        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else ("saved_model",)
+
     def absolute(text):
         return str(Path(text).absolute()) if text and Path(text).exists() else text
 
-    # The embedded names win over a folder that happens to be called the same.
+    # The embedded name wins over a folder that happens to be called the same.
     path = config.data.path if config.data.path == "digits" else absolute(config.data.path)
-    model = {"backbone": absolute(config.model.backbone), "weights": absolute(config.model.weights)}
+    model = {"backbone": absolute(backbone), "weights": absolute(config.model.weights)}
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"path": path}),
             "model": config.model.model_copy(update=model),
+            "export": config.export.model_copy(update={"formats": formats}),
         }
     )
 
@@ -166,7 +174,12 @@ def _fields(kind: type[BaseModel], keys: Iterable) -> list[str]:
 
 def dump(record: Section) -> str:
     """A record as YAML, every value spelled out, in the order of its definition."""
-    return yaml.safe_dump(record.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
+    return to_yaml(record.model_dump(mode="json"))
+
+
+def to_yaml(values: Mapping) -> str:
+    """Nested plain values as YAML for people: short lists on one line, keys in their order."""
+    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
 
 
 def schema() -> dict:

@@ -54,8 +54,11 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the examples come from, how they are split and augmented."""
 
+    kind: Literal["images", "text"] = "images"
+    """What the examples are."""
     path: str = "digits"
-    """A folder with one folder of images per class, or `digits`: scikit-learn's 1,797 handwritten digits."""
+    """A folder with one folder of images per class, or `digits`: scikit-learn's 1,797 handwritten digits. For texts a
+    folder with one file per class, a text on each line, or one folder of .txt files per class."""
     image_size: tuple[Size, Size] | None = None
     """Height and width in pixels that images are resized to; null takes what the backbone was made for."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -64,6 +67,12 @@ class DataConfig(Section):
     """Share of each class that only the final evaluation sees; 0 for none."""
     augment: tuple[Augmentation, ...] = ("crop", "colour", "noise")
     """Random changes to training images; add `flip` where a mirror image means the same."""
+
+    @model_validator(mode="after")
+    def _texts_have_a_place(self):
+        if self.kind == "text" and self.path == "digits":
+            raise ValueError("path must name a folder of texts: the embedded digits are images. Set data.path.")
+        return self
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self):
@@ -78,17 +87,26 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The backbone and the head put on it."""
 
-    backbone: str = "kerastrain:fractal_small"
-    """A TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME` of keras.applications, a .keras file, or the
-    bundled one."""
+    backbone: str | None = None
+    """A TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras file, or the bundled
+    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, `keras:transformer`, or
+    `keras:embedding`, which null takes."""
     weights: str | None = None
     """Only for `keras:NAME`: a weights file, `imagenet` (downloads), or null for random ones."""
     value_range: tuple[float, float] | None = None
     """What the backbone wants pixels scaled to; null takes what it says, or [0, 1], the convention of TF Hub."""
+    alpha: Positive | None = None
+    """Only for the MobileNets of `keras:NAME`: their width as a share of the standard one."""
+    width: Annotated[int, Field(gt=0)] | None = None
+    """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
+    depth: Annotated[int, Field(gt=0)] = 2
+    """Only for `keras:transformer`: its blocks."""
     hidden_units: tuple[Annotated[int, Field(gt=0)], ...] = ()
     """Widths of dense layers between the features and the logits."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of features dropped before the logits while training."""
+    batch_norm: bool = False
+    """Whether batch norm stands before each hidden ReLU of the head."""
     l1: NotNegative = 0.0
     """L1 penalty on the kernels of the head."""
     l2: NotNegative = 0.0
@@ -96,7 +114,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _weights_have_a_network(self):
-        if self.weights is not None and not self.backbone.startswith("keras:"):
+        if self.weights is not None and not (self.backbone or "").startswith("keras:"):
             raise ValueError(
                 f"weights goes with a backbone `keras:NAME` alone. Received: backbone {self.backbone!r}, "
                 "which brings its own weights. Remove weights."
@@ -166,6 +184,8 @@ class FitConfig(Section):
     """Epochs of fine-tuning the whole model, batch-norm statistics held still; 0 keeps the backbone frozen."""
     global_batch_size: Annotated[int, Field(gt=0)] = 32
     """Examples in one optimizer step, over all devices together."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a label's weight that the loss spreads over all classes."""
     early_stopping_epochs: Annotated[int, Field(gt=0)] | None = None
     """Epochs without a better validation loss after which a phase ends; null never stops early."""
 
@@ -173,6 +193,31 @@ class FitConfig(Section):
     def _trains_at_all(self):
         if self.head_epochs + self.epochs == 0:
             raise ValueError("head_epochs and epochs must not both be 0, or nothing is trained.")
+        return self
+
+
+class FineTuneConfig(Section):
+    """What of a pre-trained backbone trains in the second phase, and how fast."""
+
+    last: Count | None = None
+    """How many layers with weights train, counted from the backbone's end; null for all."""
+    from_layer: str | None = None
+    """Name of the first layer of the backbone that trains; null for all."""
+    batch_norm: bool = False
+    """Whether batch norm trains too; on few images it had better stay still."""
+    layer_rate_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Factor on the rate from each layer to the one below it; null gives all layers the same rate."""
+    lora_rank: Annotated[int, Field(gt=0)] | None = None
+    """Rank of low-rank pairs that train instead of the dense, embedding and attention kernels; merged at the end."""
+    timetable: dict[Count, Count | None] = {}
+    """Epoch (from 0) and how many layers train from then on, null for all: gradual unfreezing."""
+
+    @model_validator(mode="after")
+    def _one_way_only(self):
+        ways = [name for name in ("last", "from_layer", "lora_rank") if getattr(self, name) is not None]
+        ways += ["timetable"] if self.timetable else []
+        if len(ways) > 1:
+            raise ValueError(f"what trains is chosen one way only. Received: {' and '.join(ways)}. Keep one.")
         return self
 
 
@@ -188,8 +233,9 @@ class EvaluationConfig(Section):
 class ExportConfig(Section):
     """The files that ship, each re-opened and compared with `predict` before it counts."""
 
-    formats: tuple[ExportName, ...] = ("saved_model", "tflite_float32", "tflite_int8")
-    """Files written at the end of a run; `kerastrain export` writes more."""
+    formats: tuple[ExportName, ...] | None = None
+    """Files written at the end of a run, `kerastrain export` writes more; null takes SavedModel, float32 and int8
+    TFLite for images, SavedModel for texts."""
     probabilities: bool = False
     """Whether the exported file ends in a softmax instead of logits."""
     samples: Annotated[int, Field(ge=8)] = 128
@@ -217,56 +263,12 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     fit: FitConfig = FitConfig()
+    fine_tune: FineTuneConfig = FineTuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
-
-class PruneConfig(Section):
-    """Magnitude pruning with fine-tuning in between."""
-
-    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    """Share of each kernel's weights set to zero, reached exactly; 0 leaves pruning out."""
-    epochs: Annotated[int, Field(gt=0)] = 5
-    """Epochs of fine-tuning, in the first half of which the fraction rises to its end."""
-    learning_rate: Positive = 3e-4
-    """Peak rate of that fine-tuning, under the run's own optimizer and schedule."""
-
-
-class CompressConfig(Section):
-    """What `kerastrain compress` does to a finished run, one after the other."""
-
-    prune: PruneConfig = PruneConfig()
-    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "int8"
-    """Number format of the TFLite file at the end."""
-
-
-class Range(Section):
-    """An interval of numbers to search."""
-
-    min: float
-    max: float
-    sampling: Literal["linear", "log"] = "linear"
-    """Whether equal steps or equal factors are equally likely; log needs min > 0."""
-    integer: bool = False
-
-    @model_validator(mode="after")
-    def _is_an_interval(self):
-        if not self.min < self.max:
-            raise ValueError(f"min must be less than max. Received: {self.min:g} and {self.max:g}.")
-        if self.sampling == "log" and self.min <= 0:
-            raise ValueError(f"min must be > 0 under log sampling. Received: {self.min:g}.")
-        return self
-
-
-class SearchConfig(Section):
-    """What `kerastrain tune` tries, and how it chooses."""
-
-    algorithm: Literal["random", "bayesian", "hyperband"] = "random"
-    """The keras-tuner algorithm."""
-    trials: Annotated[int, Field(gt=0)] = 10
-    """Configs tried; hyperband sets its own number from `fit.epochs`."""
-    objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """The validation value of a trial's best epoch that ranks it."""
-    space: Annotated[dict[str, Range | list[float | int | str]], Field(min_length=1)]
-    """Config keys such as `optimizer.learning_rate`, each with an interval or a list of choices."""
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the backbone has random weights, so that there is nothing to keep frozen."""
+        return self.model.backbone.startswith("keras:") and self.model.weights is None

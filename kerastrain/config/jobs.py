@@ -1,0 +1,60 @@
+"""The settings of what is done beside a training run: compression of a finished one, and search over many.
+
+Frozen pydantic records, like `sections`. Must not import TensorFlow.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kerastrain.config.sections import Positive, Section
+
+
+class PruneConfig(Section):
+    """Magnitude pruning with fine-tuning in between."""
+
+    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """Share of each kernel's weights set to zero, reached exactly; 0 leaves pruning out."""
+    epochs: Annotated[int, Field(gt=0)] = 5
+    """Epochs of fine-tuning, in the first half of which the fraction rises to its end."""
+    learning_rate: Positive = 3e-4
+    """Peak rate of that fine-tuning, under the run's own optimizer and schedule."""
+
+
+class CompressConfig(Section):
+    """What `kerastrain compress` does to a finished run, one after the other."""
+
+    prune: PruneConfig = PruneConfig()
+    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "int8"
+    """Number format of the TFLite file at the end."""
+
+
+class Range(Section):
+    """An interval of numbers to search."""
+
+    min: float
+    max: float
+    sampling: Literal["linear", "log"] = "linear"
+    """Whether equal steps or equal factors are equally likely; log needs min > 0."""
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _is_an_interval(self):
+        if not self.min < self.max:
+            raise ValueError(f"min must be less than max. Received: {self.min:g} and {self.max:g}.")
+        if self.sampling == "log" and self.min <= 0:
+            raise ValueError(f"min must be > 0 under log sampling. Received: {self.min:g}.")
+        return self
+
+
+class SearchConfig(Section):
+    """What `kerastrain tune` tries, and how it chooses."""
+
+    algorithm: Literal["random", "bayesian", "hyperband"] = "random"
+    """The keras-tuner algorithm."""
+    trials: Annotated[int, Field(gt=0)] = 10
+    """Configs tried; hyperband sets its own number from `fit.epochs`."""
+    objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
+    """The validation value of a trial's best epoch that ranks it."""
+    space: Annotated[dict[str, Range | list[float | int | str]], Field(min_length=1)]
+    """Config keys such as `optimizer.learning_rate`, each with an interval or a list of choices."""

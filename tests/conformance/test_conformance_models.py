@@ -1,0 +1,212 @@
+"""Every layer and every builder: config round trip, `.keras` file, eager equals graph, bfloat16, two devices equal one.
+
+A row makes what it stands for anew at each call, with the same weights after the same seed, and names its inputs.
+Rows train without dropout, whose masks differ between devices by design.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerastrain
+from kerastrain import applications, heads, models, testing, text_backbones
+from kerastrain.distribute import keras_trainer
+from kerastrain.hub_layer import HubLayer
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("float32")
+FEATURES = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
+WORDS = np.random.default_rng(2).normal(size=(6, 4, 8)).astype("float32")
+TEXTS = np.array(["a good film", "a bad film", "good", "bad and long", "", "what a film"], object)
+NO_EMPTY_TEXTS = np.where(TEXTS == "", "long", TEXTS)  # the small module's mean over no words is not a number
+TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
+
+# Name: a function of the folder of modules that gives the layer, and the layer's inputs.
+LAYERS = {
+    "HubLayer": (lambda modules: HubLayer(modules / "images", trainable=True, hold_statistics=True), IMAGES / 255),
+    "Labels": (lambda modules: heads.Labels(["a", "b"], name="names"), FEATURES),
+    "MeanOverWords": (lambda modules: text_backbones.MeanOverWords(), WORDS),
+    "ReverseChannels": (lambda modules: applications.ReverseChannels(), IMAGES / 255),
+    "WordPositions": (lambda modules: text_backbones.WordPositions(4), WORDS),
+}
+# Name of the builder and of the backbone's kind: likewise, a model.
+BUILDERS = {
+    "image_classifier, module": (lambda modules: classifier(modules / "images", image_size=(8, 8)), IMAGES),
+    "image_classifier, model": (lambda modules: classifier(tiny(), hidden_units=(5,), l2=0.01), IMAGES),
+    "image_classifier, many labels": (lambda modules: classifier(tiny(), multi_label=True), IMAGES),
+    "image_regressor, model": (
+        lambda modules: models.image_regressor(tiny(), outputs=2, mean=[1.0, 2.0], deviation=3.0),
+        IMAGES,
+    ),
+    "text_classifier, embedding": (lambda modules: text_classifier("keras:embedding"), TEXTS),
+    "text_classifier, transformer": (lambda modules: text_classifier("keras:transformer"), TEXTS),
+    "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
+}
+NO_PART = {"Step": "an operation of a model that is being explained; it holds a function and lives as long as the call"}
+ROWS = [*LAYERS, *BUILDERS]
+
+
+def tiny():
+    inputs = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
+    return keras.Model(inputs, maps, name="tiny")
+
+
+def classifier(backbone, **options):
+    return models.image_classifier(backbone, labels=["a", "b"], dropout=0.0, **options)
+
+
+def text_classifier(backbone):
+    options = {"vocabulary_size": 20, "length": 4, "width": 8, "depth": 1, "word_dropout": 0.0, "dropout": 0.0}
+    return models.text_classifier(backbone, labels=["a", "b"], texts=list(TEXTS), **options)
+
+
+def made(name, modules):
+    """The model of a row, a layer's being the layer and two logits from it, and the inputs as tensors."""
+    keras.utils.set_random_seed(0)
+    if name in BUILDERS:
+        make, inputs = BUILDERS[name]
+        return make(modules), tf.constant(inputs)
+    make, inputs = LAYERS[name]
+    entrance = keras.Input(inputs.shape[1:])
+    outputs = keras.layers.Flatten()(make(modules)(entrance))
+    return keras.Model(entrance, keras.layers.Dense(2)(outputs)), tf.constant(inputs)
+
+
+def parts():
+    """Every public layer class of the package, by name."""
+    found = {}
+    for module in pkgutil.walk_packages(kerastrain.__path__, "kerastrain."):
+        if not module.name.endswith("__main__"):
+            members = inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
+            found |= {name: kind for name, kind in members if issubclass(kind, keras.Layer)}
+    return {n: kind for n, kind in found.items() if kind.__module__.startswith("kerastrain.") and not n.startswith("_")}
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("modules")
+    testing.saved_model(folder / "images", features=4, l2=0.01)
+    testing.text_saved_model(folder / "text", words=["good", "bad", "film"], size=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_devices():
+    keras_trainer.mend()
+    yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
+    keras_trainer.unmend()
+
+
+def test_every_layer_has_its_row():
+    assert set(LAYERS) | set(NO_PART) == set(parts())
+    for name in LAYERS:
+        assert keras.saving.get_registered_object(f"kerastrain>{name}") is parts()[name]
+
+
+def test_every_builder_has_its_row():
+    public = [getattr(models, name) for name in models.__all__]
+    builders = {one.__name__ for one in public if inspect.isfunction(one) and one.__module__ == "kerastrain.models"}
+    assert {name.split(",")[0] for name in BUILDERS} == builders
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_comes_back_from_its_config(name, modules):
+    layer = LAYERS[name][0](modules)
+    layer(LAYERS[name][1])
+    config = json.loads(json.dumps(layer.get_config()))
+    assert json.loads(json.dumps(type(layer).from_config(config).get_config())) == config
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_builder_comes_back_from_its_config(name, modules):
+    model, inputs = made(name, modules)
+    config = json.loads(json.dumps(model.get_config()))
+    back = keras.Model.from_config(config)
+    assert [(v.path, v.shape, v.trainable) for v in back.weights] == [
+        (v.path, v.shape, v.trainable) for v in model.weights
+    ]
+    back.set_weights(model.get_weights())
+    for old, new in zip(vectorizations(model), vectorizations(back), strict=True):
+        new.set_vocabulary(old.get_vocabulary())  # Keras keeps it in files, not in configs.
+    np.testing.assert_array_equal(back(inputs), model(inputs))
+
+
+def vectorizations(model):
+    nested = model.get_layer("backbone")
+    layers = nested.layers if isinstance(nested, keras.Model) else []
+    return [layer for layer in layers if isinstance(layer, keras.layers.TextVectorization)]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_file_gives_the_same_answers(name, modules, tmp_path):
+    model, inputs = made(name, modules)
+    model.save(tmp_path / "model.keras")
+    back = models.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(back(inputs), model(inputs))
+    assert [v.trainable for v in back.weights] == [v.trainable for v in model.weights]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_eager_equals_graph(name, modules):
+    model, inputs = made(name, modules)
+
+    def answers():
+        with tf.GradientTape() as tape:
+            outputs = model(inputs, training=True)
+            loss = tf.reduce_mean(tf.square(outputs - TARGETS)) + sum(model.losses, 0.0)
+        return outputs, tape.gradient(loss, [v.value for v in model.trainable_weights])
+
+    eager, graph = answers(), tf.function(answers)()
+    for one, other in zip(keras.tree.flatten(eager), keras.tree.flatten(graph), strict=True):
+        assert_close(tf.convert_to_tensor(one), tf.convert_to_tensor(other))
+
+
+def assert_close(one, other):
+    assert np.isfinite(one).all()
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_bfloat16_computes_near_float32_and_keeps_its_weights(name, modules):
+    model, inputs = made(name, modules)
+    exact = model(inputs).numpy()
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed, inputs = made(name, modules)
+    finally:
+        keras.config.set_dtype_policy(before)
+    outputs = mixed(inputs)
+    assert outputs.dtype == (tf.float32 if name in BUILDERS else tf.bfloat16)
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact, atol=0.02 * np.abs(exact).max())
+    assert {v.dtype for v in mixed.trainable_weights} == {"float32"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROWS)
+def test_two_devices_equal_one(name, modules, two_devices):
+    data = tf.data.Dataset.from_tensor_slices((made(name, modules)[1], TARGETS)).batch(4)
+    weights = []
+    for strategy in (tf.distribute.get_strategy(), two_devices):
+        with strategy.scope():
+            model, _ = made(name, modules)
+            model.compile(keras.optimizers.SGD(0.01), "mse")
+        model.fit(data, epochs=2, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for one, two in zip(*weights, strict=True):
+        assert_close(one, two)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BUILDERS)
+def test_saved_model_gives_the_same_answers(name, modules, tmp_path):
+    model, inputs = made(name, modules)
+    model.export(str(tmp_path / "exported"), verbose=False)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    assert_close(exported.serve(inputs), model(inputs))
