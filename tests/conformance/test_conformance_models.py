@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import kerastrain
-from kerastrain import applications, heads, models, testing, text_backbones
+from kerastrain import applications, export, heads, models, testing, text_backbones
 from kerastrain.distribute import keras_trainer
 from kerastrain.hub_layer import HubLayer
 
@@ -210,3 +210,11 @@ def test_saved_model_gives_the_same_answers(name, modules, tmp_path):
     model.export(str(tmp_path / "exported"), verbose=False)
     exported = tf.saved_model.load(str(tmp_path / "exported"))
     assert_close(exported.serve(inputs), model(inputs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name.startswith("image")])
+def test_tflite_gives_the_same_answers(name, modules, tmp_path):
+    model, inputs = made(name, modules)
+    found = export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
+    assert found.largest_difference <= 1e-5
