@@ -187,6 +187,16 @@ def doctor(
 
 
 @app.command()
+def trust(run: RunFolder) -> None:
+    """Let the Hub module inside a run that somebody else trained open here; its graph is a program."""
+    _start_tensorflow()
+    from kerastrain import runs
+
+    runs.load(run, allow_modules=True)
+    print(f"the module of {run} opens from now on")
+
+
+@app.command()
 def tune(
     search: Annotated[Path, typer.Argument(metavar="SEARCH.yaml", help="Algorithm, trials and space.")],
     arguments: Arguments = None,

@@ -177,7 +177,7 @@ def check_trusted(sha256: str, source: str) -> None:
     raise InputError(
         f"this file brings the Hub module {source!r}, whose graph is a program, and safe mode is on. If you trust "
         "where the file came from, open it with `kerastrain.models.load(path, allow_modules=True)`, inside "
-        "`with kerastrain.hub_modules.allow_modules():`, or with `safe_mode=False`."
+        "`with kerastrain.hub_modules.allow_modules():`, or with `safe_mode=False`; for a run, `kerastrain trust RUN`."
     )
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import applications, heads, hub_layer, hub_modules, text_backbones  # noqa: F401, registers their layers
+# All but hub_modules for what they register, which Keras must know before it opens a file.
+from kerastrain import (  # noqa: F401
+    applications,
+    evaluation,
+    heads,
+    hub_layer,
+    hub_modules,
+    optimizers,
+    schedules,
+    text_backbones,
+)
 from kerastrain.errors import InputError
 
 

@@ -27,10 +27,8 @@ from kerastrain import (
     runs,
     runtime,
     schedules,
-    trust,
 )
 from kerastrain.config import Config
-from kerastrain.hub_layer import HubLayer
 
 logger = logging.getLogger("kerastrain")
 
@@ -75,9 +73,7 @@ def run(config: Config, directory: str | Path) -> Finished:
     backbone = load_backbone(config) if config.data.kind == "images" else None
     split = load_data(config, backbone and backbone.image_size)
     model = build(config, backbone, split)
-    layer = model.get_layer("backbone")
-    if isinstance(layer, HubLayer):
-        trust.remember(layer.fingerprint)  # so that the run opens again without asking
+    runs.remember_modules(model)
     with runs.create(directory, config):
         _log_start(config, split, model)
         fit(model, config, split, directory)

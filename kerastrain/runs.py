@@ -13,8 +13,9 @@ from pathlib import Path
 import keras
 
 from kerastrain import config as configs
-from kerastrain import files, models, runtime
+from kerastrain import files, models, runtime, trust
 from kerastrain.errors import InputError
+from kerastrain.hub_layer import HubLayer
 
 logger = logging.getLogger("kerastrain")
 
@@ -75,8 +76,13 @@ def create(directory: Path, config: configs.Config) -> Iterator[Path]:
         handler.close()
 
 
-def load(directory: str | Path) -> Run:
+def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
     """The finished run in `directory`.
+
+    Args:
+        directory: folder of the run.
+        allow_modules: bool, whether a Hub module inside its model may run although the user never trained with it;
+            it is remembered then (see `trust`).
 
     Raises:
         FileNotFoundError: there is no such folder, or no `config.yaml` in it.
@@ -91,4 +97,18 @@ def load(directory: str | Path) -> Run:
         raise InputError(
             f"the run in {str(directory)!r} was stopped before it had a model. Train it again under another name."
         )
-    return Run(directory, configs.load(directory / "config.yaml"), models.load(directory / "model.keras"))
+    run = Run(
+        directory,
+        configs.load(directory / "config.yaml"),
+        models.load(directory / "model.keras", allow_modules=allow_modules),
+    )
+    if allow_modules:
+        remember_modules(run.model)
+    return run
+
+
+def remember_modules(model: keras.Model) -> None:
+    """Remembers the Hub modules in a model as the user's own, so that files that bring them open again."""
+    for layer in model.layers:
+        if isinstance(layer, HubLayer):
+            trust.remember(layer.fingerprint)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerastrain import cli, testing
+from kerastrain import cli, hub_modules, testing
 
 TRAIN = ["train", "model.backbone=module", "fit.head_epochs=1", "fit.epochs=0", "export.formats=[]", "--run", "run"]
 
@@ -144,6 +144,16 @@ def test_labels_and_images_that_do_not_fit_the_model_are_told(place, module, cap
     assert "blue, green, red" in printed
     (place / "text.png").write_text("no image")
     assert "text.png" in refused(capsys, monkeypatch, "predict", "run", "text.png")
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "another_user"))
+    kept = dict(hub_modules._loaded)
+    hub_modules._loaded.clear()
+    assert "`kerastrain trust RUN`" in refused(capsys, monkeypatch, "predict", "run", "data/red/000.png")
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "trust", "run"])
+    cli_main_ends_well()
+    hub_modules._loaded.clear()
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "predict", "run", "data/red/000.png"])
+    cli_main_ends_well()
+    hub_modules._loaded.update(kept)
     assert "nothing.png" in refused(capsys, monkeypatch, "predict", "run", "nothing.png")
     Image.fromarray(np.zeros((8, 8, 3), "uint8")).save(place / "black.png")
     printed = refused(capsys, monkeypatch, "explain", "run", "black.png", "--method", "gradcan")

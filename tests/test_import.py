@@ -68,3 +68,17 @@ def test_unknown_attribute_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="has no attribute 'trainer'"):
         kerastrain.trainer  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_model_opens_in_a_process_that_has_imported_nothing_else(tmp_path):
+    path = str(tmp_path / "model.keras")
+    script = f"""
+import keras, kerastrain as kt
+model = kt.models.image_classifier(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)]), labels=["a", "b"])
+schedule = kt.schedules.make("cosine", 1e-3, steps=10)
+model.compile(kt.optimizers.make("adamw", schedule), loss=kt.models.loss(model), metrics=kt.evaluation.metrics(2, roc_auc=True))
+model.save({path!r})
+"""
+    python(script)
+    assert python(f"import kerastrain as kt; print(kt.models.load({path!r}).optimizer.name)") == "adam_w"

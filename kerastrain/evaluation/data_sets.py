@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import models
+from kerastrain import heads
 from kerastrain.errors import InputError
 from kerastrain.evaluation.measures import measure
 
@@ -120,7 +120,7 @@ def _check(model: keras.Model, batches: tf.data.Dataset) -> None:
 
 
 def _labels(model: keras.Model, count: int) -> Sequence[str]:
-    carried = (layer.labels for layer in model.layers if isinstance(layer, models.Labels))
+    carried = (layer.labels for layer in model.layers if isinstance(layer, heads.Labels))
     return next(carried, [str(index) for index in range(count)])
 
 

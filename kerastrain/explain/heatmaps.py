@@ -167,7 +167,7 @@ def _maps(model: keras.Model, flat: keras.Model, name: str | None) -> Step:
     if not spatial:
         raise InputError(
             f"Grad-CAM needs feature maps (batch, height, width, channels), and the model {model.name!r} shows none: "
-            "its backbone is opaque or not convolutional. Use saliency instead (`method=saliency`), or a backbone "
+            "its backbone is opaque or not convolutional. Use saliency instead (`--method saliency`), or a backbone "
             "with a `feature_maps` endpoint."
         )
     if name is None:
@@ -198,7 +198,7 @@ def _check_same(model: keras.Model, flat: keras.Model, images: np.ndarray) -> No
         raise InputError(
             f"the feature maps of {model.name!r} do not lead to its outputs: they differ by "
             f"{np.abs(outputs - logits).max():.3g}. Its `feature_maps` endpoint must give the maps whose spatial mean "
-            "is the module's output. Use saliency instead (`method=saliency`)."
+            "is the module's output. Use saliency instead (`--method saliency`)."
         )
 
 
