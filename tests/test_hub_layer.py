@@ -337,7 +337,7 @@ def test_nested_inputs_outputs_and_arguments_come_back(tmp_path):
     module.__call__ = call
     tf.saved_model.save(module, str(tmp_path / "module"))
     layer = HubLayer(tmp_path / "module", arguments={"scale": 2.0}, trainable=True)
-    inputs = {"numbers": keras.Input((2,)), "more": [keras.Input((), dtype="int32")]}
+    inputs = {"numbers": keras.Input((2,), name="numbers"), "more": [keras.Input((), dtype="int32")]}
     model = keras.Model(inputs, layer(inputs))
     values = {"numbers": np.ones((2, 2), "float32"), "more": [np.array([4, 5], "int32")]}
     model.save(tmp_path / "model.keras")
