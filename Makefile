@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 	$(BIN)/kerastrain train
 
 test: lint
-	$(BIN)/python -m pytest -m "$(MARKERS)" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 -m "$(MARKERS)" $(PYTEST)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -28,10 +28,11 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 # The exact versions of the two commands, one file for Python 3.10 to 3.13.
-constraints:
-	$(PYTHON) -m pip install --quiet uv
-	$(PYTHON) -m uv pip compile --universal --python-version 3.10 --extra test --no-annotate --no-header --upgrade \
-		--output-file constraints.txt setup.cfg
+# (uv passes over upper bounds on Python, and backports-strenum 1.3 runs on 3.10 alone.)
+constraints: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet uv
+	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test \
+		--no-annotate --no-header --upgrade --constraint /dev/stdin --output-file constraints.txt setup.cfg
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
