@@ -130,7 +130,7 @@ def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
         factor(layer k below the head) = decay ** k
 
     Early layers hold what is common to all images and should move least. Batch norm has the rate of its
-    neighbour before it; the head has 1.
+    neighbour before it; the head has 1. Call it after `unfreeze`: what is frozen gets no factor.
 
     Args:
         model: keras.Model whose backbone is a Keras network, not one opaque module.
@@ -152,7 +152,7 @@ def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
     rates, depth, layers = {}, 0, leaves(backbone)
     for layer in reversed(layers):
         depth += not isinstance(layer, keras.layers.BatchNormalization)
-        for variable in layer.variables:
+        for variable in layer.trainable_variables:
             rates[f"^{_escape(variable.path)}$"] = float(decay ** max(depth, 1))
     return rates
 

@@ -22,7 +22,7 @@ tf.config.set_logical_device_configuration(
 def _seeded():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # names alone: collecting garbage costs seconds in a long run
 
 
 @pytest.fixture(autouse=True)
