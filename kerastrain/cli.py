@@ -281,9 +281,12 @@ def _print_measures(measures: dict) -> None:
 
 
 def _print_exports(parities: dict, directory: Path) -> None:
-    table = Table(title="Files, each re-opened and compared with predict", title_justify="left")
+    table = Table(
+        title="Files, each re-opened and compared with predict: same top-1 answer, largest difference",
+        title_justify="left",
+    )
     table.add_column("file", overflow="fold")
-    for column in ("size in kB", "agreement", "largest difference", "samples"):
+    for column in ("kB", "agreement", "difference", "samples"):
         table.add_column(column, justify="right")
     for path, parity in parities.items():
         table.add_row(

@@ -1,0 +1,48 @@
+"""What the README and examples/ show is run as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kerastrain import testing
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def python(place, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(place / "state")}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=place, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_quickstart_walks_the_road_on_a_folder(tmp_path):
+    folder = testing.colour_folder(tmp_path / "colours", count=40)
+    printed = python(tmp_path, ROOT / "examples" / "quickstart.py", folder)
+    assert "accuracy 1.0000" in printed
+    assert (tmp_path / "quickstart" / "model.tflite").is_file()
+
+
+@pytest.mark.slow
+def test_the_script_in_the_readme_runs(tmp_path):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    printed = python(tmp_path, "-c", block)
+    accuracy, parity = printed.splitlines()[-2:]
+    assert float(accuracy) > 0.9
+    assert parity.startswith("digits.tflite")
+
+
+def test_every_verb_of_the_command_line_stands_in_the_readme():
+    from kerastrain import cli
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    verbs = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
+    missing = [verb for verb in verbs if f"kerastrain {verb}" not in readme]
+    assert not missing
