@@ -4,7 +4,6 @@ Takes a handle or a loaded module; gives `HubLayer`, which stands where `hub.Ker
 and trusting modules is `hub_modules`' work. Must not know of backbones or heads.
 """
 
-import functools
 import json
 import types
 from collections.abc import Iterable
@@ -214,7 +213,7 @@ class HubLayer(keras.layers.Layer):
         losses = list(getattr(module, "regularization_losses", None) or ())
         if losses and self._trainable_variables:
             # A weight's regularizer counts once in a step, and only while the layer trains: so must these.
-            self._trainable_variables[0].regularizer = functools.partial(_total, losses)
+            self._trainable_variables[0].regularizer = _ModuleLosses(losses)
         self.module = module
 
     def _check_trainable(self) -> None:
@@ -237,8 +236,14 @@ class HubLayer(keras.layers.Layer):
         return tf.cast(output, self.compute_dtype) if output.dtype.is_floating else output
 
 
-def _total(losses, _) -> tf.Tensor:
-    return tf.add_n([loss() for loss in losses])
+class _ModuleLosses(keras.regularizers.Regularizer):
+    """The sum of a module's own regularization losses, hung on one variable because Keras collects them there."""
+
+    def __init__(self, losses):
+        self.losses = losses
+
+    def __call__(self, _):
+        return tf.add_n([loss() for loss in self.losses])
 
 
 def _as_shapes(nest):
