@@ -57,8 +57,3 @@ def test_two_processes_equal_one(tmp_path, free_addresses):
 
 def test_three_processes_equal_one(tmp_path, free_addresses):
     assert_all_equal_one_process(free_addresses(3), [("adamw", "all")], tmp_path)
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one_in_every_case(tmp_path, free_addresses):
-    assert_all_equal_one_process(free_addresses(2), cases.EVERY, tmp_path)
