@@ -9,13 +9,17 @@ ifdef EVERYTHING
 MARKERS :=
 endif
 
-.PHONY: demo test lint constraints clean
+.PHONY: demo test equality lint constraints clean
 
 demo: $(VENV)/installed
 	$(BIN)/kerastrain train
 
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "$(MARKERS)" $(PYTEST)
+
+# Every optimizer with every option on two devices; many minutes.
+equality: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 tests/equality/every_case.py $(PYTEST)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

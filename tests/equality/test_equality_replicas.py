@@ -26,9 +26,3 @@ def assert_equal_to_one_device(name, option, strategy):
 @pytest.mark.parametrize(("name", "option"), cases.QUICK)
 def test_two_devices_equal_one(name, option, two_devices):
     assert_equal_to_one_device(name, option, two_devices)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "option"), [case for case in cases.EVERY if case not in cases.QUICK])
-def test_two_devices_equal_one_in_every_case(name, option, two_devices):
-    assert_equal_to_one_device(name, option, two_devices)
