@@ -188,7 +188,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         ).history
         losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
         best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
-    if config.fine_tune.lora_rank is not None:
+    if config.fine_tune.lora_rank is not None and phase.name == "fine_tune":
         models.merge_lora(model)
     return best
 
