@@ -138,6 +138,10 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
             )
     if config.from_scratch:
         models.unfreeze(model, batch_norm=True)
+    elif config.fit.epochs:
+        _unfreeze(model, config)  # once now, so that what the backbone refuses is told before anything is written
+        models.merge_lora(model)
+        models.freeze(model)
     return compiled(model, config, plan.phases(config, len(split.train))[0])
 
 
@@ -188,8 +192,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         ).history
         losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
         best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
-    if config.fine_tune.lora_rank is not None and phase.name == "fine_tune":
-        models.merge_lora(model)
+    models.merge_lora(model)
     return best
 
 
