@@ -1,13 +1,13 @@
 """The settings of what is done beside a training run: compression of a finished one, and search over many.
 
-Frozen pydantic records, like `sections`. Must not import TensorFlow.
+Frozen pydantic records, like the sections of a run. Must not import TensorFlow.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kerastrain.config.sections import Positive, Section
+from kerastrain.config.values import Positive, Section
 
 
 class PruneConfig(Section):

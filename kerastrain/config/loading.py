@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from kerastrain.config.sections import Config, Section
+from kerastrain.config.sections import Config
+from kerastrain.config.values import Section
 from kerastrain.errors import ConfigError, unknown
 
 

@@ -1,0 +1,125 @@
+"""The verbs on a finished run: measure, ask, explain, compress, export and report it, and trust one from elsewhere."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from kerastrain import config as configs
+from kerastrain.cli.program import Images, RunFolder, app, console, start_tensorflow
+from kerastrain.cli.tables import print_exports, print_measures
+from kerastrain.errors import InputError
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="A folder with one folder per class, under a name.")
+    ] = None,
+) -> None:
+    """Measure a run on its own validation and test parts, or on other folders."""
+    folders = dict(_named_folder(text) for text in data or [])
+    start_tensorflow()
+    from kerastrain import finished, runs
+
+    print_measures(finished.evaluate(runs.load(run), folders))
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files; for a model of texts, texts.")],
+    top: Annotated[int, typer.Option(min=1, help="Labels to print for each image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print the labels of image files, or of texts, with probabilities."""
+    start_tensorflow()
+    from kerastrain import finished, runs
+
+    answers = finished.predict(runs.load(run), inputs, top=top)
+    if as_json:
+        print(json.dumps([{"input": given, "labels": dict(pairs)} for given, pairs in answers], indent=2))
+        return
+    table = Table("input", "labels")
+    for given, pairs in answers:
+        table.add_row(escape(given), escape(", ".join(f"{label} {share:.1%}" for label, share in pairs)))
+    console.print(table)
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    images: Images,
+    method: Annotated[str, typer.Option(help="gradcam or saliency.")] = "gradcam",
+    label: Annotated[str | None, typer.Option(help="Class to explain; the predicted one if left out.")] = None,
+) -> None:
+    """Draw where the model looked, over each image."""
+    start_tensorflow()
+    from kerastrain import finished, runs
+
+    for path in finished.explain_images(runs.load(run), images, method=method, label=label):
+        print(path)
+
+
+@app.command()
+def compress(
+    run: RunFolder,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="prune.fraction=0.8")] = None,
+) -> None:
+    """Prune a run's model to an exact fraction of zeros, then quantize it; the run's own model stays."""
+    settings = configs.validate(
+        configs.override({}, overrides or []), configs.CompressConfig, source="the command line"
+    )
+    start_tensorflow()
+    from kerastrain import finished, runs
+
+    table = Table("file", "accuracy", "zeros", "size in kB", "gzip in kB")
+    for row in finished.compress(runs.load(run), settings):
+        sizes = (f"{row.size_bytes / 1000:,.1f}", f"{row.gzip_bytes / 1000:,.1f}")
+        table.add_row(row.file, f"{row.accuracy:.4f}", f"{row.zeros_fraction:.2%}", *sizes)
+    console.print(table)
+    console.print(f"written to {escape(str(run / 'compressed'))}")
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    formats: Annotated[
+        list[str], typer.Option("--format", help="One of the names of `export.formats`; may be repeated.")
+    ],
+    replace: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
+) -> None:
+    """Write a run's model as SavedModel or TFLite, and check each file against the model."""
+    wanted = configs.validate({"export": {"formats": formats}}, source="--format").export
+    start_tensorflow()
+    from kerastrain import finished, runs
+
+    print_exports(finished.export_formats(runs.load(run), wanted.formats, replace=replace), run)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write a run's report.html anew."""
+    from kerastrain import report as reports
+
+    print(reports.write(run))
+
+
+@app.command()
+def trust(run: RunFolder) -> None:
+    """Let the Hub module inside a run that somebody else trained open here; its graph is a program."""
+    start_tensorflow()
+    from kerastrain import runs
+
+    runs.load(run, allow_modules=True)
+    print(f"the module of {run} opens from now on")
+
+
+def _named_folder(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise InputError(f"--data takes NAME=FOLDER, such as test=more_flowers/. Received: {text!r}.")
+    return name, folder

@@ -1,0 +1,78 @@
+"""The verbs around training: train, tune, and what can be asked before."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from kerastrain import config as configs
+from kerastrain.cli.program import Arguments, app, console, dated, read_config, start_tensorflow
+from kerastrain.cli.tables import print_exports, print_measures
+
+
+@app.command()
+def train(
+    arguments: Arguments = None,
+    run: Annotated[Path | None, typer.Option(help="Folder to make; runs/DATE_TIME if left out.")] = None,
+) -> None:
+    """Train, evaluate and export what a config describes; without one, the embedded demo."""
+    config = read_config(arguments)
+    start_tensorflow()
+    from kerastrain import recipe
+
+    finished = recipe.run(config, run or dated("runs"))
+    print_measures(finished.measures)
+    print_exports(finished.exports, finished.directory)
+    console.print(f"\nrun     {escape(str(finished.directory))}  ({finished.seconds:.0f} s)")
+    console.print(f"report  {escape(str(finished.directory / 'report.html'))}")
+
+
+@app.command()
+def check(arguments: Arguments = None) -> None:
+    """Validate a config and print what it would run, without starting TensorFlow."""
+    from kerastrain import plan
+
+    config = read_config(arguments)
+    parts = plan.part_sizes(config)
+    console.print(configs.dump(config).rstrip(), markup=False)
+    console.print("\nexamples: " + ", ".join(f"{count} {name}" for name, count in parts.items()))
+    table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate", "schedule")
+    for phase in plan.phases(config, parts["train"]):
+        steps = f"{phase.epochs} x {phase.steps_per_epoch} = {phase.steps}"
+        rate, schedule = f"{phase.learning_rate:.3g}", config.schedule.name
+        table.add_row(phase.name, str(phase.epochs), steps, str(phase.warmup_steps), rate, schedule)
+    console.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a config file, for editors."""
+    print(json.dumps(configs.schema(), indent=2))
+
+
+@app.command()
+def tune(
+    search: Annotated[Path, typer.Argument(metavar="SEARCH.yaml", help="Algorithm, trials and space.")],
+    arguments: Arguments = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; searches/DATE_TIME if left out.")] = None,
+) -> None:
+    """Search config keys for the best validation score, and write the winner as a config file."""
+    settings = configs.validate(configs.read_yaml(search), configs.SearchConfig, source=str(search))
+    config = read_config(arguments)
+    start_tensorflow()
+    from kerastrain import search as searches
+
+    directory = out or dated("searches")
+    trials = searches.run(config, settings, directory)
+    table = Table(settings.objective, *(escape(key) for key in settings.space))
+    for trial in trials:
+        score = escape(trial.fault or "failed") if trial.score is None else f"{trial.score:.4f}"
+        table.add_row(
+            score,
+            *(escape(f"{value:.4g}" if isinstance(value, float) else str(value)) for value in trial.values.values()),
+        )
+    console.print(table)
+    console.print(f"winner: {directory / 'best.yaml'}")

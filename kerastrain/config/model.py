@@ -1,0 +1,70 @@
+"""The sections `model` and `fine_tune`: backbone, head, and what of the backbone trains. Must not import TensorFlow."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from kerastrain.config.values import Count, NotNegative, Positive, Section
+
+
+class ModelConfig(Section):
+    """The backbone and the head put on it."""
+
+    backbone: str | None = None
+    """A TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras file, or the bundled
+    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, `keras:transformer`, or
+    `keras:embedding`, which null takes."""
+    weights: str | None = None
+    """Only for `keras:NAME`: a weights file, `imagenet` (downloads), or null for random ones."""
+    value_range: tuple[float, float] | None = None
+    """What the backbone wants pixels scaled to; null takes what it says, or [0, 1], the convention of TF Hub."""
+    alpha: Positive | None = None
+    """Only for the MobileNets of `keras:NAME`: their width as a share of the standard one."""
+    width: Annotated[int, Field(gt=0)] | None = None
+    """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
+    depth: Annotated[int, Field(gt=0)] = 2
+    """Only for `keras:transformer`: its blocks."""
+    hidden_units: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    """Widths of dense layers between the features and the logits."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of features dropped before the logits while training."""
+    batch_norm: bool = False
+    """Whether batch norm stands before each hidden ReLU of the head."""
+    l1: NotNegative = 0.0
+    """L1 penalty on the kernels of the head."""
+    l2: NotNegative = 0.0
+    """L2 penalty on the kernels of the head."""
+
+    @model_validator(mode="after")
+    def _weights_have_a_network(self):
+        if self.weights is not None and not (self.backbone or "").startswith("keras:"):
+            raise ValueError(
+                f"weights goes with a backbone `keras:NAME` alone. Received: backbone {self.backbone!r}, "
+                "which brings its own weights. Remove weights."
+            )
+        return self
+
+
+class FineTuneConfig(Section):
+    """What of a pre-trained backbone trains in the second phase, and how fast."""
+
+    last: Count | None = None
+    """How many layers with weights train, counted from the backbone's end; null for all."""
+    from_layer: str | None = None
+    """Name of the first layer of the backbone that trains; null for all."""
+    batch_norm: bool = False
+    """Whether batch norm trains too; on few images it had better stay still."""
+    layer_rate_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Factor on the rate from each layer to the one below it; null gives all layers the same rate."""
+    lora_rank: Annotated[int, Field(gt=0)] | None = None
+    """Rank of low-rank pairs that train instead of the dense, embedding and attention kernels; merged at the end."""
+    timetable: dict[Count, Count | None] = {}
+    """Epoch (from 0) and how many layers train from then on, null for all: gradual unfreezing."""
+
+    @model_validator(mode="after")
+    def _one_way_only(self):
+        ways = [name for name in ("last", "from_layer", "lora_rank") if getattr(self, name) is not None]
+        ways += ["timetable"] if self.timetable else []
+        if len(ways) > 1:
+            raise ValueError(f"what trains is chosen one way only. Received: {' and '.join(ways)}. Keep one.")
+        return self

@@ -1,0 +1,30 @@
+"""The kinds of value that config keys hold, and the section they stand in.
+
+Frozen pydantic records; the sentence under a key is its documentation in the JSON schema. Must not import TensorFlow.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from kerastrain import durations
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=8, le=4096)]
+Duration = Annotated[str | int, AfterValidator(lambda text: str(durations.parse(text)))]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are faults, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value, info):
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError(f"must not be true or false (or yes, no, on, off without quotes). Received: {value!r}.")
+        return value

@@ -1,0 +1,12 @@
+"""The one composition: from a config to a trained, measured and exported model, in the order of the README.
+
+Takes a `Config` and a folder name, gives a `keras.Model` and files. Made only of calls to public functions, so its
+body, copied into a script, runs. Must not hold logic that a part or a tool could hold.
+"""
+
+from kerastrain.recipe.building import build, load_backbone, load_data
+from kerastrain.recipe.fitting import compiled, fit
+from kerastrain.recipe.results import export_all, measure
+from kerastrain.recipe.whole import Finished, run
+
+__all__ = ["Finished", "build", "compiled", "export_all", "fit", "load_backbone", "load_data", "measure", "run"]

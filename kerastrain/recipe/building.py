@@ -1,0 +1,65 @@
+"""What a run starts from: the backbone, the examples, and the compiled model that a config describes."""
+
+import keras
+
+from kerastrain import backbones, data, models, plan, runtime
+from kerastrain.config import Config
+from kerastrain.recipe.fitting import compiled, unfreeze
+
+
+def load_backbone(config: Config) -> backbones.Backbone:
+    """The image backbone that `config` names, frozen; raises as `backbones.load` does."""
+    with runtime.precision(config.runtime.precision):
+        return backbones.load(
+            config.model.backbone,
+            weights=config.model.weights,
+            image_size=config.data.image_size,
+            value_range=config.model.value_range,
+            alpha=config.model.alpha,
+        )
+
+
+def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
+    """The examples that `config` names, images decoded to `image_size`; raises as `data.image_folder` does."""
+    options = {
+        "validation_fraction": config.data.validation_fraction,
+        "test_fraction": config.data.test_fraction,
+        "seed": config.runtime.seed,
+    }
+    if config.data.kind == "text":
+        return data.text_files(config.data.path, **options)
+    options["image_size"] = image_size
+    return data.digits(**options) if config.data.path == "digits" else data.image_folder(config.data.path, **options)
+
+
+def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
+    """The model that `config` describes: raw pixels or strings to float32 logits, compiled for its first phase.
+
+    Args:
+        config: Config.
+        backbone: Backbone from `load_backbone`, whose layer becomes part of the model; None for texts.
+        split: data.Split, for the labels, the vocabulary and the number of steps.
+
+    Returns:
+        keras.Model, its backbone frozen unless it has random weights.
+    """
+    head = {name: getattr(config.model, name) for name in ("hidden_units", "dropout", "l1", "l2", "batch_norm")}
+    with runtime.precision(config.runtime.precision):
+        if backbone is not None:
+            model = models.image_classifier(backbone, labels=split.labels, **head)
+        else:
+            model = models.text_classifier(
+                config.model.backbone,
+                labels=split.labels,
+                texts=split.train.inputs,
+                width=config.model.width,
+                depth=config.model.depth,
+                **head,
+            )
+    if config.from_scratch:
+        models.unfreeze(model, batch_norm=True)
+    elif config.fit.epochs:
+        unfreeze(model, config)  # once now, so that what the backbone refuses is told before anything is written
+        models.merge_lora(model)
+        models.freeze(model)
+    return compiled(model, config, plan.phases(config, len(split.train))[0])

@@ -1,0 +1,79 @@
+"""All of a run, from a config to a report."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from kerastrain import data, export, files, report, runs, runtime
+from kerastrain.config import Config
+from kerastrain.recipe.building import build, load_backbone, load_data
+from kerastrain.recipe.fitting import fit
+from kerastrain.recipe.results import export_all, measure
+
+logger = logging.getLogger("kerastrain")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run came to.
+
+    Args:
+        directory: Path of the run.
+        model: keras.Model, trained.
+        measures: dict from "validation", "test" to their measures.
+        exports: dict from Path to Parity, the files that ship.
+        seconds: float, wall-clock time of it all.
+    """
+
+    directory: Path
+    model: keras.Model
+    measures: Mapping[str, dict]
+    exports: Mapping[Path, export.Parity]
+    seconds: float
+
+
+def run(config: Config, directory: str | Path) -> Finished:
+    """Trains, measures, exports and reports what `config` describes.
+
+    Args:
+        config: Config.
+        directory: folder to make; see `runs` for what it holds afterwards.
+
+    Returns:
+        Finished.
+
+    Raises:
+        FileExistsError: something stands at `directory`.
+        InputError: data or backbone cannot be used; nothing has been written then.
+        ParityError: an exported file does not answer as the model does; the model itself is saved.
+    """
+    start = time.monotonic()
+    directory = runs.refuse_existing(directory)
+    runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
+    backbone = load_backbone(config) if config.data.kind == "images" else None
+    split = load_data(config, backbone and backbone.image_size)
+    model = build(config, backbone, split)
+    runs.remember_modules(model)
+    with runs.create(directory, config):
+        _log_start(config, split, model)
+        fit(model, config, split, directory)
+        with files.atomic(directory / "model.keras") as temporary:
+            model.save(temporary)
+        files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
+        measures = measure(model, config, split)
+        files.write_json(directory / "metrics.json", measures)
+        exports = export_all(model, config, split, config.export.formats, directory / "exports")
+        report.write(directory)
+    return Finished(directory, model, measures, exports, time.monotonic() - start)
+
+
+def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
+    counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
+    size = split.train.image_size
+    what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
+    logger.info("data: %s: %s %s, %d classes", config.data.path, counts, what, len(split.labels))
+    logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
