@@ -202,7 +202,7 @@ def _measured(path: Path, model: keras.Model, held: data.Examples) -> Compressed
     answers = export.litert.run(path, held.read(np.arange(len(held))))
     return Compressed(
         file=path.name,
-        accuracy=float(np.mean(answers.argmax(axis=1) == held.labels)),
+        accuracy=float(np.mean(answers.argmax(axis=1) == held.targets)),
         zeros_fraction=compression.sparsity(model).fraction,
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, mtime=0)),

@@ -12,8 +12,8 @@ def test_features_are_the_outputs_of_the_model_in_order():
     kernel, bias = model.get_weights()
     expected = split.validation.inputs.reshape(-1, 192).astype(np.float32) @ kernel + bias
     np.testing.assert_allclose(features.inputs, expected, rtol=1e-4, atol=0.1)
-    np.testing.assert_array_equal(features.labels, split.validation.labels)
-    assert (features.class_count, features.shape, features.dtype) == (10, (4,), np.float32)
+    np.testing.assert_array_equal(features.targets, split.validation.targets)
+    assert (len(features.labels), features.shape, features.dtype) == (10, (4,), np.float32)
 
 
 def test_head_fits_on_batches_of_features():

@@ -5,13 +5,14 @@ from PIL import Image
 
 from kerastrain import data
 from kerastrain.data import pipeline
+from kerastrain.data.stores import ImageFiles
 from kerastrain.errors import InputError
 
 
 @pytest.fixture
 def examples():
     images = np.tile(np.arange(23, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis], (1, 4, 5, 3))
-    return data.Examples(np.arange(23) % 3, 3, images, image_size=(4, 5))
+    return data.Examples(np.arange(23) % 3, ("a", "b", "c"), images)
 
 
 def numbers(dataset):
@@ -96,7 +97,7 @@ def test_files_skipped_by_start_step_are_not_decoded(tmp_path):
     paths = [str(tmp_path / f"{number}.png") for number in range(6)]
     for path in paths[4:]:
         Image.new("RGB", (4, 4), (7, 7, 7)).save(path)
-    examples = data.Examples(np.zeros(6, np.int64), 2, paths=tuple(paths), image_size=(4, 4))
+    examples = data.Examples(np.zeros(6, np.int64), ("a", "b"), ImageFiles(paths, (4, 4)))
     assert [images.shape[0] for images, _ in data.batches(examples, 2, start_step=2)] == [2]
 
 
@@ -138,4 +139,16 @@ def test_input_error_names_the_number_that_is_out_of_range(examples, options, me
 
 def test_input_error_when_there_are_no_examples():
     with pytest.raises(InputError, match="`examples` must hold at least one example"):
-        data.batches(data.Examples(np.zeros(0, np.int64), 2, np.zeros((0, 3))), 4)
+        data.batches(data.Examples(np.zeros(0, np.int64), ("a", "b"), np.zeros((0, 3))), 4)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_targets_and_weights_stay_with_their_inputs(examples, task):
+    targets = np.stack([np.arange(23) % 2, np.arange(23) // 12], axis=1).astype(np.float32)
+    examples = data.Examples(targets, ("a", "b"), examples.inputs, task, weights=np.arange(23, dtype=np.float32))
+    dataset = data.batches(examples, 10, shuffle=True)
+    assert dataset.element_spec[1:] == (tf.TensorSpec((None, 2), tf.float32), tf.TensorSpec((None,), tf.float32))
+    for images, values, weights in dataset:
+        index = images[:, 0, 0, 0].numpy().astype(int)
+        np.testing.assert_array_equal(values, targets[index])
+        np.testing.assert_array_equal(weights, index)

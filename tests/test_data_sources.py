@@ -30,9 +30,9 @@ def test_image_folder_gives_each_image_its_label_and_path(folder, memory_fractio
     assert split.labels == ("blue", "red")
     assert {name: len(part) for name, part in split.parts.items()} == {"train": 6, "validation": 2, "test": 2}
     for part in split.parts.values():
-        assert (part.inputs is None) == (memory_fraction == 0)
+        assert (isinstance(part.inputs, np.ndarray)) == (memory_fraction > 0)
         assert part.class_counts.tolist() == [len(part) // 2] * 2
-        for index, (label, path) in enumerate(zip(part.labels, part.paths, strict=True)):
+        for index, (label, path) in enumerate(zip(part.targets, part.paths, strict=True)):
             assert Path(path).parent.name == split.labels[label]
             assert (part.image(index) == COLOURS[split.labels[label]]).all()
             assert (part.read(np.array([index]))[0] == part.image(index)).all()
@@ -116,7 +116,7 @@ def test_digits_are_those_of_scikit_learn():
     found = {
         (label, image[..., 0].tobytes())
         for part in split.parts.values()
-        for label, image in zip(part.labels, part.inputs, strict=True)
+        for label, image in zip(part.targets, part.inputs, strict=True)
     }
     assert found == expected
     assert sum(map(len, split.parts.values())) == 1797
@@ -132,7 +132,7 @@ def test_arrays_keep_inputs_with_their_labels():
     inputs = np.arange(40, dtype=np.float32)[:, np.newaxis]
     split = data.arrays(inputs, np.arange(40) % 2, names=["even", "odd"], test_fraction=0.1)
     for part in split.parts.values():
-        assert (part.inputs[:, 0] % 2 == part.labels).all()
+        assert (part.inputs[:, 0] % 2 == part.targets).all()
         assert part.image_size is None
 
 

@@ -23,7 +23,7 @@ def write(folder, files):
 def by_label(split):
     found = {label: [] for label in split.labels}
     for part in split.parts.values():
-        for text, label in zip(part.inputs, part.labels, strict=True):
+        for text, label in zip(part.inputs, part.targets, strict=True):
             found[split.labels[label]].append(text)
     return {label: sorted(texts) for label, texts in found.items()}
 

@@ -297,7 +297,7 @@ def test_draw_takes_data_sets_and_examples(images):
     np.testing.assert_array_equal(samples.draw(batches, model, count=20), images[:20])
 
     class Examples:
-        labels = np.repeat([0, 1], 20)
+        strata = np.repeat([0, 1], 20)
 
         def image(self, index):
             return images[index].astype("uint8")

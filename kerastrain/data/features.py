@@ -22,11 +22,11 @@ def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 
         global_batch_size: int > 0, examples in one forward pass.
 
     Returns:
-        Examples with `inputs` float32 (n, ...), the outputs in the order of `examples`; labels and paths unchanged.
+        Examples with `inputs` float32 (n, ...), the outputs in the order of `examples`; all else unchanged.
 
     Example:
         >>> head_data = precompute(backbone, split.train)  # doctest: +SKIP
         >>> head.fit(batches(head_data, 32, shuffle=True))  # doctest: +SKIP
     """
     outputs = model.predict(batches(examples, global_batch_size), verbose=0)
-    return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32), image_size=None)
+    return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))

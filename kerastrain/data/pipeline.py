@@ -2,7 +2,7 @@
 
 Takes `Examples`, gives `tf.data.Dataset`. There is no shuffle buffer and no generator state:
 so a run can start at any step without reading what it skips, and two machines agree on the order by agreeing on the
-seed. Must not change the examples' labels.
+seed. Must not change the examples' targets.
 """
 
 import functools
@@ -62,24 +62,28 @@ def batches(
     dtype = tf.as_dtype(examples.dtype)
     if dtype == tf.string and augment is not None:
         raise InputError("`augment` changes images and cannot change texts. Leave it out.")
+    columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
 
-    def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = order(len(examples), seed=seed, epoch=int(epoch))[positions] if shuffle else positions
-        return examples.read(indices), examples.labels[indices]
+        return examples.read(indices), *(column[indices] for column in columns)
 
-    def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, first = step // steps, step % steps * global_batch_size
         positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
-        inputs, labels = tf.numpy_function(read, [epoch, positions], (dtype, tf.int64), stateful=False)
+        types = (dtype, *(tf.as_dtype(column.dtype) for column in columns))
+        inputs, *given = tf.numpy_function(read, [epoch, positions], types, stateful=False)
         inputs.set_shape((None, *examples.shape))
-        labels.set_shape((None,))
+        for values, column in zip(given, columns, strict=True):
+            values.set_shape((None, *column.shape[1:]))
         inputs = inputs if dtype == tf.string else tf.cast(inputs, tf.float32)
-        labels = tf.one_hot(labels, examples.class_count)
+        if examples.task == "single_label":
+            given[0] = tf.one_hot(given[0], len(examples.labels))
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
             inputs = tf.map_fn(lambda pair: augment(*pair), (inputs, seeds), fn_output_signature=tf.float32)
             inputs.set_shape((None, *examples.shape))
-        return inputs, labels
+        return inputs, *given
 
     data = tf.data.Dataset.range(start_step, epochs * steps)
     return data.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

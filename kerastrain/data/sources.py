@@ -14,6 +14,7 @@ from PIL import Image
 
 from kerastrain.data import decoding, splits
 from kerastrain.data.examples import Examples, Split
+from kerastrain.data.stores import ImageFiles
 from kerastrain.errors import InputError
 
 CLUTTER = {"thumbs.db", "desktop.ini"}
@@ -69,12 +70,14 @@ def image_folder(
     paths = {part: tuple(str(files[index]) for index in indices) for part, indices in parts.items()}
     images = decoding.decode([*itertools.chain(*paths.values())], image_size, memory_fraction=memory_fraction)
     ends = np.cumsum([len(indices) for indices in parts.values()])
-    views = [None] * len(parts) if images is None else np.split(images, ends[:-1])
+    views = [ImageFiles(files, image_size) for files in paths.values()]
+    if images is not None:
+        views = np.split(images, ends[:-1])
     examples = {
-        part: Examples(numbers[indices], len(labels), view, paths[part], image_size)
+        part: Examples(numbers[indices], labels, view, paths=paths[part])
         for (part, indices), view in zip(parts.items(), views, strict=True)
     }
-    return Split(examples["train"], examples.get("validation"), examples.get("test"), labels)
+    return Split(examples["train"], examples.get("validation"), examples.get("test"))
 
 
 def labelled_folder(path: str | os.PathLike, *, labels: Sequence[str], image_size: tuple[int, int]) -> Examples:
@@ -104,8 +107,10 @@ def labelled_folder(path: str | os.PathLike, *, labels: Sequence[str], image_siz
     files, numbers = _listed(root, [label for label in labels if label in present])
     positions = np.array([index for index, label in enumerate(labels) if label in present], np.int64)
     paths = tuple(map(str, files))
-    images = decoding.decode(paths, _checked_size(image_size), memory_fraction=0.5)
-    return Examples(positions[numbers], len(labels), images, paths, _checked_size(image_size))
+    image_size = _checked_size(image_size)
+    images = decoding.decode(paths, image_size, memory_fraction=0.5)
+    inputs = ImageFiles(paths, image_size) if images is None else images
+    return Examples(positions[numbers], tuple(labels), inputs, paths=paths)
 
 
 def part_sizes(
@@ -162,12 +167,10 @@ def arrays(
     parts = splits.stratified(
         labels, keys, names=names, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
     )
-    image_size = inputs.shape[1:3] if inputs.ndim == 4 else None
     examples = {
-        part: Examples(labels[indices].astype(np.int64), len(names), inputs[indices], image_size=image_size)
-        for part, indices in parts.items()
+        part: Examples(labels[indices].astype(np.int64), names, inputs[indices]) for part, indices in parts.items()
     }
-    return Split(examples["train"], examples.get("validation"), examples.get("test"), names)
+    return Split(examples["train"], examples.get("validation"), examples.get("test"))
 
 
 def digits(

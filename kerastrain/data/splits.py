@@ -59,6 +59,24 @@ def stratified(
     return {part: np.sort(np.array(indices, np.int64)) for part, indices in chosen.items()}
 
 
+def strata(targets: np.ndarray, task: str) -> np.ndarray:
+    """Which examples are alike, so that a sample of all can hold each kind in its share.
+
+    Args:
+        targets: array (n, ...) as in `Examples`.
+        task: "single_label", where a stratum is a class; "multi_label", where it is a set of labels; or "regression",
+            where it is a tenth of the examples by their first number.
+
+    Returns:
+        int64 array (n,) in [0, strata).
+    """
+    if task == "single_label":
+        return targets
+    if task == "multi_label":
+        return np.unique(targets, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.searchsorted(np.quantile(targets[:, 0], np.arange(1, 10) / 10), targets[:, 0], side="right")
+
+
 def _check_fractions(validation_fraction: float, test_fraction: float) -> None:
     for name, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
         if not 0 <= fraction < 1:

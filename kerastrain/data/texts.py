@@ -59,8 +59,8 @@ def text_files(
         numbers, texts, names=labels, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
     )
     inputs = np.array(texts, object)
-    examples = {part: Examples(numbers[indices], len(labels), inputs[indices]) for part, indices in parts.items()}
-    return Split(examples["train"], examples.get("validation"), examples.get("test"), labels)
+    examples = {part: Examples(numbers[indices], labels, inputs[indices]) for part, indices in parts.items()}
+    return Split(examples["train"], examples.get("validation"), examples.get("test"))
 
 
 def text_part_sizes(

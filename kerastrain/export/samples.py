@@ -15,7 +15,8 @@ def draw(source, model: keras.Model, *, count: int, name: str = "samples") -> np
 
     Args:
         source: array (n, ...), or `tf.data.Dataset` of batches (inputs, ...) or of batches of inputs, of which the first
-            are taken; or `data.Examples`, from which every class gives its share.
+            are taken; or `data.Examples`, from which every stratum (a class, a set of labels, a tenth of the numbers)
+            gives its share.
         model: keras.Model with one input.
         count: int > 0, the most inputs to take.
         name: str, the argument's name for errors.
@@ -29,8 +30,8 @@ def draw(source, model: keras.Model, *, count: int, name: str = "samples") -> np
     """
     if isinstance(source, tf.data.Dataset):
         inputs = _from_dataset(source, count)
-    elif hasattr(source, "image") and hasattr(source, "labels"):
-        inputs = [source.image(index) for index in stratified(source.labels, count)]
+    elif hasattr(source, "image") and hasattr(source, "strata"):
+        inputs = [source.image(index) for index in stratified(source.strata, count)]
     elif isinstance(source, np.ndarray | tf.Tensor | list | tuple):
         inputs = source[:count]
     else:

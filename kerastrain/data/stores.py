@@ -1,0 +1,64 @@
+"""Inputs that are read only when they are asked for, so that a data set need not fit in memory.
+
+A store looks like an array whose first axis can be indexed by an int array and by nothing else. Whatever it reads from,
+the example at an index is always the same, so that the order of a run stays a pure function of its seed. Must not know
+targets or import TensorFlow.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from kerastrain.data.images import load_image
+
+
+class Store(Protocol):
+    """What `Examples.inputs` may be instead of an array.
+
+    Attributes:
+        shape: (n, *shape of one input).
+        dtype: NumPy type of what indexing gives: uint8 for images.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        """n, how many inputs there are."""
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """The inputs at `indices`, an int array (m,), read and stacked to an array (m, *shape[1:])."""
+
+    def subset(self, indices: np.ndarray) -> "Store":
+        """The store of the inputs at `indices` alone, none of them read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFiles:
+    """Image files, decoded anew each time that they are asked for.
+
+    Args:
+        paths: n paths of image files.
+        image_size: (height, width) in pixels that every image is stretched to.
+    """
+
+    paths: Sequence[str]
+    image_size: tuple[int, int]
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, height, width, 3)."""
+        return (len(self.paths), *self.image_size, 3)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        return np.stack([load_image(self.paths[index], self.image_size) for index in indices])
+
+    def subset(self, indices: np.ndarray) -> "ImageFiles":
+        """The files at `indices`."""
+        return ImageFiles(tuple(self.paths[index] for index in indices), self.image_size)
