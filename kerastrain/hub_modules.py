@@ -10,14 +10,13 @@ import contextvars
 import hashlib
 import os
 import re
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
-from kerastrain import ecosystem, trust
+from kerastrain import archives, ecosystem, trust
 from kerastrain.errors import InputError
 from kerastrain.files import atomic
 
@@ -263,12 +262,8 @@ def _unpack(archive: Path) -> Path:
     with open(archive, "rb") as file:
         target = _cache_folder() / _digest(file).hexdigest()
     if not target.is_dir():
-        try:
-            with atomic(target) as temporary, tarfile.open(archive) as content:
-                temporary.mkdir()
-                content.extractall(temporary, filter="data")
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise InputError(f"the archive {str(archive)!r} cannot be unpacked: {error}") from error
+        with atomic(target) as temporary:
+            archives.unpack(archive, temporary)
     if (target / "saved_model.pb").is_file():
         return target
     return next((path.parent for path in sorted(target.glob("*/saved_model.pb"))), target)

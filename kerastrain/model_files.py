@@ -9,9 +9,10 @@ from pathlib import Path
 
 import keras
 
-# All but hub_modules for what they register, which Keras must know before it opens a file.
+# All but archives and hub_modules for what they register, which Keras must know before it opens a file.
 from kerastrain import (  # noqa: F401
     applications,
+    archives,
     evaluation,
     heads,
     hub_layer,
@@ -36,13 +37,20 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
 
     Raises:
         FileNotFoundError: the path does not exist.
-        InputError: the file is no Keras model, or brings a module that is not allowed.
+        InputError: the file is no `.keras` file, unpacks to more than `archives` lets through, or brings code or a
+            module that is not allowed.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model at {os.fspath(path)!r}: the path does not exist.")
+    if Path(path).suffix != ".keras":
+        raise InputError(
+            f"`path` must name a .keras file, the one format that Keras opens in safe mode. Received: "
+            f"{os.fspath(path)!r}. Open it where you trust it, and save it as .keras."
+        )
+    archives.check_zip(path)
     with hub_modules.allow_modules() if allow_modules else contextlib.nullcontext():
         try:
-            return keras.models.load_model(path)
+            return keras.models.load_model(path, safe_mode=True)
         except InputError:
             raise
         except (ValueError, OSError, TypeError, KeyError) as error:

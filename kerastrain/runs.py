@@ -16,6 +16,7 @@ from kerastrain import config as configs
 from kerastrain import files, models, runtime, trust
 from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
+from kerastrain.terminal import PrintableFormatter
 
 logger = logging.getLogger("kerastrain")
 
@@ -67,7 +68,7 @@ def create(directory: Path, config: configs.Config) -> Iterator[Path]:
     files.write_text(directory / "config.yaml", configs.dump(config))
     files.write_json(directory / "environment.json", runtime.record())
     handler = logging.FileHandler(directory / "log.txt", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)
     try:
         yield directory

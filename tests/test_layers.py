@@ -8,13 +8,14 @@ import kerastrain
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
     {"errors"},
-    {"durations", "files"},
+    {"archives", "durations", "files", "terminal"},
+    {"schedules"},
     {"config", "trust"},
     {"ecosystem", "runtime"},
     {"distribute", "hub_modules", "wrapping"},
     {"hub_calls", "hub_source"},
     {"hub_layer"},
-    {"applications", "data", "freezing", "heads", "layer_rates", "memory", "schedules", "text_backbones"},
+    {"applications", "data", "freezing", "heads", "layer_rates", "memory", "text_backbones"},
     {"callbacks", "cutting", "evaluation", "lora", "optimizers"},
     {"model_files"},
     {"backbone_loading"},
@@ -28,7 +29,7 @@ LEVELS = [
     {"__main__"},
 ]
 SEE_CONFIG = {"plan", "runs", "recipe", "finished", "search", "cli", "config"}
-NO_TENSORFLOW = {"__init__", "errors", "files", "durations", "config", "plan", "cli"}
+NO_TENSORFLOW = {"__init__", "archives", "errors", "files", "durations", "config", "plan", "cli", "terminal"}
 
 
 def modules():

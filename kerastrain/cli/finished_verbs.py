@@ -4,13 +4,13 @@ import json
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from kerastrain import config as configs
-from kerastrain.cli.program import Images, RunFolder, app, console, start_tensorflow
+from kerastrain.cli.program import Images, RunFolder, app, console, plain, start_tensorflow
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
+from kerastrain.terminal import printable
 
 
 @app.command()
@@ -45,7 +45,7 @@ def predict(
         return
     table = Table("input", "labels")
     for given, pairs in answers:
-        table.add_row(escape(given), escape(", ".join(f"{label} {share:.1%}" for label, share in pairs)))
+        table.add_row(plain(given), plain(", ".join(f"{label} {share:.1%}" for label, share in pairs)))
     console.print(table)
 
 
@@ -61,7 +61,7 @@ def explain(
     from kerastrain import finished, runs
 
     for path in finished.explain_images(runs.load(run), images, method=method, label=label):
-        print(path)
+        print(printable(path))
 
 
 @app.command()
@@ -81,7 +81,7 @@ def compress(
         sizes = (f"{row.size_bytes / 1000:,.1f}", f"{row.gzip_bytes / 1000:,.1f}")
         table.add_row(row.file, f"{row.accuracy:.4f}", f"{row.zeros_fraction:.2%}", *sizes)
     console.print(table)
-    console.print(f"written to {escape(str(run / 'compressed'))}")
+    console.print(f"written to {plain(run / 'compressed')}")
 
 
 @app.command()
@@ -105,7 +105,7 @@ def report(run: RunFolder) -> None:
     """Write a run's report.html anew."""
     from kerastrain import report as reports
 
-    print(reports.write(run))
+    print(printable(reports.write(run)))
 
 
 @app.command()
@@ -115,7 +115,7 @@ def trust(run: RunFolder) -> None:
     from kerastrain import runs
 
     runs.load(run, allow_modules=True)
-    print(f"the module of {run} opens from now on")
+    print(printable(f"the module of {run} opens from now on"))
 
 
 def _named_folder(text: str) -> tuple[str, str]:

@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from kerastrain import config as configs
 from kerastrain.errors import InputError
+from kerastrain.terminal import PrintableFormatter, printable
 
 app = typer.Typer(
     name="kerastrain",
@@ -40,13 +42,18 @@ def main() -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PrintableFormatter("%(message)s"))
     logger.addHandler(handler)
     try:
         app()
     except (InputError, OSError) as error:
-        print(f"kerastrain: {error}", file=sys.stderr)
+        print(f"kerastrain: {printable(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def plain(text: object) -> str:
+    """`text` as rich prints it letter by letter: no markup, and nothing that could steer the terminal."""
+    return escape(printable(text))
 
 
 def start_tensorflow() -> None:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
-from kerastrain.cli.program import console
+from kerastrain.cli.program import console, plain
 
 
 def print_measures(measures: dict) -> None:
@@ -27,7 +26,7 @@ def print_exports(parities: dict, directory: Path) -> None:
         table.add_column(column, justify="right")
     for path, parity in parities.items():
         table.add_row(
-            escape(str(path.relative_to(directory))),
+            plain(path.relative_to(directory)),
             f"{parity.size_bytes / 1000:,.1f}",
             f"{parity.agreement:.2%}",
             f"{parity.largest_difference:.2g}",

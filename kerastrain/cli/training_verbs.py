@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from kerastrain import config as configs
-from kerastrain.cli.program import Arguments, app, console, dated, read_config, start_tensorflow
+from kerastrain.cli.program import Arguments, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.tables import print_exports, print_measures
 
 
@@ -26,8 +25,8 @@ def train(
     finished = recipe.run(config, run or dated("runs"))
     print_measures(finished.measures)
     print_exports(finished.exports, finished.directory)
-    console.print(f"\nrun     {escape(str(finished.directory))}  ({finished.seconds:.0f} s)")
-    console.print(f"report  {escape(str(finished.directory / 'report.html'))}")
+    console.print(f"\nrun     {plain(finished.directory)}  ({finished.seconds:.0f} s)")
+    console.print(f"report  {plain(finished.directory / 'report.html')}")
 
 
 @app.command()
@@ -67,12 +66,12 @@ def tune(
 
     directory = out or dated("searches")
     trials = searches.run(config, settings, directory)
-    table = Table(settings.objective, *(escape(key) for key in settings.space))
+    table = Table(settings.objective, *(plain(key) for key in settings.space))
     for trial in trials:
-        score = escape(trial.fault or "failed") if trial.score is None else f"{trial.score:.4f}"
+        score = plain(trial.fault or "failed") if trial.score is None else f"{trial.score:.4f}"
         table.add_row(
             score,
-            *(escape(f"{value:.4g}" if isinstance(value, float) else str(value)) for value in trial.values.values()),
+            *(plain(f"{value:.4g}" if isinstance(value, float) else str(value)) for value in trial.values.values()),
         )
     console.print(table)
-    console.print(f"winner: {directory / 'best.yaml'}")
+    console.print(f"winner: {plain(directory / 'best.yaml')}")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerastrain.evaluation.measures import SCORES
+from kerastrain.terminal import printable
 
 WIDEST_CONFUSION_TABLE = 20
 
@@ -29,12 +30,12 @@ def table(measures: Mapping, *, title: str = "") -> Group:
         >>> rich.print(table(measures, title="test"))  # doctest: +SKIP
     """
     head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}, loss {_number(measures['loss'])}"
-    scores = Table(title=Text(f"{title}: {head}" if title else head), title_justify="left")
+    scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
     scores.add_column("class", overflow="fold")
     for column in ("precision", "recall", "F1", "ROC AUC", "examples"):
         scores.add_column(column, justify="right")
     for row in measures["classes"]:
-        scores.add_row(Text(row["label"]), *(_number(row[score]) for score in SCORES), str(row["support"]))
+        scores.add_row(Text(printable(row["label"])), *(_number(row[score]) for score in SCORES), str(row["support"]))
     scores.add_section()
     for average in ("macro", "weighted"):
         values = (_number(measures[average][score]) for score in SCORES)
@@ -49,10 +50,10 @@ def _confusion(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Tabl
     matrix = Table(title=Text("Confusion"), title_justify="left")
     matrix.add_column("true \\ predicted")
     for name in names:
-        matrix.add_column(Text(name), justify="right", overflow="fold")
+        matrix.add_column(Text(printable(name)), justify="right", overflow="fold")
     for index, (name, row) in enumerate(zip(names, confusion, strict=True)):
         cells = (Text(str(n) if n else "·", style="bold green" if index == j else "") for j, n in enumerate(row))
-        matrix.add_row(Text(name), *cells)
+        matrix.add_row(Text(printable(name)), *cells)
     return matrix
 
 
@@ -67,7 +68,7 @@ def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: in
     for column in ("true class", "predicted", "examples"):
         mistakes.add_column(column, justify="right" if column == "examples" else "left", overflow="fold")
     for count, truth, predicted in sorted(pairs, key=lambda pair: -pair[0])[:most]:
-        mistakes.add_row(Text(truth), Text(predicted), str(count))
+        mistakes.add_row(Text(printable(truth)), Text(printable(predicted)), str(count))
     return mistakes
 
 
