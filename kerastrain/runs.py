@@ -51,12 +51,13 @@ def refuse_existing(directory: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def create(directory: Path, config: configs.Config) -> Iterator[Path]:
+def create(directory: Path, config: configs.Config, *, data_sha256: str | None = None) -> Iterator[Path]:
     """A new run directory, whose `log.txt` takes what the logger "kerastrain" says while the block runs.
 
     Args:
         directory: Path that must not exist.
         config: Config, saved with every value spelled out.
+        data_sha256: str, `data.fingerprint` of what the run trains on.
 
     Yields:
         Path, the directory, with `config.yaml` and `environment.json` in it.
@@ -66,7 +67,7 @@ def create(directory: Path, config: configs.Config) -> Iterator[Path]:
     """
     refuse_existing(directory).mkdir(parents=True)
     files.write_text(directory / "config.yaml", configs.dump(config))
-    files.write_json(directory / "environment.json", runtime.record())
+    files.write_json(directory / "environment.json", {**runtime.record(), "data_sha256": data_sha256})
     handler = logging.FileHandler(directory / "log.txt", encoding="utf-8")
     handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)

@@ -6,9 +6,13 @@ models or data.
 
 import contextlib
 import importlib.metadata
+import os
 import platform
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -19,7 +23,9 @@ _RECORDED = (
     "tensorflow-hub",
     "keras-tuner",
     "tensorflow-model-optimization",
+    "tf-keras",
     "tf-keras-vis",
+    "ai-edge-litert",
     "numpy",
 )
 
@@ -53,15 +59,50 @@ def precision(policy: str) -> Iterator[None]:
 
 
 def record() -> dict:
-    """Versions and devices of this process, for the log of a run.
+    """Everything outside config and data that the numbers of a run can depend on.
 
     Returns:
-        dict of str: Python, operating system, package versions, and the devices that TensorFlow sees.
+        dict: `command`, as it was typed; `git`, the commit of the working directory and whether files differ from it,
+        or None outside a repository; Python, operating system and package versions; the processor with its number of
+        cores; and the devices that TensorFlow sees.
     """
     return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git": _git(),
         "kerastrain": sys.modules["kerastrain"].__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
         **{name: importlib.metadata.version(name) for name in _RECORDED},
-        "devices": [f"{device.device_type}:{device.name}" for device in tf.config.list_logical_devices()],
+        "devices": [_device(device) for device in tf.config.list_logical_devices()],
     }
+
+
+def _git() -> dict | None:
+    """The state of the repository that the process works in."""
+    try:
+        commit = _git_says("rev-parse", "HEAD")
+        return {"commit": commit, "changed": bool(_git_says("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, no repository, no commit yet, or one that is not this user's
+
+
+def _git_says(*arguments: str) -> str:
+    # Without the hook that a repository's own settings may name.
+    command = ["git", "-c", "core.fsmonitor=false", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _device(device: tf.config.LogicalDevice) -> str:
+    name = f"{device.device_type}:{device.name}"
+    if device.device_type != "GPU":
+        return name
+    physical = tf.config.list_physical_devices("GPU")[int(device.name.rpartition(":")[2])]
+    return f"{name} ({tf.config.experimental.get_device_details(physical).get('device_name', 'unknown')})"

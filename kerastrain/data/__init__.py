@@ -16,18 +16,24 @@ import importlib
 
 _HOMES = {
     "Examples": "examples",
+    "Listing": "listings",
     "Split": "examples",
     "arrays": "sources",
     "augment": "augmentation",
     "batches": "pipeline",
     "digits": "sources",
+    "divide": "listings",
+    "fingerprint": "fingerprints",
+    "folds": "listings",
     "image_folder": "sources",
-    "labelled_folder": "sources",
+    "listing": "sources",
     "load_image": "images",
-    "part_sizes": "sources",
+    "read": "listings",
+    "sizes": "listings",
+    "split": "listings",
     "steps_per_epoch": "pipeline",
-    "text_files": "texts",
-    "text_part_sizes": "texts",
+    "text_files": "sources",
+    "under_labels": "listings",
 }
 _MODULES = ("features",)
 

@@ -8,6 +8,7 @@ The TPU strategy was never run: no TPU was at hand. `keras.distribution` (DataPa
 TensorFlow, without a word; `refuse_keras_distribution` finds it.
 """
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import tensorflow as tf
 
 from kerastrain.distribute import cluster as clusters
 from kerastrain.errors import InputError, unknown
+
+logger = logging.getLogger("kerastrain")
 
 _made: dict[str, object] = {}
 
@@ -160,6 +163,12 @@ def _multi_worker(devices, all_reduce, timeout_seconds) -> tf.distribute.Strateg
         rpc_layer="grpc",
     )
     clusters.wait_for_workers(cluster, timeout_seconds=timeout_seconds)
+    if cluster.is_chief:
+        logger.warning(
+            "TensorFlow's workers listen on every network interface, and their protocol asks for no password: keep "
+            "strangers from their ports (%s)",
+            ", ".join(cluster.addresses),
+        )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(
             cluster_resolver=resolver,

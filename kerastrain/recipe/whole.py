@@ -58,7 +58,7 @@ def run(config: Config, directory: str | Path) -> Finished:
     split = load_data(config, backbone and backbone.image_size)
     model = build(config, backbone, split)
     runs.remember_modules(model)
-    with runs.create(directory, config):
+    with runs.create(directory, config, data_sha256=data.fingerprint(split)):
         _log_start(config, split, model)
         fit(model, config, split, directory)
         with files.atomic(directory / "model.keras") as temporary:

@@ -1,0 +1,60 @@
+"""Digits that tell one data set from another, so that a run can say what it was trained on.
+
+Takes a `Split`, gives text. Must not read what is not in memory.
+"""
+
+import hashlib
+import os
+
+import numpy as np
+
+from kerastrain.data.examples import Examples, Split
+
+
+def fingerprint(split: Split) -> str:
+    """The sha256 of a data set: its parts, their order, targets, weights, names and inputs.
+
+    Inputs in memory count by their values, decoded: the same pictures in another folder have the same digits. Inputs
+    that stay in their files count by the files' sizes, since reading them all would take as long as an epoch.
+
+    Args:
+        split: Split.
+
+    Returns:
+        str, 64 hexadecimal digits.
+
+    Example:
+        >>> from kerastrain import data
+        >>> one, two = (data.digits(image_size=(8, 8), seed=seed) for seed in (0, 1))
+        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(two)
+        (True, False)
+    """
+    total = hashlib.sha256()
+    for name, part in split.parts.items():
+        for piece in (name, part.task, *part.labels):
+            _add(total, piece.encode(errors="surrogatepass"))
+        for piece in _pieces(part):
+            _add(total, piece)
+    return total.hexdigest()
+
+
+def _pieces(part: Examples):
+    yield str(part.shape).encode()
+    for array in (part.targets, part.weights):
+        yield b"" if array is None else np.ascontiguousarray(array).data
+    for key in part.keys or ():
+        yield key.encode(errors="surrogatepass")
+    if not isinstance(part.inputs, np.ndarray):
+        for path in part.paths or ():
+            yield str(os.stat(path).st_size).encode()
+    elif part.inputs.dtype == object:
+        for text in part.inputs:
+            yield text.encode(errors="surrogatepass")
+    else:
+        yield np.ascontiguousarray(part.inputs).data
+
+
+def _add(total, piece) -> None:
+    # Each piece with its length before it, so that no two lists of pieces run into the same bytes.
+    total.update(f"{len(memoryview(piece).cast('B'))}:".encode())
+    total.update(piece)
