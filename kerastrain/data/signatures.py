@@ -1,0 +1,62 @@
+"""What a file is by its first bytes, whatever its name says.
+
+Takes the beginning of a file, gives the name of an image format or a description for a message. Must not decode.
+"""
+
+# Formats that start other programs (EPS) or fetch files (SVG) stay out. "JPEG" covers MPO, which many phones write.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+HEAD_BYTES = 512  # What `image_format` and `description` need to see of a file.
+
+_FORMATS = {
+    b"BM": "BMP",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+    **{b"P%d%c" % (number, space): "PPM" for number in range(1, 7) for space in b" \t\r\n#"},
+}
+_OTHERS = {
+    b"%PDF-": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\xff\x0a": "a JPEG XL image",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
+    b"8BPS": "a Photoshop document",
+    b"%!PS": "a PostScript program",
+    b"version https://git-lfs": "a Git LFS pointer, whose image was never fetched",
+}
+# The brand of a file of the ISO base media format, ISO/IEC 14496-12, section 4.3.
+_BRANDS = {b"avif": "an AVIF image", b"avis": "an AVIF image", b"heic": "a HEIC image", b"heix": "a HEIC image"}
+_BRANDS |= {b"mif1": "a HEIF image", b"msf1": "a HEIF image"}
+
+
+def image_format(head: bytes) -> str | None:
+    """The one of `FORMATS` that the file's first bytes announce, or None.
+
+    Example:
+        >>> image_format(b"GIF89a ..."), image_format(b"<html>")
+        ('GIF', None)
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    return next((name for start, name in _FORMATS.items() if head.startswith(start)), None)
+
+
+def description(head: bytes) -> str:
+    """What a file is that is none of `FORMATS`, for a sentence that begins with "it is"."""
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "a video")
+    known = next((name for start, name in _OTHERS.items() if head.startswith(start)), None)
+    if known:
+        return known
+    if not head.strip(b"\0"):
+        return "zeros only, as a broken disk or an unfinished download leaves them"
+    words = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if words.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "a web page (HTML)"
+    if words.startswith((b"<?xml", b"<svg")):
+        return "an SVG drawing" if b"<svg" in words else "an XML document"
+    return f"none of {', '.join(FORMATS)}"
