@@ -15,6 +15,7 @@ import keras
 from kerastrain.distribute.synchronized_clipping import SynchronizedClipping
 from kerastrain.errors import InputError, unknown
 from kerastrain.layer_rates import LayerRates
+from kerastrain.schedules import schedule  # noqa: F401, registered with the optimizers that bring it back
 
 
 @keras.saving.register_keras_serializable("kerastrain")

@@ -5,11 +5,15 @@ check` answers without it, and `recipe` trains by the same numbers.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kerastrain import data, durations
+import numpy as np
+
+from kerastrain import data
 from kerastrain.config import Config
 from kerastrain.errors import InputError
+from kerastrain.schedules import curves
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Phase:
         steps_per_epoch: int > 0, optimizer steps; the last, smaller batch of an epoch counts.
         warmup_steps: int >= 0, optimizer steps of linear rise.
         learning_rate: float > 0, the peak of the schedule.
+        schedule: str, a key of `schedules.CURVES`.
+        arguments: mapping, further arguments of that curve, its lengths in steps.
     """
 
     name: str
@@ -30,11 +36,25 @@ class Phase:
     steps_per_epoch: int
     warmup_steps: int
     learning_rate: float
+    schedule: str
+    arguments: Mapping[str, object]
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole phase."""
         return self.epochs * self.steps_per_epoch
+
+    @property
+    def learning_rates(self) -> np.ndarray:
+        """float32 (steps,), the rate of each step."""
+        return curves.rate(
+            np.arange(self.steps),
+            self.schedule,
+            peak=self.learning_rate,
+            steps=self.steps,
+            warmup_steps=self.warmup_steps,
+            arguments=self.arguments,
+        )
 
 
 def part_sizes(config: Config) -> dict[str, int]:
@@ -66,7 +86,7 @@ def phases(config: Config, example_count: int) -> list[Phase]:
         list of one or two `Phase`.
 
     Raises:
-        InputError: the warm-up is not shorter than a phase.
+        InputError: the warm-up is not shorter than a phase, or the schedule does not fit into one.
     """
     fit, rate = config.fit, config.optimizer.learning_rate
     if config.from_scratch:
@@ -83,10 +103,18 @@ def phases(config: Config, example_count: int) -> list[Phase]:
 def _phase(config: Config, name: str, epochs: int, peak: float, example_count: int) -> Phase:
     steps_per_epoch = math.ceil(example_count / config.fit.global_batch_size)
     total = epochs * steps_per_epoch
-    warmup = durations.parse(config.schedule.warmup).steps(steps_per_epoch=steps_per_epoch, total_steps=total)
+    name_of_curve, wanted = config.schedule.name, config.schedule.curve_arguments
+    arguments = curves.resolved(name_of_curve, wanted, steps=total, steps_per_epoch=steps_per_epoch)
+    warmup = arguments.pop("warmup_steps")
     if warmup >= total:
         raise InputError(
             f"`schedule.warmup` must be shorter than each phase. Received: {config.schedule.warmup!r} ({warmup} steps), "
             f"phase {name!r} has {total} steps. Lower `schedule.warmup` or raise the epochs of `fit`."
         )
-    return Phase(name, epochs, steps_per_epoch, warmup, peak)
+    try:
+        curves.check(name_of_curve, peak=peak, steps=total, warmup_steps=warmup, arguments=arguments)
+    except InputError as error:
+        raise InputError(
+            f"`schedule` does not fit phase {name!r} of {total} steps: {error} A length in percent fits every phase."
+        ) from None
+    return Phase(name, epochs, steps_per_epoch, warmup, peak, name_of_curve, arguments)

@@ -169,8 +169,8 @@ def cli_main_ends_well():
         assert not stopped.code
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check"], ["schema"]])
-def test_help_check_and_schema_answer_without_tensorflow(arguments):
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--plot", "rates.png"], ["schema"]])
+def test_help_check_and_schema_answer_without_tensorflow(arguments, tmp_path):
     script = f"""
 import sys
 sys.argv = ["kerastrain", *{arguments!r}]
@@ -181,9 +181,10 @@ except SystemExit as stopped:
     assert not stopped.code
 assert "tensorflow" not in sys.modules and "keras" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+    assert "--plot" not in arguments or (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_check_prints_the_parts_and_the_phases(place, capsys, monkeypatch):

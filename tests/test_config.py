@@ -25,6 +25,12 @@ def test_yaml_holds_differences_and_overrides_win(tmp_path):
     assert config.model == kt.config.load().model
 
 
+def test_one_cycle_has_no_warmup_but_one_that_is_asked_for():
+    assert kt.config.load().schedule.warmup == "5%"
+    assert kt.config.load(overrides=["schedule.name=one_cycle"]).schedule.warmup == "0 steps"
+    assert kt.config.load(overrides=["schedule={name: one_cycle, warmup: 1%}"]).schedule.warmup == "1%"
+
+
 def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(
@@ -55,6 +61,10 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
         ("schedule={name: exponential, end_fraction: 0}", "end_fraction must be > 0"),
         ("schedule={name: step, end_fraction: 0.1}", "end_fraction does not go with 'step'"),
+        ("schedule.boundaries=[1 epoch]", "boundaries does not go with 'cosine'. Received: boundaries=('1 epochs',)."),
+        ("schedule={name: constant, power: 2}", "power does not go with 'constant'. Received: power=2.0. Remove power"),
+        ("schedule={name: piecewise, fractions: [0.1]}", "'piecewise' needs boundaries. Received: none."),
+        ("schedule.plateau_factor=1", "schedule.plateau_factor: must be less than 1. Received: 1."),
         ("data.kind=text", "path must name a folder of texts"),
         ("fine_tune={last: 2, lora_rank: 4}", "chosen one way only. Received: last and lora_rank"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),

@@ -9,6 +9,7 @@ PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
     {"errors"},
     {"archives", "durations", "files", "terminal"},
+    {"drawing"},
     {"schedules"},
     {"config", "trust"},
     {"ecosystem", "runtime"},
@@ -29,7 +30,7 @@ LEVELS = [
     {"__main__"},
 ]
 SEE_CONFIG = {"plan", "runs", "recipe", "finished", "search", "cli", "config"}
-NO_TENSORFLOW = {"__init__", "archives", "errors", "files", "durations", "config", "plan", "cli", "terminal"}
+NO_TENSORFLOW = {"__init__", "archives", "errors", "files", "durations", "config", "drawing", "plan", "cli", "terminal"}
 
 
 def modules():

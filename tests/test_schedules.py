@@ -5,15 +5,18 @@ import tensorflow as tf
 
 from kerastrain import schedules
 from kerastrain.errors import InputError
+from kerastrain.schedules import curves
 
 PEAK, STEPS, WARMUP = 0.4, 60, 10
 T = np.arange(STEPS + 5)
 
 
-def with_warmup(after):
-    """The hand formula of the whole run from that of the curve, which counts from the end of the warm-up."""
+def with_warmup(name, after):
+    """The hand formula of the whole run from that of the curve, which counts from the end of the warm-up, or of the run
+    where its drops are points in time."""
     rise = PEAK * (T + 1) / (WARMUP + 1)
-    return np.where(T < WARMUP, rise, after(np.maximum(T - WARMUP, 0), STEPS - WARMUP))
+    begin = 0 if name in ("step", "piecewise") else WARMUP
+    return np.where(T < WARMUP, rise, after(np.maximum(T - begin, 0), STEPS - begin))
 
 
 def share(t, n):
@@ -30,13 +33,12 @@ FORMULAS = {
     ),
     "exponential": ({"end_fraction": 0.05}, lambda t, n: PEAK * np.exp(np.log(0.05) * share(t, n))),
     "step": (
-        {"drops": 2, "drop_factor": 0.5},
-        # 50 steps after the warm-up in three parts: the drops come at 16.7 and 33.3.
-        lambda t, n: PEAK * np.select([t < 17, t < 34], [1.0, 0.5], 0.25),
+        {"every_steps": 25, "drop_factor": 0.5},
+        lambda t, n: PEAK * np.select([t < 25, t < 50], [1.0, 0.5], 0.25),
     ),
     "piecewise": (
-        {"boundaries_steps": [5, 20], "fractions": [0.3, 0.6]},
-        lambda t, n: PEAK * np.select([t < 5, t < 20], [1.0, 0.3], 0.6),
+        {"boundaries_steps": [15, 30], "fractions": [0.3, 0.6]},
+        lambda t, n: PEAK * np.select([t < 15, t < 30], [1.0, 0.3], 0.6),
     ),
     "inverse_square_root": ({"timescale_steps": 12}, lambda t, n: PEAK * np.sqrt(12 / (12 + t))),
 }
@@ -46,7 +48,38 @@ FORMULAS = {
 def test_each_step_has_the_rate_of_the_formula(name):
     arguments, formula = FORMULAS[name]
     schedule = schedules.make(name, PEAK, steps=STEPS, warmup_steps=WARMUP, **arguments)
-    np.testing.assert_allclose(schedules.simulate(schedule, len(T)), with_warmup(formula), rtol=2e-5, atol=1e-7)
+    np.testing.assert_allclose(schedules.simulate(schedule, len(T)), with_warmup(name, formula), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_rates_without_tensorflow_are_those_of_the_training(name):
+    arguments, formula = FORMULAS[name]
+    rates = curves.rate(T, name, peak=PEAK, steps=STEPS, warmup_steps=WARMUP, arguments=arguments)
+    assert isinstance(rates, np.ndarray)
+    assert rates.dtype == np.float32
+    np.testing.assert_allclose(rates, with_warmup(name, formula), rtol=2e-5, atol=1e-7)
+
+
+def test_step_without_a_length_cuts_the_run_in_three():
+    rates = schedules.simulate(schedules.make("step", 1.0, steps=10), 12)
+    np.testing.assert_allclose(rates, [1.0] * 4 + [0.1] * 3 + [0.01] * 5, rtol=1e-6)
+
+
+def test_lengths_are_epochs_steps_or_percent():
+    def rates(name, **arguments):
+        return schedules.simulate(schedules.make(name, 1.0, steps=200, **arguments), 200)
+
+    for name, spoken, counted in (
+        ("cosine", {"warmup": "5%"}, {"warmup_steps": 10}),
+        ("step", {"every": "3 epochs"}, {"every_steps": 60}),
+        ("piecewise", {"boundaries": ["10%", "50 steps", 90]}, {"boundaries_steps": [20, 50, 90]}),
+        ("one_cycle", {"rise": "2 epochs"}, {"rise_steps": 40}),
+        ("inverse_square_root", {"timescale": "1 epoch"}, {"timescale_steps": 20}),
+    ):
+        further = {"fractions": [0.5, 0.2, 0.1]} if name == "piecewise" else {}
+        np.testing.assert_array_equal(
+            rates(name, **spoken, **further, steps_per_epoch=20), rates(name, **counted, **further)
+        )
 
 
 def test_cosine_restarts_starts_each_cycle_at_its_peak():
@@ -61,11 +94,17 @@ def test_cosine_restarts_starts_each_cycle_at_its_peak():
 
 
 def test_one_cycle_rises_to_the_peak_and_falls_below_its_start():
-    schedule = schedules.make("one_cycle", 1.0, steps=100, rise_fraction=0.3, start_fraction=0.04, end_fraction=0.001)
+    schedule = schedules.make("one_cycle", 1.0, steps=100, rise_steps=30, start_fraction=0.04, end_fraction=0.001)
     t = np.arange(101)
     rise = 0.04 + 0.96 * (1 - np.cos(np.pi * t / 30)) / 2
     fall = 0.001 + 0.999 * (1 + np.cos(np.pi * (t - 30) / 70)) / 2
     np.testing.assert_allclose(schedules.simulate(schedule, 101), np.where(t < 30, rise, fall), rtol=1e-4, atol=1e-7)
+
+
+def test_warmup_before_one_cycle_rises_to_where_the_cycle_begins():
+    rates = schedules.simulate(schedules.make("one_cycle", 1.0, steps=44, warmup_steps=4, start_fraction=0.5), 44)
+    np.testing.assert_allclose(rates[:5], [0.1, 0.2, 0.3, 0.4, 0.5], rtol=1e-6)
+    assert rates.argmax() == 4 + 12
 
 
 def test_inverse_square_root_is_the_transformer_rate_when_its_timescale_is_the_warmup():
@@ -105,7 +144,9 @@ def test_simulate_gives_nothing_for_no_steps():
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_plot_writes_a_picture(tmp_path, suffix):
-    path = schedules.plot(schedules.make("cosine", 1.0, steps=20), 20, tmp_path / f"rate{suffix}", steps_per_epoch=5)
+    rates = schedules.simulate(schedules.make("cosine", 1.0, steps=20), 20)
+    phases = {"head": rates, "fine_tune": rates[:10] / 20}
+    path = schedules.plot(phases, tmp_path / f"rate{suffix}", steps_per_epoch=5)
     assert path.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
 
 
@@ -147,14 +188,17 @@ def vector(step, *, peak, steps):
         (("constant", 1.0), {"steps": 5, "power": 2}, "schedule 'constant' takes no further arguments"),
         (("exponential", 1.0), {"steps": 5, "end_fraction": 0.0}, "never reaches 0"),
         (("polynomial", 1.0), {"steps": 5, "power": 0}, "`power` must be above 0"),
-        (("step", 1.0), {"steps": 5, "drops": 5}, "`drops` must lie between"),
+        (("step", 1.0), {"steps": 5, "every_steps": 5}, "`every_steps` must be above 0 and shorter than the run of 5"),
+        (("step", 1.0), {"steps": 5, "drop_factor": 1}, "`drop_factor` must lie between 0 and 1"),
+        (("step", 1.0), {"steps": 9, "every": "1 epoch"}, "needs `steps_per_epoch`. Received: '1 epoch'"),
+        (("step", 1.0), {"steps": 9, "every_steps": 2, "warmup": 3}, "the warm-up must end before the first drop"),
         (("piecewise", 1.0), {"steps": 5}, "needs `boundaries_steps` and `fractions`"),
         (("piecewise", 1.0), {"steps": 5, "boundaries_steps": [3, 2], "fractions": [1, 1]}, "must rise"),
         (("piecewise", 1.0), {"steps": 5, "boundaries_steps": [2], "fractions": [1, 1]}, "one share >= 0 for each"),
         (("cosine_restarts", 1.0), {"steps": 5, "cycles": 9}, "each cycle must last at least one step"),
         (("cosine_restarts", 1.0), {"steps": 5, "cycles": 0}, "`cycles` must be at least 1"),
-        (("one_cycle", 1.0), {"steps": 5, "warmup_steps": 1}, "warms up by itself"),
-        (("one_cycle", 1.0), {"steps": 5, "rise_fraction": 1.0}, "`rise_fraction` must lie between 0 and 1"),
+        (("one_cycle", 1.0), {"steps": 5, "warmup_steps": 1, "start_fraction": 0}, "begins at 0 here"),
+        (("one_cycle", 1.0), {"steps": 5, "rise_steps": 5}, "`rise_steps` must lie between 0 and the 5 steps"),
         (("inverse_square_root", 1.0), {"steps": 5, "timescale_steps": 0}, "`timescale_steps` must be above 0"),
         ((unregistered, 1.0), {"steps": 5}, "must be registered.*unregistered"),
         ((vector, 1.0), {"steps": 5}, "one rate for one step"),

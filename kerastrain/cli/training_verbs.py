@@ -30,20 +30,31 @@ def train(
 
 
 @app.command()
-def check(arguments: Arguments = None) -> None:
+def check(
+    arguments: Arguments = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Where to draw the learning rate over all phases.")
+    ] = None,
+) -> None:
     """Validate a config and print what it would run, without starting TensorFlow."""
-    from kerastrain import plan
+    from kerastrain import plan, schedules
 
     config = read_config(arguments)
     parts = plan.part_sizes(config)
     console.print(configs.dump(config).rstrip(), markup=False)
     console.print("\nexamples: " + ", ".join(f"{count} {name}" for name, count in parts.items()))
-    table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate", "schedule")
-    for phase in plan.phases(config, parts["train"]):
+    table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate")
+    table.add_column("schedule", overflow="fold")
+    phases = plan.phases(config, parts["train"])
+    for phase in phases:
         steps = f"{phase.epochs} x {phase.steps_per_epoch} = {phase.steps}"
-        rate, schedule = f"{phase.learning_rate:.3g}", config.schedule.name
+        schedule = ", ".join([phase.schedule, *(f"{name} {value}" for name, value in phase.arguments.items())])
+        rate = f"{phase.learning_rate:.3g}"
         table.add_row(phase.name, str(phase.epochs), steps, str(phase.warmup_steps), rate, schedule)
     console.print(table)
+    if plot is not None:
+        rates = {phase.name: phase.learning_rates for phase in phases}
+        console.print(f"drawn: {plain(schedules.plot(rates, plot, steps_per_epoch=phases[0].steps_per_epoch))}")
 
 
 @app.command()

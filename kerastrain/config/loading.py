@@ -126,12 +126,14 @@ def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "th
 
 
 def _resolved(config: Config) -> Config:
-    """The config with every null that stands for a choice by the kind of data spelled out, and absolute paths."""
+    """The config with every null that stands for a choice by another key spelled out, and absolute paths."""
     images = config.data.kind == "images"
     backbone = config.model.backbone or ("kerastrain:fractal_small" if images else "keras:embedding")
     formats = config.export.formats
     if formats is None:
         formats = ("saved_model", "tflite_float32", "tflite_int8") if images else ("saved_model",)
+
+    warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
 
     def absolute(text):
         return str(Path(text).absolute()) if text and Path(text).exists() else text
@@ -143,6 +145,7 @@ def _resolved(config: Config) -> Config:
         update={
             "data": config.data.model_copy(update={"path": path}),
             "model": config.model.model_copy(update=model),
+            "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "export": config.export.model_copy(update={"formats": formats}),
         }
     )

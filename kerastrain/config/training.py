@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kerastrain.config.values import Count, Duration, Fraction, NotNegative, Positive, Section
+from kerastrain.schedules import curves
 
 OptimizerName = Literal[
     "sgd",
@@ -21,7 +22,18 @@ OptimizerName = Literal[
     "lamb",
     "muon",
 ]
-ScheduleName = Literal["constant", "cosine", "linear", "exponential", "step"]
+ScheduleName = Literal[
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "exponential",
+    "inverse_square_root",
+    "linear",
+    "one_cycle",
+    "piecewise",
+    "polynomial",
+    "step",
+]
 
 
 class OptimizerConfig(Section):
@@ -57,23 +69,58 @@ class OptimizerConfig(Section):
 
 
 class ScheduleConfig(Section):
-    """How the learning rate moves over the steps of a phase."""
+    """How the learning rate moves over the steps of a phase. A length is `2 epochs`, `500 steps` or `5%` of the phase."""
 
     name: ScheduleName = "cosine"
     """The curve after the warm-up."""
-    warmup: Duration = "5%"
-    """Linear rise from near 0 to the peak: `2 epochs`, `500 steps` or `5%` of the phase."""
+    warmup: Duration | None = None
+    """How long the rate first rises in a straight line; null takes 5%, and none before one_cycle, which rises itself."""
     end_fraction: Fraction | None = None
     """Final rate as a share of the peak; null takes the curve's own end (0 for cosine and linear)."""
+    power: Positive | None = None
+    """Only for polynomial: 1 is a straight line, 2 (null) falls fast first."""
+    every: Duration | None = None
+    """Only for step: from one drop to the next; null drops twice, at a third and two thirds of the phase."""
+    drop_factor: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Only for step: the rate after a drop over that before; null takes 0.1."""
+    boundaries: tuple[Duration, ...] | None = None
+    """Only for piecewise: when the rate changes, counted from the start of the phase."""
+    fractions: tuple[NotNegative, ...] | None = None
+    """Only for piecewise: for each boundary the rate from there on, as a share of the peak."""
+    cycles: Annotated[int, Field(gt=0)] | None = None
+    """Only for cosine_restarts: how many times the rate falls; null takes 3."""
+    cycle_growth: Positive | None = None
+    """Only for cosine_restarts: the length of a cycle over the one before; null takes 2."""
+    peak_decay: Fraction | None = None
+    """Only for cosine_restarts: the peak of a cycle over the one before; null takes 1."""
+    rise: Duration | None = None
+    """Only for one_cycle: from its start to its peak; null takes 30%."""
+    start_fraction: Fraction | None = None
+    """Only for one_cycle: the first rate as a share of the peak; null takes 0.04."""
+    timescale: Duration | None = None
+    """Only for inverse_square_root: three times this, and the rate is half its peak; null takes the warm-up."""
+    plateau_epochs: Annotated[int, Field(gt=0)] | None = None
+    """Epochs without a better validation loss after which the rate drops, on top of the curve; null never drops it."""
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The rate after such a drop over that before."""
+
+    @property
+    def curve_arguments(self) -> dict:
+        """The warm-up and the arguments of the curve that are set."""
+        return self.model_dump(exclude={"name", "plateau_epochs", "plateau_factor"}, exclude_none=True)
 
     @model_validator(mode="after")
-    def _curve_has_that_end(self):
+    def _arguments_fit_the_curve(self):
+        known = {name.removesuffix("_steps"): needed for name, needed in curves.arguments_of(self.name).items()}
+        given = self.curve_arguments
+        if wrong := [name for name in given if name not in (*known, "warmup")]:
+            rest = f"It takes: {', '.join(known)}." if known else f"Remove {' and '.join(wrong)}."
+            received = ", ".join(f"{name}={given[name]}" for name in wrong)
+            raise ValueError(f"{' and '.join(wrong)} does not go with {self.name!r}. Received: {received}. {rest}")
+        if missing := [name for name, needed in known.items() if needed and name not in given]:
+            raise ValueError(f"{self.name!r} needs {' and '.join(missing)}. Received: none.")
         if self.name == "exponential" and self.end_fraction == 0:
             raise ValueError("end_fraction must be > 0 for exponential decay, which never reaches 0. Try 0.01.")
-        if self.name in ("constant", "step") and self.end_fraction is not None:
-            raise ValueError(
-                f"end_fraction does not go with {self.name!r}. Received: {self.end_fraction:g}. Remove it."
-            )
         return self
 
 

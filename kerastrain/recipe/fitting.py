@@ -53,7 +53,11 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             callbacks=[
                 *extra,
                 *callbacks.standard(
-                    directory, phase=phase.name, early_stopping_epochs=config.fit.early_stopping_epochs
+                    directory,
+                    phase=phase.name,
+                    early_stopping_epochs=config.fit.early_stopping_epochs,
+                    plateau_epochs=config.schedule.plateau_epochs,
+                    plateau_factor=config.schedule.plateau_factor,
                 ),
             ],
         ).history
@@ -70,11 +74,11 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         optimizer=optimizers.make(
             options.name,
             schedules.make(
-                config.schedule.name,
+                phase.schedule,
                 phase.learning_rate,
                 steps=phase.steps,
                 warmup_steps=phase.warmup_steps,
-                end_fraction=config.schedule.end_fraction,
+                **phase.arguments,
             ),
             weight_decay=options.weight_decay,
             clip_norm=options.clip_norm,

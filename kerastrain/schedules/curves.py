@@ -1,349 +1,178 @@
-"""The learning rate as a function of the optimizer step: pure mathematics.
+"""Every curve by name, warm-up before any of them, and their lengths in the words people use.
 
-Takes a step (a Python int or an int tensor of any shape) and gives a float32 tensor of the same shape. Warm-up is not
-here: `Schedule` puts it before any curve. Must not hold state or know of Keras's classes.
-
-Past its last step every curve stays at its end, so that a run that goes on does not rise again.
+Takes a curve's name and numbers; gives rates. Must not import TensorFlow: a config is checked, and its rates are drawn,
+before that starts.
 """
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 
-import tensorflow as tf
+from kerastrain import durations
+from kerastrain.errors import InputError, unknown
+from kerastrain.schedules import smooth, staged
+from kerastrain.schedules.arrays import check_steps, floats, library
 
-from kerastrain.errors import InputError
+LENGTHS = ("warmup", "every", "rise", "timescale", "boundaries")
+"""The arguments that are lengths of training; a curve itself takes them as `every_steps` and so on."""
 
 
-def constant(step, *, peak: float, steps: int) -> tf.Tensor:
-    """Learning rate that never changes.
+def rate(
+    step, curve: str | Callable, *, peak: float, steps: int, warmup_steps: int = 0, arguments: Mapping | None = None
+):
+    """The learning rate at `step`: a rise in a straight line to where the curve begins, then the curve.
 
-        rate(t) = peak
+        rate(t) = curve(0) * (t + 1) / (warmup + 1)                while t < warmup
+        rate(t) = curve(t - warmup, steps=steps - warmup)          from then on
+
+    No step has the rate 0. Of `step` and `piecewise` the steps count from the start of the run: curve(t, steps=steps).
 
     Args:
-        step: int or int64 tensor, 0 <= step.
-        peak: float > 0, the learning rate.
-        steps: int > 0, length of the run in optimizer steps; it changes nothing here.
+        step: int, or int array or tensor, 0 <= step.
+        curve: str, a key of `CURVES`, or a function with the same signature.
+        peak: float > 0, the highest rate.
+        steps: int > 0, optimizer steps of the whole run, warm-up included.
+        warmup_steps: int in [0, steps).
+        arguments: mapping, further arguments of the curve.
 
     Returns:
-        float32 tensor of the shape of `step`.
+        float32 of the kind and shape of `step`.
+
+    Raises:
+        InputError: an argument lies outside its range; see the curve.
 
     Example:
-        >>> float(constant(7, peak=0.5, steps=10))
-        0.5
+        >>> [round(float(rate(step, "linear", peak=1.0, steps=6, warmup_steps=1)), 2) for step in range(7)]
+        [0.5, 1.0, 0.8, 0.6, 0.4, 0.2, 0.0]
     """
-    _check_steps(steps)
-    return tf.fill(tf.shape(step), tf.constant(peak, tf.float32))
+    function = CURVES.get(curve, curve)
+    begin = 0 if function in FROM_THE_START else warmup_steps
+    options = {"peak": peak, "steps": steps - begin, **(arguments or {})}
+    after = floats(function(library(step).maximum(step - begin, 0), **options))
+    if not warmup_steps:
+        return after
+    rise = floats(function(0 * step, **options)) * floats(step + 1) / (warmup_steps + 1)
+    return library(step).where(step < warmup_steps, rise, after)
 
 
-def polynomial(step, *, peak: float, steps: int, power: float = 2.0, end_fraction: float = 0.0) -> tf.Tensor:
-    """Learning rate that falls from `peak` along a power of the remaining share of the run.
-
-        rate(t) = peak * (end + (1 - end) * (1 - t / steps) ** power)
-
-    Args:
-        step: int or int64 tensor, 0 <= step; past `steps` the rate stays at its end.
-        peak: float > 0, the rate at step 0.
-        steps: int > 0, optimizer steps from the peak to the end.
-        power: float > 0; 1 is a straight line, 2 falls fast first and then slowly.
-        end_fraction: float in [0, 1], the final rate as a share of `peak`.
-
-    Returns:
-        float32 tensor of the shape of `step`.
+def check(
+    curve: str | Callable, *, peak: float, steps: int, warmup_steps: int = 0, arguments: Mapping | None = None
+) -> None:
+    """Refuses what no schedule can be made of.
 
     Raises:
-        InputError: an argument lies outside its range.
-
-    Reference: Liu et al. 2015, https://arxiv.org/abs/1506.04579, section 3.3 (the "poly" rate).
+        InputError: an unknown curve or argument, a missing one, or a number outside its range.
     """
-    _check_fraction("end_fraction", end_fraction)
-    if not power > 0:
-        raise InputError(f"`power` must be above 0. Received: power={power}.")
-    return peak * (end_fraction + (1.0 - end_fraction) * (1.0 - _progress(step, steps)) ** power)
+    _check_arguments(curve, arguments or {})
+    check_steps(steps)
+    if not (peak > 0 and math.isfinite(peak)):
+        raise InputError(f"`learning_rate` must be above 0 and finite. Received: learning_rate={peak}.")
+    if warmup_steps < 0:
+        raise InputError(f"`warmup_steps` must be at least 0. Received: warmup_steps={warmup_steps}.")
+    if warmup_steps >= steps:
+        raise InputError(
+            f"`warmup_steps` must be shorter than the run. Received: warmup_steps={warmup_steps}, the run has {steps} "
+            f"steps. Lower the warm-up or train for longer."
+        )
+    if not isinstance(curve, str):
+        return
+    values = (rate(step, curve, peak=peak, steps=steps, arguments=arguments) for step in (0, warmup_steps))
+    first, reached = map(float, values)
+    if warmup_steps and first == 0:
+        raise InputError(
+            f"schedule {curve!r} begins at 0 here, and a warm-up would stay there. Received: warmup_steps="
+            f"{warmup_steps}. Leave the warm-up out, or raise where the curve begins."
+        )
+    if CURVES[curve] in FROM_THE_START and first != reached:
+        raise InputError(
+            f"the warm-up must end before the first drop of schedule {curve!r}. Received: warmup_steps={warmup_steps}, "
+            f"where the rate has dropped to {reached / peak:g} of its peak. Lower the warm-up."
+        )
 
 
-def linear(step, *, peak: float, steps: int, end_fraction: float = 0.0) -> tf.Tensor:
-    """Learning rate that falls from `peak` along a straight line: `polynomial` with power 1.
+def arguments_of(curve: str | Callable) -> dict[str, bool]:
+    """The further arguments of a curve, each with whether it must be given.
 
-    rate(t) = peak * (end + (1 - end) * (1 - t / steps))
-
-    Args, returns and raises as `polynomial`.
+    Raises:
+        InputError: there is no curve of that name.
 
     Example:
-        >>> float(linear(5, peak=1.0, steps=10))
-        0.5
+        >>> arguments_of("piecewise")
+        {'boundaries_steps': True, 'fractions': True}
     """
-    return polynomial(step, peak=peak, steps=steps, power=1.0, end_fraction=end_fraction)
+    if isinstance(curve, str) and curve not in CURVES:
+        raise InputError(unknown("schedule", curve, CURVES))
+    parameters = inspect.signature(CURVES.get(curve, curve)).parameters.values()
+    named = (one for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL))
+    return {one.name: one.default is one.empty for one in named if one.name not in ("step", "peak", "steps")}
 
 
-def cosine(step, *, peak: float, steps: int, end_fraction: float = 0.0) -> tf.Tensor:
-    """Learning rate that falls from `peak` along half a cosine; the usual choice for fine-tuning.
-
-        rate(t) = peak * (end + (1 - end) * (1 + cos(pi * t / steps)) / 2)
+def resolved(curve: str | Callable, arguments: Mapping, *, steps: int, steps_per_epoch: int | None = None) -> dict:
+    """`arguments` with each length of `LENGTHS` turned into steps, under the name that its curve has for it.
 
     Args:
-        step: int or int64 tensor, 0 <= step; past `steps` the rate stays at its end.
-        peak: float > 0, the rate at step 0.
-        steps: int > 0, optimizer steps from the peak to the end.
-        end_fraction: float in [0, 1], the final rate as a share of `peak`.
+        curve: str, a key of `CURVES`, or a function.
+        arguments: mapping; a length is "2 epochs", "500 steps", "5%" of the run or an int of steps, `boundaries` a
+            sequence of such.
+        steps: int > 0, optimizer steps of the run.
+        steps_per_epoch: int > 0, or None where no length is in epochs.
 
     Returns:
-        float32 tensor of the shape of `step`.
+        dict, such as {"warmup_steps": 50, "every_steps": 200}. The timescale of an inverse square root that says
+        none is its warm-up.
 
     Raises:
-        InputError: `steps` is not positive or `end_fraction` lies outside [0, 1].
+        InputError: a length that is none, or one in epochs where the steps of an epoch are not known.
 
     Example:
-        >>> round(float(cosine(5, peak=1.0, steps=10)), 6)
-        0.5
-
-    Reference: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983, eq. 5 without restarts.
+        >>> resolved("step", {"every": "2 epochs", "drop_factor": 0.5}, steps=1000, steps_per_epoch=100)
+        {'every_steps': 200, 'drop_factor': 0.5}
     """
-    _check_fraction("end_fraction", end_fraction)
-    return peak * (end_fraction + (1.0 - end_fraction) * _half_cosine(_progress(step, steps)))
+
+    def in_steps(length):
+        if isinstance(length, list | tuple):
+            return [in_steps(one) for one in length]
+        parsed = durations.parse(length)
+        if parsed.unit == "epochs" and steps_per_epoch is None:
+            raise InputError(
+                f"a length in epochs needs `steps_per_epoch`. Received: {length!r}. Give it, or write steps or percent."
+            )
+        return parsed.steps(steps_per_epoch=steps_per_epoch or 1, total_steps=steps)
+
+    lengths = {f"{name}_steps": in_steps(value) for name, value in arguments.items() if name in LENGTHS}
+    found = {**lengths, **{name: value for name, value in arguments.items() if name not in LENGTHS}}
+    if curve == "inverse_square_root" and found.get("warmup_steps"):
+        found.setdefault("timescale_steps", found["warmup_steps"])
+    return found
 
 
-def cosine_restarts(
-    step,
-    *,
-    peak: float,
-    steps: int,
-    cycles: int = 3,
-    cycle_growth: float = 2.0,
-    peak_decay: float = 1.0,
-    end_fraction: float = 0.0,
-) -> tf.Tensor:
-    """Learning rate that falls along half a cosine several times, each time from the top again.
-
-    Cycle i of n is `cycle_growth` times as long as the one before, and all of them together fill the run; its peak is
-    `peak * peak_decay ** i`. Within a cycle of length L the rate is `cosine` with steps=L.
-
-    Args:
-        step: int or int64 tensor, 0 <= step; past `steps` the rate stays at its end.
-        peak: float > 0, the rate at step 0.
-        steps: int >= cycles, optimizer steps of all cycles together.
-        cycles: int > 0, number of cycles; `cycles - 1` restarts.
-        cycle_growth: float > 0, length of a cycle over the length of the one before.
-        peak_decay: float in [0, 1], peak of a cycle over the peak of the one before.
-        end_fraction: float in [0, 1], the rate at the end of a cycle as a share of its peak.
-
-    Returns:
-        float32 tensor of the shape of `step`.
-
-    Raises:
-        InputError: an argument lies outside its range, or a cycle is shorter than one step.
-
-    Reference: Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983, eq. 5 and section 3.
-    """
-    _check_steps(steps)
-    _check_fraction("end_fraction", end_fraction)
-    _check_fraction("peak_decay", peak_decay)
-    if not (cycles >= 1 and cycle_growth > 0):
-        raise InputError(
-            f"`cycles` must be at least 1 and `cycle_growth` above 0. Received: cycles={cycles}, "
-            f"cycle_growth={cycle_growth}."
-        )
-    shares = [cycle_growth**cycle for cycle in range(cycles)]
-    starts = [round(steps * sum(shares[:cycle]) / sum(shares)) for cycle in range(cycles + 1)]
-    if len(set(starts)) <= cycles:
-        raise InputError(
-            f"each cycle must last at least one step. Received: cycles={cycles}, cycle_growth={cycle_growth} in a run "
-            f"of {steps} steps. Lower `cycles` or `cycle_growth`."
-        )
-    # Whole boundaries, counted in integers: the closed formula with a logarithm restarts a step early or late.
-    step = tf.minimum(tf.cast(step, tf.int64), steps)
-    cycle = _count_passed(step, starts[1:-1])
-    start = tf.gather(tf.constant(starts, tf.int64), cycle)
-    length = tf.gather(tf.constant(starts, tf.int64), cycle + 1) - start
-    top = peak * tf.cast(peak_decay, tf.float32) ** tf.cast(cycle, tf.float32)
-    fall = _half_cosine(tf.cast(step - start, tf.float32) / tf.cast(length, tf.float32))
-    return top * (end_fraction + (1.0 - end_fraction) * fall)
+def _check_arguments(curve: str | Callable, arguments: Mapping) -> None:
+    known = arguments_of(curve)
+    title = repr(curve) if isinstance(curve, str) else curve.__qualname__
+    parameters = inspect.signature(CURVES.get(curve, curve)).parameters.values()
+    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    for name in arguments:
+        if name not in known and not takes_all:
+            if not known:
+                raise InputError(f"schedule {title} takes no further arguments. Received: {name}. Leave it out.")
+            raise InputError(unknown(f"argument of schedule {title}:", name, known))
+    missing = [f"`{name}`" for name, needed in known.items() if needed and name not in arguments]
+    if missing:
+        raise InputError(f"schedule {title} needs {' and '.join(missing)}. Received: none.")
 
 
-def exponential(step, *, peak: float, steps: int, end_fraction: float = 0.01) -> tf.Tensor:
-    """Learning rate that loses the same share in every step.
+CURVES: dict[str, Callable] = {
+    "constant": smooth.constant,
+    "linear": smooth.linear,
+    "polynomial": smooth.polynomial,
+    "cosine": smooth.cosine,
+    "cosine_restarts": staged.cosine_restarts,
+    "exponential": smooth.exponential,
+    "step": staged.step,
+    "piecewise": staged.piecewise,
+    "one_cycle": staged.one_cycle,
+    "inverse_square_root": smooth.inverse_square_root,
+}
 
-        rate(t) = peak * end ** (t / steps)
-
-    Args:
-        step: int or int64 tensor, 0 <= step; past `steps` the rate stays at its end.
-        peak: float > 0, the rate at step 0.
-        steps: int > 0, optimizer steps from the peak to the end.
-        end_fraction: float in (0, 1], the final rate as a share of `peak`.
-
-    Returns:
-        float32 tensor of the shape of `step`.
-
-    Raises:
-        InputError: `steps` is not positive or `end_fraction` lies outside (0, 1].
-
-    Example:
-        >>> round(float(exponential(5, peak=1.0, steps=10, end_fraction=0.01)), 6)
-        0.1
-    """
-    if not 0 < end_fraction <= 1:
-        raise InputError(
-            f"`end_fraction` of an exponential schedule must lie above 0 and at most at 1, for it never reaches 0. "
-            f"Received: end_fraction={end_fraction}. Take 'linear' or 'cosine' to end at 0."
-        )
-    return peak * tf.constant(end_fraction, tf.float32) ** _progress(step, steps)
-
-
-def step(step, *, peak: float, steps: int, drops: int = 2, drop_factor: float = 0.1) -> tf.Tensor:
-    """Learning rate that drops by the same factor at even distances.
-
-        rate(t) = peak * drop_factor ** floor(t * (drops + 1) / steps)
-
-    Args:
-        step: int or int64 tensor, 0 <= step; past `steps` the rate stays at its end.
-        peak: float > 0, the rate before the first drop.
-        steps: int > drops, optimizer steps of the run, cut into `drops + 1` even parts.
-        drops: int > 0, number of drops.
-        drop_factor: float in (0, 1), the rate after a drop over the rate before it.
-
-    Returns:
-        float32 tensor of the shape of `step`.
-
-    Raises:
-        InputError: an argument lies outside its range.
-
-    Reference: He et al. 2016, https://arxiv.org/abs/1512.03385, section 3.4.
-    """
-    _check_steps(steps)
-    if not (0 < drops < steps and 0 < drop_factor < 1):
-        raise InputError(
-            f"`drops` must lie between 1 and the run's last step, and `drop_factor` between 0 and 1. "
-            f"Received: drops={drops}, drop_factor={drop_factor}, steps={steps}."
-        )
-    passed = tf.minimum(tf.cast(step, tf.int64) * (drops + 1) // steps, drops)
-    return peak * tf.constant(drop_factor, tf.float32) ** tf.cast(passed, tf.float32)
-
-
-def piecewise(
-    step, *, peak: float, steps: int, boundaries_steps: Sequence[int], fractions: Sequence[float]
-) -> tf.Tensor:
-    """Learning rate that takes the levels it is told at the steps it is told.
-
-        rate(t) = peak * (1, *fractions)[number of boundaries b with b <= t]
-
-    Args:
-        step: int or int64 tensor, 0 <= step.
-        peak: float > 0, the rate before the first boundary.
-        steps: int > 0, length of the run in optimizer steps; every boundary lies inside it.
-        boundaries_steps: rising ints in (0, steps), the steps at which the rate changes.
-        fractions: floats >= 0, one for each boundary: the rate from there on as a share of `peak`.
-
-    Returns:
-        float32 tensor of the shape of `step`.
-
-    Raises:
-        InputError: the boundaries do not rise or lie outside the run, or there are not as many fractions.
-
-    Example:
-        >>> rates = piecewise(tf.range(4), peak=1.0, steps=4, boundaries_steps=[1, 3], fractions=[0.5, 0.25])
-        >>> rates.numpy().tolist()
-        [1.0, 0.5, 0.5, 0.25]
-    """
-    _check_steps(steps)
-    edges = [0, *boundaries_steps, steps]
-    if len(edges) < 3 or any(left >= right for left, right in zip(edges, edges[1:], strict=False)):
-        raise InputError(
-            f"`boundaries_steps` must rise and lie inside the run of {steps} steps. "
-            f"Received: boundaries_steps={list(boundaries_steps)}."
-        )
-    if len(fractions) != len(boundaries_steps) or not all(fraction >= 0 for fraction in fractions):
-        raise InputError(
-            f"`fractions` must hold one share >= 0 for each of the {len(boundaries_steps)} boundaries. "
-            f"Received: fractions={list(fractions)}."
-        )
-    levels = tf.constant([1.0, *fractions], tf.float32)
-    return peak * tf.gather(levels, _count_passed(step, boundaries_steps))
-
-
-def one_cycle(
-    step,
-    *,
-    peak: float,
-    steps: int,
-    rise_fraction: float = 0.3,
-    start_fraction: float = 0.04,
-    end_fraction: float = 4e-6,
-) -> tf.Tensor:
-    """Learning rate that rises to `peak` along half a cosine and falls far below its start along another.
-
-    Its rise is its warm-up, so it takes no other before it.
-
-    Args:
-        step: int or int64 tensor, 0 <= step; past `steps` the rate stays at its end.
-        peak: float > 0, the highest rate, at step `rise_fraction * steps`.
-        steps: int > 0, optimizer steps of the whole cycle.
-        rise_fraction: float in (0, 1), the share of the cycle that rises.
-        start_fraction: float in [0, 1], the rate at step 0 as a share of `peak`.
-        end_fraction: float in [0, 1], the rate at step `steps` as a share of `peak`.
-
-    Returns:
-        float32 tensor of the shape of `step`.
-
-    Raises:
-        InputError: an argument lies outside its range.
-
-    Reference: Smith and Topin 2018, https://arxiv.org/abs/1708.07120; the defaults are PyTorch's OneCycleLR.
-    """
-    _check_fraction("start_fraction", start_fraction)
-    _check_fraction("end_fraction", end_fraction)
-    if not 0 < rise_fraction < 1:
-        raise InputError(f"`rise_fraction` must lie between 0 and 1. Received: rise_fraction={rise_fraction}.")
-    progress = _progress(step, steps)
-    rise = start_fraction + (1.0 - start_fraction) * (1.0 - _half_cosine(progress / rise_fraction))
-    fall = end_fraction + (1.0 - end_fraction) * _half_cosine((progress - rise_fraction) / (1.0 - rise_fraction))
-    return peak * tf.where(progress < rise_fraction, rise, fall)
-
-
-def inverse_square_root(step, *, peak: float, steps: int, timescale_steps: int = 10_000) -> tf.Tensor:
-    """Learning rate that falls with the square root of the step; it needs no end, so a run can be prolonged.
-
-        rate(t) = peak * sqrt(timescale / (timescale + t))
-
-    After a warm-up of w steps and with timescale_steps=w this is the Transformer's rate, peak * sqrt(w / step).
-
-    Args:
-        step: int or int64 tensor, 0 <= step.
-        peak: float > 0, the rate at step 0.
-        steps: int > 0, length of the run in optimizer steps; it changes nothing here.
-        timescale_steps: int > 0; at three times this step the rate is half its peak.
-
-    Returns:
-        float32 tensor of the shape of `step`.
-
-    Raises:
-        InputError: `timescale_steps` is not positive.
-
-    Reference: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, eq. 3.
-    """
-    _check_steps(steps)
-    if not timescale_steps > 0:
-        raise InputError(f"`timescale_steps` must be above 0. Received: timescale_steps={timescale_steps}.")
-    return peak * tf.math.rsqrt(1.0 + tf.cast(step, tf.float32) / timescale_steps)
-
-
-def _progress(step, steps: int) -> tf.Tensor:
-    _check_steps(steps)
-    return tf.minimum(tf.cast(step, tf.float32) / steps, 1.0)
-
-
-def _half_cosine(progress) -> tf.Tensor:
-    return 0.5 * (1.0 + tf.cos(math.pi * progress))
-
-
-def _count_passed(step, boundaries: Sequence[int]) -> tf.Tensor:
-    reached = tf.cast(step, tf.int64)[..., tf.newaxis] >= tf.constant(list(boundaries), tf.int64)
-    return tf.reduce_sum(tf.cast(reached, tf.int32), axis=-1)
-
-
-def _check_steps(steps: int) -> None:
-    if not steps > 0:
-        raise InputError(f"`steps` must be above 0, in optimizer steps. Received: steps={steps}.")
-
-
-def _check_fraction(name: str, fraction: float) -> None:
-    if not 0 <= fraction <= 1:
-        raise InputError(f"`{name}` must lie in [0, 1]. Received: {name}={fraction}.")
+FROM_THE_START = (staged.step, staged.piecewise)
+"""The curves whose steps count from the start of the run, and not from the end of the warm-up."""

@@ -14,9 +14,9 @@ ROWS = {
     "cosine": {"end_fraction": 0.1},
     "cosine_restarts": {"cycles": 2},
     "exponential": {"end_fraction": 0.1},
-    "step": {"drops": 3},
-    "piecewise": {"boundaries_steps": [3, 9], "fractions": [0.5, 0.1]},
-    "one_cycle": {"rise_fraction": 0.2},
+    "step": {"every_steps": 5},
+    "piecewise": {"boundaries_steps": [4, 9], "fractions": [0.5, 0.1]},
+    "one_cycle": {"rise_steps": 4},
     "inverse_square_root": {"timescale_steps": 4},
     "own": {"slope": 0.5},
 }
@@ -28,9 +28,7 @@ def own(step, *, peak, steps, slope):
 
 
 def made(name):
-    return schedules.make(
-        own if name == "own" else name, 0.3, steps=20, warmup_steps=0 if name == "one_cycle" else 3, **ROWS[name]
-    )
+    return schedules.make(own if name == "own" else name, 0.3, steps=20, warmup_steps=3, **ROWS[name])
 
 
 def test_every_schedule_has_its_row():
@@ -67,4 +65,4 @@ def test_schedule_is_equal_eagerly_in_a_graph_and_under_bfloat16(name):
         graph = schedules.simulate(made(name), 22)
     finally:
         keras.config.set_dtype_policy("float32")
-    np.testing.assert_allclose(graph, eager, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(graph, eager, rtol=1e-6, atol=3e-8)
