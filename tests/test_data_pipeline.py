@@ -1,10 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from kerastrain import data
-from kerastrain.data import pipeline
+from kerastrain.data import cache
 from kerastrain.data.stores import ImageFiles
 from kerastrain.errors import InputError
 
@@ -78,27 +80,41 @@ def test_augmentation_differs_by_position_epoch_and_seed_alone(examples):
     assert len(set(np.round(np.concatenate([draws(10, 0), draws(10, 1)]), 5))) > 85
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 1000])
-def test_order_is_a_permutation_for_any_count(count):
-    assert sorted(pipeline.order(count, seed=1, epoch=2).tolist()) == list(range(count))
+@pytest.mark.parametrize("place", ["memory", "disk", "none"])
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
+def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
+    paths = [str(tmp_path / f"{number}.png") for number in range(12)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
+    files = cache.keep(ImageFiles(paths, (4, 4)), place)
+    examples = data.Examples(np.repeat([0, 1], [9, 3]), ("a", "b"), files)
+    options = {"shuffle": True, "sampling": sampling, "epochs": 3}
+    whole = numbers(data.batches(examples, 5, **options))
+    left = set(sum(whole[7:], []))
+    assert len(left) < 12
+    for number in set(range(12)) - left:
+        os.remove(paths[number])  # To open it would raise.
+    again = data.Examples(examples.targets, examples.labels, cache.keep(ImageFiles(paths, (4, 4)), place))
+    assert numbers(data.batches(again, 5, start_step=7, **options)) == whole[7:]
 
 
-def test_order_is_the_same_on_every_machine():
-    assert pipeline.order(8, seed=0, epoch=0).tolist() == [0, 2, 1, 5, 4, 3, 6, 7]
+def test_balanced_draws_each_class_equally_often_and_keeps_the_steps(examples):
+    rare = data.Examples(np.repeat([0, 1, 2], [20, 2, 1]), examples.labels, examples.inputs)
+    dataset = data.batches(rare, 10, shuffle=True, sampling="balanced", epochs=4)
+    assert len(dataset) == 4 * data.steps_per_epoch(rare, 10)
+    batches = list(dataset)
+    for start in range(0, 12, 3):
+        labels = np.concatenate([labels for _, labels in batches[start : start + 3]])
+        assert sorted(labels.sum(axis=0).tolist()) == [7, 8, 8]
+    for images, labels in batches:
+        np.testing.assert_array_equal(labels, np.eye(3)[rare.targets[images[:, 0, 0, 0].numpy().astype(int)]])
 
 
-@pytest.mark.parametrize("position", [0, 1, 9])
-def test_order_puts_each_example_anywhere(position):
-    counts = np.bincount([pipeline.order(10, seed=0, epoch=epoch)[position] for epoch in range(2000)], minlength=10)
-    assert ((counts - 200) ** 2 / 200).sum() < 27.9  # chi-squared with 9 degrees of freedom, p = 0.001
-
-
-def test_files_skipped_by_start_step_are_not_decoded(tmp_path):
-    paths = [str(tmp_path / f"{number}.png") for number in range(6)]
-    for path in paths[4:]:
-        Image.new("RGB", (4, 4), (7, 7, 7)).save(path)
-    examples = data.Examples(np.zeros(6, np.int64), ("a", "b"), ImageFiles(paths, (4, 4)))
-    assert [images.shape[0] for images, _ in data.batches(examples, 2, start_step=2)] == [2]
+@pytest.mark.parametrize("start_step", [1, 4])
+def test_balanced_goes_on_equally_when_it_starts_at_a_later_step(examples, start_step):
+    options = {"shuffle": True, "sampling": "balanced", "seed": 7, "epochs": 2}
+    whole = numbers(data.batches(examples, 10, **options))
+    assert numbers(data.batches(examples, 10, start_step=start_step, **options)) == whole[start_step:]
 
 
 def test_files_and_memory_give_equal_batches(tmp_path):
@@ -135,6 +151,21 @@ def test_two_replicas_share_each_global_batch(examples):
 def test_input_error_names_the_number_that_is_out_of_range(examples, options, message):
     with pytest.raises(InputError, match=message):
         data.batches(examples, **{"global_batch_size": 10, **options})
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("single_label", {"sampling": "balance"}, "unknown `sampling` 'balance'. Known: balanced, uniform. Did you"),
+        ("single_label", {"sampling": "balanced"}, "'balanced' has no order but a random one. Add shuffle=True"),
+        ("regression", {"sampling": "balanced", "shuffle": True}, "needs one class for each .* task 'regression'"),
+    ],
+)
+def test_input_error_when_the_sampling_does_not_fit(examples, task, options, message):
+    if task == "regression":
+        examples = data.Examples(np.zeros((23, 1), np.float32), ("age",), examples.inputs, task)
+    with pytest.raises(InputError, match=message):
+        data.batches(examples, 10, **options)
 
 
 def test_input_error_when_there_are_no_examples():

@@ -7,18 +7,20 @@ seed. Must not change the examples' targets.
 
 import functools
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 
+from kerastrain.data import sampling as draws
 from kerastrain.data.examples import Examples
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
 
-_LARGEST_SEED = 2**31 - 1
+Sampling = Literal["uniform", "balanced"]
 
 
 def steps_per_epoch(examples: Examples, global_batch_size: int) -> int:
-    """Batches that hold every example once: ceil(n / global_batch_size), the last one possibly smaller."""
+    """Batches in an epoch of n draws from n examples: ceil(n / global_batch_size), the last one possibly smaller."""
     if global_batch_size < 1:
         raise InputError(f"`global_batch_size` must be >= 1. Received: {global_batch_size}.")
     return -(-len(examples) // global_batch_size)
@@ -29,6 +31,7 @@ def batches(
     global_batch_size: int,
     *,
     shuffle: bool = False,
+    sampling: Sampling = "uniform",
     seed: int = 0,
     epochs: int = 1,
     start_step: int = 0,
@@ -37,13 +40,16 @@ def batches(
     """Batches of all epochs in one data set of known length, each example once per epoch.
 
     Step s is batch s % steps_per_epoch of epoch s // steps_per_epoch. The example at a position of an epoch is
-    given by `order`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the steps:
-    `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
+    given by `data.sampling`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the
+    steps: `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
 
     Args:
         examples: Examples, images, texts or features.
         global_batch_size: int > 0, examples in a step over all devices; the last batch of an epoch keeps the rest.
         shuffle: bool, a new order in every epoch; otherwise the order of `examples`.
+        sampling: "uniform", or "balanced" to draw each class equally often in every epoch: of n examples with k classes
+            still n draws, n // k or one more of each class (see `sampling.balanced`). Needs `shuffle` and one class
+            for each example.
         seed: int in [0, 2**31), of the order and of the augmentation.
         epochs: int > 0, passes over the examples.
         start_step: int in [0, epochs * steps_per_epoch], the first step to give.
@@ -55,17 +61,19 @@ def batches(
         [0, 255]. Texts are string (b,).
 
     Raises:
-        InputError: a number is out of range, there are no examples, or texts are to be augmented.
+        InputError: a number is out of range, there are no examples, texts are to be augmented, or `sampling` does not
+            go with the examples or the order.
     """
     steps = steps_per_epoch(examples, global_batch_size)
     _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
     dtype = tf.as_dtype(examples.dtype)
     if dtype == tf.string and augment is not None:
         raise InputError("`augment` changes images and cannot change texts. Leave it out.")
+    drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
 
     def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
-        indices = order(len(examples), seed=seed, epoch=int(epoch))[positions] if shuffle else positions
+        indices = drawn(int(epoch))[positions]
         return examples.read(indices), *(column[indices] for column in columns)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -89,27 +97,25 @@ def batches(
     return data.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-@functools.lru_cache(maxsize=8)
-def order(count: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Which example stands at each position of a shuffled epoch.
+def _drawn(examples: Examples, *, shuffle: bool, sampling: str, seed: int) -> Callable[[int], np.ndarray]:
+    """The function from the number of an epoch to the index of the example at each of its positions."""
+    if sampling not in get_args(Sampling):
+        raise InputError(unknown("`sampling`", sampling, get_args(Sampling)))
+    if sampling == "balanced" and not shuffle:
+        raise InputError("`sampling` 'balanced' has no order but a random one. Add shuffle=True.")
+    if sampling == "balanced" and examples.task != "single_label":
+        raise InputError(
+            f"`sampling` 'balanced' needs one class for each example. Received: task {examples.task!r}. "
+            "Use 'uniform', and weights where some examples should count more."
+        )
 
-    The ranks of `count` raw words of the Philox generator keyed by (seed, epoch): NumPy keeps that stream the same for
-    ever, which it does not promise for its shuffles. `tf.random.experimental.index_shuffle` needs no memory, but
-    over 2,000 epochs it put some of 100 examples never first and others 62 times, where 20 were due (TF 2.21).
+    @functools.lru_cache(maxsize=2)  # The end of an epoch and the beginning of the next may be read at once.
+    def drawn(epoch: int) -> np.ndarray:
+        if sampling == "balanced":
+            return draws.balanced(examples.targets, seed=seed, epoch=epoch)
+        return draws.order(len(examples), seed=seed, epoch=epoch) if shuffle else np.arange(len(examples))
 
-    Args:
-        count: int > 0, examples in the epoch.
-        seed: int in [0, 2**31).
-        epoch: int >= 0.
-
-    Returns:
-        int64 array (count,), a permutation of [0, count) that depends on the arguments alone; not to be written to.
-        A million examples take about 0.15 seconds, once in an epoch.
-
-    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405.
-    """
-    words = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count)
-    return np.argsort(words, kind="stable")
+    return drawn
 
 
 def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
@@ -119,8 +125,8 @@ def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:
 def _check(examples: Examples, *, seed: int, epochs: int, start_step: int, last_step: int) -> None:
     if len(examples) == 0:
         raise InputError("`examples` must hold at least one example. Received: none.")
-    if not 0 <= seed <= _LARGEST_SEED:
-        raise InputError(f"`seed` must lie in [0, {_LARGEST_SEED}]. Received: {seed}.")
+    if not 0 <= seed <= draws.LARGEST_SEED:
+        raise InputError(f"`seed` must lie in [0, {draws.LARGEST_SEED}]. Received: {seed}.")
     if epochs < 1:
         raise InputError(f"`epochs` must be >= 1. Received: {epochs}.")
     if not 0 <= start_step <= last_step:
