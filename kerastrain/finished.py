@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain import compress as compression
-from kerastrain import data, evaluation, explain, export, files, models, recipe, report
+from kerastrain import data, evaluation, explain, export, files, models, plan, recipe, report
 from kerastrain.config import CompressConfig
 from kerastrain.errors import InputError, unknown
 from kerastrain.runs import Run, refuse_existing
@@ -60,7 +60,8 @@ def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
     _require_images(run, "--data")
     sets = {
         name: data.batches(
-            data.labelled_folder(folder, labels=labels, image_size=image_size), run.config.evaluation.batch_size
+            data.read(data.under_labels(plan.listing(run.config, path=folder, image_size=image_size), labels)),
+            run.config.evaluation.batch_size,
         )
         for name, folder in folders.items()
     }

@@ -64,15 +64,32 @@ def part_sizes(config: Config) -> dict[str, int]:
         InputError: the folder holds no classes, or too few examples to split.
         FileNotFoundError: there is no such folder.
     """
-    fractions = {
+    return data.sizes(listing(config), **division(config))
+
+
+def listing(
+    config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None
+) -> data.Listing:
+    """The examples that `config` names, or those at another `path` under its settings; decodes none.
+
+    Args:
+        config: Config.
+        path: str, what to read in place of `data.path`; None for that.
+        image_size: (height, width) in pixels that images are stretched to; None where they are only counted.
+
+    Raises:
+        InputError, FileNotFoundError: as for `data.listing`.
+    """
+    return data.listing(path or config.data.path, kind=config.data.kind, image_size=image_size)
+
+
+def division(config: Config) -> dict[str, float | int | None]:
+    """How `config` divides its examples: the arguments of `data.divide`."""
+    return {
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,
+        "seed": config.runtime.seed,
     }
-    if config.data.kind == "text":
-        return data.text_part_sizes(config.data.path, **fractions)
-    if config.data.path != "digits":
-        return data.part_sizes(config.data.path, **fractions)
-    return {name: len(part) for name, part in data.digits(image_size=(8, 8), **fractions).parts.items()}
 
 
 def phases(config: Config, example_count: int) -> list[Phase]:

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from kerastrain.data import decoding
+from kerastrain.data.stores import ImageFiles
 from kerastrain.errors import InputError
 
 
@@ -16,7 +17,7 @@ def paths(tmp_path):
 
 
 def test_images_come_in_the_order_of_the_paths(paths):
-    images = decoding.decode(paths, (2, 3), memory_fraction=0.5)
+    images = decoding.decode(ImageFiles(paths, (2, 3)), memory_fraction=0.5)
     assert (images.shape, images.dtype) == ((40, 2, 3, 3), np.uint8)
     assert images[:, 0, 0, 0].tolist() == list(range(40))
 
@@ -24,9 +25,9 @@ def test_images_come_in_the_order_of_the_paths(paths):
 def test_nothing_is_kept_when_the_images_do_not_fit(paths, monkeypatch):
     needed_bytes = 40 * 2 * 3 * 3
     monkeypatch.setattr(decoding, "available_bytes", lambda: 2 * needed_bytes)
-    assert decoding.decode(paths, (2, 3), memory_fraction=0.5) is not None
+    assert decoding.decode(ImageFiles(paths, (2, 3)), memory_fraction=0.5) is not None
     monkeypatch.setattr(decoding, "available_bytes", lambda: 2 * needed_bytes - 1)
-    assert decoding.decode(paths, (2, 3), memory_fraction=0.5) is None
+    assert decoding.decode(ImageFiles(paths, (2, 3)), memory_fraction=0.5) is None
 
 
 @pytest.mark.parametrize("memory_fraction", [0.0, 0.5])
@@ -35,7 +36,7 @@ def test_every_bad_file_is_counted_and_three_are_named(paths, memory_fraction):
         with open(path, "w") as file:
             file.write("no picture")
     with pytest.raises(InputError, match=r"^4 files cannot be used. .*00.png.*10.png.*20.png.* And 1 more. Mend"):
-        decoding.decode(paths, (2, 3), memory_fraction=memory_fraction)
+        decoding.decode(ImageFiles(paths, (2, 3)), memory_fraction=memory_fraction)
 
 
 def test_available_bytes_are_those_of_the_kernel():

@@ -74,7 +74,9 @@ def test_image_folder_tells_a_file_for_a_folder(tmp_path):
         ({"cats": 3}, "holds one class only, 'cats'. A classifier needs at least two"),
         ({"cats": 3, "dogs": 0}, "class folder '.*dogs' is empty. Put images into it or remove it."),
         ({"cats": 3, "dogs": 1}, "class 'dogs' has one example, too few for train, validation"),
-        ({"Train": 3, "test": 3}, "holds the parts Train, test and not classes"),
+        ({"val": 3, "test": 3}, "holds test, val and no train. Add a folder train."),
+        ({"Train": 3, "val": 3, "dev": 3}, "holds the folders dev and val, both for validation. Keep one."),
+        ({"Train": 3, "test": 3}, "Train' holds no folders. Put the images of each class"),
     ],
 )
 def test_image_folder_tells_what_is_wrong_with_the_classes(tmp_path, contents, message):
@@ -130,24 +132,114 @@ def test_digits_have_the_size_asked_for():
 
 def test_arrays_keep_inputs_with_their_labels():
     inputs = np.arange(40, dtype=np.float32)[:, np.newaxis]
-    split = data.arrays(inputs, np.arange(40) % 2, names=["even", "odd"], test_fraction=0.1)
+    split = data.arrays(inputs, np.arange(40) % 2, labels=["even", "odd"], test_fraction=0.1)
     for part in split.parts.values():
         assert (part.inputs[:, 0] % 2 == part.targets).all()
         assert part.image_size is None
 
 
 @pytest.mark.parametrize(
-    ("labels", "names", "message"),
+    ("targets", "labels", "message"),
     [
-        ([0, 0, 0], ["a"], "`names` must name at least two classes"),
-        ([0, 1], ["a", "b"], "`labels` must hold one number per input. Received: shape \\(2,\\) for 3 inputs"),
-        ([0, 0, 1], ["a", "b", "c"], "every class of `names` must have an example. Without any: c"),
-        ([0, 1, 2], ["a", "b"], "`labels` must lie in \\[0, 2\\). Received: 0 to 2"),
+        ([0, 0, 0], ["a"], "the arrays holds one class only, 'a'. A classifier needs at least two"),
+        ([0, 1], ["a", "b"], "`inputs` must hold one value for each target. Received: 3 for 2."),
+        ([0, 0, 1], ["a", "b", "c"], "every class of the arrays must have an example. Without any: c"),
+        ([0, 1, 2], ["a", "b"], "`targets` must lie in \\[0, 2\\), .* Received: 0 to 2"),
+        ([0.0, 1.0, 1.0], ["a", "b"], "`targets` must be whole numbers, the classes of the inputs"),
     ],
 )
-def test_arrays_tell_what_is_wrong_with_the_labels(labels, names, message):
+def test_arrays_tell_what_is_wrong_with_the_targets(targets, labels, message):
     with pytest.raises(InputError, match=message):
-        data.arrays(np.zeros((3, 4)), np.array(labels), names=names)
+        data.arrays(np.zeros((3, 4)), np.array(targets), labels=labels)
+
+
+def write_parts(folder, parts):
+    for part, classes in parts.items():
+        for name, count in classes.items():
+            write_images(folder / part / name, COLOURS[name], count)
+
+
+def test_folders_of_parts_are_the_parts(tmp_path):
+    write_parts(tmp_path, {"Training": {"blue": 4, "red": 3}, "val": {"blue": 2, "red": 1}, "test": {"red": 2}})
+    split = data.image_folder(tmp_path, image_size=(8, 8), test_fraction=0.3)
+    assert split.sizes == {"train": 7, "validation": 3, "test": 2}
+    for part, folder in (("train", "Training"), ("validation", "val"), ("test", "test")):
+        found = split.parts[part]
+        for target, key, image in zip(found.targets, found.keys, found.inputs, strict=True):
+            assert key.startswith(f"{folder}/{split.labels[target]}/")
+            assert (image == COLOURS[split.labels[target]]).all()
+
+
+def test_a_part_without_a_folder_comes_out_of_train(tmp_path):
+    write_parts(tmp_path, {"train": {"blue": 10, "red": 10}, "test": {"blue": 2, "red": 2}})
+    split = data.image_folder(tmp_path, image_size=(8, 8), validation_fraction=0.2, test_fraction=0.5)
+    assert split.sizes == {"train": 16, "validation": 4, "test": 4}
+    folds = [data.image_folder(tmp_path, image_size=(8, 8), folds=5, fold=fold) for fold in range(5)]
+    assert all(one.sizes == {"train": 16, "validation": 4, "test": 4} for one in folds)
+    assert len({key for one in folds for key in one.validation.keys}) == 20
+
+
+def test_a_class_that_train_lacks_is_told(tmp_path):
+    write_parts(tmp_path, {"train": {"blue": 4}, "val": {"blue": 2, "red": 1}, "test": {"red": 2}})
+    with pytest.raises(InputError, match="class 'red' of .* has no example in train, and cannot be learnt"):
+        data.image_folder(tmp_path, image_size=(8, 8))
+
+
+def test_folds_hold_out_every_example_once():
+    whole = data.digits(image_size=(8, 8), validation_fraction=0).train
+    held_out = [data.folds(whole, 4, fold).validation.inputs for fold in range(4)]
+    assert sorted(image.tobytes() for part in held_out for image in part) == sorted(i.tobytes() for i in whole.inputs)
+    with pytest.raises(InputError, match=r"`fold` must lie in \[0, 4\), the folds counted from 0. Received: 4"):
+        data.folds(whole, 4, 4)
+
+
+def test_targets_follow_the_labels_of_a_model(folder):
+    examples = data.under_labels(data.listing(folder), ("red", "green", "blue"))
+    assert examples.labels == ("red", "green", "blue")
+    assert examples.class_counts.tolist() == [5, 0, 5]
+    with pytest.raises(InputError, match="must be named like the model's labels: red, green. Received also: blue."):
+        data.under_labels(data.listing(folder), ("red", "green"))
+
+
+def test_arrays_in_a_file_are_a_source(tmp_path):
+    pixels = np.arange(12, dtype=np.uint8)[:, np.newaxis, np.newaxis] * np.ones((1, 4, 6), np.uint8)
+    marks = ["train"] * 8 + ["val", "val", "test", "test"]
+    np.savez(tmp_path / "a.npz", inputs=pixels, targets=np.arange(12) % 2, labels=["even", "odd"], marks=marks)
+    split = data.split(data.listing(tmp_path / "a.npz", image_size=(5, 5)))
+    assert (split.labels, split.sizes) == (("even", "odd"), {"train": 8, "validation": 2, "test": 2})
+    assert split.train.shape == (5, 5, 3)
+    assert (split.train.inputs[:, 0, 0, 0] % 2 == split.train.targets).all()
+    np.savez(tmp_path / "b.npz", inputs=pixels, targets=np.arange(12.0))
+    ages = data.split(data.listing(tmp_path / "b.npz", image_size=(4, 6), task="regression")).train
+    assert (ages.labels, ages.targets.dtype) == (("target 0",), np.float32)
+    assert (ages.inputs[:, 0, 0, 0] == ages.targets[:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"inputs": np.zeros(3)}, "lacks the array 'targets'. It holds: inputs."),
+        ({"inputs": np.zeros(3), "target": np.zeros(3)}, "unknown array 'target'. Known: .* Did you mean 'targets'"),
+        (
+            {"inputs": np.array([None] * 3), "targets": np.zeros(3, int)},
+            "cannot read '.*a.npz' as an .npz file: Object",
+        ),
+        ({"inputs": np.zeros((3, 2, 2, 4), np.uint8), "targets": np.zeros(3, int)}, "the images in .* must be uint8"),
+        ({"inputs": np.zeros(2), "targets": np.zeros(2, int), "marks": ["train", "tset"]}, "unknown part 'tset'"),
+    ],
+)
+def test_a_file_of_arrays_tells_what_is_wrong(tmp_path, columns, message):
+    np.savez(tmp_path / "a.npz", **columns)
+    with pytest.raises(InputError, match=message):
+        data.listing(tmp_path / "a.npz")
+
+
+def test_a_file_that_is_no_npz_is_told(tmp_path):
+    (tmp_path / "a.npz").write_text("nothing of the kind")
+    with pytest.raises(InputError, match="cannot read '.*a.npz' as an .npz file"):
+        data.listing(tmp_path / "a.npz")
+    with pytest.raises(FileNotFoundError, match="no data at '.*gone.npz'"):
+        data.listing(tmp_path / "gone.npz")
 
 
 @pytest.mark.slow

@@ -84,18 +84,26 @@ def test_text_files_reads_the_films_reviews():
     split = data.text_files(POLARITY, validation_fraction=0.1, test_fraction=0.1)
     assert split.labels == ("neg", "pos")
     assert sum(part.class_counts for part in split.parts.values()).tolist() == [5331, 5331]
-    assert data.text_part_sizes(POLARITY, validation_fraction=0.1, test_fraction=0.1) == {
+    assert data.sizes(data.listing(POLARITY, kind="text"), validation_fraction=0.1, test_fraction=0.1) == {
         name: len(part) for name, part in split.parts.items()
     }
 
 
 def test_texts_are_counted_without_tensorflow(tmp_path):
     write(tmp_path, {"neg.txt": TEXTS["neg"], "pos.txt": TEXTS["pos"]})
-    code = "import sys; from kerastrain import data; print(data.text_part_sizes(sys.argv[1])); " + (
+    code = "import sys; from kerastrain import data; print(data.sizes(data.listing(sys.argv[1], kind='text'))); " + (
         "assert 'tensorflow' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "{'train': 7, 'validation': 2}", done.stderr
+
+
+def test_folders_of_parts_are_the_parts(tmp_path):
+    for part, count in (("train", 3), ("dev", 2), ("test", 1)):
+        write(tmp_path / part, {"pos.txt": TEXTS["pos"][:count], "neg.txt": TEXTS["neg"][:count]})
+    split = data.text_files(tmp_path)
+    assert split.sizes == {"train": 6, "validation": 4, "test": 2}
+    assert by_label(split)["pos"] == sorted(TEXTS["pos"][:3] + TEXTS["pos"][:2] + TEXTS["pos"][:1])
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -125,7 +133,6 @@ def test_batches_refuses_to_augment_texts(tmp_path):
         ({"pos.txt": ["a", "b", "c"]}, "holds one class only, 'pos'. A classifier needs at least two"),
         ({"pos.txt": ["a", "b"], "neg.txt": ["c"]}, "class 'neg' has one example, too few for train, validation"),
         ({"pos.txt": ["a", "b"], "neg.txt": ["", " "]}, "neg.txt' holds no text. Put the examples of its class"),
-        ({"train.txt": ["a", "b"], "test.txt": ["c"]}, "holds the parts test, train and not classes"),
     ],
 )
 def test_text_files_tells_what_the_folder_lacks(tmp_path, files, match):

@@ -1,16 +1,17 @@
-"""Many image files at once: every file is proved readable, and the pixels are kept where memory allows.
+"""Many images at once: every one is proved readable, and the pixels are kept where memory allows.
 
-Takes paths, gives a uint8 array or None. Must not know labels or import TensorFlow.
+Takes a store of images, gives a uint8 array or None. Must not know labels or import TensorFlow.
 """
 
+import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from kerastrain.data.images import load_image
+from kerastrain.data.stores import Store
 from kerastrain.errors import InputError
 
 _NAMED_FAULTS = 3
@@ -18,12 +19,11 @@ _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many e
 _ASSUMED_FREE_BYTES = 4 * 2**30  # Where the system does not say.
 
 
-def decode(paths: Sequence[str], image_size: tuple[int, int], *, memory_fraction: float) -> np.ndarray | None:
-    """Every file decoded once, on all processors.
+def decode(store: Store, *, memory_fraction: float) -> np.ndarray | None:
+    """Every image decoded once, on all processors.
 
     Args:
-        paths: n paths of image files.
-        image_size: (height, width) in pixels.
+        store: Store of n images.
         memory_fraction: float in [0, 1], the share of `available_bytes()` that the pixels may fill.
 
     Returns:
@@ -32,15 +32,14 @@ def decode(paths: Sequence[str], image_size: tuple[int, int], *, memory_fraction
     Raises:
         InputError: files that cannot be read as images; counts them and names the first three with the reason.
     """
-    needed_bytes = len(paths) * image_size[0] * image_size[1] * 3
-    keep = needed_bytes <= memory_fraction * available_bytes()
-    images = np.empty((len(paths), *image_size, 3), np.uint8) if keep else None
+    keep = math.prod(store.shape) <= memory_fraction * available_bytes()
+    images = np.empty(store.shape, np.uint8) if keep else None
 
     def faults(start: int) -> list[str]:
         told = []
-        for index in range(start, min(start + _CHUNK, len(paths))):
+        for index in range(start, min(start + _CHUNK, len(store))):
             try:
-                image = load_image(paths[index], image_size)
+                image = store[np.array([index])][0]
             except (InputError, FileNotFoundError) as fault:
                 told.append(str(fault))
                 continue
@@ -49,7 +48,7 @@ def decode(paths: Sequence[str], image_size: tuple[int, int], *, memory_fraction
         return told
 
     with ThreadPoolExecutor(processor_count()) as pool:
-        found = [fault for told in pool.map(faults, range(0, len(paths), _CHUNK)) for fault in told]
+        found = [fault for told in pool.map(faults, range(0, len(store), _CHUNK)) for fault in told]
     if found:
         raise InputError(_summary(sorted(found)))
     return images

@@ -10,7 +10,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from kerastrain.data import splits
 from kerastrain.data.stores import Store
 from kerastrain.errors import InputError, unknown
 
@@ -33,6 +32,8 @@ class Examples:
         weights: float32 (n,), finite and >= 0, how much each example counts in the loss; None for 1 each.
         groups: array (n,) of str, examples of one group never to be parted (one patient, one film); None for none.
         paths: tuple of n str, the file of each example, or None where the examples were never files.
+        keys: tuple of n str that name the examples wherever the data lies, such as paths relative to their folder; None
+            where they have but their number. A division into parts goes by them.
 
     Raises:
         InputError: the lengths differ, or a target or weight breaks its rule.
@@ -45,6 +46,7 @@ class Examples:
     weights: np.ndarray | None = None
     groups: np.ndarray | None = None
     paths: tuple[str, ...] | None = None
+    keys: tuple[str, ...] | None = None
 
     def __post_init__(self):
         _check_lengths(self)
@@ -79,8 +81,15 @@ class Examples:
 
     @property
     def strata(self) -> np.ndarray:
-        """int64 array (n,), which examples are alike in their targets; see `splits.strata`."""
-        return splits.strata(self.targets, self.task)
+        """int64 array (n,), which examples are alike: of one class, of one set of labels, or of one tenth by the number.
+
+        For "regression" it is the first number that counts.
+        """
+        if self.task == "single_label":
+            return self.targets
+        if self.task == "multi_label":
+            return np.unique(self.targets, axis=0, return_inverse=True)[1].reshape(-1)
+        return tenths(self.targets[:, 0])
 
     def image(self, index: int) -> np.ndarray:
         """The image at `index`, 0 <= index < n, as a uint8 array (height, width, 3) in [0, 255]."""
@@ -90,17 +99,24 @@ class Examples:
         """The inputs at `indices`, an int array (m,), stacked to an array (m, *shape)."""
         return self.inputs[np.asarray(indices, np.int64)]
 
-    def subset(self, indices: np.ndarray) -> "Examples":
-        """The examples at `indices`, an int array (m,), in its order; arrays are copied, stores are not read."""
+    def subset(self, indices: np.ndarray, *, inputs: np.ndarray | Store | None = None) -> "Examples":
+        """The examples at `indices`, an int array (m,), in its order.
+
+        Args:
+            indices: int array (m,).
+            inputs: what they have as inputs, m of them; None takes their own: arrays are copied, stores are not read.
+        """
         indices = np.asarray(indices, np.int64)
-        inputs = self.inputs
+        if inputs is None:
+            inputs = self.inputs[indices] if isinstance(self.inputs, np.ndarray) else self.inputs.subset(indices)
         return dataclasses.replace(
             self,
             targets=self.targets[indices],
-            inputs=inputs[indices] if isinstance(inputs, np.ndarray) else inputs.subset(indices),
+            inputs=inputs,
             weights=None if self.weights is None else self.weights[indices],
             groups=None if self.groups is None else self.groups[indices],
             paths=None if self.paths is None else tuple(self.paths[index] for index in indices),
+            keys=None if self.keys is None else tuple(self.keys[index] for index in indices),
         )
 
 
@@ -167,8 +183,13 @@ def check_targets(targets: np.ndarray, labels: Sequence[str], task: str) -> None
         raise InputError(f"`targets` of task 'regression' must be finite. Received: {targets[bad]} at index {bad}.")
 
 
+def tenths(numbers: np.ndarray) -> np.ndarray:
+    """The tenth of all that each of `numbers` lies in: int64 array (n,) in [0, 10), equal numbers together."""
+    return np.searchsorted(np.quantile(numbers, np.arange(1, 10) / 10), numbers, side="right")
+
+
 def _check_lengths(examples: Examples) -> None:
-    for name in ("inputs", "weights", "groups", "paths"):
+    for name in ("inputs", "weights", "groups", "paths", "keys"):
         values = getattr(examples, name)
         if values is not None and len(values) != len(examples.targets):
             raise InputError(

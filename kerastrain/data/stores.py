@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from PIL import Image
 
 from kerastrain.data.images import load_image
 
@@ -41,11 +42,11 @@ class ImageFiles:
 
     Args:
         paths: n paths of image files.
-        image_size: (height, width) in pixels that every image is stretched to.
+        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
     """
 
     paths: Sequence[str]
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     dtype = np.dtype(np.uint8)
 
     @property
@@ -62,3 +63,34 @@ class ImageFiles:
     def subset(self, indices: np.ndarray) -> "ImageFiles":
         """The files at `indices`."""
         return ImageFiles(tuple(self.paths[index] for index in indices), self.image_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayImages:
+    """Images of one size in memory, each stretched to another when it is asked for.
+
+    Args:
+        pixels: uint8 array (n, height, width) of grey images or (n, height, width, 3) of RGB ones, in [0, 255].
+        image_size: (height, width) in pixels to stretch to; None where they are only counted.
+    """
+
+    pixels: np.ndarray
+    image_size: tuple[int, int] | None
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, height, width, 3)."""
+        return (len(self.pixels), *self.image_size, 3)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        width_and_height = self.image_size[::-1]
+        pictures = (Image.fromarray(pixels).convert("RGB") for pixels in self.pixels[indices])
+        return np.stack([picture.resize(width_and_height, Image.Resampling.BILINEAR) for picture in pictures])
+
+    def subset(self, indices: np.ndarray) -> "ArrayImages":
+        """The images at `indices`."""
+        return ArrayImages(self.pixels[indices], self.image_size)

@@ -20,16 +20,8 @@ def load_backbone(config: Config) -> backbones.Backbone:
 
 
 def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
-    """The examples that `config` names, images decoded to `image_size`; raises as `data.image_folder` does."""
-    options = {
-        "validation_fraction": config.data.validation_fraction,
-        "test_fraction": config.data.test_fraction,
-        "seed": config.runtime.seed,
-    }
-    if config.data.kind == "text":
-        return data.text_files(config.data.path, **options)
-    options["image_size"] = image_size
-    return data.digits(**options) if config.data.path == "digits" else data.image_folder(config.data.path, **options)
+    """The examples that `config` names, images decoded to `image_size`; raises as `data.split` does."""
+    return data.split(plan.listing(config, image_size=image_size), **plan.division(config))
 
 
 def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
