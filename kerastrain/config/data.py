@@ -25,6 +25,8 @@ class DataConfig(Section):
     """Share of each class that only the final evaluation sees; 0 for none."""
     augment: tuple[Augmentation, ...] = ("crop", "colour", "noise")
     """Random changes to training images; add `flip` where a mirror image means the same."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """Whether an epoch gives each training example once, or draws each class equally often in as many draws."""
 
     @model_validator(mode="after")
     def _texts_have_a_place(self):

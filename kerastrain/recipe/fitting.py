@@ -42,6 +42,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
                 train,
                 config.fit.global_batch_size,
                 shuffle=True,
+                sampling=config.data.sampling,
                 seed=config.runtime.seed,
                 epochs=phase.epochs,
                 augment=augment,
