@@ -1,0 +1,129 @@
+import logging
+import os
+
+import numpy as np
+import odd_files
+import pytest
+
+from kerastrain.data import images, load_image, scanning
+from kerastrain.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The user's cache folder of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "kerastrain" / "scans"
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Ten good files of ten colours."""
+    made = [tmp_path / f"{number}.png" for number in range(10)]
+    for number, path in enumerate(made):
+        odd_files.Image.new("RGB", (9, 9), (20 * number, 0, 0)).save(path)
+    return [str(path) for path in made]
+
+
+def scan(paths, **options):
+    options = {"targets": ["cat"] * len(paths), **options}
+    return scanning.scan(paths, (4, 4), **options)
+
+
+def kinds(found):
+    return {os.path.basename(one.path): one.kind for one in found.quarantined}
+
+
+def test_every_good_file_is_decoded_once_and_handed_on(paths):
+    kept = {}
+    found = scan(paths, keep=kept.__setitem__)
+    assert found.quarantined == ()
+    np.testing.assert_array_equal(found.kept, np.arange(10))
+    assert [int(kept[index][0, 0, 0]) for index in range(10)] == [20 * number for number in range(10)]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_each_bad_file_is_named_with_its_reason_and_each_odd_one_used(tmp_path, monkeypatch):
+    folder = tmp_path / "folder" / "class"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    odd_files.write(folder, odd_files.BAD | odd_files.ODD)
+    paths, kept = sorted(map(str, folder.iterdir())), {}
+    found = scan(paths, unreadable_fraction=0.5, keep=kept.__setitem__)
+    assert kinds(found) == {name: kind for name, (_, kind, _) in odd_files.BAD.items()}
+    for one in found.quarantined:
+        assert odd_files.BAD[os.path.basename(one.path)][2] in one.reason
+    assert {os.path.basename(paths[index]) for index in found.kept} == set(odd_files.ODD)
+    for index in found.kept:
+        np.testing.assert_array_equal(kept[index], load_image(paths[index], (4, 4)))
+
+
+def test_a_file_that_is_gone_is_left_out(paths):
+    os.remove(paths[3])
+    found = scan(paths)
+    assert [(one.path, one.kind, one.reason) for one in found.quarantined] == [
+        (paths[3], "unreadable", "it is not there")
+    ]
+
+
+def test_equal_files_are_left_out_and_told(paths, tmp_path, caplog):
+    os.link(paths[0], tmp_path / "again.png")
+    os.symlink(paths[1], tmp_path / "linked.png")
+    both = [*paths, str(tmp_path / "again.png"), str(tmp_path / "linked.png")]
+    found = scan(both, unreadable_fraction=0.0)
+    assert kinds(found) == {"again.png": "duplicate", "linked.png": "duplicate"}
+    assert "left out 2 of 12 images (2 duplicate): " in caplog.text
+
+
+def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
+    os.link(paths[0], tmp_path / "leak.png")
+    os.link(paths[1], tmp_path / "wrong.png")
+    both = [*paths, str(tmp_path / "leak.png"), str(tmp_path / "wrong.png")]
+    found = scan(both, marks=["train"] * 10 + ["test"] * 2, targets=["cat"] * 11 + ["dog"])
+    assert kinds(found) == {"0.png": "leakage", "1.png": "contradiction", "wrong.png": "contradiction"}
+    assert "LEAKAGE: 1 of these, as a model would be measured on what it was trained on" in caplog.text
+    assert "CONTRADICTION: 2 of these, as nobody knows which of their labels is right" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_the_run_stops_when_more_than_a_share_is_unreadable(paths):
+    for path in paths[2:7]:
+        open(path, "w").close()
+    assert len(scan(paths, unreadable_fraction=0.5).quarantined) == 5
+    with pytest.raises(InputError) as told:
+        scan(paths, unreadable_fraction=0.4)
+    assert str(told.value).startswith("5 files of 10 cannot be used as images, more than the share of 0.4 that")
+    assert f"{paths[2]!r}: the file is empty; {paths[3]!r}: the file is empty; " in str(told.value)
+    assert "; and 2 more. Mend or remove them" in str(told.value)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1])
+def test_a_share_outside_of_zero_to_one_is_refused(paths, fraction):
+    with pytest.raises(InputError, match=r"`unreadable_fraction` must lie in \[0, 1\]. Received: "):
+        scan(paths, unreadable_fraction=fraction)
+
+
+def test_nothing_to_scan_is_nothing_found():
+    found = scan([])
+    assert (len(found.kept), found.quarantined) == (0, ())
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(paths, monkeypatch):
+    open(paths[5], "w").close()
+    before = scan(paths)
+    read = []
+    monkeypatch.setattr(images, "read", lambda path, reader=images.read: read.append(path) or reader(path))
+    after = scan(paths)
+    assert (read, after.quarantined, after.kept.tolist()) == ([], before.quarantined, before.kept.tolist())
+    odd_files.red().save(paths[5])
+    os.remove(paths[7])
+    assert kinds(scan(paths)) == {"7.png": "unreadable"}
+    assert read == [paths[5]]
+
+
+def test_what_is_no_matter_of_the_content_is_asked_again(tmp_path, paths):
+    paths[0] = str(tmp_path / "link.png")
+    os.symlink("gone.png", paths[0])
+    assert kinds(scan(paths)) == {"link.png": "unreadable"}
+    odd_files.red().save(tmp_path / "gone.png")
+    assert kinds(scan(paths)) == {}
