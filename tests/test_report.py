@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kerastrain import evaluation, explain, files, report
+from kerastrain.data import quarantine
 from kerastrain.errors import InputError
 from kerastrain.export import parity
 
@@ -42,6 +43,8 @@ def run(tmp_path):
     parity.check(outputs, file="saved_model", **same).save(assets / "parity.json")
     heatmap = np.linspace(0, 1, 32 * 32, dtype="float32").reshape(1, 32, 32)
     explain.write(directory / "explanations" / "a&b_gradcam.png", np.zeros((1, 32, 32, 3)), heatmap)
+    left_out = [quarantine.Quarantined(f"data/{HOSTILE}{number}.png", "empty", f"{HOSTILE}!") for number in range(3)]
+    quarantine.write(directory / "quarantine.csv", left_out)
     files.write_text(directory / "checkpoints" / "best.keras", "not listed")
     return directory
 
@@ -83,6 +86,16 @@ def test_the_page_says_what_the_files_say(run):
     assert {"exports/model.tflite", "exports/saved_model", "123 kB", "65.4 kB", "a&b_gradcam.png"} <= set(words)
     assert "at least 99.0%, at most 0.0001" in words
     assert "checkpoints/best.keras" not in words
+    assert {"Files left out", "3 files of the data were not used;", f"data/{HOSTILE}2.png", f"{HOSTILE}!"} <= set(words)
+
+
+def test_a_long_quarantine_is_cut_and_its_kinds_are_counted(tmp_path):
+    files.write_text(tmp_path / "config.yaml", "{}\n")
+    kinds = ["leakage"] + ["empty"] * 299
+    quarantine.write(tmp_path / "quarantine.csv", [quarantine.Quarantined("a.png", kind, "so") for kind in kinds])
+    words = Page(report.write(tmp_path).read_text()).words
+    assert {"The first 200 of them, with the reason", "299", quarantine.KINDS["leakage"]} <= set(words)
+    assert words.count("a.png") == 200
 
 
 def test_the_page_is_the_same_when_written_twice(run):
@@ -123,6 +136,11 @@ def test_a_class_without_examples_shows_dashes(tmp_path):
         ("exports/model.parity.json", "{}", "must hold a parity record with file, .* Missing: file, "),
         ("metrics.json", '{"test": {"loss": 1}}', "must hold measures of 'test' with .* Missing: count, accuracy"),
         ("evaluations/more.json", "{}", "more.json` must hold measures"),
+        (
+            "quarantine.csv",
+            "path,why\na.png,so\n",
+            "quarantine.csv` must hold columns with path, .* Missing: kind, reason",
+        ),
     ],
 )
 def test_a_broken_file_is_named_and_nothing_is_written(tmp_path, name, content, message):

@@ -6,6 +6,7 @@ the page's content security policy lets nothing run or load.
 
 import base64
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import jinja2
 
 import kerastrain
 from kerastrain import files
+from kerastrain.data import quarantine
 from kerastrain.report import pictures, run_files
 
 LARGEST_CONFUSION_TABLE = 30
+LARGEST_QUARANTINE_TABLE = 200
 SCORES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "roc_auc": "ROC AUC"}
 
 
@@ -55,6 +58,7 @@ def write(run_directory: str | os.PathLike) -> Path:
         scores=SCORES,
         curves=_picture(pictures.curves(run.history)) if run.history else None,
         sets={name: _set(measures) for name, measures in run.measures.items()},
+        left_out=_left_out(run.quarantine),
         explanations={name: _data(content, "image/png") for name, content in run.explanations.items()},
     )
     return files.write_text(directory / "report.html", page)
@@ -76,6 +80,13 @@ def _set(measures: Mapping) -> dict:
 def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: int = 8) -> list[tuple[int, str, str]]:
     found = [(count, names[i], names[j]) for i, row in enumerate(confusion) for j, count in enumerate(row) if i != j]
     return sorted((one for one in found if one[0]), key=lambda one: -one[0])[:most]
+
+
+def _left_out(rows: Sequence[Mapping[str, str]]) -> dict:
+    """The files that the run did not use: how many of each kind and what that means, and the first of them."""
+    counts = Counter(row["kind"] for row in rows)
+    kinds = [(kind, counts[kind], quarantine.KINDS.get(kind, "")) for kind in sorted(counts)]
+    return {"count": len(rows), "kinds": kinds, "rows": rows[:LARGEST_QUARANTINE_TABLE]}
 
 
 def _picture(svg: str) -> str:

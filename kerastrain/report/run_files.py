@@ -28,6 +28,7 @@ class RunFiles:
         measures: dict from the name of a data set to its measures, `metrics.json` and then `evaluations/*.json`.
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
         explanations: dict from a picture's file name to its PNG bytes, `explanations/*.png`.
+        quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
         sizes: dict from a file's path in the run to its size in bytes, checkpoints and TensorBoard left out.
     """
 
@@ -38,6 +39,7 @@ class RunFiles:
     measures: dict[str, dict]
     parities: dict[str, dict]
     explanations: dict[str, bytes]
+    quarantine: list[dict[str, str]]
     sizes: dict[str, int]
 
 
@@ -65,6 +67,7 @@ def read(directory: Path) -> RunFiles:
         measures=measures,
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
         explanations={path.name: path.read_bytes() for path in sorted(directory.glob("explanations/*.png"))},
+        quarantine=_left_out(directory / "quarantine.csv"),
         sizes={
             path.relative_to(directory).as_posix(): path.stat().st_size
             for path in sorted(directory.rglob("*"))
@@ -95,6 +98,13 @@ def _rows(path: Path) -> list[dict[str, str]]:
         for column, value in row.items():
             if column != "phase":
                 _number(path, column, value)
+    return rows
+
+
+def _left_out(path: Path) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(_text(path).splitlines()))
+    for row in rows:
+        _require(path, row, ("path", "kind", "reason"), "columns")
     return rows
 
 
