@@ -117,16 +117,17 @@ def test_balanced_goes_on_equally_when_it_starts_at_a_later_step(examples, start
     assert numbers(data.batches(examples, 10, start_step=start_step, **options)) == whole[start_step:]
 
 
-def test_files_and_memory_give_equal_batches(tmp_path):
+def test_files_memory_and_disk_give_equal_batches(tmp_path):
     for number in range(12):
         folder = tmp_path / str(number % 2)
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
-    splits = [data.image_folder(tmp_path, image_size=(4, 4), memory_fraction=fraction) for fraction in (0.0, 0.5)]
-    first, second = (list(data.batches(split.train, 4, shuffle=True)) for split in splits)
-    for (images, labels), (expected, expected_labels) in zip(first, second, strict=True):
-        np.testing.assert_array_equal(images, expected)
-        np.testing.assert_array_equal(labels, expected_labels)
+    splits = [data.image_folder(tmp_path, image_size=(4, 4), cache=place) for place in ("none", "memory", "disk")]
+    first, *others = (list(data.batches(split.train, 4, shuffle=True, epochs=2)) for split in splits)
+    for other in others:
+        for (images, labels), (expected, expected_labels) in zip(other, first, strict=True):
+            np.testing.assert_array_equal(images, expected)
+            np.testing.assert_array_equal(labels, expected_labels)
 
 
 def test_two_replicas_share_each_global_batch(examples):

@@ -24,13 +24,13 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("memory_fraction", [0.0, 0.5])
-def test_image_folder_gives_each_image_its_label_and_path(folder, memory_fraction):
-    split = data.image_folder(folder, image_size=(8, 8), test_fraction=0.2, memory_fraction=memory_fraction)
+@pytest.mark.parametrize(("cache", "where"), [("auto", "in memory"), ("disk", "pixels/"), ("none", "in every epoch")])
+def test_image_folder_gives_each_image_its_label_and_path(folder, cache, where):
+    split = data.image_folder(folder, image_size=(8, 8), test_fraction=0.2, cache=cache)
     assert split.labels == ("blue", "red")
     assert {name: len(part) for name, part in split.parts.items()} == {"train": 6, "validation": 2, "test": 2}
     for part in split.parts.values():
-        assert (isinstance(part.inputs, np.ndarray)) == (memory_fraction > 0)
+        assert where in part.inputs.where
         assert part.class_counts.tolist() == [len(part) // 2] * 2
         for index, (label, path) in enumerate(zip(part.targets, part.paths, strict=True)):
             assert Path(path).parent.name == split.labels[label]
@@ -249,4 +249,4 @@ def test_image_folder_reads_real_photos():
     assert split.labels == tuple("0123456789")
     assert sum(map(len, split.parts.values())) == 2062
     assert sum(part.class_counts for part in split.parts.values()).min() == 204
-    assert split.train.inputs.std() > 20
+    assert split.train.read(np.arange(100)).std() > 20

@@ -27,6 +27,9 @@ class DataConfig(Section):
     """Random changes to training images; add `flip` where a mirror image means the same."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """Whether an epoch gives each training example once, or draws each class equally often in as many draws."""
+    cache: Literal["auto", "memory", "disk", "none"] = "auto"
+    """Where decoded images are kept after their first reading: in memory, in a file of the user's cache folder, or not
+    at all; auto takes the first of these that has room."""
 
     @model_validator(mode="after")
     def _texts_have_a_place(self):

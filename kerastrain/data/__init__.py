@@ -16,6 +16,7 @@ import importlib
 
 _HOMES = {
     "Examples": "examples",
+    "KeptImages": "cache",
     "Listing": "listings",
     "Split": "examples",
     "arrays": "sources",
@@ -26,6 +27,7 @@ _HOMES = {
     "fingerprint": "fingerprints",
     "folds": "listings",
     "image_folder": "sources",
+    "keep": "cache",
     "listing": "sources",
     "load_image": "images",
     "read": "listings",

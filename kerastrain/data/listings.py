@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerastrain.data import decoding, splits
+from kerastrain.data.cache import Place, keep
 from kerastrain.data.examples import Examples, Split, tenths
+from kerastrain.data.stores import ArrayImages
 from kerastrain.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -89,51 +91,50 @@ def sizes(listing: Listing, **division: float | int | None) -> dict[str, int]:
     return {part: len(indices) for part, indices in divide(listing, **division).items()}
 
 
-def split(listing: Listing, *, memory_fraction: float = 0.5, **division: float | int | None) -> Split:
+def split(
+    listing: Listing, *, cache: Place = "auto", memory_fraction: float = 0.5, **division: float | int | None
+) -> Split:
     """The examples of a listing in their parts, every image proved readable.
 
     Args:
         listing: Listing.
-        memory_fraction: float in [0, 1], the share of the free memory that decoded images may fill; if they need
-            more, or at 0, they are decoded anew in every epoch.
+        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `keep`.
+        memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
         **division: as for `divide`.
 
     Returns:
         Split.
 
     Raises:
-        InputError: as for `divide`, or images that cannot be read (the message names the first of them).
+        InputError: as for `divide` and `keep`, or images that cannot be read (the message names the first of them).
     """
     parts = divide(listing, **division)
-    rows = read(listing.examples.subset(np.concatenate([*parts.values()])), memory_fraction=memory_fraction)
-    made, end = {}, 0
-    for part, indices in parts.items():
-        start, end = end, end + len(indices)
-        # A slice of an array shares its memory.
-        held = rows.inputs[start:end] if isinstance(rows.inputs, np.ndarray) else None
-        made[part] = rows.subset(np.arange(start, end), inputs=held)
-    return Split(**made)
+    # Before it is divided, so that another seed or fold meets what this one has decoded.
+    examples = read(listing.examples, cache=cache, memory_fraction=memory_fraction)
+    return Split(**{part: examples.subset(indices) for part, indices in parts.items()})
 
 
-def read(examples: Examples, *, memory_fraction: float = 0.5) -> Examples:
-    """The same examples with every image proved readable, and kept decoded where memory allows.
+def read(examples: Examples, *, cache: Place = "auto", memory_fraction: float = 0.5) -> Examples:
+    """The same examples with every image proved readable, and kept decoded where there is room.
 
     Args:
         examples: Examples.
+        cache: as for `split`.
         memory_fraction: as for `split`.
 
     Returns:
         Examples.
 
     Raises:
-        InputError: images that cannot be read (the message names the first of them).
+        InputError: as for `keep`, or images that cannot be read (the message names the first of them).
     """
-    if not 0 <= memory_fraction <= 1:
-        raise InputError(f"`memory_fraction` must lie in [0, 1]. Received: {memory_fraction}.")
-    if isinstance(examples.inputs, np.ndarray):
-        return examples
-    images = decoding.decode(examples.inputs, memory_fraction=memory_fraction)
-    return examples if images is None else dataclasses.replace(examples, inputs=images)
+    inputs = examples.inputs
+    if isinstance(inputs, ArrayImages):  # In memory already, at another size.
+        inputs = inputs[np.arange(len(inputs))]
+    elif not isinstance(inputs, np.ndarray):
+        inputs = keep(inputs, cache, memory_fraction=memory_fraction)
+        decoding.decode(inputs, memory_fraction=0)
+    return dataclasses.replace(examples, inputs=inputs)
 
 
 def folds(examples: Examples, count: int, fold: int, *, seed: int = 0) -> Split:

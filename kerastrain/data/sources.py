@@ -1,7 +1,7 @@
 """Where examples come from: one function for each source, from a path or arrays to a `Split`.
 
 Every image is read before the first step, so that a broken one is told now and not hours into the run; the decoded
-images stay in memory where they fit. `listing` finds by itself what stands at a path, which is what configs and the
+images are kept where there is room. `listing` finds by itself what stands at a path, which is what configs and the
 command line go through. Must not batch or augment, or import TensorFlow.
 """
 
@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from kerastrain.data import folders, numpy_arrays, texts
+from kerastrain.data.cache import Place
 from kerastrain.data.examples import Split, Task
 from kerastrain.data.listings import Listing, split
 from kerastrain.errors import InputError
@@ -61,6 +62,7 @@ def image_folder(
     path: str | os.PathLike,
     *,
     image_size: tuple[int, int],
+    cache: Place = "auto",
     memory_fraction: float = 0.5,
     **division: float | int | None,
 ) -> Split:
@@ -72,8 +74,8 @@ def image_folder(
     Args:
         path: folder with at least two class folders, or with a folder of such for each part.
         image_size: (height, width) in pixels that every image is stretched to.
-        memory_fraction: float in [0, 1], the share of the free memory that decoded images may fill; if they need
-            more, or at 0, they are decoded anew in every epoch.
+        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `keep`.
+        memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
         **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
@@ -91,7 +93,7 @@ def image_folder(
         (('daisy', 'rose'), {'train': 700, 'validation': 200, 'test': 100})
     """
     found = folders.listing(path, _checked_size(image_size))
-    return split(found, memory_fraction=memory_fraction, **division)
+    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
 
 
 def text_files(path: str | os.PathLike, **division: float | int | None) -> Split:

@@ -76,4 +76,6 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     size = split.train.image_size
     what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
     logger.info("data: %s: %s %s, %d classes", config.data.path, counts, what, len(split.labels))
+    if isinstance(split.train.inputs, data.KeptImages):
+        logger.info("cache: %s", split.train.inputs.where)
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
