@@ -177,7 +177,7 @@ def test_folds_tell_a_class_that_is_too_small_and_a_wrong_count():
 
 def test_a_class_in_one_group_alone_is_told():
     groups = np.array(["p1", "p2", "p3", "p4", "p7", "p7"])
-    with pytest.raises(InputError, match=r"class 'class 1' has all its 2 examples in one group \('p7'\), too few for"):
+    with pytest.raises(InputError, match=r"class 'class 1' occurs in one group only \('p7'\), too few for train"):
         split([0, 0, 0, 0, 1, 1], groups=groups)
 
 

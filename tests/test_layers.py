@@ -8,7 +8,7 @@ import kerastrain
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
     {"errors"},
-    {"archives", "durations", "files", "terminal"},
+    {"archives", "durations", "extras", "files", "terminal"},
     {"drawing"},
     {"schedules"},
     {"config", "trust"},
@@ -30,7 +30,19 @@ LEVELS = [
     {"__main__"},
 ]
 SEE_CONFIG = {"plan", "runs", "recipe", "finished", "search", "cli", "config"}
-NO_TENSORFLOW = {"__init__", "archives", "errors", "files", "durations", "config", "drawing", "plan", "cli", "terminal"}
+NO_TENSORFLOW = {
+    "__init__",
+    "archives",
+    "errors",
+    "extras",
+    "files",
+    "durations",
+    "config",
+    "drawing",
+    "plan",
+    "cli",
+    "terminal",
+}
 
 
 def modules():

@@ -15,6 +15,7 @@ Example:
 import importlib
 
 _HOMES = {
+    "Columns": "columns",
     "Examples": "examples",
     "KeptImages": "cache",
     "Listing": "listings",
@@ -30,6 +31,7 @@ _HOMES = {
     "keep": "cache",
     "listing": "sources",
     "load_image": "images",
+    "manifest": "sources",
     "read": "listings",
     "sizes": "listings",
     "split": "listings",

@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from kerastrain.data import folders, numpy_arrays, texts
+from kerastrain.data import folders, manifests, numpy_arrays, texts
 from kerastrain.data.cache import Place
+from kerastrain.data.columns import Columns
 from kerastrain.data.examples import Split, Task
 from kerastrain.data.listings import Listing, split
 from kerastrain.errors import InputError
@@ -25,12 +26,14 @@ def listing(
     kind: Literal["images", "text"] = "images",
     image_size: tuple[int, int] | None = None,
     task: Task = "single_label",
+    columns: Columns | None = None,
 ) -> Listing:
     """The examples at a path, counted and neither divided nor decoded, whatever the source is.
 
     | path | source |
     |---|---|
     | "digits" | scikit-learn's handwritten digits |
+    | a file .csv, .tsv or .parquet | a manifest |
     | a file .npz | arrays |
     | a folder | folders of images, or of texts for "text" |
 
@@ -39,6 +42,7 @@ def listing(
         kind: "images" or "text".
         image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
         task: as `Examples.task`.
+        columns: Columns, what the columns of a manifest hold; None for the usual names.
 
     Returns:
         Listing, for `split` or `sizes`.
@@ -51,7 +55,12 @@ def listing(
         image_size = _checked_size(image_size)
     if str(path) == "digits" and kind == "images":
         return numpy_arrays.digits_listing(image_size)
-    if Path(path).suffix == ".npz":
+    suffix = Path(path).suffix.lower()
+    if suffix in manifests.SUFFIXES:
+        return manifests.listing(path, image_size, kind=kind, task=task, columns=columns)
+    if columns is not None and columns != Columns():
+        raise InputError(f"`columns` goes with a manifest. Received: '{path}', which has no columns.")
+    if suffix == ".npz":
         return numpy_arrays.npz_listing(path, image_size, task=task)
     if task != "single_label":
         raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a manifest.")
@@ -121,6 +130,48 @@ def text_files(path: str | os.PathLike, **division: float | int | None) -> Split
         (('neg', 'pos'), 'a dull film')
     """
     return split(texts.listing(path), **division)
+
+
+def manifest(
+    path: str | os.PathLike,
+    *,
+    kind: Literal["images", "text"] = "images",
+    image_size: tuple[int, int] | None = None,
+    task: Task = "single_label",
+    columns: Columns | None = None,
+    memory_fraction: float = 0.5,
+    **division: float | int | None,
+) -> Split:
+    """The examples of a table that names an image or holds a text in each row, and says what it is.
+
+    Use it for what folders cannot say: several labels, numbers to predict, weights, patients that must not be parted,
+    parts that somebody else has fixed. See `manifests.listing` for what the file may be.
+
+    Args:
+        path: path of a .csv, .tsv or .parquet file; paths of images count from its folder.
+        kind: "images" or "text".
+        image_size: (height, width) in pixels that every image is stretched to; None for texts.
+        task: "single_label", "multi_label" or "regression".
+        columns: Columns, which column holds what; None for the usual names.
+        memory_fraction: as for `image_folder`.
+        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+
+    Returns:
+        Split.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: as for `manifests.listing`, `divide`, and `split`.
+        MissingExtra: a Parquet file needs pyarrow.
+
+    Example:
+        >>> columns = kt.data.Columns(targets=("age",), group="patient")  # doctest: +SKIP
+        >>> split = kt.data.manifest("faces.csv", image_size=(96, 96), task="regression", columns=columns)  # doctest: +SKIP
+    """
+    if kind == "images":
+        image_size = _checked_size(image_size)
+    found = manifests.listing(path, image_size, kind=kind, task=task, columns=columns)
+    return split(found, memory_fraction=memory_fraction, **division)
 
 
 def arrays(

@@ -189,8 +189,8 @@ def _check_groups(counts: np.ndarray, groups: Sequence[str], parts: Sequence[str
         if len(holders) < len(parts):
             some = ", ".join(repr(str(groups[index])) for index in holders[:3])
             raise InputError(
-                f"class {name!r} has all its {_counted(int(held.sum()), 'example')} in "
-                f"{_counted(len(holders), 'group')} ({some}), too few for {', '.join(parts)}: a group is never parted. "
+                f"class {name!r} occurs in {_counted(len(holders), 'group')} only ({some}), too few for "
+                f"{', '.join(parts)}: a group is never parted. "
                 "Add groups with that class, or ask for fewer parts."
             )
 

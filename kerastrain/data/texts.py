@@ -108,15 +108,20 @@ def _file_labels(files: Sequence[Path]) -> list[str]:
 
 def _lines(file: Path) -> list[str]:
     # Not str.splitlines, for which a form feed or a next-line sign within a sentence ends the line.
-    return [line.strip() for line in _decoded(file).split("\n") if line.strip()]
+    return [line.strip() for line in utf8(file).split("\n") if line.strip()]
 
 
 def _texts_of_folder(folder: Path) -> list[str]:
     files = sorted(file for file in folder.rglob("*.txt") if file.is_file() and not file.name.startswith("."))
-    return [text for text in (_decoded(file).strip() for file in files) if text]
+    return [text for text in (utf8(file).strip() for file in files) if text]
 
 
-def _decoded(file: Path) -> str:
+def utf8(file: Path) -> str:
+    """The text in a file, its lines ended by line feeds.
+
+    Raises:
+        InputError: it is not UTF-8; names the line.
+    """
     content = file.read_bytes()
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
