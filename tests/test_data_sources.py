@@ -165,7 +165,7 @@ def test_folders_of_parts_are_the_parts(tmp_path):
     assert split.sizes == {"train": 7, "validation": 3, "test": 2}
     for part, folder in (("train", "Training"), ("validation", "val"), ("test", "test")):
         found = split.parts[part]
-        for target, key, image in zip(found.targets, found.keys, found.inputs, strict=True):
+        for target, key, image in zip(found.targets, found.keys, found.read(np.arange(len(found))), strict=True):
             assert key.startswith(f"{folder}/{split.labels[target]}/")
             assert (image == COLOURS[split.labels[target]]).all()
 
