@@ -139,6 +139,7 @@ def manifest(
     image_size: tuple[int, int] | None = None,
     task: Task = "single_label",
     columns: Columns | None = None,
+    cache: Place = "auto",
     memory_fraction: float = 0.5,
     **division: float | int | None,
 ) -> Split:
@@ -153,6 +154,7 @@ def manifest(
         image_size: (height, width) in pixels that every image is stretched to; None for texts.
         task: "single_label", "multi_label" or "regression".
         columns: Columns, which column holds what; None for the usual names.
+        cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
         **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
@@ -171,7 +173,7 @@ def manifest(
     if kind == "images":
         image_size = _checked_size(image_size)
     found = manifests.listing(path, image_size, kind=kind, task=task, columns=columns)
-    return split(found, memory_fraction=memory_fraction, **division)
+    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
 
 
 def arrays(
