@@ -1,6 +1,6 @@
-"""Lengths of training as people say them: "2 epochs", "500 steps", "5%".
+"""Lengths of training as people say them: "2 epochs", "500 steps", "5%"; and how often a thing is done: "10 minutes".
 
-Takes a string or a number, gives optimizer steps. Must not import TensorFlow.
+Takes a string or a number, gives optimizer steps or seconds. Must not import TensorFlow.
 """
 
 import re
@@ -10,6 +10,8 @@ from typing import Literal
 from kerastrain.errors import InputError
 
 _FORM = re.compile(r"\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>steps?|epochs?|%)?\s*")
+_INTERVAL_FORM = re.compile(r"\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>step|epoch|second|minute|hour)s?\s*")
+_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Duration:
         return round(self.value * one)
 
     def __str__(self) -> str:
-        return f"{self.value:g}%" if self.unit == "%" else f"{self.value:g} {self.unit}"
+        return f"{self.value:.15g}%" if self.unit == "%" else f"{self.value:.15g} {self.unit}"
 
 
 def parse(text: str | int | float) -> Duration:
@@ -73,3 +75,57 @@ def parse(text: str | int | float) -> Duration:
             f"a duration in steps is a whole number. Received: {text!r}. For a share of the run write '5%'."
         )
     return Duration(value, unit)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How often a thing is done while a model trains.
+
+    Args:
+        value: float > 0.
+        unit: "steps", "epochs", "seconds", "minutes" or "hours".
+    """
+
+    value: float
+    unit: Literal["steps", "epochs", "seconds", "minutes", "hours"]
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds from one time to the next, or None where it goes by steps."""
+        return self.value * _SECONDS[self.unit] if self.unit in _SECONDS else None
+
+    def steps(self, steps_per_epoch: int) -> int | None:
+        """Optimizer steps >= 1 from one time to the next, or None where it goes by the clock."""
+        if self.unit in _SECONDS:
+            return None
+        return max(1, round(self.value * (steps_per_epoch if self.unit == "epochs" else 1)))
+
+    def __str__(self) -> str:
+        return f"{self.value:.15g} {self.unit}"
+
+
+def parse_interval(text: str) -> Interval:
+    """An `Interval` from "500 steps", "1 epoch", "90 seconds", "10 minutes" or "2 hours".
+
+    Args:
+        text: str in one of these forms.
+
+    Returns:
+        Interval.
+
+    Raises:
+        InputError: `text` has another form, is zero, or a part of a step.
+
+    Example:
+        >>> parse_interval("10 minutes").seconds, parse_interval("0.5 epochs").steps(steps_per_epoch=100)
+        (600.0, 50)
+    """
+    match = _INTERVAL_FORM.fullmatch(str(text))
+    if match is None or float(match["value"]) == 0:
+        raise InputError(
+            f"an interval is '500 steps', '1 epoch', '90 seconds', '10 minutes' or '2 hours', above 0. "
+            f"Received: {text!r}."
+        )
+    if match["unit"] == "step" and not float(match["value"]).is_integer():
+        raise InputError(f"an interval in steps is a whole number. Received: {text!r}.")
+    return Interval(float(match["value"]), match["unit"] + "s")

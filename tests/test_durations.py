@@ -43,3 +43,39 @@ def test_parse_either_understands_or_explains(text):
         assert durations.parse(text).value >= 0
     except InputError as error:
         assert repr(text) in str(error)
+
+
+@given(st.integers(1, 10**9), st.sampled_from(["steps", "epochs", "%"]))
+def test_what_a_duration_prints_parses_to_itself(value, unit):
+    duration = durations.Duration(float(value % 100 if unit == "%" else value), unit)
+    assert durations.parse(str(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "seconds"),
+    [
+        ("500 steps", 500, None),
+        ("1 step", 1, None),
+        ("2 epochs", 500, None),
+        ("0.001 epochs", 1, None),
+        ("90 seconds", None, 90),
+        ("1.5 minutes", None, 90),
+        ("2 hours", None, 7200),
+    ],
+)
+def test_interval_of_every_form(text, steps, seconds):
+    interval = durations.parse_interval(text)
+    assert interval.steps(steps_per_epoch=250) == steps
+    assert interval.seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0 steps", "1.5 steps", "-1 minutes", "5%", "10", "often", None, True, "1 week"])
+def test_parse_interval_refuses_other_forms_with_a_sentence(text):
+    with pytest.raises(InputError, match="an interval"):
+        durations.parse_interval(text)
+
+
+@given(st.integers(1, 10**9), st.sampled_from(["steps", "epochs", "seconds", "minutes", "hours"]))
+def test_what_an_interval_prints_parses_to_itself(value, unit):
+    interval = durations.Interval(float(value), unit)
+    assert durations.parse_interval(str(interval)) == interval
