@@ -37,7 +37,9 @@ _HOMES = {
     "split": "listings",
     "steps_per_epoch": "pipeline",
     "text_files": "sources",
+    "tfrecord_set": "sources",
     "under_labels": "listings",
+    "write_tfrecords": "tfrecord_writing",
 }
 _MODULES = ("features",)
 

@@ -108,6 +108,10 @@ class KeptImages:
         """The store of the images at `indices` alone, which keeps them at the same place."""
         return dataclasses.replace(self, store=self.store.subset(indices), rows=self.rows[indices])
 
+    def content(self, index: int) -> bytes:
+        """The image at `index` as the bytes of an image file."""
+        return self.store.content(index)
+
 
 class _Rows(Protocol):
     """Where the pixels of one image after the other are kept; any number of threads may read and write."""

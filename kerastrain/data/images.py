@@ -103,14 +103,7 @@ def read(path: str | os.PathLike) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise ImageFault(path, "unreadable", _NO_FILE)
             head = file.read(signatures.HEAD_BYTES)
-            if not head:
-                raise ImageFault(path, "empty", "the file is empty")
-            if signatures.image_format(head) is None:
-                raise ImageFault(path, "no image", f"it is {signatures.description(head)}")
-            if status.st_size > LARGEST_FILE_BYTES:
-                raise ImageFault(
-                    path, "too large", f"it has {status.st_size:,} bytes, and the limit is {LARGEST_FILE_BYTES:,}"
-                )
+            _check_head(path, head, status.st_size)
             return head + file.read()
     except FileNotFoundError as fault:
         if os.path.islink(path):
@@ -118,6 +111,21 @@ def read(path: str | os.PathLike) -> bytes:
         raise FileNotFoundError(f"no image at {os.fspath(path)!r}: there is no such file.") from None
     except OSError as fault:
         raise ImageFault(path, "unreadable", access_reason(path, fault)) from fault
+
+
+def decode_content(name: str, content: bytes, image_size: tuple[int, int]) -> np.ndarray:
+    """The picture in the bytes of a file that lies inside another, as `load_image` says.
+
+    Args:
+        name: str, what messages call it.
+        content: the bytes of an image file.
+        image_size: (height, width) in pixels, both > 0.
+
+    Raises:
+        ImageFault: as for `load_image`.
+    """
+    _check_head(name, content[: signatures.HEAD_BYTES], len(content))
+    return decode(name, content, image_size)
 
 
 def decode(path: str | os.PathLike, content: bytes, image_size: tuple[int, int]) -> np.ndarray:
@@ -159,6 +167,15 @@ def access_reason(path: str | os.PathLike, fault: OSError) -> str:
     if fault.errno == errno.ENXIO:
         return _NO_FILE
     return (os.strerror(fault.errno) if fault.errno else str(fault)).lower()
+
+
+def _check_head(path: str | os.PathLike, head: bytes, size_bytes: int) -> None:
+    if not head:
+        raise ImageFault(path, "empty", "the file is empty")
+    if signatures.image_format(head) is None:
+        raise ImageFault(path, "no image", f"it is {signatures.description(head)}")
+    if size_bytes > LARGEST_FILE_BYTES:
+        raise ImageFault(path, "too large", f"it has {size_bytes:,} bytes, and the limit is {LARGEST_FILE_BYTES:,}")
 
 
 def _opener(path: str, flags: int) -> int:

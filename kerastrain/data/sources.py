@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from kerastrain.data import folders, manifests, numpy_arrays, texts
+from kerastrain.data import folders, manifests, numpy_arrays, texts, tfrecords
 from kerastrain.data.cache import Place
 from kerastrain.data.columns import Columns
 from kerastrain.data.examples import Split, Task
@@ -35,7 +35,8 @@ def listing(
     | "digits" | scikit-learn's handwritten digits |
     | a file .csv, .tsv or .parquet | a manifest |
     | a file .npz | arrays |
-    | a folder | folders of images, or of texts for "text" |
+    | a folder with kerastrain.json | a sharded set of `write_tfrecords` |
+    | another folder | folders of images, or of texts for "text" |
 
     Args:
         path: as in the table.
@@ -61,7 +62,9 @@ def listing(
     if columns is not None and columns != Columns():
         raise InputError(f"`columns` goes with a manifest. Received: '{path}', which has no columns.")
     if suffix == ".npz":
-        return numpy_arrays.npz_listing(path, image_size, task=task)
+        return _fitting(numpy_arrays.npz_listing(path, image_size, task=task), kind, task)
+    if tfrecords.is_set(path):
+        return _fitting(tfrecords.listing(path, image_size), kind, task)
     if task != "single_label":
         raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a manifest.")
     return folders.listing(path, image_size) if kind == "images" else texts.listing(path)
@@ -176,6 +179,34 @@ def manifest(
     return split(found, cache=cache, memory_fraction=memory_fraction, **division)
 
 
+def tfrecord_set(
+    path: str | os.PathLike,
+    *,
+    image_size: tuple[int, int] | None = None,
+    cache: Place = "auto",
+    memory_fraction: float = 0.5,
+    **division: float | int | None,
+) -> Split:
+    """The examples of a sharded set of TFRecord files, in the parts that it was written with, if it was.
+
+    Args:
+        path: folder that `write_tfrecords` made.
+        image_size: (height, width) in pixels that every image is stretched to; None where the inputs are no images.
+        cache: as for `image_folder`.
+        memory_fraction: as for `image_folder`.
+        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+
+    Returns:
+        Split.
+
+    Raises:
+        FileNotFoundError: there is no set, or one of its files is missing.
+        InputError: a shard or the index is damaged, which the message names, or as for `split`.
+    """
+    found = tfrecords.listing(path, None if image_size is None else _checked_size(image_size))
+    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
+
+
 def arrays(
     inputs: np.ndarray,
     targets: np.ndarray,
@@ -233,6 +264,18 @@ def digits(*, image_size: tuple[int, int] = (32, 32), **division: float | int | 
         {'train': 1259, 'validation': 359, 'test': 179}
     """
     return split(numpy_arrays.digits_listing(_checked_size(image_size)), **division)
+
+
+def _fitting(found: Listing, kind: str, task: Task) -> Listing:
+    """The listing of a source that says itself what it holds, which must be what was asked for."""
+    examples = found.examples
+    held = {"O": "text", "u": "images"}.get(examples.dtype.kind, "arrays")
+    if held != kind or examples.task != task:
+        raise InputError(
+            f"{found.source} holds {held} for task {examples.task!r}. Received: kind {kind!r} and task {task!r}. Ask for "
+            "what it holds."
+        )
+    return found
 
 
 def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:

@@ -6,12 +6,14 @@ targets or import TensorFlow.
 """
 
 import dataclasses
+import io
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from kerastrain.data import images
 from kerastrain.data.images import load_image
 
 
@@ -34,6 +36,9 @@ class Store(Protocol):
 
     def subset(self, indices: np.ndarray) -> "Store":
         """The store of the inputs at `indices` alone, none of them read."""
+
+    def content(self, index: int) -> bytes:
+        """The image at `index` as the bytes of an image file, as it was before it was decoded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,10 @@ class ImageFiles:
     def subset(self, indices: np.ndarray) -> "ImageFiles":
         """The files at `indices`."""
         return ImageFiles(tuple(self.paths[index] for index in indices), self.image_size)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of the file at `index`."""
+        return images.read(self.paths[index])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,3 +103,14 @@ class ArrayImages:
     def subset(self, indices: np.ndarray) -> "ArrayImages":
         """The images at `indices`."""
         return ArrayImages(self.pixels[indices], self.image_size)
+
+    def content(self, index: int) -> bytes:
+        """The image at `index` at its own size, as a PNG file."""
+        return png(self.pixels[index])
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """A PNG file of uint8 pixels (height, width) or (height, width, 3), without loss."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
