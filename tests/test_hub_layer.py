@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import hub_comparison
@@ -103,6 +104,46 @@ def test_two_layers_on_one_module_train_its_variables_once(folder):
     first.hold_statistics = second.hold_statistics = True
     model.fit(IMAGES, np.ones((6, 4)), batch_size=6, verbose=0)
     np.testing.assert_allclose(module.variables[1], before - gradient, atol=1e-5)
+
+
+def shared_model(module):
+    inputs = keras.Input((8, 8, 3))
+    first = HubLayer(module, trainable=True, hold_statistics=True)
+    second = HubLayer(module, trainable=True, hold_statistics=True)
+    outputs = keras.layers.Dense(2)(keras.layers.concatenate([first(inputs), second(inputs[:, ::2])]))
+    return keras.Model(inputs, outputs)
+
+
+@pytest.mark.parametrize("arrives", ["at once", "with the file's assets"])
+def test_two_layers_on_one_module_still_share_it_when_a_file_is_opened(folder, tmp_path, arrives):
+    moved = shutil.copytree(folder, tmp_path / "module")
+    (moved / "note.txt").write_text(arrives)  # another fingerprint, which no other test has loaded
+    model = shared_model(tf.saved_model.load(str(moved)))
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        assert sum(name.endswith("saved_model.pb") for name in file.namelist()) == 1
+    if arrives == "at once":
+        hub_modules.load(moved)
+    with hub_modules.allow_modules():
+        back, other = (keras.models.load_model(tmp_path / "model.keras") for _ in range(2))
+    first, second = (layer for layer in back.layers if isinstance(layer, HubLayer))
+    assert first.module is second.module
+    assert (len(back.weights), len(back.trainable_weights), len(back.losses)) == (7, 5, 1)
+    assert len(back.optimizer.variables) == len(model.optimizer.variables)
+    for one in (model, back):
+        one.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
+    for ours, theirs in zip(back.weights, model.weights, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-6)
+    assert other.layers[1].module is not first.module
+    assert not np.array_equal(other.weights[0].numpy(), back.weights[0].numpy())
+
+
+def test_a_module_that_one_of_its_layers_embeds_travels(folder):
+    module = tf.saved_model.load(str(folder))
+    alone, both = HubLayer(module, embed=False), HubLayer(module)
+    assert (alone.embed, both.embed) == (True, True)
 
 
 def test_bfloat16_policy_runs_the_module_in_its_own_dtype(folder):
@@ -210,9 +251,10 @@ def test_handle_only_files_name_and_pin_the_module(folder, tmp_path):
     model.save(tmp_path / "model.keras")
     assert (tmp_path / "model.keras").stat().st_size < 40_000
     config = model.layers[1].get_config()
-    assert config["handle"] == str(folder)
-    changed = {**config, "module": {**config["module"], "sha256": "0" * 64}}
-    with pytest.raises(InputError, match="not the pinned one"):
+    source = config["handle"]["config"]
+    assert source["handle"] == str(folder)
+    changed = {**config, "handle": {**config["handle"], "config": {**source, "sha256": "0" * 64}}}
+    with hub_modules.allow_modules(), pytest.raises(InputError, match="not the pinned one"):
         HubLayer.from_config(changed)
 
 
@@ -369,8 +411,9 @@ def test_a_config_alone_does_not_carry_the_module(folder):
     layer = HubLayer(folder)
     layer(IMAGES)
     config = json.loads(json.dumps(layer.get_config()))
-    config["module"]["sha256"] = "0" * 64
-    waiting = HubLayer.from_config(config)
+    config["handle"]["config"]["sha256"] = "0" * 64
+    with hub_modules.allow_modules():
+        waiting = HubLayer.from_config(config)
     with pytest.raises(InputError, match="has not arrived"):
         waiting(IMAGES)
 
@@ -440,7 +483,8 @@ def test_it_compares_with_hub_keras_layer(folder, text_folder, tf1_folder, tmp_p
 def test_a_trusted_fingerprint_does_not_carry_another_module(folder, tmp_path):
     other = testing.saved_model(tmp_path / "other", features=4, seed=1)
     config = HubLayer(folder, embed=False).get_config()
-    forged = {**config, "handle": f"{other}#sha256={hub_modules.fingerprint(other)}"}
-    hub_modules._loaded.pop(config["module"]["sha256"])
-    with pytest.raises(InputError, match="not the pinned one"):
-        HubLayer.from_config(forged)
+    source = config["handle"]["config"]
+    hub_modules._loaded.pop(source["sha256"])
+    forged = {**source, "handle": f"{other}#sha256={hub_modules.fingerprint(other)}"}
+    with hub_modules.allow_modules(), pytest.raises(InputError, match="not the pinned one"):
+        HubLayer.from_config({**config, "handle": {**config["handle"], "config": forged}})

@@ -47,7 +47,10 @@ BUILDERS = {
     "text_classifier, transformer": (lambda modules: text_classifier("keras:transformer"), TEXTS),
     "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
 }
-NO_PART = {"Step": "an operation of a model that is being explained; it holds a function and lives as long as the call"}
+NO_PART = {
+    "Source": "the module that a HubLayer holds, which is never called; it comes back with its layers",
+    "Step": "an operation of a model that is being explained; it holds a function and lives as long as the call",
+}
 ROWS = [*LAYERS, *BUILDERS]
 
 
