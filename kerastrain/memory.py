@@ -8,12 +8,11 @@ import math
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 
+from kerastrain.distribute import blocks as blocks_of_layers
+from kerastrain.distribute import exact_step
 from kerastrain.distribute import program as programs
-from kerastrain.distribute.exact_step import ExactStep
 from kerastrain.errors import InputError, unknown
-from kerastrain.hub_layer import HubLayer
 
 
 def accumulate(model: keras.Model, *, micro_batches: int) -> None:
@@ -36,15 +35,7 @@ def accumulate(model: keras.Model, *, micro_batches: int) -> None:
         >>> model.compile("adam", "mse")
         >>> accumulate(model, micro_batches=4)
     """
-    if isinstance(micro_batches, bool) or not isinstance(micro_batches, int) or micro_batches < 1:
-        raise InputError(f"`micro_batches` must be an int of at least 1. Received: {micro_batches!r}.")
-    seeing = [layer.name for layer in _batch_normalizations(model) if layer.trainable]
-    if micro_batches > 1 and seeing:
-        raise InputError(
-            f"a BatchNormalization would see only its micro-batch, and the weights would differ. Received: "
-            f"{', '.join(seeing)}. Freeze them with `layer.trainable = False`, or take GroupNormalization."
-        )
-    _step(model).micro_batches = micro_batches
+    exact_step.split(model, micro_batches)
 
 
 def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None) -> None:
@@ -72,62 +63,17 @@ def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None)
         >>> checkpoint(model, blocks=3)
     """
     program = programs.record(model)
-    _check_repeatable(program)
+    blocks_of_layers.check(program)
     cuts = _named_cuts(program, blocks) if isinstance(blocks, Sequence) else _even_cuts(program, blocks)
     ranges = list(zip([0, *cuts], [*cuts, len(program.instructions)], strict=True))
 
     def forward(x, training: bool):
         values = dict(zip((slot.number for slot in program.inputs), programs.flat_inputs(model, x), strict=True))
         for begin, end in ranges:
-            _run_block(program, begin, end, values, training)
+            blocks_of_layers.run(program, begin, end, values, training=training)
         return programs.packed_outputs(model, [values[slot.number] for slot in program.outputs])
 
-    _step(model).forward = forward
-
-
-def _run_block(program: programs.Program, begin: int, end: int, values: dict, training: bool) -> None:
-    """Runs instructions `begin` to `end`; their gradient computes them again from the tensors that enter the block."""
-    block = program.instructions[begin:end]
-    entering, leaving = programs.boundaries(program, begin, end)
-    layers = [instruction.operation for instruction in block if isinstance(instruction.operation, keras.Layer)]
-    weights = _unique(variable for layer in layers for variable in layer.trainable_variables)
-    states = _unique(variable for layer in layers for variable in layer.non_trainable_variables)
-
-    def compute(tensors):
-        """A pure function: what would change a variable comes out instead."""
-        inside = dict(zip((slot.number for slot in entering), tensors, strict=False))
-        mapping = list(zip([*weights, *states], tensors[len(entering) :], strict=True))
-        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
-            programs.run(block, inside, training=training)
-        if scope.losses:
-            raise InputError(
-                "a layer with a loss on its activations cannot be checkpointed: the loss would be lost. Received: one "
-                f"of {', '.join(layer.name for layer in layers)}. Name blocks that leave it out, or drop the loss."
-            )
-        return [inside[slot.number] for slot in leaving], [scope.get_current_value(state) for state in states]
-
-    @tf.custom_gradient
-    def recomputed(*tensors):
-        outputs, new_states = compute(tensors)
-
-        def gradient(*upstream):
-            upstream = upstream[: len(outputs)]
-            with tf.control_dependencies([each for each in upstream if each is not None]):
-                again = [tf.identity(tensor) for tensor in tensors]
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                floats = [tensor for tensor in again if tensor.dtype.is_floating]
-                tape.watch(floats)
-                results, _ = compute(again)
-            found = iter(tape.gradient(results, floats, output_gradients=upstream))
-            return [next(found) if tensor.dtype.is_floating else None for tensor in again]
-
-        return [*outputs, *new_states], gradient
-
-    variables = [variable.value for variable in [*weights, *states]]
-    results = recomputed(*(values[slot.number] for slot in entering), *map(tf.convert_to_tensor, variables))
-    values.update(zip((slot.number for slot in leaving), results, strict=False))
-    for state, value in zip(states, results[len(leaving) :], strict=True):
-        state.assign(value)
+    exact_step.of(model).forward = forward
 
 
 def _even_cuts(program: programs.Program, blocks: int | None) -> list[int]:
@@ -166,42 +112,3 @@ def _alive(program: programs.Program, place: int) -> set[programs.Slot]:
 
 def _size(slot: programs.Slot) -> int:
     return math.prod(length or 1 for length in slot.shape[1:])
-
-
-def _check_repeatable(program: programs.Program) -> None:
-    for instruction in program.instructions:
-        layer = instruction.operation
-        if isinstance(layer, HubLayer):
-            raise InputError(
-                f"a HubLayer's SavedModel cannot be taken apart into blocks. Received: {layer.name}. Take "
-                f"`accumulate` instead, or a backbone 'keras:NAME'."
-            )
-        if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
-            raise InputError(
-                f"a mask does not pass from one block to the next. Received: {layer.name}. Take `accumulate` instead."
-            )
-
-
-def _step(model: keras.Model) -> ExactStep:
-    """The step that `model` takes in `fit`, put in place of Keras's own on the first call."""
-    if "train_step" in {name for cls in type(model).__mro__ if not _is_keras(cls) for name in vars(cls)}:
-        raise TypeError(
-            f"`model` must train by Keras's own `train_step`. Received: {type(model).__module__}."
-            f"{type(model).__qualname__}, which has one of its own. Split the batch there."
-        )
-    if not isinstance(model.train_step, ExactStep):
-        model.train_step = ExactStep(model)
-    model.train_function = None
-    return model.train_step
-
-
-def _batch_normalizations(model: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _unique(variables) -> list[keras.Variable]:
-    return list({id(variable): variable for variable in variables}.values())
-
-
-def _is_keras(cls: type) -> bool:
-    return cls.__module__.split(".")[0] in ("keras", "builtins", "tensorflow")

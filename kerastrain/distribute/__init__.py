@@ -14,6 +14,7 @@ _HOMES = {
     "is_chief": "strategies",
     "launch": "launcher",
     "make": "strategies",
+    "place": "placement",
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604, the table is the public face

@@ -33,28 +33,81 @@ class ExactStep:
         model: keras.Model.
         micro_batches: int > 0, parts of each device's batch.
         forward: callable (inputs, training) -> outputs in place of the model's own call; None for that.
+        overlapping: bool, whether the micro-batches may run at the same time, each on another device of a pipeline.
     """
 
     model: keras.Model
     micro_batches: int = 1
     forward: Callable | None = None
+    overlapping: bool = False
 
     def __call__(self, data) -> dict:
         """One step."""
-        return train_step(self.model, data, micro_batches=self.micro_batches, forward=self.forward)
+        return train_step(
+            self.model,
+            data,
+            micro_batches=self.micro_batches,
+            forward=self.forward,
+            overlapping=self.overlapping,
+        )
 
 
-def train_step(model: keras.Model, data, *, micro_batches: int = 1, forward: Callable | None = None) -> dict:
+def of(model: keras.Model) -> ExactStep:
+    """The step that `model` takes in `fit`, put in place of Keras's own on the first call.
+
+    Raises:
+        TypeError: the model brings a `train_step` of its own.
+    """
+    if "train_step" in {name for cls in type(model).__mro__ if not _is_keras(cls) for name in vars(cls)}:
+        raise TypeError(
+            f"`model` must train by Keras's own `train_step`. Received: {type(model).__module__}."
+            f"{type(model).__qualname__}, which has one of its own. Split the batch there."
+        )
+    if not isinstance(model.train_step, ExactStep):
+        model.train_step = ExactStep(model)
+    model.train_function = None
+    return model.train_step
+
+
+def split(model: keras.Model, micro_batches: int, *, overlapping: bool = False) -> None:
+    """Lets `model` take its steps in micro-batches.
+
+    Raises:
+        TypeError: the model brings a `train_step` of its own.
+        InputError: `micro_batches` is no positive int, or a BatchNormalization would see only its micro-batch.
+    """
+    if isinstance(micro_batches, bool) or not isinstance(micro_batches, int) or micro_batches < 1:
+        raise InputError(f"`micro_batches` must be an int of at least 1. Received: {micro_batches!r}.")
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    seeing = [layer.name for layer in norms if layer.trainable]
+    if micro_batches > 1 and seeing:
+        raise InputError(
+            f"a BatchNormalization would see only its micro-batch, and the weights would differ. Received: "
+            f"{', '.join(seeing)}. Freeze them with `layer.trainable = False`, or take GroupNormalization."
+        )
+    step = of(model)
+    step.micro_batches, step.overlapping = micro_batches, overlapping
+
+
+def train_step(
+    model: keras.Model,
+    data,
+    *,
+    micro_batches: int = 1,
+    forward: Callable | None = None,
+    overlapping: bool = False,
+) -> dict:
     """What `keras.Model.train_step` does, exact on uneven parts and in micro-batches.
 
-    The micro-batches run one after the other, each freeing its activations before the next; the weights change only
-    when all gradients are there.
+    The micro-batches run one after the other, each freeing its activations before the next, or where they may overlap
+    each as soon as its device is free; the weights change only when all gradients are there.
 
     Args:
         model: keras.Model, compiled; called in the replica context of a strategy, or on one device.
         data: this device's part of the batch, as Keras's `train_step` takes it; it may hold no example.
         micro_batches: int > 0, equal parts (to one example) into which it is split.
         forward: callable (inputs, training) -> outputs in place of the model's own call; None for that.
+        overlapping: bool, whether the micro-batches may run at the same time.
 
     Returns:
         dict of the metrics' results.
@@ -72,7 +125,7 @@ def train_step(model: keras.Model, data, *, micro_batches: int = 1, forward: Cal
     micro_batches = min(micro_batches, _leading(x).shape[0] or micro_batches)
     gradients, loss_sum, predictions = [None] * len(weights), 0.0, []
     for number in range(micro_batches):
-        part = _part((x, y, sample_weight), number, micro_batches, size, after=gradients)
+        part = _part((x, y, sample_weight), number, micro_batches, size, after=[] if overlapping else gradients)
         part_size = batch_size(part[0])
         with tf.GradientTape() as tape:
             y_pred = (forward or _call(model))(part[0], training=True)
@@ -167,7 +220,8 @@ def _part(data, number: int, count: int, size, *, after):
 def _sum(first, second):
     if first is None or second is None:
         return second if first is None else first
-    return tf.convert_to_tensor(first) + tf.convert_to_tensor(second)
+    with tf.device(first.device or None):
+        return tf.convert_to_tensor(first) + tf.convert_to_tensor(second)
 
 
 def _tensors(gradients) -> list[tf.Tensor]:
@@ -177,3 +231,7 @@ def _tensors(gradients) -> list[tf.Tensor]:
 
 def _joined(*parts):
     return tf.concat(parts, axis=0)
+
+
+def _is_keras(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in ("keras", "builtins", "tensorflow")
