@@ -51,7 +51,8 @@ class HubLayer(keras.layers.Layer):
         layer's compute dtype, since Keras 3 layers must keep to it; the module itself runs in the dtype that it was
         saved with. Strings enter through `keras.Input(shape=(), dtype="string")`, as Keras 3 has no string dtype for
         layers. Two layers on one module object share their variables, and with them whether these are trainable, also
-        when they come back from a file, which holds the module once. The layer of a loaded object can be saved. `tags` is saved with the layer. `None` among `variables` is passed over.
+        when they come back from a file, which holds the module once. The layer of a loaded object can be saved. `tags`
+        is saved with the layer. `None` among `variables` is passed over.
 
     Example:
         >>> layer = HubLayer("https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5",
