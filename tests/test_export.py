@@ -7,13 +7,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import odd_files
 import pytest
+import sklearn.datasets
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from kerastrain import export, hub_layer, models, testing
+from kerastrain import data, export, hub_layer, models, testing
 from kerastrain.errors import InputError
-from kerastrain.export import litert, metadata, parity, samples, serving
+from kerastrain.export import endpoints, litert, metadata, parity, samples, serving
 
 LABELS = ("red", "green", "blue")
 
@@ -80,6 +82,32 @@ def test_saved_model_resizes_encoded_images_of_any_size(served):
     small = tf.constant(np.full((8, 8, 3), 200, "uint8"))
     answers = signature(image_bytes=tf.stack([tf.io.encode_jpeg(large), tf.io.encode_png(small)]))
     np.testing.assert_allclose(*answers["probabilities"].numpy(), atol=1e-3)
+
+
+_NOT_SERVED = ("sixteen_bit.tiff", "sixteen_bit.pgm", "without_end.png", "fax.tiff", "pages.tiff", "moving.webp")
+_NOT_SERVED += ("alpha.webp",)
+
+
+@pytest.mark.parametrize("name", [name for name in odd_files.ODD if name not in _NOT_SERVED])
+def test_an_encoded_file_is_served_as_it_was_trained_on(tmp_path, name):
+    odd_files.ODD[name][0](tmp_path / name)
+    served = endpoints.pixels(tf.constant((tmp_path / name).read_bytes()), (4, 6))
+    _, colour = odd_files.ODD[name]
+    np.testing.assert_allclose(served, np.tile(colour, (4, 6, 1)), atol=4 if "jpg" in name else 1)
+
+
+@pytest.mark.parametrize("name", _NOT_SERVED)
+def test_an_encoded_file_that_cannot_be_served_is_refused(tmp_path, name):
+    odd_files.ODD[name][0](tmp_path / name)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        endpoints.pixels(tf.constant((tmp_path / name).read_bytes()), (4, 6))
+
+
+@pytest.mark.parametrize("image_size", [(427, 640), (224, 224)])
+def test_a_photograph_is_served_within_one_of_what_was_trained_on(image_size):
+    photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
+    served = endpoints.pixels(tf.constant(photo.read_bytes()), image_size)
+    np.testing.assert_allclose(served, data.load_image(photo, image_size).astype(float), atol=1.01)
 
 
 def test_saved_model_keeps_augmentation_out_where_the_model_has_some(images, tmp_path):

@@ -68,24 +68,55 @@ def raw(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dic
 
 
 def encoded(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The model for encoded image files: JPEG, PNG, GIF (its first frame) or BMP, each resized to the model's input.
-
-    The EXIF orientation is not read: turn such photographs before they are sent.
-    """
-    height, width = model.inputs[0].shape[1:3]
-
-    def decode(content):
-        image = tf.io.decode_image(content, channels=3, expand_animations=False)
-        image.set_shape((None, None, 3))
-        return tf.image.resize(tf.cast(image, tf.float32), (height, width), antialias=True)
+    """The model for encoded image files, each decoded and resized to the model's input by `pixels`."""
+    image_size = tuple(model.inputs[0].shape[1:3])
 
     def serve(image_bytes):
-        images = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec((height, width, 3), tf.float32))
+        images = tf.map_fn(
+            lambda content: pixels(content, image_size),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec((*image_size, 3), tf.float32),
+        )
         if model.inputs[0].dtype == "uint8":
             images = tf.cast(tf.round(images), tf.uint8)
         return raw(model, activation)(images)
 
     return serve
+
+
+def pixels(content: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """The picture in an encoded file, by TensorFlow alone: within 1 of what `data.load_image` gives, of 255.
+
+    It takes JPEG, PNG, GIF (its first frame), BMP and WebP without transparency or movement. Other than `load_image` it
+    does not read the EXIF orientation (turn such photographs before they are sent) and decodes large JPEG files whole.
+
+    Args:
+        content: string scalar tensor, the bytes of an image file.
+        image_size: (height, width) in pixels that it is stretched to.
+
+    Returns:
+        float32 tensor (height, width, 3) in [0, 255].
+    """
+
+    def jpeg():
+        # Without its name, the method is the fast one, which is off by up to 16.
+        return tf.cast(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)
+
+    def png():
+        # As many channels as the file has: asked for four, TensorFlow 2.21 makes small palettes almost transparent.
+        image = tf.cast(tf.io.decode_png(content), tf.float32)
+        channels = tf.shape(image)[-1]
+        opacity = tf.where(channels % 2 == 0, image[..., -1:] / 255, 1.0)
+        return image[..., : channels - 1 + channels % 2] * opacity + 255 * (1 - opacity) * tf.ones(3)
+
+    def other():
+        # Three channels by name: for as many as an animated WebP has, TensorFlow 2.21 writes past its memory.
+        return tf.cast(tf.io.decode_image(content, channels=3, expand_animations=False), tf.float32)
+
+    starts = tf.strings.substr(content, 0, 3)
+    image = tf.case([(starts == b"\xff\xd8\xff", jpeg), (starts == b"\x89PN", png)], default=other)
+    image.set_shape((None, None, 3))
+    return tf.image.resize(image, image_size, antialias=True)
 
 
 def takes_encoded_images(model: keras.Model) -> bool:
