@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import tensorflow as tf
 
@@ -88,9 +88,9 @@ def resolve(handle: str | os.PathLike) -> Path:
     """The local folder of the SavedModel that `handle` names, downloaded or unpacked if need be.
 
     Args:
-        handle: str or path: a folder; a `.tar.gz`, `.tgz` or `.tar` file; an `https://` or `gs://` address as
-            tensorflow_hub takes it; "kaggle:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION". Any may end in `#sha256=…`, the
-            fingerprint that the folder must have.
+        handle: str or path: a folder; a `.tar.gz`, `.tgz` or `.tar` file; an `https://` address as tensorflow_hub
+            takes it; "kaggle:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"; a folder on a file system that TensorFlow
+            reads, such as `gs://BUCKET/FOLDER`. Any may end in `#sha256=…`, the fingerprint that the folder must have.
 
     Returns:
         Path of a folder with a `saved_model.pb`.
@@ -103,7 +103,7 @@ def resolve(handle: str | os.PathLike) -> Path:
     location, pinned = split_pin(os.fspath(handle))
     if location.startswith("kaggle:"):
         location = "https://www.kaggle.com/models/" + location.removeprefix("kaggle:")
-    if re.match(r"^(https?|gs)://", location):
+    if "://" in location:
         folder = _download(location)
     elif location.endswith(ARCHIVES):
         folder = _unpack(Path(location).expanduser())
@@ -244,16 +244,34 @@ def _cache_folder() -> Path:
 
 
 def _download(location: str) -> Path:
-    hub = ecosystem.tensorflow_hub()
+    hub, cached = ecosystem.tensorflow_hub(), _cache_folder() / hashlib.sha1(location.encode()).hexdigest()
     try:
-        return Path(hub.resolve(location))
+        if location.startswith(("http://", "https://")) or location.endswith(ARCHIVES):
+            return Path(hub.resolve(location))
+        if not cached.is_dir():
+            with atomic(cached) as temporary:
+                _copy_remote(location, temporary)
+        return cached
     except (OSError, tf.errors.OpError, ValueError) as error:
-        cached = _cache_folder() / hashlib.sha1(location.encode()).hexdigest()
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ConnectionError(
-            f"the module {location!r} is not in the cache and could not be fetched: {error}. On a machine with a "
+            f"the module {location!r} is not in the cache and could not be fetched: {reason}. On a machine with a "
             f"network, load it once and copy the folder {cached} here, or give the path of a downloaded SavedModel; "
             "the environment variable TFHUB_CACHE_DIR moves the cache."
         ) from error
+
+
+def _copy_remote(location: str, target: Path) -> None:
+    # tensorflow_hub would read these in place, at every start, and nothing there could be held against a pin.
+    if not tf.io.gfile.stat(location).is_directory:
+        raise NotADirectoryError("it is a file, and no archive")
+    for folder, _, names in tf.io.gfile.walk(location):
+        inner = PurePosixPath(folder[len(location) :].strip("/"))
+        if ".." in inner.parts or any(name == ".." or "/" in name for name in names):
+            raise ValueError("a path in it leads out of it")
+        (target / inner).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            tf.io.gfile.copy(f"{folder.rstrip('/')}/{name}", os.fspath(target / inner / name))
 
 
 def _unpack(archive: Path) -> Path:

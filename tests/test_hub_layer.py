@@ -1,9 +1,11 @@
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -308,6 +310,84 @@ def test_an_offline_machine_names_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
     with pytest.raises(ConnectionError, match=f"copy the folder {tmp_path}/cache/[0-9a-f]{{40}} here"):
         HubLayer("https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5")
+    with pytest.raises(
+        ConnectionError, match=r"'https://www\.kaggle\.com/models/google/nnlm/TensorFlow2/en-dim50/1' is not"
+    ):
+        HubLayer("kaggle:google/nnlm/TensorFlow2/en-dim50/1")
+
+
+class ModuleServer(http.server.BaseHTTPRequestHandler):
+    """Serves a module as tfhub.dev does: the address redirects to an archive if it is asked for by format."""
+
+    def do_GET(self):  # noqa: N802
+        self.server.asked.append(self.path)
+        if self.path == "/owner/images/1?tf-hub-format=compressed":
+            self.send_response(302)
+            self.send_header("Location", "/storage/images.tar.gz")
+            self.end_headers()
+        elif self.path == "/storage/images.tar.gz":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.server.archive)
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def module_server(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as file:
+        file.add(folder, arcname=".")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ModuleServer) as server:
+        server.archive, server.asked = (tmp_path / "images.tar.gz").read_bytes(), []
+        server.address = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_an_address_is_fetched_once_pinned_and_works_without_its_server(folder, module_server):
+    address = f"{module_server.address}/owner/images/1"
+    pin = hub_modules.fingerprint(folder)
+    layer = HubLayer(f"{address}#sha256={pin}")
+    np.testing.assert_array_equal(layer(IMAGES), tf.saved_model.load(str(folder))(IMAGES))
+    assert module_server.asked == ["/owner/images/1?tf-hub-format=compressed", "/storage/images.tar.gz"]
+    HubLayer(address)
+    assert len(module_server.asked) == 2
+    with pytest.raises(InputError, match=f"its sha256 is {pin}, the handle says 0{{64}}"):
+        HubLayer(f"{address}#sha256={'0' * 64}")
+    with pytest.raises(
+        ConnectionError, match=r"HTTP Error 404: Not Found. .* copy the folder .*cache/[0-9a-f]{40} here"
+    ):
+        HubLayer(f"{module_server.address}/owner/images/2")
+
+
+def test_what_a_server_sends_must_be_an_archive(module_server):
+    module_server.archive = b"<html>please log in</html>"
+    with pytest.raises(ConnectionError, match="does not appear to be a valid module"):
+        HubLayer(f"{module_server.address}/owner/images/1")
+
+
+def test_a_folder_on_a_file_system_of_tensorflow_is_copied_into_the_cache(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+    for path in filter(Path.is_file, folder.rglob("*")):
+        remote = f"ram://bucket/images/{path.relative_to(folder)}"
+        tf.io.gfile.makedirs(os.path.dirname(remote))
+        with tf.io.gfile.GFile(remote, "wb") as file:
+            file.write(path.read_bytes())
+    pinned = f"ram://bucket/images#sha256={hub_modules.fingerprint(folder)}"
+    np.testing.assert_array_equal(HubLayer(pinned)(IMAGES), HubLayer(folder)(IMAGES))
+    tf.io.gfile.rmtree("ram://bucket/images")
+    HubLayer(pinned)
+    with pytest.raises(ConnectionError, match="'ram://bucket/other' is not in the cache .*: NotFoundError"):
+        HubLayer("ram://bucket/other")
+    with pytest.raises(ConnectionError, match="File system scheme 'hdfs' not implemented"):
+        HubLayer("hdfs://bucket/other")
 
 
 def signatures_only(path):
