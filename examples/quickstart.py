@@ -30,7 +30,7 @@ def main(folder=None):
 
     # All of it, with a lower rate and augmented images; batch-norm statistics stay as they are.
     kt.models.unfreeze(model)
-    fit(model, split.train, split.validation, 5e-4, EPOCHS, augment=kt.data.augment("crop", "colour", "noise"))
+    fit(model, split.train, split.validation, 5e-4, EPOCHS, augment=kt.data.augment("resized_crop", "colour", "noise"))
 
     measures = kt.evaluation.evaluate(model, kt.data.batches(split.test, 64))
     Console().print(kt.evaluation.table(measures, title="test"))

@@ -183,15 +183,14 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _pruned(run: Run, settings: CompressConfig, split: data.Split) -> keras.Model:
-    augment, seed = run.config.data.augment, run.config.runtime.seed
     # All epochs in one data set, as `batches` orders and augments each of them differently.
     train = data.batches(
         split.train,
         run.config.fit.global_batch_size,
         shuffle=True,
-        seed=seed,
+        seed=run.config.runtime.seed,
         epochs=settings.prune.epochs,
-        augment=data.augment(*augment) if augment else None,
+        augment=data.augment(**run.config.data.augment.named),
     )
     return compression.prune(
         run.model, train, fraction=settings.prune.fraction, epochs=1, learning_rate=settings.prune.learning_rate

@@ -20,7 +20,7 @@ def test_yaml_holds_differences_and_overrides_win(tmp_path):
     config = kt.config.load(path, ["fit.epochs=3", "data.augment=[flip]", "schedule.warmup=2 epochs"])
     assert (config.fit.epochs, config.fit.head_epochs) == (3, 2)
     assert (config.optimizer.name, config.optimizer.learning_rate) == ("sgd", 0.01)
-    assert config.data.augment == ("flip",)
+    assert config.data.augment.named == {"flip": {"probability": 0.5, "vertical_probability": 0.0}}
     assert config.schedule.warmup == "2 epochs"
     assert config.model == kt.config.load().model
 

@@ -63,7 +63,7 @@ def test_labels_stay_with_their_images_when_shuffled(examples):
 
 @pytest.mark.parametrize("start_step", [0, 1, 4, 6])
 def test_the_run_goes_on_equally_when_it_starts_at_a_later_step(examples, start_step):
-    options = {"shuffle": True, "seed": 7, "epochs": 2, "augment": jitter}
+    options = {"shuffle": True, "seed": 7, "epochs": 2, "augment": data.augment(jitter)}
     whole = [images.numpy() for images, _ in data.batches(examples, 10, **options)]
     rest = [images.numpy() for images, _ in data.batches(examples, 10, start_step=start_step, **options)]
     assert len(rest) == 6 - start_step
@@ -73,7 +73,7 @@ def test_the_run_goes_on_equally_when_it_starts_at_a_later_step(examples, start_
 
 def test_augmentation_differs_by_position_epoch_and_seed_alone(examples):
     def draws(size, seed):
-        dataset = data.batches(examples, size, seed=seed, epochs=2, augment=jitter)
+        dataset = data.batches(examples, size, seed=seed, epochs=2, augment=data.augment(jitter))
         return np.concatenate([images[:, 0, 0, 0].numpy() for images, _ in dataset]) % 1
 
     np.testing.assert_array_equal(draws(10, 0), draws(23, 0))

@@ -2,11 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from kerastrain.config.augmentation import AugmentConfig, OrNames, spelled_out
 from kerastrain.config.values import Section, Size
-
-Augmentation = Literal["flip", "crop", "colour", "noise"]
 
 
 class DataConfig(Section):
@@ -23,13 +22,31 @@ class DataConfig(Section):
     """Share of each class held out to choose the best epoch."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of each class that only the final evaluation sees; 0 for none."""
-    augment: tuple[Augmentation, ...] = ("crop", "colour", "noise")
-    """Random changes to training images; add `flip` where a mirror image means the same."""
+    augment: Annotated[AugmentConfig, OrNames, Field(validate_default=True)] = {}
+    """Random changes to training examples. A section says what is other than the default, which is resized_crop, colour
+    and noise for images and nothing for texts: {flip: {}, noise: null} adds mirror images and takes noise away. A list
+    such as [flip, {rotation: {degrees: 15}}] names all that are made."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """Whether an epoch gives each training example once, or draws each class equally often in as many draws."""
+
     cache: Literal["auto", "memory", "disk", "none"] = "auto"
     """Where decoded images are kept after their first reading: in memory, in a file of the user's cache folder, or not
     at all; auto takes the first of these that has room."""
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment_is_spelled_out(cls, value, info):
+        return spelled_out(value, info.data.get("kind", "images"))
+
+    @model_validator(mode="after")
+    def _augment_suits_the_kind(self):
+        wrong = [name for name in self.augment.named if (name == "word_dropout") != (self.kind == "text")]
+        if wrong:
+            raise ValueError(
+                f"augment of {self.kind} must name changes of {self.kind}. Received: {', '.join(wrong)}. Texts have "
+                "word_dropout, images all others."
+            )
+        return self
 
     @model_validator(mode="after")
     def _texts_have_a_place(self):

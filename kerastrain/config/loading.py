@@ -7,7 +7,7 @@ Must not import TensorFlow.
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -172,7 +172,9 @@ def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
 
 def _fields(kind: type[BaseModel], keys: Iterable) -> list[str]:
     for key in keys:
-        kind = kind.model_fields[key].annotation
+        annotation = kind.model_fields[key].annotation
+        # A section that may be null is a union of the section and None.
+        kind = next((one for one in get_args(annotation) if one is not type(None)), annotation)
     return list(kind.model_fields)
 
 

@@ -6,7 +6,7 @@ configs.
 Example:
     >>> import kerastrain as kt
     >>> split = kt.data.digits(image_size=(16, 16))
-    >>> train = kt.data.batches(split.train, 32, shuffle=True, epochs=2, augment=kt.data.augment("crop", "noise"))
+    >>> train = kt.data.batches(split.train, 32, shuffle=True, epochs=2, augment=kt.data.augment("resized_crop", "noise"))
     >>> images, labels = next(iter(train))
     >>> images.shape, images.dtype.name, labels.shape
     (TensorShape([32, 16, 16, 3]), 'float32', TensorShape([32, 10]))
@@ -21,6 +21,7 @@ _HOMES = {
     "Listing": "listings",
     "Split": "examples",
     "arrays": "sources",
+    "Augmentation": "augmentation",
     "augment": "augmentation",
     "batches": "pipeline",
     "digits": "sources",

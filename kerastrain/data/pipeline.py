@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.data import sampling as draws
+from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.errors import InputError, unknown
 
@@ -35,7 +36,7 @@ def batches(
     seed: int = 0,
     epochs: int = 1,
     start_step: int = 0,
-    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    augment: Augmentation | Callable[..., tuple[tf.Tensor, ...]] | None = None,
 ) -> tf.data.Dataset:
     """Batches of all epochs in one data set of known length, each example once per epoch.
 
@@ -53,22 +54,22 @@ def batches(
         seed: int in [0, 2**31), of the order and of the augmentation.
         epochs: int > 0, passes over the examples.
         start_step: int in [0, epochs * steps_per_epoch], the first step to give.
-        augment: callable (image float32 (height, width, 3) in [0, 255], seed int64 (2,)) -> image, such as
-            `augment("crop", "noise")`, applied to each example; None for evaluation and for texts.
+        augment: from `augment("resized_crop", "noise")`, or a callable (inputs, targets, weights if there are any,
+            seeds=int64 (b, 2)) -> tuple of the same; None for evaluation.
 
     Returns:
         tf.data.Dataset of (inputs float32 (b, *shape), labels float32 (b, class_count) one-hot); images in
         [0, 255]. Texts are string (b,).
 
     Raises:
-        InputError: a number is out of range, there are no examples, texts are to be augmented, or `sampling` does not
-            go with the examples or the order.
+        InputError: a number is out of range, there are no examples, or `augment` or `sampling` does not go with the
+            examples or the order.
     """
     steps = steps_per_epoch(examples, global_batch_size)
     _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
     dtype = tf.as_dtype(examples.dtype)
-    if dtype == tf.string and augment is not None:
-        raise InputError("`augment` changes images and cannot change texts. Leave it out.")
+    if isinstance(augment, Augmentation):
+        augment.check(examples)
     drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
 
@@ -89,8 +90,7 @@ def batches(
             given[0] = tf.one_hot(given[0], len(examples.labels))
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
-            inputs = tf.map_fn(lambda pair: augment(*pair), (inputs, seeds), fn_output_signature=tf.float32)
-            inputs.set_shape((None, *examples.shape))
+            inputs, *given = augment(inputs, *given, seeds=seeds)
         return inputs, *given
 
     data = tf.data.Dataset.range(start_step, epochs * steps)

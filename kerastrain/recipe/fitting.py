@@ -28,7 +28,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
     for phase in plan.phases(config, len(split.train)):
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
         trained, train, validation, extra = model, split.train, split.validation, []
-        augment = data.augment(*config.data.augment) if config.data.augment and config.data.kind == "images" else None
+        augment = data.augment(**config.data.augment.named)
         if phase.name == "head":
             features, trained = models.head(model)
             train = data.features.precompute(features, split.train, config.evaluation.batch_size)
