@@ -20,6 +20,7 @@ _MODULES = (
     "evaluation",
     "explain",
     "export",
+    "finders",
     "memory",
     "models",
     "optimizers",
