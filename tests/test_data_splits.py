@@ -155,6 +155,15 @@ def test_a_label_that_occurs_once_is_trained_on():
     assert 7 in shared_out(labels, [str(index) for index in range(30)], shares(0.2, 0.1), names="ab")["train"]
 
 
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=3, max_size=30), st.integers(0, 3))
+@settings(deadline=None)
+def test_no_part_is_empty_however_rare_the_labels_are(labels, seed):
+    keys = [str(index) for index in range(len(labels))]
+    parts = shared_out(np.array(labels, np.float32), keys, shares(0.2, 0.1), names="abc", seed=seed)
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(len(labels)))
+    assert all(len(indices) for indices in parts.values())
+
+
 def test_balanced_gives_each_part_its_share():
     assert np.bincount(balanced(np.ones((100, 1)), [0.7, 0.2, 0.1], np.arange(100))).tolist() == [70, 20, 10]
 

@@ -17,6 +17,8 @@ def balanced(counts: np.ndarray, shares: Sequence[float], ranks: np.ndarray) -> 
 
         sum over parts p and kinds k of (held[p, k] - share[p] · total[k])² / (share[p] · total[k])
 
+    A part that would get nothing, because every kind is rare, gets the thing that costs least.
+
     Args:
         counts: float array (n, kinds) >= 0, how much each thing holds of each kind: a row of 0 and 1 for an example
             with many labels, the class counts of its examples for a group; and best a column of how many examples it is.
@@ -42,4 +44,20 @@ def balanced(counts: np.ndarray, shares: Sequence[float], ranks: np.ndarray) -> 
         costs = counts[index] * (2 * (held - wanted) + counts[index]) / wanted
         chosen[index] = costs.sum(axis=1).argmin()
         held[chosen[index]] += counts[index]
+    for part in range(len(wanted)):
+        if part not in chosen:
+            _fill(part, chosen, counts, held, wanted)
     return chosen
+
+
+def _fill(part: int, chosen: np.ndarray, counts: np.ndarray, held: np.ndarray, wanted: np.ndarray) -> None:
+    """Moves to an empty part the thing that costs least there, from a part that keeps another."""
+    free = np.flatnonzero(np.bincount(chosen, minlength=len(wanted))[chosen] > 1)
+    if len(free):
+        moved, giver = counts[free], chosen[free]
+        costs = moved * (moved - 2 * wanted[part]) / wanted[part]
+        costs += moved * (moved - 2 * (held - wanted)[giver]) / wanted[giver]
+        index = free[costs.sum(axis=1).argmin()]
+        held[chosen[index]] -= counts[index]
+        held[part] += counts[index]
+        chosen[index] = part

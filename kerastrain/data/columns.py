@@ -14,8 +14,8 @@ from kerastrain.data.examples import Task
 from kerastrain.data.folders import checked_marks
 from kerastrain.errors import InputError, unknown
 
-_INPUTS = {"images": ("path", "image", "file", "file_name", "filename"), "text": ("text", "sentence")}
-_TARGETS = {"single_label": "label", "multi_label": "labels", "regression": "target"}
+USUAL_INPUTS = {"images": ("path", "image", "file", "file_name", "filename"), "text": ("text", "sentence")}
+USUAL_TARGETS = {"single_label": "label", "multi_label": "labels", "regression": "target"}
 _TRUTHS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
@@ -103,10 +103,10 @@ def input_name(table: Table, columns: Columns, kind: str) -> str:
     if columns.input is not None:
         table.column(columns.input)
         return columns.input
-    usual = next((name for name in _INPUTS[kind] if name in table.values), None)
+    usual = next((name for name in USUAL_INPUTS[kind] if name in table.values), None)
     if usual is None:
         raise InputError(
-            f"{table.source} has no column {' or '.join(map(repr, _INPUTS[kind]))}. It has: {', '.join(table.values)}. "
+            f"{table.source} has no column {' or '.join(map(repr, USUAL_INPUTS[kind]))}. It has: {', '.join(table.values)}. "
             "Name the one that holds the inputs."
         )
     return usual
@@ -121,7 +121,7 @@ def targets(table: Table, columns: Columns, task: Task) -> tuple[np.ndarray, tup
     Raises:
         InputError: an unknown column, the wrong number of columns, or a value that is missing or of the wrong kind.
     """
-    names = columns.targets or (_TARGETS[task],)
+    names = columns.targets or (USUAL_TARGETS[task],)
     if task == "regression":
         numbers = [table.check(name, _is_finite, "a finite number") for name in names]
         return np.array([[float(value) for value in row] for row in zip(*numbers, strict=True)], np.float32), names

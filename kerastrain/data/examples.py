@@ -89,7 +89,7 @@ class Examples:
             return self.targets
         if self.task == "multi_label":
             return np.unique(self.targets, axis=0, return_inverse=True)[1].reshape(-1)
-        return tenths(self.targets[:, 0])
+        return quantile_bins(self.targets[:, 0], 10)
 
     def image(self, index: int) -> np.ndarray:
         """The image at `index`, 0 <= index < n, as a uint8 array (height, width, 3) in [0, 255]."""
@@ -183,9 +183,9 @@ def check_targets(targets: np.ndarray, labels: Sequence[str], task: str) -> None
         raise InputError(f"`targets` of task 'regression' must be finite. Received: {targets[bad]} at index {bad}.")
 
 
-def tenths(numbers: np.ndarray) -> np.ndarray:
-    """The tenth of all that each of `numbers` lies in: int64 array (n,) in [0, 10), equal numbers together."""
-    return np.searchsorted(np.quantile(numbers, np.arange(1, 10) / 10), numbers, side="right")
+def quantile_bins(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Which of `count` bins of equally many each of `numbers` lies in: int64 array (n,), equal numbers together."""
+    return np.searchsorted(np.quantile(numbers, np.arange(1, count) / count), numbers, side="right")
 
 
 def _check_lengths(examples: Examples) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerastrain.data import decoding, splits
 from kerastrain.data.cache import Place, keep
-from kerastrain.data.examples import Examples, Split, tenths
+from kerastrain.data.examples import Examples, Split, quantile_bins
 from kerastrain.data.stores import ArrayImages
 from kerastrain.errors import InputError
 
@@ -77,7 +77,10 @@ def divide(
     if len(wanted) > 1:
         rest = parts.pop("train")
         shared = splits.shared_out(
-            *_columns(examples, rest), wanted, names=examples.labels, **_groups(examples, rest, seed)
+            *_columns(examples, rest, min(wanted.values())),
+            wanted,
+            names=examples.labels,
+            **_groups(examples, rest, seed),
         )
         parts |= {part: rest[indices] for part, indices in shared.items()}
     if folds:
@@ -195,13 +198,15 @@ def under_labels(listing: Listing, labels: Sequence[str]) -> Examples:
     return dataclasses.replace(examples, targets=targets, labels=tuple(labels))
 
 
-def _columns(examples: Examples, rows: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _columns(examples: Examples, rows: np.ndarray, smallest_share: float) -> tuple[np.ndarray, list[str]]:
     """What `splits` divides by, at `rows`: strata or kinds, and keys."""
-    kinds = examples.targets
+    kinds = examples.targets[rows]
     if examples.task == "regression":
-        kinds = np.eye(10)[tenths(examples.targets[:, 0])]
+        # Each bin shall have an example for the smallest part.
+        count = max(1, min(10, int(len(rows) * smallest_share)))
+        kinds = np.eye(count)[quantile_bins(kinds[:, 0], count)]
     keys = range(len(examples)) if examples.keys is None else examples.keys
-    return kinds[rows], [str(keys[row]) for row in rows]
+    return kinds, [str(keys[row]) for row in rows]
 
 
 def _groups(examples: Examples, rows: np.ndarray, seed: int) -> dict:
@@ -212,7 +217,7 @@ def _fold(examples: Examples, rows: np.ndarray, count: int, fold: int, seed: int
     if not 0 <= fold < count:
         raise InputError(f"`fold` must lie in [0, {count}), the folds counted from 0. Received: {fold}.")
     numbers = splits.fold_numbers(
-        *_columns(examples, rows), count, names=examples.labels, **_groups(examples, rows, seed)
+        *_columns(examples, rows, 1 / count), count, names=examples.labels, **_groups(examples, rows, seed)
     )
     return rows[numbers != fold], rows[numbers == fold]
 

@@ -1,73 +1,22 @@
 """Where examples come from: one function for each source, from a path or arrays to a `Split`.
 
 Every image is read before the first step, so that a broken one is told now and not hours into the run; the decoded
-images are kept where there is room. `listing` finds by itself what stands at a path, which is what configs and the
+images are kept where there is room. `places.listing` finds by itself what stands at a path, which is what configs and the
 command line go through. Must not batch or augment, or import TensorFlow.
 """
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from kerastrain.data import folders, manifests, numpy_arrays, texts, tfrecords
+from kerastrain.data import folders, manifests, numpy_arrays, places, texts, tfrecords
 from kerastrain.data.cache import Place
 from kerastrain.data.columns import Columns
 from kerastrain.data.examples import Split, Task
-from kerastrain.data.listings import Listing, split
-from kerastrain.errors import InputError
-
-
-def listing(
-    path: str | os.PathLike,
-    *,
-    kind: Literal["images", "text"] = "images",
-    image_size: tuple[int, int] | None = None,
-    task: Task = "single_label",
-    columns: Columns | None = None,
-) -> Listing:
-    """The examples at a path, counted and neither divided nor decoded, whatever the source is.
-
-    | path | source |
-    |---|---|
-    | "digits" | scikit-learn's handwritten digits |
-    | a file .csv, .tsv or .parquet | a manifest |
-    | a file .npz | arrays |
-    | a folder with kerastrain.json | a sharded set of `write_tfrecords` |
-    | another folder | folders of images, or of texts for "text" |
-
-    Args:
-        path: as in the table.
-        kind: "images" or "text".
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
-        task: as `Examples.task`.
-        columns: Columns, what the columns of a manifest hold; None for the usual names.
-
-    Returns:
-        Listing, for `split` or `sizes`.
-
-    Raises:
-        FileNotFoundError: there is nothing at `path`.
-        InputError: what stands there is no such source, or as each source says.
-    """
-    if image_size is not None:
-        image_size = _checked_size(image_size)
-    if str(path) == "digits" and kind == "images":
-        return numpy_arrays.digits_listing(image_size)
-    suffix = Path(path).suffix.lower()
-    if suffix in manifests.SUFFIXES:
-        return manifests.listing(path, image_size, kind=kind, task=task, columns=columns)
-    if columns is not None and columns != Columns():
-        raise InputError(f"`columns` goes with a manifest. Received: '{path}', which has no columns.")
-    if suffix == ".npz":
-        return _fitting(numpy_arrays.npz_listing(path, image_size, task=task), kind, task)
-    if tfrecords.is_set(path):
-        return _fitting(tfrecords.listing(path, image_size), kind, task)
-    if task != "single_label":
-        raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a manifest.")
-    return folders.listing(path, image_size) if kind == "images" else texts.listing(path)
+from kerastrain.data.listings import split
+from kerastrain.data.places import checked_size
 
 
 def image_folder(
@@ -104,7 +53,7 @@ def image_folder(
         >>> split.labels, split.sizes  # doctest: +SKIP
         (('daisy', 'rose'), {'train': 700, 'validation': 200, 'test': 100})
     """
-    found = folders.listing(path, _checked_size(image_size))
+    found = folders.listing(path, checked_size(image_size))
     return split(found, cache=cache, memory_fraction=memory_fraction, **division)
 
 
@@ -174,7 +123,7 @@ def manifest(
         >>> split = kt.data.manifest("faces.csv", image_size=(96, 96), task="regression", columns=columns)  # doctest: +SKIP
     """
     if kind == "images":
-        image_size = _checked_size(image_size)
+        image_size = checked_size(image_size)
     found = manifests.listing(path, image_size, kind=kind, task=task, columns=columns)
     return split(found, cache=cache, memory_fraction=memory_fraction, **division)
 
@@ -203,7 +152,45 @@ def tfrecord_set(
         FileNotFoundError: there is no set, or one of its files is missing.
         InputError: a shard or the index is damaged, which the message names, or as for `split`.
     """
-    found = tfrecords.listing(path, None if image_size is None else _checked_size(image_size))
+    found = tfrecords.listing(path, None if image_size is None else checked_size(image_size))
+    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
+
+
+def named_set(
+    name: str,
+    *,
+    kind: Literal["images", "text"] = "images",
+    image_size: tuple[int, int] | None = None,
+    task: Task = "single_label",
+    columns: Columns | None = None,
+    cache: Place = "auto",
+    memory_fraction: float = 0.5,
+    **division: float | int | None,
+) -> Split:
+    """A data set that others publish: of Hugging Face, or of TensorFlow Datasets.
+
+    Args:
+        name: "hf:NAME" or "tfds:NAME", as for `hugging_face.load` and `tfds.load`; a folder may stand for the name.
+        kind: "images" or "text".
+        image_size: (height, width) in pixels that every image is stretched to; None for texts.
+        task: "single_label", "multi_label" or "regression".
+        columns: Columns, which feature holds what; None for the usual names, or the only feature of its kind.
+        cache: as for `image_folder`.
+        memory_fraction: as for `image_folder`.
+        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; the parts that
+            the set has itself stay.
+
+    Returns:
+        Split.
+
+    Raises:
+        InputError: there is no such set, or as for `named_sets.listing`, `divide` and `split`.
+        MissingExtra: the library is not installed; the sentence names the extra.
+
+    Example:
+        >>> split = kt.data.named_set("hf:stanfordnlp/imdb", kind="text")  # doctest: +SKIP
+    """
+    found = places.listing(name, kind=kind, image_size=image_size, task=task, columns=columns)
     return split(found, cache=cache, memory_fraction=memory_fraction, **division)
 
 
@@ -263,23 +250,4 @@ def digits(*, image_size: tuple[int, int] = (32, 32), **division: float | int | 
         >>> digits(test_fraction=0.1).sizes
         {'train': 1259, 'validation': 359, 'test': 179}
     """
-    return split(numpy_arrays.digits_listing(_checked_size(image_size)), **division)
-
-
-def _fitting(found: Listing, kind: str, task: Task) -> Listing:
-    """The listing of a source that says itself what it holds, which must be what was asked for."""
-    examples = found.examples
-    held = {"O": "text", "u": "images"}.get(examples.dtype.kind, "arrays")
-    if held != kind or examples.task != task:
-        raise InputError(
-            f"{found.source} holds {held} for task {examples.task!r}. Received: kind {kind!r} and task {task!r}. Ask for "
-            "what it holds."
-        )
-    return found
-
-
-def _checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    sides = tuple(image_size) if isinstance(image_size, Sequence) else ()
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise InputError(f"`image_size` must be two whole numbers >= 1, height and width. Received: {image_size!r}.")
-    return sides
+    return split(numpy_arrays.digits_listing(checked_size(image_size)), **division)
