@@ -52,19 +52,20 @@ def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
         dict from each name to its measures.
 
     Raises:
-        InputError: a folder's class names are not among the model's labels, or a file in it is no image.
+        InputError: a folder's class names are not among the model's labels, or more of its files than allowed are no
+            images.
     """
     if not folders:
         return recipe.measure(run.model, run.config, _split(run))
     labels, image_size = models.labels(run.model), _image_size(run)
     _require_images(run, "--data")
-    sets = {
-        name: data.batches(
-            data.read(data.under_labels(plan.listing(run.config, path=folder, image_size=image_size), labels)),
-            run.config.evaluation.batch_size,
+    sets = {}
+    for name, folder in folders.items():
+        listing = plan.listing(run.config, path=folder, image_size=image_size)
+        examples = data.read(
+            data.under_labels(listing, labels), unreadable_fraction=run.config.data.unreadable_fraction
         )
-        for name, folder in folders.items()
-    }
+        sets[name] = data.batches(examples, run.config.evaluation.batch_size)
     measures = evaluation.report(run.model, sets)
     for name, measured in measures.items():
         files.write_json(run.directory / "evaluations" / f"{Path(name).name}.json", measured)

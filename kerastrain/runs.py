@@ -1,7 +1,8 @@
 """The folder of a run: made once, never overwritten, opened again by every command after training.
 
 Takes and gives paths and records. A run holds `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
-`tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`.
+`tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`; and
+`quarantine.csv`, if image files were left out.
 """
 
 import contextlib

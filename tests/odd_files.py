@@ -106,7 +106,7 @@ BAD = {
     "lab.tiff": (saver(Image.new("LAB", (4, 4))), "unsupported", "its pixels are CIELAB colours"),
     "lost.jpg": (lambda path: path.symlink_to("gone.jpg"), "unreadable", "a link to 'gone.jpg', which is not there"),
     "ring.jpg": (lambda path: path.symlink_to(path), "unreadable", "it is a link that leads back to itself"),
-    "folder_link.jpg": (write_folder_link, "unreadable", "it is a folder, or a link to one"),
+    "folder_link.jpg": (write_folder_link, "unreadable", "it is a link to a folder, which is not followed"),
     "pipe.jpg": (os.mkfifo, "unreadable", "it is a pipe, a socket or a device and no file"),
     "socket.jpg": (write_socket, "unreadable", "it is a pipe, a socket or a device and no file"),
     "device.jpg": (lambda path: path.symlink_to("/dev/zero"), "unreadable", "it is a pipe, a socket or a device"),

@@ -72,7 +72,7 @@ def test_equal_files_are_left_out_and_told(paths, tmp_path, caplog):
     both = [*paths, str(tmp_path / "again.png"), str(tmp_path / "linked.png")]
     found = scan(both, unreadable_fraction=0.0)
     assert kinds(found) == {"again.png": "duplicate", "linked.png": "duplicate"}
-    assert "left out 2 of 12 images (2 duplicate): " in caplog.text
+    assert "left out 2 of 12 images: 2 duplicate (" in caplog.text
 
 
 def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
@@ -81,8 +81,8 @@ def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
     both = [*paths, str(tmp_path / "leak.png"), str(tmp_path / "wrong.png")]
     found = scan(both, marks=["train"] * 10 + ["test"] * 2, targets=["cat"] * 11 + ["dog"])
     assert kinds(found) == {"0.png": "leakage", "1.png": "contradiction", "wrong.png": "contradiction"}
-    assert "LEAKAGE: 1 of these, as a model would be measured on what it was trained on" in caplog.text
-    assert "CONTRADICTION: 2 of these, as nobody knows which of their labels is right" in caplog.text
+    assert "LEAKAGE in 1 of them: a model would be measured on what it was trained on" in caplog.text
+    assert "CONTRADICTION in 2 of them: nobody knows which of their labels is right" in caplog.text
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from kerastrain import data
 from kerastrain.errors import InputError
@@ -14,7 +15,9 @@ COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 def write_images(folder, colour=(9, 9, 9), count=5):
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        Image.new("RGB", (6, 4), colour).save(folder / f"{number}.png")
+        note = PngInfo()  # Files with the same bytes would be left out.
+        note.add_text("path", f"{folder}/{number}")
+        Image.new("RGB", (6, 4), colour).save(folder / f"{number}.png", pnginfo=note)
 
 
 @pytest.fixture
@@ -86,10 +89,48 @@ def test_image_folder_tells_what_is_wrong_with_the_classes(tmp_path, contents, m
         data.image_folder(tmp_path, image_size=(8, 8))
 
 
-def test_image_folder_names_the_file_that_is_no_image(folder):
+def test_a_file_that_is_no_image_is_left_out_up_to_a_share(folder):
     (folder / "red" / "notes.txt").write_text("no picture")
-    with pytest.raises(InputError, match=r"cannot read '.*notes.txt' as an image: it is none of .* Mend or remove"):
-        data.image_folder(folder, image_size=(8, 8))
+    split = data.image_folder(folder, image_size=(8, 8))
+    assert [(Path(one.path).name, one.kind) for one in split.quarantined] == [("notes.txt", "no image")]
+    assert sum(split.sizes.values()) == 10
+    with pytest.raises(InputError, match=r"one file of 11 cannot be used .*notes.txt': it is none of"):
+        data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.05)
+
+
+def test_equal_files_cannot_stand_in_two_parts(folder):
+    for number in range(5):
+        (folder / "red" / f"copy_{number}.png").hardlink_to(folder / "red" / "0.png")
+    (folder / "blue" / "wrong.png").hardlink_to(folder / "red" / "1.png")
+    split = data.image_folder(folder, image_size=(8, 8), validation_fraction=0.25)
+    kinds = {Path(one.path).name: one.kind for one in split.quarantined}
+    copies = {f"copy_{number}.png": "duplicate" for number in range(5)}
+    assert kinds == {"wrong.png": "contradiction", "1.png": "contradiction"} | copies
+    assert sum(part.class_counts for part in split.parts.values()).tolist() == [5, 4]
+
+
+def test_a_copy_of_what_is_held_out_leaves_train(tmp_path):
+    write_parts(tmp_path, {"train": {"blue": 4, "red": 3}, "test": {"blue": 1, "red": 1}})
+    (tmp_path / "train" / "blue" / "leak.png").hardlink_to(tmp_path / "test" / "blue" / "0.png")
+    split = data.image_folder(tmp_path, image_size=(8, 8), validation_fraction=0)
+    assert split.sizes == {"train": 7, "test": 2}
+    assert [(Path(one.path).name, one.kind) for one in split.quarantined] == [("leak.png", "leakage")]
+
+
+def test_a_class_of_which_nothing_can_be_used_is_told(folder):
+    for path in (folder / "red").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(
+        InputError, match="every class of .*data' without the 5 files left out must have an example. .* red"
+    ):
+        data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.5)
+
+
+def test_read_leaves_out_what_split_would(folder):
+    (folder / "red" / "empty.png").write_bytes(b"")
+    examples = data.read(data.listing(folder, image_size=(8, 8)).examples)
+    assert (len(examples), examples.class_counts.tolist()) == (10, [5, 5])
+    assert (examples.image(9) == COLOURS["red"]).all()
 
 
 @pytest.mark.parametrize("image_size", [(0, 8), (8,), 8, (8.0, 8.0), "88"])

@@ -150,7 +150,8 @@ def test_data_is_split_by_nothing_that_a_name_can_steer(tmp_path):
         folder = tmp_path / "data" / f"class {name}"
         folder.mkdir(parents=True)
         for number in range(4):
-            keras.utils.save_img(folder / f"{number}.png", np.full((8, 8, 3), 40 * number), scale=False)
+            pixels = np.full((8, 8, 3), 40 * number + len(name))
+            keras.utils.save_img(folder / f"{number}.png", pixels, scale=False)
     split = data.image_folder(tmp_path / "data", image_size=(8, 8), validation_fraction=0.25)
     assert split.labels == ("class $(touch mark)", "class ..", "class a;touch mark")
     assert not (tmp_path / "mark").exists()

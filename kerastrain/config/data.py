@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kerastrain.config.augmentation import AugmentConfig, OrNames, spelled_out
-from kerastrain.config.values import Section, Size
+from kerastrain.config.values import Fraction, Section, Size
 
 
 class DataConfig(Section):
@@ -32,6 +32,10 @@ class DataConfig(Section):
     cache: Literal["auto", "memory", "disk", "none"] = "auto"
     """Where decoded images are kept after their first reading: in memory, in a file of the user's cache folder, or not
     at all; auto takes the first of these that has room."""
+
+    unreadable_fraction: Fraction = 0.1
+    """Share of the image files that may be unreadable before the run stops; up to it they are left out and listed in the
+    run's quarantine.csv. Repeated files are left out too, and do not count."""
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from kerastrain.data.quarantine import Quarantined
 from kerastrain.data.stores import Store
 from kerastrain.errors import InputError, unknown
 
@@ -128,11 +129,13 @@ class Split:
         train: Examples to fit on.
         validation: Examples to choose by (the best epoch, the best search trial), or None.
         test: Examples to report on, touched by no choice, or None.
+        quarantined: tuple of Quarantined, the files of the source that stand in no part, each with the reason.
     """
 
     train: Examples
     validation: Examples | None = None
     test: Examples | None = None
+    quarantined: tuple[Quarantined, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:

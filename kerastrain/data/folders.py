@@ -123,10 +123,13 @@ def _folders(root: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = []
-    for parent, children, names in os.walk(folder):
+    found, unopened = [], []
+    for parent, children, names in os.walk(folder, onerror=unopened.append):
         children[:] = [child for child in children if not child.startswith(".")]
+        # A link to a folder may lead back here. It is not followed but listed, so that the scan tells of it.
+        names += [child for child in children if os.path.islink(os.path.join(parent, child))]
         found += [Path(parent, name) for name in names if not name.startswith(".") and name.lower() not in CLUTTER]
+    found += [Path(fault.filename) for fault in unopened]
     if not found:
         raise InputError(f"class folder '{folder}' is empty. Put images into it or remove it.")
     return sorted(found)

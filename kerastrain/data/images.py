@@ -161,7 +161,7 @@ def access_reason(path: str | os.PathLike, fault: OSError) -> str:
             f"it is a link to {os.readlink(path)!r}, which is not there" if os.path.islink(path) else "it is not there"
         )
     if isinstance(fault, IsADirectoryError):
-        return "it is a folder, or a link to one"
+        return "it is a link to a folder, which is not followed" if os.path.islink(path) else "it is a folder"
     if fault.errno == errno.ELOOP:
         return "it is a link that leads back to itself"
     if fault.errno == errno.ENXIO:

@@ -22,6 +22,10 @@ from kerastrain.errors import InputError
 
 logger = logging.getLogger("kerastrain")
 
+_LOUD = {
+    "leakage": "a model would be measured on what it was trained on",
+    "contradiction": "nobody knows which of their labels is right",
+}
 _NAMED = 3
 _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
 
@@ -145,16 +149,16 @@ def _too_many(faults: Sequence[Quarantined], count: int, allowed: float) -> str:
 
 
 def _log(quarantined: Sequence[Quarantined], count: int) -> None:
-    if quarantined:
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in quarantine.counts(quarantined).items())
-        logger.warning("left out %d of %d images (%s): %s", len(quarantined), count, kinds, _first(quarantined))
-    for kind, consequence in (
-        ("leakage", "a model would be measured on what it was trained on"),
-        ("contradiction", "nobody knows which of their labels is right"),
-    ):
+    if not quarantined:
+        return
+    told = ", ".join(f"{number:,} {kind}" for kind, number in quarantine.counts(quarantined).items())
+    quiet = [one for one in quarantined if one.kind not in _LOUD]
+    examples = f" ({_first(quiet)})" if quiet else ""
+    logger.warning("left out %d of %d images: %s%s", len(quarantined), count, told, examples)
+    for kind, consequence in _LOUD.items():
         found = [one for one in quarantined if one.kind == kind]
         if found:
-            logger.warning("%s: %d of these, as %s: %s", kind.upper(), len(found), consequence, _first(found))
+            logger.warning("%s in %d of them: %s (%s)", kind.upper(), len(found), consequence, _first(found))
 
 
 def _first(quarantined: Sequence[Quarantined]) -> str:

@@ -1,7 +1,7 @@
 """Where examples come from: one function for each source, from a path or arrays to a `Split`.
 
-Every image is read before the first step, so that a broken one is told now and not hours into the run; the decoded
-images are kept where there is room. `places.listing` finds by itself what stands at a path, which is what configs and the
+Every image is read before the first step, so that a broken one is left out now and does not end the run in hours; the
+decoded images are kept where there is room. `places.listing` finds by itself what stands at a path, which is what configs and the
 command line go through. Must not batch or augment, or import TensorFlow.
 """
 
@@ -25,6 +25,7 @@ def image_folder(
     image_size: tuple[int, int],
     cache: Place = "auto",
     memory_fraction: float = 0.5,
+    unreadable_fraction: float = 0.1,
     **division: float | int | None,
 ) -> Split:
     """The images of a folder that holds one folder per class, split by class.
@@ -37,16 +38,17 @@ def image_folder(
         image_size: (height, width) in pixels that every image is stretched to.
         cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `keep`.
         memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
+        unreadable_fraction: float in [0, 1], the largest share of the files that may be unreadable; they are left out.
         **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
-        Split of uint8 RGB images; `Examples.paths` names each file.
+        Split of uint8 RGB images; `Examples.paths` names each file, `Split.quarantined` those that are left out.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
         NotADirectoryError: `path` is a file.
-        InputError: fewer than two classes, a class without images or with too few to split, or files that cannot be
-            read as images (the message names the first of them).
+        InputError: fewer than two classes, a class without images or with too few to split, or more files than allowed
+            that cannot be read as images (the message names the first of them).
 
     Example:
         >>> split = image_folder("flowers", image_size=(224, 224), test_fraction=0.1)  # doctest: +SKIP
@@ -54,7 +56,13 @@ def image_folder(
         (('daisy', 'rose'), {'train': 700, 'validation': 200, 'test': 100})
     """
     found = folders.listing(path, checked_size(image_size))
-    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
+    return split(
+        found,
+        cache=cache,
+        memory_fraction=memory_fraction,
+        unreadable_fraction=unreadable_fraction,
+        **division,
+    )
 
 
 def text_files(path: str | os.PathLike, **division: float | int | None) -> Split:
@@ -93,6 +101,7 @@ def manifest(
     columns: Columns | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
+    unreadable_fraction: float = 0.1,
     **division: float | int | None,
 ) -> Split:
     """The examples of a table that names an image or holds a text in each row, and says what it is.
@@ -108,6 +117,7 @@ def manifest(
         columns: Columns, which column holds what; None for the usual names.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
+        unreadable_fraction: as for `image_folder`.
         **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
@@ -125,7 +135,13 @@ def manifest(
     if kind == "images":
         image_size = checked_size(image_size)
     found = manifests.listing(path, image_size, kind=kind, task=task, columns=columns)
-    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
+    return split(
+        found,
+        cache=cache,
+        memory_fraction=memory_fraction,
+        unreadable_fraction=unreadable_fraction,
+        **division,
+    )
 
 
 def tfrecord_set(

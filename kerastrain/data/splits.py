@@ -172,7 +172,7 @@ def shares(validation_fraction: float, test_fraction: float) -> dict[str, float]
 
 def _ranked(keys: Sequence[str], seed: int) -> np.ndarray:
     """The indices of `keys` in the order of their hashes, equal ones side by side."""
-    digests = [hashlib.sha256(f"{seed}\0{key}".encode()).digest() for key in keys]
+    digests = [hashlib.sha256(f"{seed}\0{key}".encode(errors="surrogatepass")).digest() for key in keys]
     return np.array(sorted(range(len(keys)), key=digests.__getitem__), np.int64)
 
 

@@ -20,8 +20,13 @@ def load_backbone(config: Config) -> backbones.Backbone:
 
 
 def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
-    """The examples that `config` names, images decoded to `image_size`; raises as `data.split` does."""
-    return data.split(plan.listing(config, image_size=image_size), cache=config.data.cache, **plan.division(config))
+    """The examples that `config` names, images stretched to `image_size`; raises as `data.split` does."""
+    return data.split(
+        plan.listing(config, image_size=image_size),
+        cache=config.data.cache,
+        unreadable_fraction=config.data.unreadable_fraction,
+        **plan.division(config),
+    )
 
 
 def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
