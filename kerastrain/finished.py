@@ -41,6 +41,7 @@ class Compressed:
 _METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
 
 
+@data.plain_errors()
 def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
     """The measures of a run on other folders, written to `evaluations/NAME.json`; without any, on its own parts.
 
@@ -136,6 +137,7 @@ def export_formats(run: Run, formats: Sequence[str], *, replace: bool = False) -
     return exports
 
 
+@data.plain_errors()
 def compress(run: Run, settings: CompressConfig) -> list[Compressed]:
     """Prunes a run's model to an exact fraction of zeros, then writes it as TFLite, all into `compressed/`.
 

@@ -17,6 +17,7 @@ import importlib
 _HOMES = {
     "Columns": "columns",
     "Examples": "examples",
+    "Preview": "previews",
     "KeptImages": "cache",
     "Listing": "listings",
     "Split": "examples",
@@ -34,16 +35,18 @@ _HOMES = {
     "load_image": "images",
     "manifest": "sources",
     "named_set": "sources",
+    "plain_errors": "faults",
     "read": "listings",
     "sizes": "listings",
     "split": "listings",
+    "preview": "previews",
     "steps_per_epoch": "pipeline",
     "text_files": "sources",
     "tfrecord_set": "sources",
     "under_labels": "listings",
     "write_tfrecords": "tfrecord_writing",
 }
-_MODULES = ("features",)
+_MODULES = ("features", "quarantine")
 
 __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604, the tables are the public face
 

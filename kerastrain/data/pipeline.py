@@ -15,6 +15,7 @@ import tensorflow as tf
 from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
+from kerastrain.data.faults import noted
 from kerastrain.errors import InputError, unknown
 
 Sampling = Literal["uniform", "balanced"]
@@ -73,6 +74,7 @@ def batches(
     drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
 
+    @noted
     def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = drawn(int(epoch))[positions]
         return examples.read(indices), *(column[indices] for column in columns)

@@ -12,6 +12,7 @@ from kerastrain.config import Config
 logger = logging.getLogger("kerastrain")
 
 
+@data.plain_errors()
 def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, float]:
     """Trains through the phases of `config`: the head on the frozen backbone's features, then the whole model.
 

@@ -12,6 +12,7 @@ from kerastrain.config import Config
 logger = logging.getLogger("kerastrain")
 
 
+@data.plain_errors()
 def measure(model: keras.Model, config: Config, split: data.Split) -> dict[str, dict]:
     """The measures of `model` on the parts of `split` that `evaluation.sets` names, by name."""
     sets = {name: part for name, part in split.parts.items() if name in config.evaluation.sets}

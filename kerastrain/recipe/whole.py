@@ -10,7 +10,6 @@ import keras
 
 from kerastrain import data, export, files, report, runs, runtime
 from kerastrain.config import Config
-from kerastrain.data import quarantine
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.results import export_all, measure
@@ -62,7 +61,7 @@ def run(config: Config, directory: str | Path) -> Finished:
     with runs.create(directory, config, data_sha256=data.fingerprint(split)):
         _log_start(config, split, model)
         if split.quarantined:
-            quarantine.write(directory / "quarantine.csv", split.quarantined)
+            data.quarantine.write(directory / "quarantine.csv", split.quarantined)
         fit(model, config, split, directory)
         with files.atomic(directory / "model.keras") as temporary:
             model.save(temporary)
@@ -82,6 +81,6 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     if isinstance(split.train.inputs, data.KeptImages):
         logger.info("cache: %s", split.train.inputs.where)
     if split.quarantined:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in quarantine.counts(split.quarantined).items())
+        kinds = ", ".join(f"{count} {kind}" for kind, count in data.quarantine.counts(split.quarantined).items())
         logger.info("quarantine: %d files left out (%s), listed in quarantine.csv", len(split.quarantined), kinds)
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
