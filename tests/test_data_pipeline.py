@@ -1,4 +1,5 @@
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -96,6 +97,32 @@ def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
         os.remove(paths[number])  # To open it would raise.
     again = data.Examples(examples.targets, examples.labels, cache.keep(ImageFiles(paths, (4, 4)), place))
     assert numbers(data.batches(again, 5, start_step=7, **options)) == whole[7:]
+
+
+@pytest.fixture
+def opened():
+    """The paths that are opened while the test runs."""
+    paths, listens = [], [True]
+    # A hook of the interpreter cannot be taken away again.
+    sys.addaudithook(lambda event, given: paths.append(given[0]) if event == "open" and listens else None)
+    yield paths
+    listens.clear()
+
+
+def test_a_second_run_opens_no_image_but_those_of_its_steps(tmp_path, opened):
+    for number in range(12):
+        path = tmp_path / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
+    options = {"image_size": (4, 4), "validation_fraction": 0, "cache": "memory"}
+    data.image_folder(tmp_path, **options)
+    opened.clear()
+    again = data.image_folder(tmp_path, **options).train
+    given = sum(numbers(data.batches(again, 5, shuffle=True, start_step=1)), [])
+    assert len(given) == 7
+    assert {path for path in opened if str(path).endswith(".png")} == {
+        str(tmp_path / str(number % 2) / f"{number}.png") for number in given
+    }
 
 
 def test_balanced_draws_each_class_equally_often_and_keeps_the_steps(examples):
