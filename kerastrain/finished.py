@@ -191,6 +191,7 @@ def _pruned(run: Run, settings: CompressConfig, split: data.Split) -> keras.Mode
         split.train,
         run.config.fit.global_batch_size,
         shuffle=True,
+        sampling=run.config.data.sampling,
         seed=run.config.runtime.seed,
         epochs=settings.prune.epochs,
         augment=data.augment(**run.config.data.augment.named),
