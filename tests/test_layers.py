@@ -8,12 +8,12 @@ import kerastrain
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
     {"errors"},
-    {"archives", "durations", "extras", "files", "terminal"},
+    {"archives", "durations", "extras", "files", "signals", "terminal"},
     {"drawing"},
     {"schedules"},
     {"config", "trust"},
     {"ecosystem", "runtime"},
-    {"distribute", "hub_modules", "wrapping"},
+    {"checkpoints", "distribute", "hub_modules", "wrapping"},
     {"hub_calls"},
     {"hub_source"},
     {"hub_layer"},
@@ -41,6 +41,7 @@ NO_TENSORFLOW = {
     "config",
     "drawing",
     "plan",
+    "signals",
     "cli",
     "terminal",
 }

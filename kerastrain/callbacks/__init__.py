@@ -2,9 +2,18 @@
 
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
+from kerastrain.callbacks.checkpoints import Checkpoints
 from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.progress import Progress
 from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
 from kerastrain.callbacks.standard import standard
 
-__all__ = ["AverageWeights", "BestCheckpoint", "HistoryFile", "Progress", "ReduceOnPlateau", "standard"]
+__all__ = [
+    "AverageWeights",
+    "BestCheckpoint",
+    "Checkpoints",
+    "HistoryFile",
+    "Progress",
+    "ReduceOnPlateau",
+    "standard",
+]

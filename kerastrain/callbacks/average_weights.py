@@ -45,6 +45,14 @@ class AverageWeights(keras.callbacks.Callback):
         self._training = False
         self._kept = None
 
+    def saved_state(self) -> dict:
+        """What a resumed training needs: the weights that are kept aside, if the average is in the model."""
+        return {"kept": self._kept}
+
+    def restore_state(self, state: dict) -> None:
+        """Takes back what `saved_state` gave."""
+        self._kept = state["kept"]
+
     def _put_average_in(self):
         optimizer = inner_optimizer(self.model)
         if getattr(self, "_training", False) and optimizer.use_ema and self._kept is None:

@@ -62,6 +62,18 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best = value
         self.best_epoch = epoch
 
+    def saved_state(self) -> dict:
+        """What a resumed training needs: the best value and its file."""
+        file = self.path if self.best is not None else None
+        return {"best": self.best, "best_epoch": self.best_epoch, "file": file}
+
+    def restore_state(self, state: dict) -> None:
+        """Takes back what `saved_state` gave; a file that is of a later epoch makes room for the one of that time."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        if self.best is not None and not (self.path.exists() and self.path.samefile(state["file"])):
+            with files.atomic(self.path) as temporary:
+                files.link(state["file"], temporary)
+
     def on_train_end(self, logs=None):
         """Puts the best weights back."""
         if self.restore and self.best is not None:

@@ -36,6 +36,8 @@ class HistoryFile(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Reads what earlier phases wrote."""
         self._started = False
+        self._began_seconds = None
+        self._earlier_seconds = 0.0
         self._rows = []
         if self.path.exists():
             with self.path.open(newline="", encoding="utf-8") as file:
@@ -43,7 +45,8 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the clock; before the first epoch, drops the rows that this run repeats."""
-        self._began_seconds = time.perf_counter()
+        self._began_seconds = time.perf_counter() - self._earlier_seconds
+        self._earlier_seconds = 0.0
         if not self._started:
             self._started = True
             repeated = (
@@ -59,10 +62,11 @@ class HistoryFile(keras.callbacks.Callback):
         row = {
             "phase": self.phase,
             "epoch": epoch + 1,
-            "seconds": f"{time.perf_counter() - self._began_seconds:.3f}",
+            "seconds": f"{self._seconds():.3f}",
             "learning_rate": f"{float(rate):.8g}",
         }
         row.update({name: f"{float(value):.8g}" for name, value in (logs or {}).items() if name != "learning_rate"})
+        self._began_seconds = None
         self._rows.append(row)
         text = io.StringIO()
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
@@ -70,3 +74,14 @@ class HistoryFile(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self._rows)
         files.write_text(self.path, text.getvalue())
+
+    def saved_state(self) -> dict:
+        """What a resumed training needs: how long its epoch has taken so far."""
+        return {"seconds": self._seconds()}
+
+    def restore_state(self, state: dict) -> None:
+        """Takes back what `saved_state` gave."""
+        self._earlier_seconds = state["seconds"]
+
+    def _seconds(self) -> float:
+        return 0.0 if self._began_seconds is None else time.perf_counter() - self._began_seconds

@@ -39,11 +39,12 @@ class Progress(keras.callbacks.ProgbarLogger):
         on_terminal = self._console_now.file.isatty() and not self._console_now.is_dumb_terminal
         self._live = on_terminal and self.verbose == 1
         self._steps = self.target
+        self._seen_steps = self._earlier_steps = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Draws the empty bar."""
         self._began_seconds = self._drawn_seconds = time.perf_counter()
-        self._seen_steps = 0
+        self._seen_steps = self._earlier_steps
         self._title = " ".join(part for part in (self.phase, f"epoch {epoch + 1}/{self.epochs}") if part)
         if self._live:
             self._stop_bar()
@@ -55,7 +56,7 @@ class Progress(keras.callbacks.ProgbarLogger):
 
     def on_train_batch_end(self, batch, logs=None):
         """Moves the bar."""
-        self._seen_steps = batch + 1
+        self._seen_steps = self._earlier_steps + batch + 1
         self._draw(self._title, logs)
 
     def on_test_begin(self, logs=None):
@@ -69,6 +70,7 @@ class Progress(keras.callbacks.ProgbarLogger):
     def on_epoch_end(self, epoch, logs=None):
         """Takes the bar away and prints the line."""
         self._steps = self._seen_steps or self._steps
+        self._seen_steps = self._earlier_steps = 0
         self._stop_bar()
         if self.verbose:
             seconds = time.perf_counter() - self._began_seconds
@@ -78,6 +80,14 @@ class Progress(keras.callbacks.ProgbarLogger):
     def on_train_end(self, logs=None):
         """Leaves the terminal as it was."""
         self._stop_bar()
+
+    def saved_state(self) -> dict:
+        """What a resumed training needs: the steps that its epoch has behind it."""
+        return {"steps": self._seen_steps}
+
+    def restore_state(self, state: dict) -> None:
+        """Takes back what `saved_state` gave."""
+        self._earlier_steps = state["steps"]
 
     # Keras draws a bar for `evaluate` and `predict` in these; a training has no part in them.
     def on_test_end(self, logs=None):

@@ -64,6 +64,14 @@ class ReduceOnPlateau(keras.callbacks.Callback):
                 f"Received: {type(inner_optimizer(self.model)).__qualname__}."
             )
 
+    def saved_state(self) -> dict:
+        """What a resumed training needs; the factor itself is in the optimizer."""
+        return {"best": self._best, "wait_epochs": self._wait_epochs}
+
+    def restore_state(self, state: dict) -> None:
+        """Takes back what `saved_state` gave."""
+        self._best, self._wait_epochs = state["best"], state["wait_epochs"]
+
     def on_epoch_end(self, epoch, logs=None):
         """Counts the epochs without a better value and lowers the rate after the last one."""
         value = monitored(self.monitor, logs)

@@ -10,6 +10,7 @@ from kerastrain import callbacks, optimizers
 ROWS = {
     "AverageWeights": lambda folder: callbacks.AverageWeights(),
     "BestCheckpoint": lambda folder: callbacks.BestCheckpoint(folder / "best.keras"),
+    "Checkpoints": lambda folder: callbacks.Checkpoints(folder / "checkpoints", every="1000 steps"),
     "HistoryFile": lambda folder: callbacks.HistoryFile(folder / "history.csv"),
     "Progress": lambda folder: callbacks.Progress(),
     "ReduceOnPlateau": lambda folder: callbacks.ReduceOnPlateau(min_change=1.0, patience_epochs=1),

@@ -1,0 +1,15 @@
+"""The state of a training on disk: everything that the next step depends on, whole or not there.
+
+Takes a compiled `keras.Model` and what its callbacks remember, gives folders that a later process goes on from bit for
+bit. `kerastrain.callbacks.Checkpoints` writes them while `fit` runs. Must not know of data, schedules or configs.
+
+Built on the tensor files of `tf.train.Checkpoint`, which carry a CRC for each tensor, but not on `tf.train.Checkpoint`
+itself, for three reasons measured on TensorFlow 2.21 with Keras 3.15: of a variable that differs between replicas, such
+as the averages of batch norm, it keeps the first replica's value alone; of a metric it keeps the sum over the replicas
+and hands each an equal share, which rounds; and its manager lists a checkpoint before the disk has it.
+"""
+
+from kerastrain.checkpoints.store import Stored, latest, write
+from kerastrain.checkpoints.training_state import Position, capture, restore, restore_metrics
+
+__all__ = ["Position", "Stored", "capture", "latest", "restore", "restore_metrics", "write"]
