@@ -4,15 +4,19 @@ Takes a compiled `keras.Model` and changes how its `fit` steps; the model itself
 what they are. Must not change what a step computes.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from kerastrain.distribute import blocks as blocks_of_layers
 from kerastrain.distribute import exact_step
 from kerastrain.distribute import program as programs
 from kerastrain.errors import InputError, unknown
+
+logger = logging.getLogger("kerastrain")
 
 
 def accumulate(model: keras.Model, *, micro_batches: int) -> None:
@@ -112,3 +116,87 @@ def _alive(program: programs.Program, place: int) -> set[programs.Slot]:
 
 def _size(slot: programs.Slot) -> int:
     return math.prod(length or 1 for length in slot.shape[1:])
+
+
+def split_when_full(model: keras.Model) -> None:
+    """Makes `fit` halve its micro-batches as long as the first step does not fit into the device's memory.
+
+    The first step is tried; when TensorFlow runs out of memory, everything that the step may have touched is put back
+    (weights, optimizer, batch norm's averages, seeds, metrics), and the same batch is tried again in twice as many
+    micro-batches. The global batch, and so the result, stay what they were. Steps after the first that fits are not
+    guarded: their batches are no larger. Takes effect on the next `fit`; it belongs to this object and is not saved.
+
+    Args:
+        model: keras.Model, compiled, without a `train_step` of its own, on one device or the replica of one process.
+
+    Raises:
+        TypeError: the model brings a `train_step` of its own.
+        InputError: at the first step: the model trains under a strategy of several devices, its batch cannot be split
+            (see `accumulate`), or a single example does not fit.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("adam", "mse")
+        >>> split_when_full(model)
+    """
+    step, make = exact_step.of(model), type(model).make_train_function
+
+    def make_train_function(force=False):
+        make(model, force=force)
+        if force or not isinstance(model.train_function, _FirstStep):
+            model.train_function = _FirstStep(model, step, model.train_function)
+        return model.train_function
+
+    model.make_train_function = make_train_function
+
+
+class _FirstStep:
+    """A model's train function that splits the first batch until it fits, and then gives way to the plain one."""
+
+    def __init__(self, model: keras.Model, step: exact_step.ExactStep, function):
+        self.model, self.step, self.function = model, step, function
+
+    def __call__(self, iterator):
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise InputError(
+                f"a full device is answered by smaller micro-batches on one device alone. Received: {replicas} devices. "
+                "Give the number with `accumulate(model, micro_batches=…)`."
+            )
+        batch = next(iterator)
+        exact_step.build(self.model, batch)  # a variable that a failed step makes would stay without a value
+        first = tf.data.Dataset.from_tensors(batch)
+        before = [(variable, variable.numpy()) for variable in _state(self.model)]
+        while True:
+            try:
+                logs = self.function(iter(first))
+                break
+            except tf.errors.ResourceExhaustedError as error:
+                self._split(batch, error)
+                for variable, value in before:
+                    variable.assign(value)
+        self.model.train_function = self.function
+        return logs
+
+    def _split(self, batch, error: Exception) -> None:
+        examples = int(exact_step.batch_size(batch))
+        wanted = min(2 * self.step.micro_batches, examples)
+        if wanted == self.step.micro_batches:
+            raise InputError(
+                "the step of a single example does not fit into the device's memory. Take a smaller model or smaller "
+                "images, `checkpoint`, or a lower precision."
+            ) from error
+        try:
+            exact_step.split(self.model, wanted)
+        except InputError as reason:
+            raise InputError(
+                f"a batch of {examples} does not fit into the device's memory and cannot be split: {reason} Or lower "
+                "the batch size."
+            ) from error
+        logger.warning("a batch of %d does not fit into memory: it is taken in %d micro-batches", examples, wanted)
+        type(self.model).make_train_function(self.model, force=True)
+        self.function = self.model.train_function
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables, *model.metrics_variables]

@@ -166,3 +166,61 @@ def test_layers_that_cannot_be_repeated_are_refused():
     memory.checkpoint(regularized)
     with pytest.raises(ValueError, match="loss on its activations"):
         regularized.fit(INPUTS, TARGETS, verbose=0)
+
+
+class Hungry(keras.layers.Layer):
+    """Asks for 256 TB, which no machine has, for more than `most` examples at once."""
+
+    def __init__(self, most=2):
+        super().__init__()
+        self.most = most
+
+    def call(self, inputs):
+        size = tf.where(tf.shape(inputs)[0] > self.most, tf.constant(2**46, tf.int64), 1)
+        return inputs + 0.0 * tf.reduce_sum(tf.fill([size], tf.reduce_mean(inputs)))
+
+
+def hungry():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.2, seed=1), Hungry(), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    return model
+
+
+def test_a_batch_that_does_not_fit_is_split_and_gives_what_smaller_micro_batches_give(caplog):
+    full, small = hungry(), hungry()
+    memory.split_when_full(full)
+    memory.accumulate(small, micro_batches=4)
+    histories = [
+        m.fit(INPUTS, TARGETS, batch_size=8, epochs=2, shuffle=False, verbose=0).history for m in (full, small)
+    ]
+    assert full.train_step.micro_batches == 4
+    assert histories[0] == histories[1]
+    for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert "a batch of 8 does not fit into memory: it is taken in 4 micro-batches" in caplog.text
+
+
+def test_an_example_that_does_not_fit_is_told():
+    model = keras.Sequential([keras.Input((4,)), Hungry(most=0), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    memory.split_when_full(model)
+    with pytest.raises(ValueError, match="a single example does not fit"):
+        model.fit(INPUTS, TARGETS, batch_size=4, verbose=0)
+
+
+def test_a_full_batch_that_cannot_be_split_is_told():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), Hungry(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    memory.split_when_full(model)
+    with pytest.raises(ValueError, match="a batch of 4 does not fit .* would see only its micro-batch"):
+        model.fit(INPUTS, TARGETS, batch_size=4, verbose=0)
+
+
+def test_a_full_device_under_a_strategy_is_told():
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce()).scope():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    memory.split_when_full(model)
+    with pytest.raises(ValueError, match="on one device alone. Received: 2 devices"):
+        model.fit(INPUTS, TARGETS, batch_size=4, verbose=0)

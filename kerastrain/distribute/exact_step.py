@@ -3,8 +3,8 @@
 Takes a compiled `keras.Model` and a batch; changes the model's weights as one device would with the whole batch. Must
 not know how devices are found or data is read.
 
-The private names are `_call_has_training_arg`, `_compute_loss`, `_compile_loss` and `_loss_tracker` of `keras.Model`,
-which Keras's own `train_step` uses, and `_keras_mask` of a tensor, read in Keras 3.12.4 and 3.15.1.
+The private names are `_call_has_training_arg`, `_compute_loss`, `_compile_loss`, `_loss_tracker` and `_symbolic_build` of
+`keras.Model`, which Keras's own `fit` uses, and `_keras_mask` of a tensor, read in Keras 3.12.4 and 3.15.1.
 
 With R devices, of which device r holds b_r of the B examples in M_r micro-batches of b_rm, and the loss a mean over
 examples plus regularization, the gradient of the whole batch is
@@ -67,6 +67,11 @@ def of(model: keras.Model) -> ExactStep:
         model.train_step = ExactStep(model)
     model.train_function = None
     return model.train_step
+
+
+def build(model: keras.Model, batch) -> None:
+    """Makes whatever a first step on such a batch would make: slots of the optimizer, variables of loss and metrics."""
+    model._symbolic_build(data_batch=batch)
 
 
 def split(model: keras.Model, micro_batches: int, *, overlapping: bool = False) -> None:
