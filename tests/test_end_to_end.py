@@ -13,7 +13,7 @@ import yaml
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from kerastrain import testing
+from kerastrain import export, testing
 
 QUICK = ["fit.head_epochs=30", "fit.epochs=1", "optimizer.learning_rate=0.02", "data.test_fraction=0.2"]
 
@@ -163,6 +163,11 @@ def test_texts_train_and_answer(place):
     answer = json.loads(kerastrain(place, "predict", "texts", "what a wonderful film", "--json").stdout)[0]
     assert answer["labels"]["good"] > 0.5
     assert (place / "texts" / "exports" / "saved_model" / "saved_model.pb").is_file()
+    kerastrain(place, "export", "texts", "--format", "tflite_int8")
+    for kind in ("float32", "int8"):
+        path = place / "texts" / "exports" / f"model_{kind}.tflite"
+        outputs = export.litert.run(path, export.tokenize(path, ["a wonderful film", "a dreadful film"]))
+        assert outputs.argmax(axis=1).tolist() == [1, 0]
     assert "works on models of images" in kerastrain(place, "compress", "texts", code=2).stderr
 
 

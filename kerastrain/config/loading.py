@@ -131,7 +131,9 @@ def _resolved(config: Config) -> Config:
     backbone = config.model.backbone or ("kerastrain:fractal_small" if images else "keras:embedding")
     formats = config.export.formats
     if formats is None:
-        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else ("saved_model",)
+        # A Hub module of texts reads strings, which TFLite does not hold.
+        of_texts = ("saved_model", "tflite_float32") if backbone.startswith("keras:") else ("saved_model",)
+        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else of_texts
 
     warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
 

@@ -28,7 +28,7 @@ class ExportConfig(Section):
 
     formats: tuple[ExportName, ...] | None = None
     """Files written at the end of a run, `kerastrain export` writes more; null takes SavedModel, float32 and int8
-    TFLite for images, SavedModel for texts."""
+    TFLite for images, SavedModel and float32 TFLite for texts, of which a Hub module gives SavedModel alone."""
     probabilities: bool = False
     """Whether the exported file ends in a softmax instead of logits."""
     samples: Annotated[int, Field(ge=8)] = 128

@@ -41,9 +41,9 @@ def require_exportable(model: keras.Model, activation: str | None) -> None:
 
 
 def input_name(model: keras.Model) -> str:
-    """The input's name in an exported signature: "images", "text" or "inputs"."""
-    if model.inputs[0].dtype == "string":
-        return "text"
+    """The input's name in an exported signature: "images", "text", "tokens" or "inputs"."""
+    if model.inputs[0].dtype in ("string", "int32"):
+        return "text" if model.inputs[0].dtype == "string" else "tokens"
     return "images" if len(model.inputs[0].shape) == 4 else "inputs"
 
 

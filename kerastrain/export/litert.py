@@ -17,7 +17,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from kerastrain import files
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import endpoints, metadata, parity, serving
+from kerastrain.export import endpoints, metadata, parity, serving, tokens
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import label_lines, labels_of, require_free, sizes
 
@@ -46,6 +46,10 @@ def tflite(
     MediaPipe reads: the input's normalization and the labels. Beside `digits.tflite` lie `digits.labels.txt` and
     `digits.parity.json`.
 
+    A model of texts is cut behind its `TextVectorization`, as TFLite holds no strings: the file takes int32 token ids
+    (1, length). `tokens.json` and `vocabulary.txt`, inside of the file and beside it, say how a text becomes its ids;
+    `export.tokenize` does it.
+
     | quantize   | weights | activations | size against float32 | use it for                     |
     |------------|---------|-------------|----------------------|--------------------------------|
     | None       | float32 | float32     | 1                    | reference                      |
@@ -61,7 +65,8 @@ def tflite(
         quantize: None, "float16", "dynamic", "int8" or "int16x8".
         representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`.
         representative_count: int > 0, the most inputs to calibrate with.
-        io: "uint8", "int8" or "float32", type of the input and output of an "int8" file; others are always float32.
+        io: "uint8", "int8" or "float32", type of the input and output of an "int8" file; others are always float32, and
+            so are the answers to texts.
         labels: class names in the order of the outputs, or None for those that travel with the model.
         activation: "softmax" or "sigmoid" to answer probabilities, None to answer the model's outputs.
         tolerance: Tolerance, or None for the `TOLERANCES` of `quantize`.
@@ -82,14 +87,24 @@ def tflite(
     path = require_free(path, replace=replace)
     _require_options(path, quantize, representative, io)
     labels = labels_of(model, labels)
+    texts = tokens.behind(model) if model.inputs[0].dtype == "string" else None
+    if texts is not None and quantize == "int16x8":
+        raise InputError(
+            "`quantize` must not be 'int16x8' for a model of texts: TFLite finds no range for token ids then. "
+            "Received: 'int16x8'. Use 'int8'."
+        )
     inputs = sampling.draw(samples, model, count=sample_count)
     calibration = None
     if quantize in ("int8", "int16x8"):
         calibration = sampling.draw(representative, model, count=representative_count, name="representative")
     reference = endpoints.answers(model, inputs, activation)
-    content = _convert(model, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io])
+    exported, packed = model, {}
+    if texts is not None:
+        exported, packed, io = texts.model, texts.files, "float32"
+        inputs, calibration = texts.ids(inputs), None if calibration is None else texts.ids(calibration)
+    content = _convert(exported, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io])
     pixels = endpoints.takes_encoded_images(model)
-    content = metadata.describe(content, name=model.name, labels=labels, pixels=pixels)
+    content = metadata.describe(content, name=model.name, labels=labels, pixels=pixels, input_files=packed)
     with files.atomic(path) as temporary:
         temporary.write_bytes(content)
         measured = parity.check(
@@ -103,6 +118,8 @@ def tflite(
         )
     if labels:
         files.write_text(path.with_suffix(".labels.txt"), label_lines(labels))
+    for name, text in packed.items():
+        files.write_text(path.with_suffix(f".{name}"), text)
     measured.save(path.with_suffix(".parity.json"))
     return measured
 

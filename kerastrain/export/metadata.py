@@ -1,7 +1,8 @@
 """What a TFLite file says of itself: how to feed its input and how its outputs are called.
 
-Takes and gives the bytes of a TFLite file. The description is a FlatBuffer among the model's own buffers, and the labels
-are a text file in a ZIP archive behind the model, so that MediaPipe and the LiteRT tools read both without a file beside.
+Takes and gives the bytes of a TFLite file. The description is a FlatBuffer among the model's own buffers; the labels, and
+what tells how texts become numbers, are files in a ZIP archive behind the model, so that MediaPipe and the LiteRT tools
+read all of it without a file beside.
 
 References: https://ai.google.dev/edge/litert/models/metadata; the numbers of fields and kinds are those of
 https://github.com/google-ai-edge/mediapipe/blob/master/mediapipe/tasks/metadata/metadata_schema.fbs (version 1.5.0).
@@ -9,7 +10,7 @@ https://github.com/google-ai-edge/mediapipe/blob/master/mediapipe/tasks/metadata
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
@@ -18,14 +19,23 @@ from kerastrain.export.targets import label_lines
 
 NAME = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
+TOKENS_FILE = "tokens.json"
+VOCABULARY_FILE = "vocabulary.txt"
 
 _FEATURE_PROPERTIES, _IMAGE_PROPERTIES = 1, 2
 _NORMALIZATION_OPTIONS = 1
 _RGB = 1
-_TENSOR_AXIS_LABELS = 2
+_UNKNOWN, _TENSOR_AXIS_LABELS, _VOCABULARY = 0, 2, 5
 
 
-def describe(content: bytes, *, name: str, labels: Sequence[str] = (), pixels: bool) -> bytes:
+def describe(
+    content: bytes,
+    *,
+    name: str,
+    labels: Sequence[str] = (),
+    pixels: bool,
+    input_files: Mapping[str, str] | None = None,
+) -> bytes:
     """A TFLite file with metadata: tensor names, input kind and normalization, labels.
 
     Args:
@@ -34,6 +44,7 @@ def describe(content: bytes, *, name: str, labels: Sequence[str] = (), pixels: b
         labels: class names in the order of the outputs, or none.
         pixels: bool, whether the input is an RGB image with pixels in [0, 255]; it is then described as one that needs no
             normalization (mean 0, deviation 1).
+        input_files: mapping from a name to a text, the files that tell how the input is made, such as a vocabulary.
 
     Returns:
         bytes, the file with its metadata; the graph is as it was.
@@ -41,28 +52,37 @@ def describe(content: bytes, *, name: str, labels: Sequence[str] = (), pixels: b
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     signature = model.signatureDefs[0]
     source, target = signature.inputs[0].name.decode(), signature.outputs[0].name.decode()
-    model.buffers.append(schema.BufferT(data=_metadata(name, source, target, bool(labels), pixels)))
+    packed = dict(input_files or {})
+    model.buffers.append(schema.BufferT(data=_metadata(name, source, target, bool(labels), pixels, packed)))
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=NAME, buffer=len(model.buffers) - 1)]
     builder = flatbuffers.Builder(len(content) + 4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    packed = bytes(builder.Output())
-    return packed + _archive(label_lines(labels)) if labels else packed
+    if labels:
+        packed[LABELS_FILE] = label_lines(labels)
+    return bytes(builder.Output()) + (_archive(packed) if packed else b"")
+
+
+def packed_files(content: bytes) -> dict[str, str]:
+    """The texts of the files inside a TFLite file, by name; empty where it has none."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
 def labels(content: bytes) -> tuple[str, ...]:
     """The labels inside a TFLite file, in the order of its outputs; empty where it has none."""
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return ()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return tuple(archive.read(LABELS_FILE).decode().splitlines())
+    return tuple(packed_files(content).get(LABELS_FILE, "").splitlines())
 
 
-def _metadata(name: str, source: str, target: str, has_labels: bool, pixels: bool) -> bytes:
+def _metadata(
+    name: str, source: str, target: str, has_labels: bool, pixels: bool, input_files: Mapping[str, str]
+) -> bytes:
     builder = flatbuffers.Builder(1024)
     subgraph = _table(
         builder,
         {
-            2: _tables(builder, [_input(builder, source, pixels)]),
+            2: _tables(builder, [_input(builder, source, pixels, input_files)]),
             3: _tables(builder, [_output(builder, target, has_labels)]),
         },
     )
@@ -75,8 +95,13 @@ def _metadata(name: str, source: str, target: str, has_labels: bool, pixels: boo
     return bytes(builder.Output())
 
 
-def _input(builder: flatbuffers.Builder, name: str, pixels: bool) -> int:
+def _input(builder: flatbuffers.Builder, name: str, pixels: bool, files: Mapping[str, str]) -> int:
     fields = {0: builder.CreateString(name)}
+    if files:
+        kinds = {VOCABULARY_FILE: _VOCABULARY}
+        fields[1] = builder.CreateString(f"How the input is made is told by {', '.join(files)}.")
+        fields[3] = _table(builder, {1: _table(builder, {})}, kinds={0: _FEATURE_PROPERTIES})
+        fields[6] = _tables(builder, [_file(builder, file, kinds.get(file, _UNKNOWN)) for file in files])
     if pixels:
         image = _table(builder, {}, kinds={0: _RGB})
         normalization = _table(builder, {0: _floats(builder, [0.0]), 1: _floats(builder, [1.0])})
@@ -94,9 +119,12 @@ def _output(builder: flatbuffers.Builder, name: str, has_labels: bool) -> int:
         3: _table(builder, {1: _table(builder, {})}, kinds={0: _FEATURE_PROPERTIES}),
     }
     if has_labels:
-        file = _table(builder, {0: builder.CreateString(LABELS_FILE)}, kinds={2: _TENSOR_AXIS_LABELS})
-        fields[6] = _tables(builder, [file])
+        fields[6] = _tables(builder, [_file(builder, LABELS_FILE, _TENSOR_AXIS_LABELS)])
     return _table(builder, fields)
+
+
+def _file(builder: flatbuffers.Builder, name: str, kind: int) -> int:
+    return _table(builder, {0: builder.CreateString(name)}, kinds={2: kind})
 
 
 def _table(builder: flatbuffers.Builder, offsets: dict[int, int], kinds: dict[int, int] | None = None) -> int:
@@ -123,9 +151,10 @@ def _floats(builder: flatbuffers.Builder, values: Sequence[float]) -> int:
     return builder.EndVector()
 
 
-def _archive(text: str) -> bytes:
+def _archive(texts: Mapping[str, str]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        # A fixed date, so that equal models give equal files.
-        archive.writestr(zipfile.ZipInfo(LABELS_FILE, date_time=(1980, 1, 1, 0, 0, 0)), text)
+        for name, text in texts.items():
+            # A fixed date, so that equal models give equal files.
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
     return target.getvalue()

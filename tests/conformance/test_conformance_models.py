@@ -17,6 +17,7 @@ import tensorflow as tf
 import kerastrain
 from kerastrain import applications, export, heads, models, testing, text_backbones
 from kerastrain.distribute import keras_trainer
+from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("float32")
@@ -47,6 +48,7 @@ BUILDERS = {
     "text_classifier, transformer": (lambda modules: text_classifier("keras:transformer"), TEXTS),
     "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
 }
+NO_TFLITE = "text_classifier, module"
 NO_PART = {
     "Source": "the module that a HubLayer holds, which is never called; it comes back with its layers",
     "Step": "an operation of a model that is being explained; it holds a function and lives as long as the call",
@@ -216,8 +218,14 @@ def test_saved_model_gives_the_same_answers(name, modules, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BUILDERS if name.startswith("image")])
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name != NO_TFLITE])
 def test_tflite_gives_the_same_answers(name, modules, tmp_path):
     model, inputs = made(name, modules)
     found = export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
     assert found.largest_difference <= 1e-5
+
+
+def test_tflite_refuses_what_it_cannot_hold(modules, tmp_path):
+    model, inputs = made(NO_TFLITE, modules)
+    with pytest.raises(InputError, match="TFLite file, which holds no strings: its texts are read by 'backbone'"):
+        export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
