@@ -38,6 +38,11 @@ def tfmot() -> types.ModuleType:
         return importlib.import_module("tensorflow_model_optimization")
 
 
+def tf_keras() -> types.ModuleType:
+    """The module `tf_keras`, Keras 2 beside Keras 3: what `tensorflow_model_optimization` builds on."""
+    return importlib.import_module("tf_keras")
+
+
 def keras_tuner() -> types.ModuleType:
     """The module `keras_tuner`."""
     return importlib.import_module("keras_tuner")

@@ -18,6 +18,7 @@ from kerastrain import (  # noqa: F401
     hub_layer,
     hub_modules,
     optimizers,
+    quantized_layers,
     schedules,
     text_backbones,
 )

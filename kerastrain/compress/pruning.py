@@ -5,16 +5,12 @@ the kernels, which every Keras optimizer applies inside its update: so pruning w
 XLA, on several replicas and in mixed precision. Must not change the model given, or write files.
 """
 
-import math
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from kerastrain import hub_modules
-from kerastrain.compress import sparsity_schedules
+from kerastrain.compress import fine_tuning, sparsity_schedules
 from kerastrain.compress.masks import Pattern
 from kerastrain.compress.zeros import prunable, require_unconstrained
 from kerastrain.errors import InputError
@@ -96,31 +92,22 @@ def prune(
     Reference: Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878.
     """
     pattern = Pattern.parse(pattern)
-    steps = _steps(dataset, epochs, getattr(optimizer, "gradient_accumulation_steps", None) or 1)
+    steps = fine_tuning.steps(dataset, epochs, optimizer)
     schedule = schedule or sparsity_schedules.for_run(_fraction(fraction, pattern), steps)
     _require_reached(schedule, fraction, steps)
-    loss = loss or (model.loss if model.compiled else None)
-    if loss is None:
-        raise InputError("`loss` must be given for a model that was not compiled. Received: None.")
-    if optimizer is None:
-        optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
-    pruned = _copy(model)
-    pruned.compile(optimizer, loss=loss, metrics=list(metrics))
+    loss = fine_tuning.loss_of(model, loss)
+    pruned = fine_tuning.copy(model)
+    pruned.compile(optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics))
     kernels = _attach(pruned, schedule, pattern)
-    pruned.fit(
-        dataset,
-        epochs=epochs,
-        shuffle=False,  # The data set's own order; Keras would warn of it otherwise.
-        validation_data=validation_data,
-        callbacks=list(callbacks),
-        verbose=verbose,
+    fine_tuning.fit(
+        pruned, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose
     )
     _detach(pruned, kernels)
     return pruned
 
 
 def _attach(model: keras.Model, schedule, pattern: Pattern) -> list[keras.Variable]:
-    trainable = list(prunable(model.trainable_variables))
+    trainable = list(prunable(model, trainable=True))
     kernels = [kernel for kernel in trainable if pattern.fits(tuple(kernel.shape))]
     if not kernels:
         raise InputError(
@@ -142,15 +129,6 @@ def _detach(model: keras.Model, kernels: list[keras.Variable]) -> None:
     model.train_function = None  # The traced step still holds the masks.
 
 
-def _copy(model: keras.Model) -> keras.Model:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "model.keras"
-        model.save(path)
-        # The archive was written a moment ago from this very process: what it holds is already trusted.
-        with hub_modules.allow_modules():
-            return keras.saving.load_model(path, compile=False, safe_mode=False)
-
-
 def _fraction(fraction: float, pattern: Pattern) -> float:
     if not 0 < fraction < 1:
         raise InputError(
@@ -162,18 +140,6 @@ def _fraction(fraction: float, pattern: Pattern) -> float:
             f"Received: {fraction!r}."
         )
     return fraction
-
-
-def _steps(dataset: tf.data.Dataset, epochs: int, accumulation: int) -> int:
-    batches = int(dataset.cardinality())
-    if epochs < 1 or batches == 0:
-        raise InputError(f"`epochs` and `dataset` must not be empty. Received: {epochs} epochs of {batches} batches.")
-    if batches < 0:
-        raise InputError(
-            "`dataset` must have a known, finite length, by which the schedule is laid out. Received: one without. Use "
-            "dataset.apply(tf.data.experimental.assert_cardinality(batches))."
-        )
-    return math.ceil(epochs * batches / accumulation)
 
 
 def _require_reached(schedule, fraction: float, steps: int) -> None:

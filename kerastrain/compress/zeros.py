@@ -43,22 +43,26 @@ def sparsity(model: keras.Model) -> Sparsity:
         >>> sparsity(model).fraction
         0.5
     """
-    kernels = list(prunable(model.variables))
+    kernels = list(prunable(model))
     zeros = [int(np.count_nonzero(keras.ops.convert_to_numpy(kernel) == 0)) for kernel in kernels]
     sizes = [int(np.prod(kernel.shape)) for kernel in kernels]
     shares = tuple((kernel.path, zero / size) for kernel, zero, size in zip(kernels, zeros, sizes, strict=True))
     return Sparsity(sum(zeros), sum(sizes), shares)
 
 
-def prunable(variables: Iterable[keras.Variable]) -> Iterable[keras.Variable]:
-    """The kernels among `variables`: floating point, of two dimensions and more.
+def prunable(model: keras.Model, *, trainable: bool = False) -> Iterable[keras.Variable]:
+    """The kernels of `model`: floating point, of two dimensions and more; only those that train, if so wanted.
 
     Depthwise kernels are left dense, being the fewest and most sensitive weights of a network, and so are embeddings,
     whose rows are looked up, not multiplied.
     """
-    for variable in variables:
+    kinds = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+    depthwise = {id(layer.kernel) for layer in model._flatten_layers() if isinstance(layer, kinds) and layer.built}
+    for variable in model.trainable_variables if trainable else model.variables:
         floating = keras.backend.is_float_dtype(variable.dtype)
-        if floating and len(variable.shape) >= 2 and not any(word in variable.path for word in _KEPT_DENSE):
+        # Inside a Hub module, and in a SeparableConv2D, only the name tells.
+        kept = id(variable) in depthwise or any(word in variable.path for word in _KEPT_DENSE)
+        if floating and len(variable.shape) >= 2 and not kept:
             yield variable
 
 
@@ -87,7 +91,7 @@ def keep_zeros(model: keras.Model) -> None:
     Raises:
         InputError: a kernel has a constraint of its own.
     """
-    for kernel in prunable(model.trainable_variables):
+    for kernel in prunable(model, trainable=True):
         require_unconstrained(kernel)
         kernel.constraint = KeepZeros(kernel)
     model.train_function = None  # A traced step would know nothing of the constraint.
@@ -101,6 +105,6 @@ def require_unconstrained(kernel: keras.Variable) -> None:
     """
     if kernel.constraint is not None and not isinstance(kernel.constraint, KeepZeros):
         raise InputError(
-            f"kernel {kernel.path!r} must have no constraint to be pruned. Received: "
+            f"kernel {kernel.path!r} must have no constraint to be compressed. Received: "
             f"{type(kernel.constraint).__qualname__}. Build the model without `kernel_constraint`."
         )

@@ -15,7 +15,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from kerastrain import files
+from kerastrain import files, quantized_layers
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import endpoints, metadata, parity, serving, tokens
 from kerastrain.export import samples as sampling
@@ -63,7 +63,8 @@ def tflite(
         path: the file to write, ending in .tflite.
         samples: real inputs to compare on, see `samples.draw`; best not those of `representative`.
         quantize: None, "float16", "dynamic", "int8" or "int16x8".
-        representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`.
+        representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`; not needed for
+            a model of `compress.quantize_aware`, which has learned its ranges.
         representative_count: int > 0, the most inputs to calibrate with.
         io: "uint8", "int8" or "float32", type of the input and output of an "int8" file; others are always float32, and
             so are the answers to texts.
@@ -85,7 +86,8 @@ def tflite(
     """
     endpoints.require_exportable(model, activation)
     path = require_free(path, replace=replace)
-    _require_options(path, quantize, representative, io)
+    learned = quantized_layers.is_quantized(model)
+    _require_options(path, quantize, representative, io, learned=learned)
     labels = labels_of(model, labels)
     texts = tokens.behind(model) if model.inputs[0].dtype == "string" else None
     if texts is not None and quantize == "int16x8":
@@ -95,7 +97,7 @@ def tflite(
         )
     inputs = sampling.draw(samples, model, count=sample_count)
     calibration = None
-    if quantize in ("int8", "int16x8"):
+    if quantize in ("int8", "int16x8") and not learned:
         calibration = sampling.draw(representative, model, count=representative_count, name="representative")
     reference = endpoints.answers(model, inputs, activation)
     exported, packed = model, {}
@@ -146,14 +148,19 @@ def run(path: str | os.PathLike, inputs: np.ndarray, *, threads: int = 1) -> np.
     return np.stack(outputs)
 
 
-def _require_options(path: Path, quantize: str | None, representative, io: str) -> None:
+def _require_options(path: Path, quantize: str | None, representative, io: str, *, learned: bool) -> None:
     if path.suffix != ".tflite":
         raise InputError(f"`path` must end in .tflite. Received: {str(path)!r}. Rename the file.")
     if quantize not in QUANTIZATIONS:
         raise InputError(unknown("quantization", quantize, [name for name in QUANTIZATIONS if name]))
     if io not in INTEGERS:
         raise InputError(unknown("io", io, INTEGERS))
-    if quantize in ("int8", "int16x8") and representative is None:
+    if learned and quantize != "int8":
+        raise InputError(
+            f'`quantize` must be "int8" for a model that was trained for it. Received: {quantize!r}. Export the model that '
+            "`quantize_aware` was given instead."
+        )
+    if quantize in ("int8", "int16x8") and representative is None and not learned:
         raise InputError(
             f'`representative` must be given for quantize="{quantize}": activations are calibrated on it. '
             "Received: None. Pass training inputs."
@@ -168,14 +175,14 @@ def _convert(model, shape, activation, quantize, calibration, io) -> bytes:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
+        if quantize == "int8":
+            converter.inference_input_type = converter.inference_output_type = io
         if calibration is not None:
             converter.representative_dataset = lambda: ([sample[None]] for sample in calibration)
-            integer, ops = io, tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+            ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             if quantize == "int16x8":
-                integer = tf.float32
                 ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             converter.target_spec.supported_ops = [ops]
-            converter.inference_input_type = converter.inference_output_type = integer
         try:
             return converter.convert()
         except ConverterError as error:

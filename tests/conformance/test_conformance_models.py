@@ -19,6 +19,7 @@ from kerastrain import applications, export, heads, models, testing, text_backbo
 from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
+from kerastrain.quantized_layers import QuantizedKernel, QuantizedOutput
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("float32")
 FEATURES = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
@@ -32,6 +33,8 @@ LAYERS = {
     "HubLayer": (lambda modules: HubLayer(modules / "images", trainable=True, hold_statistics=True), IMAGES / 255),
     "Labels": (lambda modules: heads.Labels(["a", "b"], name="names"), FEATURES),
     "MeanOverWords": (lambda modules: text_backbones.MeanOverWords(), WORDS),
+    "QuantizedKernel": (lambda modules: QuantizedKernel(keras.layers.Conv2D(3, 3), per_channel=True), IMAGES / 255),
+    "QuantizedOutput": (lambda modules: QuantizedOutput(-0.1, 1.0), IMAGES / 255),
     "ReverseChannels": (lambda modules: applications.ReverseChannels(), IMAGES / 255),
     "WordPositions": (lambda modules: text_backbones.WordPositions(4), WORDS),
 }
