@@ -66,24 +66,41 @@ def test_a_file_that_is_gone_is_left_out(paths):
     ]
 
 
-def test_equal_files_are_left_out_and_told(paths, tmp_path, caplog):
+def test_equal_files_are_left_out_and_are_not_unreadable(paths, tmp_path):
     os.link(paths[0], tmp_path / "again.png")
     os.symlink(paths[1], tmp_path / "linked.png")
     both = [*paths, str(tmp_path / "again.png"), str(tmp_path / "linked.png")]
     found = scan(both, unreadable_fraction=0.0)
     assert kinds(found) == {"again.png": "duplicate", "linked.png": "duplicate"}
-    assert "left out 2 of 12 images: 2 duplicate (" in caplog.text
 
 
 def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
     os.link(paths[0], tmp_path / "leak.png")
     os.link(paths[1], tmp_path / "wrong.png")
+    os.truncate(paths[5], 0)
     both = [*paths, str(tmp_path / "leak.png"), str(tmp_path / "wrong.png")]
     found = scan(both, marks=["train"] * 10 + ["test"] * 2, targets=["cat"] * 11 + ["dog"])
-    assert kinds(found) == {"0.png": "leakage", "1.png": "contradiction", "wrong.png": "contradiction"}
-    assert "LEAKAGE in 1 of them: a model would be measured on what it was trained on" in caplog.text
-    assert "CONTRADICTION in 2 of them: nobody knows which of their labels is right" in caplog.text
-    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    left_out = {"0.png": "leakage", "1.png": "contradiction", "5.png": "empty", "wrong.png": "contradiction"}
+    assert kinds(found) == left_out
+    scanning.tell(found.quarantined, len(both))
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(told) == 3
+    assert told[0].startswith("left out 4 of 12 images: 1 empty, 1 leakage, 2 contradiction (")
+    assert told[0].endswith("5.png': the file is empty)")
+    assert told[1].startswith("LEAKAGE in 1 of them: a model would be measured on what it was trained on (")
+    assert told[2].startswith("CONTRADICTION in 2 of them: nobody knows which of their labels is right (")
+
+
+def test_nothing_is_told_of_a_clean_folder(paths, caplog):
+    scanning.tell(scan(paths).quarantined, len(paths))
+    assert caplog.records == []
+
+
+def test_a_long_scan_says_how_far_it_has_come(paths, monkeypatch, caplog):
+    monkeypatch.setattr(scanning, "_TELLING_SECONDS", 0)
+    with caplog.at_level(logging.INFO):
+        scan(paths * 4)
+    assert [record.getMessage() for record in caplog.records] == ["read 32 of 40 images", "read 40 of 40 images"]
 
 
 def test_the_run_stops_when_more_than_a_share_is_unreadable(paths):

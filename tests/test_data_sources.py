@@ -89,11 +89,12 @@ def test_image_folder_tells_what_is_wrong_with_the_classes(tmp_path, contents, m
         data.image_folder(tmp_path, image_size=(8, 8))
 
 
-def test_a_file_that_is_no_image_is_left_out_up_to_a_share(folder):
+def test_a_file_that_is_no_image_is_left_out_up_to_a_share(folder, caplog):
     (folder / "red" / "notes.txt").write_text("no picture")
     split = data.image_folder(folder, image_size=(8, 8))
     assert [(Path(one.path).name, one.kind) for one in split.quarantined] == [("notes.txt", "no image")]
     assert sum(split.sizes.values()) == 10
+    assert "left out 1 of 11 images: 1 no image (" in caplog.text
     with pytest.raises(InputError, match=r"one file of 11 cannot be used .*notes.txt': it is none of"):
         data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.05)
 
@@ -124,6 +125,17 @@ def test_a_class_of_which_nothing_can_be_used_is_told(folder):
         InputError, match="every class of .*data' without the 5 files left out must have an example. .* red"
     ):
         data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.5)
+
+
+def test_scan_tells_what_split_would_leave_out_and_keeps_no_pixels(folder):
+    (folder / "red" / "empty.png").write_bytes(b"")
+    found = data.scan(data.listing(folder))
+    assert [(Path(one.path).name, one.kind) for one in found.quarantined] == [("empty.png", "empty")]
+    assert len(found.kept) == 10
+    with pytest.raises(
+        InputError, match="a scan reads image files, and .*digits has none. Give a folder or a manifest"
+    ):
+        data.scan(data.listing("digits"))
 
 
 def test_read_leaves_out_what_split_would(folder):

@@ -1,19 +1,17 @@
-"""What a source holds, told before any image is decoded: the rows that are counted, divided, and then read.
+"""What a source holds, told before any image is decoded: the rows that are counted and divided.
 
-Takes unread `Examples`, gives a `Split` or the sizes that it would have. `kerastrain check` and a run divide the same
-listing, so that what is told beforehand is what is trained on. Must not import TensorFlow.
+Takes unread `Examples`, gives the indices of the parts and their sizes. `kerastrain check` and a run divide the same
+listing, so that what is told beforehand is what is trained on, but for files that only reading shows to be of no use.
+Must not import TensorFlow.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from kerastrain.data import decoding, scanning, splits
-from kerastrain.data.cache import Place, keep
+from kerastrain.data import splits
 from kerastrain.data.examples import Examples, Split, quantile_bins
-from kerastrain.data.stores import ArrayImages, ImageFiles
 from kerastrain.errors import InputError
 
 PARTS = ("train", "validation", "test")
@@ -95,65 +93,6 @@ def sizes(listing: Listing, **division: float | int | None) -> dict[str, int]:
     return {part: len(indices) for part, indices in divide(listing, **division).items()}
 
 
-def split(
-    listing: Listing,
-    *,
-    cache: Place = "auto",
-    memory_fraction: float = 0.5,
-    unreadable_fraction: float = 0.1,
-    **division: float | int | None,
-) -> Split:
-    """The examples of a listing in their parts, without the image files that cannot be used or stand twice.
-
-    Every image file is read before the first step, and what is left out is told to the logger "kerastrain" and stands
-    in `Split.quarantined`; see `scanning.scan`. It is left out before the rest is divided, so that no file stands in two
-    parts under two names.
-
-    Args:
-        listing: Listing.
-        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `keep`.
-        memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
-        unreadable_fraction: float in [0, 1], the largest share of the image files that may be unreadable.
-        **division: as for `divide`.
-
-    Returns:
-        Split.
-
-    Raises:
-        InputError: as for `divide` and `keep`, or a larger share of the images is unreadable (the message names the
-            first of them).
-    """
-    parts = divide(listing, **division)  # Once before anything is read, so that its faults are told at once.
-    # Read before it is divided, so that another seed or fold meets what this one has decoded.
-    examples, scan = _proved(listing.examples, listing.marks, cache, memory_fraction, unreadable_fraction)
-    if scan.quarantined:
-        marks = None if listing.marks is None else listing.marks[scan.kept]
-        source = f"{listing.source} without the {len(scan.quarantined)} files left out"
-        parts = divide(Listing(source, examples, marks), **division)
-    made = {part: examples.subset(indices) for part, indices in parts.items()}
-    return Split(**made, quarantined=scan.quarantined)
-
-
-def read(
-    examples: Examples, *, cache: Place = "auto", memory_fraction: float = 0.5, unreadable_fraction: float = 0.1
-) -> Examples:
-    """The same examples, undivided, without the image files that cannot be used or stand twice.
-
-    Args:
-        examples: Examples.
-        cache: as for `split`.
-        memory_fraction: as for `split`.
-        unreadable_fraction: as for `split`.
-
-    Returns:
-        Examples, their images kept decoded where there is room.
-
-    Raises:
-        InputError: as for `split`, but for what is said of parts.
-    """
-    return _proved(examples, None, cache, memory_fraction, unreadable_fraction)[0]
-
-
 def folds(examples: Examples, count: int, fold: int, *, seed: int = 0) -> Split:
     """One fold of a cross-validation: every example is held out under exactly one of the `count` folds.
 
@@ -210,39 +149,6 @@ def under_labels(listing: Listing, labels: Sequence[str]) -> Examples:
         targets = np.zeros((len(examples), len(labels)), np.float32)
         targets[:, places] = examples.targets
     return dataclasses.replace(examples, targets=targets, labels=tuple(labels))
-
-
-def _proved(
-    examples: Examples, marks: np.ndarray | None, cache: Place, memory_fraction: float, unreadable_fraction: float
-) -> tuple[Examples, scanning.Scan]:
-    """The examples that can be used, and which of the others were left out; images are kept where there is room."""
-    inputs, everything = examples.inputs, scanning.Scan(np.arange(len(examples)), ())
-    if isinstance(inputs, np.ndarray):
-        return examples, everything
-    if isinstance(inputs, ArrayImages):  # In memory already, at another size.
-        return dataclasses.replace(examples, inputs=inputs[everything.kept]), everything
-    kept = keep(inputs, cache, memory_fraction=memory_fraction)
-    if not isinstance(inputs, ImageFiles):
-        decoding.decode(kept, memory_fraction=0)
-        return dataclasses.replace(examples, inputs=kept), everything
-    scan = scanning.scan(
-        inputs.paths,
-        inputs.image_size,
-        targets=_said(examples),
-        marks=marks,
-        unreadable_fraction=unreadable_fraction,
-        keep=kept.put,
-    )
-    return examples.subset(scan.kept, inputs=kept.subset(scan.kept)), scan
-
-
-def _said(examples: Examples) -> list[str]:
-    """What is to be learnt of each example, in words."""
-    if examples.task == "single_label":
-        return [examples.labels[number] for number in examples.targets]
-    if examples.task == "multi_label":
-        return [", ".join(itertools.compress(examples.labels, row)) for row in examples.targets]
-    return [", ".join(f"{number:g}" for number in row) for row in examples.targets]
 
 
 def _columns(examples: Examples, rows: np.ndarray, smallest_share: float) -> tuple[np.ndarray, list[str]]:

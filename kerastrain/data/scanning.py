@@ -7,6 +7,7 @@ now and not hours into the run, and equal files cannot stand in two parts. Must 
 import hashlib
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ _LOUD = {
     "contradiction": "nobody knows which of their labels is right",
 }
 _NAMED = 3
+_TELLING_SECONDS = 15
 _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
 
 
@@ -55,8 +57,8 @@ def scan(
     """Reads, hashes and decodes every file on all processors, and says which to leave out.
 
     A file is left out where it cannot be read as an image, or has the same bytes as another: see `quarantine.KINDS` and
-    `quarantine.repeats`. A file whose size and time of change are those of an earlier scan is not read again. What is left
-    out is told to the logger "kerastrain", with its number and the first reasons.
+    `quarantine.repeats`. A file whose size and time of change are those of an earlier scan is not read again. The logger
+    "kerastrain" is told how far a long scan has come.
 
     Threads decode here, as Pillow lets others run while it does: on two processors, files of 3024 x 3024 pixels came as
     fast from threads as from processes, whose start and whose pixels on their way cost as much as small files take.
@@ -93,7 +95,6 @@ def scan(
         raise InputError(_too_many(list(left_out.values()), len(paths), unreadable_fraction))
     left_out |= quarantine.repeats(paths, [finding.digest for finding in findings], targets, marks)
     quarantined = tuple(left_out[index] for index in sorted(left_out))
-    _log(quarantined, len(paths))
     return Scan(np.array([index for index in range(len(paths)) if index not in left_out], np.int64), quarantined)
 
 
@@ -125,7 +126,12 @@ def _findings(
 
     with warnings.catch_warnings(), ThreadPoolExecutor(processor_count()) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # They name no file, and what matters of them is a finding.
-        findings = [finding for chunk in pool.map(found, range(0, len(paths), _CHUNK)) for finding in chunk]
+        findings, told = [], time.monotonic()
+        for chunk in pool.map(found, range(0, len(paths), _CHUNK)):
+            findings += chunk
+            if time.monotonic() - told > _TELLING_SECONDS:
+                told = time.monotonic()
+                logger.info("read %d of %d images", len(findings), len(paths))
     if fresh:
         cache.add(fresh)
     return findings
@@ -148,7 +154,8 @@ def _too_many(faults: Sequence[Quarantined], count: int, allowed: float) -> str:
     )
 
 
-def _log(quarantined: Sequence[Quarantined], count: int) -> None:
+def tell(quarantined: Sequence[Quarantined], count: int) -> None:
+    """Says to the logger "kerastrain" how many of `count` files are left out, of which kinds, and names the first."""
     if not quarantined:
         return
     told = ", ".join(f"{number:,} {kind}" for kind, number in quarantine.counts(quarantined).items())

@@ -15,8 +15,8 @@ from kerastrain.data import folders, manifests, numpy_arrays, places, texts, tfr
 from kerastrain.data.cache import Place
 from kerastrain.data.columns import Columns
 from kerastrain.data.examples import Split, Task
-from kerastrain.data.listings import split
 from kerastrain.data.places import checked_size
+from kerastrain.data.reading import split
 
 
 def image_folder(
