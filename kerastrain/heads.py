@@ -1,4 +1,4 @@
-"""What stands on a backbone: dense layers, the logits, the names of the classes, and the loss that fits them.
+"""What stands on a backbone: dense layers, the outputs, their names, and the loss that fits them.
 
 Takes features; gives layers, and reads them again from finished models. Must not know of backbones.
 """
@@ -6,38 +6,83 @@ Takes features; gives layers, and reads them again from finished models. Must no
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
+from kerastrain.tasks import TASKS, Task
 
 
 @keras.saving.register_keras_serializable("kerastrain")
 class Labels(keras.layers.Layer):
-    """The last layer of a classifier: passes the logits on as float32 and keeps the classes' names.
+    """The last layer of a model: passes the outputs on as float32, and keeps their names and what they mean.
 
     Args:
-        labels: sequence of str, one for each logit, in their order.
-        multi_label: bool, whether an example may have any number of labels: a sigmoid for each logit, no softmax.
+        labels: sequence of str, one for each output, in their order: the classes, or for "regression" the numbers.
+        task: "single_label", where the outputs are logits of a softmax; "multi_label", where each is the logit of a
+            sigmoid and an example may have any number of labels; or "regression", where they are the numbers.
         **options: `name` of a Keras layer.
     """
 
-    def __init__(self, labels: Sequence[str], multi_label: bool = False, **options: object):
+    def __init__(self, labels: Sequence[str], task: Task = "single_label", **options: object):
         super().__init__(**{**options, "dtype": "float32"})
+        if task not in TASKS:
+            raise InputError(unknown("task", task, TASKS))
         self.labels = tuple(labels)
-        self.multi_label = multi_label
+        self.task = task
 
-    def call(self, logits):
-        """`logits` (b, classes), float32."""
-        return keras.ops.cast(logits, "float32")
+    def call(self, outputs):
+        """`outputs` (b, labels), float32."""
+        return keras.ops.cast(outputs, "float32")
 
-    def compute_output_spec(self, logits):
+    def compute_output_spec(self, outputs):
         """float32 of the shape that came in."""
-        if logits.shape[-1] not in (None, len(self.labels)):
-            raise InputError(f"a model of {logits.shape[-1]} logits cannot have {len(self.labels)} labels.")
-        return keras.KerasTensor(logits.shape, dtype="float32")
+        if outputs.shape[-1] not in (None, len(self.labels)):
+            raise InputError(f"a model of {outputs.shape[-1]} outputs cannot have {len(self.labels)} labels.")
+        return keras.KerasTensor(outputs.shape, dtype="float32")
 
     def get_config(self):
         """The layer's arguments."""
-        return {**super().get_config(), "labels": list(self.labels), "multi_label": self.multi_label}
+        return {**super().get_config(), "labels": list(self.labels), "task": self.task}
+
+
+@keras.saving.register_keras_serializable("kerastrain")
+class StandardizedSquaredError(keras.losses.Loss):
+    """The squared error in units of the targets' own deviation, averaged over the outputs.
+
+        loss(y, p) = mean over outputs of ((y - p) / deviation)²
+
+    So a rate that suits years suits millimetres, and two outputs in other units weigh the same. A model that always says
+    the mean has loss 1; 1 - loss is near R².
+
+    Args:
+        deviation: sequence of float > 0, one for each output, in the targets' unit.
+        reduction: as for Keras losses.
+        name: str.
+        dtype: the loss's dtype, float32 unless given.
+
+    Example:
+        >>> float(StandardizedSquaredError([2.0])(keras.ops.array([[1.0], [3.0]]), keras.ops.array([[1.0], [7.0]])))
+        2.0
+    """
+
+    def __init__(
+        self,
+        deviation: Sequence[float],
+        reduction: str = "sum_over_batch_size",
+        name: str = "standardized_squared_error",
+        dtype=None,
+    ):
+        super().__init__(reduction=reduction, name=name, dtype=dtype)
+        self.deviation = tuple(float(one) for one in deviation)
+
+    def call(self, y_true, y_pred):
+        """The loss of each example, (b,), from targets and predictions (b, outputs)."""
+        deviation = keras.ops.convert_to_tensor(self.deviation, y_pred.dtype)
+        return keras.ops.mean(keras.ops.square((keras.ops.cast(y_true, y_pred.dtype) - y_pred) / deviation), axis=-1)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {**super().get_config(), "deviation": list(self.deviation)}
 
 
 def head(
@@ -84,7 +129,7 @@ def head(
 
 
 def labels(model: keras.Model) -> tuple[str, ...]:
-    """The names of a classifier's classes, in the order of its logits.
+    """The names of a classifier's classes, in the order of its logits; of a regressor's numbers.
 
     Raises:
         InputError: the model was not built with labels.
@@ -92,9 +137,13 @@ def labels(model: keras.Model) -> tuple[str, ...]:
     return _labels_layer(model).labels
 
 
-def is_multi_label(model: keras.Model) -> bool:
-    """Whether an example may have any number of the classifier's labels."""
-    return _labels_layer(model).multi_label
+def task(model: keras.Model) -> Task:
+    """What the model says of an example: "single_label", "multi_label" or "regression".
+
+    Raises:
+        InputError: the model was not built with labels.
+    """
+    return _labels_layer(model).task
 
 
 def check_labels(model: keras.Model, found: Sequence[str]) -> None:
@@ -118,28 +167,38 @@ def check_labels(model: keras.Model, found: Sequence[str]) -> None:
 
 
 def loss(model: keras.Model, *, label_smoothing: float = 0.0) -> keras.losses.Loss:
-    """The loss that fits a classifier's logits and one-hot (or many-hot) float32 labels (b, classes).
+    """The loss that fits a model's outputs and float32 targets (b, outputs): one-hot, many-hot, or numbers.
 
     Args:
         model: keras.Model that ends in `Labels`.
         label_smoothing: float in [0, 1), the share of a label's weight that is spread over all classes.
 
     Returns:
-        CategoricalCrossentropy, or BinaryCrossentropy for a multi-label model, on logits.
+        CategoricalCrossentropy on logits; BinaryCrossentropy on logits for a multi-label model; for a regressor
+        StandardizedSquaredError.
 
     Raises:
-        InputError: the share lies outside [0, 1), or the model has no labels.
+        InputError: the share lies outside [0, 1) or goes with no classes, or the model has no labels.
 
     Reference: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7.
     """
     if not 0 <= label_smoothing < 1:
         raise InputError(f"`label_smoothing` must lie in [0, 1). Received: {label_smoothing}.")
-    kind = keras.losses.BinaryCrossentropy if is_multi_label(model) else keras.losses.CategoricalCrossentropy
+    said = task(model)
+    if said == "regression":
+        if label_smoothing:
+            raise InputError(f"`label_smoothing` goes with classes. Received: {label_smoothing}, and a regressor.")
+        return StandardizedSquaredError(np.ravel(model.get_layer("targets").scale))
+    kind = keras.losses.BinaryCrossentropy if said == "multi_label" else keras.losses.CategoricalCrossentropy
     return kind(from_logits=True, label_smoothing=label_smoothing)
 
 
-def checked_labels(names: Sequence[str], *, multi_label: bool = False) -> tuple[str, ...]:
+def checked_labels(names: Sequence[str], *, fewest: int = 2) -> tuple[str, ...]:
     """`names` as a tuple.
+
+    Args:
+        names: sequence of str.
+        fewest: int, how many there must be.
 
     Raises:
         TypeError: they are no sequence of str.
@@ -147,8 +206,9 @@ def checked_labels(names: Sequence[str], *, multi_label: bool = False) -> tuple[
     """
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"`labels` must be a sequence of str. Received: {names!r}.")
-    if len(names) < (1 if multi_label else 2):
-        raise InputError(f"a classifier needs at least two labels. Received: {list(names)}.")
+    if len(names) < fewest:
+        what = "a classifier needs at least two labels" if fewest == 2 else "a model needs at least one label"
+        raise InputError(f"{what}. Received: {list(names)}.")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise InputError(f"`labels` must differ from each other. Received twice: {', '.join(twice)}.")

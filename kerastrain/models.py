@@ -14,25 +14,27 @@ from kerastrain import backbones, heads, text_backbones
 from kerastrain.cutting import head
 from kerastrain.errors import InputError
 from kerastrain.freezing import GradualUnfreezing, freeze, layer_rates, unfreeze
-from kerastrain.heads import Labels, check_labels, is_multi_label, labels, loss
+from kerastrain.heads import Labels, StandardizedSquaredError, check_labels, labels, loss, task
 from kerastrain.lora import add_lora, merge_lora
 from kerastrain.model_files import load
+from kerastrain.tasks import Task
 
 __all__ = [
     "GradualUnfreezing",
     "Labels",
+    "StandardizedSquaredError",
     "add_lora",
     "check_labels",
     "freeze",
     "head",
     "image_classifier",
     "image_regressor",
-    "is_multi_label",
     "labels",
     "layer_rates",
     "load",
     "loss",
     "merge_lora",
+    "task",
     "text_classifier",
     "unfreeze",
 ]
@@ -78,18 +80,18 @@ def image_classifier(
         >>> model.output_shape
         (None, 2)
     """
-    names = heads.checked_labels(labels, multi_label=multi_label)
+    names = heads.checked_labels(labels, fewest=1 if multi_label else 2)
     images, values = _image_features(backbone, image_size)
     values = heads.head(
         values, len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
     )
-    return keras.Model(images, Labels(names, multi_label, name="labels")(values), name=name)
+    return keras.Model(images, Labels(names, _task(multi_label), name="labels")(values), name=name)
 
 
 def image_regressor(
     backbone: str | os.PathLike | keras.Model | backbones.Backbone,
     *,
-    outputs: int = 1,
+    labels: Sequence[str] = ("target",),
     mean: float | Sequence[float] = 0.0,
     deviation: float | Sequence[float] = 1.0,
     image_size: tuple[int, int] | None = None,
@@ -109,7 +111,7 @@ def image_regressor(
 
     Args:
         backbone: handle for `backbones.load`, or what that returned where it needs options.
-        outputs: int >= 1, how many numbers an image gives.
+        labels: sequence of str, the names of the numbers that an image gives, at least one.
         mean: float, or one for each output, in the targets' unit.
         deviation: float > 0, or one for each output, in the targets' unit.
         image_size: (height, width) in pixels; None takes the backbone's own.
@@ -124,10 +126,10 @@ def image_regressor(
         keras.Model, uint8 or float32 (b, h, w, 3) in [0, 255] to float32 (b, outputs); not compiled.
 
     Raises:
-        InputError: a number lies outside its range, or what `backbones.load` refuses.
+        InputError: no labels or one of them twice, a number outside its range, or what `backbones.load` refuses.
     """
-    if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
-        raise InputError(f"`outputs` must be a whole number above 0. Received: {outputs!r}.")
+    names = heads.checked_labels(labels, fewest=1)
+    outputs = len(names)
     scales = [
         np.broadcast_to(_numbers(key, one, outputs), outputs).tolist()
         for key, one in (("deviation", deviation), ("mean", mean))
@@ -141,7 +143,7 @@ def image_regressor(
         values, outputs, hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm, name="outputs"
     )
     values = keras.layers.Rescaling(scales[0], offset=scales[1], dtype="float32", name="targets")(values)
-    return keras.Model(images, values, name=name)
+    return keras.Model(images, Labels(names, "regression", name="labels")(values), name=name)
 
 
 def text_classifier(
@@ -193,7 +195,7 @@ def text_classifier(
         >>> model.output_shape
         (None, 2)
     """
-    names = heads.checked_labels(labels, multi_label=multi_label)
+    names = heads.checked_labels(labels, fewest=1 if multi_label else 2)
     is_layer = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
     if not is_layer:
         backbone = text_backbones.load(
@@ -209,7 +211,11 @@ def text_classifier(
     values = heads.head(
         backbone(strings), len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
     )
-    return keras.Model(strings, Labels(names, multi_label, name="labels")(values), name=name)
+    return keras.Model(strings, Labels(names, _task(multi_label), name="labels")(values), name=name)
+
+
+def _task(multi_label: bool) -> Task:
+    return "multi_label" if multi_label else "single_label"
 
 
 def _image_features(backbone, image_size) -> tuple[keras.KerasTensor, keras.KerasTensor]:

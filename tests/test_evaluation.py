@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 import rich.console
 import tensorflow as tf
-from sklearn.metrics import f1_score, log_loss, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from kerastrain import evaluation, models
 from kerastrain.errors import InputError
@@ -247,3 +255,114 @@ def test_the_table_names_the_commonest_mistakes_when_there_are_many_classes():
         "│",
         "2",
     ]
+
+
+def test_measures_of_many_labels_equal_scikit_learn():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(60, 4))
+    truth = (logits + random.normal(size=(60, 4)) > [0.0, 0.5, 1.5, 9.0]).astype("float32")
+    probabilities = 1 / (1 + np.exp(-logits))
+    measured = evaluation.multi_label.measure(truth, probabilities, "abcd")
+    answers = probabilities >= 0.5
+    occurs = truth.any(axis=0)
+    assert occurs.tolist() == [True, True, True, False]
+    assert measured["loss"] == pytest.approx(np.mean([log_loss(truth[:, i], probabilities[:, i], labels=[0, 1])
+                                                      for i in range(4)]))  # fmt: skip
+    assert measured["accuracy"] == pytest.approx((answers == truth).mean())
+    assert measured["exact"] == pytest.approx((answers == truth).all(axis=1).mean())
+    for index, row in enumerate(measured["classes"][:3]):
+        assert row["f1"] == pytest.approx(f1_score(truth[:, index], answers[:, index]))
+        assert row["roc_auc"] == pytest.approx(roc_auc_score(truth[:, index], probabilities[:, index]))
+        precise = average_precision_score(truth[:, index], probabilities[:, index])
+        assert row["average_precision"] == pytest.approx(precise)
+        at_best = f1_score(truth[:, index], probabilities[:, index] >= row["best_threshold"])
+        scores = [f1_score(truth[:, index], probabilities[:, index] >= one) for one in probabilities[:, index]]
+        assert row["best_f1"] == pytest.approx(at_best) == pytest.approx(max(scores))
+    last = measured["classes"][3]
+    assert (last["recall"], last["average_precision"], last["roc_auc"], last["support"]) == (None, None, None, 0)
+    for score in ("f1", "average_precision", "roc_auc"):
+        mean = np.mean([row[score] for row in measured["classes"][:3]])
+        assert measured["macro"][score] == pytest.approx(mean)
+    json.dumps(measured, allow_nan=False)
+
+
+def test_measures_of_numbers_equal_scikit_learn():
+    random = np.random.default_rng(0)
+    truth = random.normal([40.0, 0.0], [10.0, 1.0], (700, 2))
+    predictions = truth + random.normal([2.0, 0.0], [5.0, 0.1], (700, 2))
+    measured = evaluation.regression.measure(truth, predictions, ["age", "height"])
+    for index, row in enumerate(measured["outputs"]):
+        assert row["mae"] == pytest.approx(mean_absolute_error(truth[:, index], predictions[:, index]))
+        assert row["rmse"] == pytest.approx(root_mean_squared_error(truth[:, index], predictions[:, index]))
+        assert row["r2"] == pytest.approx(r2_score(truth[:, index], predictions[:, index]))
+        assert row["bias"] == pytest.approx((predictions - truth)[:, index].mean())
+    assert measured["r2"] == pytest.approx(r2_score(truth, predictions))
+    assert [len(pairs) for pairs in measured["scatter"]] == [500, 500]
+    assert measured["scatter"][1][0] == [truth[0, 1], predictions[0, 1]]
+    constant = evaluation.regression.measure(np.ones((3, 1)), np.zeros((3, 1)), ["one"])
+    assert (constant["r2"], constant["outputs"][0]["mae"]) == (None, 1.0)
+    json.dumps(constant, allow_nan=False)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_evaluate_measures_what_the_model_says(task):
+    random = np.random.default_rng(0)
+    outputs = random.normal(size=(50, 2)).astype("float32")
+    targets = (outputs > 0.3).astype("float32") if task == "multi_label" else outputs * 2
+    inputs = keras.Input((2,))
+    carried = keras.Model(inputs, models.Labels(["x", "y"], task)(inputs))
+    data = tf.data.Dataset.from_tensor_slices((outputs, targets)).batch(16)
+    for model, options in ((carried, {}), (identity_model(2), {"task": task, "labels": ["x", "y"]})):
+        measured = evaluation.evaluate(model, data, **options)
+        if task == "multi_label":
+            expected = evaluation.multi_label.measure(targets, 1 / (1 + np.exp(-outputs.astype("float64"))), "xy")
+        else:
+            expected = evaluation.regression.measure(targets, outputs, "xy")
+        assert measured == expected
+        assert "x" in printed(evaluation.table(measured, title="test"))
+    with pytest.raises(InputError, match="as many columns as the model has outputs. Received: 3 columns and 2 outputs"):
+        evaluation.evaluate(carried, tf.data.Dataset.from_tensor_slices((outputs, np.zeros((50, 3)))).batch(16))
+
+
+def test_metrics_of_other_tasks_equal_scikit_learn():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(64, 3)).astype("float32")
+    truth = (logits + random.normal(size=(64, 3)) > 0.3).astype("float32")
+    followed = {}
+    for task, targets in (("multi_label", truth), ("regression", logits * 2)):
+        for metric in evaluation.metrics(3, task=task):
+            metric = keras.metrics.deserialize(keras.metrics.serialize(metric))
+            for rows in np.split(np.arange(64), 4):
+                metric.update_state(targets[rows], logits[rows])
+            followed[metric.name] = float(metric.result())
+    assert followed == pytest.approx(
+        {
+            "accuracy": ((logits > 0) == truth).mean(),
+            "f1": f1_score(truth, logits > 0, average="macro"),
+            "mae": mean_absolute_error(logits * 2, logits),
+            "rmse": root_mean_squared_error((logits * 2).ravel(), logits.ravel()),
+            "r2": r2_score(logits * 2, logits),
+        },
+        rel=1e-5,
+    )
+    with pytest.raises(InputError, match="unknown task 'many'"):
+        evaluation.metrics(3, task="many")
+    with pytest.raises(InputError, match="`roc_auc` is followed for task 'single_label' alone"):
+        evaluation.metrics(3, task="regression", roc_auc=True)
+
+
+@pytest.mark.parametrize(
+    ("measure", "arguments", "message"),
+    [
+        ("multi_label", ([[1, 0]], [[0.5, 0.5, 0.5]], "ab"), r"must be \(n, labels\) .* Received: \(1, 2\), \(1, 3\)"),
+        ("multi_label", ([[2, 0]], [[0.5, 0.5]], "ab"), "`truth` must be 0 or 1 for each label"),
+        ("multi_label", ([[1, 0]], [[0.5, np.nan]], "ab"), "The model has diverged"),
+        ("multi_label", ([[1, 0]], [[0.5, 1.5]], "ab"), "Apply a sigmoid first"),
+        ("regression", (np.zeros((0, 1)), np.zeros((0, 1)), "a"), r"must be \(n, outputs\)"),
+        ("regression", ([[np.inf]], [[1.0]], "a"), "`truth` must be finite. .* Mend the targets"),
+        ("regression", ([[1.0]], [[np.nan]], "a"), "`predictions` must be finite. .* The model has diverged"),
+    ],
+)
+def test_measures_of_other_tasks_tell_what_is_wrong(measure, arguments, message):
+    with pytest.raises(InputError, match=message):
+        getattr(evaluation, measure).measure(*arguments)

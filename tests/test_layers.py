@@ -7,7 +7,7 @@ import kerastrain
 
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
-    {"errors"},
+    {"errors", "tasks"},
     {"archives", "durations", "extras", "files", "signals", "terminal"},
     {"drawing"},
     {"schedules"},
@@ -43,6 +43,7 @@ NO_TENSORFLOW = {
     "plan",
     "signals",
     "cli",
+    "tasks",
     "terminal",
 }
 

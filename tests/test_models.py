@@ -34,7 +34,7 @@ BUILDERS = {
     ),
     "image, many labels": lambda folder: (image_classifier(tiny(), multi_label=True), IMAGES.astype("float32")),
     "regressor": lambda folder: (
-        models.image_regressor(tiny(), outputs=3, mean=[1.0, 2.0, 3.0], deviation=2.0),
+        models.image_regressor(tiny(), labels=["x", "y", "z"], mean=[1.0, 2.0, 3.0], deviation=2.0),
         IMAGES.astype("float32"),
     ),
     "text, embedding": lambda folder: (
@@ -115,10 +115,26 @@ def test_label_smoothing_is_in_the_loss():
     np.testing.assert_allclose(many, expected, rtol=1e-5)
 
 
+def test_the_loss_of_a_regressor_is_in_the_targets_deviations():
+    targets, numbers = np.array([[10.0, 1.0], [20.0, 3.0]], "float32"), np.array([[14.0, 1.5], [20.0, 2.0]], "float32")
+    model = models.image_regressor(tiny(), labels=["a", "b"], deviation=[4.0, 0.5])
+    expected = np.mean([[1.0, 1.0], [0.0, 4.0]])
+    np.testing.assert_allclose(models.loss(model)(targets, numbers), expected, rtol=1e-6)
+    again = keras.losses.deserialize(keras.losses.serialize(models.loss(model)))
+    np.testing.assert_allclose(again(targets, numbers), expected, rtol=1e-6)
+    weights = np.array([1.0, 3.0], "float32")
+    np.testing.assert_allclose(models.loss(model)(targets, numbers, weights), (1 * 1.0 + 3 * 2.0) / 2, rtol=1e-6)
+    with pytest.raises(InputError, match="`label_smoothing` goes with classes. Received: 0.1, and a regressor"):
+        models.loss(model, label_smoothing=0.1)
+
+
 def test_labels_travel_with_the_model():
     model = image_classifier(tiny())
     assert models.labels(model) == ("a", "b", "c")
-    assert not models.is_multi_label(model)
+    assert models.task(model) == "single_label"
+    assert models.task(image_classifier(tiny(), multi_label=True)) == "multi_label"
+    ages = models.image_regressor(tiny(), labels=["age", "height"], deviation=[2.0, 5.0])
+    assert (models.labels(ages), models.task(ages)) == (("age", "height"), "regression")
     models.check_labels(model, ["a", "b", "c"])
     with pytest.raises(InputError, match="has d, unknown to the model; it lacks b, c"):
         models.check_labels(model, ["a", "d"])
@@ -159,9 +175,9 @@ def test_a_text_classifier_learns_which_word_matters(name):
         (lambda: image_classifier(tiny(), hidden_units=(0,)), InputError, "whole numbers above 0"),
         (lambda: image_classifier(tiny(), image_size=(64, 64)), InputError, "32 by 32 pixels alone"),
         (lambda: image_classifier(backbones.load(tiny()), image_size=(8, 8)), InputError, "was loaded for images"),
-        (lambda: models.image_regressor(tiny(), outputs=0), InputError, "`outputs` must be a whole number"),
+        (lambda: models.image_regressor(tiny(), labels=[]), InputError, "a model needs at least one label"),
         (lambda: models.image_regressor(tiny(), deviation=0.0), InputError, "must be above 0"),
-        (lambda: models.image_regressor(tiny(), outputs=2, mean=[1, 2, 3]), InputError, "or 2, one for each"),
+        (lambda: models.image_regressor(tiny(), labels=["a", "b"], mean=[1, 2, 3]), InputError, "or 2, one for each"),
         (lambda: models.text_classifier(labels=["a", "b"]), InputError, "give `texts`"),
         (lambda: models.text_classifier(labels=["a", "b"], texts=[" "]), InputError, "Received: no word"),
         (lambda: models.text_classifier("keras:embeding", labels=["a", "b"]), InputError, "Did you mean 'embedding'"),
@@ -185,5 +201,5 @@ def test_load_says_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         models.load(tmp_path / "model.keras")
     (tmp_path / "model.keras").write_text("no model")
-    with pytest.raises(InputError, match="cannot be opened as a Keras model"):
+    with pytest.raises(InputError, match="is no zip archive, as a .keras file is"):
         models.load(tmp_path / "model.keras")

@@ -154,3 +154,25 @@ def test_a_broken_file_is_named_and_nothing_is_written(tmp_path, name, content, 
 def test_another_folder_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no run directory"):
         report.write(tmp_path / "missing")
+
+
+def test_page_shows_the_measures_of_every_task(tmp_path):
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, (40, 2))
+    many = evaluation.multi_label.measure(truth, random.random((40, 2)), ["<cat>", "dog"])
+    ages = random.normal(40, 10, (40, 1))
+    numbers = evaluation.regression.measure(ages, ages + random.normal(0, 3, (40, 1)), ["age & more"])
+    (tmp_path / "config.yaml").write_text("data: {}\n")
+    (tmp_path / "metrics.json").write_text(json.dumps({"many": many, "numbers": numbers}))
+    page = Page(report.write(tmp_path).read_text(encoding="utf-8"))
+    words = " ".join(page.words)
+    for said in ("<cat>", "dog", "age & more", f"{numbers['r2']:.3f}", f"{numbers['outputs'][0]['mae']:.3g}"):
+        assert said in words
+    for said in (many["macro"]["average_precision"], many["exact"]):
+        assert f"{said:.1%}" in words
+    assert f"{many['classes'][1]['best_f1']:.3f}" in words
+    assert "Confusion" not in words
+    assert len(page.sources) == 1
+    (tmp_path / "metrics.json").write_text(json.dumps({"many": {**many, "task": "several"}}))
+    with pytest.raises(InputError, match="unknown task 'several'. Known: multi_label, regression, single_label"):
+        report.write(tmp_path)

@@ -6,16 +6,13 @@ Takes arrays or stores, gives arrays. Must not know where examples come from (`s
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 
 from kerastrain.data.quarantine import Quarantined
 from kerastrain.data.stores import Store
 from kerastrain.errors import InputError, unknown
-
-Task = Literal["single_label", "multi_label", "regression"]
-
+from kerastrain.tasks import TASKS, Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
@@ -165,8 +162,8 @@ def check_targets(targets: np.ndarray, labels: Sequence[str], task: str) -> None
     Raises:
         InputError: an unknown task, no labels, the wrong shape or type, or a value out of range.
     """
-    if task not in get_args(Task):
-        raise InputError(unknown("task", task, get_args(Task)))
+    if task not in TASKS:
+        raise InputError(unknown("task", task, TASKS))
     shape = (len(targets),) if task == "single_label" else (len(targets), len(labels))
     if targets.shape != shape or targets.dtype.kind not in ("iu" if task == "single_label" else "f"):
         kind = "whole numbers" if task == "single_label" else "float numbers"

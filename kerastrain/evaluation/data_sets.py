@@ -1,6 +1,6 @@
-"""A classifier run over whole data sets.
+"""A model run over whole data sets.
 
-Takes a `keras.Model` and batches of (images, labels); gives the measures of its predictions. Must not change the
+Takes a `keras.Model` and batches of (inputs, targets); gives the measures of its predictions. Must not change the
 model, and must not depend on the order in which the data comes.
 """
 
@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from kerastrain import heads
 from kerastrain.errors import InputError
+from kerastrain.evaluation import multi_label, regression
 from kerastrain.evaluation.measures import measure
+from kerastrain.tasks import Task
 
 
 def report(
@@ -50,25 +52,33 @@ def report(
 
 
 def evaluate(
-    model: keras.Model, batches: tf.data.Dataset, *, labels: Sequence[str] | None = None, from_logits: bool = True
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    *,
+    labels: Sequence[str] | None = None,
+    from_logits: bool = True,
+    task: Task | None = None,
 ) -> dict:
-    """Runs a classifier over a data set once and measures it.
+    """Runs a model over a data set once and measures it.
 
-    Each prediction travels beside its label, so the order of the data does not matter, and a model made under a
-    distribution strategy is run on all its devices.
+    Each prediction travels beside its target, so the order of the data does not matter, and a model made under a
+    distribution strategy is run on all its devices. What is measured follows from the task that the model carries, as
+    those of kerastrain do; any other is taken for a classifier with one label for each example.
 
     Args:
-        model: keras.Model, from images to float (batch, classes).
-        batches: tf.data.Dataset of (images, labels) with labels one-hot float (batch, classes) or integer (batch,);
-            weights as a third part are ignored.
-        labels: names of the classes; None takes those the model carries, else "0", "1", …
-        from_logits: bool, whether the model's outputs are logits; False where it ends in a softmax.
+        model: keras.Model, from inputs to float (batch, outputs).
+        batches: tf.data.Dataset of (inputs, targets): one-hot float (batch, classes) or integer (batch,); for
+            "multi_label" float (batch, labels) of 0 and 1; for "regression" float (batch, outputs). Weights as a third part
+            are ignored.
+        labels: names of the outputs; None takes those the model carries, else "0", "1", …
+        from_logits: bool, whether a classifier's outputs are logits; False where it ends in a softmax or sigmoid.
+        task: "single_label", "multi_label" or "regression"; None takes the model's own.
 
     Returns:
-        dict as from `measure`.
+        dict as from `measure`, `multi_label.measure` or `regression.measure`.
 
     Raises:
-        InputError: the data is empty, infinite or without labels, or its labels do not fit the model's outputs, or
+        InputError: the data is empty, infinite or without targets, or its targets do not fit the model's outputs, or
             `from_logits` contradicts what the model gives.
         TypeError: `model` is no keras.Model.
     """
@@ -80,8 +90,16 @@ def evaluate(
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         results = paired.predict(batches.map(lambda images, truth, *_: ((images, truth),)), verbose=0)
     outputs, truth = results
-    truth = _integers(truth, outputs.shape[-1])
-    return measure(truth, _distribution(outputs, from_logits), labels or _labels(model, outputs.shape[-1]))
+    carried = next((layer for layer in model.layers if isinstance(layer, heads.Labels)), None)
+    if labels is None:
+        labels = carried.labels if carried else [str(index) for index in range(outputs.shape[-1])]
+    task = task or (carried.task if carried else "single_label")
+    if task == "regression":
+        return regression.measure(_columns(truth, outputs), outputs, labels)
+    if task == "multi_label":
+        probabilities = _sigmoid(outputs) if from_logits else outputs
+        return multi_label.measure(_columns(truth, outputs), probabilities, labels)
+    return measure(_integers(truth, outputs.shape[-1]), _distribution(outputs, from_logits), labels)
 
 
 class _Paired(keras.Model):
@@ -119,9 +137,20 @@ def _check(model: keras.Model, batches: tf.data.Dataset) -> None:
         raise InputError("`batches` must hold at least one example. Received: an empty data set. Check its source.")
 
 
-def _labels(model: keras.Model, count: int) -> Sequence[str]:
-    carried = (layer.labels for layer in model.layers if isinstance(layer, heads.Labels))
-    return next(carried, [str(index) for index in range(count)])
+def _columns(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Targets with a column for each output."""
+    truth = truth[:, np.newaxis] if truth.ndim == 1 else truth
+    if truth.shape != outputs.shape:
+        raise InputError(
+            f"targets must have as many columns as the model has outputs. Received: {truth.shape[1]} columns and "
+            f"{outputs.shape[-1]} outputs. Evaluate on data with the targets that the model was trained on."
+        )
+    return truth
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    # Of a large negative logit the plain formula overflows.
+    return np.exp(-np.logaddexp(0, -logits.astype("float64")))
 
 
 def _integers(truth: np.ndarray, class_count: int) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Metrics that Keras computes batch by batch while a model trains.
 
-Takes one-hot labels and logits; gives running numbers. For exact numbers over a finished data set use `evaluate`.
+Takes targets and a model's outputs; gives running numbers. For exact numbers over a finished data set use `evaluate`.
 """
 
 import keras
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
+from kerastrain.tasks import TASKS, Task
 
 
 @keras.saving.register_keras_serializable("kerastrain")
@@ -55,23 +56,77 @@ class RocAuc(keras.metrics.AUC):
         }
 
 
-def metrics(label_count: int, *, roc_auc: bool = False) -> list[keras.metrics.Metric]:
-    """New metrics to follow while training: accuracy and macro F1, each right on logits.
+@keras.saving.register_keras_serializable("kerastrain")
+class LabelsF1(keras.metrics.F1Score):
+    """F1 of each label at a probability of 0.5, averaged over the labels, from the logits of sigmoids.
+
+    `keras.metrics.F1Score` wants probabilities. Use it in `compile` for a multi-label model.
 
     Args:
-        label_count: int >= 2, how many classes the model tells apart.
-        roc_auc: bool, whether to follow the macro ROC AUC as well; it costs 1 to 10 ms a step on one CPU core.
+        name: str.
+        dtype: the metric's dtype or policy, float32 unless given.
+
+    Example:
+        >>> metric = LabelsF1()
+        >>> metric.update_state([[1.0, 0.0], [1.0, 1.0]], [[3.0, -1.0], [2.0, -3.0]])
+        >>> float(metric.result())
+        0.5
+    """
+
+    def __init__(self, name: str = "f1", dtype=None):
+        super().__init__(average="macro", threshold=0.5, name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds one batch.
+
+        Args:
+            y_true: float32 (batch, labels) of 0 and 1.
+            y_pred: float32 (batch, labels), logits.
+            sample_weight: float32 (batch,) or None.
+        """
+        return super().update_state(y_true, keras.ops.sigmoid(keras.ops.cast(y_pred, "float32")), sample_weight)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+
+def metrics(label_count: int, *, task: Task = "single_label", roc_auc: bool = False) -> list[keras.metrics.Metric]:
+    """New metrics to follow while training, each right on what a model of the task gives.
+
+    | task | metrics |
+    |---|---|
+    | "single_label" | accuracy and macro F1, from the logits of a softmax |
+    | "multi_label" | accuracy, the share of right answers yes or no, and macro F1 at 0.5, from the logits of sigmoids |
+    | "regression" | MAE and RMSE over all numbers, and R², the mean over the outputs |
+
+    Args:
+        label_count: int >= 1, how many outputs the model has; at least 2 for "single_label".
+        task: "single_label", "multi_label" or "regression".
+        roc_auc: bool, whether to follow the macro ROC AUC as well, of "single_label" alone; it costs 1 to 10 ms a step on
+            one CPU core.
 
     Returns:
-        list of `keras.metrics.Metric` named "accuracy", "f1" and "roc_auc", for one-hot labels (batch, label_count).
+        list of `keras.metrics.Metric` named "accuracy", "f1" and "roc_auc", or "mae", "rmse" and "r2", for float32 targets
+        (batch, label_count).
 
     Raises:
-        InputError: `label_count` is below 2.
+        InputError: an unknown task, too few outputs, or `roc_auc` for another task.
 
     Example:
         >>> [metric.name for metric in metrics(10)]
         ['accuracy', 'f1']
     """
+    if task not in TASKS:
+        raise InputError(unknown("task", task, TASKS))
+    if roc_auc and task != "single_label":
+        raise InputError(f"`roc_auc` is followed for task 'single_label' alone. Received: {task!r}. Leave it out.")
+    if task == "regression":
+        squared = keras.metrics.RootMeanSquaredError(name="rmse")
+        return [keras.metrics.MeanAbsoluteError(name="mae"), squared, keras.metrics.R2Score(name="r2")]
+    if task == "multi_label":
+        # Of a logit, 0 is the boundary that 0.5 is of a probability.
+        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0), LabelsF1()]
     if label_count < 2:
         raise InputError(f"`label_count` must be at least 2. Received: {label_count}. Add a second class to the data.")
     followed = [

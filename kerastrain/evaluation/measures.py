@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 from kerastrain.errors import InputError
 
 SCORES = ("precision", "recall", "f1", "roc_auc")
+_AREAS = ("roc_auc", "average_precision")
 
 
 def measure(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> dict:
@@ -30,10 +31,10 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str])
         names: sequence of str (classes,), the name of each class.
 
     Returns:
-        dict of "count", "loss" (nats), "accuracy", "macro" and "weighted" (each with precision, recall, f1, roc_auc),
-        "classes" (for each: label, precision, recall, f1, roc_auc, support), "confusion" (a row for each true class,
-        a column for each predicted class) and "calibration" (error, bins). All fractions lie in [0, 1]; what is
-        undefined is None.
+        dict of "task" ("single_label"), "count", "loss" (nats), "accuracy", "macro" and "weighted" (each with precision,
+        recall, f1, roc_auc), "classes" (for each: label, precision, recall, f1, roc_auc, support), "confusion" (a row for
+        each true class, a column for each predicted class) and "calibration" (error, bins). All fractions lie in [0, 1];
+        what is undefined is None.
 
     Raises:
         InputError: the shapes do not fit each other, there is no example, a label is out of range, or a row of
@@ -54,15 +55,36 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str])
     classes = _per_class(labels, predicted, probabilities, names)
     true_probabilities = probabilities[np.arange(len(labels)), labels]
     return {
+        "task": "single_label",
         "count": len(labels),
         "loss": float(-np.log(np.maximum(true_probabilities, np.finfo("float64").tiny)).mean()),
         "accuracy": float((predicted == labels).mean()),
-        "macro": _average(classes, [float(row["support"] > 0) for row in classes]),
-        "weighted": _average(classes, [float(row["support"]) for row in classes]),
+        "macro": average(classes, [float(row["support"] > 0) for row in classes], SCORES),
+        "weighted": average(classes, [float(row["support"]) for row in classes], SCORES),
         "classes": classes,
         "confusion": confusion_matrix(labels, predicted, labels=range(len(names))).tolist(),
         "calibration": _calibration(probabilities.max(axis=1), predicted == labels),
     }
+
+
+def average(classes: Sequence[Mapping], weights: Sequence[float], scores: Sequence[str]) -> dict:
+    """The weighted mean of each score over the classes, None where it is undefined for all.
+
+    An area under a curve that is undefined is left out; another score is 0 then, as of a class that was never predicted.
+
+    Args:
+        classes: the rows of the classes.
+        weights: float >= 0 for each of them.
+        scores: names of the scores.
+    """
+    averages = {}
+    for score in scores:
+        pairs = list(zip((row[score] for row in classes), weights, strict=True))
+        if score in _AREAS:
+            pairs = [(value, weight) for value, weight in pairs if value is not None]
+        total = sum(weight for _, weight in pairs)
+        averages[score] = sum((value or 0.0) * weight for value, weight in pairs) / total if total else None
+    return averages
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> None:
@@ -106,20 +128,6 @@ def _per_class(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndar
 
 def _roc_auc(positive: np.ndarray, scores: np.ndarray) -> float | None:
     return float(roc_auc_score(positive, scores)) if positive.any() and not positive.all() else None
-
-
-def _average(classes: Sequence[Mapping], weights: Sequence[float]) -> dict:
-    averages = {}
-    for score in SCORES:
-        if score == "roc_auc":
-            pairs = [
-                (row[score], weight) for row, weight in zip(classes, weights, strict=True) if row[score] is not None
-            ]
-        else:
-            pairs = [(row[score] or 0.0, weight) for row, weight in zip(classes, weights, strict=True)]
-        total = sum(weight for _, weight in pairs)
-        averages[score] = sum(value * weight for value, weight in pairs) / total if total else None
-    return averages
 
 
 def _calibration(confidences: np.ndarray, correct: np.ndarray, bin_count: int = 10) -> dict:

@@ -9,17 +9,29 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from kerastrain.evaluation import multi_label, regression
 from kerastrain.evaluation.measures import SCORES
 from kerastrain.terminal import printable
 
 WIDEST_CONFUSION_TABLE = 20
 
+_TITLES = {
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "mean": "true mean",
+    "deviation": "true deviation",
+}
+
 
 def table(measures: Mapping, *, title: str = "") -> Group:
-    """Measures as tables for the terminal: scores of each class, averages, and the confusion matrix.
+    """Measures as tables for the terminal: scores of each class or number, averages, and the confusion matrix.
 
     Args:
-        measures: dict from `measure` or `evaluate`.
+        measures: dict from `evaluate`, for any task.
         title: str, shown above, such as the name of the data set.
 
     Returns:
@@ -29,21 +41,44 @@ def table(measures: Mapping, *, title: str = "") -> Group:
         >>> import rich
         >>> rich.print(table(measures, title="test"))  # doctest: +SKIP
     """
-    head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}, loss {_number(measures['loss'])}"
-    scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
-    scores.add_column("class", overflow="fold")
-    for column in ("precision", "recall", "F1", "ROC AUC", "examples"):
-        scores.add_column(column, justify="right")
-    for row in measures["classes"]:
-        scores.add_row(Text(printable(row["label"])), *(_number(row[score]) for score in SCORES), str(row["support"]))
-    scores.add_section()
-    for average in ("macro", "weighted"):
-        values = (_number(measures[average][score]) for score in SCORES)
-        scores.add_row(Text(f"{average} average", style="bold"), *values, str(measures["count"]))
+    if measures["task"] == "regression":
+        return Group(_numbers(measures, title))
+    if measures["task"] == "multi_label":
+        return Group(_classes(measures, title, multi_label.SCORES))
+    scores = _classes(measures, title, SCORES)
     names = [row["label"] for row in measures["classes"]]
     if len(names) > WIDEST_CONFUSION_TABLE:
         return Group(scores, _mistakes(measures["confusion"], names))
     return Group(scores, _confusion(measures["confusion"], names))
+
+
+def _classes(measures: Mapping, title: str, columns: Sequence[str]) -> Table:
+    head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}, loss {_number(measures['loss'])}"
+    if measures["task"] == "multi_label":
+        head += f", all labels right {_number(measures['exact'])}"
+    scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
+    scores.add_column("class", overflow="fold")
+    for column in (*columns, "examples"):
+        scores.add_column(_TITLES.get(column, column), justify="right")
+    for row in measures["classes"]:
+        scores.add_row(Text(printable(row["label"])), *(_number(row[score]) for score in columns), str(row["support"]))
+    scores.add_section()
+    for average in ("macro", "weighted"):
+        values = (_number(measures[average][score]) for score in columns)
+        scores.add_row(Text(f"{average} average", style="bold"), *values, str(measures["count"]))
+    return scores
+
+
+def _numbers(measures: Mapping, title: str) -> Table:
+    head = f"{measures['count']} examples, R² {_number(measures['r2'])}"
+    scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
+    scores.add_column("number", overflow="fold")
+    columns = (*regression.SCORES, "mean", "deviation")
+    for column in columns:
+        scores.add_column(_TITLES.get(column, column), justify="right")
+    for row in measures["outputs"]:
+        scores.add_row(Text(printable(row["label"])), *(_short(row[score]) for score in columns))
+    return scores
 
 
 def _confusion(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Table:
@@ -70,6 +105,10 @@ def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: in
     for count, truth, predicted in sorted(pairs, key=lambda pair: -pair[0])[:most]:
         mistakes.add_row(Text(printable(truth)), Text(printable(predicted)), str(count))
     return mistakes
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _number(value: float | None) -> str:

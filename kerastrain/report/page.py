@@ -19,7 +19,24 @@ from kerastrain.report import pictures, run_files
 
 LARGEST_CONFUSION_TABLE = 30
 LARGEST_QUARANTINE_TABLE = 200
-SCORES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "roc_auc": "ROC AUC"}
+SCORES = {
+    "single_label": {"precision": "Precision", "recall": "Recall", "f1": "F1", "roc_auc": "ROC AUC"},
+    "multi_label": {
+        "precision": "Precision",
+        "recall": "Recall",
+        "f1": "F1",
+        "average_precision": "Average precision",
+        "roc_auc": "ROC AUC",
+    },
+    "regression": {
+        "mae": "Mean absolute error",
+        "rmse": "Root mean squared error",
+        "r2": "R²",
+        "bias": "Bias",
+        "mean": "True mean",
+        "deviation": "True deviation",
+    },
+}
 
 
 def write(run_directory: str | os.PathLike) -> Path:
@@ -66,6 +83,11 @@ def write(run_directory: str | os.PathLike) -> Path:
 
 def _set(measures: Mapping) -> dict:
     """One data set's measures with what the page draws of them."""
+    if measures["task"] == "regression":
+        drawn = zip(measures["outputs"], measures["scatter"], strict=True)
+        return {**measures, "pictures": [(row["label"], _picture(pictures.scatter(pairs))) for row, pairs in drawn]}
+    if measures["task"] == "multi_label":
+        return {**measures, "mistakes": [], "shares": None}
     confusion = measures["confusion"]
     is_small = len(confusion) <= LARGEST_CONFUSION_TABLE
     return {

@@ -73,6 +73,26 @@ def reliability(calibration: Mapping) -> str:
     return _svg(figure)
 
 
+def scatter(pairs: Sequence[Sequence[float]]) -> str:
+    """Predicted numbers against true ones, with the line on which they would be equal.
+
+    Args:
+        pairs: (truth, prediction) of each example shown, as from `evaluation.regression.measure`.
+
+    Returns:
+        str, SVG.
+    """
+    truth, predictions = np.asarray(pairs, "float64").T
+    figure = Figure(figsize=(3.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    ends = [min(truth.min(), predictions.min()), max(truth.max(), predictions.max())]
+    axes.plot(ends, ends, color=_QUIET, linestyle="--", linewidth=1)
+    axes.scatter(truth, predictions, s=12, alpha=0.5, color=_VALIDATION, linewidths=0)
+    axes.set(xlabel="true", ylabel="predicted")
+    _bare(axes)
+    return _svg(figure)
+
+
 def confusion(matrix: Sequence[Sequence[int]]) -> str:
     """A large confusion matrix as a picture, each row as shares of its true class.
 

@@ -8,9 +8,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
 
-_MEASURES = ("count", "loss", "accuracy", "macro", "weighted", "classes", "confusion", "calibration")
+_CLASSES = ("count", "loss", "accuracy", "macro", "weighted", "classes")
+_MEASURES = {
+    "single_label": (*_CLASSES, "confusion", "calibration"),
+    "multi_label": (*_CLASSES, "exact"),
+    "regression": ("count", "r2", "outputs", "scatter"),
+}
 _PARITY = ("file", "kind", "sample_count", "agreement", "largest_difference", "relative_difference", "size_bytes")
 _PARITY += ("gzip_bytes", "tolerance")
 _OWN = ("report.html", "tensorboard", "checkpoints")
@@ -54,11 +59,10 @@ def read(directory: Path) -> RunFiles:
         raise FileNotFoundError(
             f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed."
         )
-    measures = _json(directory / "metrics.json")
-    for name, measured in measures.items():
-        _require(directory / "metrics.json", measured, _MEASURES, f"measures of {name!r}")
+    written = directory / "metrics.json"
+    measures = {name: _require_measures(written, one, f"measures of {name!r}") for name, one in _json(written).items()}
     for path in sorted(directory.glob("evaluations/*.json")):
-        measures[path.stem] = _require(path, _json(path), _MEASURES, "measures")
+        measures[path.stem] = _require_measures(path, _json(path), "measures")
     return RunFiles(
         name=directory.resolve().name,
         config=_text(directory / "config.yaml"),
@@ -80,6 +84,14 @@ def _parity(directory: Path, path: Path) -> tuple[str, dict]:
     record = _require(path, _json(path), _PARITY, "a parity record")
     folder = path.parent.parent.parent if path.parent.name == "assets.extra" else path.parent
     return (folder / record["file"]).relative_to(directory).as_posix(), record
+
+
+def _require_measures(path: Path, record: dict, what: str) -> dict:
+    # Measures of runs from before there were other tasks do not say theirs.
+    task = record.get("task", "single_label") if isinstance(record, dict) else "single_label"
+    if task not in _MEASURES:
+        raise InputError(f"`{path}`: {unknown('task', task, _MEASURES)}")
+    return {"task": task, **_require(path, record, _MEASURES[task], what)}
 
 
 def _require(path: Path, record: dict, keys: tuple[str, ...], what: str) -> dict:

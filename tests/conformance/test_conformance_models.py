@@ -44,7 +44,7 @@ BUILDERS = {
     "image_classifier, model": (lambda modules: classifier(tiny(), hidden_units=(5,), l2=0.01), IMAGES),
     "image_classifier, many labels": (lambda modules: classifier(tiny(), multi_label=True), IMAGES),
     "image_regressor, model": (
-        lambda modules: models.image_regressor(tiny(), outputs=2, mean=[1.0, 2.0], deviation=3.0),
+        lambda modules: models.image_regressor(tiny(), labels=["a", "b"], mean=[1.0, 2.0], deviation=3.0),
         IMAGES,
     ),
     "text_classifier, embedding": (lambda modules: text_classifier("keras:embedding"), TEXTS),
