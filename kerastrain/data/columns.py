@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kerastrain.data.examples import Task
 from kerastrain.data.folders import checked_marks
 from kerastrain.errors import InputError, unknown
+from kerastrain.tasks import Task
 
 USUAL_INPUTS = {"images": ("path", "image", "file", "file_name", "filename"), "text": ("text", "sentence")}
 USUAL_TARGETS = {"single_label": "label", "multi_label": "labels", "regression": "target"}

@@ -15,12 +15,13 @@ import numpy as np
 
 from kerastrain.data import columns as table_columns
 from kerastrain.data.columns import Columns, Table
-from kerastrain.data.examples import Examples, Task
+from kerastrain.data.examples import Examples
 from kerastrain.data.listings import Listing
 from kerastrain.data.stores import ImageFiles
 from kerastrain.data.texts import utf8
 from kerastrain.errors import InputError
 from kerastrain.extras import need
+from kerastrain.tasks import Task
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _NAMED = 3

@@ -14,10 +14,11 @@ import numpy as np
 from kerastrain.data import columns as table_columns
 from kerastrain.data import images
 from kerastrain.data.columns import Columns, Table
-from kerastrain.data.examples import Examples, Task
+from kerastrain.data.examples import Examples
 from kerastrain.data.folders import part_named
 from kerastrain.data.listings import Listing
 from kerastrain.errors import InputError
+from kerastrain.tasks import Task
 
 logger = logging.getLogger("kerastrain")
 

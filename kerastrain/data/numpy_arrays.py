@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kerastrain.data.examples import Examples, Task
+from kerastrain.data.examples import Examples
 from kerastrain.data.folders import checked_marks
 from kerastrain.data.listings import Listing
 from kerastrain.data.stores import ArrayImages, Store
 from kerastrain.errors import InputError, unknown
+from kerastrain.tasks import Task
 
 _NAMES = ("inputs", "targets", "labels", "weights", "groups", "marks")
 

@@ -19,9 +19,9 @@ from kerastrain.data import (
     tfrecords,
 )
 from kerastrain.data.columns import Columns
-from kerastrain.data.examples import Task
 from kerastrain.data.listings import Listing
 from kerastrain.errors import InputError
+from kerastrain.tasks import Task
 
 
 def listing(

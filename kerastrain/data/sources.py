@@ -14,9 +14,10 @@ import numpy as np
 from kerastrain.data import folders, manifests, numpy_arrays, places, texts, tfrecords
 from kerastrain.data.cache import Place
 from kerastrain.data.columns import Columns
-from kerastrain.data.examples import Split, Task
+from kerastrain.data.examples import Split
 from kerastrain.data.places import checked_size
 from kerastrain.data.reading import split
+from kerastrain.tasks import Task
 
 
 def image_folder(
