@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
+from kerastrain.data.decoding import processor_count
 from kerastrain.data.examples import Examples
 from kerastrain.data.faults import noted
 from kerastrain.errors import InputError, unknown
@@ -96,7 +97,9 @@ def batches(
         return inputs, *given
 
     data = tf.data.Dataset.range(start_step, epochs * steps)
-    return data.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    # AUTOTUNE feels its way up from one call at a time, in which a short epoch is over: 0.77 times as many images per
+    # second over 600 photos on two processors (TF 2.21).
+    return data.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _drawn(examples: Examples, *, shuffle: bool, sampling: str, seed: int) -> Callable[[int], np.ndarray]:
