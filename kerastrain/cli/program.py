@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ def main() -> None:
     """The entry point: a fault of the input is one sentence on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="PIL")  # Of broken notes in files whose pictures are whole; no file is named.
     logger = logging.getLogger("kerastrain")
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -28,6 +28,10 @@ KINDS = {
     "contradiction": "has the same bytes as a file with other labels",
 }
 REPEATS = ("duplicate", "leakage", "contradiction")
+ALARMING = {
+    "leakage": "a model would be measured on what it was trained on",
+    "contradiction": "nobody knows which of their labels is right",
+}
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
 _HELD_OUT_FIRST = ("test", "validation", "train")

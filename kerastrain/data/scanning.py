@@ -23,10 +23,6 @@ from kerastrain.errors import InputError
 
 logger = logging.getLogger("kerastrain")
 
-_LOUD = {
-    "leakage": "a model would be measured on what it was trained on",
-    "contradiction": "nobody knows which of their labels is right",
-}
 _NAMED = 3
 _TELLING_SECONDS = 15
 _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
@@ -159,10 +155,10 @@ def tell(quarantined: Sequence[Quarantined], count: int) -> None:
     if not quarantined:
         return
     told = ", ".join(f"{number:,} {kind}" for kind, number in quarantine.counts(quarantined).items())
-    quiet = [one for one in quarantined if one.kind not in _LOUD]
+    quiet = [one for one in quarantined if one.kind not in quarantine.ALARMING]
     examples = f" ({_first(quiet)})" if quiet else ""
     logger.warning("left out %d of %d images: %s%s", len(quarantined), count, told, examples)
-    for kind, consequence in _LOUD.items():
+    for kind, consequence in quarantine.ALARMING.items():
         found = [one for one in quarantined if one.kind == kind]
         if found:
             logger.warning("%s in %d of them: %s (%s)", kind.upper(), len(found), consequence, _first(found))
