@@ -106,7 +106,7 @@ class Noise(Section):
 
 
 class MixUp(Section):
-    """Two images blended, and their labels by the same shares. With `cutmix`, each example gets one of the two."""
+    """Two images blended, and their labels by the same shares. With `cutmix`, each pair gets one of the two."""
 
     alpha: Concentration = 0.2
     """Of the Beta(alpha, alpha) distribution of the share; 1 makes all shares equally likely."""

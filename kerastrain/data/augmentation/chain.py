@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerastrain.data.augmentation import draws
 from kerastrain.data.augmentation.changes import Change, Mix, Repaint, Rewrite, Warp
-from kerastrain.data.augmentation.mixing import cutmix, mixed, mixup
+from kerastrain.data.augmentation.mixing import cutmix, mixed, mixup, pair_seeds
 from kerastrain.data.augmentation.policies import augmix, randaugment
 from kerastrain.data.augmentation.repaints import blur, colour, erasing, noise
 from kerastrain.data.augmentation.rewrites import word_dropout
@@ -26,7 +26,7 @@ def augment(*names: str | Own, **arguments: Mapping[str, float]) -> "Augmentatio
     """The named changes as one, in a fixed order whatever the order of the names.
 
     The order is that of `AUGMENTATIONS`, with functions of your own before MixUp and CutMix; where both of these are named,
-    each example gets one of them, either with the same chance. Each change draws from its own stream: adding one
+    each pair gets one of them, either with the same chance. Each change draws from its own stream: adding one
     leaves what the others draw unchanged. Leave "flip" out where mirror images are other things, as with digits.
 
     Args:
@@ -94,14 +94,14 @@ class Augmentation:
             for stream, change in self._of(Rewrite).items():
                 inputs = change.change(inputs, seeds, stream)
             return self._by_own(inputs, seeds), *given
-        counts = {stream: change.draws for stream, change in self.changes.items()}
-        drawn = draws.uniform(seeds, counts | {_CHOICE: 1})
+        alone = self._of(Warp) | self._of(Repaint)
+        drawn = draws.uniform(seeds, {stream: change.draws for stream, change in alone.items()})
         images = self._warped(inputs, drawn)
         for stream, change in self._of(Repaint).items():
             images = change.change(images, drawn[stream])
         images = tf.ensure_shape(self._by_own(images, seeds), inputs.shape)
         if self.mixes:
-            return mixed(images, given, seeds, self._patches(drawn))
+            return mixed(images, given, seeds, self._patches(pair_seeds(seeds)))
         return images, *given
 
     @property
@@ -155,9 +155,10 @@ class Augmentation:
             inputs = tf.clip_by_value(inputs, 0.0, 255.0)
         return inputs
 
-    def _patches(self, drawn: Mapping[int, tf.Tensor]) -> tf.Tensor:
-        """What each example shows of its partner, by a kind of mixing chosen for each."""
+    def _patches(self, seeds: tf.Tensor) -> tf.Tensor:
+        """What each example shows of its partner, by a kind of mixing chosen for each pair."""
         mixes = self._of(Mix)
+        drawn = draws.uniform(seeds, {stream: mix.draws for stream, mix in mixes.items()} | {_CHOICE: 1})
         patches = tf.stack([mix.patches(drawn[stream]) for stream, mix in mixes.items()], axis=1)
         choice = tf.cast(drawn[_CHOICE][:, 0] * len(mixes), tf.int32)
         return tf.gather(patches, choice, batch_dims=1)

@@ -3,8 +3,9 @@
 Takes a batch and its seeds, gives a batch. The partner of an example is the neighbour in the order of its epoch: position
 2k goes with 2k + 1 and 2k + 1 with 2k. In a shuffled epoch that is a random partner, and a function of the position
 alone: with even batches it is the same whatever the size of the batch, the number of devices or the step a run resumes
-at. An example whose neighbour is not in its batch, as the last of an odd one, stays as it is. (Keras's MixUp and CutMix
-permute the batch by a generator that moves with every call.)
+at. Both of a pair give and take the same share, so that every example counts once in an epoch. One whose neighbour is not
+in its batch, as the last of an odd one, stays as it is. (Keras's MixUp and CutMix permute the batch by a generator that
+moves with every call.)
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ from kerastrain.errors import InputError
 def mixup(*, alpha: float = 0.2, probability: float = 1.0) -> Mix:
     """Blends two images, each by its share, which is also its label's share.
 
+    The larger of the two shares is the example's own: of a pair that is blended both ways, that changes no more than which
+    of the two images comes first.
+
     Args:
         alpha: float > 0, of the Beta(alpha, alpha) distribution of the share: small ones leave most images nearly alone,
             1 makes all shares equally likely.
@@ -31,7 +35,8 @@ def mixup(*, alpha: float = 0.2, probability: float = 1.0) -> Mix:
     check_fraction("mixup.probability", probability)
 
     def patches(draws: tf.Tensor) -> tf.Tensor:
-        amount = tf.where(draws[:, 0] < probability, symmetric_beta(draws[:, 1], draws[:, 2], alpha), 0.0)
+        share = symmetric_beta(draws[:, 1], draws[:, 2], alpha)
+        amount = tf.where(draws[:, 0] < probability, tf.minimum(share, 1 - share), 0.0)
         none, all_ = tf.zeros_like(amount), tf.ones_like(amount)
         return tf.stack([amount, none, none, all_, all_], axis=1)
 
@@ -97,6 +102,11 @@ def mixed(images: tf.Tensor, given: Sequence[tf.Tensor], seeds: tf.Tensor, patch
     own, others = (1 - share) * weights, share * tf.gather(weights, partner)
     blended = own[:, tf.newaxis] * targets + others[:, tf.newaxis] * tf.gather(targets, partner)
     return changed, tf.math.divide_no_nan(blended, (own + others)[:, tf.newaxis]), *([own + others] * len(given[1:]))
+
+
+def pair_seeds(seeds: tf.Tensor) -> tf.Tensor:
+    """int64 (b, 2), the same for both of a pair: the key of the epoch and the even one of their positions."""
+    return tf.stack([seeds[:, 0], tf.bitwise.bitwise_and(seeds[:, 1], tf.constant(-2, tf.int64))], axis=1)
 
 
 def partners(seeds: tf.Tensor) -> tf.Tensor:
