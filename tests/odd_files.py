@@ -67,8 +67,13 @@ def write_endless(path):
 
 
 def write_socket(path):
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(path))  # The name of a socket may have no more than 107 bytes.
+    here = os.getcwd()
+    os.chdir(path.parent)  # The name of a socket may have no more than 107 bytes.
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(here)
 
 
 def write_folder_link(path):

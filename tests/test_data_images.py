@@ -95,8 +95,7 @@ def test_large_jpeg_keeps_the_picture_when_decoded_small(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("name", odd_files.BAD)
-def test_image_fault_tells_what_a_bad_file_is(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
+def test_image_fault_tells_what_a_bad_file_is(tmp_path, name):
     write, kind, reason = odd_files.BAD[name]
     write(tmp_path / name)
     with pytest.raises(images.ImageFault, match=rf"cannot read .*{name}' as an image: .*{re.escape(reason)}") as fault:

@@ -1,10 +1,14 @@
+import csv
 import logging
 import os
+import re
+import sys
 
 import numpy as np
 import odd_files
 import pytest
 
+from kerastrain import cli, testing
 from kerastrain.data import images, load_image, scanning
 from kerastrain.errors import InputError
 
@@ -43,10 +47,9 @@ def test_every_good_file_is_decoded_once_and_handed_on(paths):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-def test_each_bad_file_is_named_with_its_reason_and_each_odd_one_used(tmp_path, monkeypatch):
+def test_each_bad_file_is_named_with_its_reason_and_each_odd_one_used(tmp_path):
     folder = tmp_path / "folder" / "class"
     folder.mkdir(parents=True)
-    monkeypatch.chdir(folder)
     odd_files.write(folder, odd_files.BAD | odd_files.ODD)
     paths, kept = sorted(map(str, folder.iterdir())), {}
     found = scan(paths, unreadable_fraction=0.5, keep=kept.__setitem__)
@@ -144,3 +147,41 @@ def test_what_is_no_matter_of_the_content_is_asked_again(tmp_path, paths):
     assert kinds(scan(paths)) == {"link.png": "unreadable"}
     odd_files.red().save(tmp_path / "gone.png")
     assert kinds(scan(paths)) == {}
+
+
+@pytest.fixture(scope="module")
+def messy(tmp_path_factory):
+    """Three colours to tell apart, and among the red ones every bad and odd file."""
+    place = tmp_path_factory.mktemp("messy")
+    testing.saved_model(place / "module", image_size=(16, 16))
+    testing.colour_folder(place / "data", count=40, size=(16, 16))
+    red = place / "data" / "red"
+    odd_files.write(red, odd_files.BAD | odd_files.ODD)
+    (red / "copy.png").hardlink_to(red / "000.png")
+    (place / "data" / "blue" / "wrong.png").hardlink_to(red / "001.png")
+    return place
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_a_folder_with_every_bad_and_odd_file_trains_to_the_end(messy, monkeypatch, capsys):
+    monkeypatch.chdir(messy)
+    overrides = ["data.path=data", "model.backbone=module", "fit.head_epochs=2", "fit.epochs=0", "export.formats=[]"]
+    arguments = ["train", *overrides, "data.unreadable_fraction=0.3", "--run", "run"]
+    monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    with open("run/quarantine.csv", encoding="utf-8", newline="") as file:
+        rows = {os.path.basename(row["path"]): (row["kind"], row["reason"]) for row in csv.DictReader(file)}
+    for name, (_, kind, reason) in odd_files.BAD.items():
+        assert rows[name][0] == kind
+        assert reason in rows[name][1]
+    repeated = {"copy.png": "duplicate", "001.png": "contradiction", "wrong.png": "contradiction"}
+    assert {name: kind for name, (kind, _) in rows.items() if name not in odd_files.BAD} == repeated
+    assert len(odd_files.BAD) + len(odd_files.ODD) > 25
+    assert "Files left out" in (messy / "run" / "report.html").read_text()
+    log = (messy / "run" / "log.txt").read_text()
+    assert f"quarantine: {len(odd_files.BAD) + 3} files left out (6 unreadable, 1 empty, " in log
+    sizes = map(int, re.search(r"(\d+) train, (\d+) validation, (\d+) test images", log).groups())
+    assert sum(sizes) == 3 * 40 - 1 + len(odd_files.ODD)
+    assert "CONTRADICTION in 2 of them" in capsys.readouterr().out
