@@ -14,6 +14,7 @@ from PIL import Image
 
 from kerastrain.data import cache, row_files
 from kerastrain.data.stores import ImageFiles
+from kerastrain.distribute.cluster import Cluster
 from kerastrain.errors import InputError
 
 COUNT, SIZE = 6, (4, 5)
@@ -230,6 +231,14 @@ def test_place_follows_from_measured_sizes(files, monkeypatch, place, memory_byt
     store = cache.keep(files, place)
     assert re.fullmatch(where, store.where)
     assert greys(store) == greys(store) == [0, 1, 2, 3, 4, 5]
+
+
+def test_workers_of_one_machine_share_its_memory(files, monkeypatch):
+    workers = ["here:1", "there:1", "here:2", "there:2"]
+    monkeypatch.setenv("TF_CONFIG", Cluster(tuple(workers), 2).tf_config())
+    for free_bytes, is_kept in ((4 * 360, True), (4 * 360 - 1, False)):
+        monkeypatch.setattr(cache, "available_bytes", lambda free_bytes=free_bytes: free_bytes)
+        assert cache.keep(files).where.endswith("kept in memory") == is_kept
 
 
 class Pictures:

@@ -21,6 +21,7 @@ from kerastrain.data import images as decoder
 from kerastrain.data import row_files
 from kerastrain.data.decoding import available_bytes
 from kerastrain.data.stores import ImageFiles, Store
+from kerastrain.distribute import cluster
 from kerastrain.errors import InputError, unknown
 
 Place = Literal["auto", "memory", "disk", "none"]
@@ -33,9 +34,10 @@ def keep(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -
 
     "auto" takes the memory if the pixels fit into `memory_fraction` of what is free, else the disk if they fit into half
     of what is free there, else decodes in every epoch. "memory" and "disk" take theirs if the pixels fit at all, and
-    decode in every epoch if not. The file on disk lies in the user's cache folder, `$XDG_CACHE_HOME/kerastrain` or
-    `~/.cache/kerastrain`; it serves every later run over the same files, and forgets an image when its file's size or
-    time of change differs.
+    decode in every epoch if not. Workers of one training on one machine take equal shares of its memory, and one file.
+
+    The file on disk lies in the user's cache folder, `$XDG_CACHE_HOME/kerastrain` or `~/.cache/kerastrain`; it serves
+    every later run over the same files, and forgets an image when its file's size or time of change differs.
 
     Args:
         store: Store of uint8 images, before they are split: all parts, and other splits of it, share what is kept. Only
@@ -55,7 +57,7 @@ def keep(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -
         raise InputError(f"`memory_fraction` must lie in [0, 1]. Received: {memory_fraction}.")
     reasons = ["decoded in every epoch"]
     if place in ("auto", "memory"):
-        room_bytes = int(available_bytes() * (memory_fraction if place == "auto" else 1))
+        room_bytes = int(available_bytes() * (memory_fraction if place == "auto" else 1)) // _workers_here()
         if math.prod(store.shape) <= room_bytes:
             return _kept(store, _MemoryRows(store.shape), "decoded once and kept in memory")
         reasons.append(f"more than the {_readable(room_bytes)} of memory that they may fill")
@@ -187,6 +189,15 @@ def _on_disk(store: Store) -> tuple[_DiskRows, str]:
 def _kept(store: Store, rows: _Rows, where: str) -> KeptImages:
     size = f"{len(store):,} images of {_readable(math.prod(store.shape))}"
     return KeptImages(store, rows, np.arange(len(store)), f"{size}, {where}")
+
+
+def _workers_here() -> int:
+    """How many workers of this training, each with all images, this machine has."""
+    workers = cluster.from_environment()
+    if workers is None:
+        return 1
+    hosts = [address.rpartition(":")[0] for address in workers.addresses]
+    return hosts.count(hosts[workers.index])
 
 
 def _readable(count_bytes: int) -> str:
