@@ -40,7 +40,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         kt.config.load(path)
     text = str(caught.value)
     assert text.startswith(f"{path} has 5 faults:")
-    assert "fit.epoch: unknown key 'epoch'. Known: early_stopping_epochs, epochs," in text
+    assert "fit.epoch: unknown key 'epoch'. Known: checkpoint_every, checkpoints_kept, early_stopping_epochs, epochs," in text
     assert "Did you mean 'epochs'?" in text
     assert "fit.head_epochs: must be greater than or equal to 0. Received: -1." in text
     assert "optimizer.name: unknown value 'adm'." in text

@@ -1,6 +1,7 @@
 """The verbs around training: train, tune, and what can be asked before."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,21 +9,44 @@ import typer
 from rich.table import Table
 
 from kerastrain import config as configs
+from kerastrain import signals
 from kerastrain.cli.program import Arguments, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.tables import print_exports, print_measures
+from kerastrain.errors import InputError
 
 
 @app.command()
 def train(
     arguments: Arguments = None,
     run: Annotated[Path | None, typer.Option(help="Folder to make; runs/DATE_TIME if left out.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with the run in this folder; with a config and no such folder, make it."
+        ),
+    ] = None,
 ) -> None:
-    """Train, evaluate and export what a config describes; without one, the embedded demo."""
-    config = read_config(arguments)
+    """Train, evaluate and export what a config describes; without one, the embedded demo.
+
+    SIGTERM, SIGUSR1 and Ctrl-C finish the step, save, and exit with code 75; --resume goes on from there, as it does
+    after a kill. A second Ctrl-C leaves at once.
+    """
+    if run and resume:
+        raise InputError(f"--run makes a folder and --resume goes on in one. Received: {run} and {resume}. Give one.")
+    goes_on = resume is not None and (resume.exists() or not arguments)
+    config = None if goes_on and not arguments else read_config(arguments)
+    directory = resume or run or dated("runs")
     start_tensorflow()
     from kerastrain import recipe
 
-    finished = recipe.run(config, run or dated("runs"))
+    try:
+        with signals.graceful():
+            finished = recipe.resume(directory, config) if goes_on else recipe.run(config, directory)
+    except signals.Stopped as stopped:
+        console.print(plain(stopped))
+        if (directory / "config.yaml").is_file():
+            console.print(f"go on by: kerastrain train --resume {plain(shlex.quote(str(directory)))}")
+        raise
     print_measures(finished.measures)
     print_exports(finished.exports, finished.directory)
     console.print(f"\nrun     {plain(finished.directory)}  ({finished.seconds:.0f} s)")

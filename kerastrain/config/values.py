@@ -15,6 +15,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=8, le=4096)]
 Duration = Annotated[str | int, AfterValidator(lambda text: str(durations.parse(text)))]
+Interval = Annotated[str, AfterValidator(lambda text: str(durations.parse_interval(text)))]
 
 
 class Section(BaseModel):

@@ -7,6 +7,17 @@ body, copied into a script, runs. Must not hold logic that a part or a tool coul
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.fitting import compiled, fit
 from kerastrain.recipe.results import export_all, measure
-from kerastrain.recipe.whole import Finished, run
+from kerastrain.recipe.whole import Finished, resume, run
 
-__all__ = ["Finished", "build", "compiled", "export_all", "fit", "load_backbone", "load_data", "measure", "run"]
+__all__ = [
+    "Finished",
+    "build",
+    "compiled",
+    "export_all",
+    "fit",
+    "load_backbone",
+    "load_data",
+    "measure",
+    "resume",
+    "run",
+]

@@ -2,19 +2,53 @@
 
 import logging
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from kerastrain import callbacks, data, evaluation, models, optimizers, plan, schedules
+from kerastrain import (
+    callbacks,
+    checkpoints,
+    data,
+    evaluation,
+    models,
+    optimizers,
+    plan,
+    runs,
+    runtime,
+    schedules,
+)
 from kerastrain.config import Config
 
 logger = logging.getLogger("kerastrain")
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What one phase trains, and on what.
+
+    Args:
+        model: keras.Model whose `fit` is called: the head alone, or the whole model.
+        train: data.Examples.
+        validation: data.Examples.
+        augment: the random changes to a batch, or None.
+        callbacks: sequence of keras.callbacks.Callback that the phase needs before all others.
+    """
+
+    model: keras.Model
+    train: data.Examples
+    validation: data.Examples
+    augment: Callable | None = None
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+
+
 @data.plain_errors()
 def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, float]:
     """Trains through the phases of `config`: the head on the frozen backbone's features, then the whole model.
+
+    Goes on from the last checkpoint in `directory`, if there is one, to the weights of a run that never stopped.
 
     Args:
         model: keras.Model from `build`, trained in place; it ends with the weights of the last phase's best epoch.
@@ -25,48 +59,67 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
     Returns:
         dict, the logs of the best epoch of the last phase, such as {"val_loss": 0.1, "val_accuracy": 0.97}.
     """
-    best = {}
-    for phase in plan.phases(config, len(split.train)):
+    best, phases = {}, plan.phases(config, len(split.train))
+    stored = checkpoints.latest(runs.states(directory))
+    names = [phase.name for phase in phases]
+    for phase in phases if stored is None else phases[names.index(stored.outline["position"]["phase"]) :]:
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
-        trained, train, validation, extra = model, split.train, split.validation, []
-        augment = data.augment(**config.data.augment.named)
-        if phase.name == "head":
-            features, trained = models.head(model)
-            train = data.features.precompute(features, split.train, config.evaluation.batch_size)
-            validation = data.features.precompute(features, split.validation, config.evaluation.batch_size)
-            augment = None
-        elif phase.name == "fine_tune":
-            extra = unfreeze(model, config)
-        compiled(trained, config, phase)
-        history = trained.fit(
-            data.batches(
-                train,
-                config.fit.global_batch_size,
-                shuffle=True,
-                sampling=config.data.sampling,
-                seed=config.runtime.seed,
-                epochs=phase.epochs,
-                augment=augment,
-            ),
-            epochs=phase.epochs,
-            steps_per_epoch=phase.steps_per_epoch,
-            validation_data=data.batches(validation, config.evaluation.batch_size),
-            shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
-            callbacks=[
-                *extra,
-                *callbacks.standard(
-                    directory,
-                    phase=phase.name,
-                    early_stopping_epochs=config.fit.early_stopping_epochs,
-                    plateau_epochs=config.schedule.plateau_epochs,
-                    plateau_factor=config.schedule.plateau_factor,
-                ),
-            ],
-        ).history
+        # So that what a phase draws does not depend on what was drawn before it, in this process or another.
+        runtime.seed(config.runtime.seed)
+        stage = staged(model, config, split, phase)
+        compiled(stage.model, config, phase)
+        history = fit_phase(stage, config, phase, directory).history
         losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
         best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
     models.merge_lora(model)
     return best
+
+
+def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Phase) -> Stage:
+    """What `phase` trains: the head on the features of all images, computed here; or all of `model`, unfrozen."""
+    if phase.name == "head":
+        features, head = models.head(model)
+        parts = [
+            data.features.precompute(features, part, config.evaluation.batch_size)
+            for part in (split.train, split.validation)
+        ]
+        return Stage(head, *parts)
+    extra = unfreeze(model, config) if phase.name == "fine_tune" else []
+    return Stage(model, split.train, split.validation, data.augment(**config.data.augment.named), extra)
+
+
+def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> keras.callbacks.History:
+    """Trains one compiled phase, from its last checkpoint in `directory` on."""
+    saving = callbacks.Checkpoints(
+        runs.states(directory), every=config.fit.checkpoint_every, keep=config.fit.checkpoints_kept, phase=phase.name
+    )
+    if saving.start.step:
+        logger.info("goes on at %s", saving.start)
+    standard = callbacks.standard(
+        directory,
+        phase=phase.name,
+        early_stopping_epochs=config.fit.early_stopping_epochs,
+        plateau_epochs=config.schedule.plateau_epochs,
+        plateau_factor=config.schedule.plateau_factor,
+    )
+    return stage.model.fit(
+        data.batches(
+            stage.train,
+            config.fit.global_batch_size,
+            shuffle=True,
+            sampling=config.data.sampling,
+            seed=config.runtime.seed,
+            epochs=phase.epochs,
+            start_step=saving.start.step,
+            augment=stage.augment,
+        ),
+        epochs=phase.epochs,
+        initial_epoch=saving.start.epoch,
+        steps_per_epoch=phase.steps_per_epoch,
+        validation_data=data.batches(stage.validation, config.evaluation.batch_size),
+        shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
+        callbacks=saving.before([*stage.callbacks, *standard]),
+    )
 
 
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
@@ -90,7 +143,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
             layer_rates=models.layer_rates(model, decay) if decay and phase.name == "fine_tune" else None,
         ),
         loss=models.loss(model, label_smoothing=config.fit.label_smoothing),
-        metrics=evaluation.metrics(model.output_shape[-1]),
+        metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
     )
     # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from kerastrain import data, export, files, report, runs, runtime
+from kerastrain import data, export, files, models, report, runs, runtime, signals
 from kerastrain.config import Config
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.fitting import fit
@@ -50,26 +50,52 @@ def run(config: Config, directory: str | Path) -> Finished:
         FileExistsError: something stands at `directory`.
         InputError: data or backbone cannot be used; nothing has been written then.
         ParityError: an exported file does not answer as the model does; the model itself is saved.
+        Stopped: a signal came, under `signals.graceful`; `resume` goes on.
     """
+    return _carried_out(config, runs.refuse_existing(directory), runs.create)
+
+
+def resume(directory: str | Path, config: Config | None = None) -> Finished:
+    """Goes on with a run that was stopped or killed, to the bits of one that was not.
+
+    Args:
+        directory: folder of the run.
+        config: Config that it should have, or None for its own.
+
+    Returns:
+        Finished.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        InputError: it is finished, was begun with another config or other data, or is being trained by another process.
+        ParityError, Stopped: as for `run`.
+    """
+    return _carried_out(runs.resumable(directory, config), Path(directory), runs.reopen)
+
+
+def _carried_out(config: Config, directory: Path, opened: Callable) -> Finished:
     start = time.monotonic()
-    directory = runs.refuse_existing(directory)
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     backbone = load_backbone(config) if config.data.kind == "images" else None
     split = load_data(config, backbone and backbone.image_size)
-    model = build(config, backbone, split)
+    saved = directory / "model.keras"
+    model = models.load(saved) if saved.exists() else build(config, backbone, split)
     runs.remember_modules(model)
-    with runs.create(directory, config, data_sha256=data.fingerprint(split)):
+    with opened(directory, config, data_sha256=data.fingerprint(split)):
         _log_start(config, split, model)
         if split.quarantined:
             data.quarantine.write(directory / "quarantine.csv", split.quarantined)
-        fit(model, config, split, directory)
-        with files.atomic(directory / "model.keras") as temporary:
-            model.save(temporary)
+        if not saved.exists():
+            fit(model, config, split, directory)
+            with files.atomic(saved) as temporary:
+                model.save(temporary)
+        signals.leave_if_asked()
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split)
         files.write_json(directory / "metrics.json", measures)
-        exports = export_all(model, config, split, config.export.formats, directory / "exports")
+        exports = export_all(model, config, split, config.export.formats, directory / "exports", replace=True)
         report.write(directory)
+        runs.finish(directory, time.monotonic() - start)
     return Finished(directory, model, measures, exports, time.monotonic() - start)
 
 
