@@ -82,7 +82,7 @@ class LayerRates:
         decay = self._weight_decay_of(variable)
         if decay and self._decays[index] and self._use_weight_decay(variable):
             decayed = variable * keras.ops.cast(decay, variable.dtype)
-            self.assign_sub(variable, decayed * keras.ops.cast(rate, variable.dtype))
+            self.assign_sub(self._decaying(variable), decayed * keras.ops.cast(rate, variable.dtype))
         super().update_step(gradient, variable, rate)
 
     def get_config(self) -> dict:
@@ -98,6 +98,10 @@ class LayerRates:
 
     def _weight_decay_of(self, variable) -> float | None:
         return self.weight_decay
+
+    def _decaying(self, variable):
+        """What the decay is taken off."""
+        return variable
 
     def _apply_weight_decay(self, variables):
         """Nothing: `update_step` decays, because only there the rate of the layer is known."""

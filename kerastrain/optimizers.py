@@ -2,9 +2,6 @@
 
 Takes a name and numbers; gives a Keras optimizer whose class is registered, so `.keras` files bring it back once this
 module is imported. Must not know of models, data or epochs.
-
-Left out is ScheduleFreeAdamW: in Keras 3.15.1 it reads its momentum after it changed it, and so leaves its paper from
-the second step on, also on one device.
 """
 
 import inspect
@@ -12,9 +9,11 @@ import math
 
 import keras
 
+from kerastrain import optimizer_arguments
 from kerastrain.distribute.synchronized_clipping import SynchronizedClipping
 from kerastrain.errors import InputError, unknown
 from kerastrain.layer_rates import LayerRates
+from kerastrain.schedule_free import ScheduleFree
 from kerastrain.schedules import schedule  # noqa: F401, registered with the optimizers that bring it back
 
 
@@ -87,6 +86,14 @@ class Muon(LayerRates, SynchronizedClipping, keras.optimizers.Muon):
         return self.adam_weight_decay if by_adamw else self.weight_decay
 
 
+@keras.saving.register_keras_serializable("kerastrain")
+class ScheduleFreeAdamW(LayerRates, SynchronizedClipping, ScheduleFree):
+    """Schedule-Free AdamW, Defazio et al. 2024, https://arxiv.org/abs/2405.15682; Keras's own is wrong."""
+
+    def _decaying(self, variable):
+        return self.fast(variable)
+
+
 def make(
     name: str,
     learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
@@ -116,7 +123,8 @@ def make(
         momentum: float in [0, 1), for the optimizers that have one.
         ema_momentum: float in (0, 1); if given, a moving average of the weights is kept, and `fit` ends with it.
         layer_rates: dict from a regular expression on variable paths to a factor on the rate; see `LayerRates`.
-        **arguments: further arguments of the Keras optimizer, such as `beta_1`, `epsilon`, `nesterov`.
+        **arguments: further arguments of the Keras optimizer, such as `beta_1`, `epsilon`, `nesterov`; see
+            `optimizer_arguments.ARGUMENTS`.
 
     Returns:
         A subclass of the Keras optimizer of that name.
@@ -133,9 +141,9 @@ def make(
         raise InputError(unknown("optimizer", name, OPTIMIZERS))
     _check_learning_rate(learning_rate)
     if momentum is not None:
-        _check_range("momentum", momentum, 0 <= momentum < 1, "lie in [0, 1)")
         arguments["momentum"] = momentum
-    _check_arguments(name, arguments)
+    own = set(inspect.signature(make).parameters) - {"name", "momentum", "arguments"}
+    optimizer_arguments.check(name, arguments, further=(*KERAS_ARGUMENTS, *own))
     arguments.update(_clipping(clip_norm=clip_norm, global_clip_norm=global_clip_norm, clip_value=clip_value))
     if ema_momentum is not None:
         _check_range("ema_momentum", ema_momentum, 0 < ema_momentum < 1, "lie between 0 and 1")
@@ -170,19 +178,12 @@ def _clipping(**clips: float | None) -> dict[str, float]:
     return {KERAS_CLIPPING[name]: limit for name, limit in given.items()}
 
 
-def _check_arguments(name: str, arguments: dict) -> None:
-    own = set(inspect.signature(make).parameters) - {"name", "momentum", "arguments"}
-    keras_class = OPTIMIZERS[name].__bases__[-1]
-    further = set(inspect.signature(keras_class).parameters) - {*KERAS_CLIPPING.values(), "use_ema", "kwargs"}
-    for argument in arguments:
-        if argument not in further:
-            raise InputError(unknown(f"argument of optimizer {name!r}:", argument, own | further))
-
-
 def _check_range(name: str, number: float, valid: bool, rule: str) -> None:
     if not valid:
         raise InputError(f"`{name}` must {rule}. Received: {name}={number}.")
 
+
+KERAS_ARGUMENTS = ("ema_overwrite_frequency", "gradient_accumulation_steps", "loss_scale_factor")
 
 KERAS_CLIPPING = {"clip_norm": "clipnorm", "global_clip_norm": "global_clipnorm", "clip_value": "clipvalue"}
 
@@ -200,4 +201,5 @@ OPTIMIZERS: dict[str, type[keras.optimizers.Optimizer]] = {
     "lamb": Lamb,
     "lion": Lion,
     "muon": Muon,
+    "schedule_free_adamw": ScheduleFreeAdamW,
 }

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from kerastrain import optimizers, schedules
+from kerastrain.callbacks import AverageWeights
 from kerastrain.errors import InputError
 
 
@@ -100,6 +101,92 @@ def test_clipping_means_what_its_name_says():
             np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
+def schedule_free(rates, gradient, *, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
+    """Algorithm 1 of https://arxiv.org/abs/2405.15682 from x = 1: the point of the gradient after each step, and x."""
+    x = y = z = 1.0
+    points, velocity, squares = [], 0.0, 0.0
+    for step, rate in enumerate(rates, start=1):
+        slope = gradient(step, y)
+        velocity = beta_2 * velocity + (1 - beta_2) * slope**2
+        z -= rate * (slope / (np.sqrt(velocity / (1 - beta_2**step)) + epsilon) + decay * y)
+        squares += rate**2
+        x += (z - x) * rate**2 / squares
+        y = (1 - beta_1) * z + beta_1 * x
+        points.append(y)
+    return points, x
+
+
+def test_schedule_free_adamw_is_the_algorithm_of_its_paper():
+    rate = schedules.make("constant", 0.03, steps=8, warmup_steps=3)
+    optimizer = optimizers.make("schedule_free_adamw", rate, weight_decay=0.5, layer_rates={"scaled": 0.1})
+    kernels = [keras.Variable([[1.0]], name=name) for name in ("kernel", "scaled")]
+    points = []
+    for step in range(1, 7):
+        optimizer.apply([step + kernel.value for kernel in kernels], kernels)
+        points.append([kernel.numpy().item() for kernel in kernels])
+    rates = 0.03 * np.minimum(np.arange(1, 7) / 4, 1)
+    expected = [schedule_free(rates * scale, lambda step, y: step + y, decay=0.5) for scale in (1, 0.1)]
+    np.testing.assert_allclose(np.transpose(points), [points for points, _ in expected], rtol=2e-6)
+    optimizer.finalize_variable_values(kernels)
+    np.testing.assert_allclose([kernel.numpy().item() for kernel in kernels], [x for _, x in expected], rtol=2e-6)
+
+
+def test_schedule_free_adamw_goes_on_from_its_own_sequences():
+    optimizer, kernel = optimizers.make("schedule_free_adamw", 0.1), keras.Variable([[1.0]])
+    for step in range(1, 7):
+        optimizer.apply([tf.sin([[float(step)]])], [kernel])
+        if step == 3:  # as between two calls of `fit`
+            optimizer.finalize_variable_values([kernel])
+    points, _ = schedule_free([0.1] * 6, lambda step, y: np.sin(step), decay=0)
+    assert kernel.numpy().item() == pytest.approx(points[-1], rel=2e-6)
+
+
+def test_schedule_free_adamw_ends_within_the_constraint_of_a_weight():
+    kernel = keras.Variable([[1.0]])
+    kernel.constraint = keras.constraints.MaxNorm(0.5)
+    optimizer = optimizers.make("schedule_free_adamw", 0.1)
+    optimizer.build([kernel])
+    optimizer.finalize_variable_values([kernel])
+    assert kernel.numpy().item() == pytest.approx(0.5)
+
+
+def one_weight(optimizer):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    model.compile(optimizer, "mse")
+    return model
+
+
+@pytest.mark.skipif(not hasattr(keras.optimizers, "ScheduleFreeAdamW"), reason="Keras has it since 3.14")
+def test_schedule_free_adamw_of_keras_still_throws_the_weights_away():
+    """When this fails, Keras copies the weights in `fit` too: look whether `schedule_free` is still needed."""
+    model = one_weight(keras.optimizers.ScheduleFreeAdamW(1e-3))
+    model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)
+    assert model.get_weights()[0].item() == pytest.approx(-1e-3)
+
+
+def test_schedule_free_adamw_validates_and_ends_with_its_average():
+    model = one_weight(optimizers.make("schedule_free_adamw", 0.1))
+    seen = []
+    data = tf.data.Dataset.from_tensors((tf.ones((1, 1)), tf.zeros((1, 1))))
+    at_the_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["val_loss"]))
+    model.fit(
+        data.repeat(3),
+        epochs=1,
+        shuffle=False,
+        verbose=0,
+        validation_data=data,
+        callbacks=[AverageWeights(), at_the_end],
+    )
+    _, average = schedule_free([0.1] * 3, lambda step, y: 2 * y, decay=0)
+    assert model.get_weights()[0].item() == pytest.approx(average, rel=1e-5)
+    assert seen == [pytest.approx(average**2, rel=1e-5)]
+
+
+def test_schedule_free_adamw_leaves_a_weight_of_rate_0_as_it_is():
+    optimizer = optimizers.make("schedule_free_adamw", 0.1, layer_rates={"dense": 0.0})
+    assert step(optimizer, variables(), gradient=1.0)[:2] == [1.0, 1.0]
+
+
 def test_fit_ends_with_the_moving_average():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     model.compile(optimizers.make("sgd", 0.1, ema_momentum=0.5), "mse")
@@ -120,6 +207,10 @@ def test_fit_ends_with_the_moving_average():
         ("adam", {"clipnorm": 1.0}, "'clipnorm'.*Did you mean 'clip_norm'"),
         ("adam", {"momentum": 0.9}, "argument of optimizer 'adam': 'momentum'"),
         ("sgd", {"momentum": 1.0}, r"`momentum` must lie in \[0, 1\)"),
+        ("adam", {"beta_1": "0.9"}, r"`beta_1` must lie in \[0, 1\). Received: beta_1='0.9'"),
+        ("sgd", {"nesterov": 1}, "`nesterov` must be true or false. Received: nesterov=1"),
+        ("muon", {"ns_steps": 2.5}, "`ns_steps` must be a whole number above 0"),
+        ("muon", {"exclude_layers": "head"}, "`exclude_layers` must be a list of words"),
         ("sgd", {"weight_decay": -1.0}, "`weight_decay` must be at least 0"),
         ("sgd", {"clip_norm": 0.0}, "`clip_norm` must be above 0. Received: clip_norm=0.0"),
         ("sgd", {"clip_norm": 1.0, "clip_value": 1.0}, "only one of .* Received: clip_norm=1.0, clip_value=1.0"),

@@ -1,6 +1,7 @@
 """Validation and checkpoints on the moving average of the weights, training on the weights themselves.
 
-Takes a model whose optimizer keeps an average (`ema_momentum`); does nothing for any other. Must not touch the average.
+Takes a model whose optimizer keeps an average (`ema_momentum`, or Schedule-Free); does nothing for any other. Must not
+touch the average.
 """
 
 import keras
@@ -55,7 +56,8 @@ class AverageWeights(keras.callbacks.Callback):
 
     def _put_average_in(self):
         optimizer = inner_optimizer(self.model)
-        if getattr(self, "_training", False) and optimizer.use_ema and self._kept is None:
+        has_average = optimizer.use_ema or getattr(optimizer, "keeps_average", False)
+        if getattr(self, "_training", False) and has_average and self._kept is None:
             variables = self.model.trainable_variables
             self._kept = [variable.numpy() for variable in variables]
             optimizer.finalize_variable_values(variables)
