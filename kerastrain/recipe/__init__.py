@@ -6,8 +6,9 @@ body, copied into a script, runs. Must not hold logic that a part or a tool coul
 
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.fitting import compiled, fit
+from kerastrain.recipe.previewing import preview
 from kerastrain.recipe.results import export_all, measure
-from kerastrain.recipe.whole import Finished, resume, run
+from kerastrain.recipe.whole import Finished, run
 
 __all__ = [
     "Finished",
@@ -18,6 +19,6 @@ __all__ = [
     "load_backbone",
     "load_data",
     "measure",
-    "resume",
+    "preview",
     "run",
 ]
