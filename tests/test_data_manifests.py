@@ -41,6 +41,16 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_an_image_that_is_not_there_is_left_out(folder):
+    rows = [row[:3] for row in ROWS]
+    path = write(folder / "m.csv", [HEADER[:3], *rows, ("a/gone.png", "cat", "train")])
+    split = data.manifest(path, image_size=(4, 4), unreadable_fraction=0.2)
+    assert split.sizes == {"train": 2, "validation": 1, "test": 1}
+    assert [(Path(one.path).name, one.reason) for one in split.quarantined] == [("gone.png", "it is not there")]
+    with pytest.raises(InputError, match="one file of 5 cannot be used as images, .*a/gone.png': it is not there"):
+        data.manifest(path, image_size=(4, 4))
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_a_manifest_says_all_of_its_examples(folder, suffix):
     path = folder / f"all{suffix}"
@@ -153,9 +163,9 @@ def test_a_broken_parquet_file_is_told(tmp_path):
         ),
         ([("path", "label"), ("", "cat")], {}, "line 2 of '.*': column 'path' must hold a path. Received: ''"),
         (
-            [("path", "label"), ("a/0.png", "cat"), ("gone.png", "cat")],
+            [("path", "label"), ("gone.png", "cat"), ("lost.png", "dog")],
             {},
-            "one image that .* names is not there: 'gone.png'. Paths count from the manifest's folder",
+            "no image that .* names is there: 'gone.png', 'lost.png'. Paths count from the manifest's folder",
         ),
         (
             [("path", "label"), ("a/0.png", "cat"), ("b/../a/0.png", "dog")],

@@ -51,7 +51,7 @@ def listing(
     Raises:
         FileNotFoundError: there is no such file.
         InputError: the file is no such table or has no rows; a column is missing; a value is missing or of the wrong
-            kind; an image is not there, or named twice; a text is empty.
+            kind; no image is there, or one is named twice; a text is empty.
         MissingExtra: a Parquet file needs pyarrow.
     """
     path, columns = Path(path).expanduser(), columns or Columns()
@@ -138,7 +138,7 @@ def _read_parquet(path: Path) -> Table:
 
 
 def _paths(table: Table, names: list[str], root: Path) -> tuple[str, ...]:
-    """The path of each image, all of which are there and different."""
+    """The path of each image, all different and some of them there; the scan tells of each that is not."""
     paths = tuple(os.path.normpath(root / name) for name in names)
     first = {}
     for index, path in enumerate(paths):
@@ -146,13 +146,10 @@ def _paths(table: Table, names: list[str], root: Path) -> tuple[str, ...]:
             raise InputError(
                 f"{table.place(index)} names the same image as {table.place(first[path])}: {names[index]!r}. Keep one."
             )
-    missing = [index for index, path in enumerate(paths) if not os.path.lexists(path)]
-    if missing:
-        told = ", ".join(repr(names[index]) for index in missing[:_NAMED])
-        count = "one image" if len(missing) == 1 else f"{len(missing)} of {len(paths)} images"
+    if not any(map(os.path.lexists, paths)):
+        told = ", ".join(map(repr, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
         raise InputError(
-            f"{count} that {table.source} names {'is' if len(missing) == 1 else 'are'} not there: {told}"
-            f"{', …' if len(missing) > _NAMED else ''}. Paths count from the manifest's folder, '{root}'."
+            f"no image that {table.source} names is there: {told}. Paths count from the manifest's folder, '{root}'."
         )
     return paths
 

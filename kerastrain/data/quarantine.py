@@ -16,7 +16,7 @@ from kerastrain import files
 from kerastrain.terminal import printable
 
 KINDS = {
-    "unreadable": "cannot be opened: a lost link, a folder, a pipe, no permission",
+    "unreadable": "is not there, is no file, or may not be opened",
     "empty": "has no bytes",
     "no image": "is something else, or a format that is not read",
     "truncated": "ends before its picture does",
