@@ -110,6 +110,14 @@ def test_a_photograph_is_served_within_one_of_what_was_trained_on(image_size):
     np.testing.assert_allclose(served, data.load_image(photo, image_size).astype(float), atol=1.01)
 
 
+def test_a_photograph_that_was_decoded_small_is_served_nearly_as_it_was_trained_on():
+    photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
+    served = endpoints.pixels(tf.constant(photo.read_bytes()), (96, 96))
+    apart = np.abs(served - data.load_image(photo, (96, 96)))
+    assert apart.mean() < 1.8
+    assert apart.max() < 24
+
+
 def test_saved_model_keeps_augmentation_out_where_the_model_has_some(images, tmp_path):
     model = classifier(keras.layers.RandomFlip(), keras.layers.RandomContrast(0.9), keras.layers.Conv2D(4, 3))
     serving.write(model, tmp_path / "augmented")
