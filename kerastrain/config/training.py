@@ -1,9 +1,11 @@
 """The sections `optimizer`, `schedule` and `fit`: how weights change, and for how long. Must not import TensorFlow."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from kerastrain import optimizer_arguments
 from kerastrain.config.values import Count, Duration, Fraction, Interval, NotNegative, Positive, Section
 from kerastrain.schedules import curves
 
@@ -21,6 +23,7 @@ OptimizerName = Literal[
     "lion",
     "lamb",
     "muon",
+    "schedule_free_adamw",
 ]
 ScheduleName = Literal[
     "constant",
@@ -47,6 +50,8 @@ class OptimizerConfig(Section):
     """Peak rate of fine-tuning as a share of `learning_rate`."""
     weight_decay: NotNegative | None = None
     """Decoupled decay of all kernels, not of biases and norms; null takes the optimizer's default."""
+    decay_norms_and_biases: bool = False
+    """Whether the decay also shrinks biases, scales and offsets."""
     clip_norm: Positive | None = None
     """Largest L2 norm of each variable's gradient."""
     global_clip_norm: Positive | None = None
@@ -55,17 +60,45 @@ class OptimizerConfig(Section):
     """Largest absolute value of a gradient's entry."""
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Only for sgd, rmsprop and muon; null takes the optimizer's default."""
+    ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share that a moving average of the weights keeps in each step; the average is what is validated and ships."""
+    layer_rates: dict[str, NotNegative] = {}
+    """Factors on the rate, by a regular expression searched in the paths of weights; they win over layer_rate_decay."""
+    arguments: dict[str, bool | int | float | list[str] | None] = {}
+    """Further arguments of the Keras optimizer by their names, such as `beta_1` or `nesterov`."""
 
     @model_validator(mode="after")
     def _arguments_fit(self):
-        if self.momentum is not None and self.name not in ("sgd", "rmsprop", "muon"):
+        if self.momentum is not None and "momentum" not in optimizer_arguments.ARGUMENTS[self.name]:
+            owners = [name for name, own in optimizer_arguments.ARGUMENTS.items() if "momentum" in own]
             raise ValueError(
-                f"momentum goes with sgd, rmsprop and muon. Received: name {self.name!r}. Remove momentum."
+                f"momentum goes with {', '.join(owners[:-1])} and {owners[-1]}. Received: name {self.name!r}. Remove "
+                "momentum."
             )
         clips = [name for name in ("clip_norm", "global_clip_norm", "clip_value") if getattr(self, name) is not None]
         if len(clips) > 1:
             raise ValueError(f"gradients are clipped one way only. Received: {' and '.join(clips)}. Keep one.")
         return self
+
+    @field_validator("layer_rates")
+    @classmethod
+    def _are_regular_expressions(cls, layer_rates):
+        for pattern in layer_rates:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"keys must be regular expressions. Received: {pattern!r} ({error}).") from None
+        return layer_rates
+
+    @field_validator("arguments")
+    @classmethod
+    def _optimizer_has_them(cls, arguments, info):
+        for key in arguments:
+            if key in cls.model_fields:
+                raise ValueError(f"{key} has a key of its own. Write optimizer.{key}.")
+        if "name" in info.data:
+            optimizer_arguments.check(info.data["name"], arguments)
+        return arguments
 
 
 class ScheduleConfig(Section):

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
 
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
     """`model`, compiled with the optimizer and schedule of one phase."""
-    options, decay = config.optimizer, config.fine_tune.layer_rate_decay
+    options = config.optimizer
     model.compile(
         optimizer=optimizers.make(
             options.name,
@@ -136,11 +137,14 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
                 **phase.arguments,
             ),
             weight_decay=options.weight_decay,
+            decay_norms_and_biases=options.decay_norms_and_biases,
             clip_norm=options.clip_norm,
             global_clip_norm=options.global_clip_norm,
             clip_value=options.clip_value,
             momentum=options.momentum,
-            layer_rates=models.layer_rates(model, decay) if decay and phase.name == "fine_tune" else None,
+            ema_momentum=options.ema_momentum,
+            layer_rates=_layer_rates(model, config, phase),
+            **options.arguments,
         ),
         loss=models.loss(model, label_smoothing=config.fit.label_smoothing),
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
@@ -148,6 +152,16 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def _layer_rates(model: keras.Model, config: Config, phase: plan.Phase) -> dict[str, float]:
+    """The factors that the config gives, and after them those of the layers of the backbone."""
+    rates, decay = config.optimizer.layer_rates, config.fine_tune.layer_rate_decay
+    if phase.name == "head":  # which has no part in what the others are meant for
+        paths = [weight.path for weight in model.trainable_weights]
+        rates = {pattern: rate for pattern, rate in rates.items() if any(re.search(pattern, path) for path in paths)}
+    by_layer = models.layer_rates(model, decay) if decay and phase.name == "fine_tune" else {}
+    return {**rates, **{pattern: rate for pattern, rate in by_layer.items() if pattern not in rates}}
 
 
 def unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callback]:
