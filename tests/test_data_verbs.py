@@ -1,0 +1,48 @@
+import csv
+import sys
+
+import pytest
+
+from kerastrain import cli, testing
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = testing.colour_folder(tmp_path / "data", count=10, size=(8, 8))
+    for number in range(22):
+        (folder / "red" / f"\x1b[2J[b]{number:02}.png").write_bytes(b"")
+    (folder / "red" / "copy.png").hardlink_to(folder / "red" / "000.png")
+    return folder
+
+
+def said(monkeypatch, capsys, *arguments, code=0):
+    monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == code, printed.err
+    return printed.err if code else printed.out
+
+
+def test_scan_counts_and_names_what_a_run_would_leave_out(folder, monkeypatch, capsys):
+    out = said(monkeypatch, capsys, "data", "scan", "data.path=data", "--out", "left_out.csv")
+    assert "30 of 53 image files can be used" in out
+    assert "empty: " in out
+    assert "red/\\x1b[2J[b]00.png: the file is empty" in out
+    assert "and 3 more; --out FILE.csv lists them all" in out
+    assert "a run would stop: 41.51% are unreadable, and data.unreadable_fraction lets 10.00% pass" in out
+    assert "\x1b" not in out
+    with open("left_out.csv", newline="", encoding="utf-8") as file:
+        kinds = [row["kind"] for row in csv.DictReader(file)]
+    assert sorted(kinds) == ["duplicate"] + ["empty"] * 22
+
+
+def test_scan_of_a_clean_folder_is_one_line(folder, monkeypatch, capsys):
+    for path in [*folder.glob("red/*[[]b*"), folder / "red" / "copy.png"]:
+        path.unlink()
+    assert said(monkeypatch, capsys, "data", "scan", "data.path=data") == "30 of 30 image files can be used\n"
+
+
+def test_scan_refuses_what_has_no_image_files(monkeypatch, capsys):
+    assert "the digits has none" in said(monkeypatch, capsys, "data", "scan", code=2)
