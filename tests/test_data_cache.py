@@ -162,7 +162,9 @@ def test_a_full_disk_is_told_once_and_costs_nothing_but_time(files, folder, capl
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (told,) = caplog.messages
-    assert re.fullmatch(r"cannot keep more in '.*' \(.*\): it is removed and images are decoded anew", told)
+    assert re.fullmatch(
+        r"no more can be kept in '.*' \(File too large\): it is removed, and images are decoded anew", told
+    )
     assert not list(folder.iterdir())
     assert greys(cache.keep(files, "disk")) == [0, 1, 2, 3, 4, 5]
 

@@ -73,7 +73,11 @@ class RowFile:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
                 self.path.unlink(missing_ok=True)
-            logger.warning("cannot keep more in '%s' (%s): it is removed and images are decoded anew", self.path, fault)
+            logger.warning(
+                "no more can be kept in '%s' (%s): it is removed, and images are decoded anew",
+                self.path,
+                fault.strerror,
+            )
 
     def _start(self, row: int) -> int:
         return int(row) * (self.row_bytes + _SEAL_BYTES)
