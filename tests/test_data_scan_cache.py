@@ -1,9 +1,9 @@
 import json
 import os
 
+import PIL.Image
 import pytest
 
-from kerastrain.data import scan_cache
 from kerastrain.data.scan_cache import Finding, ScanCache
 
 GOOD, BAD = Finding("00ff"), Finding(None, "empty", "the file is empty")
@@ -80,9 +80,10 @@ def test_a_damaged_cache_is_as_if_it_were_not_there(paths, folder, content):
     assert ScanCache(paths).get(paths[0], status) == GOOD
 
 
-def test_another_decoder_reads_the_files_again(paths, monkeypatch):
+@pytest.mark.parametrize(("owner", "name"), [(PIL, "__version__"), (PIL.Image, "MAX_IMAGE_PIXELS")])
+def test_another_decoder_or_limit_reads_the_files_again(paths, monkeypatch, owner, name):
     add(paths, GOOD, BAD, GOOD)
-    monkeypatch.setattr(scan_cache.PIL, "__version__", "0.0")
+    monkeypatch.setattr(owner, name, "other")
     assert ScanCache(paths).get(paths[0], os.stat(paths[0])) is None
 
 

@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import PIL
+import PIL.Image
 
 from kerastrain import files
 from kerastrain.data import images, signatures
@@ -68,9 +69,10 @@ class ScanCache:
 
 
 def _version() -> str:
-    """Another one for another Pillow and for another text of what reads the images."""
-    texts = [Path(module.__file__).read_bytes() for module in (images, signatures)]
-    return hashlib.sha256(b"\0".join([PIL.__version__.encode(), *texts])).hexdigest()
+    """Another one for another Pillow, another limit of it, and another text of what reads the images."""
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (images, signatures)]
+    parts = [PIL.__version__, str(PIL.Image.MAX_IMAGE_PIXELS), *texts]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, list]:

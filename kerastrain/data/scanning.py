@@ -109,16 +109,17 @@ def _findings(
         try:
             status = os.stat(path)
             known = cache.get(path, status) if os.access(path, os.R_OK) else None
-            if known is None:
-                known, image = _read(path, image_size)
-                # What the file system says of a file may change while the file does not.
-                if known.kind != "unreadable":
-                    fresh[path] = status, known
-                if image is not None and keep is not None:
-                    keep(index, image)
+            if known is not None:
+                return known
+            finding, image = _read(path, image_size)
         except OSError as fault:
             return Finding(None, "unreadable", images.access_reason(path, fault))
-        return known
+        # What the file system says of a file may change while the file does not.
+        if finding.kind != "unreadable":
+            fresh[path] = status, finding
+        if image is not None and keep is not None:
+            keep(index, image)
+        return finding
 
     with warnings.catch_warnings(), ThreadPoolExecutor(processor_count()) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # They name no file, and what matters of them is a finding.
