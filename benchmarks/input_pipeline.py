@@ -1,0 +1,221 @@
+"""Images per second of kerastrain's input against image_dataset_from_directory + Keras's augmentation layers.
+
+    python benchmarks/input_pipeline.py [--folder FOLDER] [--image-size 224 224] [--augment flip crop] [--write]
+
+Both read the same folder in one run, to the same size, in batches of the same number, on two cores, and give float32
+images in [0, 255] with one-hot labels. The rival is `keras.utils.image_dataset_from_directory` with its layers mapped
+under num_parallel_calls=AUTOTUNE and then prefetched, as Keras's guides have it. The first epoch of kerastrain holds the
+scan of the folder, which decodes every file, from empty caches; building graphs is left out on both sides, and listing
+the folder on the rival's. The variants take turns, and the tables give medians over the repeats: of the images per second,
+of the processor time, and of the ratio to the rival's epoch in the same repeat with its range. "cached" is the rival
+with `.cache()` before its layers, which keeps float32 batches in memory and their order in every epoch.
+
+Without --folder the digits of scikit-learn are drawn as photos: 600 JPEG files of 500 x 375 pixels and about 60 kB.
+--write puts the tables into benchmarks/RESULTS.md, in place of earlier ones of the same title.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+AUGMENTATIONS = (
+    ("flip", "resized_crop", "colour"),
+    ("flip", "rotation"),
+    ("flip", "crop", "rotation", "colour", "erasing"),
+)
+CORES = 2
+
+
+def layers_of(names):
+    """Keras's layers in the strengths of kerastrain's defaults; a zoom stays in the middle and is less than a crop."""
+    from keras import layers
+
+    made = {
+        "flip": lambda: layers.RandomFlip("horizontal"),
+        "crop": lambda: layers.RandomTranslation(0.125, 0.125, fill_mode="reflect"),
+        "resized_crop": lambda: layers.RandomZoom((-0.16, 0.0), (-0.16, 0.0)),
+        "rotation": lambda: layers.RandomRotation(15 / 360, fill_mode="reflect"),
+        "colour": lambda: layers.RandomColorJitter(
+            value_range=(0, 255),
+            brightness_factor=0.2,
+            contrast_factor=0.2,
+            saturation_factor=(0.4, 0.6),
+            hue_factor=(0.0, 0.02),
+        ),
+        "erasing": lambda: layers.RandomErasing(factor=0.5, scale=(0.02, 0.2)),
+    }
+    return [made[name]() for name in names]
+
+
+def rival(folder, image_size, batch_size, names, *, cached):
+    """The seconds of the rival's first and second epoch, each as (on the wall, of the processors)."""
+    import keras
+    import tensorflow as tf
+
+    layers = layers_of(names)
+
+    def augmented(images, labels):
+        for layer in layers:
+            images = layer(images, training=True)
+        return images, labels
+
+    data = keras.utils.image_dataset_from_directory(
+        folder, label_mode="categorical", image_size=image_size, batch_size=batch_size, seed=0, verbose=False
+    )
+    data = data.cache() if cached else data
+    data = data.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return [timed(lambda: consume(data)) for _ in range(2)]
+
+
+def ours(folder, image_size, batch_size, names, *, cache):
+    """The seconds of kerastrain's first epoch, the scan included, and of its second."""
+    import kerastrain as kt
+
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["XDG_CACHE_HOME"] = empty
+        splits = []
+        scan = timed(
+            lambda: splits.append(
+                kt.data.image_folder(folder, image_size=image_size, validation_fraction=0, cache=cache)
+            )
+        )
+        train = splits[0].train
+        steps = kt.data.steps_per_epoch(train, batch_size)
+        first, second = (
+            kt.data.batches(
+                train,
+                batch_size,
+                shuffle=True,
+                epochs=number + 1,
+                start_step=number * steps,
+                augment=kt.data.augment(*names),
+            )
+            for number in range(2)
+        )
+        seconds = timed(lambda: consume(first))
+        return [(scan[0] + seconds[0], scan[1] + seconds[1]), timed(lambda: consume(second))]
+
+
+def consume(data):
+    """Takes every batch, as a model on another device would."""
+    for images, labels in data:
+        if images.dtype != "float32" or labels.dtype != "float32":
+            raise TypeError(f"expected float32 images and labels, received {images.dtype} and {labels.dtype}")
+
+
+def timed(function):
+    """Seconds that a call takes, on the wall and of all processors."""
+    wall, processors = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - processors
+
+
+def measure(folder, image_size, batch_size, names, repeats):
+    """The rows of one table, the variants in turn."""
+    variants = {
+        "rival": lambda: rival(folder, image_size, batch_size, names, cached=False),
+        "rival, cached": lambda: rival(folder, image_size, batch_size, names, cached=True),
+        "kerastrain, memory": lambda: ours(folder, image_size, batch_size, names, cache="memory"),
+        "kerastrain, disk": lambda: ours(folder, image_size, batch_size, names, cache="disk"),
+        "kerastrain, none": lambda: ours(folder, image_size, batch_size, names, cache="none"),
+    }
+    found = {name: [] for name in variants}
+    for repeat in range(repeats):
+        # Each variant comes first and last equally often.
+        for name in [*variants][repeat % len(variants) :] + [*variants][: repeat % len(variants)]:
+            found[name].append(variants[name]())
+            print(f"{', '.join(names)}: repeat {repeat + 1}, {name}", file=sys.stderr)
+    return found
+
+
+def table(found, count):
+    """Markdown: images per second and the ratio to the rival for each variant in both epochs."""
+    lines = [
+        "| epoch | input | images / s | processor ms / image | times the rival | from … to |",
+        "|---|---|---|---|---|---|",
+    ]
+    for number, epoch in enumerate(("first", "second")):
+        for name, runs in found.items():
+            if (epoch, name) == ("first", "rival, cached"):
+                continue
+            walls, processors = zip(*(run[number] for run in runs), strict=True)
+            ratios = [run[number][0] / wall for run, wall in zip(found["rival"], walls, strict=True)]
+            lines.append(
+                f"| {epoch} | {name} | {count / statistics.median(walls):.0f} "
+                f"| {1000 * statistics.median(processors) / count:.2f} | {statistics.median(ratios):.2f} "
+                f"| {min(ratios):.2f} … {max(ratios):.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def draw_photos(folder, count=600):
+    """Writes the handwritten digits as JPEG files of the size and the weight of photos on the web."""
+    import numpy as np
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    random = np.random.default_rng(0)
+    for index, (grey, digit) in enumerate(zip(*load_digits(return_X_y=True), strict=True)):
+        if index == count:
+            break
+        paper = Image.fromarray(random.integers(0, 256, (125, 167, 3), dtype=np.uint8)).resize((500, 375))
+        ink = Image.fromarray((grey.reshape(8, 8) * 255 / 16).astype(np.uint8)).convert("RGB").resize((500, 375))
+        (folder / str(digit)).mkdir(parents=True, exist_ok=True)
+        Image.blend(ink, paper, 0.35).save(folder / str(digit) / f"{index:04d}.jpg", quality=90)
+    return folder
+
+
+def main():
+    """Measures every set of augmentations and prints one table for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="a folder with one folder of images per class")
+    parser.add_argument("--image-size", type=int, nargs=2, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--augment", nargs="+", metavar="NAME", help="these augmentations instead of the three sets")
+    parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
+    options = parser.parse_args()
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # before TensorFlow counts them
+    with tempfile.TemporaryDirectory() as drawn:
+        folder = options.folder or draw_photos(Path(drawn))
+        count, size = sum(path.is_file() for path in folder.rglob("*")), tuple(options.image_size)
+        name = options.folder.name if options.folder else "drawn photos of 500 x 375"
+        parts = [f"Medians of {options.repeats} repeats, batches of {options.batch_size}. {machine()}"]
+        for names in [options.augment] if options.augment else AUGMENTATIONS:
+            rows = table(measure(folder, size, options.batch_size, names, options.repeats), count)
+            parts.append(f"{', '.join(names)}:\n\n{rows}")
+            print(parts[-1], flush=True)
+    if options.write:
+        write(f"Input: {name}, {count} files to {size[0]} x {size[1]}", "\n\n".join(parts))
+
+
+def machine():
+    """What the numbers stand on, in one sentence."""
+    import keras
+    import PIL
+    import tensorflow as tf
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+    return (
+        f"{len(os.sched_getaffinity(0))} cores of {model}, load {os.getloadavg()[2]:.1f}, Python "
+        f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}, Pillow {PIL.__version__}."
+    )
+
+
+def write(title, text):
+    """Puts a section into RESULTS.md, in place of the one of the same title."""
+    path = Path(__file__).with_name("RESULTS.md")
+    head, *sections = (path.read_text() if path.exists() else "# Measured\n").split("\n## ")
+    kept = [section.strip() for section in sections if section.splitlines()[0] != title]
+    path.write_text("\n\n## ".join([head.strip(), *kept, f"{title}\n\n{text}"]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kerastrain import testing
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.slow
+def test_input_pipeline_prints_its_ratios(tmp_path):
+    folder = testing.colour_folder(tmp_path / "colours", count=16)
+    options = ["--folder", folder, "--image-size", "32", "32", "--augment", "flip", "colour", "--repeats", "1"]
+    command = [sys.executable, BENCHMARKS / "input_pipeline.py", *map(str, options)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    rows = re.findall(r"^\| (first|second) \| (.*?) \| (\d+) \| ([\d.]+) \| ([\d.]+) \|", printed, re.MULTILINE)
+    assert [(epoch, name) for epoch, name, *_ in rows if "kerastrain" in name] == [
+        (epoch, f"kerastrain, {place}") for epoch in ("first", "second") for place in ("memory", "disk", "none")
+    ]
+    assert all(float(number) > 0 for _, _, *numbers in rows for number in numbers)
