@@ -25,48 +25,46 @@ class Compressed:
 
     Args:
         file: str, the TFLite file.
-        accuracy: float in [0, 1], what the file itself answers right.
+        measure: str, what `score` is: "accuracy", of many labels the share of right answers yes or no; or "R²" of numbers.
+        score: float, that measure of what the file itself answers.
         zeros_fraction: float in [0, 1], share of exact zeros in the kernels of its model.
         size_bytes: int.
         gzip_bytes: int, after gzip, as app stores and browsers transfer it.
     """
 
     file: str
-    accuracy: float
+    measure: str
+    score: float
     zeros_fraction: float
     size_bytes: int
     gzip_bytes: int
 
 
 _METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
+_ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigmoid, "regression": np.asarray}
 
 
 @data.plain_errors()
-def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
-    """The measures of a run on other folders, written to `evaluations/NAME.json`; without any, on its own parts.
+def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
+    """The measures of a run on other data, written to `evaluations/NAME.json`; without any, on its own parts.
 
     Args:
         run: Run.
-        folders: mapping from a name to a folder with one folder per class, named as the model's labels.
+        places: mapping from a name to a path as in `data.path`, whose labels are among the model's. Where what stands there
+            marks its parts and the name is one of them, such as "test", that part alone is measured.
 
     Returns:
         dict from each name to its measures.
 
     Raises:
-        InputError: a folder's class names are not among the model's labels, or more of its files than allowed are no
-            images.
+        InputError: a label there is none of the model's, or more of the files than allowed are no images.
     """
-    if not folders:
+    if not places:
         return recipe.measure(run.model, run.config, _split(run))
-    labels, image_size = models.labels(run.model), _image_size(run)
-    _require_images(run, "--data")
-    sets = {}
-    for name, folder in folders.items():
-        listing = plan.listing(run.config, path=folder, image_size=image_size)
-        examples = data.read(
-            data.under_labels(listing, labels), unreadable_fraction=run.config.data.unreadable_fraction
-        )
-        sets[name] = data.batches(examples, run.config.evaluation.batch_size)
+    sets = {
+        name: data.batches(_examples(run, name, place), run.config.evaluation.batch_size)
+        for name, place in places.items()
+    }
     measures = evaluation.report(run.model, sets)
     for name, measured in measures.items():
         files.write_json(run.directory / "evaluations" / f"{Path(name).name}.json", measured)
@@ -75,24 +73,27 @@ def evaluate(run: Run, folders: Mapping[str, str]) -> dict[str, dict]:
 
 
 def predict(run: Run, inputs: Sequence[str | Path], *, top: int = 3) -> list[tuple[str, list[tuple[str, float]]]]:
-    """The most probable labels of image files, or of texts.
+    """The most probable labels of image files, or of texts; of a model of numbers, those.
 
     Args:
         run: Run.
         inputs: image files; for a model of texts, texts.
-        top: int > 0, labels for each.
+        top: int > 0, labels for each; numbers are given all.
 
     Returns:
-        list of (input, [(label, probability in [0, 1]), …] from the most probable down).
+        list of (input, [(label, probability in [0, 1]), …] from the most probable down); of a model of numbers (input,
+        [(name, number), …] in its own order. Where an example may have several labels, each has its own probability.
     """
-    labels = models.labels(run.model)
+    labels, task = models.labels(run.model), models.task(run.model)
     is_text = run.config.data.kind == "text"
     values = tf.constant([str(text) for text in inputs]) if is_text else _images(run, inputs)
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(run.model.predict(values, verbose=0)))
-    best = np.argsort(-probabilities, axis=1)[:, :top]
+    answers = keras.ops.convert_to_numpy(_ACTIVATIONS[task](run.model.predict(values, verbose=0)))
+    order = np.argsort(-answers, axis=1)[:, :top]
+    if task == "regression":
+        order = np.broadcast_to(np.arange(len(labels)), answers.shape)
     return [
-        (str(given), [(labels[index], float(row[index])) for index in order])
-        for given, row, order in zip(inputs, probabilities, best, strict=True)
+        (str(given), [(labels[index], float(row[index])) for index in shown])
+        for given, row, shown in zip(inputs, answers, order, strict=True)
     ]
 
 
@@ -103,7 +104,7 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
         run: Run.
         paths: image files.
         method: "gradcam" or "saliency".
-        label: str, the class to explain, or None for the predicted one.
+        label: str, the class or number to explain; None for the predicted class, or the first number.
 
     Returns:
         list of Path of the PNG files.
@@ -118,9 +119,12 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
     if label is not None and label not in labels:
         raise InputError(unknown("label", label, labels))
     images = _images(run, paths)
-    classes = None if label is None else labels.index(label)
+    is_number = models.task(run.model) == "regression"
+    classes = labels.index(label or labels[0]) if label or is_number else None
     heatmaps = _METHODS[method](run.model, images, classes)
-    titles = [f"{labelled[0][0]} {labelled[0][1]:.1%}" for _, labelled in predict(run, paths, top=1)]
+    form = "{} {:.4g}" if is_number else "{} {:.1%}"
+    answers = [dict(pairs) for _, pairs in predict(run, paths, top=len(labels))]
+    titles = [form.format(shown := label or next(iter(one)), one[shown]) for one in answers]
     written = []
     for name, image, heatmap, title in zip(_names(paths), images, heatmaps, titles, strict=True):
         target = run.directory / "explanations" / f"{name}_{method}.png"
@@ -206,15 +210,32 @@ def _measured(path: Path, model: keras.Model, held: data.Examples) -> Compressed
     answers = export.litert.run(path, held.read(np.arange(len(held))))
     return Compressed(
         file=path.name,
-        accuracy=float(np.mean(answers.argmax(axis=1) == held.targets)),
+        measure="R²" if held.task == "regression" else "accuracy",
+        score=_score(answers, held),
         zeros_fraction=compression.sparsity(model).fraction,
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, mtime=0)),
     )
 
 
+def _score(answers: np.ndarray, held: data.Examples) -> float:
+    if held.task == "regression":
+        return evaluation.regression.measure(held.targets, answers, held.labels)["r2"]
+    given = answers > 0 if held.task == "multi_label" else answers.argmax(axis=1)
+    return float(np.mean(given == held.targets))
+
+
 def _split(run: Run) -> data.Split:
     return recipe.load_data(run.config, _image_size(run))
+
+
+def _examples(run: Run, name: str, place: str) -> data.Examples:
+    """What stands at a place, under the labels of the run's model."""
+    listing = plan.listing(run.config, path=place, image_size=_image_size(run))
+    examples = data.under_labels(listing, models.labels(run.model))
+    if listing.marks is not None and name in listing.marks:
+        examples = examples.subset(np.flatnonzero(listing.marks == name))
+    return data.read(examples, unreadable_fraction=run.config.data.unreadable_fraction)
 
 
 def _image_size(run: Run) -> tuple[int, int] | None:

@@ -57,14 +57,15 @@ class Phase:
         )
 
 
-def part_sizes(config: Config) -> dict[str, int]:
-    """How many examples "train", "validation" and "test" would have; counts files and decodes none.
+def parts(config: Config) -> dict[str, data.Examples]:
+    """The examples of "train", "validation" and "test", none of their images decoded.
 
     Raises:
         InputError: the folder holds no classes, or too few examples to split.
         FileNotFoundError: there is no such folder.
     """
-    return data.sizes(listing(config), **division(config))
+    listed = listing(config)
+    return {name: listed.examples.subset(indices) for name, indices in data.divide(listed, **division(config)).items()}
 
 
 def listing(
@@ -80,7 +81,12 @@ def listing(
     Raises:
         InputError, FileNotFoundError: as for `data.listing`.
     """
-    return data.listing(path or config.data.path, kind=config.data.kind, image_size=image_size)
+    options = {"kind": config.data.kind, "image_size": image_size, "task": config.data.task}
+    columns = data.Columns(**config.data.columns.model_dump())
+    if path is None:
+        return data.listing(config.data.path, columns=columns, **options)
+    # What the columns of the run's own table are called says nothing of a folder.
+    return data.listing(path, columns=columns if data.has_columns(path) else None, **options)
 
 
 def division(config: Config) -> dict[str, float | int | None]:
@@ -89,6 +95,8 @@ def division(config: Config) -> dict[str, float | int | None]:
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,
         "seed": config.runtime.seed,
+        "folds": config.data.folds,
+        "fold": config.data.fold,
     }
 
 

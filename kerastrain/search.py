@@ -71,6 +71,8 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
 
 
 def _check_space(config: configs.Config, search: configs.SearchConfig) -> None:
+    if config.data.task == "regression" and search.objective == "val_accuracy":
+        raise InputError("numbers have no accuracy to search for. Received: objective val_accuracy. Take val_loss.")
     for key, choice in search.space.items():
         ends = choice if isinstance(choice, list) else [_number(choice, choice.min), _number(choice, choice.max)]
         for value in ends:

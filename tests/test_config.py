@@ -71,6 +71,15 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("schedule={name: piecewise, fractions: [0.1]}", "'piecewise' needs boundaries. Received: none."),
         ("schedule.plateau_factor=1", "schedule.plateau_factor: must be less than 1. Received: 1."),
         ("data.kind=text", "path must name a folder of texts"),
+        ("data.task=multilabel", "data.task: unknown value 'multilabel'. Known: "),
+        ("data={kind: text, path: a.csv, task: regression}", "task regression works on images. Received: kind 'text'"),
+        ("data.folds=1", "data.folds: must be greater than or equal to 2. Received: 1."),
+        ("data.fold=1", "fold must be less than folds, counted from 0. Received: fold 1 and no folds."),
+        ("data={folds: 3, fold: 3}", "fold must be less than folds, counted from 0. Received: fold 3 and folds: 3."),
+        ("data={task: multi_label, class_weights: balanced}", "class_weights goes with task single_label. Received: task"),
+        ("data={sampling: balanced, class_weights: balanced}", "class_weights and sampling: balanced do the same thing"),
+        ("data.columns.label=a", "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets"),
+        ("data.columns.separator=", "data.columns.separator: "),
         ("fine_tune={last: 2, lora_rank: 4}", "chosen one way only. Received: last and lora_rank"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),
     ],
@@ -80,6 +89,25 @@ def test_an_override_that_breaks_a_rule_is_one_sentence(override, sentence):
         kt.config.load(overrides=[override])
     assert sentence in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_numbers_have_no_labels_to_smooth_and_no_probabilities():
+    with pytest.raises(ConfigError, match="fit.label_smoothing goes with classes. Received: data.task regression"):
+        kt.config.load(overrides=["data.task=regression", "fit.label_smoothing=0.1"])
+    with pytest.raises(ConfigError, match="export.probabilities goes with classes. Received: data.task regression"):
+        kt.config.load(overrides=["data.task=regression", "export.probabilities=true"])
+
+
+def test_columns_take_one_name_or_several():
+    assert kt.config.load(overrides=["data.columns.targets=age"]).data.columns.targets == ("age",)
+    assert kt.config.load(overrides=["data.columns.targets=[a, b]"]).data.columns.targets == ("a", "b")
+
+
+def test_the_folder_of_a_named_set_is_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    assert kt.config.load(overrides=["data.path=hf:set"]).data.path == f"hf:{tmp_path / 'set'}"
+    assert kt.config.load(overrides=["data.path=tfds:mnist"]).data.path == "tfds:mnist"
 
 
 def test_two_clips_or_no_epochs_are_faults():

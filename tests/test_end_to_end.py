@@ -103,7 +103,7 @@ def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finishe
     rows = json.loads((run / "compressed" / "compression.json").read_text())
     assert [row["file"] for row in rows] == ["before_float32.tflite", "pruned_float32.tflite", "pruned_int8.tflite"]
     assert rows[1]["zeros_fraction"] == pytest.approx(0.5, abs=0.01)
-    assert rows[2]["accuracy"] == 1.0
+    assert rows[2]["score"] == 1.0
 
     drawn = kerastrain(place, "explain", "run", "colours/green/000.png").stdout.split()
     assert Image.open(place / drawn[-1]).size[0] > 100

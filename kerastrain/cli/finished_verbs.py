@@ -17,15 +17,16 @@ from kerastrain.terminal import printable
 def evaluate(
     run: RunFolder,
     data: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="A folder with one folder per class, under a name.")
+        list[str] | None,
+        typer.Option(metavar="NAME=PATH", help="What `data.path` takes, such as a folder or manifest, under a name."),
     ] = None,
 ) -> None:
-    """Measure a run on its own validation and test parts, or on other folders."""
-    folders = dict(_named_folder(text) for text in data or [])
+    """Measure a run on its own validation and test parts, or on other data."""
+    places = dict(_named_place(text) for text in data or [])
     start_tensorflow()
     from kerastrain import finished, runs
 
-    print_measures(finished.evaluate(runs.load(run), folders))
+    print_measures(finished.evaluate(runs.load(run), places))
 
 
 @app.command()
@@ -35,17 +36,19 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="Labels to print for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Print the labels of image files, or of texts, with probabilities."""
+    """Print the labels of image files, or of texts, with probabilities; of a model of numbers, those."""
     start_tensorflow()
-    from kerastrain import finished, runs
+    from kerastrain import finished, models, runs
 
-    answers = finished.predict(runs.load(run), inputs, top=top)
+    loaded = runs.load(run)
+    answers = finished.predict(loaded, inputs, top=top)
+    said, form = ("numbers", "{} {:.4g}") if models.task(loaded.model) == "regression" else ("labels", "{} {:.1%}")
     if as_json:
-        print(json.dumps([{"input": given, "labels": dict(pairs)} for given, pairs in answers], indent=2))
+        print(json.dumps([{"input": given, said: dict(pairs)} for given, pairs in answers], indent=2))
         return
-    table = Table("input", "labels")
+    table = Table("input", said)
     for given, pairs in answers:
-        table.add_row(plain(given), plain(", ".join(f"{label} {share:.1%}" for label, share in pairs)))
+        table.add_row(plain(given), plain(", ".join(form.format(*pair) for pair in pairs)))
     console.print(table)
 
 
@@ -76,10 +79,11 @@ def compress(
     start_tensorflow()
     from kerastrain import finished, runs
 
-    table = Table("file", "accuracy", "zeros", "size in kB", "gzip in kB")
-    for row in finished.compress(runs.load(run), settings):
+    rows = finished.compress(runs.load(run), settings)
+    table = Table("file", rows[0].measure, "zeros", "size in kB", "gzip in kB")
+    for row in rows:
         sizes = (f"{row.size_bytes / 1000:,.1f}", f"{row.gzip_bytes / 1000:,.1f}")
-        table.add_row(row.file, f"{row.accuracy:.4f}", f"{row.zeros_fraction:.2%}", *sizes)
+        table.add_row(row.file, f"{row.score:.4f}", f"{row.zeros_fraction:.2%}", *sizes)
     console.print(table)
     console.print(f"written to {plain(run / 'compressed')}")
 
@@ -118,8 +122,8 @@ def trust(run: RunFolder) -> None:
     print(printable(f"the module of {run} opens from now on"))
 
 
-def _named_folder(text: str) -> tuple[str, str]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise InputError(f"--data takes NAME=FOLDER, such as test=more_flowers/. Received: {text!r}.")
-    return name, folder
+def _named_place(text: str) -> tuple[str, str]:
+    name, equals, place = text.partition("=")
+    if not (name and equals and place):
+        raise InputError(f"--data takes NAME=PATH, such as test=more_flowers/. Received: {text!r}.")
+    return name, place

@@ -18,7 +18,7 @@ def print_measures(measures: dict) -> None:
 def print_exports(parities: dict, directory: Path) -> None:
     """Prints how each exported file compares with the model, its path relative to `directory`."""
     table = Table(
-        title="Files, each re-opened and compared with predict: same top-1 answer, largest difference",
+        title="Files, each re-opened and compared with predict: same answers, largest difference",
         title_justify="left",
     )
     table.add_column("file", overflow="fold")

@@ -61,15 +61,17 @@ def check(
     ] = None,
 ) -> None:
     """Validate a config and print what it would run, without starting TensorFlow."""
-    from kerastrain import plan, schedules
+    from kerastrain import data, plan, schedules
 
     config = read_config(arguments)
-    parts = plan.part_sizes(config)
+    examples = plan.parts(config)
     console.print(configs.dump(config).rstrip(), markup=False)
-    console.print("\nexamples: " + ", ".join(f"{count} {name}" for name, count in parts.items()))
+    console.print("\nexamples: " + ", ".join(f"{len(part)} {name}" for name, part in examples.items()))
+    if warning := data.few_examples(examples):
+        console.print(plain(warning))
     table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate")
     table.add_column("schedule", overflow="fold")
-    phases = plan.phases(config, parts["train"])
+    phases = plan.phases(config, len(examples["train"]))
     for phase in phases:
         steps = f"{phase.epochs} x {phase.steps_per_epoch} = {phase.steps}"
         schedule = ", ".join([phase.schedule, *(f"{name} {value}" for name, value in phase.arguments.items())])

@@ -2,10 +2,32 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kerastrain.config.augmentation import AugmentConfig, OrNames, spelled_out
-from kerastrain.config.values import Fraction, Section, Size
+from kerastrain.config.values import Count, Fraction, NotNegative, Section, Size
+from kerastrain.tasks import Task
+
+OneOrMore = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+
+
+class ColumnsConfig(Section):
+    """Which columns of a manifest, or features of a named set, hold what."""
+
+    input: str | None = None
+    """Paths of images, or texts; null takes the one with a usual name: path, image, file, file_name or filename; text or
+    sentence."""
+    targets: OneOrMore = ()
+    """What is learnt: one column of classes; for multi_label one of several classes with `separator` between them, or a
+    column of 0 and 1 for each; for regression columns of numbers. Empty takes label, labels or target, by the task."""
+    separator: Annotated[str, Field(min_length=1)] = "|"
+    """What stands between the classes in a column of several."""
+    split: str | None = None
+    """The part of each example: train, val, test; null takes a column called split, if there is one."""
+    weight: str | None = None
+    """How much each example counts in the loss; null for 1 each."""
+    group: str | None = None
+    """What an example belongs to that must not be parted, such as a patient; null for nothing."""
 
 
 class DataConfig(Section):
@@ -13,15 +35,28 @@ class DataConfig(Section):
 
     kind: Literal["images", "text"] = "images"
     """What the examples are."""
+    task: Task = "single_label"
+    """What is learnt of each: one class; any number of labels at once; or numbers, of images alone."""
     path: str = "digits"
     """A folder with one folder of images per class, or `digits`: scikit-learn's 1,797 handwritten digits. For texts a
-    folder with one file per class, a text on each line, or one folder of .txt files per class."""
+    folder with one file per class, a text on each line, or one folder of .txt files per class. Either may stand inside of
+    folders train, validation and test. Also a manifest .csv, .tsv or .parquet; arrays in an .npz file; a folder of
+    `data.write_tfrecords`; and `hf:NAME` or `tfds:NAME`, a data set of Hugging Face or of TensorFlow Datasets."""
+    columns: ColumnsConfig = ColumnsConfig()
+    """Which columns of a manifest, or features of a named set, hold what."""
     image_size: tuple[Size, Size] | None = None
     """Height and width in pixels that images are resized to; null takes what the backbone was made for."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of each class held out to choose the best epoch."""
+    """Share of each class held out to choose the best epoch, where the data does not mark such a part itself."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of each class that only the final evaluation sees; 0 for none."""
+    """Share of each class that only the final evaluation sees, where the data does not mark it itself; 0 for none."""
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """How many folds take turns as the validation part, in place of `validation_fraction`: train once for each."""
+    fold: Count = 0
+    """Which of the folds validates, counted from 0."""
+    class_weights: Literal["balanced"] | dict[str, NotNegative] | None = None
+    """How much each class counts in the loss of training: `balanced` lets all count alike, a mapping such as {rare: 5}
+    names those that do not weigh 1."""
     augment: Annotated[AugmentConfig, OrNames, Field(validate_default=True)] = {}
     """Random changes to training examples. A section says what is other than the default, which is resized_crop, colour
     and noise for images and nothing for texts: {flip: {}, noise: null} adds mirror images and takes noise away. A list
@@ -50,6 +85,26 @@ class DataConfig(Section):
                 f"augment of {self.kind} must name changes of {self.kind}. Received: {', '.join(wrong)}. Texts have "
                 "word_dropout, images all others."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_fold_is_one_of_them(self):
+        if self.fold >= (self.folds or 1):
+            told = f"folds: {self.folds}" if self.folds else "no folds"
+            raise ValueError(f"fold must be less than folds, counted from 0. Received: fold {self.fold} and {told}.")
+        return self
+
+    @model_validator(mode="after")
+    def _the_task_fits(self):
+        if self.kind == "text" and self.task == "regression":
+            raise ValueError("task regression works on images. Received: kind 'text'. Take another task.")
+        if self.class_weights is not None and self.task != "single_label":
+            raise ValueError(
+                f"class_weights goes with task single_label. Received: task {self.task!r}. Give each row of a manifest a "
+                "weight in columns.weight."
+            )
+        if self.class_weights is not None and self.sampling == "balanced":
+            raise ValueError("class_weights and sampling: balanced do the same thing twice. Keep one.")
         return self
 
     @model_validator(mode="after")

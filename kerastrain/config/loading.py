@@ -141,7 +141,10 @@ def _resolved(config: Config) -> Config:
         return str(Path(text).absolute()) if text and Path(text).exists() else text
 
     # The embedded name wins over a folder that happens to be called the same.
-    path = config.data.path if config.data.path == "digits" else absolute(config.data.path)
+    path = config.data.path
+    if path != "digits":
+        prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
+        path = prefix + absolute(path.removeprefix(prefix))
     model = {"backbone": absolute(backbone), "weights": absolute(config.model.weights)}
     return config.model_copy(
         update={

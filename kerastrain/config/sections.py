@@ -1,5 +1,7 @@
 """The whole config: its sections, in the order of a run. Must not import TensorFlow."""
 
+from pydantic import model_validator
+
 from kerastrain.config.data import DataConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
 from kerastrain.config.results import EvaluationConfig, ExportConfig, RuntimeConfig
@@ -19,6 +21,14 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _numbers_are_no_classes(self):
+        if self.data.task == "regression" and self.fit.label_smoothing:
+            raise ValueError("fit.label_smoothing goes with classes. Received: data.task regression. Remove it.")
+        if self.data.task == "regression" and self.export.probabilities:
+            raise ValueError("export.probabilities goes with classes. Received: data.task regression. Remove it.")
+        return self
 
     @property
     def from_scratch(self) -> bool:

@@ -25,10 +25,13 @@ _HOMES = {
     "Augmentation": "augmentation",
     "augment": "augmentation",
     "batches": "pipeline",
+    "class_weights": "weighting",
     "digits": "sources",
     "divide": "listings",
+    "few_examples": "expectations",
     "fingerprint": "fingerprints",
     "folds": "listings",
+    "has_columns": "places",
     "image_folder": "sources",
     "keep": "cache",
     "listing": "places",
@@ -45,6 +48,7 @@ _HOMES = {
     "text_files": "sources",
     "tfrecord_set": "sources",
     "under_labels": "listings",
+    "weighted": "weighting",
     "write_tfrecords": "tfrecord_writing",
 }
 _MODULES = ("features", "quarantine")

@@ -105,9 +105,10 @@ def input_name(table: Table, columns: Columns, kind: str) -> str:
         return columns.input
     usual = next((name for name in USUAL_INPUTS[kind] if name in table.values), None)
     if usual is None:
+        *names, last = USUAL_INPUTS[kind]
         raise InputError(
-            f"{table.source} has no column {' or '.join(map(repr, USUAL_INPUTS[kind]))}. It has: {', '.join(table.values)}. "
-            "Name the one that holds the inputs."
+            f"{table.source} has no column {', '.join(names)} or {last}. It has: {', '.join(table.values)}. Name the one "
+            "that holds the inputs by `columns.input`."
         )
     return usual
 

@@ -80,6 +80,11 @@ def listing(
     return folders.listing(path, image_size) if kind == "images" else texts.listing(path)
 
 
+def has_columns(path: str | os.PathLike) -> bool:
+    """Whether what stands at a path is a table or a named set, to which `Columns` apply."""
+    return str(path).startswith(tuple(_NAMED)) or Path(path).suffix.lower() in manifests.SUFFIXES
+
+
 def checked_size(image_size: tuple[int, int]) -> tuple[int, int]:
     """`image_size` as a tuple.
 

@@ -19,7 +19,7 @@ from kerastrain import files, quantized_layers
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import endpoints, metadata, parity, serving, tokens
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import label_lines, labels_of, require_free, sizes
+from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8")
 INTEGERS = {"uint8": tf.uint8, "int8": tf.int8, "float32": tf.float32}
@@ -117,6 +117,7 @@ def tflite(
             **sizes(temporary),
             tolerance=tolerance,
             threshold=endpoints.threshold(activation),
+            task=task_of(model),
         )
     if labels:
         files.write_text(path.with_suffix(".labels.txt"), label_lines(labels))

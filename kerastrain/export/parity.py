@@ -11,6 +11,7 @@ import numpy as np
 
 from kerastrain import files
 from kerastrain.errors import InputError
+from kerastrain.tasks import Task
 
 
 class ParityError(InputError):
@@ -59,7 +60,9 @@ class Parity:
         file: str, the file's name.
         kind: str, a key of `TOLERANCES`.
         sample_count: int, inputs compared.
-        agreement: float in [0, 1], share of inputs where both give the same top-1 answer.
+        agreement: float in [0, 1], share of inputs where both give the same top-1 answer; for "multi_label" share of the
+            answers, yes or no to each label, that are the same; for "regression" share of the numbers that lie within a
+            tenth of the deviation that the model's own have.
         largest_difference: float, the largest |file - model| over all outputs, in the outputs' unit.
         relative_difference: float, `largest_difference` as a share of the model's largest |output|.
         size_bytes: int, size of the file, or of all files of the folder.
@@ -79,7 +82,7 @@ class Parity:
 
     def __str__(self) -> str:
         return (
-            f"{self.file}: {self.size_bytes / 1000:,.1f} kB, top-1 agreement {self.agreement:.1%} "
+            f"{self.file}: {self.size_bytes / 1000:,.1f} kB, agreement {self.agreement:.1%} "
             f"on {self.sample_count} samples, largest difference {self.largest_difference:.2g} "
             f"({self.relative_difference:.2g} of the largest output)"
         )
@@ -88,6 +91,8 @@ class Parity:
         """Writes the record to `path` as JSON, whole or not at all."""
         files.write_json(path, dataclasses.asdict(self))
 
+
+_SAME_NUMBER = 0.1  # Of the deviation that a model's numbers have over the samples.
 
 # Measured on a MobileNetV1 0.25 at 224 with a head of ten classes (accuracy 0.88: many samples lie near a boundary) and
 # on a small network for digits. Relative difference and agreement, the worse of the two: float32 1e-5 and 1.0, float16
@@ -113,12 +118,13 @@ def check(
     gzip_bytes: int,
     tolerance: Tolerance | None = None,
     threshold: float = 0.0,
+    task: Task = "single_label",
 ) -> Parity:
     """Compares a file's outputs with its model's, and raises where they are too far apart.
 
         largest_difference  = max |outputs - reference|
         relative_difference = largest_difference / max |reference|
-        agreement           = mean(top1(outputs) == top1(reference))
+        agreement           = mean(top1(outputs) == top1(reference)), or as `Parity` says for other tasks
 
     Args:
         reference: float32 (n, ..., classes), the model's outputs; with one class, top-1 is `output > threshold`.
@@ -129,6 +135,7 @@ def check(
         gzip_bytes: int, size of the file after gzip.
         tolerance: Tolerance, or None for `TOLERANCES[kind]`.
         threshold: float, the decision boundary of a single output: 0 for a logit, 0.5 for a probability.
+        task: "single_label", "multi_label" or "regression", what the outputs are.
 
     Returns:
         Parity, the measurement.
@@ -140,14 +147,14 @@ def check(
     Example:
         >>> import numpy as np
         >>> print(check(np.eye(4), np.eye(4), file="a.tflite", kind="float32", size_bytes=2000, gzip_bytes=900))
-        a.tflite: 2.0 kB, top-1 agreement 100.0% on 4 samples, largest difference 0 (0 of the largest output)
+        a.tflite: 2.0 kB, agreement 100.0% on 4 samples, largest difference 0 (0 of the largest output)
     """
     if not np.all(np.isfinite(reference)):
         raise InputError("the model's own outputs on `samples` hold NaN or infinity. Train it again before exporting.")
     tolerance = tolerance or TOLERANCES[kind]
     same_shape = np.shape(outputs) == np.shape(reference)
     difference = np.abs(np.asarray(outputs, np.float64) - reference).max() if same_shape else np.inf
-    agreement = np.mean(_top1(outputs, threshold) == _top1(reference, threshold)) if same_shape else 0.0
+    agreement = _agreement(np.asarray(outputs), np.asarray(reference), threshold, task) if same_shape else 0.0
     parity = Parity(
         file=file,
         kind=kind,
@@ -175,7 +182,7 @@ def _judge(parity: Parity, shape: tuple, expected: tuple) -> None:
             f"(at most {tolerance.relative_difference:g})"
         )
     if slips > allowed:
-        faults.append(f"top-1 agreement {parity.agreement:.1%} (at least {tolerance.agreement:.1%})")
+        faults.append(f"agreement {parity.agreement:.1%} (at least {tolerance.agreement:.1%})")
     if faults:
         raise ParityError(
             f"`{parity.file}` ({parity.kind}) does not answer as its model on {parity.sample_count} samples: "
@@ -185,6 +192,13 @@ def _judge(parity: Parity, shape: tuple, expected: tuple) -> None:
         )
 
 
+def _agreement(outputs: np.ndarray, reference: np.ndarray, threshold: float, task: Task) -> float:
+    if task == "regression":
+        return np.mean(np.abs(outputs - reference) <= _SAME_NUMBER * reference.std(axis=0))
+    if task == "multi_label":
+        return np.mean((outputs > threshold) == (reference > threshold))
+    return np.mean(_top1(outputs, threshold) == _top1(reference, threshold))
+
+
 def _top1(outputs: np.ndarray, threshold: float) -> np.ndarray:
-    outputs = np.asarray(outputs)
     return outputs[..., 0] > threshold if outputs.shape[-1] == 1 else outputs.argmax(-1)

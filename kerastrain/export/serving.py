@@ -18,7 +18,7 @@ from kerastrain import files
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, parity
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import label_lines, labels_of, require_free, sizes
+from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
 
 ENCODED = "image_bytes"
 
@@ -84,6 +84,7 @@ def saved_model(
             **sizes(temporary),
             tolerance=tolerance,
             threshold=endpoints.threshold(activation),
+            task=task_of(model),
         )
         extra = temporary / "assets.extra"
         measured.save(extra / "parity.json")

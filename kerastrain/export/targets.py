@@ -12,6 +12,7 @@ import keras
 
 from kerastrain import models
 from kerastrain.errors import InputError
+from kerastrain.tasks import Task
 
 
 def require_free(path: str | os.PathLike, *, replace: bool) -> Path:
@@ -39,6 +40,11 @@ def labels_of(model: keras.Model, labels: Sequence[str] | None) -> tuple[str, ..
     if broken := [label for label in labels if "\n" in label or "\r" in label]:
         raise InputError(f"`labels` must be one line each. Received: {broken[0]!r}. Rename the class.")
     return labels
+
+
+def task_of(model: keras.Model) -> Task:
+    """What the model's outputs are; those of a model that does not say are taken for one class each."""
+    return next((layer.task for layer in model.layers if isinstance(layer, models.Labels)), "single_label")
 
 
 def _carried(model: keras.Model) -> tuple[str, ...]:

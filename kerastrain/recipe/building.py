@@ -1,9 +1,13 @@
 """What a run starts from: the backbone, the examples, and the compiled model that a config describes."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
+
 import keras
 
 from kerastrain import backbones, data, models, plan, runtime
 from kerastrain.config import Config
+from kerastrain.errors import InputError, unknown
 from kerastrain.recipe.fitting import compiled, unfreeze
 
 
@@ -21,16 +25,22 @@ def load_backbone(config: Config) -> backbones.Backbone:
 
 def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
     """The examples that `config` names, images stretched to `image_size`; raises as `data.split` does."""
-    return data.split(
+    split = data.split(
         plan.listing(config, image_size=image_size),
         cache=config.data.cache,
         unreadable_fraction=config.data.unreadable_fraction,
         **plan.division(config),
     )
+    if config.data.class_weights is None:
+        return split
+    weights = data.class_weights(split.train)
+    if config.data.class_weights != "balanced":
+        weights = _by_number(config.data.class_weights, split.labels)
+    return dataclasses.replace(split, train=data.weighted(split.train, weights))
 
 
 def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
-    """The model that `config` describes: raw pixels or strings to float32 logits, compiled for its first phase.
+    """The model that `config` describes: raw pixels or strings to float32 outputs, compiled for its first phase.
 
     Args:
         config: Config.
@@ -40,14 +50,20 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
     Returns:
         keras.Model, its backbone frozen unless it has random weights.
     """
+    several = split.task == "multi_label"
     head = {name: getattr(config.model, name) for name in ("hidden_units", "dropout", "l1", "l2", "batch_norm")}
     with runtime.precision(config.runtime.precision):
-        if backbone is not None:
-            model = models.image_classifier(backbone, labels=split.labels, **head)
+        if split.task == "regression":
+            numbers = split.train.targets
+            scale = {"mean": numbers.mean(axis=0), "deviation": numbers.std(axis=0)}
+            model = models.image_regressor(backbone, labels=split.labels, **scale, **head)
+        elif backbone is not None:
+            model = models.image_classifier(backbone, labels=split.labels, multi_label=several, **head)
         else:
             model = models.text_classifier(
                 config.model.backbone,
                 labels=split.labels,
+                multi_label=several,
                 texts=split.train.inputs,
                 width=config.model.width,
                 depth=config.model.depth,
@@ -60,3 +76,11 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
         models.merge_lora(model)
         models.freeze(model)
     return compiled(model, config, plan.phases(config, len(split.train))[0])
+
+
+def _by_number(weights: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:
+    """Weights of classes by their numbers in place of their names."""
+    for label in weights:
+        if label not in labels:
+            raise InputError(f"`data.class_weights`: {unknown('class', label, labels)}")
+    return {labels.index(label): weight for label, weight in weights.items()}

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import data, evaluation, export
+from kerastrain import data, evaluation, export, models
 from kerastrain.config import Config
 
 logger = logging.getLogger("kerastrain")
+
+_PROBABILITIES = {"single_label": "softmax", "multi_label": "sigmoid"}
 
 
 @data.plain_errors()
@@ -46,7 +48,7 @@ def export_all(
     options = {
         "samples": split.test or split.validation,
         "sample_count": config.export.samples,
-        "activation": "softmax" if config.export.probabilities else None,
+        "activation": _PROBABILITIES[models.task(model)] if config.export.probabilities else None,
         "replace": replace,
     }
     exports = {}

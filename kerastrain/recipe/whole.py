@@ -103,7 +103,11 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
     size = split.train.image_size
     what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
-    logger.info("data: %s: %s %s, %d classes", config.data.path, counts, what, len(split.labels))
+    targets = "numbers" if split.task == "regression" else "labels" if split.task == "multi_label" else "classes"
+    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, what, len(split.labels), targets)
+    warning = data.few_examples(split.parts)
+    if warning:
+        logger.warning(warning)
     if isinstance(split.train.inputs, data.KeptImages):
         logger.info("cache: %s", split.train.inputs.where)
     if split.quarantined:

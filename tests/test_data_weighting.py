@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from kerastrain import data
+from kerastrain.errors import InputError
+
+
+def examples(classes, **more):
+    classes = np.array(classes)
+    return data.Examples(classes, tuple("abcdef"[: classes.max() + 1]), np.zeros((len(classes), 1)), **more)
+
+
+def test_class_weights_equal_those_of_scikit_learn():
+    classes = [0] * 7 + [1] * 2 + [2] * 11
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=classes)
+    assert data.class_weights(examples(classes)) == pytest.approx(dict(enumerate(expected)))
+
+
+def test_a_class_without_examples_has_no_weight():
+    held = data.Examples(np.array([0, 0, 2]), ("a", "b", "c"), np.zeros((3, 1)))
+    assert data.class_weights(held) == {0: 0.75, 2: 1.5}
+
+
+def test_weighted_examples_weigh_what_their_class_does_times_their_own():
+    held = examples([0, 1, 1], weights=np.array([1, 2, 3], np.float32))
+    assert data.weighted(held, {1: 0.5}).weights.tolist() == [1, 1, 1.5]
+    plain = data.weighted(examples([0, 0, 0, 1]), data.class_weights(examples([0, 0, 0, 1])))
+    assert plain.weights.dtype == np.float32
+    assert plain.weights.mean() == pytest.approx(1)
+
+
+def test_class_weights_refuse_what_has_no_single_class():
+    many = data.Examples(np.zeros((2, 1), np.float32), ("a",), np.zeros((2, 1)), "multi_label")
+    for function in (data.class_weights, lambda one: data.weighted(one, {})):
+        with pytest.raises(InputError, match="class weights go with task 'single_label', .* Received: 'multi_label'"):
+            function(many)
+    with pytest.raises(InputError, match="unknown class number 7. Known: 0, 1"):
+        data.weighted(examples([0, 1]), {7: 2.0})
+    with pytest.raises(InputError, match="`weights` must be finite and >= 0"):
+        data.weighted(examples([0, 1]), {1: -2.0})
+
+
+def parts(train, held_out):
+    return {"train": examples(train), "validation": examples(held_out)}
+
+
+def test_few_examples_are_told_once_with_what_to_expect():
+    told = data.few_examples(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
+    assert told.startswith("few examples: validation has 25, so that a measured accuracy of 80 % may be off by 16 points")
+    assert "train has 12 of class 'b'" in told
+    assert data.few_examples(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 40)) is None
+    assert "train has" not in data.few_examples(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 39))
+    assert "validation" not in data.few_examples(parts([0] * 20 + [1] * 19, [0] * 60 + [1] * 40))
+
+
+def test_few_numbers_are_told_by_their_error():
+    ages = data.Examples(np.arange(8.0)[:, None], ("age",), np.zeros((8, 1)), "regression")
+    told = data.few_examples({"train": ages, "test": ages})
+    assert "test has 8, so that a measured error (RMSE) may be off by 49 %" in told
