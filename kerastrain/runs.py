@@ -22,7 +22,13 @@ from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
 from kerastrain.terminal import PrintableFormatter
 
-RESUME_MAY_CHANGE = ("fit.checkpoint_every", "fit.checkpoints_kept")
+RESUME_MAY_CHANGE = (
+    "fit.checkpoint_every",
+    "fit.checkpoints_kept",
+    "fit.on_bad_numbers",
+    "fit.roll_back_factor",
+    "fit.roll_backs",
+)
 
 logger = logging.getLogger("kerastrain")
 

@@ -28,6 +28,7 @@ LEVELS = [
         "schedule_free",
         "text_backbones",
     },
+    {"bad_numbers"},
     {"callbacks", "cutting", "evaluation", "lora", "optimizers"},
     {"model_files"},
     {"backbone_loading"},

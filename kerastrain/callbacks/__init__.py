@@ -1,6 +1,7 @@
 """Callbacks: what happens around the epochs of a training. One class in each file, and `standard` for all of them."""
 
 from kerastrain.callbacks.average_weights import AverageWeights
+from kerastrain.callbacks.bad_numbers import BadNumbers
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.checkpoints import Checkpoints
 from kerastrain.callbacks.history_file import HistoryFile
@@ -10,6 +11,7 @@ from kerastrain.callbacks.standard import standard
 
 __all__ = [
     "AverageWeights",
+    "BadNumbers",
     "BestCheckpoint",
     "Checkpoints",
     "HistoryFile",

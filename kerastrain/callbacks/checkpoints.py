@@ -16,7 +16,8 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import checkpoints, durations, signals
+from kerastrain import bad_numbers, checkpoints, durations, signals
+from kerastrain.bad_numbers import BadNumbersError
 from kerastrain.callbacks import memories
 from kerastrain.checkpoints import Position
 from kerastrain.errors import InputError
@@ -48,6 +49,7 @@ class Checkpoints(keras.callbacks.Callback):
         InputError: `every` or `keep` is out of range. In `fit`: it does not begin at `start`, its steps are not known
             or have changed, or model, optimizer or metrics are not those of the checkpoint.
         WriteError: a checkpoint cannot be written; those before it are whole.
+        BadNumbersError: a weight is NaN or infinite; such a state is not saved.
         Stopped: a signal came; the state is saved.
 
     Example:
@@ -87,6 +89,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Looks for the place to go on from."""
         self._stored, self.start = self._newest()
+        self._roll_backs = 0 if self._stored is None else self._stored.outline["roll_backs"]
         self._steps = self.params.get("steps")
         self._check_steps()
         self._begun = False
@@ -166,8 +169,11 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, position: Position) -> None:
         began = time.monotonic()
+        if weight := bad_numbers.infinite_weight(self.model):
+            raise BadNumbersError(position.step - 1, f"the weight {weight!r} is not finite before {position}.")
         state = {
             "position": vars(position),
+            "roll_backs": self._roll_backs,
             "model": checkpoints.capture(self.model),
             "callbacks": memories.saved([*self._others, self.model.history]),
         }

@@ -146,7 +146,7 @@ def _unpacked(value, reader, folder: Path):
     if not isinstance(value, dict):
         return value
     if "<tensor>" in value:
-        return reader.get_tensor(value["<tensor>"])
+        return np.asarray(reader.get_tensor(value["<tensor>"]))
     if "<file>" in value:
         return folder / value["<file>"]
     return {key: _unpacked(one, reader, folder) for key, one in value.items()}

@@ -85,7 +85,7 @@ def restore(model: keras.Model, state: dict) -> None:
         InputError: the model differs from the one that the state was taken of.
     """
     _require_state(model)
-    before, now = state["model"][0]["count"], len(_replicas(model.variables[0]))
+    before, now = state["optimizer"][0]["count"], len(_replicas(model.optimizer.iterations))
     if before != now:
         logger.warning(
             "a training on %d replicas goes on with %d: from the same weights, but not bit for bit", before, now

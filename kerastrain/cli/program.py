@@ -73,14 +73,14 @@ def start_tensorflow() -> None:
             os.close(kept)
 
 
-def read_config(arguments: list[str] | None) -> configs.Config:
-    """The config that a file's name and overrides among `arguments` describe."""
+def read_config(arguments: list[str] | None, *, otherwise: Path | None = None) -> configs.Config:
+    """The config that a file's name and overrides among `arguments` describe; without a name, `otherwise`."""
     files = [text for text in arguments or [] if "=" not in text]
     if len(files) > 1:
         raise InputError(
             f"one config file at most. Received: {', '.join(files)}. An override is written section.key=value."
         )
-    return configs.load(files[0] if files else None, [text for text in arguments or [] if "=" in text])
+    return configs.load(files[0] if files else otherwise, [text for text in arguments or [] if "=" in text])
 
 
 def dated(parent: str) -> Path:

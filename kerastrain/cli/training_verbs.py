@@ -33,9 +33,10 @@ def train(
     """
     if run and resume:
         raise InputError(f"--run makes a folder and --resume goes on in one. Received: {run} and {resume}. Give one.")
-    goes_on = resume is not None and (resume.exists() or not arguments)
-    config = None if goes_on and not arguments else read_config(arguments)
     directory = resume or run or dated("runs")
+    goes_on = resume is not None and (resume.exists() or not arguments)
+    own = directory / "config.yaml"
+    config = read_config(arguments, otherwise=own if goes_on and own.is_file() else None)
     start_tensorflow()
     from kerastrain import recipe
 

@@ -175,6 +175,13 @@ class FitConfig(Section):
     at most 2 % of the time."""
     checkpoints_kept: Annotated[int, Field(gt=0)] = 3
     """Saved states that stay while a run trains; a finished run has none."""
+    on_bad_numbers: Literal["stop", "roll_back"] = "stop"
+    """What NaN or infinity in loss, gradients or weights leads to, when it has been told where it began: the end of the
+    run, or a new try from the last saved state at a lower rate."""
+    roll_back_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The rate after a roll-back over that before."""
+    roll_backs: Count = 3
+    """How often a phase may be rolled back before the run ends."""
 
     @model_validator(mode="after")
     def _trains_at_all(self):

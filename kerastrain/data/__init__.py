@@ -33,6 +33,7 @@ _HOMES = {
     "folds": "listings",
     "has_columns": "places",
     "image_folder": "sources",
+    "indices": "pipeline",
     "keep": "cache",
     "listing": "places",
     "load_image": "images",

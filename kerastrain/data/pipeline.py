@@ -102,6 +102,33 @@ def batches(
     return data.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
+def indices(
+    examples: Examples,
+    global_batch_size: int,
+    step: int,
+    *,
+    shuffle: bool = False,
+    sampling: Sampling = "uniform",
+    seed: int = 0,
+) -> np.ndarray:
+    """Which examples are in one batch of `batches`, so that a step can be traced back to its files.
+
+    Args:
+        examples: Examples.
+        global_batch_size: as for `batches`.
+        step: int >= 0, counted over all epochs.
+        shuffle: as for `batches`.
+        sampling: as for `batches`.
+        seed: as for `batches`.
+
+    Returns:
+        int64 array (b,), indices of `examples` in the order of the batch.
+    """
+    epoch, batch = divmod(step, steps_per_epoch(examples, global_batch_size))
+    drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)(epoch)
+    return drawn[batch * global_batch_size : (batch + 1) * global_batch_size]
+
+
 def _drawn(examples: Examples, *, shuffle: bool, sampling: str, seed: int) -> Callable[[int], np.ndarray]:
     """The function from the number of an epoch to the index of the example at each of its positions."""
     if sampling not in get_args(Sampling):

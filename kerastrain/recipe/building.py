@@ -8,7 +8,8 @@ import keras
 from kerastrain import backbones, data, models, plan, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.recipe.fitting import compiled, unfreeze
+from kerastrain.recipe.fitting import compiled
+from kerastrain.recipe.stages import unfreeze
 
 
 def load_backbone(config: Config) -> backbones.Backbone:

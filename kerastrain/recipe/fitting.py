@@ -3,46 +3,17 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from kerastrain import (
-    callbacks,
-    checkpoints,
-    data,
-    evaluation,
-    models,
-    optimizers,
-    plan,
-    runs,
-    runtime,
-    schedules,
-)
+from kerastrain import callbacks, checkpoints, data, evaluation, models, optimizers, plan, runs, runtime, schedules
+from kerastrain.bad_numbers import BadNumbersError
 from kerastrain.config import Config
+from kerastrain.recipe import bad_steps
+from kerastrain.recipe.stages import Stage, staged, training_batches
 
 logger = logging.getLogger("kerastrain")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What one phase trains, and on what.
-
-    Args:
-        model: keras.Model whose `fit` is called: the head alone, or the whole model.
-        train: data.Examples.
-        validation: data.Examples.
-        augment: the random changes to a batch, or None.
-        callbacks: sequence of keras.callbacks.Callback that the phase needs before all others.
-    """
-
-    model: keras.Model
-    train: data.Examples
-    validation: data.Examples
-    augment: Callable | None = None
-    callbacks: Sequence[keras.callbacks.Callback] = ()
 
 
 @data.plain_errors()
@@ -76,26 +47,9 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
     return best
 
 
-def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Phase) -> Stage:
-    """What `phase` trains: the head on the features of all images, computed here; or all of `model`, unfrozen."""
-    if phase.name == "head":
-        features, head = models.head(model)
-        parts = [
-            data.features.precompute(features, part, config.evaluation.batch_size)
-            for part in (split.train, split.validation)
-        ]
-        return Stage(head, *parts)
-    extra = unfreeze(model, config) if phase.name == "fine_tune" else []
-    return Stage(model, split.train, split.validation, data.augment(**config.data.augment.named), extra)
-
-
 def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> keras.callbacks.History:
-    """Trains one compiled phase, from its last checkpoint in `directory` on."""
-    saving = callbacks.Checkpoints(
-        runs.states(directory), every=config.fit.checkpoint_every, keep=config.fit.checkpoints_kept, phase=phase.name
-    )
-    if saving.start.step:
-        logger.info("goes on at %s", saving.start)
+    """Trains one compiled phase, from its last checkpoint in `directory` on, and again from there after bad numbers."""
+    watch = callbacks.BadNumbers()
     standard = callbacks.standard(
         directory,
         phase=phase.name,
@@ -103,24 +57,27 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
         plateau_epochs=config.schedule.plateau_epochs,
         plateau_factor=config.schedule.plateau_factor,
     )
-    return stage.model.fit(
-        data.batches(
-            stage.train,
-            config.fit.global_batch_size,
-            shuffle=True,
-            sampling=config.data.sampling,
-            seed=config.runtime.seed,
-            epochs=phase.epochs,
-            start_step=saving.start.step,
-            augment=stage.augment,
-        ),
-        epochs=phase.epochs,
-        initial_epoch=saving.start.epoch,
-        steps_per_epoch=phase.steps_per_epoch,
-        validation_data=data.batches(stage.validation, config.evaluation.batch_size),
-        shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
-        callbacks=saving.before([*stage.callbacks, *standard]),
-    )
+    while True:
+        saving = callbacks.Checkpoints(
+            runs.states(directory),
+            every=config.fit.checkpoint_every,
+            keep=config.fit.checkpoints_kept,
+            phase=phase.name,
+        )
+        if saving.start.step:
+            logger.info("goes on at %s", saving.start)
+        try:
+            return stage.model.fit(
+                training_batches(stage, config, phase, start_step=saving.start.step),
+                epochs=phase.epochs,
+                initial_epoch=saving.start.epoch,
+                steps_per_epoch=phase.steps_per_epoch,
+                validation_data=data.batches(stage.validation, config.evaluation.batch_size),
+                shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
+                callbacks=saving.before([watch, *stage.callbacks, *standard]),
+            )
+        except BadNumbersError as error:
+            watch = bad_steps.after(error, watch, stage, config, phase, directory)
 
 
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
@@ -162,13 +119,3 @@ def _layer_rates(model: keras.Model, config: Config, phase: plan.Phase) -> dict[
         rates = {pattern: rate for pattern, rate in rates.items() if any(re.search(pattern, path) for path in paths)}
     by_layer = models.layer_rates(model, decay) if decay and phase.name == "fine_tune" else {}
     return {**rates, **{pattern: rate for pattern, rate in by_layer.items() if pattern not in rates}}
-
-
-def unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callback]:
-    """Lets train what `config.fine_tune` says, and gives the callback of its timetable, if there is one."""
-    wanted = config.fine_tune
-    if wanted.lora_rank is not None:
-        models.add_lora(model, wanted.lora_rank)
-        return []
-    models.unfreeze(model, last=wanted.last, from_layer=wanted.from_layer, batch_norm=wanted.batch_norm)
-    return [models.GradualUnfreezing(wanted.timetable, batch_norm=wanted.batch_norm)] if wanted.timetable else []

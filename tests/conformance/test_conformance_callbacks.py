@@ -9,6 +9,7 @@ from kerastrain import callbacks, optimizers
 
 ROWS = {
     "AverageWeights": lambda folder: callbacks.AverageWeights(),
+    "BadNumbers": lambda folder: callbacks.BadNumbers(),
     "BestCheckpoint": lambda folder: callbacks.BestCheckpoint(folder / "best.keras"),
     "Checkpoints": lambda folder: callbacks.Checkpoints(folder / "checkpoints", every="1000 steps"),
     "HistoryFile": lambda folder: callbacks.HistoryFile(folder / "history.csv"),
