@@ -130,7 +130,10 @@ def test_prune_prunes_the_variables_of_a_saved_model_inside_a_layer(tmp_path):
         ({"epochs": 0}, "must not be empty"),
         ({"dataset": dataset().repeat()}, "`dataset` must have a known, finite length"),
         ({"loss": None}, "`loss` must be given"),
-        ({"model": network(kernel_constraint="max_norm")}, "must have no constraint to be compressed. Received: MaxNorm"),
+        (
+            {"model": network(kernel_constraint="max_norm")},
+            "must have no constraint to be compressed. Received: MaxNorm",
+        ),
         ({"schedule": compress.Polynomial(0.5, end=100)}, "`schedule` must reach"),
     ],
 )

@@ -11,7 +11,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerastrain import hub_modules
+from kerastrain import distribute, hub_modules
+from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 
 
@@ -73,16 +74,32 @@ def fit(
     dataset: tf.data.Dataset,
     *,
     epochs: int,
+    steps_per_epoch: int | None = None,
     validation_data: tf.data.Dataset | None,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
-    """`model.fit` in the data set's own order."""
+    """`model.fit` in the data set's own order; exact on several devices under a strategy of `distribute.make`.
+
+    `steps_per_epoch` is told where `dataset` holds all epochs already.
+    """
+    strategy = tf.distribute.get_strategy()
+    whole = dataset.repeat(epochs) if steps_per_epoch is None else dataset
+    if keras_trainer.is_mended():
+        whole = distribute.divided(whole, strategy)
     model.fit(
-        dataset,
+        whole,
         epochs=epochs,
+        steps_per_epoch=steps_per_epoch or int(dataset.cardinality()),
         shuffle=False,  # Keras would warn of it otherwise.
         validation_data=validation_data,
         callbacks=list(callbacks),
         verbose=verbose,
     )
+
+
+def ready(model: keras.Model, *, learning_rate: float, loss: object, metrics: Sequence) -> keras.Model:
+    """`model`, compiled to be measured and trained on; it was trained as a part of another."""
+    model.compile(keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics))
+    model.optimizer.build(model.trainable_variables)  # Keras warns when it opens a file with one that is not.
+    return model

@@ -95,9 +95,7 @@ def quantize_aware(
     for layer in flat.layers:
         layer.set_weights([variable.numpy() for variable in simulation.weights.get(layer.name, ())])
     quantized = _with_rounding(flat, simulation, per_channel=not clustered)
-    quantized.compile(keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics), jit_compile=False)
-    quantized.optimizer.build(quantized.trainable_variables)  # Keras warns when it opens a file with one that is not.
-    return quantized
+    return fine_tuning.ready(quantized, learning_rate=learning_rate, loss=loss, metrics=metrics)
 
 
 class _Module:

@@ -46,6 +46,11 @@ def mend() -> None:
     trainer.TensorFlowTrainer.train_step = train_step
 
 
+def is_mended() -> bool:
+    """Whether the patches are in Keras now."""
+    return trainer.TensorFlowTrainer.train_step is train_step
+
+
 def unmend() -> None:
     """Takes the three patches out again."""
     trainer.reduce_per_replica = _reduce_per_replica

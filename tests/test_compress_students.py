@@ -1,0 +1,51 @@
+import keras
+import pytest
+
+from kerastrain import backbones, compress, models
+from kerastrain.errors import InputError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fraction", [0.25, 0.02])
+def test_proposed_networks_have_nearly_the_size_that_was_asked_for(fraction):
+    teacher = keras.applications.MobileNetV2(input_shape=(64, 64, 3), weights=None, classes=10)
+    budget = fraction * teacher.count_params()
+    found = compress.propose_students(teacher, fraction=fraction)
+    assert [proposal.parameters for proposal in found] == sorted((p.parameters for p in found), reverse=True)
+    for proposal in found:
+        backbone = backbones.load(proposal.backbone, **proposal.options)
+        student = models.image_classifier(backbone, labels=[str(digit) for digit in range(10)])
+        assert student.count_params() == proposal.parameters
+        assert student.input_shape == teacher.input_shape
+        assert 0.8 * budget <= proposal.parameters <= budget or proposal.options["alpha"] == 1.0
+
+
+def test_students_of_texts_are_narrower_or_know_fewer_words():
+    texts = [f"word{number} other{number}" for number in range(2000)]
+    teacher = models.text_classifier(labels=["bad", "good"], texts=texts, vocabulary_size=5000, width=64)
+    narrow, few = sorted(compress.propose_students(teacher, fraction=0.5), key=lambda found: found.options["width"])
+    for proposal in (narrow, few):
+        student = models.text_classifier(proposal.backbone, labels=["bad", "good"], texts=texts, **proposal.options)
+        assert student.count_params() == proposal.parameters <= teacher.count_params() / 2
+    assert (narrow.options["vocabulary_size"], few.options["width"]) == (5000, 32)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fraction", "message"),
+    [
+        ((8, 8, 3), 1.0, r"`fraction` must lie in \(0, 1\). Received: 1.0"),
+        ((8,), 0.25, "`teacher` must take images .* or strings .*. Received: float32 .None, 8."),
+        ((16, 16, 3), 0.5, "takes images of at least 32 by 32 pixels"),
+    ],
+)
+def test_propose_students_refuses_what_it_cannot_do(shape, fraction, message):
+    inputs = keras.Input(shape)
+    teacher = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    with pytest.raises(InputError, match=message):
+        compress.propose_students(teacher, fraction=fraction)
+
+
+def test_propose_students_says_that_nothing_is_so_small():
+    teacher = models.text_classifier(labels=["bad", "good"], texts=["a b c"], width=4, vocabulary_size=10)
+    with pytest.raises(InputError, match="`fraction` must leave enough for a network. Received: 0.5, 25 parameters"):
+        compress.propose_students(teacher, fraction=0.5)
