@@ -57,15 +57,11 @@ def _one_image(place):
         path.unlink()
 
 
-def _broken_image(place):
+def _broken_images(place):
     testing.colour_folder(place / "data")
-    path = place / "data" / "red" / "003.png"
-    path.write_bytes(path.read_bytes()[:100])
-
-
-def _no_image(place):
-    testing.colour_folder(place / "data")
-    (place / "data" / "green" / "notes.txt").write_text("not an image")
+    for number in range(4):
+        path = place / "data" / "red" / f"00{number}.png"
+        path.write_bytes(path.read_bytes()[:100])
 
 
 def _missing(place):
@@ -78,8 +74,7 @@ def _missing(place):
         (_empty, "holds no folders"),
         (_one_class, "holds one class only, 'red'"),
         (_one_image, "class 'red' has one example, too few"),
-        (_broken_image, "003.png"),
-        (_no_image, "notes.txt"),
+        (_broken_images, "4 files of 30 cannot be used as images, more than the share of 0.1"),
         (_missing, "there is no such folder"),
     ],
 )
