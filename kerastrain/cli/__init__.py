@@ -8,6 +8,7 @@ not hold logic: each verb is a few calls to public functions. TensorFlow starts 
 # isort: off
 from kerastrain.cli import training_verbs  # noqa: F401
 from kerastrain.cli import data_verbs  # noqa: F401
+from kerastrain.cli import finder_verbs  # noqa: F401
 from kerastrain.cli import finished_verbs  # noqa: F401
 from kerastrain.cli import machine_verbs  # noqa: F401
 

@@ -5,20 +5,24 @@ body, copied into a script, runs. Must not hold logic that a part or a tool coul
 """
 
 from kerastrain.recipe.building import build, load_backbone, load_data
+from kerastrain.recipe.finding import find_batch_size, find_learning_rate
 from kerastrain.recipe.fitting import compiled, fit
 from kerastrain.recipe.previewing import preview
 from kerastrain.recipe.results import export_all, measure
-from kerastrain.recipe.whole import Finished, run
+from kerastrain.recipe.whole import Finished, resume, run
 
 __all__ = [
     "Finished",
     "build",
     "compiled",
     "export_all",
+    "find_batch_size",
+    "find_learning_rate",
     "fit",
     "load_backbone",
     "load_data",
     "measure",
     "preview",
+    "resume",
     "run",
 ]

@@ -1,0 +1,62 @@
+import sys
+
+import pytest
+
+from kerastrain import cli, testing
+
+
+def said(monkeypatch, capsys, *arguments, code=0):
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "find", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == code, printed.err
+    return printed.err if code else printed.out
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    testing.colour_folder(tmp_path / "data", count=10, size=(8, 8))
+    return tmp_path
+
+
+def test_learning_rate_suggests_an_override_for_a_phase_and_draws(place, monkeypatch, capsys):
+    out = said(monkeypatch, capsys, "learning-rate", "data.path=data", "fit.global_batch_size=8")
+    assert "head" in out
+    assert "optimizer.learning_rate=0." in out
+    assert "drawn: learning_rate.png" in out
+    assert (place / "learning_rate.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in place.iterdir()) == ["data", "learning_rate.png"]
+
+
+@pytest.mark.slow
+def test_learning_rate_of_a_later_phase_trains_those_before_it(place, monkeypatch, capsys):
+    out = said(
+        monkeypatch,
+        capsys,
+        "learning-rate",
+        "data.path=data",
+        "fit.head_epochs=2",
+        "--phase",
+        "fine_tune",
+        "--plot",
+        "a.svg",
+    )
+    assert "fine_tune" in out
+    assert sorted(path.name for path in place.iterdir()) == ["a.svg", "data"]
+
+
+@pytest.mark.slow
+def test_batch_size_prints_a_row_for_each_size_and_draws(place, monkeypatch, capsys):
+    out = said(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "head")
+    assert "phase head" in out
+    assert "4096 is the largest that was asked for" in out
+    assert "largest: fit.global_batch_size=4096" in out
+    assert "fastest: fit.global_batch_size=" in out
+    assert (place / "batch_size.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_phase_that_the_config_has_not_is_one_sentence(place, monkeypatch, capsys):
+    told = said(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "fine", code=2)
+    assert told == "kerastrain: unknown phase 'fine'. Known: fine_tune, head. Did you mean 'fine_tune'?\n"
