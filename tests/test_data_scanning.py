@@ -181,7 +181,7 @@ def test_a_folder_with_every_bad_and_odd_file_trains_to_the_end(messy, monkeypat
     assert len(odd_files.BAD) + len(odd_files.ODD) > 25
     assert "Files left out" in (messy / "run" / "report.html").read_text()
     log = (messy / "run" / "log.txt").read_text()
-    assert f"quarantine: {len(odd_files.BAD) + 3} files left out (6 unreadable, 1 empty, " in log
+    assert f"quarantine: {len(odd_files.BAD) + 3} left out (6 unreadable, 1 empty, " in log
     sizes = map(int, re.search(r"(\d+) train, (\d+) validation, (\d+) test images", log).groups())
     assert sum(sizes) == 3 * 40 - 1 + len(odd_files.ODD)
     assert "CONTRADICTION in 2 of them" in capsys.readouterr().out

@@ -16,6 +16,8 @@ from kerastrain.recipe.results import export_all, measure
 
 logger = logging.getLogger("kerastrain")
 
+_NOUNS = {"single_label": ("class", "classes"), "multi_label": ("label", "labels"), "regression": ("number", "numbers")}
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -103,8 +105,8 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
     size = split.train.image_size
     what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
-    targets = "numbers" if split.task == "regression" else "labels" if split.task == "multi_label" else "classes"
-    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, what, len(split.labels), targets)
+    noun = _NOUNS[split.task][len(split.labels) != 1]
+    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, what, len(split.labels), noun)
     warning = data.few_examples(split.parts)
     if warning:
         logger.warning(warning)
@@ -112,5 +114,5 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
         logger.info("cache: %s", split.train.inputs.where)
     if split.quarantined:
         kinds = ", ".join(f"{count} {kind}" for kind, count in data.quarantine.counts(split.quarantined).items())
-        logger.info("quarantine: %d files left out (%s), listed in quarantine.csv", len(split.quarantined), kinds)
+        logger.info("quarantine: %d left out (%s), listed in quarantine.csv", len(split.quarantined), kinds)
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
