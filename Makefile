@@ -9,7 +9,7 @@ ifdef EVERYTHING
 MARKERS :=
 endif
 
-.PHONY: demo test equality lint constraints clean
+.PHONY: demo test equality chaos lint constraints clean
 
 demo: $(VENV)/installed
 	$(BIN)/kerastrain train
@@ -20,6 +20,10 @@ test: lint
 # Every optimizer with every option on two devices; many minutes.
 equality: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 tests/equality/every_case.py $(PYTEST)
+
+# Trainings killed 200 times, at seeded moments, each gone on with to the same bits; an hour.
+chaos: $(VENV)/installed
+	$(BIN)/python tests/kills.py 200 0
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

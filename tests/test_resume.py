@@ -1,0 +1,18 @@
+"""kill -9 at seeded moments of real trainings: what goes on ends with the bits of what was never killed."""
+
+import os
+
+import kills
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.multi_worker
+@pytest.mark.parametrize("program", ["run", "replicas"])
+def test_a_training_that_is_killed_ends_bit_equal_and_no_file_is_torn(tmp_path, monkeypatch, program):
+    monkeypatch.setitem(os.environ, "TF_CPP_MIN_LOG_LEVEL", "3")
+    if program == "run":
+        kills.prepare(tmp_path)
+    tally = kills.campaign(program, 20, seed=0, place=tmp_path)
+    assert tally["time"] + tally["file operation"] == 20
+    assert tally["ended equal"] >= 1
