@@ -233,8 +233,8 @@ def _examples(run: Run, name: str, place: str) -> data.Examples:
     """What stands at a place, under the labels of the run's model."""
     listing = plan.listing(run.config, path=place, image_size=_image_size(run))
     examples = data.under_labels(listing, models.labels(run.model))
-    if listing.marks is not None and name in listing.marks:
-        examples = examples.subset(np.flatnonzero(listing.marks == name))
+    if listing.marks is not None and (part := data.part_named(name)) in listing.marks:
+        examples = examples.subset(np.flatnonzero(listing.marks == part))
     return data.read(examples, unreadable_fraction=run.config.data.unreadable_fraction)
 
 

@@ -39,6 +39,7 @@ _HOMES = {
     "load_image": "images",
     "manifest": "sources",
     "named_set": "sources",
+    "part_named": "folders",
     "plain_errors": "faults",
     "read": "reading",
     "scan": "reading",

@@ -14,6 +14,7 @@ from kerastrain.data.stores import Store
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import TASKS, Task
 
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
     """Inputs with what a model shall say of them, which can be read in any order.

@@ -16,8 +16,15 @@ def few_examples(parts: Mapping[str, Examples]) -> str | None:
     """A warning where there are so few examples that a person would be misled, or None.
 
     Two things are told. With fewer than 100 examples held out, an accuracy of 80 % is known to 8 points at best,
-    which is more than most choices differ by. With fewer than 20 training examples of a class, a model that learns
-    more than a head on a frozen backbone mostly learns them by heart. The interval is
+    which is more than most choices differ by. And with fewer than 20 training examples of a class a model mostly learns them
+    by heart. Of photos of ten hand signs, fine-tuned at 32 x 32 pixels from `kerastrain:fractal_small`, there were right:
+
+    | training photos of each sign | 5 | 10 | 20 | 40 | 80 |
+    |---|---|---|---|---|---|
+    | of those trained on | 0.98 | 0.93 | 1.00 | 1.00 | 1.00 |
+    | of 620 others | 0.42 | 0.52 | 0.83 | 0.92 | 0.94 |
+
+    The interval is, at 95 %,
 
         1.96 · sqrt(0.8 · 0.2 / n)
 
