@@ -68,9 +68,7 @@ def parts(config: Config) -> dict[str, data.Examples]:
     return {name: listed.examples.subset(indices) for name, indices in data.divide(listed, **division(config)).items()}
 
 
-def listing(
-    config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None
-) -> data.Listing:
+def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:
     """The examples that `config` names, or those at another `path` under its settings; decodes none.
 
     Args:

@@ -47,7 +47,9 @@ def parts(train, held_out):
 
 def test_few_examples_are_told_once_with_what_to_expect():
     told = data.few_examples(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
-    assert told.startswith("few examples: validation has 25, so that a measured accuracy of 80 % may be off by 16 points")
+    assert told.startswith(
+        "few examples: validation has 25, so that a measured accuracy of 80 % may be off by 16 points"
+    )
     assert "train has 12 of class 'b'" in told
     assert data.few_examples(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 40)) is None
     assert "train has" not in data.few_examples(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 39))
