@@ -53,7 +53,10 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
             prepared.clear()
             prepared[key] = recipe.load_data(trial, backbone and backbone.image_size)
         model = recipe.build(trial, backbone, prepared[key])
-        return recipe.fit(model, trial, prepared[key], directory / "histories" / f"{count:03d}")[search.objective]
+        history = directory / "histories" / f"{count:03d}"
+        best = recipe.fit(model, trial, prepared[key], history)
+        files.remove(runs.states(history))  # a trial is not gone on with
+        return best[search.objective]
 
     trials = tuning.search(
         score,

@@ -1,0 +1,80 @@
+"""The folder of a run that was stopped: who may go on in it, and what is told to everybody else."""
+
+import os
+
+import pytest
+
+from kerastrain import config as configs
+from kerastrain import files, runs
+from kerastrain.errors import InputError
+
+CONFIG = configs.load(overrides=["fit.epochs=3"])
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    with runs.create(tmp_path / "run", CONFIG, data_sha256="abc"):
+        files.write_text(runs.states(tmp_path / "run") / "000001" / "state.json", "{}")
+    return tmp_path / "run"
+
+
+def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.runtime, "record", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError), runs.create(tmp_path / "run", CONFIG):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_stopped_run_says_how_to_go_on(stopped):
+    with pytest.raises(
+        FileExistsError, match=f"stopped before its end. Go on with it by `kerastrain train --resume {stopped}`"
+    ):
+        runs.refuse_existing(stopped)
+    with pytest.raises(InputError, match="before it had a model. Go on with it by `kerastrain train --resume"):
+        runs.load(stopped)
+
+
+def test_a_run_goes_on_with_its_own_config(stopped):
+    assert runs.resumable(stopped) == runs.resumable(stopped, CONFIG) == CONFIG
+    other = configs.load(overrides=["fit.epochs=5", "runtime.seed=1"])
+    with pytest.raises(InputError, match=r"Received: fit.epochs=5 \(in the run 3\), runtime.seed=1 \(in the run 0\)"):
+        runs.resumable(stopped, other)
+    often = configs.load(overrides=["fit.epochs=3", "fit.checkpoint_every=10 steps", "fit.on_bad_numbers=roll_back"])
+    with runs.reopen(stopped, runs.resumable(stopped, often), data_sha256="abc"):
+        assert runs.resumable(stopped).fit.checkpoint_every == "10 steps"
+
+
+def test_a_run_goes_on_with_its_own_data(stopped):
+    with pytest.raises(InputError, match="a run goes on with the data that it was begun with. Received: other data"):
+        with runs.reopen(stopped, CONFIG, data_sha256="def"):
+            pass
+
+
+def test_what_a_killed_process_left_is_swept(stopped):
+    (stopped / ".model.abcd1234.tmp").mkdir()
+    with runs.reopen(stopped, CONFIG, data_sha256="abc"):
+        assert not (stopped / ".model.abcd1234.tmp").exists()
+
+
+def test_a_second_process_is_kept_out(stopped):
+    with (
+        runs.reopen(stopped, CONFIG, data_sha256="abc"),
+        pytest.raises(InputError, match="another process is training in"),
+    ):
+        with runs.reopen(stopped, CONFIG, data_sha256="abc"):
+            pass
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(stopped):
+    runs.finish(stopped, 1.23456)
+    assert (stopped / "finished.json").read_text() == '{\n  "seconds": 1.235\n}\n'
+    assert not runs.states(stopped).exists()
+    with pytest.raises(InputError, match="is finished and has nothing to go on with. Its model is '.*model.keras'"):
+        runs.resumable(stopped)
+    with pytest.raises(FileExistsError, match="exists already and nothing is overwritten"):
+        runs.refuse_existing(stopped)
+
+
+def test_no_run_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no run directory: it has no config.yaml"):
+        runs.resumable(tmp_path / "none")
