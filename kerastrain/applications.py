@@ -42,6 +42,7 @@ NETWORKS = tuple(
 )
 """The names of all networks."""
 
+_KERAS_STOCHASTIC_DEPTH = 0.2
 _RGB_MEAN = np.array([0.485, 0.456, 0.406])
 _RGB_DEVIATION = np.array([0.229, 0.224, 0.225])
 _BGR_MEAN = (103.939, 116.779, 123.68)
@@ -98,6 +99,7 @@ def network(
     image_size: tuple[int, int],
     weights: str | os.PathLike | None = None,
     alpha: float | None = None,
+    stochastic_depth: float | None = None,
 ) -> keras.Model:
     """A network of keras.applications without its top, frozen, named "backbone".
 
@@ -106,19 +108,26 @@ def network(
         image_size: (height, width) in pixels.
         weights: "imagenet", path of a weights file with or without the top, or None for random weights.
         alpha: float > 0, the width of a MobileNet; None for 1.0.
+        stochastic_depth: float in [0, 1), the share of examples for which the last block of an EfficientNet passes its
+            input on alone in training; it falls in a straight line to 0 before the first block. None for Keras's 0.2.
 
     Returns:
         keras.Model, float32 (b, h, w, 3) as `preprocessing` gives it to features (b, d).
 
     Raises:
-        InputError: the network has no `alpha`, or the weights file is not of this network.
+        InputError: the network has no `alpha` or no stochastic depth, or the weights file is not of this network.
         FileNotFoundError: there is no weights file at the path.
         ConnectionError: "imagenet" could not be downloaded; the message names the folder that is looked in.
+
+    Reference: Huang et al. 2016, https://arxiv.org/abs/1603.09382 (stochastic depth).
     """
     if alpha is not None and not name.startswith("MobileNet"):
         raise InputError(f"`alpha` goes with the MobileNets alone. Received: alpha={alpha} for {name}. Leave it out.")
+    if stochastic_depth is not None:
+        _check_stochastic_depth(name, stochastic_depth)
     build = getattr(keras.applications, name)
-    options = {"name": "backbone", "input_shape": (*image_size, 3), "pooling": "avg"}
+    # Under its own name, by which Keras looks up an EfficientNetV2's blocks.
+    options = {"input_shape": (*image_size, 3), "pooling": "avg"}
     if alpha is not None:
         options["alpha"] = alpha
     if weights == "imagenet":
@@ -127,8 +136,31 @@ def network(
         model = build(include_top=False, weights=None, **options)
         if weights is not None:
             _load(model, Path(weights))
+    if stochastic_depth is not None:
+        for layer in _skips(model):
+            layer.rate *= stochastic_depth / _KERAS_STOCHASTIC_DEPTH
+    model.name = "backbone"
     model.trainable = False
     return model
+
+
+def _check_stochastic_depth(name: str, stochastic_depth: float) -> None:
+    if not name.startswith("EfficientNet"):
+        raise InputError(
+            f"`stochastic_depth` goes with the EfficientNets alone, the networks of keras.applications that are built "
+            f"with it. Received: stochastic_depth={stochastic_depth} for {name}. Leave it out."
+        )
+    if not 0 <= stochastic_depth < 1:
+        raise InputError(f"`stochastic_depth` must lie in [0, 1). Received: stochastic_depth={stochastic_depth}.")
+
+
+def _skips(model: keras.Model) -> list[keras.layers.Dropout]:
+    """The layers that drop a block's whole branch of an example, each with its share of the network's 0.2."""
+    return [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dropout) and layer.noise_shape == (None, 1, 1, 1)
+    ]
 
 
 def _with_imagenet(build, name: str, options: dict) -> keras.Model:

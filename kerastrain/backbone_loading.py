@@ -50,6 +50,7 @@ def load(
     image_size: tuple[int, int] | None = None,
     value_range: tuple[float, float] | None = None,
     alpha: float | None = None,
+    stochastic_depth: float | None = None,
     signature: str | None = None,
     output_key: str | None = None,
 ) -> Backbone:
@@ -70,6 +71,8 @@ def load(
         value_range: (low, high) that raw pixels are scaled to; None takes what the backbone says of itself, else
             [0, 1] for SavedModels and [0, 255] for Keras models.
         alpha: float > 0, width of the MobileNets of keras.applications; None for 1.0.
+        stochastic_depth: float in [0, 1), how often the last block of an EfficientNet is skipped in training; None for
+            Keras's 0.2.
         signature: str, for SavedModels: the signature to call.
         output_key: str, for SavedModels: which of several outputs.
 
@@ -83,18 +86,20 @@ def load(
     """
     name = applications_name(handle)
     is_keras = name is not None or isinstance(handle, keras.Model) or str(handle).endswith(".keras")
-    _check_options(handle, name, is_keras, weights=weights, alpha=alpha, signature=signature, output_key=output_key)
+    choices = {"signature": signature, "output_key": output_key}
+    own = {"weights": weights, "alpha": alpha, "stochastic_depth": stochastic_depth}
+    _check_options(handle, name, is_keras, **own, **choices)
     if name is not None:
         if value_range is not None:
             raise InputError(
                 f"`value_range` is fixed for keras.applications. Received: {value_range} for {handle!r}. Leave it out."
             )
         size = applications.image_size(name, image_size)
-        layer = applications.network(name, image_size=size, weights=weights, alpha=alpha)
+        layer = applications.network(name, image_size=size, **own)
         return Backbone(str(handle), layer, applications.preprocessing(name), size, applications.value_range(name))
     if is_keras:
         return _keras_model(handle, image_size, value_range or (0.0, 255.0))
-    return _saved_model(handle, image_size, value_range, signature=signature, output_key=output_key)
+    return _saved_model(handle, image_size, value_range, **choices)
 
 
 def image_size(handle: str | os.PathLike | keras.Model, requested: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -139,10 +144,11 @@ def scaling(value_range: tuple[float, float]) -> keras.layers.Rescaling:
 
 
 def _check_options(handle: object, name: str | None, is_keras: bool, **options: object) -> None:
-    fits = ("weights", "alpha") if name else () if is_keras else ("signature", "output_key")
+    of_keras = ("weights", "alpha", "stochastic_depth")
+    fits = of_keras if name else () if is_keras else ("signature", "output_key")
     for option, value in options.items():
         if value is not None and option not in fits:
-            owner = "`keras:NAME`" if option in ("weights", "alpha") else "a SavedModel"
+            owner = "`keras:NAME`" if option in of_keras else "a SavedModel"
             raise InputError(f"`{option}` goes with {owner} alone. Received: {value!r} for {handle!r}. Leave it out.")
 
 

@@ -185,3 +185,19 @@ def test_imagenet_weights_without_a_network_name_the_folder(tmp_path, monkeypatc
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(ConnectionError, match="put it into .*models"):
         backbones.load("keras:MobileNet", weights="imagenet", image_size=(128, 128))
+
+
+def test_stochastic_depth_scales_the_skips_of_an_efficientnet_and_is_refused_elsewhere():
+    def rates(name, share):
+        layer = backbones.load(f"keras:{name}", image_size=(32, 32), stochastic_depth=share).layer
+        return [one.rate for one in layer.layers if isinstance(one, keras.layers.Dropout)]
+
+    standard, more = rates("EfficientNetV2B0", None), rates("EfficientNetV2B0", 0.4)
+    assert max(standard) == pytest.approx(0.2 * 20 / 21)  # the last of 21 blocks
+    np.testing.assert_allclose(more, 2 * np.array(standard))
+    with pytest.raises(InputError, match="`stochastic_depth` goes with the EfficientNets alone, .* for ResNet50"):
+        rates("ResNet50", 0.1)
+    with pytest.raises(InputError, match=r"`stochastic_depth` must lie in \[0, 1\)"):
+        rates("EfficientNetB0", 1.0)
+    with pytest.raises(InputError, match="`stochastic_depth` goes with `keras:NAME` alone"):
+        backbones.load("kerastrain:fractal_small", stochastic_depth=0.1)

@@ -20,6 +20,8 @@ class ModelConfig(Section):
     """What the backbone wants pixels scaled to; null takes what it says, or [0, 1], the convention of TF Hub."""
     alpha: Positive | None = None
     """Only for the MobileNets of `keras:NAME`: their width as a share of the standard one."""
+    stochastic_depth: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Only for the EfficientNets of `keras:NAME`: how often their last block is skipped in training; null takes 0.2."""
     width: Annotated[int, Field(gt=0)] | None = None
     """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
     depth: Annotated[int, Field(gt=0)] = 2

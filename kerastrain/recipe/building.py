@@ -21,6 +21,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
             image_size=config.data.image_size,
             value_range=config.model.value_range,
             alpha=config.model.alpha,
+            stochastic_depth=config.model.stochastic_depth,
         )
 
 
