@@ -45,9 +45,9 @@ def test_a_run_goes_on_with_its_own_config(stopped):
 
 
 def test_a_run_goes_on_with_its_own_data(stopped):
-    with pytest.raises(InputError, match="a run goes on with the data that it was begun with. Received: other data"):
-        with runs.reopen(stopped, CONFIG, data_sha256="def"):
-            pass
+    message = "a run goes on with the data that it was begun with. Received: other data"
+    with pytest.raises(InputError, match=message), runs.reopen(stopped, CONFIG, data_sha256="def"):
+        pass
 
 
 def test_what_a_killed_process_left_is_swept(stopped):
@@ -57,12 +57,9 @@ def test_what_a_killed_process_left_is_swept(stopped):
 
 
 def test_a_second_process_is_kept_out(stopped):
-    with (
-        runs.reopen(stopped, CONFIG, data_sha256="abc"),
-        pytest.raises(InputError, match="another process is training in"),
-    ):
-        with runs.reopen(stopped, CONFIG, data_sha256="abc"):
-            pass
+    first, second = (runs.reopen(stopped, CONFIG, data_sha256="abc") for _ in range(2))
+    with first, pytest.raises(InputError, match="another process is training in"), second:
+        pass
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(stopped):
