@@ -39,7 +39,8 @@ def main() -> None:
     """The entry point: a fault of the input is one sentence on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="PIL")  # Of broken notes in files whose pictures are whole; no file is named.
+    # Of broken notes in files whose pictures are whole; no file is named.
+    warnings.filterwarnings("ignore", module="PIL")
     logger = logging.getLogger("kerastrain")
     logger.setLevel(logging.INFO)
     logger.propagate = False
