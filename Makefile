@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 MARKERS := not slow and not multi_worker and not gpu
 ifdef EVERYTHING
 MARKERS :=
+EXTRAS := $(VENV)/extras
 endif
 
 .PHONY: demo test equality chaos lint constraints clean
@@ -14,7 +15,7 @@ endif
 demo: $(VENV)/installed
 	$(BIN)/kerastrain train
 
-test: lint
+test: lint $(EXTRAS)
 	$(BIN)/python -m pytest -n 2 -m "$(MARKERS)" $(PYTEST)
 
 # Every optimizer with every option on two devices; many minutes.
@@ -35,11 +36,16 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# What the readers of Parquet, Hugging Face and TensorFlow Datasets need; their tests are left out without it.
+$(VENV)/extras: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,parquet,huggingface,tfds]'
+	touch $@
+
 # The exact versions of the two commands, one file for Python 3.10 to 3.13.
 # (uv passes over upper bounds on Python, and backports-strenum 1.3 runs on 3.10 alone.)
 constraints: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv
-	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test \
+	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test --extra parquet --extra huggingface --extra tfds \
 		--no-annotate --no-header --upgrade --constraint /dev/stdin --output-file constraints.txt setup.cfg
 
 clean:
