@@ -68,7 +68,8 @@ def unfreeze(
         batch_norm: bool, whether batch norm trains too.
 
     Raises:
-        InputError: both `last` and `from_layer`, a layer that does not exist, or a part of an opaque module.
+        InputError: both `last` and `from_layer`, more layers than there are, a layer that does not exist, a part of an
+            opaque module, or one that cannot train.
     """
     if last is not None and from_layer is not None:
         raise InputError("give either `last` or `from_layer`, not both.")
@@ -79,6 +80,8 @@ def unfreeze(
                 "the backbone is one Hub module, which trains as a whole or not at all. Received: "
                 f"{f'from_layer={from_layer!r}' if from_layer is not None else f'last={last}'}. Leave it out."
             )
+        if last is None:
+            part.check_can_train()
         part.trainable, part.hold_statistics = last is None, not batch_norm
         return
     layers = leaves(part)
@@ -223,7 +226,9 @@ def _first(layers: list[keras.Layer], last: int | None, from_layer: str | None) 
         if from_layer not in names:
             raise InputError(unknown("layer", from_layer, names))
         return names.index(from_layer)
-    return 0 if last is None else max(len(layers) - last, 0)
+    if last is not None and last > len(layers):
+        raise InputError(f"`last` must be at most {len(layers)}, the layers with weights. Received: {last}.")
+    return 0 if last is None else len(layers) - last
 
 
 def _escape(path: str) -> str:

@@ -93,14 +93,14 @@ class HubLayer(keras.layers.Layer):
             self._source.trainable = True
         self.hold_statistics = hold_statistics
         if self.module is not None:
-            self._check_trainable()
+            self.check_can_train(trainable)
         self.built = True
 
     def call(self, inputs, training=None):
         """The module's output for `inputs`; see the class for what `training` does."""
         if self.module is None:
             return self._announced_outputs(inputs)
-        self._check_trainable()
+        self.check_can_train(self.trainable)
         options = dict(self._arguments.arguments)
         if self._entry.takes_training:
             options["training"] = bool(training) and self.trainable and not self.hold_statistics
@@ -134,6 +134,19 @@ class HubLayer(keras.layers.Layer):
     def can_train(self) -> bool:
         """Whether the module has trainable variables and tells what it must for them to be trained."""
         return self._entry.can_train and bool(self._source._trainable_variables)
+
+    def check_can_train(self, trainable: bool = True) -> None:
+        """Refuses to train what cannot be trained, and a signature or output that is not there.
+
+        Raises:
+            InputError: `trainable` is set, and the module is called by a signature, or is a TF1 module.
+        """
+        if not self._entry.can_train and trainable:
+            raise InputError(
+                f"a {self._entry.kind} cannot be trained, since it tells nothing of training, losses or batch norm. "
+                f"Received: {self._source.text!r}. Keep it frozen, and train the head alone (`fit.epochs=0` in a "
+                "config), or use a TF2 reusable SavedModel."
+            )
 
     @property
     def fingerprint(self) -> str:
@@ -177,14 +190,6 @@ class HubLayer(keras.layers.Layer):
         if known is None or tf.executing_eagerly():
             raise self._source.absence()
         return keras.tree.map_structure(lambda words: tf.compat.v1.placeholder(**_read(words)), known)
-
-    def _check_trainable(self) -> None:
-        if not self._entry.can_train and self.trainable:
-            raise InputError(
-                f"a {self._entry.kind} cannot be trained, since it tells nothing of training, losses or batch norm. "
-                f"Received: trainable=True for {self._source.text!r}. Leave `trainable` False, or use a TF2 reusable "
-                "SavedModel."
-            )
 
     def _with_shape(self, inputs, outputs):
         if self._arguments.output_shape is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 
 from kerastrain import config as configs
-from kerastrain import files, models, runtime, trust
+from kerastrain import files, freezing, models, runtime, trust
 from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
 from kerastrain.terminal import PrintableFormatter
@@ -203,7 +203,7 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
 
 def remember_modules(model: keras.Model) -> None:
     """Remembers the Hub modules in a model as the user's own, so that files that bring them open again."""
-    for layer in model.layers:
+    for layer in freezing.every_layer(model):
         if isinstance(layer, HubLayer):
             trust.remember(layer.fingerprint)
 

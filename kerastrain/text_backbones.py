@@ -70,8 +70,10 @@ def load(
     vocabulary_size: int = 30_000,
     length: int | None = None,
     width: int | None = None,
-    depth: int = 2,
+    depth: int | None = None,
     dropout: float = 0.0,
+    signature: str | None = None,
+    output_key: str | None = None,
 ) -> keras.Layer:
     """The text backbone that a handle names, named "backbone".
 
@@ -88,8 +90,10 @@ def load(
         vocabulary_size: int > 2, the most words (and pairs) that are kept.
         length: int, how many words (and pairs) of a text count; None for 100 in "keras:embedding", 64 otherwise.
         width: int, numbers of an embedding; None for 32 in "keras:embedding", 64 otherwise.
-        depth: int >= 1, blocks of the transformer.
+        depth: int >= 1, blocks of the transformer; None for 2.
         dropout: float in [0, 1), share of embeddings (and of what attention gives) that is dropped in training.
+        signature: str, for modules: the signature to call.
+        output_key: str, for modules: which of several outputs.
 
     Returns:
         keras.Layer, strings (b,) to float (b, d). The "keras:" networks train, modules and models are frozen.
@@ -114,7 +118,7 @@ def load(
                 f"the text backbone {handle!r} takes its vocabulary from the training texts: give `texts`."
             )
         return NETWORKS[name](list(texts), vocabulary_size, length, width, depth, dropout)
-    layer = HubLayer(hub_modules.resolve(handle), name="backbone")
+    layer = HubLayer(hub_modules.resolve(handle), name="backbone", signature=signature, output_key=output_key)
     if layer.input_specs and (len(layer.input_specs) != 1 or layer.input_specs[0].dtype != tf.string):
         found = ", ".join(
             f"{spec.dtype.name} {tuple(spec.shape) if spec.shape.rank else ''}" for spec in layer.input_specs
@@ -138,7 +142,7 @@ def _transformer(texts, vocabulary_size, length, width, depth, dropout) -> keras
     tokens = _tokens(texts, vocabulary_size, length, pairs=False)(strings)
     values = keras.layers.Embedding(vocabulary_size, width, mask_zero=True, name="words")(tokens)
     values = WordPositions(length, name="places")(values)
-    for index in range(depth):
+    for index in range(depth or 2):
         values = _block(values, width, dropout, f"block_{index}")
     values = keras.layers.LayerNormalization(name="norm")(values)
     return keras.Model(strings, MeanOverWords(name="mean")(values), name="backbone")

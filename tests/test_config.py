@@ -57,7 +57,12 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("fit.epochs=[", "not valid YAML"),
         ("fit.epochs=true", "fit.epochs: must not be true or false"),
         ("data.validation_fraction=0.95", "must sum to less than 1"),
-        ("model.weights=imagenet", "weights goes with a backbone `keras:NAME` alone"),
+        ("model.weights=imagenet", "model.weights goes with networks `keras:NAME` of images alone. Received: model.weig"),
+        ("model={backbone: 'keras:VGG16', value_range: [0, 1]}", "model.value_range goes with images and modules or fi"),
+        ("model={backbone: network.keras, output_key: a}", "model.output_key goes with a Hub module or SavedModel alone"),
+        ("model.width=8", "model.width goes with texts and `keras:embedding` or `keras:transformer` alone. Received: "),
+        ("fine_tune.timetable={0: 0}", "fine_tune.timetable.0: must be greater than 0. Received: 0."),
+        ("fine_tune.timetable={10: null}", "must name epochs below fit.epochs. Received: 10, and fit.epochs is 10"),
         ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
         ("schedule={name: exponential, end_fraction: 0}", "end_fraction must be > 0"),
         ("schedule={name: step, end_fraction: 0.1}", "end_fraction does not go with 'step'"),
@@ -89,6 +94,17 @@ def test_an_override_that_breaks_a_rule_is_one_sentence(override, sentence):
         kt.config.load(overrides=[override])
     assert sentence in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():
+    text = ["data.kind=text", "data.path=reviews"]
+    for overrides in (["model.backbone=keras:VGG16"], text, [*text, "model.backbone=keras:transformer"]):
+        with pytest.raises(ConfigError, match="fine_tune.last goes with a pre-trained backbone. Received: "):
+            kt.config.load(overrides=[*overrides, "fine_tune.last=2"])
+    with pytest.raises(ConfigError, match="model.depth goes with texts and `keras:transformer` alone"):
+        kt.config.load(overrides=[*text, "model.depth=3"])
+    with pytest.raises(ConfigError, match="model.weights goes with networks `keras:NAME` of images alone"):
+        kt.config.load(overrides=[*text, "model.weights=imagenet"])
 
 
 def test_numbers_have_no_labels_to_smooth_and_no_probabilities():

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerastrain import models, optimizers, testing
+from kerastrain import backbones, models, optimizers, testing
 from kerastrain.errors import InputError
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
@@ -83,6 +83,12 @@ def test_a_module_unfreezes_as_a_whole_with_still_statistics(tmp_path):
     assert (layer.trainable, layer.hold_statistics) == (True, True)
     with pytest.raises(InputError, match="as a whole or not at all"):
         models.unfreeze(model, last=2)
+    signature = backbones.load(folder, signature="serving_default", output_key="features")
+    model = models.image_classifier(signature, labels=["a", "b"])
+    with pytest.raises(InputError, match="a signature cannot be trained"):
+        models.unfreeze(model)
+    models.unfreeze(model, last=0)
+    assert trained_layers(model) == ["logits"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,7 @@ def test_a_module_unfreezes_as_a_whole_with_still_statistics(tmp_path):
     [
         (lambda model: models.unfreeze(model, last=1, from_layer="conv_1"), "either `last` or `from_layer`"),
         (lambda model: models.unfreeze(model, from_layer="conf_1"), "Did you mean 'conv_1'"),
+        (lambda model: models.unfreeze(model, last=7, batch_norm=True), "`last` must be at most 6"),
         (lambda model: models.freeze(model, before="logit"), "Did you mean 'logits'"),
         (lambda model: models.freeze(small_backbone()), "has no layer named 'backbone'"),
         (lambda model: models.layer_rates(model, 0), "must lie in"),

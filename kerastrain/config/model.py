@@ -24,8 +24,12 @@ class ModelConfig(Section):
     """Only for the EfficientNets of `keras:NAME`: how often their last block is skipped in training; null takes 0.2."""
     width: Annotated[int, Field(gt=0)] | None = None
     """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
-    depth: Annotated[int, Field(gt=0)] = 2
-    """Only for `keras:transformer`: its blocks."""
+    depth: Annotated[int, Field(gt=0)] | None = None
+    """Only for `keras:transformer`: its blocks; null takes the network's default."""
+    signature: str | None = None
+    """Only for a Hub module or SavedModel: the signature to call, which never trains; null calls the module itself."""
+    output_key: str | None = None
+    """Only for a Hub module or SavedModel: which of several outputs are the features."""
     hidden_units: tuple[Annotated[int, Field(gt=0)], ...] = ()
     """Widths of dense layers between the features and the logits."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -37,14 +41,36 @@ class ModelConfig(Section):
     l2: NotNegative = 0.0
     """L2 penalty on the kernels of the head."""
 
-    @model_validator(mode="after")
-    def _weights_have_a_network(self):
-        if self.weights is not None and not (self.backbone or "").startswith("keras:"):
-            raise ValueError(
-                f"weights goes with a backbone `keras:NAME` alone. Received: backbone {self.backbone!r}, "
-                "which brings its own weights. Remove weights."
-            )
-        return self
+    def check_fits(self, kind: str) -> None:
+        """Refuses a setting that the backbone would not look at.
+
+        Args:
+            kind: "images" or "text".
+
+        Raises:
+            ValueError: a setting goes with other backbones.
+        """
+        backbone = self.backbone or ("kerastrain:fractal_small" if kind == "images" else "keras:embedding")
+        for owner, names in _owners(kind, backbone):
+            for name in names:
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"model.{name} goes with {owner} alone. Received: model.{name}={getattr(self, name)}, and the "
+                        f"backbone {backbone!r} for {kind}. Remove it."
+                    )
+
+
+def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
+    """What a backbone does not look at: whose settings they are, and their names."""
+    is_network, is_file = backbone.startswith("keras:"), backbone.endswith(".keras")
+    owners = {
+        "networks `keras:NAME` of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
+        "images and modules or files": (("value_range",), kind == "images" and not is_network),
+        "texts and `keras:embedding` or `keras:transformer`": (("width",), kind == "text" and is_network),
+        "texts and `keras:transformer`": (("depth",), kind == "text" and backbone == "keras:transformer"),
+        "a Hub module or SavedModel": (("signature", "output_key"), not is_network and not is_file),
+    }
+    return [(owner, names) for owner, (names, is_meant) in owners.items() if not is_meant]
 
 
 class FineTuneConfig(Section):
@@ -60,7 +86,7 @@ class FineTuneConfig(Section):
     """Factor on the rate from each layer to the one below it; null gives all layers the same rate."""
     lora_rank: Annotated[int, Field(gt=0)] | None = None
     """Rank of low-rank pairs that train instead of the dense, embedding and attention kernels; merged at the end."""
-    timetable: dict[Count, Count | None] = {}
+    timetable: dict[Count, Annotated[int, Field(gt=0)] | None] = {}
     """Epoch (from 0) and how many layers train from then on, null for all: gradual unfreezing."""
 
     @model_validator(mode="after")

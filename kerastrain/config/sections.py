@@ -30,7 +30,30 @@ class Config(Section):
             raise ValueError("export.probabilities goes with classes. Received: data.task regression. Remove it.")
         return self
 
+    @model_validator(mode="after")
+    def _model_fits_its_backbone(self):
+        self.model.check_fits(self.data.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _fine_tunes_what_is_pre_trained(self):
+        asked = [name for name, value in self.fine_tune if value != getattr(FineTuneConfig(), name)]
+        if asked and self.from_scratch:
+            raise ValueError(
+                f"fine_tune.{asked[0]} goes with a pre-trained backbone. Received: {self.model.backbone or 'null'}, which "
+                "has random weights and trains as a whole from the start. Remove it, or name another model.backbone"
+                f"{' or model.weights' if self.data.kind == 'images' else ''}."
+            )
+        late = [epoch for epoch in self.fine_tune.timetable if epoch >= self.fit.epochs]
+        if late:
+            raise ValueError(
+                f"fine_tune.timetable must name epochs below fit.epochs. Received: {late[0]}, and fit.epochs is "
+                f"{self.fit.epochs}."
+            )
+        return self
+
     @property
     def from_scratch(self) -> bool:
         """Whether the backbone has random weights, so that there is nothing to keep frozen."""
-        return self.model.backbone.startswith("keras:") and self.model.weights is None
+        backbone = self.model.backbone or ("keras:embedding" if self.data.kind == "text" else "")
+        return backbone.startswith("keras:") and self.model.weights is None

@@ -22,6 +22,8 @@ def load_backbone(config: Config) -> backbones.Backbone:
             value_range=config.model.value_range,
             alpha=config.model.alpha,
             stochastic_depth=config.model.stochastic_depth,
+            signature=config.model.signature,
+            output_key=config.model.output_key,
         )
 
 

@@ -60,10 +60,15 @@ def drawing(config: Config) -> dict:
 
 
 def unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callback]:
-    """Lets train what `config.fine_tune` says, and gives the callback of its timetable, if there is one."""
+    """Lets train what `config.fine_tune` says, and gives the callback of its timetable, if there is one.
+
+    Raises:
+        InputError: the backbone has no such layer, not so many, nothing that can be adapted, or cannot train at all.
+    """
     wanted = config.fine_tune
     if wanted.lora_rank is not None:
         models.add_lora(model, wanted.lora_rank)
         return []
-    models.unfreeze(model, last=wanted.last, from_layer=wanted.from_layer, batch_norm=wanted.batch_norm)
+    for last in (*wanted.timetable.values(), wanted.last):
+        models.unfreeze(model, last=last, from_layer=wanted.from_layer, batch_norm=wanted.batch_norm)
     return [models.GradualUnfreezing(wanted.timetable, batch_norm=wanted.batch_norm)] if wanted.timetable else []

@@ -1,0 +1,110 @@
+"""What the command line says of backbones and of what is asked of them, and that every kind trains by one word."""
+
+import sys
+import tarfile
+
+import hub_comparison
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerastrain import cli, hub_modules, models, runs, testing
+
+TRAIN = ["train", "data.path=colours", "export.formats=[]", "--run", "run"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    module = testing.saved_model(place / "module", image_size=(32, 32))
+    with tarfile.open(place / "module.tar.gz", "w:gz") as file:
+        file.add(module, arcname=".")
+    testing.text_saved_model(place / "text", words=["good"])
+    hub_comparison.tf1_module(place / "tf1")
+    several = tf.Module()
+    spec = tf.TensorSpec((None, 32, 32, 3), tf.float32, name="images")
+    mean = tf.function(lambda images: {"mean": tf.reduce_mean(images, [1, 2])}, input_signature=[spec])
+    both = tf.function(lambda images: {"mean": images[:, 0, 0], "max": images[:, 1, 1]}, input_signature=[spec])
+    tf.saved_model.save(several, str(place / "signatures"), signatures={"mean": mean, "both": both})
+    inputs = keras.Input((32, 32, 3))
+    maps = keras.layers.Conv2D(4, 3, name="first", activation="relu")(inputs)
+    keras.Model(inputs, keras.layers.Conv2D(4, 3, name="second")(maps)).save(place / "network.keras")
+    models.image_classifier(module, labels=["x", "y"]).save(place / "ours.keras")
+    testing.colour_folder(place / "colours", count=10)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _in_place(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist"),
+        ([f"model.backbone=module#sha256={'0' * 64}"], "is not the pinned one: its sha256 is"),
+        (["model.backbone=https://tfhub.dev/google/nothing/1"], "is not in the cache and could not be fetched"),
+        (["model.backbone=keras:MobilNet"], "Did you mean 'MobileNet'?"),
+        (["model.backbone=module", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels alone"),
+        (["model.backbone=network.keras", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels alone"),
+        (["model.backbone=text"], "takes no images, which are one float32 tensor (batch, height, width, 3)"),
+        (["model.backbone=signatures"], "It has both(images: float32 (None, 32, 32, 3)) -> max, mean; mean(images"),
+        (["model.backbone=signatures", "model.signature=meam"], "Did you mean 'mean'?"),
+        (["model.backbone=signatures", "model.signature=both"], "set `output_key` to one of max, mean"),
+        (
+            ["model.backbone=signatures", "model.signature=mean", "model.output_key=mean"],
+            "a signature cannot be trained, since it tells nothing of training",
+        ),
+        (["model.backbone=tf1", "data.image_size=[8, 8]"], "a TF1 module cannot be trained, since it tells nothing"),
+        (["model.backbone=module", "fine_tune.last=1"], "one Hub module, which trains as a whole or not at all"),
+        (["model.backbone=module", "fine_tune.lora_rank=2"], "A Hub module is opaque: unfreeze it instead"),
+        (["model.backbone=module", "fine_tune.timetable={0: 1}"], "which trains as a whole or not at all"),
+        (["model.backbone=network.keras", "fine_tune.last=3"], "`last` must be at most 2, the layers with weights"),
+        (["model.backbone=network.keras", "fine_tune.timetable={0: 1, 2: 3}"], "`last` must be at most 2"),
+        (["model.backbone=network.keras", "fine_tune.from_layer=secnd"], "Did you mean 'second'?"),
+        (
+            ["model.backbone=network.keras", "fine_tune.lora_rank=2"],
+            "has no Dense, EinsumDense, Embedding or attention",
+        ),
+    ],
+)
+def test_a_backbone_that_cannot_do_what_is_asked_is_one_sentence_and_nothing_is_written(
+    overrides, sentence, place, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["kerastrain", *TRAIN, *overrides])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    printed = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert sentence in printed
+    assert "Traceback" not in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not (place / "run").exists()
+
+
+KINDS = {
+    "hub folder": ["model.backbone=module"],
+    "archive": ["model.backbone=module.tar.gz"],
+    "keras.applications": ["model.backbone=keras:MobileNet", "model.alpha=0.25", "data.image_size=[32, 32]"],
+    "file": ["model.backbone=network.keras"],
+    "file of a classifier on a module": ["model.backbone=ours.keras"],
+    "bundled": ["model.backbone=kerastrain:fractal_small", "data.image_size=[32, 32]"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
+    quick = ["data.augment=[]", "fit.head_epochs=1", "fit.epochs=1", "--run", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["kerastrain", *TRAIN[:-2], *quick, *KINDS[kind]])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    hub_modules._loaded.clear()  # as in a new process, which must trust the module of the run
+    run = runs.load(tmp_path / "run")
+    assert models.labels(run.model) == ("blue", "green", "red")
+    assert np.isfinite(run.model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
