@@ -1,10 +1,12 @@
-"""Smaller models from trained ones: kernels of zeros or of few values, networks trained to be integers, small students.
+"""Smaller models from trained ones: fewer channels, zeros, few values, networks of integers, small students.
 
-`prune`, `cluster` and `quantize_aware` give a new model and can follow each other; `distill` teaches a small one, whose size
-`propose_students` finds. `sparsity` and `distinct_values` tell what a model is, `keep_zeros` and `keep_clusters` hold it
-through further training. The integers are written by `export.tflite`.
+`prune_channels`, `prune`, `cluster` and `quantize_aware` give a new model and can follow each other in this order;
+`distill` teaches a small one, whose size `propose_students` finds. `multiply_adds`, `sparsity` and `distinct_values` tell
+what a model is, `keep_zeros` and `keep_clusters` hold it through further training. `export.tflite` writes the integers.
 """
 
+from kerastrain.compress.channel_pruning import prune_channels
+from kerastrain.compress.channels import multiply_adds
 from kerastrain.compress.clustering import cluster
 from kerastrain.compress.clusters import distinct_values, keep_clusters
 from kerastrain.compress.distillation import distill
@@ -23,8 +25,10 @@ __all__ = [
     "distinct_values",
     "keep_clusters",
     "keep_zeros",
+    "multiply_adds",
     "propose_students",
     "prune",
+    "prune_channels",
     "quantize_aware",
     "sparsity",
 ]
