@@ -36,7 +36,9 @@ def place(tmp_path_factory):
         (place / "images").mkdir(exist_ok=True)
         Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(place / name)
         labels = "|".join(["red"] * red + ["green"] * green)
-        rows.append((name, labels, 1000 + 500 * blue, f"p{number // 4}", ("train", "train", "train", "val", "test")[number % 5]))
+        rows.append(
+            (name, labels, 1000 + 500 * blue, f"p{number // 4}", ("train", "train", "train", "val", "test")[number % 5])
+        )
     write(place / "m.csv", [("path", "labels", "price", "patient", "part"), *rows])
     write(place / "more.csv", [("path", "labels", "price", "patient", "part"), *rows[:20]])
     return place
