@@ -1,4 +1,5 @@
 import colorsys
+import csv
 import inspect
 import math
 
@@ -9,7 +10,7 @@ import scipy.stats
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
-from kerastrain import config, data
+from kerastrain import config, data, recipe, testing
 from kerastrain.data.augmentation import AUGMENTATIONS, draws, mixing, operations, repaints, warps
 from kerastrain.errors import InputError
 
@@ -504,6 +505,8 @@ def test_input_error_where_examples_cannot_be_changed_so(images):
     numbers = data.Examples(np.ones((12, 1), np.float32), ("age",), images.astype(np.uint8), task="regression")
     with pytest.raises(InputError, match="mixup and cutmix blend labels.* Received: examples of task 'regression'"):
         data.batches(numbers, 4, augment=data.augment("mixup"))
+    with pytest.raises(InputError, match="augment must leave out mixup and cutmix for task 'regression'"):
+        config.load(overrides=["data.task=regression", "data.augment.mixup={}"])
     with pytest.raises(InputError, match="changes of texts. Received: images. Name changes of images"):
         data.batches(numbers, 4, augment=data.augment("word_dropout"))
     features = data.Examples(np.arange(12) % 2, ("a", "b"), np.zeros((12, 5), np.float32))
@@ -526,3 +529,33 @@ def test_config_names_the_same_changes_with_the_same_strengths():
         every = config.load(overrides=["data.kind=text", "data.path=texts", f"data.augment=[{name}]"]
                             if name == "word_dropout" else [f"data.augment=[{name}]"]).data.augment.named  # fmt: skip
         assert every == {name: {key: parameter.default for key, parameter in parameters.items()}}
+
+
+# The recipe.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["images", "text"])
+def test_recipe_trains_on_mixed_labels_and_on_texts_without_some_words(tmp_path, kind):
+    common = [
+        "fit.head_epochs=0",
+        "fit.epochs=6",
+        "export.formats=[]",
+        "optimizer={learning_rate: 0.05, fine_tune_fraction: 1}",
+    ]
+    if kind == "images":
+        testing.saved_model(tmp_path / "module", image_size=(16, 16))
+        testing.colour_folder(tmp_path / "data", count=20, size=(16, 16))
+        special = [f"model.backbone={tmp_path / 'module'}", "data.augment=[flip, mixup, cutmix]"]
+    else:
+        (tmp_path / "data").mkdir()
+        for label, word in (("bad", "dull"), ("good", "fine")):
+            lines = [f"a {word} and {word} film {number}" for number in range(20)]
+            (tmp_path / "data" / f"{label}.txt").write_text("\n".join(lines))
+        special = ["data.kind=text", "data.augment.word_dropout.probability=0.3"]
+    settings = config.load(overrides=[f"data.path={tmp_path / 'data'}", *special, *common])
+    finished = recipe.run(settings, tmp_path / "run")
+    with open(tmp_path / "run" / "history.csv", encoding="utf-8") as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < losses[0]
+    assert finished.measures["validation"]["accuracy"] > 0.5

@@ -85,6 +85,11 @@ class DataConfig(Section):
                 f"augment of {self.kind} must name changes of {self.kind}. Received: {', '.join(wrong)}. Texts have "
                 "word_dropout, images all others."
             )
+        if self.task == "regression" and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(
+                "augment must leave out mixup and cutmix for task 'regression': they blend labels, and the number of a "
+                "blended image is not the blend of the numbers. Remove them."
+            )
         return self
 
     @model_validator(mode="after")

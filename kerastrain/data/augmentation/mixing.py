@@ -4,8 +4,10 @@ Takes a batch and its seeds, gives a batch. The partner of an example is the nei
 2k goes with 2k + 1 and 2k + 1 with 2k. In a shuffled epoch that is a random partner, and a function of the position
 alone: with even batches it is the same whatever the size of the batch, the number of devices or the step a run resumes
 at. Both of a pair give and take the same share, so that every example counts once in an epoch. One whose neighbour is not
-in its batch, as the last of an odd one, stays as it is. (Keras's MixUp and CutMix permute the batch by a generator that
-moves with every call.)
+in its batch, as the last of an odd one, stays as it is.
+
+Metrics of training are taken on blended targets, so that the accuracy of a multi-label model means nothing there: look at
+validation. Keras's MixUp and CutMix permute the batch by a generator that moves with every call.
 """
 
 from collections.abc import Sequence
