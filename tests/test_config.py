@@ -40,7 +40,10 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         kt.config.load(path)
     text = str(caught.value)
     assert text.startswith(f"{path} has 5 faults:")
-    assert "fit.epoch: unknown key 'epoch'. Known: checkpoint_every, checkpoints_kept, early_stopping_epochs, epochs," in text
+    assert (
+        "fit.epoch: unknown key 'epoch'. Known: checkpoint_every, checkpoints_kept, early_stopping_epochs, epochs,"
+        in text
+    )
     assert "Did you mean 'epochs'?" in text
     assert "fit.head_epochs: must be greater than or equal to 0. Received: -1." in text
     assert "optimizer.name: unknown value 'adm'." in text
@@ -57,16 +60,28 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("fit.epochs=[", "not valid YAML"),
         ("fit.epochs=true", "fit.epochs: must not be true or false"),
         ("data.validation_fraction=0.95", "must sum to less than 1"),
-        ("model.weights=imagenet", "model.weights goes with networks `keras:NAME` of images alone. Received: model.weig"),
-        ("model={backbone: 'keras:VGG16', value_range: [0, 1]}", "model.value_range goes with images and modules or fi"),
-        ("model={backbone: network.keras, output_key: a}", "model.output_key goes with a Hub module or SavedModel alone"),
+        (
+            "model.weights=imagenet",
+            "model.weights goes with networks `keras:NAME` of images alone. Received: model.weig",
+        ),
+        (
+            "model={backbone: 'keras:VGG16', value_range: [0, 1]}",
+            "model.value_range goes with images and modules or fi",
+        ),
+        (
+            "model={backbone: network.keras, output_key: a}",
+            "model.output_key goes with a Hub module or SavedModel alone",
+        ),
         ("model.width=8", "model.width goes with texts and `keras:embedding` or `keras:transformer` alone. Received: "),
         ("fine_tune.timetable={0: 0}", "fine_tune.timetable.0: must be greater than 0. Received: 0."),
         ("fine_tune.timetable={10: null}", "must name epochs below fit.epochs. Received: 10, and fit.epochs is 10"),
         ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
         ("schedule={name: exponential, end_fraction: 0}", "end_fraction must be > 0"),
         ("schedule={name: step, end_fraction: 0.1}", "end_fraction does not go with 'step'"),
-        ("optimizer.arguments.beta1=0.8", "optimizer.arguments: unknown argument of optimizer 'adamw': 'beta1'. Known:"),
+        (
+            "optimizer.arguments.beta1=0.8",
+            "optimizer.arguments: unknown argument of optimizer 'adamw': 'beta1'. Known:",
+        ),
         ("optimizer.arguments.beta_1=2", "`beta_1` must lie in [0, 1). Received: beta_1=2."),
         ("optimizer.arguments.momentum=0.5", "momentum has a key of its own. Write optimizer.momentum."),
         ('optimizer.layer_rates={"(": 1}', "optimizer.layer_rates: keys must be regular expressions. Received: '('"),
@@ -81,9 +96,18 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("data.folds=1", "data.folds: must be greater than or equal to 2. Received: 1."),
         ("data.fold=1", "fold must be less than folds, counted from 0. Received: fold 1 and no folds."),
         ("data={folds: 3, fold: 3}", "fold must be less than folds, counted from 0. Received: fold 3 and folds: 3."),
-        ("data={task: multi_label, class_weights: balanced}", "class_weights goes with task single_label. Received: task"),
-        ("data={sampling: balanced, class_weights: balanced}", "class_weights and sampling: balanced do the same thing"),
-        ("data.columns.label=a", "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets"),
+        (
+            "data={task: multi_label, class_weights: balanced}",
+            "class_weights goes with task single_label. Received: task",
+        ),
+        (
+            "data={sampling: balanced, class_weights: balanced}",
+            "class_weights and sampling: balanced do the same thing",
+        ),
+        (
+            "data.columns.label=a",
+            "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets",
+        ),
         ("data.columns.separator=", "data.columns.separator: "),
         ("fine_tune={last: 2, lora_rank: 4}", "chosen one way only. Received: last and lora_rank"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),
