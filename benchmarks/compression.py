@@ -1,0 +1,239 @@
+"""What each way to compress costs in accuracy and saves in bytes and time, on files that LiteRT runs.
+
+    python benchmarks/compression.py [--folder FOLDER --weights FILE] [--image-size 128] [--epochs 12] [--write]
+
+Without --folder the digits of scikit-learn at 32 x 32 pixels and a small convolutional network; with it a folder of images
+with one folder per class, and MobileNetV1 of width 0.25 with the weights in FILE. A float model is trained first, and
+every method starts from it, or from what it says before its "+". Accuracy is that of the TFLite file on held-out images;
+sizes are those of the files; times are medians over interleaved runs of one image in one thread, as ratios to the float
+file. Students, a quarter of the float model in parameters, are trained alone and taught by it for as long, from several
+seeds; "gap closed" is the share of what one alone lacks to its teacher.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import results
+
+ALLOWED = {  # method: points of accuracy lost, gzip and time as shares of the float file
+    "int8": (1.0, None, None),
+    "quantization-aware": (0.3, None, None),
+    "pruned": (1.0, 0.35, None),
+    "pruned + clustered + quantization-aware": (1.5, 0.12, None),
+    "half the multiply-adds": (2.0, None, 0.65),
+}
+
+
+class Bench:
+    """A data set, a loss, a float model, and the files made of it."""
+
+    def __init__(self, options, folder):
+        import keras
+
+        import kerastrain as kt
+
+        keras.utils.set_random_seed(0)
+        self.options, self.folder, self.kt, self.files = options, folder, kt, {}
+        size = (options.image_size, options.image_size)
+        shares = {"validation_fraction": 0.0, "test_fraction": 0.3}
+        make = kt.data.image_folder if options.folder else kt.data.digits
+        self.split = make(*([options.folder] if options.folder else []), image_size=size, **shares)
+        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        self.model = self.trained(self.network(size), options.epochs, 3e-3)
+
+    def network(self, size):
+        """The float model before its training."""
+        kt = self.kt
+        if self.options.folder is None:
+            return small(size, len(self.split.labels), 1.0)
+        backbone = kt.backbones.load("keras:MobileNet", alpha=0.25, weights=self.options.weights, image_size=size)
+        model = kt.models.image_classifier(backbone, labels=self.split.labels)
+        model.compile("adam", self.loss)
+        model.fit(self.batches(3), shuffle=False, verbose=0)  # the head alone
+        kt.models.unfreeze(model)
+        return model
+
+    def batches(self, epochs, seed=0):
+        """So many epochs of training images in one data set."""
+        return self.kt.data.batches(self.split.train, 32, shuffle=True, epochs=epochs, seed=seed)
+
+    def trained(self, model, epochs, rate, seed=0):
+        """The model, trained with Adam and a rate that falls along a cosine."""
+        import keras
+
+        data = self.batches(epochs, seed)
+        falling = keras.optimizers.schedules.CosineDecay(rate, int(data.cardinality()))
+        model.compile(keras.optimizers.Adam(falling), self.loss, metrics=["accuracy"])
+        model.fit(data, shuffle=False, verbose=0)
+        return model
+
+    def export(self, name, model, quantize=None):
+        """Writes and proves the file of a method, and prints its row."""
+        path = self.folder / f"{len(self.files)}.tflite"
+        options = {"samples": self.split.test, "sample_count": 64, "quantize": quantize}
+        parity = self.kt.export.tflite(model, path, representative=self.split.train, **options)
+        test = self.split.test
+        answers = self.kt.export.litert.run(path, test.read(range(len(test))))
+        self.files[name] = path, float((answers.argmax(1) == test.targets).mean()), parity
+        print(f"{name}: accuracy {self.files[name][1]:.3f}, {parity}", flush=True)
+        gc.collect()
+        return model
+
+    def accuracy(self, model):
+        """What a model answers right of the test images."""
+        return float(
+            (
+                model.predict(self.kt.data.batches(self.split.test, 64), verbose=0).argmax(1) == self.split.test.targets
+            ).mean()
+        )
+
+
+def small(size, classes, width):
+    """A plain convolutional network of about 75,000 parameters at width 1."""
+    import keras
+
+    x = inputs = keras.Input((*size, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    for channels, strides in ((24, 2), (48, 2), (64, 1), (48, 2)):
+        x = keras.layers.Conv2D(round(width * channels), 3, strides=strides, padding="same", use_bias=False)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dropout(0.2)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
+def compress(bench):
+    """Every method in turn."""
+    tools, epochs, options = bench.kt.compress, bench.options.epochs, {"epochs": 1, "loss": bench.loss}
+    bench.export("float", bench.model)
+    bench.export("int8", bench.model, "int8")
+    quick = max(epochs // 3, 1)
+    aware = tools.quantize_aware(bench.model, bench.batches(quick, 1), **options)
+    bench.export("quantization-aware", aware, "int8")
+    narrow = tools.prune_channels(bench.model, bench.batches(epochs, 2), learning_rate=2e-3, **options)
+    bench.export("half the multiply-adds", narrow)
+    bench.export("half the multiply-adds + int8", narrow, "int8")
+    pruned = tools.prune(bench.model, bench.batches(epochs, 3), fraction=0.8, learning_rate=2e-3, **options)
+    bench.export("pruned", pruned)
+    bench.export("pruned + int8", pruned, "int8")
+    clustered = tools.cluster(bench.model, bench.batches(quick, 4), learning_rate=3e-4, **options)
+    bench.export("clustered + int8", clustered, "int8")
+    both = tools.cluster(pruned, bench.batches(quick, 4), learning_rate=3e-4, **options)
+    bench.export("pruned + clustered + int8", both, "int8")
+    last = tools.quantize_aware(both, bench.batches(quick, 5), **options)
+    bench.export("pruned + clustered + quantization-aware", last, "int8")
+
+
+def seconds(paths, repeats=30):
+    """The median seconds of each file for one image in one thread, the files in turn."""
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    ready = []
+    for path in paths:
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        (source,) = interpreter.get_input_details()
+        interpreter.set_tensor(source["index"], np.zeros(source["shape"], source["dtype"]))
+        ready.append(interpreter)
+    found = [[] for _ in ready]
+    for _ in range(repeats):
+        for interpreter, times in zip(ready, found, strict=True):
+            interpreter.invoke()  # warms the caches that the others have cooled
+            start = time.perf_counter()
+            for _ in range(5):
+                interpreter.invoke()
+            times.append((time.perf_counter() - start) / 5)
+    return [statistics.median(times) for times in found]
+
+
+def table(bench):
+    """Markdown: one row for each file."""
+    times = dict(zip(bench.files, seconds([path for path, _, _ in bench.files.values()]), strict=True))
+    _, accuracy, whole = bench.files["float"]
+    lines = [
+        "| method | accuracy | points lost | kB | gzip, kB | gzip of float's | time of float's | allowed |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (_, right, parity) in bench.files.items():
+        lost, share, slow = 100 * (accuracy - right), parity.gzip_bytes / whole.gzip_bytes, times[name] / times["float"]
+        bounds = ALLOWED.get(name, (None, None, None))
+        kept = all(bound is None or value <= bound for bound, value in zip(bounds, (lost, share, slow), strict=True))
+        words = ("{:g} points", "gzip {:g}", "time {:g}")
+        said = ", ".join(word.format(bound) for word, bound in zip(words, bounds, strict=True) if bound is not None)
+        said = said and f"{said}: {'kept' if kept else 'missed'}"
+        lines.append(
+            f"| {name} | {right:.3f} | {lost:.1f} | {parity.size_bytes / 1000:.1f} | {parity.gzip_bytes / 1000:.1f} "
+            f"| {share:.2f} | {slow:.2f} | {said or '–'} |"
+        )
+    return "\n".join(lines)
+
+
+def students(bench):
+    """Markdown: what students of a quarter of the parameters learn alone and taught."""
+    import keras
+
+    kt, size = bench.kt, (bench.options.image_size, bench.options.image_size)
+    teacher = bench.accuracy(bench.model)
+    epochs = bench.options.student_epochs
+    lines = ["| seed | alone | taught | gap closed |", "|---|---|---|---|"]
+    closed = []
+    for seed in range(bench.options.seeds):
+
+        def student(seed=seed):
+            keras.utils.set_random_seed(seed)
+            if bench.options.folder is None:
+                return small(size, len(bench.split.labels), 0.5)
+            proposal = kt.compress.propose_students(bench.model, fraction=0.25)[0]
+            keras.utils.set_random_seed(seed)
+            backbone = kt.backbones.load(proposal.backbone, **proposal.options)
+            model = kt.models.image_classifier(backbone, labels=bench.split.labels)
+            kt.models.unfreeze(model, batch_norm=True)
+            return model
+
+        alone = bench.accuracy(bench.trained(student(), epochs, 3e-3, seed))
+        options = {"epochs": 1, "loss": bench.loss, "learning_rate": 3e-3}
+        taught = bench.accuracy(kt.compress.distill(bench.model, student(), bench.batches(epochs, seed), **options))
+        closed.append((taught - alone) / max(teacher - alone, 1e-9))
+        lines.append(f"| {seed} | {alone:.3f} | {taught:.3f} | {closed[-1]:.2f} |")
+        print(lines[-1], flush=True)
+    small_one = student()
+    share = small_one.count_params() / bench.model.count_params()
+    return (
+        f"Teacher {teacher:.3f}; students of {share:.2f} of its parameters, {epochs} epochs; mean gap closed "
+        f"{statistics.mean(closed):.2f} (0.33 wanted).\n\n" + "\n".join(lines)
+    )
+
+
+def main():
+    """Trains, compresses, measures, and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="a folder with one folder of images per class")
+    parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV1 0.25")
+    parser.add_argument("--image-size", type=int, help="pixels; 32 without a folder, 128 with one")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--student-epochs", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind; 0 for none")
+    parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
+    options = parser.parse_args()
+    options.image_size = options.image_size or (128 if options.folder else 32)
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options, Path(folder))
+        compress(bench)
+        name = options.folder.name if options.folder else "digits of scikit-learn"
+        sizes = f"{len(bench.split.train)} images to train, {len(bench.split.test)} to test"
+        text = f"{bench.model.count_params():,} parameters, {sizes}. {results.machine()}\n\n{table(bench)}"
+        if options.seeds:
+            text += f"\n\n{students(bench)}"
+    print(text)
+    if options.write:
+        results.write(f"Compression: {name} at {options.image_size} x {options.image_size} pixels", text)
+
+
+if __name__ == "__main__":
+    main()

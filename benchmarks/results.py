@@ -1,0 +1,26 @@
+"""Where benchmarks write what they measured, and on what machine."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def machine():
+    """What the numbers stand on, in one sentence."""
+    import keras
+    import tensorflow as tf
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+    return (
+        f"{len(os.sched_getaffinity(0))} cores of {model}, load {os.getloadavg()[2]:.1f}, Python "
+        f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
+    )
+
+
+def write(title, text):
+    """Puts a section into RESULTS.md, in place of the one of the same title."""
+    path = Path(__file__).with_name("RESULTS.md")
+    head, *sections = (path.read_text() if path.exists() else "# Measured\n").split("\n## ")
+    kept = [section.strip() for section in sections if section.splitlines()[0] != title]
+    path.write_text("\n\n## ".join([head.strip(), *kept, f"{title}\n\n{text}"]) + "\n")
