@@ -20,12 +20,12 @@ from pathlib import Path
 
 import results
 
-ALLOWED = {  # method: points of accuracy lost, gzip and time as shares of the float file
-    "int8": (1.0, None, None),
-    "quantization-aware": (0.3, None, None),
-    "pruned": (1.0, 0.35, None),
-    "pruned + clustered + quantization-aware": (1.5, 0.12, None),
-    "half the multiply-adds": (2.0, None, 0.65),
+ALLOWED = {  # method: points of accuracy lost; size, gzip and time as shares of the float file
+    "int8": (1.0, 0.30, None, None),
+    "quantization-aware": (0.3, None, None, None),
+    "pruned": (1.0, None, 0.35, None),
+    "pruned + clustered + quantization-aware": (1.5, None, 0.12, None),
+    "half the multiply-adds": (2.0, None, None, 0.65),
 }
 
 
@@ -44,7 +44,7 @@ class Bench:
         make = kt.data.image_folder if options.folder else kt.data.digits
         self.split = make(*([options.folder] if options.folder else []), image_size=size, **shares)
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        self.model = self.trained(self.network(size), options.epochs, 3e-3)
+        self.model = self.trained(self.network(size), options.epochs, 2e-3)
 
     def network(self, size):
         """The float model before its training."""
@@ -55,7 +55,7 @@ class Bench:
         model = kt.models.image_classifier(backbone, labels=self.split.labels)
         model.compile("adam", self.loss)
         model.fit(self.batches(3), shuffle=False, verbose=0)  # the head alone
-        kt.models.unfreeze(model)
+        kt.models.unfreeze(model, batch_norm=True)  # At this rate its statistics must follow.
         return model
 
     def batches(self, epochs, seed=0):
@@ -156,19 +156,20 @@ def table(bench):
     times = dict(zip(bench.files, seconds([path for path, _, _ in bench.files.values()]), strict=True))
     _, accuracy, whole = bench.files["float"]
     lines = [
-        "| method | accuracy | points lost | kB | gzip, kB | gzip of float's | time of float's | allowed |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | accuracy | points lost | kB | gzip, kB | size of float's | gzip of float's | time of float's | allowed |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (_, right, parity) in bench.files.items():
-        lost, share, slow = 100 * (accuracy - right), parity.gzip_bytes / whole.gzip_bytes, times[name] / times["float"]
-        bounds = ALLOWED.get(name, (None, None, None))
-        kept = all(bound is None or value <= bound for bound, value in zip(bounds, (lost, share, slow), strict=True))
-        words = ("{:g} points", "gzip {:g}", "time {:g}")
+        lost, slow = 100 * (accuracy - right), times[name] / times["float"]
+        size, share = parity.size_bytes / whole.size_bytes, parity.gzip_bytes / whole.gzip_bytes
+        bounds, values = ALLOWED.get(name, (None,) * 4), (lost, size, share, slow)
+        kept = all(bound is None or value <= bound for bound, value in zip(bounds, values, strict=True))
+        words = ("{:g} points", "size {:g}", "gzip {:g}", "time {:g}")
         said = ", ".join(word.format(bound) for word, bound in zip(words, bounds, strict=True) if bound is not None)
         said = said and f"{said}: {'kept' if kept else 'missed'}"
         lines.append(
             f"| {name} | {right:.3f} | {lost:.1f} | {parity.size_bytes / 1000:.1f} | {parity.gzip_bytes / 1000:.1f} "
-            f"| {share:.2f} | {slow:.2f} | {said or '–'} |"
+            f"| {size:.2f} | {share:.2f} | {slow:.2f} | {said or '–'} |"
         )
     return "\n".join(lines)
 

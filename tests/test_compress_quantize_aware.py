@@ -184,6 +184,13 @@ def test_quantize_aware_starts_from_the_ranges_of_the_data():
     assert (entrance.low, entrance.high) == (0, 255)
 
 
+def test_quantize_aware_takes_a_model_whose_answers_are_all_negative(tmp_path):
+    model = network()
+    model.get_layer("logits").bias.assign([-900.0, -901.0, -902.0, -903.0])
+    quantized = compress.quantize_aware(model, dataset(), epochs=1, learning_rate=1e-6, loss=LOSS)
+    np.testing.assert_allclose(quantized.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0), atol=8)
+
+
 def test_quantize_aware_leaves_frozen_layers_and_counts_regularizers():
     model = network(kernel_regularizer=keras.regularizers.L2(1.0))
     for layer in model.layers[4:]:

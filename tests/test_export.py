@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kerastrain import data, export, hub_layer, models, testing
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, litert, metadata, parity, samples, serving
+from kerastrain.export import compact, endpoints, litert, metadata, parity, samples, serving
 
 LABELS = ("red", "green", "blue")
 
@@ -195,6 +195,23 @@ def test_tflite_leaves_no_float_tensor_when_quantized_to_int8(images, tmp_path):
     )  # fmt: skip
     details = Interpreter(model_path=str(tmp_path / "a.tflite")).get_tensor_details()
     assert not [detail["name"] for detail in details if detail["dtype"] == np.float32]
+
+
+def test_compact_files_answer_bit_by_bit_as_before(images, tmp_path):
+    serving.write(classifier(), tmp_path / "model", batch_size=1)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "model"))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    before = converter.convert()
+    after = compact.compact(before, {"conv2d", "dense"})
+    (tmp_path / "before.tflite").write_bytes(before)
+    (tmp_path / "after.tflite").write_bytes(after)
+    answers = [litert.run(tmp_path / f"{name}.tflite", images) for name in ("before", "after")]
+    np.testing.assert_array_equal(*answers)
+    assert len(after) < 0.9 * len(before)
+    assert {"conv2d", "dense"} <= {tensor.name.decode() for tensor in compact.unpacked(after).subgraphs[0].tensors}
+    kernel = max((one.data for one in compact.unpacked(after).buffers if one.data is not None), key=len)
+    assert after.find(kernel.tobytes()) % 16 == 0
 
 
 def test_tflite_removes_the_file_when_calibration_was_far_from_the_samples(images, tmp_path):

@@ -139,7 +139,7 @@ def _calibrate(simulation: Simulation, flat: keras.Model, batches: list) -> None
     for name, (low, high) in simulation.ranges.items():
         lowest, highest = np.mean([extreme[name] for extreme in found], axis=0)
         low.assign(min(lowest, 0.0))
-        high.assign(max(highest, min(lowest, 0.0) + _SMALLEST_RANGE))
+        high.assign(max(highest, 0.0, min(lowest, 0.0) + _SMALLEST_RANGE))
 
 
 def _with_rounding(flat: keras.Model, simulation: Simulation, *, per_channel: bool) -> keras.Model:

@@ -15,9 +15,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from kerastrain import files, quantized_layers
+from kerastrain import files, freezing, quantized_layers
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import endpoints, metadata, parity, serving, tokens
+from kerastrain.export import compact, endpoints, metadata, parity, serving, tokens
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
 
@@ -105,6 +105,7 @@ def tflite(
         exported, packed, io = texts.model, texts.files, "float32"
         inputs, calibration = texts.ids(inputs), None if calibration is None else texts.ids(calibration)
     content = _convert(exported, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io])
+    content = compact.compact(content, {layer.name for layer in freezing.every_layer(model)})
     pixels = endpoints.takes_encoded_images(model)
     content = metadata.describe(content, name=model.name, labels=labels, pixels=pixels, input_files=packed)
     with files.atomic(path) as temporary:

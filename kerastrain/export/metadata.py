@@ -13,8 +13,10 @@ import zipfile
 from collections.abc import Mapping, Sequence
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from kerastrain.export import compact
 from kerastrain.export.targets import label_lines
 
 NAME = "TFLITE_METADATA"
@@ -49,17 +51,16 @@ def describe(
     Returns:
         bytes, the file with its metadata; the graph is as it was.
     """
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    model = compact.unpacked(content)
     signature = model.signatureDefs[0]
     source, target = signature.inputs[0].name.decode(), signature.outputs[0].name.decode()
     packed = dict(input_files or {})
-    model.buffers.append(schema.BufferT(data=_metadata(name, source, target, bool(labels), pixels, packed)))
+    description = np.frombuffer(_metadata(name, source, target, bool(labels), pixels, packed), np.uint8)
+    model.buffers.append(schema.BufferT(data=description))
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=NAME, buffer=len(model.buffers) - 1)]
-    builder = flatbuffers.Builder(len(content) + 4096)
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     if labels:
         packed[LABELS_FILE] = label_lines(labels)
-    return bytes(builder.Output()) + (_archive(packed) if packed else b"")
+    return compact.packed(model) + (_archive(packed) if packed else b"")
 
 
 def packed_files(content: bytes) -> dict[str, str]:
