@@ -53,6 +53,7 @@ BUILDERS = {
 }
 NO_TFLITE = "text_classifier, module"
 NO_PART = {
+    "Lesson": "what a student is trained as, thrown away when it has learnt; what comes back is the student",
     "Source": "the module that a HubLayer holds, which is never called; it comes back with its layers",
     "Step": "an operation of a model that is being explained; it holds a function and lives as long as the call",
 }
