@@ -57,7 +57,7 @@ def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None)
     Raises:
         TypeError: the model brings a `train_step` of its own.
         InputError: the model is not functional, has no layer of such a name, or has layers whose calls cannot be
-            repeated: a HubLayer, masks, losses on activations (the last at the first step).
+            repeated: a HubLayer, losses on activations (these at the first step).
 
     Reference: Chen et al. 2016, https://arxiv.org/abs/1604.06174.
 

@@ -1,7 +1,10 @@
 """A stretch of a program as one function: its activations kept or computed anew, on a device of its choice.
 
-Takes a `Program` and the tensors that are there; gives those that leave the stretch. Must not know why a program is
-cut.
+Takes a `Program` and the tensors that are there; gives those that leave the stretch, their masks with them. Must not
+know why a program is cut.
+
+The private name is `_keras_mask` of a tensor, read in Keras 3.12.4 and 3.15.1; `tests/test_memory.py` fails when it
+moves.
 """
 
 import contextlib
@@ -18,7 +21,7 @@ def check(program: programs.Program) -> None:
     """Refuses a program whose parts cannot stand alone.
 
     Raises:
-        InputError: a layer is opaque, as a SavedModel is, or masks its outputs.
+        InputError: a layer is opaque, as a SavedModel is.
     """
     for instruction in program.instructions:
         layer = instruction.operation
@@ -26,11 +29,6 @@ def check(program: programs.Program) -> None:
             raise InputError(
                 f"a {type(layer).__name__} cannot be taken apart into blocks, nor moved to another device. Received: "
                 f"{layer.name}. Take a backbone 'keras:NAME', or split the batch with `kerastrain.memory.accumulate`."
-            )
-        if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
-            raise InputError(
-                f"a mask does not pass from one block to the next. Received: {layer.name}. Split the batch with "
-                "`kerastrain.memory.accumulate` instead."
             )
 
 
@@ -67,11 +65,15 @@ def run(
     entering, leaving = programs.boundaries(program, begin, end)
     used = variables(program, begin, end)
     states = [variable for variable in used if not variable.trainable]
+    masks = {slot.number: mask for slot in entering if (mask := _mask(values[slot.number])) is not None}
+    masked: list[programs.Slot] = []
 
     def compute(tensors):
         """A pure function: what would change a variable comes out instead."""
         inside = dict(zip((slot.number for slot in entering), tensors, strict=False))
-        mapping = list(zip(used, tensors[len(entering) :], strict=True))
+        for number, mask in zip(masks, tensors[len(entering) + len(used) :], strict=True):
+            inside[number]._keras_mask = mask
+        mapping = list(zip(used, tensors[len(entering) : len(entering) + len(used)], strict=True))
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             programs.run(program.instructions[begin:end], inside, training=training)
         if scope.losses:
@@ -80,14 +82,24 @@ def run(
                 f"Received: one of {', '.join(layer.name for layer in _layers(program.instructions[begin:end]))}. Name "
                 "blocks that leave it out, or drop the loss."
             )
-        return [inside[slot.number] for slot in leaving], [scope.get_current_value(state) for state in states]
+        outputs = [inside[slot.number] for slot in leaving]
+        masked[:] = [slot for slot, output in zip(leaving, outputs, strict=True) if _mask(output) is not None]
+        new = [scope.get_current_value(state) for state in states]
+        return outputs, [*new, *(_mask(inside[slot.number]) for slot in masked)]
 
     with _on(device):
         given = [values[slot.number] for slot in entering] + [tf.convert_to_tensor(one.value) for one in used]
-        results = _differentiable(compute, recompute, device)(*given)
+        results = _differentiable(compute, recompute, device)(*given, *masks.values())
         values.update(zip((slot.number for slot in leaving), results, strict=False))
-        for state, value in zip(states, results[len(leaving) :], strict=True):
+        results = results[len(leaving) :]
+        for state, value in zip(states, results, strict=False):
             state.assign(value)
+        for slot, mask in zip(masked, results[len(states) :], strict=True):
+            values[slot.number]._keras_mask = mask
+
+
+def _mask(tensor) -> tf.Tensor | None:
+    return getattr(tensor, "_keras_mask", None)
 
 
 def _differentiable(compute, recompute: bool, device: str | None):
@@ -98,7 +110,7 @@ def _differentiable(compute, recompute: bool, device: str | None):
         with tf.GradientTape(watch_accessed_variables=False) as kept:
             if not recompute:
                 kept.watch(_floats(tensors))
-            outputs, states = compute(tensors)
+            outputs, others = compute(tensors)
 
         def gradient(*upstream):
             upstream = upstream[: len(outputs)]
@@ -110,7 +122,7 @@ def _differentiable(compute, recompute: bool, device: str | None):
             found = iter(found)
             return [next(found) if tensor.dtype.is_floating else None for tensor in tensors]
 
-        return [*outputs, *states], gradient
+        return [*outputs, *others], gradient
 
     return function
 
