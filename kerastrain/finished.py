@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kerastrain import compress as compression
 from kerastrain import data, evaluation, explain, export, files, models, plan, recipe, report
-from kerastrain.config import CompressConfig
+from kerastrain.config import CompressConfig, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.runs import Run, refuse_existing
 
@@ -133,10 +133,25 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
     return written
 
 
-def export_formats(run: Run, formats: Sequence[str], *, replace: bool = False) -> dict[Path, export.Parity]:
-    """Writes a run's model in more formats into `exports/`; see `recipe.export_all`."""
+def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dict[Path, export.Parity]:
+    """Writes a run's model in more formats into `exports/`; see `recipe.export_all`.
+
+    Args:
+        run: Run.
+        settings: mapping of the keys of `export` that differ from the run's own, `formats` among them.
+        replace: bool, whether files that exist may be replaced.
+
+    Returns:
+        dict from the Path of each file to its Parity.
+
+    Raises:
+        ConfigError: a key is unknown or a value cannot be used.
+        ParityError: a file does not answer as the model does; it was removed, those before it stay.
+    """
+    own = run.config.model_dump(mode="json")
+    config = validate({**own, "export": {**own["export"], **settings}}, source="the command line")
     directory = run.directory / "exports"
-    exports = recipe.export_all(run.model, run.config, _split(run), formats, directory, replace=replace)
+    exports = recipe.export_all(run.model, config, _split(run), config.export.formats, directory, replace=replace)
     report.write(run.directory)
     return exports
 

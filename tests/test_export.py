@@ -54,25 +54,51 @@ def test_saved_model_when_reopened_answers_as_predict(served, images):
     assert json.loads((path / "assets.extra" / "parity.json").read_text())["agreement"] == 1
 
 
-def test_saved_model_answers_a_rest_request_in_a_process_with_tensorflow_alone(served, images, tmp_path):
+# What TensorFlow Serving makes of a REST request, https://www.tensorflow.org/tfx/serving/api_rest: an instance is a value, or
+# an object with a value for each named input; {"b64": ...} is bytes; the values of all instances are the batch.
+_SERVER = """
+import base64, json, sys, tensorflow as tf
+def decoded(value):
+    if isinstance(value, dict):
+        return base64.b64decode(value["b64"]) if set(value) == {"b64"} else {k: decoded(v) for k, v in value.items()}
+    return [decoded(one) for one in value] if isinstance(value, list) else value
+answers = []
+for folder, request in json.load(open("requests.json")):
+    signature = tf.saved_model.load(folder).signatures[request.get("signature_name", "serving_default")]
+    ((name, spec),) = signature.structured_input_signature[1].items()
+    instances = [decoded(one) for one in request["instances"]]
+    values = [one[name] if isinstance(one, dict) else one for one in instances]
+    (outputs,) = signature(**{name: tf.constant(values, spec.dtype)}).values()
+    answers.append({"predictions": outputs.numpy().tolist()})
+assert "kerastrain" not in sys.modules
+json.dump(answers, open("answers.json", "w"))
+"""
+
+
+def test_saved_models_answer_rest_requests_in_a_process_with_tensorflow_alone(served, images, tmp_path):
     model, path, _ = served
+    vectorize = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_mode="multi_hot")
+    texts = keras.Input((), dtype="string")
+    reader = keras.Model(texts, keras.layers.Dense(2)(vectorize(texts)))
+    sentences = ["good", "bad bad", "ugly"]
+    export.saved_model(reader, tmp_path / "texts", samples=np.array(sentences))
     photos = images[:2].astype("uint8")
-    png = [base64.b64encode(tf.io.encode_png(photo).numpy()).decode() for photo in photos]
-    request = {"signature_name": "image_bytes", "instances": [{"b64": text} for text in png]}
-    (tmp_path / "request.json").write_text(json.dumps(request))
-    program = (
-        "import base64, json, sys, tensorflow as tf\n"
-        "request = json.load(open('request.json'))\n"
-        "content = [base64.b64decode(instance['b64']) for instance in request['instances']]\n"
-        "signature = tf.saved_model.load(sys.argv[1]).signatures[request['signature_name']]\n"
-        "answer = signature(image_bytes=tf.constant(content))\n"
-        "assert 'kerastrain' not in sys.modules\n"
-        "json.dump({'predictions': answer['probabilities'].numpy().tolist()}, open('answer.json', 'w'))\n"
-    )
-    subprocess.run([sys.executable, "-c", program, str(path)], cwd=tmp_path, check=True, capture_output=True)
-    predictions = json.loads((tmp_path / "answer.json").read_text())["predictions"]
+    png = [{"b64": base64.b64encode(tf.io.encode_png(photo).numpy()).decode()} for photo in photos]
+    requests = [
+        (str(path), {"instances": photos.tolist()}),
+        (str(path), {"signature_name": "serving_default", "instances": [{"images": photos[0].tolist()}]}),
+        (str(path), {"signature_name": "image_bytes", "instances": png}),
+        (str(path), {"signature_name": "image_bytes", "instances": [{"image_bytes": one} for one in png]}),
+        (str(tmp_path / "texts"), {"instances": sentences}),
+    ]
+    (tmp_path / "requests.json").write_text(json.dumps(requests))
+    subprocess.run([sys.executable, "-c", _SERVER], cwd=tmp_path, check=True, capture_output=True)
+    answers = [answer["predictions"] for answer in json.loads((tmp_path / "answers.json").read_text())]
     expected = tf.nn.softmax(model.predict(photos.astype("float32"), verbose=0)).numpy()
-    np.testing.assert_allclose(predictions, expected, atol=1e-6)
+    for answer in (answers[0], answers[2], answers[3]):
+        np.testing.assert_allclose(answer, expected, atol=1e-6)
+    np.testing.assert_allclose(answers[1], expected[:1], atol=1e-6)
+    np.testing.assert_allclose(answers[4], reader.predict(tf.constant(sentences), verbose=0), atol=1e-6)
 
 
 def test_saved_model_resizes_encoded_images_of_any_size(served):
@@ -118,13 +144,44 @@ def test_a_photograph_that_was_decoded_small_is_served_nearly_as_it_was_trained_
     assert apart.max() < 24
 
 
-def test_saved_model_keeps_augmentation_out_where_the_model_has_some(images, tmp_path):
-    model = classifier(keras.layers.RandomFlip(), keras.layers.RandomContrast(0.9), keras.layers.Conv2D(4, 3))
-    serving.write(model, tmp_path / "augmented")
-    signature = tf.saved_model.load(str(tmp_path / "augmented")).signatures["serving_default"]
-    first, second = (signature(images=tf.constant(images))["logits"].numpy() for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_allclose(first, model.predict(images, verbose=0), atol=1e-5)
+def augmented():
+    """A model that augments in itself, at its top and in a model within."""
+    inner = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomTranslation(0.3, 0.3)])
+    return classifier(inner, keras.layers.RandomContrast(0.9), keras.layers.Conv2D(4, 3))
+
+
+def test_keras_itself_exports_augmentation_alive(
+    images, tmp_path
+):  # When this fails, `raw` need not say training=False.
+    model = augmented()
+    model.export(str(tmp_path / "alive"), verbose=False)
+    alive = tf.saved_model.load(str(tmp_path / "alive"))
+    assert np.abs(alive.serve(images) - alive.serve(images)).max() > 0.01
+
+
+def test_no_export_augments(images, tmp_path):
+    model = augmented()
+    expected = model.predict(images, verbose=0)
+    serving.write(model, tmp_path / "served")
+    signature = tf.saved_model.load(str(tmp_path / "served")).signatures["serving_default"]
+    for _ in range(2):
+        np.testing.assert_allclose(signature(images=tf.constant(images))["logits"], expected, atol=1e-5)
+    export.tflite(model, tmp_path / "a.tflite", samples=images)
+    np.testing.assert_allclose(litert.run(tmp_path / "a.tflite", images), expected, atol=1e-5)
+    assert export.keras_file(model, tmp_path / "a.keras", samples=images).largest_difference < 1e-5
+
+
+class AlwaysNoisy(keras.layers.Layer):
+    """Augmentation that does not ask whether the model trains."""
+
+    def call(self, inputs):
+        return inputs + keras.random.normal(keras.ops.shape(inputs), stddev=50.0)
+
+
+def test_augmentation_that_is_always_alive_is_refused(images, tmp_path):
+    with pytest.raises(export.ParityError, match="does not answer as its model .* largest difference"):
+        export.saved_model(classifier(AlwaysNoisy()), tmp_path / "noisy", samples=images)
+    assert not list(tmp_path.iterdir())
 
 
 def test_saved_model_takes_strings_where_the_model_does(tmp_path):
@@ -247,7 +304,7 @@ def test_metadata_describes_pixels_and_labels(images, tmp_path):
     ("change", "message"),
     [
         ({"path": "a.bin"}, "`path` must end in .tflite"),
-        ({"quantize": "int4"}, "unknown quantization 'int4'"),
+        ({"quantize": "int2"}, "unknown quantization 'int2'"),
         ({"quantize": "int8"}, "`representative` must be given"),
         ({"io": "int32"}, "unknown io 'int32'"),
         ({"activation": "relu"}, "unknown activation 'relu'"),
@@ -307,6 +364,31 @@ def test_check_measures_differences_and_agreement():
     assert (measured.agreement, measured.largest_difference, measured.relative_difference) == (0.75, 1.0, 0.25)
 
 
+def test_check_holds_what_is_right_against_the_model():
+    reference, targets = np.eye(4).repeat(25, axis=0), np.repeat([0, 1, 2, 3], 25)
+    outputs = reference.copy()
+    outputs[:3] = np.roll(outputs[:3], 1, axis=1)  # three of a hundred are wrong
+    loose = {"file": "a", "kind": "int8", "size_bytes": 1, "gzip_bytes": 1, "targets": targets}
+    measured = parity.check(reference, outputs, **loose, tolerance=export.Tolerance(2.0, 0.5, score_loss_fraction=0.03))
+    assert (measured.measure, measured.score, measured.model_score) == ("accuracy", 0.97, 1.0)
+    with pytest.raises(export.ParityError, match=r"accuracy 0.9700, the model's 1.0000 \(at most 0.02 less\)"):
+        parity.check(reference, outputs, **loose, tolerance=export.Tolerance(2.0, 0.5, score_loss_fraction=0.02))
+    one_hot = {**loose, "targets": np.eye(4)[targets]}
+    assert parity.check(reference, outputs, **one_hot).score == 0.97
+    several = {**loose, "targets": np.eye(4)[targets], "threshold": 0.5, "task": "multi_label"}
+    assert parity.check(reference, outputs, **several).score == pytest.approx(1 - 6 / 400)
+    numbers = {**loose, "targets": np.eye(4)[targets], "task": "regression"}
+    found = parity.check(reference, outputs, **numbers, tolerance=export.Tolerance(2.0, 0.5))
+    residual = ((outputs - reference) ** 2).sum(axis=0) / ((reference - reference.mean(axis=0)) ** 2).sum(axis=0)
+    assert (found.measure, found.score) == ("R²", pytest.approx(np.mean(1 - residual)))
+
+
+def test_the_loss_of_one_sample_is_always_allowed():
+    reference, outputs = np.eye(4), np.eye(4)[[0, 1, 2, 2]]
+    sizes = {"file": "a", "kind": "int8", "size_bytes": 1, "gzip_bytes": 1}
+    assert parity.check(reference, outputs, **sizes, targets=np.arange(4)).score == 0.75
+
+
 def test_check_compares_single_outputs_by_the_threshold():
     measured = parity.check(
         np.array([[0.4], [0.6]]),
@@ -349,13 +431,13 @@ def test_draw_takes_data_sets_and_examples(images):
     batches = tf.data.Dataset.from_tensor_slices((images, np.zeros((40, 3), "float32"))).batch(16).repeat()
     np.testing.assert_array_equal(samples.draw(batches, model, count=20), images[:20])
 
-    class Examples:
-        strata = np.repeat([0, 1], 20)
-
-        def image(self, index):
-            return images[index].astype("uint8")
-
-    np.testing.assert_array_equal(samples.draw(Examples(), model, count=4), images[[0, 1, 20, 21]])
+    examples = data.Examples(np.repeat([0, 1], 20), ("a", "b"), images.astype("uint8"))
+    inputs, targets = samples.draw_with_targets(examples, model, count=4)
+    np.testing.assert_array_equal(inputs, images[[0, 1, 20, 21]])
+    np.testing.assert_array_equal(targets, [0, 0, 1, 1])
+    assert len(samples.draw(examples, model, count=None)) == 40
+    with pytest.raises(InputError, match="data set without end"):
+        samples.draw(batches, model, count=None)
     with pytest.raises(TypeError, match="`samples` must be an array"):
         samples.draw(Path("a"), model, count=4)
 

@@ -91,17 +91,28 @@ def compress(
 @app.command()
 def export(
     run: RunFolder,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of `export`: score_loss_fraction=0.01")
+    ] = None,
     formats: Annotated[
-        list[str], typer.Option("--format", help="One of the names of `export.formats`; may be repeated.")
-    ],
+        list[str] | None,
+        typer.Option(
+            "--format", help="One of the names of `export.formats`; may be repeated. The run's own if left out."
+        ),
+    ] = None,
     replace: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
 ) -> None:
-    """Write a run's model as SavedModel or TFLite, and check each file against the model."""
-    wanted = configs.validate({"export": {"formats": formats}}, source="--format").export
+    """Write a run's model as SavedModel, TFLite, ONNX or .keras, and check each file against the model.
+
+    A file that does not answer as the model does is removed, and the exit code is 2.
+    """
+    given = {"formats": formats} if formats else {}
+    changes = {"export": {**configs.override({}, overrides or []), **given}}
+    configs.validate(changes, source="the command line")
     start_tensorflow()
     from kerastrain import finished, runs
 
-    print_exports(finished.export_formats(runs.load(run), wanted.formats, replace=replace), run)
+    print_exports(finished.export_formats(runs.load(run), changes["export"], replace=replace), run)
 
 
 @app.command()

@@ -7,10 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kerastrain.config.values import Section
+from kerastrain.config.values import Fraction, Section
 
 ExportName = Literal[
-    "saved_model", "tflite_float32", "tflite_float16", "tflite_dynamic", "tflite_int8", "tflite_int16x8"
+    "saved_model",
+    "keras",
+    "onnx",
+    "tflite_float32",
+    "tflite_float16",
+    "tflite_dynamic",
+    "tflite_int8",
+    "tflite_int16x8",
+    "tflite_int4",
+    "tflite_dynamic_int4",
 ]
 
 
@@ -28,11 +37,15 @@ class ExportConfig(Section):
 
     formats: tuple[ExportName, ...] | None = None
     """Files written at the end of a run, `kerastrain export` writes more; null takes SavedModel, float32 and int8
-    TFLite for images, SavedModel and float32 TFLite for texts, of which a Hub module gives SavedModel alone."""
+    TFLite for images, SavedModel and float32 TFLite for texts, of which a Hub module gives SavedModel alone. `onnx` and
+    the int4 formats need the extras `onnx` and `int4`."""
     probabilities: bool = False
     """Whether the exported file ends in a softmax instead of logits."""
-    samples: Annotated[int, Field(ge=8)] = 128
-    """Held-out images on which a file is compared with `predict`."""
+    samples: Annotated[int, Field(ge=8)] | None = 512
+    """Held-out examples on which a file is compared with `predict`, spread over the classes; null takes all."""
+    score_loss_fraction: Fraction | None = None
+    """The most accuracy (of numbers, R²) that a file may lose on them, 0.01 for a point; past it, it is removed. Null takes
+    0.005 for float32, 0.01 for float16, 0.1 for int4 and 0.05 for other integers."""
     representative_samples: Annotated[int, Field(ge=8)] = 128
     """Training images that int8 quantization takes its ranges from, spread over the classes."""
 

@@ -8,6 +8,19 @@ from kerastrain.evaluation import multi_label, regression
 from kerastrain.evaluation.data_sets import evaluate, report
 from kerastrain.evaluation.keras_metrics import LabelsF1, RocAuc, metrics
 from kerastrain.evaluation.measures import measure
+from kerastrain.evaluation.scores import MEASURES, score
 from kerastrain.evaluation.tables import table
 
-__all__ = ["LabelsF1", "RocAuc", "evaluate", "measure", "metrics", "multi_label", "regression", "report", "table"]
+__all__ = [
+    "MEASURES",
+    "LabelsF1",
+    "RocAuc",
+    "evaluate",
+    "measure",
+    "metrics",
+    "multi_label",
+    "regression",
+    "report",
+    "score",
+    "table",
+]

@@ -1,13 +1,25 @@
 """Files for servers and phones, each re-opened in its own runtime and held against `predict` before it is believed.
 
-`saved_model` writes for TensorFlow Serving, `tflite` for LiteRT. Both take a keras.Model and real inputs, give a
-`Parity`, and leave nothing behind when the file does not answer as the model does. `tokenize` makes the token ids that a
-TFLite file of a model of texts takes.
+`saved_model` writes for TensorFlow Serving, `tflite` for LiteRT, `onnx` for ONNX Runtime, `keras_file` for Keras. All
+take a keras.Model and real inputs, give a `Parity`, and leave nothing behind when the file does not answer as the model
+does. `tokenize` makes the token ids that a TFLite or ONNX file of a model of texts takes.
 """
 
+from kerastrain.export.keras_files import keras_file
 from kerastrain.export.litert import tflite
+from kerastrain.export.onnx_files import onnx
 from kerastrain.export.parity import TOLERANCES, Parity, ParityError, Tolerance
 from kerastrain.export.serving import saved_model
-from kerastrain.export.tokens import tokenize
+from kerastrain.export.tokenizing import tokenize
 
-__all__ = ["TOLERANCES", "Parity", "ParityError", "Tolerance", "saved_model", "tflite", "tokenize"]
+__all__ = [
+    "TOLERANCES",
+    "Parity",
+    "ParityError",
+    "Tolerance",
+    "keras_file",
+    "onnx",
+    "saved_model",
+    "tflite",
+    "tokenize",
+]

@@ -7,6 +7,7 @@ of a TFLite file. Must not change what it computes.
 Reference: https://flatbuffers.dev/internals (offsets of several tables may lead to one vector).
 """
 
+import collections
 import re
 from collections.abc import Collection
 
@@ -30,23 +31,26 @@ def packed(model: schema.ModelT) -> bytes:
     return bytes(builder.Output())
 
 
-def compact(content: bytes, layers: Collection[str]) -> bytes:
+def compact(content: bytes, layers: Collection[str], *, unique: bool = False) -> bytes:
     """A TFLite file that answers as `content` does, and is smaller.
 
     Args:
         content: bytes, a TFLite file.
         layers: names of the layers that it was made of. A tensor is given the name of the innermost layer in the path
             that the converter calls it by; inputs, outputs, and tensors of no layer keep theirs.
+        unique: bool, whether tensors of one layer are numbered, as tools that quantize a float file need it.
 
     Returns:
         bytes of a TFLite file.
     """
     model = unpacked(content)
     for graph in model.subgraphs:
-        ends = {*graph.inputs, *graph.outputs}
+        ends, counts = {*graph.inputs, *graph.outputs}, collections.Counter()
         for number, tensor in enumerate(graph.tensors):
             if number not in ends:
-                tensor.name = _short(tensor.name.decode(), layers).encode()
+                name = _short(tensor.name.decode(), layers)
+                tensor.name = (f"{name}/{counts[name]}" if unique and counts[name] else name).encode()
+                counts[name] += 1
     _drop_empty_buffers(model)
     return packed(model)
 

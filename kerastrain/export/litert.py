@@ -7,7 +7,6 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,11 +16,11 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from kerastrain import files, freezing, quantized_layers
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import compact, endpoints, metadata, parity, serving, tokens
+from kerastrain.export import compact, endpoints, four_bits, metadata, parity, serving, tokens
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
+from kerastrain.export.targets import labels_of, require_free, sizes, task_of, write_beside
 
-QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8")
+QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8", *four_bits.KINDS)
 INTEGERS = {"uint8": tf.uint8, "int8": tf.int8, "float32": tf.float32}
 
 
@@ -37,7 +36,7 @@ def tflite(
     labels: Sequence[str] | None = None,
     activation: str | None = None,
     tolerance: parity.Tolerance | None = None,
-    sample_count: int = 256,
+    sample_count: int | None = 512,
     replace: bool = False,
 ) -> parity.Parity:
     """Writes `model` as a TFLite file, and proves it with ai-edge-litert.
@@ -50,19 +49,23 @@ def tflite(
     (1, length). `tokens.json` and `vocabulary.txt`, inside of the file and beside it, say how a text becomes its ids;
     `export.tokenize` does it.
 
-    | quantize   | weights | activations | size against float32 | use it for                     |
-    |------------|---------|-------------|----------------------|--------------------------------|
-    | None       | float32 | float32     | 1                    | reference                      |
-    | "float16"  | float16 | float32     | 1/2                  | GPUs; nearly lossless          |
-    | "dynamic"  | int8    | float32     | 1/4                  | no representative set at hand  |
-    | "int16x8"  | int8    | int16       | 1/4                  | where int8 loses too much      |
-    | "int8"     | int8    | int8        | 1/4                  | fastest on CPUs, NPUs, EdgeTPU |
+    | quantize       | weights | activations | size against float32 | use it for                        |
+    |----------------|---------|-------------|----------------------|-----------------------------------|
+    | None           | float32 | float32     | 1                    | reference                         |
+    | "float16"      | float16 | float32     | 1/2                  | GPUs; nearly lossless             |
+    | "dynamic"      | int8    | float32     | 1/4                  | no representative set at hand     |
+    | "int16x8"      | int8    | int16       | 1/4                  | where int8 loses too much         |
+    | "int8"         | int8    | int8        | 1/4                  | fastest on CPUs, NPUs, EdgeTPU    |
+    | "int4"         | int4    | float32     | 1/8 to 1/6           | the smallest file                 |
+    | "dynamic_int4" | int4    | float32     | 1/8 to 1/6           | the same, multiplied in integers  |
+
+    The last two need ai-edge-quantizer: `pip install 'kerastrain[int4]'`; see `four_bits`.
 
     Args:
         model: keras.Model, built, with one input and one output; not changed.
         path: the file to write, ending in .tflite.
         samples: real inputs to compare on, see `samples.draw`; best not those of `representative`.
-        quantize: None, "float16", "dynamic", "int8" or "int16x8".
+        quantize: None or a name of the table.
         representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`; not needed for
             a model of `compress.quantize_aware`, which has learned its ranges.
         representative_count: int > 0, the most inputs to calibrate with.
@@ -71,7 +74,7 @@ def tflite(
         labels: class names in the order of the outputs, or None for those that travel with the model.
         activation: "softmax" or "sigmoid" to answer probabilities, None to answer the model's outputs.
         tolerance: Tolerance, or None for the `TOLERANCES` of `quantize`.
-        sample_count: int > 0, the most samples to compare.
+        sample_count: int > 0, the most samples to compare; None for all.
         replace: bool, whether an existing `path` may be replaced.
 
     Returns:
@@ -85,9 +88,9 @@ def tflite(
     Reference: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; https://ai.google.dev/edge/litert/models/metadata
     """
     endpoints.require_exportable(model, activation)
-    path = require_free(path, replace=replace)
+    path = require_free(path, replace=replace, suffix=".tflite")
     learned = quantized_layers.is_quantized(model)
-    _require_options(path, quantize, representative, io, learned=learned)
+    _require_options(quantize, representative, io, learned=learned)
     labels = labels_of(model, labels)
     texts = tokens.behind(model) if model.inputs[0].dtype == "string" else None
     if texts is not None and quantize == "int16x8":
@@ -95,7 +98,7 @@ def tflite(
             "`quantize` must not be 'int16x8' for a model of texts: TFLite finds no range for token ids then. "
             "Received: 'int16x8'. Use 'int8'."
         )
-    inputs = sampling.draw(samples, model, count=sample_count)
+    inputs, targets = sampling.draw_with_targets(samples, model, count=sample_count)
     calibration = None
     if quantize in ("int8", "int16x8") and not learned:
         calibration = sampling.draw(representative, model, count=representative_count, name="representative")
@@ -105,7 +108,8 @@ def tflite(
         exported, packed, io = texts.model, texts.files, "float32"
         inputs, calibration = texts.ids(inputs), None if calibration is None else texts.ids(calibration)
     content = _convert(exported, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io])
-    content = compact.compact(content, {layer.name for layer in freezing.every_layer(model)})
+    layers = {layer.name for layer in freezing.every_layer(model)}
+    content = compact.compact(content, layers, unique=quantize is None)
     pixels = endpoints.takes_encoded_images(model)
     content = metadata.describe(content, name=model.name, labels=labels, pixels=pixels, input_files=packed)
     with files.atomic(path) as temporary:
@@ -116,15 +120,12 @@ def tflite(
             file=path.name,
             kind=quantize or "float32",
             **sizes(temporary),
+            targets=targets,
             tolerance=tolerance,
             threshold=endpoints.threshold(activation),
             task=task_of(model),
         )
-    if labels:
-        files.write_text(path.with_suffix(".labels.txt"), label_lines(labels))
-    for name, text in packed.items():
-        files.write_text(path.with_suffix(f".{name}"), text)
-    measured.save(path.with_suffix(".parity.json"))
+    write_beside(path, labels, measured, packed)
     return measured
 
 
@@ -150,13 +151,13 @@ def run(path: str | os.PathLike, inputs: np.ndarray, *, threads: int = 1) -> np.
     return np.stack(outputs)
 
 
-def _require_options(path: Path, quantize: str | None, representative, io: str, *, learned: bool) -> None:
-    if path.suffix != ".tflite":
-        raise InputError(f"`path` must end in .tflite. Received: {str(path)!r}. Rename the file.")
+def _require_options(quantize: str | None, representative, io: str, *, learned: bool) -> None:
     if quantize not in QUANTIZATIONS:
         raise InputError(unknown("quantization", quantize, [name for name in QUANTIZATIONS if name]))
     if io not in INTEGERS:
         raise InputError(unknown("io", io, INTEGERS))
+    if quantize in four_bits.KINDS:
+        four_bits.require()
     if learned and quantize != "int8":
         raise InputError(
             f'`quantize` must be "int8" for a model that was trained for it. Received: {quantize!r}. Export the model that '
@@ -173,7 +174,7 @@ def _convert(model, shape, activation, quantize, calibration, io) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         serving.write(model, f"{scratch}/model", activation, batch_size=1, input_shape=shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{scratch}/model", signature_keys=["serving_default"])
-        if quantize:
+        if quantize and quantize not in four_bits.KINDS:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
@@ -186,9 +187,10 @@ def _convert(model, shape, activation, quantize, calibration, io) -> bytes:
                 ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             converter.target_spec.supported_ops = [ops]
         try:
-            return converter.convert()
+            content = converter.convert()
         except ConverterError as error:
             raise InputError(_reason(model, quantize, str(error))) from error
+    return four_bits.quantized(content, quantize) if quantize in four_bits.KINDS else content
 
 
 def _reason(model: keras.Model, quantize: str | None, message: str) -> str:

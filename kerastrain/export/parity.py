@@ -1,7 +1,7 @@
 """The gate of every export: what a file answers against what the model answers, on the same real inputs.
 
-Takes two arrays of outputs, gives a `Parity` record or raises `ParityError`. Must not import TensorFlow, write files or
-know how a file was run.
+Takes two arrays of outputs, and what is right where that is known; gives a `Parity` record or raises `ParityError`. Must
+not write files or know how a file was run.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from kerastrain import files
+from kerastrain import evaluation, files
 from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
@@ -35,10 +35,13 @@ class Tolerance:
         relative_difference: float > 0, the largest allowed `Parity.relative_difference`.
         agreement: float in [0, 1], the smallest allowed `Parity.agreement`. One disagreement is always allowed where
             `agreement` is below 1, or few samples could never pass.
+        score_loss_fraction: float in [0, 1], the most that `Parity.score` may lie below `Parity.model_score`; 0.01 is a
+            point of accuracy. The loss of one sample is always allowed.
     """
 
     relative_difference: float
     agreement: float
+    score_loss_fraction: float = 1.0
 
     def __post_init__(self):
         if not self.relative_difference > 0:
@@ -46,10 +49,12 @@ class Tolerance:
                 f"`relative_difference` must be positive. Received: {self.relative_difference}. "
                 "Give a share of the largest output, such as 1e-4."
             )
-        if not 0 <= self.agreement <= 1:
-            raise InputError(
-                f"`agreement` must lie in [0, 1]. Received: {self.agreement}. Give a share of the samples, such as 0.95."
-            )
+        for name, example in (("agreement", "0.95"), ("score_loss_fraction", "0.01")):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(
+                    f"`{name}` must lie in [0, 1]. Received: {getattr(self, name)}. Give a share of the samples, such as "
+                    f"{example}."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,10 @@ class Parity:
         size_bytes: int, size of the file, or of all files of the folder.
         gzip_bytes: int, that size after gzip.
         tolerance: Tolerance that was kept.
+        measure: str, what the scores are: "accuracy", of many labels the share of right answers yes or no; or "R²" of
+            numbers. None where it is not known what is right.
+        score: float, that measure of the file's answers, or None.
+        model_score: float, that measure of the model's own, or None.
     """
 
     file: str
@@ -79,12 +88,16 @@ class Parity:
     size_bytes: int
     gzip_bytes: int
     tolerance: Tolerance
+    measure: str | None = None
+    score: float | None = None
+    model_score: float | None = None
 
     def __str__(self) -> str:
+        scores = f", {self.measure} {self.score:.4f} (the model {self.model_score:.4f})" if self.measure else ""
         return (
             f"{self.file}: {self.size_bytes / 1000:,.1f} kB, agreement {self.agreement:.1%} "
             f"on {self.sample_count} samples, largest difference {self.largest_difference:.2g} "
-            f"({self.relative_difference:.2g} of the largest output)"
+            f"({self.relative_difference:.2g} of the largest output){scores}"
         )
 
     def save(self, path: str | os.PathLike) -> None:
@@ -98,13 +111,15 @@ _SAME_NUMBER = 0.1  # Of the deviation that a model's numbers have over the samp
 # on a small network for digits. Relative difference and agreement, the worse of the two: float32 1e-5 and 1.0, float16
 # 0.026 and 1.0, dynamic 0.33 and 0.905, int8 0.41 and 0.91, int16x8 0.31 and 0.925. Where weights are integers, one
 # flipped answer is a difference near 1 in probabilities: these are judged by agreement, and their difference only
-# tells a broken file.
+# tells a broken file. What is lost is judged by the score, where samples come with what is right.
 TOLERANCES = {
-    "float32": Tolerance(relative_difference=1e-4, agreement=0.99),
-    "float16": Tolerance(relative_difference=0.05, agreement=0.98),
-    "dynamic": Tolerance(relative_difference=1.0, agreement=0.85),
-    "int16x8": Tolerance(relative_difference=1.0, agreement=0.9),
-    "int8": Tolerance(relative_difference=1.0, agreement=0.85),
+    "float32": Tolerance(relative_difference=1e-4, agreement=0.99, score_loss_fraction=0.005),
+    "float16": Tolerance(relative_difference=0.05, agreement=0.98, score_loss_fraction=0.01),
+    "dynamic": Tolerance(relative_difference=1.0, agreement=0.85, score_loss_fraction=0.05),
+    "int16x8": Tolerance(relative_difference=1.0, agreement=0.9, score_loss_fraction=0.05),
+    "int8": Tolerance(relative_difference=1.0, agreement=0.85, score_loss_fraction=0.05),
+    "int4": Tolerance(relative_difference=1.0, agreement=0.75, score_loss_fraction=0.1),
+    "dynamic_int4": Tolerance(relative_difference=1.0, agreement=0.75, score_loss_fraction=0.1),
 }
 
 
@@ -116,6 +131,7 @@ def check(
     kind: str,
     size_bytes: int,
     gzip_bytes: int,
+    targets: np.ndarray | None = None,
     tolerance: Tolerance | None = None,
     threshold: float = 0.0,
     task: Task = "single_label",
@@ -133,6 +149,7 @@ def check(
         kind: str, a key of `TOLERANCES`.
         size_bytes: int, size of the file.
         gzip_bytes: int, size of the file after gzip.
+        targets: what is right, as `evaluation.score` takes it, or None where that is not known.
         tolerance: Tolerance, or None for `TOLERANCES[kind]`.
         threshold: float, the decision boundary of a single output: 0 for a logit, 0.5 for a probability.
         task: "single_label", "multi_label" or "regression", what the outputs are.
@@ -155,6 +172,11 @@ def check(
     same_shape = np.shape(outputs) == np.shape(reference)
     difference = np.abs(np.asarray(outputs, np.float64) - reference).max() if same_shape else np.inf
     agreement = _agreement(np.asarray(outputs), np.asarray(reference), threshold, task) if same_shape else 0.0
+    scores = {}
+    if targets is not None and same_shape and (task != "regression" or len(reference) > 1):  # One number has no R².
+        scored = {"score": outputs, "model_score": reference}
+        scores = {name: evaluation.score(one, targets, task, threshold=threshold) for name, one in scored.items()}
+        scores["measure"] = evaluation.MEASURES[task]
     parity = Parity(
         file=file,
         kind=kind,
@@ -165,6 +187,7 @@ def check(
         size_bytes=size_bytes,
         gzip_bytes=gzip_bytes,
         tolerance=tolerance,
+        **scores,
     )
     _judge(parity, np.shape(outputs), np.shape(reference))
     return parity
@@ -183,11 +206,17 @@ def _judge(parity: Parity, shape: tuple, expected: tuple) -> None:
         )
     if slips > allowed:
         faults.append(f"agreement {parity.agreement:.1%} (at least {tolerance.agreement:.1%})")
+    lost = 0.0 if parity.measure is None else parity.model_score - parity.score
+    if not lost <= max(tolerance.score_loss_fraction, 1 / parity.sample_count) + 1e-9:
+        faults.append(
+            f"{parity.measure} {parity.score:.4f}, the model's {parity.model_score:.4f} (at most "
+            f"{tolerance.score_loss_fraction:g} less)"
+        )
     if faults:
         raise ParityError(
             f"`{parity.file}` ({parity.kind}) does not answer as its model on {parity.sample_count} samples: "
-            f"{'; '.join(faults)}. It was removed. Choose a gentler quantization, or a wider `tolerance` if this "
-            "loss is acceptable.",
+            f"{'; '.join(faults)}. It was removed. Choose a gentler quantization, or a wider tolerance if this loss is "
+            "acceptable.",
             parity,
         )
 

@@ -4,11 +4,7 @@ Takes a keras.Model and real inputs, gives a folder and a `Parity`. Must not qua
 """
 
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +12,7 @@ import tensorflow as tf
 
 from kerastrain import files
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, parity
+from kerastrain.export import endpoints, fresh_process, parity
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
 
@@ -31,7 +27,7 @@ def saved_model(
     labels: Sequence[str] | None = None,
     activation: str | None = None,
     tolerance: parity.Tolerance | None = None,
-    sample_count: int = 256,
+    sample_count: int | None = 512,
     image_bytes: bool = True,
     replace: bool = False,
 ) -> parity.Parity:
@@ -52,7 +48,7 @@ def saved_model(
         labels: class names in the order of the outputs, or None for those that travel with the model.
         activation: "softmax" or "sigmoid" to serve probabilities, None to serve the model's outputs.
         tolerance: Tolerance, or None for `TOLERANCES["float32"]`.
-        sample_count: int > 0, the most samples to compare.
+        sample_count: int > 0, the most samples to compare; None for all.
         image_bytes: bool, whether to add the signature of that name; False for models that do not take raw pixels.
         replace: bool, whether an existing `path` may be replaced.
 
@@ -69,19 +65,21 @@ def saved_model(
     endpoints.require_exportable(model, activation)
     path = require_free(path, replace=replace)
     labels = labels_of(model, labels)
-    inputs = {"serving_default": sampling.draw(samples, model, count=sample_count)}
+    drawn, targets = sampling.draw_with_targets(samples, model, count=sample_count)
+    inputs = {"serving_default": drawn}
     if image_bytes and endpoints.takes_encoded_images(model):
-        inputs[ENCODED] = _pixels(inputs["serving_default"])
+        inputs[ENCODED] = _pixels(drawn)
     references = [endpoints.answers(model, values, activation) for values in inputs.values()]
     with files.atomic(path) as temporary:
         write(model, temporary, activation, image_bytes=ENCODED in inputs)
-        outputs = _reopen(temporary, inputs)
+        outputs = fresh_process.answers("saved_model_program", temporary, _as_sent(inputs))
         measured = parity.check(
             np.concatenate(references),
             np.concatenate([outputs[name] for name in inputs]),
             file=path.name,
             kind="float32",
             **sizes(temporary),
+            targets=None if targets is None else np.concatenate([targets] * len(inputs)),
             tolerance=tolerance,
             threshold=endpoints.threshold(activation),
             task=task_of(model),
@@ -132,21 +130,9 @@ def _pixels(images: np.ndarray) -> np.ndarray:
     return np.clip(np.round(images), 0, 255).astype(images.dtype)
 
 
-def _reopen(folder: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if ENCODED in inputs:
-        encoded = [tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs[ENCODED]]
-        inputs = {**inputs, ENCODED: np.array(encoded)}  # A PNG file never ends in the zero bytes that NumPy drops.
-    program = Path(__file__).with_name("reopened.py").read_text()
-    with tempfile.TemporaryDirectory() as scratch:
-        np.savez(f"{scratch}/inputs.npz", **inputs)
-        finished = subprocess.run(
-            [sys.executable, "-c", program, str(folder.resolve()), "inputs.npz", "outputs.npz"],
-            cwd=scratch,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"},
-            capture_output=True,
-            text=True,
-        )
-        if finished.returncode:
-            raise RuntimeError(f"the SavedModel does not run in a fresh process:\n{finished.stderr[-4000:]}")
-        with np.load(f"{scratch}/outputs.npz") as outputs:
-            return dict(outputs)
+def _as_sent(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs of each signature; images for `image_bytes` as PNG files, which never end in the zeros that NumPy drops."""
+    if ENCODED not in inputs:
+        return inputs
+    encoded = [tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs[ENCODED]]
+    return {**inputs, ENCODED: np.array(encoded)}

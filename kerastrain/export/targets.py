@@ -1,27 +1,31 @@
-"""Where an export goes and what travels with it: free paths, sizes, labels.
+"""Where an export goes and what travels with it: free paths, sizes, labels, the files beside it.
 
 Takes paths and models. Must not trace, convert or run a model.
 """
 
 import gzip
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
 
-from kerastrain import models
+from kerastrain import files, models
 from kerastrain.errors import InputError
+from kerastrain.export import parity
 from kerastrain.tasks import Task
 
 
-def require_free(path: str | os.PathLike, *, replace: bool) -> Path:
-    """`path` as a Path, refused where something stands there that may not be replaced.
+def require_free(path: str | os.PathLike, *, replace: bool, suffix: str | None = None) -> Path:
+    """`path` as a Path, refused where something stands there that may not be replaced, or where it ends otherwise.
 
     Raises:
         FileExistsError: `path` exists and `replace` is False.
+        InputError: `path` does not end in `suffix`.
     """
     path = Path(path)
+    if suffix is not None and path.suffix != suffix:
+        raise InputError(f"`path` must end in {suffix}. Received: {str(path)!r}. Rename the file.")
     if path.exists() and not replace:
         raise FileExistsError(f"{path} exists. Choose another path or allow it to be replaced.")
     return path
@@ -49,6 +53,19 @@ def task_of(model: keras.Model) -> Task:
 
 def _carried(model: keras.Model) -> tuple[str, ...]:
     return next((layer.labels for layer in model.layers if isinstance(layer, models.Labels)), ())
+
+
+def write_beside(
+    path: Path, labels: Sequence[str], measured: parity.Parity, texts: Mapping[str, str] | None = None
+) -> None:
+    """Writes what belongs to the file `model.tflite` beside it: `model.labels.txt`, `model.parity.json`, and `texts`.
+
+    Beside `model.onnx` they are called `model.onnx.labels.txt` and so on.
+    """
+    stem = path.stem if path.suffix == ".tflite" else path.name
+    for name, text in {**({"labels.txt": label_lines(labels)} if labels else {}), **(texts or {})}.items():
+        files.write_text(path.with_name(f"{stem}.{name}"), text)
+    measured.save(path.with_name(f"{stem}.parity.json"))
 
 
 def label_lines(labels: Sequence[str]) -> str:

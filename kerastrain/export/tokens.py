@@ -1,4 +1,5 @@
-"""Models of texts without their first step: TFLite holds no strings, so texts become token ids outside of the file.
+"""Models of texts without their first step: TFLite holds no strings, so texts become token ids outside of the file;
+ONNX has strings, and no operations to take them apart.
 
 Takes a keras.Model whose texts enter a `TextVectorization`; gives the model behind that layer, and a description by
 which any program makes the same ids. Must not convert or write.
@@ -6,7 +7,6 @@ which any program makes the same ids. Must not convert or write.
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -53,7 +53,7 @@ class Behind:
         if not np.array_equal(ids, token_ids(texts, self.description, self.vocabulary)):
             raise InputError(
                 f"the layer {self.layer.name!r} makes other tokens than its settings say, so a program beside the "
-                "TFLite file could not make them. Export a SavedModel."
+                "file could not make them. Export a SavedModel."
             )
         return ids
 
@@ -102,7 +102,7 @@ def behind(model: keras.Model) -> Behind:
     if len(layers) != 1:
         reader = next(one for one in model.layers if not isinstance(one, keras.layers.InputLayer))
         raise InputError(
-            f"model {model.name!r} cannot become a TFLite file, which holds no strings: its texts are read by "
+            f"model {model.name!r} cannot become a TFLite or ONNX file, which holds no strings: its texts are read by "
             f"{reader.name!r}, a {type(reader).__name__}, and not by one TextVectorization. Export a SavedModel instead, "
             "or train with the backbone keras:embedding or keras:transformer."
         )
@@ -145,48 +145,23 @@ def token_ids(texts: Sequence[str], description: Mapping, vocabulary: Sequence[s
     return ids
 
 
-def tokenize(path: str | os.PathLike, texts: Sequence[str]) -> np.ndarray:
-    """The token ids of texts for a TFLite file of `tflite`, by what the file itself says.
-
-    Args:
-        path: the .tflite file.
-        texts: sequence of n str.
-
-    Returns:
-        int32 (n, length), for `litert.run`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        InputError: the file does not take texts.
-
-    Example:
-        >>> ids = tokenize("model_float32.tflite", ["a moving story"])  # doctest: +SKIP
-    """
-    with open(path, "rb") as file:
-        packed = metadata.packed_files(file.read())
-    if metadata.TOKENS_FILE not in packed:
-        raise InputError(f"'{os.fspath(path)}' holds no vocabulary: it is no TFLite file of a model of texts.")
-    vocabulary = packed[metadata.VOCABULARY_FILE].split("\n")[:-1]
-    return token_ids(texts, json.loads(packed[metadata.TOKENS_FILE]), vocabulary)
-
-
 def _check_describable(model: keras.Model, layer: keras.layers.TextVectorization) -> None:
     settings = layer.get_config()
     for name, known in _DESCRIBABLE.items():
         if settings[name] not in known:
             raise InputError(
-                f"model {model.name!r} cannot become a TFLite file: its TextVectorization has {name}="
+                f"model {model.name!r} cannot become a TFLite or ONNX file: its TextVectorization has {name}="
                 f"{settings[name]!r}, which no program beside the file could follow. Known: "
                 f"{', '.join(map(repr, known))}. Export a SavedModel instead."
             )
     if settings["output_sequence_length"] is None:
         raise InputError(
-            f"model {model.name!r} cannot become a TFLite file: its texts have no fixed length. Give its "
+            f"model {model.name!r} cannot become a TFLite or ONNX file: its texts have no fixed length. Give its "
             "TextVectorization an `output_sequence_length`."
         )
     if broken := [token for token in layer.get_vocabulary() if "\n" in token]:
         raise InputError(
-            f"model {model.name!r} cannot become a TFLite file: its vocabulary, one token a line, holds a line break in "
+            f"model {model.name!r} cannot become a TFLite or ONNX file: its vocabulary, one token a line, holds a line break in "
             f"{broken[0]!r}. Split texts at white space."
         )
 
@@ -201,7 +176,7 @@ def _behind(model: keras.Model, layer: keras.layers.TextVectorization) -> keras.
             return _behind(inner, layer)(values)
         if values is ids:
             raise InputError(
-                f"model {model.name!r} cannot become a TFLite file: its texts are read by {inner.name!r} too, beside "
+                f"model {model.name!r} cannot become a TFLite or ONNX file: its texts are read by {inner.name!r} too, beside "
                 "its TextVectorization. Export a SavedModel instead."
             )
         return inner(values, *arguments, **options)

@@ -1,5 +1,6 @@
 """What a trained model comes to: measures of the data's parts, and checked files that ship."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,11 @@ from kerastrain.config import Config
 logger = logging.getLogger("kerastrain")
 
 _PROBABILITIES = {"single_label": "softmax", "multi_label": "sigmoid"}
+_WHOLE = {
+    "saved_model": ("saved_model", export.saved_model),
+    "keras": ("model.keras", export.keras_file),
+    "onnx": ("model.onnx", export.onnx),
+}
 
 
 @data.plain_errors()
@@ -32,12 +38,12 @@ def export_all(
     *,
     replace: bool = False,
 ) -> dict[Path, export.Parity]:
-    """Writes `model` in each of `formats` into `directory`, every file checked against `predict` on held-out images.
+    """Writes `model` in each of `formats` into `directory`, every file checked against `predict` on held-out examples.
 
     Args:
         model: keras.Model.
-        config: Config, for the numbers of samples and whether files answer probabilities.
-        split: data.Split; validation images are compared on, training images calibrate int8.
+        config: Config, for the numbers of samples, what may be lost, and whether files answer probabilities.
+        split: data.Split; its test part, or else the validation part, is compared on, training examples calibrate int8.
         formats: names as in `export.formats`: "saved_model", "tflite_float32", "tflite_int8", ….
         directory: folder for the files.
         replace: bool, whether files that exist may be replaced.
@@ -45,26 +51,35 @@ def export_all(
     Returns:
         dict from the Path of each file to its Parity.
     """
-    options = {
-        "samples": split.test or split.validation,
-        "sample_count": config.export.samples,
-        "activation": _PROBABILITIES[models.task(model)] if config.export.probabilities else None,
-        "replace": replace,
-    }
     exports = {}
     for name in formats:
-        if name == "saved_model":
-            path = directory / "saved_model"
-            exports[path] = export.saved_model(model, path, **options)
+        kind = name.removeprefix("tflite_") if name.startswith("tflite_") else "float32"
+        options = {
+            "samples": split.test or split.validation,
+            "sample_count": config.export.samples,
+            "activation": _PROBABILITIES[models.task(model)] if config.export.probabilities else None,
+            "tolerance": _tolerance(kind, config.export.score_loss_fraction),
+            "replace": replace,
+        }
+        if name in _WHOLE:
+            path, write = directory / _WHOLE[name][0], _WHOLE[name][1]
+            exports[path] = write(model, path, **options)
         else:
-            path, quantize = directory / f"{name.replace('tflite', 'model')}.tflite", name.removeprefix("tflite_")
+            path = directory / f"model_{kind}.tflite"
             exports[path] = export.tflite(
                 model,
                 path,
-                quantize=None if quantize == "float32" else quantize,
+                quantize=None if kind == "float32" else kind,
                 representative=split.train,
                 representative_count=config.export.representative_samples,
                 **options,
             )
         logger.info("exported %s", exports[path])
     return exports
+
+
+def _tolerance(kind: str, score_loss_fraction: float | None) -> export.Tolerance:
+    tolerance = export.TOLERANCES[kind]
+    if score_loss_fraction is None:
+        return tolerance
+    return dataclasses.replace(tolerance, score_loss_fraction=score_loss_fraction)

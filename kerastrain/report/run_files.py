@@ -83,7 +83,8 @@ def read(directory: Path) -> RunFiles:
 def _parity(directory: Path, path: Path) -> tuple[str, dict]:
     record = _require(path, _json(path), _PARITY, "a parity record")
     folder = path.parent.parent.parent if path.parent.name == "assets.extra" else path.parent
-    return (folder / record["file"]).relative_to(directory).as_posix(), record
+    # Records of runs from before files were scored have no `measure`.
+    return (folder / record["file"]).relative_to(directory).as_posix(), {"measure": None, **record}
 
 
 def _require_measures(path: Path, record: dict, what: str) -> dict:

@@ -1,6 +1,6 @@
 """Runs a SavedModel as a server would: in a process of its own that imports TensorFlow and nothing of kerastrain.
 
-`serving` starts this file's text with `python -c`; arguments: the SavedModel folder, an .npz file with one array for
+`fresh_process` starts this file's text with `python -c`; arguments: the SavedModel folder, an .npz file with one array for
 each signature to call, and the .npz file to write the outputs to, one array for each signature.
 """
 

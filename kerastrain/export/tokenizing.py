@@ -1,0 +1,40 @@
+"""From texts to the token ids that an exported file takes, by what the file itself says.
+
+Takes a file and texts; gives ids. Must not need the model that the file was made of.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kerastrain.errors import InputError
+from kerastrain.export import metadata, onnx_files
+from kerastrain.export.tokens import token_ids
+
+
+def tokenize(path: str | os.PathLike, texts: Sequence[str]) -> np.ndarray:
+    """The token ids of texts for a file of `tflite` or `onnx`, by what the file itself says.
+
+    Args:
+        path: the .tflite or .onnx file.
+        texts: sequence of n str.
+
+    Returns:
+        int32 (n, length), what the file takes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: the file does not take texts.
+
+    Example:
+        >>> ids = tokenize("model_float32.tflite", ["a moving story"])  # doctest: +SKIP
+    """
+    content = Path(path).read_bytes()
+    packed = onnx_files.properties(path) if Path(path).suffix == ".onnx" else metadata.packed_files(content)
+    if metadata.TOKENS_FILE not in packed:
+        raise InputError(f"'{os.fspath(path)}' holds no vocabulary: it is no TFLite or ONNX file of a model of texts.")
+    vocabulary = packed[metadata.VOCABULARY_FILE].split("\n")[:-1]
+    return token_ids(texts, json.loads(packed[metadata.TOKENS_FILE]), vocabulary)
