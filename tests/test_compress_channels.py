@@ -120,9 +120,12 @@ def test_the_channels_go_that_the_loss_would_miss_least():
     np.testing.assert_allclose(narrow(IMAGES), model(IMAGES), atol=1e-2)
 
 
-def test_wide_layers_keep_a_multiple_of_eight_channels():
-    assert [channel_pruning._count(96, share) for share in (0.7, 0.5, 0.01)] == [64, 48, 8]
-    assert [channel_pruning._count(20, share) for share in (0.7, 0.01)] == [14, 1]
+def test_wide_layers_keep_whole_vectors_and_narrow_ones_stay_where_they_can():
+    shares = (0.7, 0.5, 0.01)
+    assert [channel_pruning._count(96, share, cut_narrow=False) for share in shares] == [64, 48, 16]
+    assert [channel_pruning._count(20, share, cut_narrow=False) for share in shares] == [20, 20, 20]
+    assert [channel_pruning._count(20, share, cut_narrow=True) for share in shares] == [14, 10, 1]
+    assert channel_pruning._count(96, 0.01, cut_narrow=True) == 1
 
 
 def test_frozen_layers_and_unknown_ones_keep_their_channels(tmp_path):

@@ -17,8 +17,8 @@ from kerastrain.distribute import program as programs
 from kerastrain.errors import InputError
 
 _SCORED_BATCHES = 16
-# Processors multiply whole vectors: a layer of 44 channels takes as long as one of 48.
-_MULTIPLE = 8
+# Processors multiply whole vectors, of up to 16 numbers: a layer of 40 channels takes as long as one of 48.
+_VECTOR = 16
 
 
 def prune_channels(
@@ -37,8 +37,9 @@ def prune_channels(
 ) -> keras.Model:
     """`model` with the least important channels of every convolution and dense layer removed, fine-tuned.
 
-    All layers lose the same share, the largest at which at most `multiply_adds_fraction` of the multiply-adds are left;
-    wide layers keep a multiple of 8 channels. In each, those channels go that the loss would miss least:
+    All layers lose the same share, the smallest at which at most `multiply_adds_fraction` of the multiply-adds are left, as
+    nearly as whole vectors of a processor allow: layers of 32 channels and more keep a multiple of 16, narrower ones all, if
+    the target is reached without them. In each, those channels go that the loss would miss least:
 
         importance(channel) = mean over batches of (sum over the channel's weights of gradient * weight)²
 
@@ -132,10 +133,10 @@ def _chosen(found: Channels, importance: np.ndarray, fraction: float) -> np.ndar
     spaces = [np.unique(found.group[(found.space == space) & ~found.fixed]) for space in np.unique(found.space)]
     ranked = [space[np.argsort(-importance[space], kind="stable")] for space in spaces if len(space)]
     before = sum(flow.crossing + flow.own for flow in found.flows)
-    for share in np.arange(0.99, 0, -0.01):
+    for cut_narrow, share in itertools.product((False, True), np.arange(0.99, 0, -0.01)):
         kept = found.fixed.copy()
         for groups in ranked:
-            kept[groups[: _count(len(groups), share)]] = True
+            kept[groups[: _count(len(groups), share, cut_narrow=cut_narrow)]] = True
         kept = kept[found.group]
         left = sum(flow.multiply_adds(kept) for flow in found.flows)
         if left <= fraction * before:
@@ -146,10 +147,10 @@ def _chosen(found: Channels, importance: np.ndarray, fraction: float) -> np.ndar
     )
 
 
-def _count(channels: int, share: float) -> int:
-    if channels >= 4 * _MULTIPLE:
-        return max(_MULTIPLE, _MULTIPLE * round(share * channels / _MULTIPLE))
-    return max(1, round(share * channels))
+def _count(channels: int, share: float, *, cut_narrow: bool) -> int:
+    if channels >= 2 * _VECTOR and (share * channels >= _VECTOR or not cut_narrow):
+        return max(_VECTOR, _VECTOR * round(share * channels / _VECTOR))
+    return max(1, round(share * channels)) if cut_narrow else channels
 
 
 def _narrowed(model: keras.Model, program: programs.Program, found: Channels, kept: np.ndarray) -> keras.Model:
