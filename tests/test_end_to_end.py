@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from kerastrain import export, testing
+from kerastrain import export, models, testing
 
 QUICK = ["fit.head_epochs=30", "fit.epochs=1", "optimizer.learning_rate=0.02", "data.test_fraction=0.2"]
 
@@ -47,7 +48,7 @@ def kerastrain(place, *arguments, code=0):
 def run(place):
     arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
     done = kerastrain(place, *arguments)
-    assert "Files, each re-opened and compared with predict" in done.stdout
+    assert "each opened again and compared with the model" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "I0000" not in done.stderr
     return place / "run"
@@ -111,6 +112,22 @@ def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finishe
     (run / "report.html").unlink()
     kerastrain(place, "report", "run")
     assert "green" in (run / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_file_that_answers_otherwise_is_removed_with_the_reason_and_an_exit_code(run, place):
+    shutil.copytree(run, place / "steep")
+    model = models.load(run / "model.keras", allow_modules=True)
+    head = next(layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense))
+    head.set_weights([1e6 * weight for weight in head.get_weights()])  # beyond what float16 can hold
+    model.save(place / "steep" / "model.keras")
+    said = kerastrain(place, "export", "steep", "--format", "tflite_float16", code=2).stderr
+    assert "`model_float16.tflite` (float16) does not answer as its model" in said
+    assert "It was removed." in said
+    assert not list((place / "steep" / "exports").glob("*float16*"))
+    done = kerastrain(place, "export", "steep", "probabilities=true", "samples=null", "--format", "keras").stdout
+    assert "model.keras" in done
+    assert "export.sample: unknown key" in kerastrain(place, "export", "steep", "sample=3", code=2).stderr
 
 
 @pytest.mark.slow
