@@ -2,7 +2,7 @@
 
 Takes and gives paths and records. A run holds `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
 `tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`; and
-`quarantine.csv`, if image files were left out.
+`quarantine.csv`, if image files were left out, and `acceleration.json`, if precision or XLA were measured.
 """
 
 import contextlib
@@ -143,6 +143,9 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     own = configs.load(directory / "config.yaml")
     if config is None:
         return own
+    # What was left to the clock was chosen when the run began, and stays.
+    measured = {name: getattr(own.runtime, name) for name, value in config.runtime if value == "measure"}
+    config = config.model_copy(update={"runtime": config.runtime.model_copy(update=measured)})
     differences = [
         f"{key}={wanted!r} (in the run {had!r})"
         for (key, wanted), (_, had) in zip(_values(config), _values(own), strict=True)

@@ -52,6 +52,9 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         if key not in prepared:
             prepared.clear()
             prepared[key] = recipe.load_data(trial, backbone and backbone.image_size)
+        trial, timed = recipe.accelerated(trial, prepared[key])
+        if timed and backbone is not None:
+            backbone = recipe.load_backbone(trial)
         model = recipe.build(trial, backbone, prepared[key])
         history = directory / "histories" / f"{count:03d}"
         best = recipe.fit(model, trial, prepared[key], history)

@@ -55,7 +55,11 @@ class RuntimeConfig(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """The one seed: split, order, augmentation, initial weights, dropout."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    """Keras dtype policy of the layers; variables and logits stay float32."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "measure"] = "float32"
+    """Keras dtype policy of the layers; variables and logits stay float32. `measure` times the train step under those that the
+    machine has in hardware (bfloat16 on CPUs with AMX or AVX-512 BF16, GPUs and TPUs) and keeps the fastest."""
+    jit_compile: bool | Literal["auto", "measure"] = "auto"
+    """Whether XLA compiles the train step. `auto` is Keras's rule: on one GPU or a TPU, never on a CPU. `measure` times the
+    step both ways, on a CPU only where compiling takes seconds; what was chosen stands in the run's config.yaml."""
     deterministic: bool = False
     """Whether every operation must give the same bits on every run; slower on a GPU."""

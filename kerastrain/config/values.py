@@ -3,7 +3,7 @@
 Frozen pydantic records; the sentence under a key is its documentation in the JSON schema. Must not import TensorFlow.
 """
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -26,6 +26,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _truth_is_no_number(cls, value, info):
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+        annotation = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError(f"must not be true or false (or yes, no, on, off without quotes). Received: {value!r}.")
         return value

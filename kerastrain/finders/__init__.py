@@ -1,9 +1,23 @@
-"""Finders: the learning rate and the batch size that suit a model on this machine, measured before it is trained.
+"""Finders: the learning rate, the batch size, precision and XLA that suit a model on this machine, measured before it trains.
 
 Each leaves the model bit by bit as it was.
 """
 
+from kerastrain.finders.acceleration import Timed, faster, precisions, reason_against_measuring, step_seconds
 from kerastrain.finders.batches import BatchSizes, BatchTrial, batch_size, plot_batch_sizes
 from kerastrain.finders.rates import RangeTest, learning_rate, plot_rates
 
-__all__ = ["BatchSizes", "BatchTrial", "RangeTest", "batch_size", "learning_rate", "plot_batch_sizes", "plot_rates"]
+__all__ = [
+    "BatchSizes",
+    "BatchTrial",
+    "RangeTest",
+    "Timed",
+    "batch_size",
+    "faster",
+    "learning_rate",
+    "plot_batch_sizes",
+    "plot_rates",
+    "precisions",
+    "reason_against_measuring",
+    "step_seconds",
+]

@@ -4,6 +4,7 @@ Takes a `Config` and a folder name, gives a `keras.Model` and files. Made only o
 body, copied into a script, runs. Must not hold logic that a part or a tool could hold.
 """
 
+from kerastrain.recipe.accelerating import accelerated
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.finding import find_batch_size, find_learning_rate
 from kerastrain.recipe.fitting import compiled, fit
@@ -13,6 +14,7 @@ from kerastrain.recipe.whole import Finished, resume, run
 
 __all__ = [
     "Finished",
+    "accelerated",
     "build",
     "compiled",
     "export_all",

@@ -14,7 +14,7 @@ from kerastrain.recipe.stages import unfreeze
 
 def load_backbone(config: Config) -> backbones.Backbone:
     """The image backbone that `config` names, frozen; raises as `backbones.load` does."""
-    with runtime.precision(config.runtime.precision):
+    with runtime.precision(_policy(config)):
         return backbones.load(
             config.model.backbone,
             weights=config.model.weights,
@@ -56,7 +56,7 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
     """
     several = split.task == "multi_label"
     head = {name: getattr(config.model, name) for name in ("hidden_units", "dropout", "l1", "l2", "batch_norm")}
-    with runtime.precision(config.runtime.precision):
+    with runtime.precision(_policy(config)):
         if split.task == "regression":
             numbers = split.train.targets
             scale = {"mean": numbers.mean(axis=0), "deviation": numbers.std(axis=0)}
@@ -80,6 +80,11 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
         models.merge_lora(model)
         models.freeze(model)
     return compiled(model, config, plan.phases(config, len(split.train))[0])
+
+
+def _policy(config: Config) -> str:
+    """The dtype policy; float32 where the choice is left to a measurement that was not made, as by the finders."""
+    return "float32" if config.runtime.precision == "measure" else config.runtime.precision
 
 
 def _by_number(weights: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:

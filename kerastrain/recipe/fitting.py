@@ -105,6 +105,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         ),
         loss=models.loss(model, label_smoothing=config.fit.label_smoothing),
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
+        jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
     )
     # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)

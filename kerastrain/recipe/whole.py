@@ -10,6 +10,7 @@ import keras
 
 from kerastrain import data, export, files, models, report, runs, runtime, signals
 from kerastrain.config import Config
+from kerastrain.recipe.accelerating import accelerated
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.results import export_all, measure
@@ -80,11 +81,16 @@ def _carried_out(config: Config, directory: Path, opened: Callable) -> Finished:
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     backbone = load_backbone(config) if config.data.kind == "images" else None
     split = load_data(config, backbone and backbone.image_size)
+    config, timed = accelerated(config, split)
+    if timed and backbone is not None:
+        backbone = load_backbone(config)  # in the precision that was chosen
     saved = directory / "model.keras"
     model = models.load(saved) if saved.exists() else build(config, backbone, split)
     runs.remember_modules(model)
     with opened(directory, config, data_sha256=data.fingerprint(split)):
         _log_start(config, split, model)
+        if timed:
+            files.write_json(directory / "acceleration.json", timed)
         if split.quarantined:
             data.quarantine.write(directory / "quarantine.csv", split.quarantined)
         if not saved.exists():
