@@ -95,6 +95,36 @@ def unfreeze(
     hold_adapted_kernels(part)
 
 
+def synchronize_batch_norm(model: keras.Model) -> None:
+    """Lets batch norm that trains take its statistics over the whole batch, where several devices share one.
+
+    Each device would normalize its part by its own statistics, and the weights would be others than on one device. Where a
+    single device trains the model nothing changes. Compile the model afterwards.
+
+    Args:
+        model: keras.Model, made under the scope of its strategy.
+
+    Raises:
+        InputError: a Hub module moves statistics of its own, which its graph takes over one device's part.
+    """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return
+    for layer in every_layer(model):
+        if (
+            isinstance(layer, HubLayer)
+            and layer.trainable
+            and not layer.hold_statistics
+            and layer.non_trainable_weights
+        ):
+            raise InputError(
+                f"the Hub module {layer.name!r} would take the statistics of its batch norm over the part of one device, "
+                "and the weights would be others than on one device. Hold them still (fine_tune.batch_norm=false), or "
+                "train on one device (runtime.strategy=none)."
+            )
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            layer.synchronized = True
+
+
 @contextlib.contextmanager
 def flags_kept(part: object) -> Iterator[None]:
     """Gives the layers of a model their `trainable` back at the end of the block; anything else is left alone."""

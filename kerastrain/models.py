@@ -13,7 +13,7 @@ import numpy as np
 from kerastrain import backbones, heads, text_backbones
 from kerastrain.cutting import head
 from kerastrain.errors import InputError
-from kerastrain.freezing import GradualUnfreezing, freeze, layer_rates, unfreeze
+from kerastrain.freezing import GradualUnfreezing, freeze, layer_rates, synchronize_batch_norm, unfreeze
 from kerastrain.heads import Labels, StandardizedSquaredError, check_labels, labels, loss, task
 from kerastrain.lora import add_lora, merge_lora
 from kerastrain.model_files import load
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "loss",
     "merge_lora",
+    "synchronize_batch_norm",
     "task",
     "text_classifier",
     "unfreeze",

@@ -125,6 +125,12 @@ def phases(config: Config, example_count: int) -> list[Phase]:
 
 def _phase(config: Config, name: str, epochs: int, peak: float, example_count: int) -> Phase:
     steps_per_epoch = math.ceil(example_count / config.fit.global_batch_size)
+    if steps_per_epoch % config.fit.steps_per_execution:
+        raise InputError(
+            f"`fit.steps_per_execution` must divide the steps of an epoch. Received: {config.fit.steps_per_execution}, and "
+            f"an epoch has {steps_per_epoch} steps of {config.fit.global_batch_size}. Choose a divisor, or another "
+            "`fit.global_batch_size`."
+        )
     total = epochs * steps_per_epoch
     name_of_curve, wanted = config.schedule.name, config.schedule.curve_arguments
     arguments = curves.resolved(name_of_curve, wanted, steps=total, steps_per_epoch=steps_per_epoch)

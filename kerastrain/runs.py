@@ -28,6 +28,9 @@ RESUME_MAY_CHANGE = (
     "fit.on_bad_numbers",
     "fit.roll_back_factor",
     "fit.roll_backs",
+    "runtime.all_reduce",
+    "runtime.devices",
+    "runtime.strategy",
 )
 
 logger = logging.getLogger("kerastrain")

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from kerastrain import config as configs
-from kerastrain import files, recipe, runs, runtime, tuning
+from kerastrain import distribute, files, recipe, runs, runtime, tuning
 from kerastrain.errors import InputError
 
 logger = logging.getLogger("kerastrain")
@@ -37,6 +37,10 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
     """
     directory = runs.refuse_existing(directory)
     _check_space(config, search)
+    if not distribute.is_chief() or config.runtime.strategy == "multi_worker":
+        raise InputError(
+            "a search runs in one process. Received: several workers. Take runtime.strategy=mirrored or none."
+        )
     prepared, count = {}, 0
 
     def score(values: Mapping, epochs: int | None) -> float:
@@ -47,15 +51,18 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         logger.info("trial %d: %s", count, ", ".join(f"{key}={value}" for key, value in {**values, **granted}.items()))
         keras.backend.clear_session()
         runtime.seed(trial.runtime.seed, deterministic=trial.runtime.deterministic)
-        backbone = recipe.load_backbone(trial) if trial.data.kind == "images" else None
+        strategy = recipe.make_strategy(trial)
+        with strategy.scope():
+            backbone = recipe.load_backbone(trial) if trial.data.kind == "images" else None
         key = (trial.data, backbone and backbone.image_size, trial.runtime.seed)
         if key not in prepared:
             prepared.clear()
             prepared[key] = recipe.load_data(trial, backbone and backbone.image_size)
         trial, timed = recipe.accelerated(trial, prepared[key])
-        if timed and backbone is not None:
-            backbone = recipe.load_backbone(trial)
-        model = recipe.build(trial, backbone, prepared[key])
+        with strategy.scope():
+            if timed and backbone is not None:
+                backbone = recipe.load_backbone(trial)
+            model = recipe.build(trial, backbone, prepared[key])
         history = directory / "histories" / f"{count:03d}"
         best = recipe.fit(model, trial, prepared[key], history)
         files.remove(runs.states(history))  # a trial is not gone on with

@@ -85,9 +85,9 @@ def release() -> None:
     _held = False
 
 
-def is_asked() -> bool:
-    """Whether a signal is waiting, so that the state should be saved now."""
-    return bool(_received)
+def asked() -> int:
+    """The signal that is waiting, so that the state should be saved now; 0 for none."""
+    return _received[0] if _received else 0
 
 
 def leave_if_asked(where: str | None = None) -> None:

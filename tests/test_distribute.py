@@ -43,7 +43,8 @@ def test_mirrored_takes_all_devices_and_is_made_once():
     assert strategy.num_replicas_in_sync == 2
     assert distribute.make("mirrored") is strategy
     with pytest.raises(ValueError, match="a process has one strategy"):
-        distribute.make("none")
+        distribute.make("mirrored", devices=["CPU:0"])
+    assert distribute.make("none").num_replicas_in_sync == 1
 
 
 @pytest.mark.parametrize("all_reduce", ["hierarchical_copy", "one_device"])

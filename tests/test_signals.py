@@ -24,7 +24,7 @@ STEPS = """signals.hold()
     print("ready", flush=True)
     for step in range(1000):
         time.sleep(0.01)
-        if signals.is_asked():
+        if signals.asked():
             print("saved", flush=True)
             signals.leave_if_asked(f"step {step}")"""
 

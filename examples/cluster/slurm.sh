@@ -7,4 +7,6 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --distribution=block
 #SBATCH --requeue
+# The command line does the same for a config: srun --distribution=block kerastrain train recipe.yaml \
+#   runtime.strategy=multi_worker --resume "$SLURM_SUBMIT_DIR/run"
 srun --distribution=block python examples/cluster/train.py "$SLURM_SUBMIT_DIR/run"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import files
+from kerastrain import distribute, files
 from kerastrain.callbacks.monitor import direction, is_better, monitored
+from kerastrain.distribute import agreement
 from kerastrain.errors import InputError
 
 
@@ -18,7 +19,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Keras's ModelCheckpoint opens the good file in place: a process killed while it writes loses it. Here the new file
     is written beside the old one and then takes its place. A value of NaN is never the best; if every epoch gave NaN,
-    nothing is saved or put back.
+    nothing is saved or put back. Of several workers the chief writes, and all read.
 
     Args:
         path: path ending in ".keras" (the whole model, also its optimizer) or ".weights.h5" (weights only).
@@ -54,11 +55,12 @@ class BestCheckpoint(keras.callbacks.Callback):
         value = monitored(self.monitor, logs)
         if not is_better(value, self.best, self.mode):
             return
-        with files.atomic(self.path) as temporary:
-            if self.path.name.endswith(".keras"):
-                self.model.save(temporary)
-            else:
-                self.model.save_weights(temporary)
+        if distribute.is_chief():
+            with files.atomic(self.path) as temporary:
+                if self.path.name.endswith(".keras"):
+                    self.model.save(temporary)
+                else:
+                    self.model.save_weights(temporary)
         self.best = value
         self.best_epoch = epoch
 
@@ -70,11 +72,16 @@ class BestCheckpoint(keras.callbacks.Callback):
     def restore_state(self, state: dict) -> None:
         """Takes back what `saved_state` gave; a file that is of a later epoch makes room for the one of that time."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
-        if self.best is not None and not (self.path.exists() and self.path.samefile(state["file"])):
+        if (
+            distribute.is_chief()
+            and self.best is not None
+            and not (self.path.exists() and self.path.samefile(state["file"]))
+        ):
             with files.atomic(self.path) as temporary:
                 files.link(state["file"], temporary)
 
     def on_train_end(self, logs=None):
         """Puts the best weights back."""
         if self.restore and self.best is not None:
+            agreement.wait_for_all(self.model.distribute_strategy)  # until the chief's file is there
             self.model.load_weights(self.path)

@@ -20,6 +20,7 @@ from kerastrain import bad_numbers, checkpoints, durations, signals
 from kerastrain.bad_numbers import BadNumbersError
 from kerastrain.callbacks import memories
 from kerastrain.checkpoints import Position
+from kerastrain.distribute import agreement
 from kerastrain.errors import InputError
 
 # A checkpoint that takes t seconds is followed by at least 50 t without one: 2 % of the time, whatever the disk.
@@ -37,6 +38,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     Within `kerastrain.signals.graceful()` SIGTERM, SIGINT and SIGUSR1 save the state before the next step and end the
     process with exit code 75. One that comes in the validation waits for its end, where the next step is.
+
+    Where several workers train together, they agree before each step whether to save and whether to stop, so that a signal
+    to one stops all after the same step. The chief alone writes; all must see its folder, for all go on from it.
 
     Args:
         directory: path of the folder of the checkpoints. What is in it is gone on with.
@@ -153,9 +157,13 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _at(self, position: Position) -> None:
         self._epoch = position.epoch
-        if position.step != self._saved_step and (signals.is_asked() or self._is_due(position)):
-            self._save(position)
-        signals.leave_if_asked(str(position))
+        strategy = self.model.distribute_strategy
+        is_chief = agreement.worker_index(strategy) == 0
+        asked, due = agreement.largest(strategy, [signals.asked(), is_chief and self._is_due(position)])
+        if position.step != self._saved_step and (asked or due):
+            self._save(position, is_chief=is_chief)
+        if asked:
+            raise signals.Stopped(asked, str(position))
 
     def _is_due(self, position: Position) -> bool:
         if self._saved_step is None:
@@ -167,7 +175,7 @@ class Checkpoints(keras.callbacks.Callback):
         waited = time.monotonic() - self._saved_seconds
         return waited >= max(seconds, _LEAST_SECONDS_PER_WRITE_SECOND * self._write_seconds)
 
-    def _save(self, position: Position) -> None:
+    def _save(self, position: Position, *, is_chief: bool) -> None:
         began = time.monotonic()
         if weight := bad_numbers.infinite_weight(self.model):
             raise BadNumbersError(position.step - 1, f"the weight {weight!r} is not finite before {position}.")
@@ -177,7 +185,9 @@ class Checkpoints(keras.callbacks.Callback):
             "model": checkpoints.capture(self.model),
             "callbacks": memories.saved([*self._others, self.model.history]),
         }
-        checkpoints.write(self.directory, state, keep=self.keep)
+        if is_chief:
+            checkpoints.write(self.directory, state, keep=self.keep)
+        agreement.wait_for_all(self.model.distribute_strategy)
         self._saved_step, self._saved_seconds = position.step, time.monotonic()
         self._write_seconds = self._saved_seconds - began
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import files
+from kerastrain import distribute, files
 from kerastrain.callbacks.monitor import inner_optimizer
 
 
@@ -20,7 +20,7 @@ class HistoryFile(keras.callbacks.Callback):
 
     The file is written anew after each epoch, atomically, so it never holds half a row, and a value that is logged
     for the first time gets its column. Rows of earlier phases stay. A run that goes back, because it was resumed or
-    repeated, drops the rows from there on.
+    repeated, drops the rows from there on. Of several workers the chief writes.
 
     Args:
         path: path of the CSV file; made with its parents.
@@ -73,7 +73,8 @@ class HistoryFile(keras.callbacks.Callback):
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
-        files.write_text(self.path, text.getvalue())
+        if distribute.is_chief():
+            files.write_text(self.path, text.getvalue())
 
     def saved_state(self) -> dict:
         """What a resumed training needs: how long its epoch has taken so far."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from kerastrain import distribute
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.history_file import HistoryFile
@@ -33,7 +34,8 @@ def standard(
 
     Make a new list for each phase; the history file goes on where the phase before left it. Written are
     `history.csv`, `checkpoints/best_<phase>.keras` and `tensorboard/<phase>/` in the run directory. When `fit` ends,
-    the model holds the weights of the best epoch; if the optimizer keeps a moving average, that of the best epoch.
+    the model holds the weights of the best epoch; if the optimizer keeps a moving average, that of the best epoch. Of
+    several workers of a cluster the chief alone writes and speaks.
 
     Args:
         run_directory: path of the folder; made if it is missing.
@@ -77,8 +79,8 @@ def standard(
                 f"`early_stopping_epochs` must be at least 1. Received: early_stopping_epochs={early_stopping_epochs}."
             )
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=early_stopping_epochs, mode=mode))
-    if tensorboard:
+    if tensorboard and distribute.is_chief():
         callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard" / phase, write_graph=False))
-    if progress:
+    if progress and distribute.is_chief():
         callbacks.append(Progress(phase="" if phase == "fit" else phase))
     return callbacks

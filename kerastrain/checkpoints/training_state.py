@@ -5,9 +5,9 @@ Takes a `keras.Model`, gives a dict for `store.write`. The state is that of
     weights and averages · seeds of dropout and its like · optimizer with its step, slots, moving averages and rate factor
     · masks and other variables of constraints · metrics in the middle of an epoch · Keras's global seed.
 
-Where replicas differ, each one's value is kept. Not kept, because TensorFlow gives no access to it, is the state inside
-stateful random operations (`tf.random.uniform` in a layer of your own or in a Hub module): use `keras.random` with a
-`keras.random.SeedGenerator`. Must not write files.
+Where replicas differ, each one's value is kept, those of other workers too. Not kept, because TensorFlow gives no
+access to it, is the state inside stateful random operations (`tf.random.uniform` in a layer of your own or in a Hub
+module): use `keras.random` with a `keras.random.SeedGenerator`. Must not write files.
 """
 
 import logging
@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.checkpoints import global_seed
+from kerastrain.distribute import agreement
 from kerastrain.errors import InputError
 
 logger = logging.getLogger("kerastrain")
@@ -51,7 +52,7 @@ class Position:
 
 
 def capture(model: keras.Model) -> dict:
-    """The state of `model`, between two steps.
+    """The state of `model`, between two steps. Where several workers train, all must call it after the same step.
 
     Args:
         model: keras.Model, built and compiled.
@@ -66,9 +67,20 @@ def capture(model: keras.Model) -> dict:
     _require_state(model)
     # Gradients are summed over the replicas before they move a weight or a slot: these are equal everywhere.
     equal = {id(variable) for variable in [*model.trainable_variables, *model.optimizer.variables]}
+    alone = model.distribute_strategy.num_replicas_in_sync == 1
     groups = {**_groups(model), "metrics": model.metrics_variables, "global_seed": global_seed.existing()}
+    strategy = model.distribute_strategy
+    every = [variable for variables in groups.values() for variable in variables]
+    unequal = [] if alone else [variable for variable in every if id(variable) not in equal]
+    values = {id(variable): [np.asarray(one.numpy()) for one in _replicas(variable)] for variable in unequal}
+    workers = agreement.gathered(strategy, [value for found in values.values() for value in found])
+    gathered = [iter(arrays) for arrays in workers]
+    for found in values.values():
+        # Each worker's replicas, one worker after the other.
+        found[:] = [next(arrays) for arrays in gathered for _ in range(len(found))]
+    count = agreement.worker_count(strategy)
     return {
-        group: [_captured(variable, id(variable) in equal) for variable in variables]
+        group: [_captured(variable, values.get(id(variable)), count) for variable in variables]
         for group, variables in groups.items()
     }
 
@@ -85,15 +97,15 @@ def restore(model: keras.Model, state: dict) -> None:
         InputError: the model differs from the one that the state was taken of.
     """
     _require_state(model)
-    before, now = state["optimizer"][0]["count"], len(_replicas(model.optimizer.iterations))
+    before, now = state["optimizer"][0]["count"], model.distribute_strategy.num_replicas_in_sync
     if before != now:
         logger.warning(
             "a training on %d replicas goes on with %d: from the same weights, but not bit for bit", before, now
         )
     for group, variables in _groups(model).items():
-        _assign(group, variables, state[group])
+        _assign(group, variables, state[group], model.distribute_strategy)
     if state["global_seed"]:
-        _assign("global_seed", global_seed.made(), state["global_seed"])
+        _assign("global_seed", global_seed.made(), state["global_seed"], model.distribute_strategy)
 
 
 def restore_metrics(model: keras.Model, state: dict) -> None:
@@ -110,7 +122,7 @@ def restore_metrics(model: keras.Model, state: dict) -> None:
         InputError: the metrics differ from those that the state was taken of.
     """
     if len(model.metrics_variables) == len(state["metrics"]):
-        _assign("metrics", model.metrics_variables, state["metrics"])
+        _assign("metrics", model.metrics_variables, state["metrics"], model.distribute_strategy)
         return
     function = model.train_function
 
@@ -122,7 +134,7 @@ def restore_metrics(model: keras.Model, state: dict) -> None:
     def first_step(iterator):
         model.train_function = function
         trace.get_concrete_function(iterator)
-        _assign("metrics", model.metrics_variables, state["metrics"])
+        _assign("metrics", model.metrics_variables, state["metrics"], model.distribute_strategy)
         return function(iterator)
 
     model.train_function = first_step
@@ -137,22 +149,26 @@ def _groups(model: keras.Model) -> dict[str, Sequence[keras.Variable]]:
     }
 
 
-def _captured(variable: keras.Variable, equal: bool) -> dict:
-    count = len(_replicas(variable))
-    replicas = [tf.convert_to_tensor(one) for one in _replicas(variable)[: 1 if equal else count]]
-    if all(bool(tf.reduce_all(one == replicas[0])) for one in replicas[1:]):
-        replicas = replicas[:1]
-    return {"path": variable.path, "count": count, "replicas": replicas}
+def _captured(variable: keras.Variable, values: Sequence[np.ndarray] | None, workers: int) -> dict:
+    """What is stored of one variable: the values of all replicas, or one where they are equal; None where it is known."""
+    own = _replicas(variable)
+    if values is None or all(np.array_equal(one, values[0]) for one in values[1:]):
+        values = [tf.convert_to_tensor(own[0])]
+    return {"path": variable.path, "count": workers * len(own), "replicas": [*values]}
 
 
-def _assign(group: str, variables: Sequence[keras.Variable], stored: Sequence[dict]) -> None:
+def _assign(
+    group: str, variables: Sequence[keras.Variable], stored: Sequence[dict], strategy: tf.distribute.Strategy
+) -> None:
     _check_equal(group, variables, stored)
     for variable, one in zip(variables, stored, strict=True):
         values = one["replicas"] * one["count"] if len(one["replicas"]) == 1 else one["replicas"]
         replicas = _replicas(variable)
-        if len(values) != len(replicas):
-            values = _divided(values, len(replicas), is_sum=variable.aggregation == "sum")
-        for replica, value in zip(replicas, values, strict=True):
+        count = agreement.worker_count(strategy) * len(replicas)
+        if len(values) != count:
+            values = _divided(values, count, is_sum=variable.aggregation == "sum")
+        first = agreement.worker_index(strategy) * len(replicas)
+        for replica, value in zip(replicas, values[first : first + len(replicas)], strict=True):
             replica.assign(value)
 
 

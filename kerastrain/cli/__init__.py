@@ -10,6 +10,7 @@ from kerastrain.cli import training_verbs  # noqa: F401
 from kerastrain.cli import data_verbs  # noqa: F401
 from kerastrain.cli import finder_verbs  # noqa: F401
 from kerastrain.cli import finished_verbs  # noqa: F401
+from kerastrain.cli import launching_verbs  # noqa: F401
 from kerastrain.cli import machine_verbs  # noqa: F401
 
 from kerastrain.cli.program import app, main

@@ -59,8 +59,12 @@ def plain(text: object) -> str:
     return escape(printable(text))
 
 
-def start_tensorflow() -> None:
-    """Imports TensorFlow without its greeting, which it writes to stderr before it reads TF_CPP_MIN_LOG_LEVEL."""
+def start_tensorflow(config: configs.Config | None = None) -> None:
+    """Imports TensorFlow without its greeting, which it writes to stderr before it reads TF_CPP_MIN_LOG_LEVEL.
+
+    Args:
+        config: Config whose strategy is made, which must come first; None where one device does all.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as greeting:
@@ -68,6 +72,10 @@ def start_tensorflow() -> None:
         try:
             import tensorflow as tf
 
+            if config is not None:
+                from kerastrain import recipe
+
+                recipe.make_strategy(config)
             tf.config.list_logical_devices()
         finally:
             os.dup2(kept, 2)

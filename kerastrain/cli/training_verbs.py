@@ -37,8 +37,9 @@ def train(
     goes_on = resume is not None and (resume.exists() or not arguments)
     own = directory / "config.yaml"
     config = read_config(arguments, otherwise=own if goes_on and own.is_file() else None)
-    start_tensorflow()
+    start_tensorflow(config)
     from kerastrain import recipe
+    from kerastrain.distribute import agreement
 
     try:
         with signals.graceful():
@@ -48,6 +49,11 @@ def train(
         if (directory / "config.yaml").is_file():
             console.print(f"go on by: kerastrain train --resume {plain(shlex.quote(str(directory)))}")
         raise
+    except agreement.WorkerLost as lost:
+        console.print(plain(lost))
+        raise
+    if not finished.measures:
+        return  # another worker is the chief
     print_measures(finished.measures)
     print_exports(finished.exports, finished.directory)
     console.print(f"\nrun     {plain(finished.directory)}  ({finished.seconds:.0f} s)")
@@ -99,7 +105,7 @@ def tune(
     """Search config keys for the best validation score, and write the winner as a config file."""
     settings = configs.validate(configs.read_yaml(search), configs.SearchConfig, source=str(search))
     config = read_config(arguments)
-    start_tensorflow()
+    start_tensorflow(config)
     from kerastrain import search as searches
 
     directory = out or dated("searches")

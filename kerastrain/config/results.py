@@ -5,7 +5,7 @@ Must not import TensorFlow.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kerastrain.config.values import Fraction, Section
 
@@ -61,5 +61,25 @@ class RuntimeConfig(Section):
     jit_compile: bool | Literal["auto", "measure"] = "auto"
     """Whether XLA compiles the train step. `auto` is Keras's rule: on one GPU or a TPU, never on a CPU. `measure` times the
     step both ways, on a CPU only where compiling takes seconds; what was chosen stands in the run's config.yaml."""
+    strategy: Literal["auto", "none", "mirrored", "multi_worker", "tpu"] = "auto"
+    """Which devices train together, with the weights of one: none (one device), mirrored (all GPUs of this machine),
+    multi_worker (all processes of `kerastrain launch` or of a cluster), tpu; auto takes what the machine has."""
+    devices: Annotated[int, Field(gt=0)] | None = None
+    """Only for mirrored: how many devices; null takes all. Without a GPU the CPU is divided into so many."""
+    all_reduce: Literal["auto", "nccl", "ring", "hierarchical_copy", "one_device"] = "auto"
+    """How gradients are added up: nccl, hierarchical_copy or one_device under mirrored, nccl or ring under
+    multi_worker; auto is NCCL among GPUs."""
     deterministic: bool = False
     """Whether every operation must give the same bits on every run; slower on a GPU."""
+
+    @model_validator(mode="after")
+    def _the_strategy_takes_them(self):
+        if self.devices is not None and self.strategy != "mirrored":
+            raise ValueError(f"devices goes with strategy mirrored. Received: strategy {self.strategy!r}. Remove it.")
+        takes = {"mirrored": ("nccl", "hierarchical_copy", "one_device"), "multi_worker": ("nccl", "ring")}
+        if self.all_reduce != "auto" and self.all_reduce not in takes.get(self.strategy, ()):
+            raise ValueError(
+                f"all_reduce {self.all_reduce!r} does not go with strategy {self.strategy!r}. Known: "
+                f"{', '.join(takes.get(self.strategy, ()))}{', ' if self.strategy in takes else ''}auto."
+            )
+        return self

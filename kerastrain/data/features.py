@@ -8,9 +8,11 @@ import dataclasses
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.pipeline import batches
+from kerastrain.distribute import agreement
 
 
 def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 32) -> Examples:
@@ -28,5 +30,25 @@ def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 
         >>> head_data = precompute(backbone, split.train)  # doctest: +SKIP
         >>> head.fit(batches(head_data, 32, shuffle=True))  # doctest: +SKIP
     """
-    outputs = model.predict(batches(examples, global_batch_size), verbose=0)
-    return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))
+    strategy = model.distribute_strategy
+    if strategy.num_replicas_in_sync == 1:
+        outputs = model.predict(batches(examples, global_batch_size), verbose=0)
+        return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))
+    workers, worker = agreement.worker_count(strategy), agreement.worker_index(strategy)
+    share = -(-len(examples) // workers)
+    # Each worker a stretch of the same length; what it has too much is cut off in the end.
+    own = examples.subset(np.minimum(np.arange(share) + worker * share, len(examples) - 1))
+    outputs = [_answers(strategy, model, batch[0]) for batch in batches(own, global_batch_size)]
+    found = agreement.gathered(strategy, [np.concatenate(outputs).astype(np.float32)])
+    return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in found])[: len(examples)])
+
+
+def _answers(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:
+    """What a model under a strategy says of inputs, divided among the devices of this process."""
+    devices = len(strategy.experimental_local_results(strategy.run(lambda: 0)))
+    parts = np.array_split(inputs.numpy(), devices)
+    values = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(parts[context.replica_id_in_sync_group % devices])
+    )
+    answers = strategy.run(tf.function(lambda own: model(own, training=False), reduce_retracing=True), (values,))
+    return np.concatenate([part.numpy() for part in strategy.experimental_local_results(answers)])

@@ -1,7 +1,8 @@
 """Several devices and several machines, with the answer of one device.
 
-`make` gives the strategy of the process, `divided` the data for its devices, `launch` starts the worker processes of
-this machine, `place` spreads one large model. Loaded on first use, because `launch` needs no TensorFlow.
+`make` gives the strategy of the process, `divided` the data for its devices, `agreement` what its workers tell each
+other, `launch` starts the worker processes of this machine, `place` spreads one large model. Loaded on first use,
+because `launch` needs no TensorFlow.
 """
 
 import importlib

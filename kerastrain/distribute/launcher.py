@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 
+from kerastrain import signals
 from kerastrain.distribute import cluster as clusters
 from kerastrain.errors import InputError
 
@@ -50,7 +51,8 @@ def launch(
 
     Returns:
         int, 0 if all workers of the last start exited with 0; otherwise the exit code of the first that failed, or
-        128 + the signal that ended it. After SIGINT or SIGTERM to this process, 128 + that signal.
+        128 + the signal that ended it. After SIGINT or SIGTERM to this process, 128 + that signal, or 75 if every
+        worker answered it by saving its state (see `kerastrain.signals`).
 
     Raises:
         InputError: a number is out of range, or the environment describes a cluster wrongly.
@@ -64,14 +66,17 @@ def launch(
         for attempt in range(restarts + 1):
             if clusters.from_environment(environment) is None:
                 environments = _environments(environment, workers, gpus_per_worker)
-            code = _run(command, environments, stop_seconds, say, received)
+            code, codes = _run(command, environments, stop_seconds, say, received)
             if code in (0, INPUT_ERROR) or received or attempt == restarts:
                 break
             say(f"a worker ended with {code}; restart {attempt + 1} of {restarts}")
-    return 128 + received[0] if received else code
+    if received:
+        return signals.EXIT_CODE if set(codes) == {signals.EXIT_CODE} else 128 + received[0]
+    return code
 
 
-def _run(command, environments, stop_seconds: float, say, received: list[int]) -> int:
+def _run(command, environments, stop_seconds: float, say, received: list[int]) -> tuple[int, list[int]]:
+    """The exit code of all together, and that of each."""
     processes, readers = [], []
     try:
         for index, environment in enumerate(environments):
@@ -87,11 +92,12 @@ def _run(command, environments, stop_seconds: float, say, received: list[int]) -
             processes.append(process)
             readers.append(threading.Thread(target=_tell, args=(process, index, say), daemon=True))
             readers[-1].start()
-        return _first_failure(processes, received)
+        code = _first_failure(processes, received)
     finally:
         _stop(processes, stop_seconds)
         for reader in readers:
             reader.join(timeout=stop_seconds)
+    return code, [process.returncode for process in processes]
 
 
 def _first_failure(processes: list[subprocess.Popen], received: list[int]) -> int:

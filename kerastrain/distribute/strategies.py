@@ -62,19 +62,21 @@ def choose(environment: Mapping[str, str] = os.environ) -> Choice:
 def make(
     name: str = "auto",
     *,
-    devices: Sequence[str] | None = None,
+    devices: Sequence[str] | int | None = None,
     all_reduce: str = "auto",
     timeout_seconds: float = 60.0,
 ) -> tf.distribute.Strategy:
     """The strategy of that name; make models, optimizers and metrics under its `scope()`.
 
-    A process has one strategy: asked again, the same comes back. Make "multi_worker" before anything else of
+    A process has one strategy of several devices: asked again, the same comes back. Make "multi_worker" before anything else of
     TensorFlow, for its servers start with the process.
 
     Args:
         name: "none" (one device), "mirrored" (all devices of this machine), "multi_worker" (all processes that
             TF_CONFIG or SLURM name), "tpu", or "auto" for `choose().name`.
-        devices: list of str such as ["GPU:0", "GPU:1"], for "mirrored" only; None for all GPUs, or all logical CPUs.
+        devices: list of str such as ["GPU:0", "GPU:1"], or how many, for "mirrored" only; None for all GPUs, or all
+            logical CPUs. On a machine without a GPU a number divides the CPU, to try what several devices would do;
+            that must come before anything else of TensorFlow.
         all_reduce: how gradients are added up. "mirrored" takes "nccl", "hierarchical_copy" or "one_device",
             "multi_worker" takes "nccl" or "ring"; "auto" is NCCL for GPUs alone, and else what works on all devices.
         timeout_seconds: float > 0, how long a worker waits for the others to start.
@@ -95,9 +97,11 @@ def make(
     if name not in STRATEGIES:
         raise InputError(unknown("strategy", name, [*STRATEGIES, "auto"]))
     if devices is not None and name != "mirrored":
-        raise InputError(f"`devices` belongs to the strategy 'mirrored'. Received: {list(devices)} with {name!r}.")
+        raise InputError(f"`devices` belongs to the strategy 'mirrored'. Received: {devices} with {name!r}.")
     refuse_keras_distribution()
-    key = (name, None if devices is None else tuple(devices), all_reduce)
+    if name == "none":
+        return _none(devices, all_reduce, timeout_seconds)
+    key = (name, tuple(devices) if isinstance(devices, Sequence) else devices, all_reduce)
     if _made.get("key", key) != key:
         raise InputError(
             f"a process has one strategy. Received: {key}, after {_made['key']}. Start another process for another."
@@ -134,8 +138,9 @@ def _none(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
 
 
 def _mirrored(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
-    known = _gpus() or _logical("CPU")
-    wanted = tuple(devices or known)
+    if isinstance(devices, int):
+        devices = _first(devices)
+    wanted = tuple(devices or _gpus() or _logical("CPU"))
     everything = (*_logical("GPU"), *_logical("CPU"))
     for device in wanted:
         if device not in everything:
@@ -146,6 +151,23 @@ def _mirrored(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
         nccl = len(wanted) > 1 and all(device.startswith("GPU") for device in wanted)
         reduce = MIRRORED_ALL_REDUCE["nccl" if nccl else "hierarchical_copy"]
     return tf.distribute.MirroredStrategy(list(wanted), cross_device_ops=reduce())
+
+
+def _first(count: int) -> tuple[str, ...]:
+    """So many GPUs, or parts of the CPU where there is none."""
+    cpus = tf.config.list_physical_devices("CPU")
+    if not tf.config.list_physical_devices("GPU") and tf.config.get_logical_device_configuration(cpus[0]) is None:
+        try:
+            tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * count)
+        except RuntimeError as error:
+            raise InputError(
+                "the CPU must be divided before anything else of TensorFlow runs in the process. Make the strategy right "
+                "after the imports."
+            ) from error
+    known = _gpus() or _logical("CPU")
+    if not 1 <= count <= len(known):
+        raise InputError(f"`devices` must lie in [1, {len(known)}], the devices of this machine. Received: {count}.")
+    return known[:count]
 
 
 def _multi_worker(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:

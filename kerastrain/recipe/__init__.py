@@ -5,7 +5,7 @@ body, copied into a script, runs. Must not hold logic that a part or a tool coul
 """
 
 from kerastrain.recipe.accelerating import accelerated
-from kerastrain.recipe.building import build, load_backbone, load_data
+from kerastrain.recipe.building import build, load_backbone, load_data, make_strategy
 from kerastrain.recipe.finding import find_batch_size, find_learning_rate
 from kerastrain.recipe.fitting import compiled, fit
 from kerastrain.recipe.previewing import preview
@@ -23,6 +23,7 @@ __all__ = [
     "fit",
     "load_backbone",
     "load_data",
+    "make_strategy",
     "measure",
     "preview",
     "resume",

@@ -4,9 +4,11 @@ import dataclasses
 import logging
 
 import keras
+import tensorflow as tf
 
 from kerastrain import data, finders, plan, runtime
 from kerastrain.config import Config
+from kerastrain.errors import InputError
 from kerastrain.recipe.building import build, load_backbone
 from kerastrain.recipe.fitting import compiled
 from kerastrain.recipe.stages import staged, training_batches
@@ -26,10 +28,18 @@ def accelerated(config: Config, split: data.Split) -> tuple[Config, list[dict]]:
 
     Returns:
         (Config, list of dict): without "measure"; and a `finders.Timed` as a dict for each way that was tried.
+
+    Raises:
+        InputError: there is something to measure under a strategy of several devices.
     """
     wanted, tried = config.runtime, []
     if "measure" not in (wanted.precision, wanted.jit_compile):
         return config, []
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise InputError(
+            "a step is measured on one device. Received: several, and `measure` in runtime.precision or runtime.jit_compile. "
+            "Name what you want there, or take runtime.strategy=none."
+        )
     chosen = {
         name: value
         for name, value in (("precision", "float32"), ("jit_compile", False))

@@ -4,12 +4,23 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import keras
+import tensorflow as tf
 
-from kerastrain import backbones, data, models, plan, runtime
+from kerastrain import backbones, data, distribute, models, plan, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.recipe.fitting import compiled
 from kerastrain.recipe.stages import unfreeze
+
+
+def make_strategy(config: Config) -> tf.distribute.Strategy:
+    """The strategy that `config` names; several workers must make it before anything else of TensorFlow.
+
+    Raises:
+        InputError: this machine has no such devices, or the cluster is described wrongly or does not come together.
+    """
+    wanted = config.runtime
+    return distribute.make(wanted.strategy, devices=wanted.devices, all_reduce=wanted.all_reduce)
 
 
 def load_backbone(config: Config) -> backbones.Backbone:
@@ -77,6 +88,7 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
         models.unfreeze(model, batch_norm=True)
     elif config.fit.epochs:
         unfreeze(model, config)  # once now, so that what the backbone refuses is told before anything is written
+        models.synchronize_batch_norm(model)
         models.merge_lora(model)
         models.freeze(model)
     return compiled(model, config, plan.phases(config, len(split.train))[0])

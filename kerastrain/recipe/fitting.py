@@ -7,7 +7,19 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import callbacks, checkpoints, data, evaluation, models, optimizers, plan, runs, runtime, schedules
+from kerastrain import (
+    callbacks,
+    checkpoints,
+    data,
+    distribute,
+    evaluation,
+    models,
+    optimizers,
+    plan,
+    runs,
+    runtime,
+    schedules,
+)
 from kerastrain.bad_numbers import BadNumbersError
 from kerastrain.config import Config
 from kerastrain.recipe import bad_steps
@@ -38,8 +50,11 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
         # So that what a phase draws does not depend on what was drawn before it, in this process or another.
         runtime.seed(config.runtime.seed)
-        stage = staged(model, config, split, phase)
-        compiled(stage.model, config, phase)
+        # Training itself stays outside of the scope, in which saving a model makes variables that other workers wait for.
+        with model.distribute_strategy.scope():
+            stage = staged(model, config, split, phase)
+            models.synchronize_batch_norm(stage.model)
+            compiled(stage.model, config, phase)
         history = fit_phase(stage, config, phase, directory).history
         losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
         best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
@@ -48,7 +63,12 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
 
 
 def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> keras.callbacks.History:
-    """Trains one compiled phase, from its last checkpoint in `directory` on, and again from there after bad numbers."""
+    """Trains one compiled phase, from its last checkpoint in `directory` on, and again from there after bad numbers.
+
+    Raises:
+        BadNumbersError: a step met NaN or infinity, and the config says to stop, or several devices share the step.
+    """
+    strategy = stage.model.distribute_strategy
     watch = callbacks.BadNumbers()
     standard = callbacks.standard(
         directory,
@@ -68,16 +88,33 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
             logger.info("goes on at %s", saving.start)
         try:
             return stage.model.fit(
-                training_batches(stage, config, phase, start_step=saving.start.step),
+                distribute.divided(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
                 epochs=phase.epochs,
                 initial_epoch=saving.start.epoch,
                 steps_per_epoch=phase.steps_per_epoch,
-                validation_data=data.batches(stage.validation, config.evaluation.batch_size),
+                **_validation(stage, config, phase),
                 shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
+                verbose="auto" if distribute.is_chief() else 0,
                 callbacks=saving.before([watch, *stage.callbacks, *standard]),
             )
         except BadNumbersError as error:
+            if strategy.num_replicas_in_sync > 1:
+                raise BadNumbersError(
+                    error.step,
+                    f"{error} On several devices it is not looked for. Go on with one, where the layer and the files are "
+                    f"told: kerastrain train runtime.strategy=none --resume {directory}",
+                ) from error
             watch = bad_steps.after(error, watch, stage, config, phase, directory)
+
+
+def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
+    """The arguments of `fit` that say what to validate on."""
+    batches, strategy = data.batches(stage.validation, config.evaluation.batch_size), stage.model.distribute_strategy
+    if strategy.num_replicas_in_sync == 1:
+        return {"validation_data": batches}
+    # With a number of steps, `fit` goes on in the data where the epoch before ended.
+    divided = distribute.divided(batches.repeat(phase.epochs), strategy)
+    return {"validation_data": divided, "validation_steps": int(batches.cardinality())}
 
 
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
@@ -106,6 +143,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         loss=models.loss(model, label_smoothing=config.fit.label_smoothing),
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
         jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
+        steps_per_execution=config.fit.steps_per_execution,
     )
     # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)

@@ -1,5 +1,6 @@
 """All of a run, from a config to a report."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -7,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
-from kerastrain import data, export, files, models, report, runs, runtime, signals
+from kerastrain import data, distribute, export, files, models, report, runs, runtime, signals
 from kerastrain.config import Config
+from kerastrain.distribute import agreement
 from kerastrain.recipe.accelerating import accelerated
-from kerastrain.recipe.building import build, load_backbone, load_data
+from kerastrain.recipe.building import build, load_backbone, load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.results import export_all, measure
 
@@ -28,7 +31,7 @@ class Finished:
         directory: Path of the run.
         model: keras.Model, trained.
         measures: dict from "validation", "test" to their measures.
-        exports: dict from Path to Parity, the files that ship.
+        exports: dict from Path to Parity, the files that ship; empty, like `measures`, in all workers but the chief.
         seconds: float, wall-clock time of it all.
     """
 
@@ -55,7 +58,9 @@ def run(config: Config, directory: str | Path) -> Finished:
         ParityError: an exported file does not answer as the model does; the model itself is saved.
         Stopped: a signal came, under `signals.graceful`; `resume` goes on.
     """
-    return _carried_out(config, runs.refuse_existing(directory), runs.create)
+    if distribute.is_chief():
+        runs.refuse_existing(directory)
+    return _carried_out(config, Path(directory), runs.create)
 
 
 def resume(directory: str | Path, config: Config | None = None) -> Finished:
@@ -77,26 +82,44 @@ def resume(directory: str | Path, config: Config | None = None) -> Finished:
 
 
 def _carried_out(config: Config, directory: Path, opened: Callable) -> Finished:
+    strategy = make_strategy(config)
+    with agreement.together(strategy):
+        return _with(strategy, config, directory, opened)
+
+
+def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, opened: Callable) -> Finished:
     start = time.monotonic()
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
-    backbone = load_backbone(config) if config.data.kind == "images" else None
-    split = load_data(config, backbone and backbone.image_size)
-    config, timed = accelerated(config, split)
-    if timed and backbone is not None:
-        backbone = load_backbone(config)  # in the precision that was chosen
-    saved = directory / "model.keras"
-    model = models.load(saved) if saved.exists() else build(config, backbone, split)
+    with strategy.scope():
+        backbone = load_backbone(config) if config.data.kind == "images" else None
+        split = load_data(config, backbone and backbone.image_size)
+        config, timed = accelerated(config, split)
+        if timed and backbone is not None:
+            backbone = load_backbone(config)  # in the precision that was chosen
+        saved = directory / "model.keras"
+        is_trained = saved.exists()
+        model = models.load(saved) if is_trained else build(config, backbone, split)
     runs.remember_modules(model)
-    with opened(directory, config, data_sha256=data.fingerprint(split)):
-        _log_start(config, split, model)
-        if timed:
-            files.write_json(directory / "acceleration.json", timed)
-        if split.quarantined:
-            data.quarantine.write(directory / "quarantine.csv", split.quarantined)
-        if not saved.exists():
+    is_chief = agreement.worker_index(strategy) == 0
+    fingerprint = data.fingerprint(split)
+    with opened(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
+        agreement.wait_for_all(strategy)  # until the chief has made the folder
+        if is_chief:
+            _log_start(config, split, model)
+            if timed:
+                files.write_json(directory / "acceleration.json", timed)
+            if split.quarantined:
+                data.quarantine.write(directory / "quarantine.csv", split.quarantined)
+        if not is_trained:
             fit(model, config, split, directory)
-            with files.atomic(saved) as temporary:
-                model.save(temporary)
+            if is_chief:
+                with files.atomic(saved) as temporary:
+                    model.save(temporary)
+        if not is_chief:
+            agreement.wait_for_all(strategy)  # until the chief has finished the run
+            return Finished(directory, model, {}, {}, time.monotonic() - start)
+        if strategy.num_replicas_in_sync > 1:
+            model = models.load(saved)  # on one device, as others will
         signals.leave_if_asked()
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split)
@@ -104,6 +127,7 @@ def _carried_out(config: Config, directory: Path, opened: Callable) -> Finished:
         exports = export_all(model, config, split, config.export.formats, directory / "exports", replace=True)
         report.write(directory)
         runs.finish(directory, time.monotonic() - start)
+        agreement.wait_for_all(strategy)
     return Finished(directory, model, measures, exports, time.monotonic() - start)
 
 
