@@ -21,3 +21,15 @@ def test_input_pipeline_prints_its_ratios(tmp_path):
         (epoch, f"kerastrain, {place}") for epoch in ("first", "second") for place in ("memory", "disk", "none")
     ]
     assert all(float(number) > 0 for _, _, *numbers in rows for number in numbers)
+
+
+@pytest.mark.slow
+def test_compression_prints_a_row_for_each_method():
+    options = ["--epochs", "1", "--student-epochs", "1", "--seeds", "1", "--image-size", "16"]
+    command = [sys.executable, BENCHMARKS / "compression.py", *options]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    rows = re.findall(r"^\| ([a-z 8+-]+?) \| ([\d.]+) \|.* \|$", printed, re.MULTILINE)
+    assert [name for name, _ in rows][:4] == ["float", "int8", "quantization-aware", "half the multiply-adds"]
+    assert len(rows) == 10
+    assert printed.count("kept") + printed.count("missed") == 5
+    assert re.search(r"Teacher [\d.]+; students of 0\.2\d of its parameters", printed)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flatbuffers
 import keras
 import numpy as np
 import odd_files
@@ -296,8 +297,43 @@ def test_metadata_describes_pixels_and_labels(images, tmp_path):
     (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
     description = bytes(model.buffers[entry.buffer].data)
     assert description[4:8] == b"M001"
-    for text in (b"colours", b"images", b"logits", b"labels.txt"):
-        assert text in description
+    # Numbers of fields and kinds as in mediapipe/tasks/metadata/metadata_schema.fbs, version 1.5.0.
+    root = flatbuffers.table.Table(description, flatbuffers.encode.Get(flatbuffers.packer.uoffset, description, 0))
+    graph = item(root, 3)
+    source, target = item(graph, 2), item(graph, 3)
+    assert [text(root, 0), text(source, 0), text(target, 0)] == [b"colours", b"images", b"logits"]
+    assert text(source, 1) == b"RGB image, pixels in [0, 255]."
+    assert byte(inner(source, 3), 0) == 2  # ImageProperties
+    assert byte(inner(inner(source, 3), 1), 0) == 1  # ColorSpaceType.RGB
+    unit = item(source, 4)
+    assert byte(unit, 0) == 1  # NormalizationOptions
+    assert [number(inner(unit, 1), 0), number(inner(unit, 1), 1)] == [0.0, 1.0]  # mean, deviation
+    assert [number(inner(source, 5), 0), number(inner(source, 5), 1)] == [255.0, 0.0]  # largest, smallest
+    assert (text(item(target, 6), 0), byte(item(target, 6), 2)) == (b"labels.txt", 2)  # TENSOR_AXIS_LABELS
+
+
+def at(table, field):
+    return table.Pos + table.Offset(4 + 2 * field)
+
+
+def inner(table, field):
+    return flatbuffers.table.Table(table.Bytes, table.Indirect(at(table, field)))
+
+
+def item(table, field):
+    return flatbuffers.table.Table(table.Bytes, table.Indirect(table.Vector(table.Offset(4 + 2 * field))))
+
+
+def text(table, field):
+    return table.String(at(table, field))
+
+
+def byte(table, field):
+    return table.Get(flatbuffers.number_types.Uint8Flags, at(table, field))
+
+
+def number(table, field):
+    return table.Get(flatbuffers.number_types.Float32Flags, table.Vector(table.Offset(4 + 2 * field)))
 
 
 @pytest.mark.parametrize(
