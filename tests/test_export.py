@@ -272,6 +272,20 @@ def test_compact_files_answer_bit_by_bit_as_before(images, tmp_path):
     assert after.find(kernel.tobytes()) % 16 == 0
 
 
+def test_compact_files_keep_weights_that_lie_behind_the_tables(images, tmp_path):
+    export.tflite(classifier(), tmp_path / "a.tflite", samples=images)
+    model = compact.unpacked((tmp_path / "a.tflite").read_bytes())
+    kernel = max((one for one in model.buffers if one.data is not None), key=lambda one: len(one.data))
+    weights, kernel.data, kernel.offset, kernel.size = kernel.data.tobytes(), None, 1 << 16, len(kernel.data)
+    apart = compact.packed(model).ljust(1 << 16, b"\0") + weights
+    (tmp_path / "b.tflite").write_bytes(apart)
+    (tmp_path / "c.tflite").write_bytes(compact.compact(apart, ()))
+    answers = [litert.run(tmp_path / f"{name}.tflite", images) for name in "abc"]
+    np.testing.assert_array_equal(answers[0], answers[1])
+    np.testing.assert_array_equal(answers[0], answers[2])
+    assert (tmp_path / "c.tflite").stat().st_size < 1 << 16
+
+
 def test_tflite_removes_the_file_when_calibration_was_far_from_the_samples(images, tmp_path):
     with pytest.raises(export.ParityError, match=r"`dark.tflite` \(int8\) does not answer as its model") as caught:
         export.tflite(

@@ -47,3 +47,13 @@ def test_kernels_have_four_bits_and_the_file_answers_nearly_as_predict(kind, tmp
     assert {((32, 3, 3, 3), _INT4), ((64, 512), _INT4), ((1, 3, 3, 32), _INT8)} <= tensors
     difference = np.abs(litert.run(path, IMAGES) - model.predict(IMAGES, verbose=0)).max()
     assert 0 < difference == pytest.approx(measured.largest_difference, rel=1e-3)
+
+
+def test_a_file_that_would_not_be_smaller_is_refused(tmp_path):
+    pytest.importorskip("ai_edge_quantizer.quantizer")
+    ids = keras.Input((6,), dtype="int32")
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(500, 16)(ids))
+    model = keras.Model(ids, keras.layers.Dense(2)(x))
+    with pytest.raises(InputError, match="`quantize` must make a file smaller. Received: 'int4'"):
+        export.tflite(model, tmp_path / "a.tflite", samples=np.ones((4, 6), "int32"), quantize="int4")
+    assert not list(tmp_path.iterdir())

@@ -20,8 +20,13 @@ _LARGEST_SHARED = 65_536
 
 
 def unpacked(content: bytes) -> schema.ModelT:
-    """The tables of a TFLite file, to read and change."""
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    """The tables of a TFLite file, to read and change, with what lies behind the tables in its buffers too."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:  # Where the schema lets weights lie behind all tables, as ai-edge-quantizer writes them.
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return model
 
 
 def packed(model: schema.ModelT) -> bytes:

@@ -7,8 +7,11 @@ import contextlib
 import io
 
 from kerastrain import extras
+from kerastrain.errors import InputError
 
 KINDS = ("int4", "dynamic_int4")
+
+_LARGEST_FRACTION = 0.9
 
 
 def require():
@@ -24,7 +27,7 @@ def quantized(content: bytes, kind: str) -> bytes:
     """A float TFLite file with its weights as integers, each output channel with a step of its own.
 
     Kernels of convolutions and dense layers get four bits, with the steps that make the squared error of the weights least;
-    what four bits would ruin or cannot hold, such as depthwise kernels and embeddings, gets eight.
+    what four bits would ruin or cannot hold, such as depthwise kernels, gets eight.
 
     Args:
         content: bytes, a float32 TFLite file whose tensors have different names.
@@ -33,6 +36,9 @@ def quantized(content: bytes, kind: str) -> bytes:
 
     Returns:
         bytes of a TFLite file.
+
+    Raises:
+        InputError: hardly anything would be smaller, as in a model whose weights are embeddings, which stay float32.
 
     Reference: https://ai.google.dev/edge/litert/models/ai_edge_quantizer
     """
@@ -45,4 +51,10 @@ def quantized(content: bytes, kind: str) -> bytes:
     for operation in (operations.CONV_2D, operations.FULLY_CONNECTED):
         add(".*", operation, 4, algorithm_key=algorithm.MSE)
     with contextlib.redirect_stdout(io.StringIO()):  # It prints what it saved.
-        return bytes(quantizer.quantize().quantized_model)
+        result = bytes(quantizer.quantize().quantized_model)
+    if len(result) > _LARGEST_FRACTION * len(content):
+        raise InputError(
+            f"`quantize` must make a file smaller. Received: {kind!r}, under which {len(content):,} bytes stay "
+            f"{len(result):,}: ai-edge-quantizer leaves the weights of embeddings as they are. Use 'int8' or 'dynamic'."
+        )
+    return result
