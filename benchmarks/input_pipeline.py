@@ -16,12 +16,13 @@ Without --folder the digits of scikit-learn are drawn as photos: 600 JPEG files 
 
 import argparse
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import results
 
 AUGMENTATIONS = (
     ("flip", "resized_crop", "colour"),
@@ -150,7 +151,16 @@ def table(found, count):
                 f"| {1000 * statistics.median(processors) / count:.2f} | {statistics.median(ratios):.2f} "
                 f"| {min(ratios):.2f} … {max(ratios):.2f} |"
             )
+    lines += ["", *targets(found)]
     return "\n".join(lines)
+
+
+def targets(found):
+    """A line for each epoch: what is wanted of the default, which keeps decoded images in memory, and whether it was kept."""
+    for number, epoch, wanted in ((0, "first", 1.3), (1, "second", 5.0)):
+        pairs = zip(found["rival"], found["kerastrain, memory"], strict=True)
+        ratio = statistics.median(rival[number][0] / own[number][0] for rival, own in pairs)
+        yield f"{epoch} epoch: {ratio:.2f} times the rival, {wanted:g} wanted: {'kept' if ratio >= wanted else 'missed'}.  "
 
 
 def draw_photos(folder, count=600):
@@ -186,35 +196,13 @@ def main():
         folder = options.folder or draw_photos(Path(drawn))
         count, size = sum(path.is_file() for path in folder.rglob("*")), tuple(options.image_size)
         name = options.folder.name if options.folder else "drawn photos of 500 x 375"
-        parts = [f"Medians of {options.repeats} repeats, batches of {options.batch_size}. {machine()}"]
+        parts = [f"Medians of {options.repeats} repeats, batches of {options.batch_size}. {results.machine()}"]
         for names in [options.augment] if options.augment else AUGMENTATIONS:
             rows = table(measure(folder, size, options.batch_size, names, options.repeats), count)
             parts.append(f"{', '.join(names)}:\n\n{rows}")
             print(parts[-1], flush=True)
     if options.write:
-        write(f"Input: {name}, {count} files to {size[0]} x {size[1]}", "\n\n".join(parts))
-
-
-def machine():
-    """What the numbers stand on, in one sentence."""
-    import keras
-    import PIL
-    import tensorflow as tf
-
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
-    return (
-        f"{len(os.sched_getaffinity(0))} cores of {model}, load {os.getloadavg()[2]:.1f}, Python "
-        f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}, Pillow {PIL.__version__}."
-    )
-
-
-def write(title, text):
-    """Puts a section into RESULTS.md, in place of the one of the same title."""
-    path = Path(__file__).with_name("RESULTS.md")
-    head, *sections = (path.read_text() if path.exists() else "# Measured\n").split("\n## ")
-    kept = [section.strip() for section in sections if section.splitlines()[0] != title]
-    path.write_text("\n\n## ".join([head.strip(), *kept, f"{title}\n\n{text}"]) + "\n")
+        results.write(f"Input: {name}, {count} files to {size[0]} x {size[1]}", "\n\n".join(parts))
 
 
 if __name__ == "__main__":
