@@ -3,6 +3,7 @@
 from pydantic import model_validator
 
 from kerastrain.config.data import DataConfig
+from kerastrain.config.memory import MemoryConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
 from kerastrain.config.results import EvaluationConfig, ExportConfig, RuntimeConfig
 from kerastrain.config.training import FitConfig, OptimizerConfig, ScheduleConfig
@@ -18,6 +19,7 @@ class Config(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     fit: FitConfig = FitConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
+    memory: MemoryConfig = MemoryConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     runtime: RuntimeConfig = RuntimeConfig()
@@ -49,6 +51,22 @@ class Config(Section):
             raise ValueError(
                 f"fine_tune.timetable must name epochs below fit.epochs. Received: {late[0]}, and fit.epochs is "
                 f"{self.fit.epochs}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _memory_is_spared_where_steps_allow(self):
+        if not self.memory.is_spared:
+            return self
+        parts, examples = self.memory.micro_batches, self.fit.global_batch_size
+        if not self.fit.epochs:
+            raise ValueError(
+                "memory goes with training the whole model. Received: fit.epochs 0, which trains the head alone, on "
+                "features. Remove it."
+            )
+        if parts != "auto" and parts > examples:
+            raise ValueError(
+                f"memory.micro_batches must be at most fit.global_batch_size. Received: {parts} and {examples}."
             )
         return self
 

@@ -123,6 +123,8 @@ def train_step(
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = model.trainable_weights
+    if not model.optimizer.built:
+        model.optimizer.build(weights)  # here, since XLA takes no variable whose value waits for a gradient
     size = batch_size(x)
     total = tf.cast(size, tf.float32)
     if replicas > 1:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerastrain import backbones, data, distribute, models, plan, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.recipe.fitting import compiled
+from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
 
@@ -87,8 +87,10 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
     if config.from_scratch:
         models.unfreeze(model, batch_norm=True)
     elif config.fit.epochs:
-        unfreeze(model, config)  # once now, so that what the backbone refuses is told before anything is written
+        # Once now, so that what the backbone refuses is told before anything is written.
+        unfreeze(model, config)
         models.synchronize_batch_norm(model)
+        spare_memory(model, config)
         models.merge_lora(model)
         models.freeze(model)
     return compiled(model, config, plan.phases(config, len(split.train))[0])

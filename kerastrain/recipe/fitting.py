@@ -1,8 +1,10 @@
 """Training through the phases of a config: each compiled with its own optimizer and schedule."""
 
+import contextlib
 import logging
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -13,6 +15,7 @@ from kerastrain import (
     data,
     distribute,
     evaluation,
+    memory,
     models,
     optimizers,
     plan,
@@ -22,6 +25,7 @@ from kerastrain import (
 )
 from kerastrain.bad_numbers import BadNumbersError
 from kerastrain.config import Config
+from kerastrain.errors import InputError
 from kerastrain.recipe import bad_steps
 from kerastrain.recipe.stages import Stage, staged, training_batches
 
@@ -118,7 +122,7 @@ def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
 
 
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
-    """`model`, compiled with the optimizer and schedule of one phase."""
+    """`model`, compiled with the optimizer and schedule of one phase, its steps as lean as the config wants them."""
     options = config.optimizer
     model.compile(
         optimizer=optimizers.make(
@@ -147,7 +151,35 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     )
     # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)
+    if phase.name != "head":  # whose steps are small
+        spare_memory(model, config)
     return model
+
+
+def spare_memory(model: keras.Model, config: Config) -> None:
+    """Lets `model` step with as little memory as the config wants.
+
+    Raises:
+        InputError: `config.memory`, with the reason why the model cannot.
+    """
+    wanted = config.memory
+    if wanted.checkpoint_blocks is not None:
+        blocks = None if wanted.checkpoint_blocks == "auto" else wanted.checkpoint_blocks
+        with _told_of("memory.checkpoint_blocks"):
+            memory.checkpoint(model, blocks=blocks)
+    if wanted.micro_batches == "auto":
+        memory.split_when_full(model)
+    elif wanted.micro_batches > 1:
+        with _told_of("memory.micro_batches"):
+            memory.accumulate(model, micro_batches=wanted.micro_batches)
+
+
+@contextlib.contextmanager
+def _told_of(key: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"`{key}`: {error}") from None
 
 
 def _layer_rates(model: keras.Model, config: Config, phase: plan.Phase) -> dict[str, float]:
