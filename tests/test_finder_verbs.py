@@ -60,3 +60,12 @@ def test_batch_size_prints_a_row_for_each_size_and_draws(place, monkeypatch, cap
 def test_a_phase_that_the_config_has_not_is_one_sentence(place, monkeypatch, capsys):
     told = said(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "fine", code=2)
     assert told == "kerastrain: unknown phase 'fine'. Known: fine_tune, head. Did you mean 'fine_tune'?\n"
+
+
+def test_memory_counts_by_layer_and_measures_a_step(place, monkeypatch, capsys):
+    options = ["data.path=data", "fit.global_batch_size=8", "memory.micro_batches=2"]
+    out = said(monkeypatch, capsys, "memory", *options, "--layers", "2")
+    assert "phase fine_tune: batch of 8, micro-batches 2, blocks none" in out
+    assert "added by a real step (measured)" in out
+    assert "HubLayer" in out
+    assert sorted(path.name for path in place.iterdir()) == ["data"]

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -220,12 +224,71 @@ def test_a_batch_that_does_not_fit_is_split_and_gives_what_smaller_micro_batches
     assert "a batch of 8 does not fit into memory: it is taken in 4 micro-batches" in caplog.text
 
 
+def test_several_steps_in_one_call_are_all_taken_again():
+    full, small = hungry(), hungry()
+    memory.split_when_full(full)
+    memory.accumulate(small, micro_batches=2)
+    for model in (full, small):
+        model.steps_per_execution = 2
+        model.fit(INPUTS, TARGETS, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    assert int(full.optimizer.iterations) == 6
+    for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+CROWDED = """
+import resource, keras, numpy as np, tensorflow as tf
+from kerastrain import memory
+def fitted(limited):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(64, "tanh") for _ in range(20)]
+    model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    inputs = np.random.default_rng(0).normal(size=(2**17, 64)).astype("float32")
+    model.fit(inputs[:1], np.ones((1, 1)), verbose=0)  # threads and buffers of the runtime
+    if limited:
+        memory.split_when_full(model)
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 500 * 2**20, resource.RLIM_INFINITY))
+    model.fit(inputs, np.ones((2**17, 1)), batch_size=2**17, epochs=2, verbose=0)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    return model
+full, plain = fitted(True), fitted(False)
+print(full.train_step.micro_batches, max(np.abs(a - b).max() for a, b in zip(plain.get_weights(), full.get_weights())))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on a process's memory is one of Linux")
+def test_a_process_that_may_take_no_more_memory_splits_its_step():
+    environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "0", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", CROWDED], env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    micro_batches, difference = done.stdout.split()[-2:]
+    assert int(micro_batches) > 1
+    assert float(difference) < 1e-6
+    assert "a batch of 131072 does not fit into memory" in done.stderr
+
+
+def test_xla_is_turned_off_and_refused_afterwards():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse", jit_compile=True)
+    memory.accumulate(model, micro_batches=2)
+    assert not model.jit_compile
+    model.fit(INPUTS, TARGETS, verbose=0)
+    model.compile("adam", "mse", jit_compile=True)
+    with pytest.raises(ValueError, match="XLA keeps the activations"):
+        model.fit(INPUTS, TARGETS, verbose=0)
+
+
 def test_an_example_that_does_not_fit_is_told():
     model = keras.Sequential([keras.Input((4,)), Hungry(most=0), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     memory.split_when_full(model)
     with pytest.raises(ValueError, match="a single example does not fit"):
-        model.fit(INPUTS, TARGETS, batch_size=4, verbose=0)
+        model.fit(INPUTS, TARGETS, batch_size=1, verbose=0)
 
 
 def test_a_full_batch_that_cannot_be_split_is_told():

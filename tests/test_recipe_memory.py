@@ -65,6 +65,10 @@ def test_texts_are_checkpointed_too(tmp_path):
     [
         (["memory.checkpoint_blocks=[fist]"], "`memory.checkpoint_blocks`: unknown layer 'fist'.*'first'"),
         (["memory.checkpoint_blocks=99"], "`memory.checkpoint_blocks`: `blocks` must lie in"),
+        (
+            ["model.hidden_units=[4]", "model.batch_norm=true", "memory.micro_batches=2"],
+            "`memory.micro_batches`: a BatchNormalization would see only its micro-batch",
+        ),
         (["model.backbone={place}/module", "memory.checkpoint_blocks=2"], "a HubLayer cannot be taken apart"),
     ],
 )

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from kerastrain.cli.program import Arguments, app, console, plain, read_config, start_tensorflow
 
 find_app = typer.Typer(
-    help="Try learning rates and batch sizes before training.", no_args_is_help=True, rich_markup_mode=None
+    help="Try learning rates, batch sizes and memory before training.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(find_app, name="find")
 
@@ -69,3 +69,38 @@ def batch_size(
     console.print(f"largest: fit.global_batch_size={found.largest.global_batch_size}")
     console.print(f"fastest: fit.global_batch_size={found.fastest.global_batch_size}")
     console.print(f"drawn: {plain(finders.plot_batch_sizes(found, plot))}")
+
+
+@find_app.command("memory")
+def memory(
+    arguments: Arguments = None,
+    phase: PhaseName = None,
+    layers: Annotated[int, typer.Option(metavar="N", min=0, help="How many layers to list, the largest first.")] = 10,
+) -> None:
+    """Tell where the memory of a training step goes, and measure one; the last phase by default."""
+    config = read_config(arguments)
+    start_tensorflow()
+    from kerastrain import recipe
+
+    tried, account, measured = recipe.find_memory(config, phase)
+    console.print(f"phase {tried.name}: batch of {account.batch_size}, micro-batches {account.micro_batches}, ", end="")
+    console.print(f"blocks {account.blocks or 'none'}")
+    table = Table("what a step holds", Column("MB", justify="right"))
+    for name in ("parameters", "optimizer", "gradients", "activations"):
+        table.add_row(name, _megabytes(getattr(account, f"{name}_bytes")))
+    table.add_row("gradients and activations", _megabytes(account.step_bytes))
+    table.add_row("added by a real step (measured)", _megabytes(measured))
+    console.print(table)
+    if layers:
+        largest = sorted(account.layers, key=lambda layer: layer.activations_bytes, reverse=True)[:layers]
+        table = Table(
+            "layer", "kind", Column("parameters in MB", justify="right"), Column("activations in MB", justify="right")
+        )
+        for layer in largest:
+            sizes = (layer.parameters_bytes, layer.activations_bytes)
+            table.add_row(plain(layer.name), plain(layer.kind), *map(_megabytes, sizes))
+        console.print(table)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.2f}"

@@ -14,6 +14,7 @@ examples plus regularization, the gradient of the whole batch is
 while Keras takes 1 / R in place of b_r / B: wrong as soon as the devices' parts are not of one size.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ import keras
 import tensorflow as tf
 
 from kerastrain.errors import InputError
+
+logger = logging.getLogger("kerastrain")
 
 _MEANS = ("sum_over_batch_size", "mean")
 
@@ -43,6 +46,12 @@ class ExactStep:
 
     def __call__(self, data) -> dict:
         """One step."""
+        if self.model.jit_compile:
+            raise InputError(
+                "XLA keeps the activations that micro-batches and blocks are there to free. Received: a model that was "
+                "compiled anew, with jit_compile=True or with what 'auto' is on a GPU. Compile it with "
+                "jit_compile=False."
+            )
         return train_step(
             self.model,
             data,
@@ -53,7 +62,9 @@ class ExactStep:
 
 
 def of(model: keras.Model) -> ExactStep:
-    """The step that `model` takes in `fit`, put in place of Keras's own on the first call.
+    """The step that `model` takes in `fit`, put in place of Keras's own on the first call; without XLA.
+
+    XLA runs these steps to the same result, but reorders them: measured on a CPU, their memory was that of a plain step.
 
     Raises:
         TypeError: the model brings a `train_step` of its own.
@@ -65,6 +76,9 @@ def of(model: keras.Model) -> ExactStep:
         )
     if not isinstance(model.train_step, ExactStep):
         model.train_step = ExactStep(model)
+    if model.compiled and model.jit_compile:
+        logger.info("XLA is off for %s: it would keep the activations that are to be freed", model.name)
+        model.jit_compile = False
     model.train_function = None
     return model.train_step
 

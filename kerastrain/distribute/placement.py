@@ -211,7 +211,3 @@ def _check(model, program: programs.Program, devices: Sequence[str], balance: st
         )
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise InputError("`place` splits a model over the devices of one replica. Received: a call under a strategy.")
-    if model.jit_compile:
-        raise InputError(
-            "`place` needs a model without XLA. Received: jit_compile=True. Compile it with jit_compile=False."
-        )

@@ -6,6 +6,7 @@ Each leaves the model bit by bit as it was.
 from kerastrain.finders.acceleration import Timed, faster, precisions, reason_against_measuring, step_seconds
 from kerastrain.finders.batches import BatchSizes, BatchTrial, batch_size, plot_batch_sizes
 from kerastrain.finders.rates import RangeTest, learning_rate, plot_rates
+from kerastrain.finders.step_memory import step_memory
 
 __all__ = [
     "BatchSizes",
@@ -19,5 +20,6 @@ __all__ = [
     "plot_rates",
     "precisions",
     "reason_against_measuring",
+    "step_memory",
     "step_seconds",
 ]

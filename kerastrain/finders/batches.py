@@ -107,7 +107,7 @@ def batch_size(
     """
     smallest = model.distribute_strategy.num_replicas_in_sync if smallest is None else smallest
     _check(model, smallest, largest, memory_limit_bytes, longest_step_seconds, steps)
-    examples = _first(batches)
+    examples = first_batch(batches)
     limit = memory_use.limit_bytes() if memory_limit_bytes is None else memory_limit_bytes
     _check_limit(limit)
     trials: list[BatchTrial] = []
@@ -184,7 +184,7 @@ def _tried(model: keras.Model, examples, size: int, steps: int) -> BatchTrial:
     times = _StepTimes()
     memory_use.reset_peak()
     model.fit(
-        distribute.divided(_repeated(examples, size, steps + 1), model.distribute_strategy),
+        distribute.divided(repeated(examples, size, steps + 1), model.distribute_strategy),
         steps_per_epoch=steps + 1,
         shuffle=False,
         verbose=0,
@@ -221,7 +221,8 @@ def _doubled(smallest: int, largest: int) -> Iterator[int]:
         smallest *= 2
 
 
-def _first(batches: tf.data.Dataset | data.Examples):
+def first_batch(batches: tf.data.Dataset | data.Examples):
+    """The first batch, or up to 64 of the examples; raises InputError where there are none."""
     if isinstance(batches, data.Examples):
         batches = data.batches(batches, min(len(batches), 64))
     first = next(iter(batches.take(1)), None)
@@ -230,7 +231,7 @@ def _first(batches: tf.data.Dataset | data.Examples):
     return first
 
 
-def _repeated(examples, size: int, count: int) -> tf.data.Dataset:
+def repeated(examples, size: int, count: int) -> tf.data.Dataset:
     """`count` times one batch of `size` examples, of unknown size in its type: one traced step serves all sizes."""
     given = tf.shape(keras.tree.flatten(examples)[0])[0]
     batch = keras.tree.map_structure(lambda leaf: tf.gather(leaf, tf.range(size) % given), examples)

@@ -39,10 +39,24 @@ def peak_bytes() -> int:
     if gpus := _gpus():
         return max(tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus)
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+        return _status("VmHWM")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def current_bytes() -> int:
+    """The bytes in use now: of the fullest GPU, or resident in memory of this process; without Linux its peak so far."""
+    if gpus := _gpus():
+        return max(tf.config.experimental.get_memory_info(gpu)["current"] for gpu in gpus)
+    try:
+        return _status("VmRSS")
+    except OSError:
+        return peak_bytes()
+
+
+def _status(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
 def _gpus() -> list[str]:

@@ -6,7 +6,7 @@ body, copied into a script, runs. Must not hold logic that a part or a tool coul
 
 from kerastrain.recipe.accelerating import accelerated
 from kerastrain.recipe.building import build, load_backbone, load_data, make_strategy
-from kerastrain.recipe.finding import find_batch_size, find_learning_rate
+from kerastrain.recipe.finding import find_batch_size, find_learning_rate, find_memory
 from kerastrain.recipe.fitting import compiled, fit
 from kerastrain.recipe.previewing import preview
 from kerastrain.recipe.results import export_all, measure
@@ -20,6 +20,7 @@ __all__ = [
     "export_all",
     "find_batch_size",
     "find_learning_rate",
+    "find_memory",
     "fit",
     "load_backbone",
     "load_data",

@@ -1,9 +1,9 @@
-"""What a run could be trained with, tried before it is trained: the learning rate and the batch size."""
+"""What a run could be trained with, tried before it is trained: the learning rate, the batch size, the memory."""
 
 import tempfile
 from pathlib import Path
 
-from kerastrain import data, finders, plan, runtime
+from kerastrain import data, finders, memory, plan, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.recipe.building import build, load_backbone, load_data
@@ -35,6 +35,16 @@ def find_batch_size(config: Config, phase_name: str | None = None) -> tuple[plan
     """The batch sizes that fit into memory in one phase of `config`, by default the last, which trains the most."""
     stage, phase = _stage(config, phase_name, default=-1, train_earlier=False)
     return phase, finders.batch_size(stage.model, stage.train)
+
+
+@data.plain_errors()
+def find_memory(config: Config, phase_name: str | None = None) -> tuple[plan.Phase, memory.Report, int]:
+    """Where the memory of a step of one phase goes, by default the last, and the bytes that a real step adds."""
+    stage, phase = _stage(config, phase_name, default=-1, train_earlier=False)
+    size = config.fit.global_batch_size
+    device_size = -(-size // stage.model.distribute_strategy.num_replicas_in_sync)
+    account = memory.report(stage.model, batch_size=device_size)
+    return phase, account, finders.step_memory(stage.model, stage.train, batch_size=size)
 
 
 def _stage(config: Config, phase_name: str | None, *, default: int, train_earlier: bool) -> tuple[Stage, plan.Phase]:

@@ -4,6 +4,8 @@ Takes a compiled `keras.Model` and changes how its `fit` steps; the model itself
 what they are. Must not change what a step computes.
 """
 
+import functools
+import itertools
 import logging
 import math
 from collections.abc import Sequence
@@ -23,8 +25,8 @@ def accumulate(model: keras.Model, *, micro_batches: int) -> None:
     """Makes each step of `fit` go through its batch in parts, with one update of the weights from all of them.
 
     Use it for a batch whose activations do not fit into memory: their peak falls to about 1 / micro_batches, while
-    loss, metrics and weights stay those of the whole batch, with any optimizer and strategy. Takes effect on the next
-    `fit`; it belongs to this object and is not saved.
+    loss, metrics and weights stay those of the whole batch, with any optimizer and strategy; only dropout draws its masks
+    part by part. Takes effect on the next `fit`, without XLA; it belongs to this object and is not saved.
 
     Args:
         model: keras.Model, without a `train_step` of its own.
@@ -47,7 +49,7 @@ def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None)
 
     With n layers of like size in b blocks, n / b + b activations are kept instead of n, least at b = sqrt(n), for one
     more forward pass. Dropout draws the same masks again, and batch normalization updates its averages once. Takes
-    effect on the next `fit`; it belongs to this object and is not saved.
+    effect on the next `fit`, without XLA; it belongs to this object and is not saved.
 
     Args:
         model: keras.Model, functional or Sequential, without a `train_step` of its own; models in it are taken apart.
@@ -77,6 +79,7 @@ def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None)
             blocks_of_layers.run(program, begin, end, values, training=training)
         return programs.packed_outputs(model, [values[slot.number] for slot in program.outputs])
 
+    forward.ranges = ranges  # for `report`
     exact_step.of(model).forward = forward
 
 
@@ -163,13 +166,17 @@ class _FirstStep:
                 f"a full device is answered by smaller micro-batches on one device alone. Received: {replicas} devices. "
                 "Give the number with `accumulate(model, micro_batches=…)`."
             )
-        batch = next(iterator)
+        batches = list(itertools.islice(iterator, self.model.steps_per_execution))
+        if not batches:
+            raise StopIteration
+        batch = batches[0]
         exact_step.build(self.model, batch)  # a variable that a failed step makes would stay without a value
-        first = tf.data.Dataset.from_tensors(batch)
+        again = map(tf.data.Dataset.from_tensors, batches)
+        again = functools.reduce(tf.data.Dataset.concatenate, again)
         before = [(variable, variable.numpy()) for variable in _state(self.model)]
         while True:
             try:
-                logs = self.function(iter(first))
+                logs = self.function(iter(again))
                 break
             except tf.errors.ResourceExhaustedError as error:
                 self._split(batch, error)
