@@ -33,3 +33,32 @@ def test_compression_prints_a_row_for_each_method():
     assert len(rows) == 10
     assert printed.count("kept") + printed.count("missed") == 5
     assert re.search(r"Teacher [\d.]+; students of 0\.2\d of its parameters", printed)
+
+
+def rows(name, *options):
+    command = [sys.executable, BENCHMARKS / name, *map(str, options)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    assert printed.returncode == 0, printed.stderr[-3000:]
+    table = [line.strip("| ").split(" | ") for line in printed.stdout.splitlines() if line.startswith("| ")]
+    return table[1:]
+
+
+@pytest.mark.slow
+def test_memory_prints_its_ratios():
+    found = rows("memory.py", "--batch-size", 16, "--steps", 1)
+    assert [(model, variant) for model, variant, *_ in found] == [
+        (model, variant)
+        for model in ("transformer", "cnn")
+        for variant in ("plain", "checkpointed", "accumulated", "both")
+    ]
+    assert {float(row[4]) for row in found if row[1] == "plain"} == {1.0}
+    assert all(float(row[2]) > 0 and float(row[5]) > 0 for row in found)
+
+
+@pytest.mark.slow
+@pytest.mark.multi_worker
+def test_scaling_prints_its_ratios():
+    options = ("--batch-size", 8, "--image-size", 16, "--steps", 2, "--epochs", 2, "--repeats", 1)
+    found = rows("scaling.py", *options)
+    assert [row[-1].split(":")[0] for row in found] == ["1.6", "0.9", "0.97", "–"]
+    assert all(float(row[3]) > 0 for row in found)
