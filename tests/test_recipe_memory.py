@@ -85,6 +85,8 @@ def test_what_the_model_cannot_do_is_told_before_anything_is_written(place, tmp_
         ("memory.micro_batches=0", "must be a whole number above 0, or auto"),
         ("memory.micro_batches=true", "must be a whole number above 0, or auto"),
         ("memory.micro_batches=33", "must be at most fit.global_batch_size"),
+        ("memory.checkpoint_blocks=2 runtime.jit_compile=measure", "goes with steps without XLA"),
+        ("memory.micro_batches=auto runtime.strategy=mirrored", "goes with one device alone"),
         ("memory.checkpoint_blocks=[]", "or the names of layers"),
         ("fit.epochs=0 memory.micro_batches=2", "memory goes with training the whole model"),
     ],

@@ -64,6 +64,16 @@ class Config(Section):
                 "memory goes with training the whole model. Received: fit.epochs 0, which trains the head alone, on "
                 "features. Remove it."
             )
+        if self.runtime.jit_compile not in (False, "auto"):
+            raise ValueError(
+                "memory goes with steps without XLA, which keeps the activations that are to be freed. Received: "
+                f"runtime.jit_compile {str(self.runtime.jit_compile).lower()}. Remove it, or memory."
+            )
+        if parts == "auto" and self.runtime.strategy not in ("auto", "none"):
+            raise ValueError(
+                f"memory.micro_batches auto goes with one device alone. Received: runtime.strategy "
+                f"{self.runtime.strategy}. Give a number."
+            )
         if parts != "auto" and parts > examples:
             raise ValueError(
                 f"memory.micro_batches must be at most fit.global_batch_size. Received: {parts} and {examples}."

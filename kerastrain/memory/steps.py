@@ -134,7 +134,7 @@ def split_when_full(model: keras.Model) -> None:
 
     Raises:
         TypeError: the model brings a `train_step` of its own.
-        InputError: at the first step: the model trains under a strategy of several devices, its batch cannot be split
+        InputError: the model trains under a strategy of several devices; or at the first step: its batch cannot be split
             (see `accumulate`), or a single example does not fit.
 
     Example:
@@ -142,6 +142,12 @@ def split_when_full(model: keras.Model) -> None:
         >>> model.compile("adam", "mse")
         >>> split_when_full(model)
     """
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise InputError(
+            f"a full device is answered by smaller micro-batches on one device alone. Received: {replicas} devices. "
+            "Give the number with `accumulate(model, micro_batches=…)`."
+        )
     step, make = exact_step.of(model), type(model).make_train_function
 
     def make_train_function(force=False):
@@ -160,12 +166,6 @@ class _FirstStep:
         self.model, self.step, self.function = model, step, function
 
     def __call__(self, iterator):
-        replicas = self.model.distribute_strategy.num_replicas_in_sync
-        if replicas > 1:
-            raise InputError(
-                f"a full device is answered by smaller micro-batches on one device alone. Received: {replicas} devices. "
-                "Give the number with `accumulate(model, micro_batches=…)`."
-            )
         batches = list(itertools.islice(iterator, self.model.steps_per_execution))
         if not batches:
             raise StopIteration

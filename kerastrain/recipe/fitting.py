@@ -168,7 +168,8 @@ def spare_memory(model: keras.Model, config: Config) -> None:
         with _told_of("memory.checkpoint_blocks"):
             memory.checkpoint(model, blocks=blocks)
     if wanted.micro_batches == "auto":
-        memory.split_when_full(model)
+        with _told_of("memory.micro_batches"):
+            memory.split_when_full(model)
     elif wanted.micro_batches > 1:
         with _told_of("memory.micro_batches"):
             memory.accumulate(model, micro_batches=wanted.micro_batches)
