@@ -3,7 +3,6 @@
 Takes a `Run`, gives records and files in the run's folder. Made only of calls to public functions, like `recipe`.
 """
 
-import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,32 +11,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import compress as compression
-from kerastrain import data, evaluation, explain, export, files, models, plan, recipe, report
+from kerastrain import data, evaluation, explain, export, files, ladder, models, plan, recipe, report
 from kerastrain.config import CompressConfig, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.runs import Run, refuse_existing
 
 
 @dataclass(frozen=True)
-class Compressed:
-    """One rung of a compression, measured on the held-out part of the run's data.
+class Compression:
+    """What the compression of a run came to.
 
     Args:
-        file: str, the TFLite file.
-        measure: str, what `score` is: "accuracy", of many labels the share of right answers yes or no; or "R²" of numbers.
-        score: float, that measure of what the file itself answers.
-        zeros_fraction: float in [0, 1], share of exact zeros in the kernels of its model.
-        size_bytes: int.
-        gzip_bytes: int, after gzip, as app stores and browsers transfer it.
+        rungs: tuple of ladder.Rung, every file that was made, the run's float model first.
+        left_out: dict from the name of a way that could not be done to the reason.
+        choice: ladder.Choice within the budget, or None where there was none.
+        calibration: list of dict, what more calibration examples bring to int8; see `ladder.calibration_table`.
     """
 
-    file: str
-    measure: str
-    score: float
-    zeros_fraction: float
-    size_bytes: int
-    gzip_bytes: int
+    rungs: tuple[ladder.Rung, ...]
+    left_out: dict[str, str]
+    choice: ladder.Choice | None
+    calibration: list[dict]
 
 
 _METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
@@ -157,87 +151,58 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
 
 
 @data.plain_errors()
-def compress(run: Run, settings: CompressConfig) -> list[Compressed]:
-    """Prunes a run's model to an exact fraction of zeros, then writes it as TFLite, all into `compressed/`.
+def compress(run: Run, settings: CompressConfig) -> Compression:
+    """Makes a run's model smaller, one way or within a budget, as TFLite files in `compressed/`.
 
-    The run's own model is not changed. `compressed/` is there whole or not at all: `model.keras` (pruned), the float
-    TFLite files before and after, and the quantized one, each checked against its model as every export is.
+    The run's own model is not changed. `compressed/` is there whole or not at all: the TFLite files, each checked against
+    its model as every export is; the `.keras` file of every model that was trained; `compression.json`. With a budget every
+    way of `ladder.LADDER` is tried, the files that no other beats are kept, and `pareto.png` shows all of them. Chosen is by
+    the validation part; the test part is only measured.
 
     Args:
         run: Run.
         settings: CompressConfig.
 
     Returns:
-        list of Compressed: the run's model, the pruned one, and the quantized one.
+        Compression.
 
     Raises:
         FileExistsError: the run has been compressed before.
+        InputError: without a budget, a step cannot be done with this model.
     """
-    _require_images(run, "compress")
-    target, split = refuse_existing(run.directory / "compressed"), _split(run)
-    held = split.test or split.validation
-    options = {"samples": held, "sample_count": run.config.export.samples}
-    rows, model = [], run.model
+    target, split, budget = refuse_existing(run.directory / "compressed"), _split(run), settings.budget
+    ways = ladder.LADDER if budget else ladder.one_way(settings)
     with files.atomic(target) as folder:
         folder.mkdir()
-        export.tflite(model, folder / "before_float32.tflite", **options)
-        rows.append(_measured(folder / "before_float32.tflite", model, held))
-        if settings.prune.fraction:
-            model = _pruned(run, settings, split)
-            export.tflite(model, folder / "pruned_float32.tflite", **options)
-            rows.append(_measured(folder / "pruned_float32.tflite", model, held))
-        model.save(folder / "model.keras")
-        if settings.quantize != "float32":
-            path = folder / f"{'pruned' if settings.prune.fraction else 'model'}_{settings.quantize}.tflite"
-            count = run.config.export.representative_samples
-            quantized = {"quantize": settings.quantize, "representative": split.train, "representative_count": count}
-            export.tflite(model, path, **quantized, **options)
-            rows.append(_measured(path, model, held))
-        files.write_json(folder / "compression.json", [asdict(row) for row in rows])
+        rungs, left_out = ladder.climb(run, split, ways, settings, folder)
+        choice = ladder.choose(rungs, budget) if budget else None
+        calibration = []
+        if any(way.quantize == "int8" and "aware" not in way.steps for way in ways):
+            options = {"samples": run.config.export.samples}
+            calibration = ladder.calibration_table(run.model, split, settings.calibration_counts, **options)
+        if choice is not None:
+            ladder.draw(folder / "pareto.png", rungs, choice, budget)
+            _keep(folder, rungs, choice)
+        done = Compression(tuple(rungs), left_out, choice, calibration)
+        files.write_json(folder / "compression.json", {"settings": settings.model_dump(mode="json"), **asdict(done)})
     report.write(run.directory)
-    return rows
+    return done
+
+
+def _keep(folder: Path, rungs: Sequence[ladder.Rung], choice: ladder.Choice) -> None:
+    """Removes the files that another one beats, and the models that none of the others was written from."""
+    kept = {rung.name for rung in rungs if rung.name in choice.pareto}
+    models_kept = {ladder.Way(rung.steps, "").stem for rung in rungs if rung.name in kept}
+    for path in folder.iterdir():
+        own = models_kept if path.suffix == ".keras" else kept
+        if path.suffix != ".png" and path.name.split(".")[0] not in own:
+            path.unlink()
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The files' names without suffix, with their folders' names before them where two would be the same."""
     names = [path.stem for path in paths]
     return names if len(set(names)) == len(names) else [f"{path.parent.name}_{path.stem}" for path in paths]
-
-
-def _pruned(run: Run, settings: CompressConfig, split: data.Split) -> keras.Model:
-    # All epochs in one data set, as `batches` orders and augments each of them differently.
-    train = data.batches(
-        split.train,
-        run.config.fit.global_batch_size,
-        shuffle=True,
-        sampling=run.config.data.sampling,
-        seed=run.config.runtime.seed,
-        epochs=settings.prune.epochs,
-        augment=data.augment(**run.config.data.augment.named),
-    )
-    return compression.prune(
-        run.model, train, fraction=settings.prune.fraction, epochs=1, learning_rate=settings.prune.learning_rate
-    )
-
-
-def _measured(path: Path, model: keras.Model, held: data.Examples) -> Compressed:
-    content = path.read_bytes()
-    answers = export.litert.run(path, held.read(np.arange(len(held))))
-    return Compressed(
-        file=path.name,
-        measure="R²" if held.task == "regression" else "accuracy",
-        score=_score(answers, held),
-        zeros_fraction=compression.sparsity(model).fraction,
-        size_bytes=len(content),
-        gzip_bytes=len(gzip.compress(content, mtime=0)),
-    )
-
-
-def _score(answers: np.ndarray, held: data.Examples) -> float:
-    if held.task == "regression":
-        return evaluation.regression.measure(held.targets, answers, held.labels)["r2"]
-    given = answers > 0 if held.task == "multi_label" else answers.argmax(axis=1)
-    return float(np.mean(given == held.targets))
 
 
 def _split(run: Run) -> data.Split:

@@ -39,11 +39,12 @@ LEVELS = [
     {"compress", "explain", "export", "finders", "report", "testing", "tuning"},
     {"plan", "runs"},
     {"recipe"},
+    {"ladder"},
     {"finished", "search"},
     {"cli"},
     {"__main__"},
 ]
-SEE_CONFIG = {"plan", "runs", "recipe", "finished", "search", "cli", "config"}
+SEE_CONFIG = {"plan", "runs", "recipe", "ladder", "finished", "search", "cli", "config"}
 NO_TENSORFLOW = {
     "__init__",
     "archives",

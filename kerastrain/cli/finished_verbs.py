@@ -8,7 +8,7 @@ from rich.table import Table
 
 from kerastrain import config as configs
 from kerastrain.cli.program import Images, RunFolder, app, console, plain, start_tensorflow
-from kerastrain.cli.tables import print_exports, print_measures
+from kerastrain.cli.tables import print_compression, print_exports, print_measures
 from kerastrain.errors import InputError
 from kerastrain.terminal import printable
 
@@ -70,22 +70,23 @@ def explain(
 @app.command()
 def compress(
     run: RunFolder,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="prune.fraction=0.8")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="budget.accuracy_points=1")
+    ] = None,
 ) -> None:
-    """Prune a run's model to an exact fraction of zeros, then quantize it; the run's own model stays."""
+    """Make a run's model smaller: the best within a budget (budget.accuracy_points=1 or budget.kilobytes=300), or one
+    way, such as prune.fraction=0.8 quantize=aware; the run's own model stays.
+    """
     settings = configs.validate(
         configs.override({}, overrides or []), configs.CompressConfig, source="the command line"
     )
     start_tensorflow()
     from kerastrain import finished, runs
 
-    rows = finished.compress(runs.load(run), settings)
-    table = Table("file", rows[0].measure, "zeros", "size in kB", "gzip in kB")
-    for row in rows:
-        sizes = (f"{row.size_bytes / 1000:,.1f}", f"{row.gzip_bytes / 1000:,.1f}")
-        table.add_row(row.file, f"{row.score:.4f}", f"{row.zeros_fraction:.2%}", *sizes)
-    console.print(table)
-    console.print(f"written to {plain(run / 'compressed')}")
+    done = finished.compress(runs.load(run), settings)
+    print_compression(done, run / "compressed")
+    if done.choice is not None and done.choice.winner is None:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from kerastrain.cli.program import console, plain
@@ -38,3 +39,44 @@ def print_exports(parities: dict, directory: Path) -> None:
             str(parity.sample_count),
         )
     console.print(table)
+
+
+def print_compression(done, directory: Path) -> None:
+    """Prints every file of a `finished.Compression`, which of them wins, and what could not be done."""
+    kept = done.choice.pareto if done.choice else ()
+    title = "Held-out data with 95 % intervals, and the time of one answer against the first file's"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    measure = done.rungs[0].measure
+    table.add_column("way", no_wrap=True)
+    for column in (f"validation {measure}", "test", "zeros", "kB", "gzip", "time", ""):
+        table.add_column(column, justify="right")
+    for rung in done.rungs:
+        found, test = rung.validation, rung.test
+        table.add_row(
+            plain(rung.name),
+            f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})",
+            "–" if test is None else f"{test.value:.3f}",
+            f"{rung.zeros_fraction:.0%}",
+            f"{rung.size_bytes / 1000:,.1f}",
+            f"{rung.gzip_bytes / 1000:,.1f}",
+            f"{rung.time_ratio:.2f}",
+            "wins" if done.choice and rung.name == done.choice.winner else "kept" if rung.name in kept else "",
+        )
+    console.print(table)
+    for name, reason in done.left_out.items():
+        console.print(plain(f"left out  {name}: {reason}"))
+    if done.calibration:
+        table = Table(
+            "calibration examples",
+            f"validation {measure}",
+            "agreement",
+            title="int8 after training",
+            box=box.SIMPLE_HEAD,
+        )
+        for row in done.calibration:
+            shown = row["validation"]
+            table.add_row(str(row["count"]), f"{shown['value']:.4f}", f"{row['agreement']:.2%}")
+        console.print(table)
+    if done.choice:
+        console.print(plain(done.choice.reason))
+    console.print(f"written to {plain(directory)}")

@@ -3,11 +3,13 @@
 Parts and tools never see a config: only `recipe`, `tuning` and `cli` do. Must not import TensorFlow.
 """
 
-from kerastrain.config.jobs import CompressConfig, SearchConfig
+from kerastrain.config.compression import BudgetConfig, CompressConfig
+from kerastrain.config.jobs import SearchConfig
 from kerastrain.config.loading import dump, load, override, put, read_yaml, schema, to_yaml, validate
 from kerastrain.config.sections import Config
 
 __all__ = [
+    "BudgetConfig",
     "CompressConfig",
     "Config",
     "SearchConfig",

@@ -1,4 +1,4 @@
-"""The settings of what is done beside a training run: compression of a finished one, and search over many.
+"""The settings of a search over many runs.
 
 Frozen pydantic records, like the sections of a run. Must not import TensorFlow.
 """
@@ -7,26 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kerastrain.config.values import Positive, Section
-
-
-class PruneConfig(Section):
-    """Magnitude pruning with fine-tuning in between."""
-
-    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    """Share of each kernel's weights set to zero, reached exactly; 0 leaves pruning out."""
-    epochs: Annotated[int, Field(gt=0)] = 5
-    """Epochs of fine-tuning, in the first half of which the fraction rises to its end."""
-    learning_rate: Positive = 3e-4
-    """Peak rate of that fine-tuning, under the run's own optimizer and schedule."""
-
-
-class CompressConfig(Section):
-    """What `kerastrain compress` does to a finished run, one after the other."""
-
-    prune: PruneConfig = PruneConfig()
-    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8"] = "int8"
-    """Number format of the TFLite file at the end."""
+from kerastrain.config.values import Section
 
 
 class Range(Section):

@@ -2,9 +2,11 @@
 
 `saved_model` writes for TensorFlow Serving, `tflite` for LiteRT, `onnx` for ONNX Runtime, `keras_file` for Keras. All
 take a keras.Model and real inputs, give a `Parity`, and leave nothing behind when the file does not answer as the model
-does. `tokenize` makes the token ids that a TFLite or ONNX file of a model of texts takes.
+does. `tokenize` makes the token ids that a TFLite or ONNX file of a model of texts takes. `costs` measures the
+time and memory of TFLite files.
 """
 
+from kerastrain.export.costs import Cost, costs
 from kerastrain.export.keras_files import keras_file
 from kerastrain.export.litert import tflite
 from kerastrain.export.onnx_files import onnx
@@ -14,9 +16,11 @@ from kerastrain.export.tokenizing import tokenize
 
 __all__ = [
     "TOLERANCES",
+    "Cost",
     "Parity",
     "ParityError",
     "Tolerance",
+    "costs",
     "keras_file",
     "onnx",
     "saved_model",

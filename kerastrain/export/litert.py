@@ -16,7 +16,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from kerastrain import files, freezing, quantized_layers
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import compact, endpoints, four_bits, metadata, parity, serving, tokens
+from kerastrain.export import compact, endpoints, four_bits, metadata, parity, selective, serving, tokens
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import labels_of, require_free, sizes, task_of, write_beside
 
@@ -32,6 +32,7 @@ def tflite(
     quantize: str | None = None,
     representative=None,
     representative_count: int = 200,
+    float_layers: int = 0,
     io: str = "uint8",
     labels: Sequence[str] | None = None,
     activation: str | None = None,
@@ -69,6 +70,8 @@ def tflite(
         representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`; not needed for
             a model of `compress.quantize_aware`, which has learned its ranges.
         representative_count: int > 0, the most inputs to calibrate with.
+        float_layers: int >= 0, how many operations of an "int8" file stay in float32: those whose int8 answers stray most
+            from their float ones on `representative`. Its input and output are float32 then.
         io: "uint8", "int8" or "float32", type of the input and output of an "int8" file; others are always float32, and
             so are the answers to texts.
         labels: class names in the order of the outputs, or None for those that travel with the model.
@@ -92,6 +95,7 @@ def tflite(
     learned = quantized_layers.is_quantized(model)
     _require_options(quantize, representative, io, learned=learned)
     labels = labels_of(model, labels)
+    selective.require(float_layers, quantize, learned=learned)
     texts = tokens.behind(model) if model.inputs[0].dtype == "string" else None
     if texts is not None and quantize == "int16x8":
         raise InputError(
@@ -107,7 +111,7 @@ def tflite(
     if texts is not None:
         exported, packed, io = texts.model, texts.files, "float32"
         inputs, calibration = texts.ids(inputs), None if calibration is None else texts.ids(calibration)
-    content = _convert(exported, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io])
+    content = _convert(exported, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io], float_layers)
     layers = {layer.name for layer in freezing.every_layer(model)}
     content = compact.compact(content, layers, unique=quantize is None)
     pixels = endpoints.takes_encoded_images(model)
@@ -170,7 +174,7 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
         )
 
 
-def _convert(model, shape, activation, quantize, calibration, io) -> bytes:
+def _convert(model, shape, activation, quantize, calibration, io, float_layers) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         serving.write(model, f"{scratch}/model", activation, batch_size=1, input_shape=shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{scratch}/model", signature_keys=["serving_default"])
@@ -187,7 +191,7 @@ def _convert(model, shape, activation, quantize, calibration, io) -> bytes:
                 ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
             converter.target_spec.supported_ops = [ops]
         try:
-            content = converter.convert()
+            content = selective.convert(converter, calibration, float_layers) if float_layers else converter.convert()
         except ConverterError as error:
             raise InputError(_reason(model, quantize, str(error))) from error
     return four_bits.quantized(content, quantize) if quantize in four_bits.KINDS else content

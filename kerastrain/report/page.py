@@ -76,6 +76,7 @@ def write(run_directory: str | os.PathLike) -> Path:
         curves=_picture(pictures.curves(run.history)) if run.history else None,
         sets={name: _set(measures) for name, measures in run.measures.items()},
         left_out=_left_out(run.quarantine),
+        pareto=_data(run.pareto, "image/png") if run.pareto else None,
         explanations={name: _data(content, "image/png") for name, content in run.explanations.items()},
     )
     return files.write_text(directory / "report.html", page)

@@ -34,6 +34,8 @@ class RunFiles:
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
         explanations: dict from a picture's file name to its PNG bytes, `explanations/*.png`.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
+        compression: dict, `compressed/compression.json`: "rungs", "left_out", "choice" and "calibration".
+        pareto: bytes of the picture `compressed/pareto.png`, none where there is no such file.
         sizes: dict from a file's path in the run to its size in bytes, checkpoints and TensorBoard left out.
     """
 
@@ -45,6 +47,8 @@ class RunFiles:
     parities: dict[str, dict]
     explanations: dict[str, bytes]
     quarantine: list[dict[str, str]]
+    compression: dict
+    pareto: bytes
     sizes: dict[str, int]
 
 
@@ -72,12 +76,23 @@ def read(directory: Path) -> RunFiles:
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
         explanations={path.name: path.read_bytes() for path in sorted(directory.glob("explanations/*.png"))},
         quarantine=_left_out(directory / "quarantine.csv"),
+        compression=_compression(directory / "compressed" / "compression.json"),
+        pareto=_bytes(directory / "compressed" / "pareto.png"),
         sizes={
             path.relative_to(directory).as_posix(): path.stat().st_size
             for path in sorted(directory.rglob("*"))
             if path.is_file() and path.relative_to(directory).parts[0] not in _OWN
         },
     )
+
+
+def _compression(path: Path) -> dict:
+    if not path.is_file() or _text(path).startswith("["):  # a list in runs from before there was a budget
+        return {}
+    record = _require(path, _json(path), ("rungs", "left_out", "choice", "calibration"), "a compression")
+    for row in record["rungs"]:
+        _require(path, row, ("name", "validation", "test", "zeros_fraction", "size_bytes", "gzip_bytes"), "rungs")
+    return record
 
 
 def _parity(directory: Path, path: Path) -> tuple[str, dict]:
@@ -140,6 +155,10 @@ def _json(path: Path) -> dict:
             f"`{path}` must be a JSON object. Received: {type(value).__name__}. Mend the file, or remove it."
         )
     return value
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _text(path: Path) -> str:

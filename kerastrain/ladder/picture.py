@@ -1,0 +1,84 @@
+"""The picture of a compression: size across, score up, each file a number. Must not import Matplotlib before it draws."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kerastrain import drawing
+from kerastrain.config import BudgetConfig
+from kerastrain.ladder.choosing import Choice, size_of
+from kerastrain.ladder.measuring import Rung
+
+_QUIET, _KEPT, _WINNER = "#8a94a6", "#1f5fbf", "#c2410c"
+
+
+def draw(path: str | os.PathLike, rungs: Sequence[Rung], choice: Choice, budget: BudgetConfig) -> Path:
+    """Writes the picture; its suffix says in which format.
+
+    Args:
+        path: path of the file, such as pareto.png.
+        rungs: the files.
+        choice: Choice among them.
+        budget: BudgetConfig, drawn as a dashed line.
+
+    Returns:
+        Path of the file.
+    """
+    from matplotlib.figure import Figure
+
+    ordered = sorted(rungs, key=lambda rung: (size_of(rung, budget), rung.name))
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for number, rung in enumerate(ordered, start=1):
+        x, y, score = size_of(rung, budget) / 1000, rung.validation.value, rung.validation
+        colour = _QUIET
+        if rung.name in choice.pareto:
+            colour = _WINNER if rung.name == choice.winner else _KEPT
+        axes.errorbar(x, y, [[y - score.low], [score.high - y]], color=colour, alpha=0.35, linewidth=1)
+        label = f"{number}  {rung.name}"
+        axes.plot(x, y, "o", color=colour, markersize=6, label=label)
+        # Neighbours of the same height take turns above and below.
+        axes.annotate(
+            str(number), (x, y), (0, 6 if number % 2 else -13), textcoords="offset points", ha="center", fontsize=8
+        )
+    by_name = {rung.name: rung for rung in rungs}
+    front = [by_name[name] for name in choice.pareto]
+    axes.plot(
+        [size_of(rung, budget) / 1000 for rung in front],
+        [rung.validation.value for rung in front],
+        color=_KEPT,
+        linewidth=1,
+        drawstyle="steps-post",
+        zorder=0,
+    )
+    if budget.kilobytes is not None:
+        axes.axvline(budget.kilobytes, color=_WINNER, linestyle="--", linewidth=1)
+    else:
+        axes.axhline(
+            rungs[0].validation.value - budget.accuracy_points / 100, color=_WINNER, linestyle="--", linewidth=1
+        )
+    axes.set_xscale("log")
+    sizes = [size_of(rung, budget) / 1000 for rung in rungs]
+    marks = _marks(min(sizes), max(sizes))
+    axes.set_xticks(marks, [f"{mark:,g}" for mark in marks])
+    axes.minorticks_off()
+    axes.set(
+        xlabel="kB after gzip" if budget.size == "gzip" else "kB",
+        ylabel=f"validation {rungs[0].measure}, 95 % interval",
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#eef0f3")
+    axes.set_axisbelow(True)
+    axes.set_title(
+        "blue: kept, no other is smaller and better · orange: the winner, the budget", loc="left", fontsize=9
+    )
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    return drawing.write(figure, path)
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Round numbers 1, 2, 5, 10, … from just below `low` to just above `high`."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    marks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return [mark for mark in marks if low / 2 <= mark <= high * 2]

@@ -1,0 +1,121 @@
+"""The steps of a way: what a run's data, augmentation and seed make of its model.
+
+Takes a run, its data and the settings of `compress`; gives new models. Must not write files.
+"""
+
+from collections.abc import Callable
+
+import keras
+
+from kerastrain import backbones, compress, data, models
+from kerastrain.config import CompressConfig
+from kerastrain.config.compression import ChannelsConfig, ClusterConfig, DistilConfig, PruneConfig
+from kerastrain.errors import InputError
+from kerastrain.runs import Run
+
+
+class Trainer:
+    """The models of a run after any steps, each trained once.
+
+    Args:
+        run: Run, whose model is not changed.
+        split: data.Split of the run.
+        settings: CompressConfig; the steps that it leaves out have their defaults.
+    """
+
+    def __init__(self, run: Run, split: data.Split, settings: CompressConfig):
+        self.run, self.split, self.settings = run, split, settings
+        self.loss = models.loss(run.model, label_smoothing=run.config.fit.label_smoothing)
+        self._made: dict[tuple[str, ...], keras.Model | InputError] = {(): run.model}
+
+    def model(self, steps: tuple[str, ...]) -> keras.Model:
+        """The run's model after `steps`.
+
+        Raises:
+            InputError: one of the steps cannot be done with this model; the same again when it is asked for again.
+        """
+        if steps not in self._made:
+            before = self.model(steps[:-1])
+            try:
+                self._made[steps] = _STEPS[steps[-1]](self, before)
+            except InputError as error:
+                self._made[steps] = error
+        if isinstance(found := self._made[steps], InputError):
+            raise found
+        return found
+
+    def batches(self, epochs: int):
+        """All epochs in one data set, as `batches` orders and augments each of them differently."""
+        return data.batches(
+            self.split.train,
+            self.run.config.fit.global_batch_size,
+            shuffle=True,
+            sampling=self.run.config.data.sampling,
+            seed=self.run.config.runtime.seed,
+            epochs=epochs,
+            augment=self.augment,
+        )
+
+    @property
+    def augment(self) -> Callable | None:
+        """The run's random changes to a batch."""
+        return data.augment(**self.run.config.data.augment.named)
+
+    def options(self, section) -> dict:
+        """How any of the steps trains: one data set of all epochs, the rate, and the run's loss."""
+        return {"epochs": 1, "learning_rate": section.learning_rate, "loss": self.loss}
+
+
+def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.distil or DistilConfig()
+    options = {
+        **trainer.options(wanted),
+        "temperature": wanted.temperature,
+        "soft_weight": wanted.soft_weight,
+    }
+    proposal = compress.propose_students(model, fraction=wanted.parameters_fraction)[0]
+    return compress.distill(model, _student(trainer, proposal), trainer.batches(wanted.epochs), **options)
+
+
+def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
+    split, model = trainer.split, trainer.run.model
+    several = models.task(model) == "multi_label"
+    keras.utils.set_random_seed(trainer.run.config.runtime.seed)
+    if split.train.image_size is None:
+        return models.text_classifier(
+            proposal.backbone, labels=split.labels, multi_label=several, texts=split.train.inputs, **proposal.options
+        )
+    backbone = backbones.load(proposal.backbone, **proposal.options)
+    if models.task(model) == "regression":
+        numbers = split.train.targets
+        scale = {"mean": numbers.mean(axis=0), "deviation": numbers.std(axis=0)}
+        student = models.image_regressor(backbone, labels=split.labels, **scale)
+    else:
+        student = models.image_classifier(backbone, labels=split.labels, multi_label=several)
+    models.unfreeze(student, batch_norm=True)
+    return student
+
+
+def _channels(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.channels or ChannelsConfig()
+    options = {"multiply_adds_fraction": wanted.multiply_adds_fraction, **trainer.options(wanted)}
+    return compress.prune_channels(model, trainer.batches(wanted.epochs), **options)
+
+
+def _prune(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.prune or PruneConfig()
+    fraction = wanted.fraction or PruneConfig().fraction
+    return compress.prune(model, trainer.batches(wanted.epochs), fraction=fraction, **trainer.options(wanted))
+
+
+def _cluster(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.cluster or ClusterConfig()
+    return compress.cluster(model, trainer.batches(wanted.epochs), clusters=wanted.clusters, **trainer.options(wanted))
+
+
+def _aware(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.aware
+    return compress.quantize_aware(model, trainer.batches(wanted.epochs), **trainer.options(wanted))
+
+
+_STEPS = {"distil": _distil, "channels": _channels, "prune": _prune, "cluster": _cluster, "aware": _aware}

@@ -1,0 +1,106 @@
+import re
+
+import pytest
+
+from kerastrain import config, ladder
+from kerastrain.errors import ConfigError
+
+
+def rung(name, validation, kilobytes, gzip=None, test=None):
+    def score(value):
+        return ladder.Score(value, value - 0.02, value + 0.02, 400)
+
+    return ladder.Rung(
+        name=name,
+        file=f"{name}.tflite",
+        steps=(),
+        measure="accuracy",
+        validation=score(validation),
+        test=None if test is None else score(test),
+        zeros_fraction=0.0,
+        size_bytes=round(1000 * kilobytes),
+        gzip_bytes=round(1000 * (gzip or kilobytes)),
+        time_ratio=1.0,
+        memory_ratio=None,
+    )
+
+
+RUNGS = [
+    rung("before_float32", 0.95, 1000, 900, test=0.5),
+    rung("before_int8", 0.945, 260, 200, test=0.4),
+    rung("before_dynamic", 0.93, 255, 240, test=0.99),
+    rung("pruned_int8", 0.94, 262, 90, test=0.6),
+    rung("distilled_int8", 0.90, 60, 50, test=0.99),
+]
+
+
+@pytest.mark.parametrize(
+    ("budget", "winner"),
+    [
+        ({"accuracy_points": 1}, "before_int8"),
+        ({"accuracy_points": 1, "size": "gzip"}, "pruned_int8"),
+        ({"accuracy_points": 2}, "before_dynamic"),
+        ({"accuracy_points": 0}, "before_float32"),
+        ({"kilobytes": 300}, "before_int8"),
+        ({"kilobytes": 255}, "before_dynamic"),
+        ({"kilobytes": 100, "size": "gzip"}, "pruned_int8"),
+        ({"kilobytes": 10}, None),
+    ],
+)
+def test_choose_goes_by_the_validation_part_and_the_size_that_counts(budget, winner):
+    found = ladder.choose(RUNGS, config.BudgetConfig(**budget))
+    assert found.winner == winner
+    assert (winner or "none of 5 files") in found.reason
+
+
+def test_what_another_file_beats_in_size_and_accuracy_is_not_kept():
+    by_file = ladder.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).pareto
+    assert by_file == ("distilled_int8", "before_dynamic", "before_int8", "before_float32")
+    by_gzip = ladder.choose(RUNGS, config.BudgetConfig(accuracy_points=1, size="gzip")).pareto
+    assert by_gzip == ("distilled_int8", "pruned_int8", "before_int8", "before_float32")
+
+
+def test_a_validation_part_too_small_for_the_budget_is_told():
+    assert "±2.0 points" in ladder.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).reason
+    assert "±" not in ladder.choose(RUNGS, config.BudgetConfig(accuracy_points=3)).reason
+
+
+def test_the_steps_that_are_given_are_done_in_the_order_in_which_they_keep_each_other():
+    def names(**settings):
+        return [way.name for way in ladder.one_way(config.CompressConfig(**settings))]
+
+    assert names() == ["before_float32", "pruned_float32", "pruned_int8"]
+    assert names(prune={"fraction": 0}, quantize="dynamic") == ["before_float32", "before_dynamic"]
+    assert names(cluster={}, quantize="float32") == ["before_float32", "clustered_float32"]
+    assert names(cluster={}, prune={}, channels={}, distil={}, quantize="aware")[-2:] == [
+        "distilled_narrow_pruned_clustered_float32",
+        "distilled_narrow_pruned_clustered_aware_int8",
+    ]
+
+
+def test_every_way_of_the_ladder_is_another_file_and_the_float_file_comes_first():
+    names = [way.name for way in ladder.LADDER]
+    assert len(set(names)) == len(names)
+    assert names[0] == "before_float32"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"budget": {}}, "either accuracy_points or kilobytes. Received: neither"),
+        ({"budget": {"accuracy_points": 1, "kilobytes": 2}}, "Received: both"),
+        ({"budget": {"kilobytes": 300}, "quantize": "int8"}, "tries every number format"),
+        ({"budget": {"kilobytes": 0}}, "budget.kilobytes"),
+        ({"cluster": {"clusters": 1}}, "cluster.clusters"),
+        ({"distill": {}}, "Did you mean 'distil'"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_one_sentence(values, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        config.validate(values, config.CompressConfig)
+
+
+def test_the_picture_is_drawn(tmp_path):
+    budget = config.BudgetConfig(accuracy_points=1)
+    path = ladder.draw(tmp_path / "pareto.png", RUNGS, ladder.choose(RUNGS, budget), budget)
+    assert path.read_bytes().startswith(b"\x89PNG")
