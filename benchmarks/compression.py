@@ -15,7 +15,6 @@ import gc
 import os
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import results
@@ -128,32 +127,10 @@ def compress(bench):
     bench.export("pruned + clustered + quantization-aware", last, "int8")
 
 
-def seconds(paths, repeats=30):
-    """The median seconds of each file for one image in one thread, the files in turn."""
-    import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
-
-    ready = []
-    for path in paths:
-        interpreter = Interpreter(model_path=str(path), num_threads=1)
-        interpreter.allocate_tensors()
-        (source,) = interpreter.get_input_details()
-        interpreter.set_tensor(source["index"], np.zeros(source["shape"], source["dtype"]))
-        ready.append(interpreter)
-    found = [[] for _ in ready]
-    for _ in range(repeats):
-        for interpreter, times in zip(ready, found, strict=True):
-            interpreter.invoke()  # warms the caches that the others have cooled
-            start = time.perf_counter()
-            for _ in range(5):
-                interpreter.invoke()
-            times.append((time.perf_counter() - start) / 5)
-    return [statistics.median(times) for times in found]
-
-
 def table(bench):
     """Markdown: one row for each file."""
-    times = dict(zip(bench.files, seconds([path for path, _, _ in bench.files.values()]), strict=True))
+    measured = bench.kt.export.costs([path for path, _, _ in bench.files.values()])
+    times = {name: cost.seconds for name, cost in zip(bench.files, measured, strict=True)}
     _, accuracy, whole = bench.files["float"]
     lines = [
         "| method | accuracy | points lost | kB | gzip, kB | size of float's | gzip of float's | time of float's | allowed |",

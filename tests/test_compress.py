@@ -130,6 +130,7 @@ def test_prune_prunes_the_variables_of_a_saved_model_inside_a_layer(tmp_path):
         ({"epochs": 0}, "must not be empty"),
         ({"dataset": dataset().repeat()}, "`dataset` must have a known, finite length"),
         ({"loss": None}, "`loss` must be given"),
+        ({"model": keras.Sequential([keras.layers.Dense(4)])}, "`model` must be built"),
         (
             {"model": network(kernel_constraint="max_norm")},
             "must have no constraint to be compressed. Received: MaxNorm",
@@ -141,6 +142,20 @@ def test_prune_refuses_what_it_cannot_do(change, message):
     arguments = {"model": network(), "dataset": dataset(), "fraction": 0.5, "epochs": 1, "loss": LOSS, **change}
     with pytest.raises(InputError, match=message):
         compress.prune(arguments.pop("model"), arguments.pop("dataset"), **arguments)
+
+
+def test_every_way_to_train_refuses_probabilities_where_the_loss_takes_logits():
+    inputs = keras.Input((8, 8, 4))
+    last = keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, last, name="sure")
+    for way, options in (
+        (compress.prune, {"fraction": 0.5}),
+        (compress.cluster, {}),
+        (compress.prune_channels, {}),
+        (compress.quantize_aware, {}),
+    ):
+        with pytest.raises(InputError, match="`model` must give the logits .* Received: 'sure', which ends in softmax"):
+            way(model, dataset(), epochs=1, loss=LOSS, **options)
 
 
 def test_block_mask_zeroes_the_blocks_of_smallest_magnitude():

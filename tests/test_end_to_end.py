@@ -131,6 +131,29 @@ def test_a_file_that_answers_otherwise_is_removed_with_the_reason_and_an_exit_co
 
 
 @pytest.mark.slow
+def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place):
+    quick = ["data.path=colours", "data.image_size=[32, 32]", "fit.head_epochs=5", "fit.epochs=3", "export.formats=[]"]
+    kerastrain(place, "train", "model.backbone=network.keras", *quick, "--run", "plain")
+    epochs = [f"{step}.epochs=1" for step in ("distil", "channels", "prune", "cluster", "aware")]
+    done = kerastrain(place, "compress", "plain", "budget.kilobytes=500", "calibration_counts=[4, 16]", *epochs)
+    record = json.loads((place / "plain/compressed/compression.json").read_text())
+    names, choice = [rung["name"] for rung in record["rungs"]], record["choice"]
+    tried = {"before_int8", "aware_int8", "pruned_clustered_aware_int8", "narrow_float32"}
+    assert tried <= set(names)
+    assert "must leave enough for a network" in record["left_out"]["distilled_int8"]  # than which none is smaller
+    assert f"{choice['winner']} wins: the most accurate of {len(names)} files" in " ".join(done.stdout.split())
+    assert {path.stem for path in (place / "plain/compressed").glob("*.tflite")} == set(choice["pareto"])
+    best = max(rung["validation"]["value"] for rung in record["rungs"])
+    assert {rung["name"]: rung for rung in record["rungs"]}[choice["winner"]]["validation"]["value"] == best
+    assert [row["count"] for row in record["calibration"]] == [4, 16]
+    assert Image.open(place / "plain/compressed/pareto.png").size[0] > 600
+    page = (place / "plain/report.html").read_text()
+    assert choice["reason"] in page
+    assert "pruned_clustered_aware_int8" in page
+    assert "exists already" in kerastrain(place, "compress", "plain", "budget.kilobytes=500", code=2).stderr
+
+
+@pytest.mark.slow
 def test_random_labels_cannot_be_learnt(place):
     random = np.random.default_rng(0)
     for label in ("heads", "tails"):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import rich.console
+import scipy.stats
 import tensorflow as tf
 from sklearn.metrics import (
     average_precision_score,
@@ -17,6 +18,7 @@ from sklearn.metrics import (
 
 from kerastrain import evaluation, models
 from kerastrain.errors import InputError
+from kerastrain.evaluation import intervals
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2])
 PROBABILITIES = np.array(
@@ -366,3 +368,18 @@ def test_metrics_of_other_tasks_equal_scikit_learn():
 def test_measures_of_other_tasks_tell_what_is_wrong(measure, arguments, message):
     with pytest.raises(InputError, match=message):
         getattr(evaluation, measure).measure(*arguments)
+
+
+def test_wilson_is_the_interval_of_scipy():
+    for right, count in ((0, 7), (9, 10), (178, 179), (50, 50)):
+        expected = scipy.stats.binomtest(right, count).proportion_ci(method="wilson")
+        assert intervals.wilson(right, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    with pytest.raises(InputError, match="`right` must lie in"):
+        intervals.wilson(3, 2)
+
+
+def test_bootstrap_of_a_mean_is_near_the_normal_interval():
+    values = np.random.default_rng(1).normal(size=400)
+    half = 1.96 * values.std() / 20
+    low, high = intervals.bootstrap(lambda chosen: values[chosen].mean(), 400)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)

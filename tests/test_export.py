@@ -381,6 +381,13 @@ def test_exports_refuse_an_existing_path(images, tmp_path):
     assert (tmp_path / "a.tflite").read_text() == "mine"
 
 
+def test_exports_refuse_a_path_below_a_file(images, tmp_path):
+    (tmp_path / "notes").write_text("no folder")
+    for write, name in ((export.tflite, "a.tflite"), (export.saved_model, "a")):
+        with pytest.raises(InputError, match="`path` must lie in a folder .*notes', which is no folder. Choose"):
+            write(classifier(), tmp_path / "notes" / name, samples=images)
+
+
 def test_exports_refuse_models_they_cannot_trace(images, tmp_path):
     with pytest.raises(TypeError, match="`model` must be a keras.Model"):
         export.saved_model(object(), tmp_path / "a", samples=images)
@@ -495,3 +502,51 @@ def test_draw_takes_data_sets_and_examples(images):
 def test_stratified_gives_every_class_its_share():
     labels = np.array([0] * 60 + [1] * 30 + [2] * 10)
     np.testing.assert_array_equal(np.bincount(labels[samples.stratified(labels, 20)]), [12, 6, 2])
+
+
+def test_the_layers_that_int8_hurts_most_stay_in_float(images, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(8, 3, activation="relu")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Dense(8, activation="relu")(pooled)))
+    differences = []
+    for count in (0, 1, 3):
+        path = tmp_path / f"{count}.tflite"
+        options = {"quantize": "int8", "representative": images, "float_layers": count}
+        differences.append(export.tflite(model, path, samples=images, **options).largest_difference)
+        interpreter = Interpreter(str(path))
+        floats = sum(tensor["dtype"] == np.float32 for tensor in interpreter.get_tensor_details())
+        assert (floats == 0) == (count == 0)
+    assert differences[2] < differences[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"float_layers": -1}, "`float_layers` must be a whole number >= 0"),
+        ({"float_layers": 1, "quantize": "dynamic"}, '`float_layers` goes with quantize="int8"'),
+        ({"float_layers": 99}, "`float_layers` must leave something to be int8. Received: 99 of"),
+    ],
+)
+def test_float_layers_refuse_what_they_cannot_do(change, message, images, tmp_path):
+    options = {"quantize": "int8", "representative": images, "samples": images, **change}
+    with pytest.raises(InputError, match=message):
+        export.tflite(classifier(), tmp_path / "a.tflite", **options)
+
+
+def test_costs_are_ratios_to_the_first_file(tmp_path):
+    """A network of a hundred times the work takes longer, and one with more weights holds more memory."""
+    paths = []
+    for name, units in (("small", 16), ("large", 2000)):
+        inputs = keras.Input((64,))
+        x = keras.layers.Dense(units, activation="relu")(keras.layers.Dense(units, activation="relu")(inputs))
+        converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, keras.layers.Dense(2)(x)))
+        paths.append(tmp_path / f"{name}.tflite")
+        paths[-1].write_bytes(converter.convert())
+    small, large = export.costs(paths, threads=1, repeats=5)
+    assert (small.file, small.time_ratio, small.memory_ratio, small.threads) == ("small.tflite", 1.0, 1.0, 1)
+    assert large.time_ratio == large.seconds / small.seconds > 5
+    assert large.memory_bytes > small.memory_bytes + 4 * 2000 * 2000
+    with pytest.raises(InputError, match="`paths` must not be empty"):
+        export.costs([])
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        export.costs([tmp_path / "nowhere.tflite"])

@@ -56,12 +56,26 @@ def loss_of(model: keras.Model, loss: object) -> object:
     """`loss`, or the one that `model` was compiled with.
 
     Raises:
-        InputError: there is neither.
+        InputError: there is neither, or it takes logits where the model ends in probabilities.
     """
     loss = loss or (model.loss if model.compiled else None)
     if loss is None:
         raise InputError("`loss` must be given for a model that was not compiled. Received: None.")
+    takes_logits = isinstance(loss, keras.losses.Loss) and loss.get_config().get("from_logits")
+    if takes_logits and (activation := _last_activation(model)) in ("softmax", "sigmoid"):
+        raise InputError(
+            f"`model` must give the logits that `loss` takes. Received: {model.name!r}, which ends in {activation}. Leave "
+            "its last activation out, or make the loss with `from_logits=False`."
+        )
     return loss
+
+
+def _last_activation(model: keras.Model) -> str | None:
+    """The name of the activation that a model ends in, as far as its last layer says."""
+    last = model.layers[-1] if model.layers else None
+    if isinstance(last, keras.layers.Softmax):
+        return "softmax"
+    return getattr(getattr(last, "activation", None), "__name__", None)
 
 
 def falling(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:

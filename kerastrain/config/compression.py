@@ -106,7 +106,7 @@ class CompressConfig(Section):
     """Few values. Training for int8 keeps them, and the zeros."""
     aware: AwareConfig = AwareConfig()
     """How `quantize=aware` trains."""
-    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8", "aware"] = "int8"
+    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8", "int4", "dynamic_int4", "aware"] = "int8"
     """Number format of the TFLite file at the end; "aware" trains for int8 first."""
     calibration_counts: tuple[Annotated[int, Field(gt=0)], ...] = (8, 32, 128)
     """Training examples to calibrate int8 with, each tried, to show what more of them bring; [] for none."""

@@ -17,15 +17,23 @@ from kerastrain.tasks import Task
 
 
 def require_free(path: str | os.PathLike, *, replace: bool, suffix: str | None = None) -> Path:
-    """`path` as a Path, refused where something stands there that may not be replaced, or where it ends otherwise.
+    """`path` as a Path, refused where it ends otherwise, nothing can be written, or something stands there already.
 
     Raises:
         FileExistsError: `path` exists and `replace` is False.
-        InputError: `path` does not end in `suffix`.
+        InputError: `path` does not end in `suffix`, or what stands above it is no folder, or one that may not be written
+            to.
     """
     path = Path(path)
     if suffix is not None and path.suffix != suffix:
         raise InputError(f"`path` must end in {suffix}. Received: {str(path)!r}. Rename the file.")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        what = "which may not be written to" if above.is_dir() else "which is no folder"
+        raise InputError(
+            f"`path` must lie in a folder that can be written to. Received: {str(path)!r}, in {str(above)!r}, "
+            f"{what}. Choose another folder."
+        )
     if path.exists() and not replace:
         raise FileExistsError(f"{path} exists. Choose another path or allow it to be replaced.")
     return path

@@ -79,10 +79,12 @@ def choose(rungs: Sequence[Rung], budget: BudgetConfig) -> Choice:
         rule = f"the most accurate of {len(fitting)} files with at most {budget.kilobytes:g} {unit}"
     else:
         best = min(fitting, key=lambda rung: (size(rung), -rung.validation.value))
-        rule = f"the smallest of {len(fitting)} files that lose at most {budget.accuracy_points:g} points"
+        points = "point" if budget.accuracy_points == 1 else "points"
+        rule = f"the smallest of {len(fitting)} files that lose at most {budget.accuracy_points:g} {points}"
+    lost = lost_points(best, rungs[0])
     reason = (
         f"{best.name} wins: {rule}, of {len(rungs)} tried; validation {best.measure} {best.validation.value:.4f}, "
-        f"{lost_points(best, rungs[0]):.1f} points below the float file, {size(best) / 1000:,.1f} {unit}."
+        f"{abs(lost):.1f} points {'above' if lost < 0 else 'below'} the float file, {size(best) / 1000:,.1f} {unit}."
     )
     return Choice(best.name, f"{reason}{_caution(rungs[0], budget)}", pareto)
 

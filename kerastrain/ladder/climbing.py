@@ -67,6 +67,7 @@ def _rung(trainer: Trainer, way: Way, folder: Path) -> Rung:
         float_layers=way.float_layers,
         representative=split.train,
         representative_count=config.export.representative_samples,
+        tolerance=_tolerance(way.quantize, judged_later=trainer.settings.budget is not None),
     )
     found = rung(way, path, model, split)
     logger.info(
@@ -77,6 +78,12 @@ def _rung(trainer: Trainer, way: Way, folder: Path) -> Rung:
     if way.steps and not kept.exists():
         model.save(kept)
     return found
+
+
+def _tolerance(kind: str, *, judged_later: bool) -> export.Tolerance:
+    """How far a file may stray; what a budget judges afterwards, on the whole validation part, is not judged here."""
+    tolerance = export.TOLERANCES[kind]
+    return dataclasses.replace(tolerance, agreement=0.0, score_loss_fraction=1.0) if judged_later else tolerance
 
 
 def _with_float_layers(

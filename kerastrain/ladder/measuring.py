@@ -10,8 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerastrain import compress, data, evaluation, export
-from kerastrain.evaluation import intervals
+from kerastrain import compress, data, export
+from kerastrain.evaluation import intervals, scores
 from kerastrain.ladder.ways import Way
 
 
@@ -70,7 +70,7 @@ def rung(way: Way, path: Path, model: keras.Model, split: data.Split) -> Rung:
         name=way.name,
         file=path.name,
         steps=way.steps,
-        measure="R²" if split.task == "regression" else "accuracy",
+        measure=scores.MEASURES[split.task],
         validation=score(path, split.validation),
         test=score(path, split.test) if split.test is not None and len(split.test) else None,
         zeros_fraction=compress.sparsity(model).fraction,
@@ -85,14 +85,11 @@ def score(path: Path, held: data.Examples) -> Score:
     if inputs.dtype == object:
         inputs = export.tokenize(path, inputs)
     answers, count = export.litert.run(path, inputs), len(held)
+    value = scores.score(answers, held.targets, held.task)
     if held.task == "single_label":
-        right = int(np.sum(answers.argmax(axis=1) == held.targets))
-        return Score(right / count, *intervals.wilson(right, count), count)
+        return Score(value, *intervals.wilson(round(value * count), count), count)
 
     def measure(chosen: np.ndarray) -> float:
-        targets, given = held.targets[chosen], answers[chosen]
-        if held.task == "multi_label":
-            return float(np.mean((given > 0) == targets))
-        return evaluation.regression.measure(targets, given, held.labels)["r2"] or 0.0
+        return scores.score(answers[chosen], held.targets[chosen], held.task)
 
-    return Score(measure(np.arange(count)), *intervals.bootstrap(measure, count, rounds=200), count)
+    return Score(value, *intervals.bootstrap(measure, count), count)

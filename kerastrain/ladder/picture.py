@@ -38,10 +38,9 @@ def draw(path: str | os.PathLike, rungs: Sequence[Rung], choice: Choice, budget:
         axes.errorbar(x, y, [[y - score.low], [score.high - y]], color=colour, alpha=0.35, linewidth=1)
         label = f"{number}  {rung.name}"
         axes.plot(x, y, "o", color=colour, markersize=6, label=label)
-        # Neighbours of the same height take turns above and below.
-        axes.annotate(
-            str(number), (x, y), (0, 6 if number % 2 else -13), textcoords="offset points", ha="center", fontsize=8
-        )
+        # Neighbours of the same size and score have their numbers on different sides.
+        place = ((0, 6), (0, -13), (10, -3), (-10, -3))[number % 4]
+        axes.annotate(str(number), (x, y), place, textcoords="offset points", ha="center", fontsize=8)
     by_name = {rung.name: rung for rung in rungs}
     front = [by_name[name] for name in choice.pareto]
     axes.plot(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 
-from kerastrain import backbones, compress, data, models
+from kerastrain import backbones, compress, data, models, runtime
 from kerastrain.config import CompressConfig
 from kerastrain.config.compression import ChannelsConfig, ClusterConfig, DistilConfig, PruneConfig
 from kerastrain.errors import InputError
@@ -36,6 +36,8 @@ class Trainer:
         """
         if steps not in self._made:
             before = self.model(steps[:-1])
+            # So that what a step draws does not depend on which others were tried before it.
+            runtime.seed(self.run.config.runtime.seed)
             try:
                 self._made[steps] = _STEPS[steps[-1]](self, before)
             except InputError as error:
@@ -80,7 +82,6 @@ def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
 def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
     split, model = trainer.split, trainer.run.model
     several = models.task(model) == "multi_label"
-    keras.utils.set_random_seed(trainer.run.config.runtime.seed)
     if split.train.image_size is None:
         return models.text_classifier(
             proposal.backbone, labels=split.labels, multi_label=several, texts=split.train.inputs, **proposal.options

@@ -23,7 +23,7 @@ class Way:
 
     Args:
         steps: keys of `WORDS`, in that order.
-        quantize: "float32", "float16", "dynamic", "int16x8" or "int8", the numbers of the file.
+        quantize: "float32", "float16", "dynamic", "int16x8", "int8", "int4" or "dynamic_int4", the numbers of the file.
         float_layers: int >= 0, the most sensitive operations of an int8 file that stay in float32.
     """
 
@@ -48,6 +48,7 @@ LADDER = (
     Way((), "float16"),
     Way((), "dynamic"),
     Way((), "int16x8"),
+    Way((), "int4"),
     Way((), "int8"),
     Way(("aware",), "int8"),
     Way(("prune",), "float32"),
