@@ -9,6 +9,7 @@ TensorFlow forks the processes.
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+MAKING_EVENTS = ("open", "os.mkdir", "os.link")
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link")
 OVERRIDES = (
     "model.backbone=module",
@@ -95,23 +97,35 @@ def replicas(folder):
     files.write_json(folder / "end.json", {"variables": digest, "history": history})
 
 
-def child(program, folder, kill_at, count):
-    """Runs a program and ends itself at the file operation number `kill_at`, if it is not None."""
+def child(program, folder, kill_at, count, full_at=None):
+    """Runs a program and ends itself at the file operation number `kill_at`, if it is not None.
+
+    From the operation number `full_at` on the disk is full: nothing new can be made on it, what is there can be moved and
+    removed. As on the command line, what a person can mend is one sentence, here in `folder.words`, and exit code 2.
+    """
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
 
     def hook(event, arguments):
-        if event in FILE_EVENTS and isinstance(arguments[0], str | Path) and str(folder) in str(arguments[0]):
+        if event in FILE_EVENTS and isinstance(arguments[0], str | Path) and f"{folder}/" in str(arguments[0]):
             if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
                 return
             count.value += 1
             if count.value == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if full_at is not None and count.value >= full_at and event in MAKING_EVENTS:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
 
     sys.addaudithook(hook)
-    {"run": run, "replicas": replicas}[program](folder)
+    try:
+        {"run": run, "replicas": replicas}[program](folder)
+    except (OSError, ValueError) as error:
+        if full_at is None:
+            raise
+        folder.with_suffix(".words").write_text(str(error))
+        sys.exit(2)
 
 
 def check_whole(folder):
@@ -168,9 +182,7 @@ def campaign(program, kills, seed, place):
     Returns:
         Counter of the kind of kill, and of the trainings that came to their end.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tensorflow", "keras", "kerastrain.recipe", "kerastrain.distribute.strategies"])
-    dice, tally = random.Random(seed), Counter()
+    context, dice, tally = server_of_processes(), random.Random(seed), Counter()
 
     def attempt(folder, kill_at=None, seconds=None):
         count = context.Value("i", 0)
@@ -183,9 +195,6 @@ def campaign(program, kills, seed, place):
         process.join()
         return process.exitcode, count.value, time.monotonic() - began
 
-    server = context.Process(target=_nothing)
-    server.start()
-    server.join()  # the imports are done now, and in nobody's time
     whole = place / f"{program}_whole"
     whole.mkdir()
     code, operations, seconds = attempt(whole)
@@ -215,6 +224,51 @@ def campaign(program, kills, seed, place):
         assert end(program, folder) == expected, f"{folder} ended otherwise than {whole}"
         tally["ended equal"] += 1
     return tally
+
+
+def server_of_processes():
+    """What starts processes that need not import TensorFlow."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tensorflow", "keras", "kerastrain.recipe", "kerastrain.distribute.strategies"])
+    first = context.Process(target=_nothing)
+    first.start()
+    first.join()  # the imports are done now, and in nobody's time
+    return context
+
+
+def fill(place, moments, seed):
+    """Runs on a disk that is full from a seeded moment on; what was there stays whole, and with room the run goes on.
+
+    Returns:
+        list of str, what each of them said.
+    """
+    context, dice, said = server_of_processes(), random.Random(seed), []
+
+    def attempt(folder, full_at=None):
+        count = context.Value("i", 0)
+        process = context.Process(target=child, args=("run", folder, None, count, full_at))
+        process.start()
+        process.join()
+        return process.exitcode, count.value
+
+    whole = place / "not_full"
+    whole.mkdir()
+    code, operations = attempt(whole)
+    assert code == 0
+    expected = end("run", whole)
+    # One moment in each of as many stretches of the run.
+    for number in range(moments):
+        folder = place / f"full_{number}"
+        folder.mkdir()
+        moment = 1 + int((number + dice.random()) * operations / moments)
+        code, _ = attempt(folder, full_at=moment)
+        assert code in (0, 2), f"a full disk at file operation {moment} ended the run with {code}"
+        check_whole(folder)
+        if code == 2:
+            said.append(folder.with_suffix(".words").read_text())
+            assert attempt(folder)[0] == 0, f"the run does not go on after a full disk at file operation {moment}"
+        assert end("run", folder) == expected, f"{folder} ended otherwise than {whole}"
+    return said
 
 
 def _nothing():

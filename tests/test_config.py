@@ -1,7 +1,11 @@
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import kerastrain as kt
 from kerastrain.errors import ConfigError
@@ -212,3 +216,44 @@ def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
     )
     assert texts.from_scratch
     assert not images.from_scratch
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=6,
+    ),
+    st.sampled_from([f"{section}.{key}" for section, values in kt.config.load() for key in type(values).model_fields]),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_value_of_any_key_is_taken_and_comes_back_or_is_told_by_its_path(value, key):
+    section, name = key.split(".")
+    try:
+        config = kt.config.validate({section: {name: value}})
+    except ConfigError as error:
+        assert section in str(error)
+        return
+    again = kt.config.validate(yaml.safe_load(kt.config.dump(config)))
+    assert kt.config.dump(again) == kt.config.dump(config)
+
+
+@given(st.lists(st.text(max_size=30), max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_any_words_of_the_command_line_are_a_config_or_a_config_error(words):
+    try:
+        assert isinstance(kt.config.load(overrides=words), kt.config.Config)
+    except ConfigError as error:
+        assert str(error)
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_of_a_file_are_a_config_or_a_config_error(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "recipe.yaml")
+        path.write_bytes(content)
+        try:
+            assert isinstance(kt.config.load(path), kt.config.Config)
+        except ConfigError as error:
+            assert str(path) in str(error)
