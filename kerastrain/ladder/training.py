@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import keras
 
-from kerastrain import backbones, compress, data, models, runtime
+from kerastrain import backbones, compress, data, freezing, models, runtime
 from kerastrain.config import CompressConfig
 from kerastrain.config.compression import ChannelsConfig, ClusterConfig, DistilConfig, PruneConfig
 from kerastrain.errors import InputError
@@ -68,6 +68,11 @@ class Trainer:
         return {"epochs": 1, "learning_rate": section.learning_rate, "loss": self.loss}
 
 
+# Of batch norm's averages. Keras's 0.99 needs several hundred steps to forget where it started, more than a student of a small
+# data set takes: it would be right in training and at chance in use.
+_STUDENT_MOMENTUM = 0.9
+
+
 def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.distil or DistilConfig()
     options = {
@@ -94,6 +99,9 @@ def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
     else:
         student = models.image_classifier(backbone, labels=split.labels, multi_label=several)
     models.unfreeze(student, batch_norm=True)
+    for layer in freezing.every_layer(student):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _STUDENT_MOMENTUM
     return student
 
 
