@@ -85,6 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     parser.add_argument("--measure", nargs=2, metavar=("MODEL", "VARIANT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -102,7 +103,7 @@ def table(options) -> str:
     lines = ["| model | variant | counted, MB | peak added, MB | of plain | seconds per step | of plain | wanted |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    for name in MODELS:
+    for name in options.models:
         plain = None
         for variant in VARIANTS:
             command = [sys.executable, __file__, "--measure", name, variant]

@@ -35,6 +35,14 @@ def test_one_cycle_has_no_warmup_but_one_that_is_asked_for():
     assert kt.config.load(overrides=["schedule={name: one_cycle, warmup: 1%}"]).schedule.warmup == "1%"
 
 
+def test_the_rate_is_lower_where_a_network_of_texts_starts_anew():
+    assert kt.config.load().optimizer.learning_rate == 0.01
+    texts = ["data.kind=text", "data.path=reviews"]
+    assert kt.config.load(overrides=texts).optimizer.learning_rate == 0.003
+    assert kt.config.load(overrides=[*texts, "model.backbone=module"]).optimizer.learning_rate == 0.01
+    assert kt.config.load(overrides=[*texts, "optimizer.learning_rate=0.1"]).optimizer.learning_rate == 0.1
+
+
 def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(

@@ -4,9 +4,12 @@ import csv
 import io
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -110,34 +113,41 @@ def _pids(process):
     return [int(child) for child in children]
 
 
-def _checkpoints(run):
-    return len(list((run / "checkpoints" / "resume").glob("[0-9]*/manifest.json")))
+def _newest(run):
+    """The number of the newest checkpoint."""
+    return max((int(path.parent.name) for path in run.glob("checkpoints/resume/[0-9]*/manifest.json")), default=0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_worker_that_is_ended_costs_nothing(place, number):
-    """Killed, or told to stop by its cluster: all start again from the last saved state, bit for bit."""
-    whole = place / "whole"
-    if not whole.exists():
-        assert kerastrain(place, "launch", "--workers", 2, *TRAIN, "fit.epochs=6", "--run", whole).returncode == 0
-    run = place / f"ended_by_{number}"
-    process = started(place, "launch", "--workers", 2, *TRAIN, "fit.epochs=6", "--run", run)
+def _wait(condition):
     deadline = time.monotonic() + 120
-    while _checkpoints(run) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(_pids(process)[1], number)
-    words, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, words
-    assert "restart 1 of 3" in words
-    assert_equal(run, whole, 0.0)
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_workers_that_are_ended_ten_times_over_cost_nothing(place):
+    """Killed, or told to stop by their cluster: all start again from the last saved state, bit for bit."""
+    dice, longer = random.Random(0), [*TRAIN, "fit.epochs=60"]
+    assert kerastrain(place, "launch", "--workers", 2, *longer, "--run", "whole").returncode == 0
+    run, seen, words = place / "ended", 0, []
+    process = started(place, "launch", "--workers", 2, "--restarts", 10, *longer, "--run", run)
+    reader = threading.Thread(target=lambda: words.extend(process.stdout), daemon=True)
+    reader.start()  # or the pipe would fill up
+    for number in range(10):
+        _wait(lambda seen=seen: _newest(run) > seen or process.poll() is not None)
+        time.sleep(dice.uniform(0, 0.1))
+        seen = _newest(run)
+        os.kill(dice.choice(_pids(process)), signal.SIGTERM if number == 5 else signal.SIGKILL)
+        _wait(lambda number=number: sum("restart" in line for line in words) > number)
+    assert process.wait(timeout=120) == 0, "".join(words)
+    assert sum("restart" in line for line in words) == 10
+    assert_equal(run, place / "whole", 0.0)
 
 
 def test_a_launcher_that_is_told_to_stop_saves_and_says_that_it_can_be_resumed(place):
     run = place / "stopped"
     process = started(place, "launch", "--workers", 2, *TRAIN, "fit.epochs=30", "--run", run)
-    deadline = time.monotonic() + 120
-    while _checkpoints(run) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    _wait(lambda: _newest(run) > 1)
     process.send_signal(signal.SIGTERM)
     words, _ = process.communicate(timeout=120)
     assert process.returncode == 75, words
@@ -161,3 +171,63 @@ def test_a_wrong_cluster_is_one_sentence(place, monkeypatch, environment, senten
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (place / "wrong").exists()
+
+
+@pytest.fixture
+def two_hosts():
+    """Two network namespaces with a cable between them; gives how a command runs on each, and how the cable is cut."""
+    if os.getuid() or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and `ip` (Debian: iproute2)")
+    names = [f"kt{os.getpid()}a", f"kt{os.getpid()}b"]
+
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, capture_output=True, timeout=10)
+
+    try:
+        for name in names:
+            ip("netns", "add", name)
+            ip("-n", name, "link", "set", "lo", "up")
+        ip("link", "add", names[0], "netns", names[0], "type", "veth", "peer", "name", names[1], "netns", names[1])
+        for number, name in enumerate(names):
+            ip("-n", name, "address", "add", f"10.99.0.{number + 1}/24", "dev", name)
+            ip("-n", name, "link", "set", name, "up")
+        yield (
+            [["ip", "netns", "exec", name] for name in names],
+            lambda how: ip("-n", names[0], "link", "set", names[0], how),
+        )
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=10)
+
+
+def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(place, two_hosts):
+    hosts, cable = two_hosts
+    addresses = ["10.99.0.1:4711", "10.99.0.2:4711"]
+    longer = [*TRAIN, "fit.epochs=12", "runtime.strategy=multi_worker", "--resume"]
+
+    def workers(run):
+        for index, host in enumerate(hosts):
+            config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            environment = {**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""}
+            environment["XDG_STATE_HOME"] = str(place / "state")
+            command = [*host, sys.executable, "-m", "kerastrain", *longer, run]
+            yield subprocess.Popen(
+                command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+
+    def ended(processes):
+        words = [process.communicate(timeout=300)[0] for process in processes]
+        return [process.returncode for process in processes], "\n".join(words)
+
+    codes, words = ended(list(workers("cable_whole")))
+    assert codes == [0, 0], words
+    processes = list(workers("cable_cut"))
+    _wait(lambda: _newest(place / "cable_cut") > 2)
+    cable("down")
+    codes, words = ended(processes)
+    assert codes == [75, 75], words
+    assert "Traceback" not in words
+    cable("up")
+    codes, words = ended(list(workers("cable_cut")))
+    assert codes == [0, 0], words
+    assert_equal(place / "cable_cut", place / "cable_whole", 0.0)

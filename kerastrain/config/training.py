@@ -44,8 +44,9 @@ class OptimizerConfig(Section):
 
     name: OptimizerName = "adamw"
     """The Keras optimizer, in lower case."""
-    learning_rate: Positive = 1e-2
-    """Peak rate while the head is trained on the frozen backbone."""
+    learning_rate: Positive | None = None
+    """Peak rate while the head is trained on the frozen backbone, or of all that trains where nothing is pre-trained; null
+    takes 0.01, and 0.003 for the networks `keras:NAME` of texts."""
     fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Peak rate of fine-tuning as a share of `learning_rate`."""
     weight_decay: NotNegative | None = None

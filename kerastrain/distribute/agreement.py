@@ -45,7 +45,8 @@ def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except _LOST as error:
         if worker_count(strategy) == 1:
             raise
-        raise WorkerLost(worker_index(strategy), f"{error.message.strip().splitlines()[0]:.200}.") from error
+        reason = error.message.strip().splitlines()[0].rpartition("aborted by: ")[2]
+        raise WorkerLost(worker_index(strategy), f"{reason.rstrip('.'):.200}.") from error
 
 
 def worker_count(strategy: tf.distribute.Strategy) -> int:
