@@ -24,8 +24,11 @@ def print_exports(parities: dict, directory: Path) -> None:
     table = Table(
         title=f"Files in {plain(folder)}, each opened again and compared with the model: same answers, largest difference",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        show_edge=False,
     )
-    table.add_column("file", overflow="fold")
+    table.add_column("file", overflow="fold", min_width=22)  # the longest of our own names
     scored = next((parity.measure for parity in parities.values() if parity.measure), None)
     for column in ("kB", "same", "difference", *([scored, "model's"] if scored else []), "samples"):
         table.add_column(column, justify="right")
