@@ -154,7 +154,9 @@ def test_every_way_to_train_refuses_probabilities_where_the_loss_takes_logits():
         (compress.prune_channels, {}),
         (compress.quantize_aware, {}),
     ):
-        with pytest.raises(InputError, match="`model` must give the logits .* Received: 'sure', which ends in softmax"):
+        with pytest.raises(
+            InputError, match="`model` must give logits. Received: probabilities: 'sure' ends in softmax"
+        ):
             way(model, dataset(), epochs=1, loss=LOSS, **options)
 
 

@@ -116,7 +116,7 @@ def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finishe
 
 @pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_removed_with_the_reason_and_an_exit_code(run, place):
-    shutil.copytree(run, place / "steep")
+    shutil.copytree(run, place / "steep", ignore=shutil.ignore_patterns("exports"))
     model = models.load(run / "model.keras", allow_modules=True)
     head = next(layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense))
     head.set_weights([1e6 * weight for weight in head.get_weights()])  # beyond what float16 can hold

@@ -91,7 +91,7 @@ def distill(
         https://arxiv.org/abs/1412.6550.
     """
     _check_numbers(temperature, soft_weight, feature_weight)
-    loss = fine_tuning.loss_of(student, loss)
+    loss = fine_tuning.loss_of(student, loss, name="student")
     task = _task(loss)
     features = dict(features or {})
     learner = fine_tuning.copy(student)

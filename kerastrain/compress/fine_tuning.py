@@ -52,8 +52,8 @@ def steps(dataset: tf.data.Dataset, epochs: int, optimizer: keras.optimizers.Opt
     return math.ceil(epochs * batches / (getattr(optimizer, "gradient_accumulation_steps", None) or 1))
 
 
-def loss_of(model: keras.Model, loss: object) -> object:
-    """`loss`, or the one that `model` was compiled with.
+def loss_of(model: keras.Model, loss: object, *, name: str = "model") -> object:
+    """`loss`, or the one that `model` was compiled with; `name` is what the caller's argument is called.
 
     Raises:
         InputError: there is neither, or it takes logits where the model ends in probabilities.
@@ -64,8 +64,8 @@ def loss_of(model: keras.Model, loss: object) -> object:
     takes_logits = isinstance(loss, keras.losses.Loss) and loss.get_config().get("from_logits")
     if takes_logits and (activation := _last_activation(model)) in ("softmax", "sigmoid"):
         raise InputError(
-            f"`model` must give the logits that `loss` takes. Received: {model.name!r}, which ends in {activation}. Leave "
-            "its last activation out, or make the loss with `from_logits=False`."
+            f"`{name}` must give logits. Received: probabilities: {model.name!r} ends in {activation}, and `loss` takes "
+            "logits. Leave the last activation out, or make the loss with `from_logits=False`."
         )
     return loss
 

@@ -194,7 +194,20 @@ def dump(record: Section) -> str:
 
 def to_yaml(values: Mapping) -> str:
     """Nested plain values as YAML for people: short lists on one line, keys in their order."""
-    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    options = {"sort_keys": False, "default_flow_style": None, "width": 100, "allow_unicode": True}
+    return yaml.dump(dict(values), Dumper=_Dumper, **options)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what YAML takes for the end of a line, as in U+0085, so that it is read as it was."""
+
+    def represent_text(self, text: str) -> yaml.Node:
+        """A scalar, escaped where it must be."""
+        style = '"' if set(text) & set("\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def schema() -> dict:

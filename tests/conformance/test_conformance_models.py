@@ -231,5 +231,7 @@ def test_tflite_gives_the_same_answers(name, modules, tmp_path):
 
 def test_tflite_refuses_what_it_cannot_hold(modules, tmp_path):
     model, inputs = made(NO_TFLITE, modules)
-    with pytest.raises(InputError, match="TFLite file, which holds no strings: its texts are read by 'backbone'"):
+    with pytest.raises(
+        InputError, match="TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'"
+    ):
         export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
