@@ -89,7 +89,8 @@ def resolve(handle: str | os.PathLike) -> Path:
 
     Args:
         handle: str or path: a folder; a `.tar.gz`, `.tgz` or `.tar` file; an `https://` address as tensorflow_hub
-            takes it; "kaggle:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"; a folder on a file system that TensorFlow
+            takes it; "hub:PUBLISHER/MODEL/VERSION", which is that place on tfhub.dev;
+            "kaggle:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"; a folder on a file system that TensorFlow
             reads, such as `gs://BUCKET/FOLDER`. Any may end in `#sha256=…`, the fingerprint that the folder must have.
 
     Returns:
@@ -101,6 +102,8 @@ def resolve(handle: str | os.PathLike) -> Path:
         InputError: the folder holds no SavedModel, or its fingerprint is not the pinned one.
     """
     location, pinned = split_pin(os.fspath(handle))
+    if location.startswith("hub:"):
+        location = "https://tfhub.dev/" + location.removeprefix("hub:")
     if location.startswith("kaggle:"):
         location = "https://www.kaggle.com/models/" + location.removeprefix("kaggle:")
     if "://" in location:

@@ -158,6 +158,8 @@ def text_classifier(
     width: int | None = None,
     depth: int = 2,
     word_dropout: float = 0.3,
+    signature: str | None = None,
+    output_key: str | None = None,
     hidden_units: Sequence[int] = (),
     dropout: float = 0.5,
     l1: float = 0.0,
@@ -178,6 +180,8 @@ def text_classifier(
         width: int, numbers of an embedding; None for the network's default.
         depth: int, blocks of the transformer.
         word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
+        signature: str, for modules: the signature to call.
+        output_key: str, for modules: which of several outputs.
         hidden_units: sequence of int, widths of ReLU layers before the logits.
         dropout: float in [0, 1), share of the inputs of each dense layer that is dropped in training.
         l1: float >= 0, weight of the sum of absolute values of the head's kernels in the loss.
@@ -207,6 +211,8 @@ def text_classifier(
             width=width,
             depth=depth,
             dropout=word_dropout,
+            signature=signature,
+            output_key=output_key,
         )
     strings = keras.Input((), dtype="string", name="texts")
     values = heads.head(

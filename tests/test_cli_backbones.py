@@ -86,6 +86,42 @@ def test_a_backbone_that_cannot_do_what_is_asked_is_one_sentence_and_nothing_is_
     assert not (place / "run").exists()
 
 
+@pytest.mark.slow
+def test_a_signature_of_a_text_module_is_reached_from_the_config(place, monkeypatch, tmp_path):
+    several = tf.Module()
+    spec = [tf.TensorSpec((None,), tf.string, name="texts")]
+    length = tf.function(
+        lambda texts: {
+            "length": tf.cast(tf.strings.length(texts), tf.float32)[:, None],
+            "zero": tf.zeros((tf.size(texts), 2)),
+        },
+        input_signature=spec,
+    )
+    other = tf.function(lambda texts: {"zero": tf.zeros((tf.size(texts), 2))}, input_signature=spec)
+    tf.saved_model.save(several, str(tmp_path / "several"), signatures={"lengths": length, "zeros": other})
+    (tmp_path / "texts").mkdir()
+    for name, word in (("long", "a very long word "), ("short", "no ")):
+        lines = [f"{word * (1 + number % 3)}{number}" for number in range(20)]
+        (tmp_path / "texts" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "data.kind=text",
+        "data.path=texts",
+        "fit.head_epochs=1",
+        "fit.epochs=0",
+        "export.formats=[]",
+        "--run",
+        "run",
+    ]
+    chosen = ["model.backbone=several", "model.signature=lengths", "model.output_key=length"]
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "train", *words, *chosen])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    backbone = runs.load(tmp_path / "run", allow_modules=True).model.get_layer("backbone")
+    np.testing.assert_array_equal(backbone(tf.constant(["no", "word"])), [[2], [4]])
+
+
 KINDS = {
     "hub folder": ["model.backbone=module"],
     "archive": ["model.backbone=module.tar.gz"],

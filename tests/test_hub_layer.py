@@ -314,6 +314,8 @@ def test_an_offline_machine_names_the_cache(tmp_path, monkeypatch):
         ConnectionError, match=r"'https://www\.kaggle\.com/models/google/nnlm/TensorFlow2/en-dim50/1' is not"
     ):
         HubLayer("kaggle:google/nnlm/TensorFlow2/en-dim50/1")
+    with pytest.raises(ConnectionError, match=r"'https://tfhub\.dev/google/nnlm-en-dim50/2' is not"):
+        HubLayer("hub:google/nnlm-en-dim50/2")
 
 
 class ModuleServer(http.server.BaseHTTPRequestHandler):

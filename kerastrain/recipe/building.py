@@ -82,6 +82,8 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
                 texts=split.train.inputs,
                 width=config.model.width,
                 depth=config.model.depth,
+                signature=config.model.signature,
+                output_key=config.model.output_key,
                 **head,
             )
     if config.from_scratch:
