@@ -34,6 +34,7 @@ TRAIN = [
     "fit.head_epochs=2",
     "fit.epochs=2",
     "fit.global_batch_size=7",
+    "evaluation.batch_size=4",  # several batches of features and of validation
     "fit.checkpoint_every=2 steps",
     "optimizer.global_clip_norm=0.5",
     "optimizer.ema_momentum=0.9",

@@ -45,7 +45,8 @@ def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 
 
 def _answers(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:
     """What a model under a strategy says of inputs, divided among the devices of this process."""
-    devices = len(strategy.experimental_local_results(strategy.run(lambda: 0)))
+    # Counted, not asked: replicas that all return the same Python object come back from `run` as one.
+    devices = strategy.num_replicas_in_sync // agreement.worker_count(strategy)
     parts = np.array_split(inputs.numpy(), devices)
     values = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(parts[context.replica_id_in_sync_group % devices])
