@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kerastrain import distribute
 from kerastrain.distribute import cluster, keras_trainer, strategies
+from kerastrain.errors import InputError
 
 TWO = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
 
@@ -31,6 +32,11 @@ def test_auto_takes_one_device_where_there_is_no_gpu():
     assert distribute.choose({}).name == "none"
     assert "no GPU" in distribute.choose({}).reason
     assert distribute.make("auto").num_replicas_in_sync == 1
+
+
+def test_slurm_tasks_that_are_no_number_are_one_sentence():
+    with pytest.raises(InputError, match="SLURM_STEP_NUM_TASKS must be a whole number. Received: 'abc'"):
+        distribute.choose({"SLURM_STEP_NUM_TASKS": "abc"})
 
 
 def test_auto_takes_all_workers_where_there_are_some():

@@ -98,6 +98,20 @@ def test_two_mirrored_devices_end_with_the_weights_of_one(place):
     assert_equal(place / "mirrored", place / "alone", TOLERANCE)
 
 
+def test_steps_per_execution_on_several_devices_is_one_sentence_and_nothing_is_written(place):
+    options = [
+        "runtime.strategy=mirrored",
+        "runtime.devices=2",
+        "fit.global_batch_size=12",
+        "fit.steps_per_execution=2",
+    ]
+    done = kerastrain(place, *TRAIN, *options, "--run", "steps")
+    assert done.returncode == 2
+    assert "`fit.steps_per_execution` above 1 goes with one device" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (place / "steps").exists()
+
+
 def test_two_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place):
     done = kerastrain(place, "launch", "--workers", 2, *TRAIN, "--run", "processes")
     assert done.returncode == 0, done.stdout

@@ -59,11 +59,20 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster | N
     """
     if environment.get("TF_CONFIG", "").strip():
         cluster = _from_tf_config(environment["TF_CONFIG"])
-    elif int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+    elif _slurm_tasks(environment) > 1:
         cluster = _from_slurm()
     else:
         return None
     return cluster if len(cluster.addresses) > 1 else None
+
+
+def _slurm_tasks(environment: Mapping[str, str]) -> int:
+    text = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if not text.isdecimal():
+        raise InputError(
+            f"SLURM_STEP_NUM_TASKS must be a whole number. Received: {text!r}. Start the training with `srun`, or unset it."
+        )
+    return int(text)
 
 
 def wait_for_workers(cluster: Cluster, *, timeout_seconds: float = 60.0) -> None:
