@@ -43,6 +43,7 @@ class WriteError(OSError):
             f"cannot write '{path}': {_REASONS[number]}. What stood there before is unchanged. Make room or choose "
             "another folder, and start again."
         )
+        self.path = path
         self.errno = number
 
 
@@ -71,17 +72,39 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         ...     model.save(temporary)
     """
     path = Path(path)
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = _scratch(path)
         temporary = scratch / path.name
         try:
-            yield temporary
+            with _named(path, within=scratch):
+                yield temporary
             _flush(temporary)
             _put_in_place(temporary, path, scratch)
             _flush_entry(path.parent)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def explained(path: str | os.PathLike) -> Iterator[None]:
+    """Tells of a full or read-only disk that the block meets as `WriteError` of `path`.
+
+    For writers that are not ours, such as TensorBoard's; `atomic` does it by itself.
+
+    Raises:
+        WriteError: as for `atomic`.
+    """
+    path = Path(path)
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        number = _reason(error, path.parent)
+        if number is None:
+            raise
+        raise WriteError(path, number) from error
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
@@ -125,7 +148,7 @@ def link(source: Path, target: Path) -> None:
 def remove(path: str | os.PathLike) -> None:
     """Removes a file or folder, which is there whole or not at all for whoever looks meanwhile."""
     path = Path(path)
-    with _explained(path):
+    with explained(path):
         scratch = _scratch(path)
         try:
             os.replace(path, scratch / path.name)
@@ -205,16 +228,14 @@ def _flush_entry(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _named(path: Path, within: Path) -> Iterator[None]:
+    """Files of a folder that is in the making are told by the name of what is being made."""
     try:
         yield
-    except WriteError:
+    except WriteError as error:
+        if error.path.is_relative_to(within):
+            raise WriteError(path, error.errno) from error
         raise
-    except Exception as error:
-        number = _reason(error, path.parent)
-        if number is None:
-            raise
-        raise WriteError(path, number) from error
 
 
 def _reason(error: Exception, folder: Path) -> int | None:

@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -97,11 +98,12 @@ def replicas(folder):
     files.write_json(folder / "end.json", {"variables": digest, "history": history})
 
 
-def child(program, folder, kill_at, count, full_at=None):
+def child(program, folder, kill_at, count, full_at=None, most_bytes=None):
     """Runs a program and ends itself at the file operation number `kill_at`, if it is not None.
 
     From the operation number `full_at` on the disk is full: nothing new can be made on it, what is there can be moved and
-    removed. As on the command line, what a person can mend is one sentence, here in `folder.words`, and exit code 2.
+    removed. With `most_bytes` each file fails in the write that passes them, whoever writes it: Python, HDF5 or TensorFlow.
+    As on the command line, what a person can mend is one sentence, here in `folder.words`, and exit code 2.
     """
     os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="")
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -119,11 +121,14 @@ def child(program, folder, kill_at, count, full_at=None):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
 
     sys.addaudithook(hook)
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
     try:
         {"run": run, "replicas": replicas}[program](folder)
     except (OSError, ValueError) as error:
-        if full_at is None:
+        if full_at is None and most_bytes is None:
             raise
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         folder.with_suffix(".words").write_text(str(error))
         sys.exit(2)
 
@@ -236,17 +241,23 @@ def server_of_processes():
     return context
 
 
-def fill(place, moments, seed):
-    """Runs on a disk that is full from a seeded moment on; what was there stays whole, and with room the run goes on.
+def fill(place, moments, sizes, seed):
+    """Runs on disks that are full; what was there stays whole, and with room the run goes on to the same end.
+
+    Args:
+        place: Path of a folder that `prepare` has filled.
+        moments: int, how many runs find the disk full from a seeded moment on, one in each of as many stretches.
+        sizes: sequence of int, the bytes that a file can have at most in one more run each.
+        seed: int.
 
     Returns:
         list of str, what each of them said.
     """
     context, dice, said = server_of_processes(), random.Random(seed), []
 
-    def attempt(folder, full_at=None):
+    def attempt(folder, **fault):
         count = context.Value("i", 0)
-        process = context.Process(target=child, args=("run", folder, None, count, full_at))
+        process = context.Process(target=child, args=("run", folder, None, count), kwargs=fault)
         process.start()
         process.join()
         return process.exitcode, count.value
@@ -256,17 +267,17 @@ def fill(place, moments, seed):
     code, operations = attempt(whole)
     assert code == 0
     expected = end("run", whole)
-    # One moment in each of as many stretches of the run.
-    for number in range(moments):
+    faults = [{"full_at": 1 + int((number + dice.random()) * operations / moments)} for number in range(moments)]
+    faults += [{"most_bytes": size} for size in sizes]
+    for number, fault in enumerate(faults):
         folder = place / f"full_{number}"
         folder.mkdir()
-        moment = 1 + int((number + dice.random()) * operations / moments)
-        code, _ = attempt(folder, full_at=moment)
-        assert code in (0, 2), f"a full disk at file operation {moment} ended the run with {code}"
+        code, _ = attempt(folder, **fault)
+        assert code in (0, 2), f"a disk with {fault} ended the run with {code}"
         check_whole(folder)
         if code == 2:
             said.append(folder.with_suffix(".words").read_text())
-            assert attempt(folder)[0] == 0, f"the run does not go on after a full disk at file operation {moment}"
+            assert attempt(folder)[0] == 0, f"the run does not go on after a disk with {fault}"
         assert end("run", folder) == expected, f"{folder} ended otherwise than {whole}"
     return said
 

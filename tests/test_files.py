@@ -115,6 +115,15 @@ def test_a_file_that_has_no_room_is_told_in_one_sentence_and_costs_nothing(tmp_p
     assert os.listdir(tmp_path) == ["model.keras"]
 
 
+def test_a_folder_in_the_making_that_has_no_room_is_told_by_its_own_name(tmp_path):
+    script = """
+    with files.atomic(folder / "run") as temporary:
+        files.write_bytes(temporary / "model.keras", bytes(200_000))
+    """
+    assert limited(tmp_path, script).startswith(f"WriteError cannot write '{tmp_path / 'run'}': ")
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.slow
 def test_tensorflow_and_hdf5_without_room_are_told_in_the_same_sentence(tmp_path):
     script = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute
+from kerastrain import distribute, files
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.history_file import HistoryFile
@@ -54,6 +54,7 @@ def standard(
     Raises:
         InputError: a number outside its range, a mode that cannot be told, or a phase that is no file name; after the
             first epoch, also if `monitor` was not logged.
+        WriteError: in `fit`: the disk is full or read-only.
 
     Example:
         >>> model.fit(train, validation_data=validation, epochs=10,
@@ -80,7 +81,31 @@ def standard(
             )
         callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=early_stopping_epochs, mode=mode))
     if tensorboard and distribute.is_chief():
-        callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard" / phase, write_graph=False))
+        callbacks.append(_TensorBoard(directory / "tensorboard" / phase, write_graph=False))
     if progress and distribute.is_chief():
         callbacks.append(Progress(phase="" if phase == "fit" else phase))
     return callbacks
+
+
+class _TensorBoard(keras.callbacks.TensorBoard):
+    """Keras's, which tells in one sentence what kept it from writing, at the moments at which it opens, writes and flushes."""
+
+    def on_train_begin(self, logs=None):
+        with files.explained(self.log_dir):
+            super().on_train_begin(logs)
+
+    def on_test_begin(self, logs=None):
+        with files.explained(self.log_dir):
+            super().on_test_begin(logs)
+
+    def on_test_end(self, logs=None):
+        with files.explained(self.log_dir):
+            super().on_test_end(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with files.explained(self.log_dir):
+            super().on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs=None):
+        with files.explained(self.log_dir):
+            super().on_train_end(logs)
