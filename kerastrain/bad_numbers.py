@@ -19,6 +19,7 @@ _SENTENCES = {
     "targets": "the targets of the batch are not all finite",
     "weights": "the update of the step before made the weight {layer!r} infinite or NaN, though loss and gradients were "
     "finite",
+    "update": "the update after it made the weight {layer!r} infinite or NaN, though loss and gradients were finite",
     "outputs": "it first appears in what the layer {layer!r} gives",
     "loss": "the model's outputs are finite, and their loss is not",
     "gradients": "the loss is finite, and its gradient is first not so in the layer {layer!r}",
@@ -30,7 +31,8 @@ class Finding:
     """The first place of a step that is not finite.
 
     Args:
-        place: "inputs", "targets", "weights", "outputs", "loss" or "gradients", in the order in which they are tried.
+        place: "inputs", "targets", "weights", "outputs", "loss", "gradients" or "update", in the order in which they are
+            tried; "update" is found by who takes the step.
         layer: str, the path of the layer or weight, or None.
         examples: tuple of int, the positions in the batch of the examples that are at fault; empty where it cannot be
             told.
@@ -51,12 +53,14 @@ class BadNumbersError(InputError):
         step: int, the step of the training, from 0, in which it was noticed.
         message: str.
         finding: Finding, or None where nobody has looked.
+        weight: str, the path of a weight that is not finite after the step, where it was that which was noticed.
     """
 
-    def __init__(self, step: int, message: str, finding: Finding | None = None):
+    def __init__(self, step: int, message: str, finding: Finding | None = None, *, weight: str | None = None):
         super().__init__(message)
         self.step = step
         self.finding = finding
+        self.weight = weight
 
 
 def find(model: keras.Model, x, y=None, sample_weight=None) -> Finding | None:

@@ -58,7 +58,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     old one in the hidden folder `.NAME.XXXXXXXX.tmp` beside it.
 
     Args:
-        path: path of the file or folder to write; its parent is made if it is missing.
+        path: path of the file or folder to write; its parent is made if it is missing, and stays only if it is needed.
 
     Yields:
         Path in the same parent folder, which does not exist yet.
@@ -72,8 +72,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
         ...     model.save(temporary)
     """
     path = Path(path)
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(path), _parent(path):
         scratch = _scratch(path)
         temporary = scratch / path.name
         try:
@@ -225,6 +224,20 @@ def _flush_entry(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _parent(path: Path) -> Iterator[None]:
+    """Makes the folders above `path` that are missing, and takes them back if nothing came to stand in them."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:  # the innermost first
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

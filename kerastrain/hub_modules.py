@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from kerastrain import archives, ecosystem, trust
 from kerastrain.errors import InputError
-from kerastrain.files import atomic
+from kerastrain.files import atomic, explained
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 _PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
@@ -209,8 +209,9 @@ def copy(folder: str | os.PathLike, to: str | os.PathLike) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             target = Path(to) / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+            with explained(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
 
 
 def keep(folder: str | os.PathLike) -> Path:

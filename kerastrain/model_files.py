@@ -4,16 +4,19 @@ Takes a path; gives the model. Must not look into the model.
 """
 
 import contextlib
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import keras
 
-# All but archives and hub_modules for what they register, which Keras must know before it opens a file.
+# All but archives, files and hub_modules for what they register, which Keras must know before it opens a file.
 from kerastrain import (  # noqa: F401
     applications,
     archives,
     evaluation,
+    files,
     heads,
     hub_layer,
     hub_modules,
@@ -23,6 +26,9 @@ from kerastrain import (  # noqa: F401
     text_backbones,
 )
 from kerastrain.errors import InputError
+
+# Keras unpacks a part of the file among the temporary files.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model:
@@ -38,6 +44,7 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
 
     Raises:
         FileNotFoundError: the path does not exist.
+        WriteError: there is no room for what is unpacked on the way.
         InputError: the file is no `.keras` file, unpacks to more than `archives` lets through, or brings code or a
             module that is not allowed.
     """
@@ -52,8 +59,10 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
     with hub_modules.allow_modules() if allow_modules else contextlib.nullcontext():
         try:
             return keras.models.load_model(path, safe_mode=True)
-        except InputError:
+        except (InputError, files.WriteError):
             raise
         except (ValueError, OSError, TypeError, KeyError) as error:
+            if getattr(error, "errno", None) in _NO_ROOM:
+                raise files.WriteError(Path(tempfile.gettempdir()), error.errno) from error
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error

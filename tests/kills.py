@@ -10,6 +10,7 @@ TensorFlow forks the processes.
 
 import csv
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -51,6 +53,15 @@ def run(folder):
             recipe.resume(directory, settings)
     else:
         recipe.run(settings, directory)
+
+
+def verb(folder, arguments, words):
+    """What the command line makes of `arguments`, in `folder`; what it says on stderr goes to the connection `words`."""
+    from kerastrain.cli import main
+
+    os.dup2(words.fileno(), 2)
+    sys.argv = ["kerastrain", *(str(folder / "run") if one == "run" else one for one in arguments)]
+    main()
 
 
 def replicas(folder):
@@ -99,7 +110,7 @@ def replicas(folder):
 
 
 def child(program, folder, kill_at, count, full_at=None, most_bytes=None):
-    """Runs a program and ends itself at the file operation number `kill_at`, if it is not None.
+    """Runs a program, or a callable of the folder, and ends itself at the file operation number `kill_at`, if it is not None.
 
     From the operation number `full_at` on the disk is full: nothing new can be made on it, what is there can be moved and
     removed. With `most_bytes` each file fails in the write that passes them, whoever writes it: Python, HDF5 or TensorFlow.
@@ -124,7 +135,7 @@ def child(program, folder, kill_at, count, full_at=None, most_bytes=None):
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
     try:
-        {"run": run, "replicas": replicas}[program](folder)
+        {"run": run, "replicas": replicas}.get(program, program)(folder)
     except (OSError, ValueError) as error:
         if full_at is None and most_bytes is None:
             raise
@@ -279,6 +290,63 @@ def fill(place, moments, sizes, seed):
             said.append(folder.with_suffix(".words").read_text())
             assert attempt(folder)[0] == 0, f"the run does not go on after a disk with {fault}"
         assert end("run", folder) == expected, f"{folder} ended otherwise than {whole}"
+    return said
+
+
+def fill_verb(place, arguments, moments, sizes):
+    """Calls a verb for a finished run on disks that are full; what was there stays, and with room the verb does its work.
+
+    Args:
+        place: Path of a folder that `prepare` has filled.
+        arguments: list of str, the verb and what it takes; the run is "run".
+        moments: sequence of float in [0, 1), the parts of its operations on files after which the disk is full.
+        sizes: sequence of int, the bytes that a file can have at most in one more call each.
+
+    Returns:
+        list of str, what each call said that could not do its work.
+    """
+    context, said = server_of_processes(), []
+    finished = place / "finished"
+    if not finished.exists():
+        finished.mkdir()
+        count = context.Value("i", 0)
+        process = context.Process(target=child, args=("run", finished, None, count))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+
+    def attempt(folder, **fault):
+        count, (reading, writing) = context.Value("i", 0), context.Pipe(duplex=False)
+        program = functools.partial(verb, arguments=arguments, words=writing)
+        process = context.Process(target=child, args=(program, folder, None, count), kwargs=fault)
+        process.start()
+        writing.close()
+        with open(os.dup(reading.fileno()), encoding="utf-8") as words:
+            heard = words.read()
+        process.join()
+        return process.exitcode, count.value, heard
+
+    def copied(name):
+        return Path(shutil.copytree(finished, place / f"{arguments[0]}_{name}"))
+
+    code, operations, heard = attempt(copied("not_full"))
+    assert code == 0, heard
+    faults = [{"full_at": 1 + int(moment * operations)} for moment in moments]
+    faults += [{"most_bytes": size} for size in sizes]
+    for number, fault in enumerate(faults):
+        folder = copied(number)
+        before = {path.relative_to(folder) for path in folder.rglob("*")}
+        code, _, heard = attempt(folder, **fault)
+        assert code in (0, 2), f"{arguments} on a disk with {fault} ended with {code}: {heard}"
+        check_whole(folder)
+        after = {path.relative_to(folder) for path in folder.rglob("*")}
+        assert before <= after, f"{arguments} on a disk with {fault} lost {before - after}"
+        assert not [path for path in after if ".tmp" in str(path)], (
+            f"{arguments} on a disk with {fault}: {after - before}"
+        )
+        if code == 2:
+            said.append(heard)
+            assert attempt(folder)[0] == 0, f"{arguments} does not do its work after a disk with {fault}"
     return said
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerastrain import compress, ecosystem, hub_layer, testing
+from kerastrain import callbacks, compress, ecosystem, hub_layer, testing
 from kerastrain.compress import masks, sparsity_schedules
 from kerastrain.errors import InputError
 
@@ -118,6 +118,47 @@ def test_prune_prunes_the_variables_of_a_saved_model_inside_a_layer(tmp_path):
     pruned = compress.prune(model, images, fraction=0.5, epochs=1, loss=LOSS)
     assert zeros(pruned) == [3 * 3 * 3 * 8 // 2, 8 * 4 // 2]
     assert zeros(model) == [0, 0]
+
+
+class Cut(keras.callbacks.Callback):
+    """Ends a training after so many steps, as a kill would."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps -= 1
+        if self.steps == 0:
+            raise InterruptedError
+
+
+WAYS = {
+    "prune": lambda model, data, **options: compress.prune(model, data, fraction=0.5, **options),
+    "cluster": lambda model, data, **options: compress.cluster(model, data, clusters=4, **options),
+    "prune_channels": lambda model, data, **options: compress.prune_channels(
+        model, data, multiply_adds_fraction=0.6, **options
+    ),
+    "quantize_aware": compress.quantize_aware,
+    "distill": lambda model, data, **options: compress.distill(model, network(), data, **options),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("steps", [4, 8])
+def test_every_way_to_train_goes_on_from_a_checkpoint_to_the_same_bits(way, steps, tmp_path):
+    def train(folder, *others):
+        keras.utils.set_random_seed(0)
+        saving = callbacks.Checkpoints(folder, every="1 steps")
+        options = {"epochs": 3, "loss": LOSS, "callbacks": saving.before(others)}
+        return WAYS[way](network(), dataset(), **options).get_weights()
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        train(tmp_path / "cut", Cut(steps))
+    for one, other in zip(train(tmp_path / "cut"), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,15 @@ def test_every_way_to_fine_tune_walks_the_road(place, override):
     quick = ["data.path=colours", "data.image_size=[32, 32]", "fit.head_epochs=1", "fit.epochs=2", "export.formats=[]"]
     kerastrain(place, "train", "model.backbone=network.keras", *quick, override, "--run", number)
     assert (place / number / "model.keras").is_file()
+
+
+@pytest.mark.slow
+def test_a_weight_that_the_last_update_of_a_phase_spoils_is_told_by_its_name(place):
+    overrides = ["model.backbone=module", "data.path=colours", "fit.head_epochs=1", "fit.epochs=1"]
+    overrides += ["fit.global_batch_size=64", "optimizer.name=sgd", "optimizer.learning_rate=1e25"]
+    done = kerastrain(place, "train", *overrides, "--run", "spoilt", code=2)
+    assert "Traceback" not in done.stderr
+    assert "the update after it made the weight" in done.stderr
+    [record] = json.loads((place / "spoilt" / "bad_numbers.json").read_text())
+    assert record["place"] == "update"
+    assert record["layer"].endswith("kernel")

@@ -42,3 +42,24 @@ for size in (0, 60, 100, 200):
     assert len(said) == 4
     for size, words in zip((0, 60, 100, 200), said, strict=True):
         assert words.startswith(f"cannot write '{tmp_path}/{size}/tensorboard/fit': the file would be larger than")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_a_verb_on_a_finished_run_costs_nothing_that_was_there(tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, "TF_CPP_MIN_LOG_LEVEL", "3")
+    kills.prepare(tmp_path)
+    picture = next((tmp_path / "colours").rglob("*.png"))
+    verbs = {
+        ("report", "run"): [100],
+        ("evaluate", "run", "--data", f"more={tmp_path / 'colours'}"): [100, 10_000],
+        ("explain", "run", str(picture)): [100, 5_000],
+        ("export", "run", "--format", "keras", "--format", "saved_model", "--replace"): [100, 5_000, 20_000],
+        ("compress", "run", "prune.fraction=0.5", "prune.epochs=1"): [100, 5_000],
+    }
+    for arguments, sizes in verbs.items():
+        said = kills.fill_verb(tmp_path, list(arguments), (0.2, 0.6), sizes)
+        assert len(said) > len(sizes)
+        for words in said:
+            assert words.startswith("kerastrain: cannot write '"), words
+            assert len(words.splitlines()) == 1
+            assert ".tmp" not in words

@@ -69,7 +69,7 @@ class BadNumbers(keras.callbacks.Callback):
         self._earlier_steps = self._seen_steps = 0
         weight = bad_numbers.infinite_weight(self.model)
         if weight is not None:
-            raise BadNumbersError(step, f"the weight {weight!r} is not finite after step {step:,}.")
+            raise BadNumbersError(step, f"the weight {weight!r} is not finite after step {step:,}.", weight=weight)
 
     def saved_state(self) -> dict:
         """What a resumed training needs: the steps that its epoch has behind it."""

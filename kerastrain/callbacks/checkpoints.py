@@ -178,7 +178,8 @@ class Checkpoints(keras.callbacks.Callback):
     def _save(self, position: Position, *, is_chief: bool) -> None:
         began = time.monotonic()
         if weight := bad_numbers.infinite_weight(self.model):
-            raise BadNumbersError(position.step - 1, f"the weight {weight!r} is not finite before {position}.")
+            message = f"the weight {weight!r} is not finite before {position}."
+            raise BadNumbersError(position.step - 1, message, weight=weight)
         state = {
             "position": vars(position),
             "roll_backs": self._roll_backs,

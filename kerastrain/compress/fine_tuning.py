@@ -12,6 +12,8 @@ import keras
 import tensorflow as tf
 
 from kerastrain import distribute, hub_modules
+from kerastrain.callbacks import Checkpoints
+from kerastrain.checkpoints import Position
 from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 
@@ -95,15 +97,20 @@ def fit(
 ) -> None:
     """`model.fit` in the data set's own order; exact on several devices under a strategy of `distribute.make`.
 
-    `steps_per_epoch` is told where `dataset` holds all epochs already.
+    `steps_per_epoch` is told where `dataset` holds all epochs already. With `kerastrain.callbacks.Checkpoints` among the
+    callbacks it goes on where their folder stands.
     """
     strategy = tf.distribute.get_strategy()
     whole = dataset.repeat(epochs) if steps_per_epoch is None else dataset
+    start = next((one.start for one in callbacks if isinstance(one, Checkpoints)), Position())
+    if start.step:
+        whole = whole.skip(start.step)
     if keras_trainer.is_mended():
         whole = distribute.divided(whole, strategy)
     model.fit(
         whole,
         epochs=epochs,
+        initial_epoch=start.epoch,
         steps_per_epoch=steps_per_epoch or int(dataset.cardinality()),
         shuffle=False,  # Keras would warn of it otherwise.
         validation_data=validation_data,

@@ -59,8 +59,8 @@ def simulate(twin, *, per_channel: bool) -> Simulation:
     for layer in network.layers:
         named = {variable.name.split("/")[-1].removesuffix(":0"): variable for variable in layer.weights}
         name = layer.name.removeprefix("quant_").removeprefix(PREFIX)
-        if "quantize_layer_min" in named:
-            ranges[INPUTS] = (named["quantize_layer_min"], named["quantize_layer_max"])
+        if layer.name.startswith("quantize_layer"):  # tf_keras counts them up over a process, as quantize_layer_1
+            ranges[INPUTS] = (named[f"{layer.name}_min"], named[f"{layer.name}_max"])
         for place in ("output", "post_activation"):
             if f"{place}_min" in named:
                 ranges[name] = (named[f"{place}_min"], named[f"{place}_max"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kerastrain import callbacks, checkpoints, data, files, plan, runs
-from kerastrain.bad_numbers import BadNumbersError
+from kerastrain.bad_numbers import BadNumbersError, Finding
 from kerastrain.config import Config
 from kerastrain.recipe.stages import Stage, drawing, training_batches
 
@@ -38,6 +38,9 @@ def after(
             suspect_step=error.step,
             batch_at=lambda step: next(iter(training_batches(stage, config, phase, start_step=step))),
         )
+    if error.finding is None and error.weight is not None:
+        # The step was run layer by layer without a fault: so its update is what made the weight so.
+        error.finding = Finding("update", error.weight)
     told = _told(error, stage, config, phase, directory)
     roll_backs = checkpoints.latest(runs.states(directory)).outline["roll_backs"]
     if config.fit.on_bad_numbers == "stop" or roll_backs == config.fit.roll_backs:
