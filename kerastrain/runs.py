@@ -63,6 +63,8 @@ def refuse_existing(directory: str | Path) -> Path:
             f"{str(directory)!r} holds a run that was stopped before its end. Go on with it by `kerastrain train "
             f"--resume {directory}`, or choose another name."
         )
+    if blocking := next((parent for parent in directory.parents if parent.is_file()), None):
+        raise FileExistsError(f"{str(directory)!r} cannot be made: {str(blocking)!r} is a file. Choose another folder.")
     if directory.exists():
         raise FileExistsError(
             f"{str(directory)!r} exists already and nothing is overwritten. Choose another name, or remove it."

@@ -75,3 +75,9 @@ def test_a_finished_run_has_nothing_to_go_on_with(stopped):
 def test_no_run_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no run directory: it has no config.yaml"):
         runs.resumable(tmp_path / "none")
+
+
+def test_a_run_below_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(FileExistsError, match=r"notes.txt/run' cannot be made: '.*notes.txt' is a file"):
+        runs.refuse_existing(tmp_path / "notes.txt" / "run")

@@ -115,6 +115,7 @@ def test_steps_per_execution_on_several_devices_is_one_sentence_and_nothing_is_w
 def test_two_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place):
     done = kerastrain(place, "launch", "--workers", 2, *TRAIN, "--run", "processes")
     assert done.returncode == 0, done.stdout
+    assert "keep strangers from their ports (127.0.0.1:" in done.stdout
     assert_equal(place / "processes", place / "alone", TOLERANCE)
     assert not any(line.startswith("[1]") and "epoch" in line and "loss" in line for line in done.stdout.splitlines())
     assert {path.name for path in (place / "processes").iterdir()} == {
