@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
+from typer.testing import CliRunner
 
 from kerastrain import cli, hub_modules, models, runs, testing, trust
 
@@ -31,6 +33,15 @@ def place(tmp_path_factory):
     maps = keras.layers.Conv2D(4, 3, name="first", activation="relu")(inputs)
     keras.Model(inputs, keras.layers.Conv2D(4, 3, name="second")(maps)).save(place / "network.keras")
     models.image_classifier(module, labels=["x", "y"]).save(place / "ours.keras")
+    texts = ["a good film", "a bad film"]
+    models.text_classifier("keras:embedding", labels=["x", "y"], texts=texts, width=8).save(place / "text.keras")
+    strings = keras.Input((1,), dtype="string")
+    tokens = keras.layers.TextVectorization(vocabulary=["a", "fine", "dull", "film"], output_sequence_length=4)
+    words = keras.layers.Embedding(6, 3)(tokens(strings))
+    keras.Model(strings, keras.layers.GlobalAveragePooling1D()(words)).save(place / "column.keras")
+    (place / "reviews").mkdir()
+    for name, word in (("good", "fine"), ("bad", "dull")):
+        (place / "reviews" / f"{name}.txt").write_text("".join(f"a {word} film {number}\n" for number in range(20)))
     testing.colour_folder(place / "colours", count=10)
     return place
 
@@ -51,6 +62,7 @@ def _in_place(place, tmp_path, monkeypatch):
         (["model.backbone=keras:MobilNet"], "Did you mean 'MobileNet'?"),
         (["model.backbone=module", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels alone"),
         (["model.backbone=network.keras", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels alone"),
+        (["model.backbone=text.keras"], "takes no images, which are one tensor (batch, height, width, 3)"),
         (["model.backbone=text"], "takes no images, which are one float32 tensor (batch, height, width, 3)"),
         (["model.backbone=signatures"], "It has both(images: float32 (None, 32, 32, 3)) -> max, mean; mean(images"),
         (["model.backbone=signatures", "model.signature=meam"], "Did you mean 'mean'?"),
@@ -60,6 +72,8 @@ def _in_place(place, tmp_path, monkeypatch):
             "a signature cannot be trained, since it tells nothing of training",
         ),
         (["model.backbone=tf1", "data.image_size=[8, 8]"], "a TF1 module cannot be trained, since it tells nothing"),
+        (["data.kind=text", "data.path=reviews", "model.backbone=network.keras"], "takes no texts, which are strings"),
+        (["data.kind=text", "data.path=reviews", "model.backbone=no.keras"], "no model at 'no.keras'"),
         (["model.backbone=module", "fine_tune.last=1"], "one Hub module, which trains as a whole or not at all"),
         (["model.backbone=module", "fine_tune.lora_rank=2"], "A Hub module is opaque: unfreeze it instead"),
         (["model.backbone=module", "fine_tune.timetable={0: 1}"], "which trains as a whole or not at all"),
@@ -84,6 +98,68 @@ def test_a_backbone_that_cannot_do_what_is_asked_is_one_sentence_and_nothing_is_
     assert "Traceback" not in printed
     assert len(printed.strip().splitlines()) == 1
     assert not (place / "run").exists()
+
+
+def described(*arguments):
+    result = CliRunner().invoke(cli.app, ["doctor", "--backbone", *arguments])
+    assert result.exit_code == 0, result.output
+    return yaml.safe_load(result.output)
+
+
+def test_doctor_lists_the_signatures_of_a_module_that_has_nothing_else():
+    facts = described("signatures")
+    assert facts["signatures"] == {
+        "both": {
+            "inputs": {"images": ["float32", [None, 32, 32, 3]]},
+            "outputs": {"max": ["float32", [None, 3]], "mean": ["float32", [None, 3]]},
+        },
+        "mean": {
+            "inputs": {"images": ["float32", [None, 32, 32, 3]]},
+            "outputs": {"mean": ["float32", [None, 3]]},
+        },
+    }
+    assert (facts["inputs"], facts["outputs"], facts["trains"]) == (None, None, False)
+    assert facts["sha256"] == hub_modules.fingerprint("signatures")
+    for choice, outputs in ((["--output-key", "max"], 1), ([], 2)):
+        facts = described("signatures", "--signature", "both", *choice)
+        assert facts["inputs"] == [["float32", [None, 32, 32, 3]]]
+        assert facts["outputs"] == [["float32", [None, 3]]] * outputs
+        assert (facts["image_size"], facts["trains"]) == ([32, 32], False)
+
+
+def test_doctor_tells_of_networks_and_files_of_texts(place):
+    facts = described("keras:transformer")
+    # Words and places, two blocks of attention (4 kernels) and dense layers (64, 256, 64) with their norms, a last norm.
+    block = 4 * (64 * 64 + 64) + (64 * 256 + 256) + (256 * 64 + 64) + 2 * 2 * 64
+    assert facts["parameters"] == 30_000 * 64 + 64 * 64 + 2 * block + 2 * 64
+    assert (facts["inputs"], facts["outputs"]) == ([["string", [None]]], [["float32", [None, 64]]])
+    facts = described("keras:embedding")
+    assert (facts["parameters"], facts["image_size"], facts["trains"]) == (30_000 * 32, None, True)
+    facts = described("text.keras")
+    assert (facts["inputs"], facts["outputs"]) == ([["string", [None]]], [["float32", [None, 8]]])
+    facts = described("network.keras")
+    assert (facts["image_size"], facts["feature_maps"]) == ([32, 32], "second")
+    facts = described("text")
+    assert (facts["inputs"], facts["outputs"]) == ([["string", [None]]], [["float32", [None, 8]]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["keras:transfomer"], "Did you mean 'transformer'?"),
+        (["signatures", "--signature", "bot"], "Did you mean 'both'?"),
+        (["signatures", "--signature", "both", "--output-key", "men"], "Did you mean 'mean'?"),
+        (["network.keras", "--signature", "both"], "`signature` goes with a SavedModel alone"),
+    ],
+)
+def test_doctor_says_what_it_cannot_describe(arguments, sentence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "doctor", "--backbone", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert len(printed.strip().splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -146,3 +222,32 @@ def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypat
     run = runs.load(tmp_path / "run")
     assert models.labels(run.model) == ("blue", "green", "red")
     assert np.isfinite(run.model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
+
+
+TEXT_KINDS = {
+    "hub folder": ["model.backbone=text"],
+    "embedding": ["model.backbone=keras:embedding"],
+    "transformer": ["model.backbone=keras:transformer"],
+    "file of a classifier": ["model.backbone=text.keras"],
+    "file of a model of columns": ["model.backbone=column.keras"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", TEXT_KINDS)
+def test_every_kind_of_text_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
+    quick = ["fit.head_epochs=1", "fit.epochs=1", "export.formats=[]", "--run", str(tmp_path / "run")]
+    monkeypatch.setattr(
+        sys, "argv", ["kerastrain", "train", "data.kind=text", "data.path=reviews", *quick, *TEXT_KINDS[kind]]
+    )
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    hub_modules._loaded.clear()  # as in a new process, which must trust the module of the run
+    run = runs.load(tmp_path / "run")
+    assert models.labels(run.model) == ("bad", "good")
+    assert np.isfinite(run.model.predict(tf.constant(["a fine film"]), verbose=0)).all()
+    if kind == "file of a classifier":  # whose words were trained further
+        before = models.load(place / "text.keras").get_layer("backbone").get_layer("words")
+        after = run.model.get_layer("backbone").get_layer("words")
+        assert np.abs(after.embeddings.numpy() - before.embeddings.numpy()).max() > 1e-5

@@ -12,8 +12,8 @@ class ModelConfig(Section):
 
     backbone: str | None = None
     """A TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras file, or the bundled
-    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, `keras:transformer`, or
-    `keras:embedding`, which null takes."""
+    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, a .keras file,
+    `keras:transformer`, or `keras:embedding`, which null takes."""
     weights: str | None = None
     """Only for `keras:NAME`: a weights file, `imagenet` (downloads), or null for random ones."""
     value_range: tuple[float, float] | None = None

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import kerastrain
-from kerastrain import applications, export, heads, models, testing, text_backbones
+from kerastrain import applications, export, heads, models, testing, text_layers
 from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
@@ -32,11 +32,11 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 LAYERS = {
     "HubLayer": (lambda modules: HubLayer(modules / "images", trainable=True, hold_statistics=True), IMAGES / 255),
     "Labels": (lambda modules: heads.Labels(["a", "b"], name="names"), FEATURES),
-    "MeanOverWords": (lambda modules: text_backbones.MeanOverWords(), WORDS),
+    "MeanOverWords": (lambda modules: text_layers.MeanOverWords(), WORDS),
     "QuantizedKernel": (lambda modules: QuantizedKernel(keras.layers.Conv2D(3, 3), per_channel=True), IMAGES / 255),
     "QuantizedOutput": (lambda modules: QuantizedOutput(-0.1, 1.0), IMAGES / 255),
     "ReverseChannels": (lambda modules: applications.ReverseChannels(), IMAGES / 255),
-    "WordPositions": (lambda modules: text_backbones.WordPositions(4), WORDS),
+    "WordPositions": (lambda modules: text_layers.WordPositions(4), WORDS),
 }
 # Name of the builder and of the backbone's kind: likewise, a model.
 BUILDERS = {
