@@ -128,6 +128,21 @@ def test_the_loss_of_a_regressor_is_in_the_targets_deviations():
         models.loss(model, label_smoothing=0.1)
 
 
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_data_with_other_labels_than_the_model_is_one_sentence(task, tmp_path):
+    model = models.image_regressor(tiny(), labels=["a", "b", "c"])
+    if task != "regression":
+        model = image_classifier(tiny(), multi_label=task == "multi_label")
+    model.compile("sgd", models.loss(model), metrics=["mse"])
+    model.save(tmp_path / "model.keras")
+    ten = np.eye(10, dtype="float32")[:6]
+    for one in (model, models.load(tmp_path / "model.keras")):
+        for act in (one.fit, one.evaluate):
+            one.compile("sgd", one.loss, metrics=["mse"])
+            with pytest.raises(InputError, match=r"^the data has 10 labels, the model 3\. Build the model with"):
+                act(IMAGES.astype("float32"), ten, verbose=0)
+
+
 def test_labels_travel_with_the_model():
     model = image_classifier(tiny())
     assert models.labels(model) == ("a", "b", "c")
