@@ -27,7 +27,8 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
             `signature`: then these are told, and nothing else.
 
     Returns:
-        dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape], None where a signature
+        dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape], None like the
+        parameters where a signature
         must be chosen first or the module does not tell; "image_size" and "value_range" (None for texts); "parameters",
         "trainable_parameters" (when unfrozen) and "trains"; "feature_maps", the endpoint or layer that gives the maps
         before their mean, or None; for modules "endpoints", "signatures" (for each its "inputs" and "outputs", by name
@@ -76,7 +77,7 @@ def _describe_module(handle: str | os.PathLike, options: dict) -> dict:
         "outputs": _module_outputs(layer) if layer else None,
         "image_size": list(backbone.image_size) if backbone else None,
         "value_range": list(backbone.value_range) if backbone else None,
-        **(_parameters(layer) if layer else {}),
+        **(_parameters(layer) if layer else {"parameters": None, "trainable_parameters": None}),
         "trains": bool(layer and layer.can_train),
         "feature_maps": backbone.feature_maps if backbone else None,
         "endpoints": sorted(name for name in endpoints if not name.startswith("_")),

@@ -1,7 +1,11 @@
 """What the command line says of backbones and of what is asked of them, and that every kind trains by one word."""
 
+import os
+import re
+import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import hub_comparison
 import keras
@@ -31,8 +35,12 @@ def place(tmp_path_factory):
     tf.saved_model.save(several, str(place / "signatures"), signatures={"mean": mean, "both": both})
     inputs = keras.Input((32, 32, 3))
     maps = keras.layers.Conv2D(4, 3, name="first", activation="relu")(inputs)
-    keras.Model(inputs, keras.layers.Conv2D(4, 3, name="second")(maps)).save(place / "network.keras")
+    network = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="second")(maps))
+    network.save(place / "network.keras")
+    network.export(str(place / "exported"), verbose=False)
     models.image_classifier(module, labels=["x", "y"]).save(place / "ours.keras")
+    (place / "finished").mkdir()
+    (place / "finished" / "model.keras").symlink_to(place / "ours.keras")
     texts = ["a good film", "a bad film"]
     models.text_classifier("keras:embedding", labels=["x", "y"], texts=texts, width=8).save(place / "text.keras")
     strings = keras.Input((1,), dtype="string")
@@ -56,6 +64,7 @@ def _in_place(place, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
+        (["model.backbone=finished"], "it holds no saved_model.pb. A run's model is '"),
         (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist"),
         ([f"model.backbone=module#sha256={'0' * 64}"], "is not the pinned one: its sha256 is"),
         (["model.backbone=https://tfhub.dev/google/nothing/1"], "is not in the cache and could not be fetched"),
@@ -198,23 +207,28 @@ def test_a_signature_of_a_text_module_is_reached_from_the_config(place, monkeypa
     np.testing.assert_array_equal(backbone(tf.constant(["no", "word"])), [[2], [4]])
 
 
-KINDS = {
-    "hub folder": ["model.backbone=module"],
-    "archive": ["model.backbone=module.tar.gz"],
-    "keras.applications": ["model.backbone=keras:MobileNet", "model.alpha=0.25", "data.image_size=[32, 32]"],
-    "file": ["model.backbone=network.keras"],
-    "file of a classifier on a module": ["model.backbone=ours.keras"],
-    "bundled": ["model.backbone=kerastrain:fractal_small", "data.image_size=[32, 32]"],
-}
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "backbones.md").read_text(encoding="utf-8")
+
+
+def documented(chapter):
+    """The words of each row of the table in a chapter of docs/backbones.md, by the row's kind."""
+    rows = re.findall(
+        r"^\| (.+) \| `(model\.backbone=.+)` \|$", DOCUMENT.split(f"## {chapter}\n")[1].split("\n## ")[0], re.M
+    )
+    assert rows
+    return {kind: words.split() for kind, words in rows}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", documented("Of images"))
 def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
     quick = ["data.augment=[]", "fit.head_epochs=1", "fit.epochs=1", "--run", str(tmp_path / "run")]
-    monkeypatch.setattr(sys, "argv", ["kerastrain", *TRAIN[:-2], *quick, *KINDS[kind]])
-    if kind == "file of a classifier on a module":  # of a model that this user has trained before
-        trust.remember(hub_modules.fingerprint(place / "module"))
+    quick += ["data.image_size=[32, 32]"]
+    sha256 = hub_modules.fingerprint(place / "module")
+    words = [word.replace("SHA256", sha256) for word in documented("Of images")[kind]]
+    monkeypatch.setattr(sys, "argv", ["kerastrain", *TRAIN[:-2], *quick, *words])
+    if "ours.keras" in words[0]:  # of a model that this user has trained before
+        trust.remember(sha256)
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 0
@@ -224,22 +238,22 @@ def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypat
     assert np.isfinite(run.model.predict(np.zeros((1, 32, 32, 3)), verbose=0)).all()
 
 
-TEXT_KINDS = {
-    "hub folder": ["model.backbone=text"],
-    "embedding": ["model.backbone=keras:embedding"],
-    "transformer": ["model.backbone=keras:transformer"],
-    "file of a classifier": ["model.backbone=text.keras"],
-    "file of a model of columns": ["model.backbone=column.keras"],
-}
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_fine_tuned_in_python(place, tmp_path):
+    (script,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+    (tmp_path / "flowers").symlink_to(place / "colours")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "val_accuracy" in done.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", TEXT_KINDS)
+@pytest.mark.parametrize("kind", documented("Of texts"))
 def test_every_kind_of_text_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
     quick = ["fit.head_epochs=1", "fit.epochs=1", "export.formats=[]", "--run", str(tmp_path / "run")]
-    monkeypatch.setattr(
-        sys, "argv", ["kerastrain", "train", "data.kind=text", "data.path=reviews", *quick, *TEXT_KINDS[kind]]
-    )
+    words = documented("Of texts")[kind]
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "train", "data.kind=text", "data.path=reviews", *quick, *words])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 0
@@ -247,7 +261,7 @@ def test_every_kind_of_text_backbone_is_fine_tuned_by_one_word(kind, place, monk
     run = runs.load(tmp_path / "run")
     assert models.labels(run.model) == ("bad", "good")
     assert np.isfinite(run.model.predict(tf.constant(["a fine film"]), verbose=0)).all()
-    if kind == "file of a classifier":  # whose words were trained further
+    if "text.keras" in words[0]:  # whose words were trained further
         before = models.load(place / "text.keras").get_layer("backbone").get_layer("words")
         after = run.model.get_layer("backbone").get_layer("words")
         assert np.abs(after.embeddings.numpy() - before.embeddings.numpy()).max() > 1e-5

@@ -167,6 +167,19 @@ def test_a_hub_text_module_classifies_strings(tmp_path):
     np.testing.assert_allclose(model.predict(tf.constant(["bad"]), verbose=0), table[1:2] @ kernel + bias, atol=1e-5)
 
 
+def test_a_model_from_strings_to_features_is_a_text_backbone_and_one_of_images_is_none():
+    strings = keras.Input((), dtype="string")
+    tokens = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_sequence_length=3)(strings)
+    own = keras.Model(strings, keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(4, 5)(tokens)))
+    model = models.text_classifier(own, labels=["no", "yes"])
+    assert [weight.path for weight in model.trainable_weights] == ["logits/kernel", "logits/bias"]
+    kernel, bias = model.get_layer("logits").get_weights()
+    expected = own(tf.constant(["bad"])).numpy() @ kernel + bias
+    np.testing.assert_allclose(model.predict(tf.constant(["bad"]), verbose=0), expected, atol=1e-6)
+    with pytest.raises(InputError, match="the model 'tiny' takes no texts, which are strings"):
+        models.text_classifier(tiny(), labels=["no", "yes"])
+
+
 @pytest.mark.parametrize("name", ["keras:embedding", "keras:transformer"])
 def test_a_text_classifier_learns_which_word_matters(name):
     texts = [
