@@ -510,6 +510,24 @@ def test_a_wrapper_of_keras_that_asks_for_shapes_takes_the_layer_and_comes_back(
         np.testing.assert_allclose(one.predict(clips, verbose=0), expected, atol=1e-6)
 
 
+def test_tags_choose_the_graph_and_are_saved(tf1_folder, tmp_path):
+    layer = HubLayer(tf1_folder, tags=[])  # as a TF1 Hub module carries none
+    model = model_of(layer)
+    model.save(tmp_path / "model.keras")
+    back = keras.models.load_model(tmp_path / "model.keras")
+    assert back.layers[1].get_config()["handle"]["config"]["tags"] == []
+    np.testing.assert_array_equal(back.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    with pytest.raises(InputError, match="cannot be loaded: .*train"):
+        HubLayer(tf1_folder, tags=["train"])
+
+
+def test_load_options_reach_tensorflow(folder):
+    skip = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
+    for options, is_read in ((None, True), (skip, False)):
+        kernel = HubLayer(folder, load_options=options).resolved_object.variables[0]
+        assert bool(kernel.is_initialized()) == is_read
+
+
 def test_a_keras_layer_is_no_handle():
     with pytest.raises(TypeError, match="is a Keras layer already"):
         HubLayer(keras.layers.Dense(2))
