@@ -85,6 +85,7 @@ def _in_place(place, tmp_path, monkeypatch):
         (["data.kind=text", "data.path=reviews", "model.backbone=no.keras"], "no model at 'no.keras'"),
         (["model.backbone=module", "fine_tune.last=1"], "one Hub module, which trains as a whole or not at all"),
         (["model.backbone=module", "fine_tune.lora_rank=2"], "A Hub module is opaque: unfreeze it instead"),
+        (["model.backbone=network.keras", "fine_tune={lora_rank: 2, lora_layers: [secnd]}"], "Did you mean 'second'?"),
         (["model.backbone=module", "fine_tune.timetable={0: 1}"], "which trains as a whole or not at all"),
         (["model.backbone=network.keras", "fine_tune.last=3"], "`last` must be at most 2, the layers with weights"),
         (["model.backbone=network.keras", "fine_tune.timetable={0: 1, 2: 3}"], "`last` must be at most 2"),
