@@ -51,7 +51,7 @@ def fit(model, train, validation, learning_rate, epochs, augment=None):
     schedule = kt.schedules.make("cosine", learning_rate, steps=epochs * steps, warmup_steps=steps // 2)
     model.compile(
         optimizer=kt.optimizers.make("adamw", schedule, global_clip_norm=1.0),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        loss=kt.models.loss(model),
         metrics=["accuracy"],
     )
     model.fit(

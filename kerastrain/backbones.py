@@ -8,9 +8,11 @@ import os
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from kerastrain import backbone_loading, freezing, hub_calls
+from kerastrain import applications, backbone_loading, freezing, hub_calls, hub_modules, model_files, text_backbones
 from kerastrain.backbone_loading import Backbone, image_size, load
+from kerastrain.errors import InputError, unknown
 from kerastrain.hub_layer import HubLayer
 
 __all__ = ["Backbone", "describe", "image_size", "load"]
@@ -20,57 +22,89 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
     """What a backbone is, before anything is built on it.
 
     Args:
-        handle: as for `load`; text modules too.
-        **options: further arguments of `load`.
+        handle: as for `load`, or as for `text_backbones.load`.
+        **options: further arguments of the one or the other. A SavedModel that has signatures alone may go without
+            `signature`: then these are told, and nothing else.
 
     Returns:
-        dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape]; "image_size" and
-        "value_range" (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains";
-        "feature_maps", the endpoint or layer that gives the maps before their mean, or None; for modules
-        "endpoints", "signatures", "regularization_losses" and "sha256", the pin.
+        dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape], None like the
+        parameters where a signature
+        must be chosen first or the module does not tell; "image_size" and "value_range" (None for texts); "parameters",
+        "trainable_parameters" (when unfrozen) and "trains"; "feature_maps", the endpoint or layer that gives the maps
+        before their mean, or None; for modules "endpoints", "signatures" (for each its "inputs" and "outputs", by name
+        [dtype, shape]), "regularization_losses" and "sha256", the pin.
 
     Raises:
-        As `load` does.
+        As `load` and `text_backbones.load` do.
 
     Example:
         >>> describe("keras:MobileNet", alpha=0.25)["parameters"]
         218544
+        >>> describe("keras:transformer", depth=1, width=32)["outputs"]
+        [['float32', [None, 32]]]
     """
-    is_keras = isinstance(handle, keras.Model) or str(handle).startswith("keras:") or str(handle).endswith(".keras")
-    if is_keras:
+    if isinstance(handle, keras.Model) or str(handle).endswith(".keras"):
         with freezing.flags_kept(handle):
-            return _describe_keras(load(handle, **options))
-    choices = {name: options.get(name) for name in ("signature", "output_key")}
-    layer = HubLayer(backbone_loading.folder_of(handle), name="backbone", **choices)
-    backbone = load(handle, **options) if _takes_images(layer) else None
-    module = layer.module
+            model = handle if isinstance(handle, keras.Model) else model_files.load(handle)
+            if text_backbones.takes_texts(model):
+                return _describe_text(handle, text_backbones.load(handle, **options))
+            return _describe_images(load(handle, **options))
+    if str(handle).startswith("keras:"):
+        name = str(handle).removeprefix("keras:")
+        if name in text_backbones.NETWORKS:  # whose size no vocabulary changes
+            return _describe_text(handle, text_backbones.load(handle, texts=["word"], **options))
+        if name not in applications.NETWORKS:
+            raise InputError(unknown("network", name, [*applications.NETWORKS, *text_backbones.NETWORKS]))
+        return _describe_images(load(handle, **options))
+    return _describe_module(handle, options)
+
+
+def _describe_module(handle: str | os.PathLike, options: dict) -> dict:
+    folder = backbone_loading.folder_of(handle)
+    signature, output_key = options.get("signature"), options.get("output_key")
+    module = hub_modules.load(folder)
+    layer = backbone = None
+    if signature or not hub_calls.needs_signature(module):
+        everything = {"signature_outputs_as_dict": True} if signature and not output_key else {}
+        layer = HubLayer(folder, name="backbone", signature=signature, output_key=output_key, **everything)
+        if backbone_loading.are_images(layer.input_specs):
+            first = {"output_key": next(iter(_signatures(module)[signature]["outputs"]))} if everything else {}
+            backbone = load(handle, **options, **first)
     endpoints = (name for name in vars(module) if hasattr(getattr(module, name), "concrete_functions"))
     return {
         "handle": str(handle),
-        "inputs": [[spec.dtype.name, list(spec.shape)] for spec in layer.input_specs],
-        "outputs": _module_outputs(layer),
+        "inputs": [_words(spec) for spec in layer.input_specs] if layer else None,
+        "outputs": _module_outputs(layer) if layer else None,
         "image_size": list(backbone.image_size) if backbone else None,
         "value_range": list(backbone.value_range) if backbone else None,
-        **_parameters(layer),
-        "trains": layer.can_train,
+        **(_parameters(layer) if layer else {"parameters": None, "trainable_parameters": None}),
+        "trains": bool(layer and layer.can_train),
         "feature_maps": backbone.feature_maps if backbone else None,
         "endpoints": sorted(name for name in endpoints if not name.startswith("_")),
-        "signatures": hub_calls.signatures(module),
+        "signatures": _signatures(module),
         "regularization_losses": len(getattr(module, "regularization_losses", None) or ()),
-        "sha256": layer.fingerprint,
+        "sha256": hub_modules.fingerprint(folder),
     }
 
 
-def _takes_images(layer: HubLayer) -> bool:
-    return backbone_loading.are_images(layer.input_specs)
+def _signatures(module: object) -> dict:
+    return {
+        name: {side: {key: _words(spec) for key, spec in sorted(specs.items())} for side, specs in tensors.items()}
+        for name, tensors in hub_calls.signature_tensors(module).items()
+    }
 
 
-def _module_outputs(layer: HubLayer) -> list:
-    if len(layer.input_specs) != 1:
-        return []
-    spec = layer.input_specs[0]
-    outputs = layer(keras.Input(batch_shape=tuple(spec.shape), dtype=spec.dtype.name))
-    return [[one.dtype, list(one.shape)] for one in keras.tree.flatten(outputs)]
+def _words(tensor: tf.TensorSpec | keras.KerasTensor) -> list:
+    shape = tf.TensorShape(tensor.shape)
+    return [keras.backend.standardize_dtype(tensor.dtype), None if shape.rank is None else list(shape)]
+
+
+def _module_outputs(layer: HubLayer) -> list | None:
+    specs = layer.input_specs
+    if len(specs) != 1 or specs[0].shape.rank is None:
+        return None
+    outputs = layer(keras.Input(batch_shape=tuple(specs[0].shape), dtype=specs[0].dtype.name))
+    return [_words(one) for one in keras.tree.flatten(outputs)]
 
 
 def _parameters(layer: keras.Layer) -> dict:
@@ -79,7 +113,7 @@ def _parameters(layer: keras.Layer) -> dict:
     return {"parameters": layer.count_params(), "trainable_parameters": learned}
 
 
-def _describe_keras(backbone: Backbone) -> dict:
+def _describe_images(backbone: Backbone) -> dict:
     layer = backbone.layer
     inner = next((one for one in layer.layers if isinstance(one, keras.Model)), layer)
     maps = [one.name for one in inner.layers if len(getattr(one.output, "shape", ())) == 4]
@@ -92,4 +126,18 @@ def _describe_keras(backbone: Backbone) -> dict:
         **_parameters(layer),
         "trains": bool(layer.trainable_weights),
         "feature_maps": maps[-1] if maps else None,
+    }
+
+
+def _describe_text(handle: object, layer: keras.Layer) -> dict:
+    outputs = layer(keras.Input((), dtype="string"))
+    return {
+        "handle": handle.name if isinstance(handle, keras.Model) else str(handle),
+        "inputs": [["string", [None]]],
+        "outputs": [_words(outputs)],
+        "image_size": None,
+        "value_range": None,
+        **_parameters(layer),
+        "trains": bool(layer.trainable_weights),
+        "feature_maps": None,
     }

@@ -1,7 +1,7 @@
 """Which part of a model trains, and when: frozen backbones, unfreezing at once or in stages, rates by layer.
 
-Takes a `keras.Model` whose backbone is a layer named "backbone", or any model whose layers are named; changes its
-`trainable` flags or gives a callback. Must not compile, and must not train by itself.
+Takes a `keras.Model` whose backbone is a layer named "backbone", or any other, whose head is its last layer with weights;
+changes its `trainable` flags or gives a callback. Must not compile, and must not train by itself.
 """
 
 import contextlib
@@ -36,14 +36,19 @@ def freeze(model: keras.Model, *, before: str | None = None) -> None:
     """Freezes the backbone, so that only the head trains. Compile the model afterwards.
 
     Args:
-        model: keras.Model.
-        before: str, for models without a layer named "backbone": the first layer that trains; all before it freeze.
+        model: keras.Model; without a layer named "backbone", all but its last layer with weights freeze, and batch norm
+            behind that.
+        before: str, the first layer that trains; all before it freeze.
 
     Raises:
-        InputError: the model has no such layer.
+        InputError: the model has no such layer, or no layer with weights.
     """
     if before is None:
-        backbone_of(model).trainable = False
+        backbone = backbone_or_all(model)
+        if backbone is model:
+            unfreeze(model, last=_head_count(model), batch_norm=True)
+        else:
+            backbone.trainable = False
         return
     names = [layer.name for layer in model.layers]
     if before not in names:
@@ -62,7 +67,7 @@ def unfreeze(
     `training=False` during `fit`; in a Hub module its statistics stay, while scale and offset train.
 
     Args:
-        model: keras.Model; without a layer named "backbone", all its layers are meant.
+        model: keras.Model; without a layer named "backbone", all its layers are meant, the head too.
         last: int >= 0, how many layers with weights train, counted from the backbone's end; None for all.
         from_layer: str, the first layer that trains.
         batch_norm: bool, whether batch norm trains too.
@@ -166,23 +171,27 @@ def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
     neighbour before it; the head has 1. Call it after `unfreeze`: what is frozen gets no factor.
 
     Args:
-        model: keras.Model whose backbone is a Keras network, not one opaque module.
+        model: keras.Model; a backbone that is one opaque module has one factor. Without a layer named "backbone", the
+            last layer with weights is the head.
         decay: float in (0, 1], the factor from a layer to the one below it; 0.65 to 0.9 are common.
 
     Returns:
         dict from a regular expression on variable paths to a factor: `optimizers.make(..., layer_rates=...)`.
 
     Raises:
-        InputError: `decay` lies outside (0, 1], or the backbone is one module.
+        InputError: `decay` lies outside (0, 1].
 
     Reference: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146, section 3.2.
     """
     if not 0 < decay <= 1:
         raise InputError(f"`decay` must lie in (0, 1]. Received: {decay}.")
-    backbone = backbone_of(model)
+    backbone = backbone_or_all(model)
     if isinstance(backbone, HubLayer):
         return {f"^{backbone.name}/": float(decay)}
-    rates, depth, layers = {}, 0, leaves(backbone)
+    layers = leaves(backbone)
+    if backbone is model:
+        layers = layers[: len(layers) - _head_count(model)]
+    rates, depth = {}, 0
     for layer in reversed(layers):
         depth += not isinstance(layer, keras.layers.BatchNormalization)
         for variable in layer.trainable_variables:
@@ -198,7 +207,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     Args:
         stages: dict from an epoch, counted from 0, to the number of the backbone's last layers that train from then
-            on, None for all of them. Before the first epoch named, only the head trains.
+            on, None for all of them. Before the first epoch named, only the head trains. In a model without a layer
+            named "backbone", all its layers are counted, as in `unfreeze`, and the head is as in `freeze`.
         batch_norm: bool, whether batch norm trains too.
 
     Raises:
@@ -223,11 +233,10 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Gives the optimizer slots for every variable that will train in any stage."""
-        backbone_of(self.model)
         self._stage = None
         wanted = {}
         for count in (0, *self.stages.values()):
-            unfreeze(self.model, last=count, batch_norm=self.batch_norm)
+            self._set(count)
             wanted.update({variable.path: variable for variable in self.model.trainable_variables})
         optimizer = self.model.optimizer
         inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -246,8 +255,25 @@ class GradualUnfreezing(keras.callbacks.Callback):
         stage = self.stages[reached[-1]] if reached else 0
         if self._stage is None or self._stage[0] != stage:
             self._stage = (stage,)
-            unfreeze(self.model, last=stage, batch_norm=self.batch_norm)
+            self._set(stage)
             self.model.make_train_function(force=True)
+
+    def _set(self, count: int | None) -> None:
+        if count == 0:
+            freeze(self.model)
+        else:
+            unfreeze(self.model, last=count, batch_norm=self.batch_norm)
+
+
+def _head_count(model: keras.Model) -> int:
+    """How many of the layers with weights are the head of a model without a backbone."""
+    still = [isinstance(layer, keras.layers.BatchNormalization) for layer in leaves(model)]
+    if not still or all(still):
+        raise InputError(
+            f"the model {model.name!r} has no layer with weights that could be its head. Build it first, or give "
+            "`before`."
+        )
+    return still[::-1].index(False) + 1
 
 
 def _first(layers: list[keras.Layer], last: int | None, from_layer: str | None) -> int:

@@ -46,6 +46,26 @@ class Labels(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("kerastrain")
+class CategoricalCrossentropy(keras.losses.CategoricalCrossentropy):
+    """Keras's, which says in one sentence where the data has other classes than the model (InputError)."""
+
+    def call(self, y_true, y_pred):
+        """The loss of each example, (b,), from one-hot targets and outputs (b, outputs)."""
+        _check_one_for_each(y_true, y_pred)
+        return super().call(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("kerastrain")
+class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
+    """Keras's, which says in one sentence where the data has other labels than the model (InputError)."""
+
+    def call(self, y_true, y_pred):
+        """The loss of each example, (b,), from many-hot targets and outputs (b, outputs)."""
+        _check_one_for_each(y_true, y_pred)
+        return super().call(y_true, y_pred)
+
+
+@keras.saving.register_keras_serializable("kerastrain")
 class StandardizedSquaredError(keras.losses.Loss):
     """The squared error in units of the targets' own deviation, averaged over the outputs.
 
@@ -77,6 +97,7 @@ class StandardizedSquaredError(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The loss of each example, (b,), from targets and predictions (b, outputs)."""
+        _check_one_for_each(y_true, y_pred)
         deviation = keras.ops.convert_to_tensor(self.deviation, y_pred.dtype)
         return keras.ops.mean(keras.ops.square((keras.ops.cast(y_true, y_pred.dtype) - y_pred) / deviation), axis=-1)
 
@@ -175,7 +196,7 @@ def loss(model: keras.Model, *, label_smoothing: float = 0.0) -> keras.losses.Lo
 
     Returns:
         CategoricalCrossentropy on logits; BinaryCrossentropy on logits for a multi-label model; for a regressor
-        StandardizedSquaredError.
+        StandardizedSquaredError. Each raises InputError where the data has more or fewer labels than the model.
 
     Raises:
         InputError: the share lies outside [0, 1) or goes with no classes, or the model has no labels.
@@ -189,7 +210,7 @@ def loss(model: keras.Model, *, label_smoothing: float = 0.0) -> keras.losses.Lo
         if label_smoothing:
             raise InputError(f"`label_smoothing` goes with classes. Received: {label_smoothing}, and a regressor.")
         return StandardizedSquaredError(np.ravel(model.get_layer("targets").scale))
-    kind = keras.losses.BinaryCrossentropy if said == "multi_label" else keras.losses.CategoricalCrossentropy
+    kind = BinaryCrossentropy if said == "multi_label" else CategoricalCrossentropy
     return kind(from_logits=True, label_smoothing=label_smoothing)
 
 
@@ -213,6 +234,15 @@ def checked_labels(names: Sequence[str], *, fewest: int = 2) -> tuple[str, ...]:
     if twice:
         raise InputError(f"`labels` must differ from each other. Received twice: {', '.join(twice)}.")
     return tuple(names)
+
+
+def _check_one_for_each(targets, outputs) -> None:
+    found, known = (one.shape[-1] if len(one.shape) == 2 else None for one in (targets, outputs))
+    if None not in (found, known) and found != known:
+        raise InputError(
+            f"the data has {found} labels, the model {known}. Build the model with the `labels` of this data, or train it "
+            "on data with its own."
+        )
 
 
 def _labels_layer(model: keras.Model) -> Labels:

@@ -125,6 +125,20 @@ def signatures(module: object) -> str:
     return "; ".join(found)
 
 
+def signature_tensors(module: object) -> dict[str, dict[str, dict[str, tf.TensorSpec]]]:
+    """What each signature of a module takes and gives: {"serving_default": {"inputs": {...}, "outputs": {...}}}."""
+    return {
+        name: {"inputs": dict(function.structured_input_signature[1]), "outputs": dict(function.structured_outputs)}
+        for name, function in sorted((getattr(module, "signatures", None) or {}).items())
+    }
+
+
+def needs_signature(module: object) -> bool:
+    """Whether a module can be called through a signature alone, and does not say through which."""
+    is_tf1 = bool(getattr(module, "_is_hub_module_v1", False))
+    return not callable(module) and not is_tf1 and bool(getattr(module, "signatures", None))
+
+
 def variables(module: object, attribute: str) -> list[tf.Variable]:
     """The numeric variables that a module lists under `attribute`, each once; a `None` among them is passed over."""
     found = {id(item): item for item in getattr(module, attribute, None) or () if isinstance(item, tf.Variable)}

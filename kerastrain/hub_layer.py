@@ -6,6 +6,7 @@ and trusting modules is `hub_modules`' work. Must not know of backbones or heads
 
 import functools
 import json
+import re
 import types
 from collections.abc import Iterable
 
@@ -110,6 +111,17 @@ class HubLayer(keras.layers.Layer):
         self._calls.outputs[_text(inputs)] = keras.tree.map_structure(_words, outputs)
         return outputs
 
+    def compute_output_spec(self, *arguments, **options):
+        """What `call` gives for symbolic inputs: traced, for the module's own dtypes and nest."""
+        # Keras would ask `compute_output_shape` instead, and give every output one dtype.
+        return keras.Operation.compute_output_spec(self, *arguments, **options)
+
+    def compute_output_shape(self, input_shape):
+        """The shape of the output, or a nest of shapes, for inputs of a shape or a nest of shapes, batch included."""
+        dtypes = iter(self._input_dtypes(len(_shapes(input_shape))))
+        inputs = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, next(dtypes)), input_shape)
+        return keras.tree.map_structure(lambda output: output.shape, self.compute_output_spec(inputs))
+
     @property
     def module(self) -> object:
         """The loaded module, or None before a file that is being opened has brought it."""
@@ -184,6 +196,12 @@ class HubLayer(keras.layers.Layer):
     def _entry(self) -> hub_calls.Entry:
         return hub_calls.entry(self.module, self._source.text, **vars(self._choices))
 
+    def _input_dtypes(self, count: int) -> list[str]:
+        if self.module is None:  # as in `_announced_outputs`
+            return re.findall(r'\["(\w+)"', next(iter(self._calls.outputs), "")) or ["float32"] * count
+        told = [spec.dtype.name for spec in self.input_specs]
+        return told if len(told) == count else [self._entry.float_dtype.name] * count
+
     def _announced_outputs(self, inputs) -> object:
         # While a file is opened its models are built again, before its modules have arrived.
         known = self._calls.outputs.get(_text(inputs))
@@ -214,6 +232,12 @@ def _read(words: str) -> dict:
 
 def _text(inputs) -> str:
     return " ".join(map(_words, keras.tree.flatten(inputs)))
+
+
+def _shapes(nest) -> list[tuple]:
+    found = []
+    keras.tree.map_shape_structure(found.append, nest)
+    return found
 
 
 def _as_shapes(nest):

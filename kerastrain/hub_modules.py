@@ -115,7 +115,9 @@ def resolve(handle: str | os.PathLike) -> Path:
     if not folder.exists():
         raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist.")
     if not any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise InputError(f"{location!r} is no SavedModel: it holds no saved_model.pb.")
+        model = folder / "model.keras"
+        hint = f" A run's model is {str(model)!r}." if model.is_file() else ""
+        raise InputError(f"{location!r} is no SavedModel: it holds no saved_model.pb.{hint}")
     if pinned is not None and (found := fingerprint(folder)) != pinned:
         raise InputError(
             f"the module at {location!r} is not the pinned one: its sha256 is {found}, the handle says {pinned}. "

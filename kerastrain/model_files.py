@@ -23,7 +23,7 @@ from kerastrain import (  # noqa: F401
     optimizers,
     quantized_layers,
     schedules,
-    text_backbones,
+    text_layers,
 )
 from kerastrain.errors import InputError
 

@@ -170,8 +170,8 @@ def text_classifier(
     """A classifier of texts: strings in, logits out, everything in between inside the model.
 
     Args:
-        backbone: handle for `text_backbones.load` ("keras:embedding", "keras:transformer", a Hub text module), or a
-            layer that it returned.
+        backbone: handle for `text_backbones.load` ("keras:embedding", "keras:transformer", a Hub text module, a
+            .keras file, a keras.Model), or a layer that it returned.
         labels: sequence of str, the classes' names in the order of the logits, at least two.
         multi_label: bool, whether a text may have any number of the labels; then one is enough.
         texts: iterable of str, the training texts, for the vocabulary of the "keras:" networks.

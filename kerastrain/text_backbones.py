@@ -10,57 +10,10 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
-from kerastrain import hub_modules
+from kerastrain import hub_modules, model_files
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub_layer import HubLayer
-
-
-@keras.saving.register_keras_serializable("kerastrain")
-class MeanOverWords(keras.layers.Layer):
-    """The mean over the words of a text that are there: (b, words, d) with its mask to (b, d); no word gives zeros."""
-
-    def __init__(self, **options: object):
-        super().__init__(**options)
-        self.supports_masking = True
-
-    def call(self, values, mask=None):
-        """The mean of `values` over axis 1, of those that `mask` (b, words) keeps."""
-        if mask is None:
-            return keras.ops.mean(values, axis=1)
-        kept = keras.ops.expand_dims(keras.ops.cast(mask, values.dtype), -1)
-        return keras.ops.sum(values * kept, axis=1) / keras.ops.maximum(keras.ops.sum(kept, axis=1), 1)
-
-    def compute_mask(self, inputs, mask=None):
-        """None, for the words are gone."""
-
-
-@keras.saving.register_keras_serializable("kerastrain")
-class WordPositions(keras.layers.Layer):
-    """Adds a learned vector for each place in a text: (b, words, d) to the same shape.
-
-    Args:
-        length: int, the number of words of a text.
-        **options: `name` and `dtype` of a Keras layer.
-    """
-
-    def __init__(self, length: int, **options: object):
-        super().__init__(**options)
-        self.supports_masking = True
-        self.length = length
-
-    def build(self, input_shape):
-        """Makes the vectors."""
-        self.positions = self.add_weight(
-            name="positions", shape=(self.length, input_shape[-1]), initializer=keras.initializers.RandomNormal(0, 0.02)
-        )
-
-    def call(self, values):
-        """`values` plus the vector of their place."""
-        return values + self.positions
-
-    def get_config(self):
-        """The layer's arguments."""
-        return {**super().get_config(), "length": self.length}
+from kerastrain.text_layers import MeanOverWords, WordPositions
 
 
 def load(
@@ -82,6 +35,7 @@ def load(
     | "keras:embedding" | words and pairs of words, an embedding of each, their mean (Joulin et al. 2016) |
     | "keras:transformer" | words and places, `depth` blocks of self-attention, the mean over the words |
     | "https://…", "kaggle:…", folder, .tar.gz | a Hub module from strings (b,) to features (b, d) |
+    | "PATH.keras" | a saved model of that kind; a classifier of kerastrain gives its features |
     | keras.Model | that model, from strings (b,) to features (b, d) |
 
     Args:
@@ -99,16 +53,18 @@ def load(
         keras.Layer, strings (b,) to float (b, d). The "keras:" networks train, modules and models are frozen.
 
     Raises:
-        InputError: an unknown name, missing texts, or a module that takes no strings.
+        InputError: an unknown name, missing texts, or a module, file or model that takes no strings or is no such file.
+        FileNotFoundError: a path does not exist.
 
     Reference: Joulin et al. 2016, https://arxiv.org/abs/1607.01759; Vaswani et al. 2017,
     https://arxiv.org/abs/1706.03762, with the normalization before each part (Xiong et al. 2020).
     """
     if isinstance(handle, keras.Model):
-        strings = keras.Input((), dtype="string", name="strings")
-        model = keras.Model(strings, handle(strings), name="backbone")
-        model.trainable = False
-        return model
+        return _of_model(handle, handle.name)
+    if str(handle).endswith(".keras"):
+        model = model_files.load(handle)
+        own = next((layer for layer in model.layers if layer.name == "backbone"), None)
+        return _of_model(model, str(handle), own)
     if str(handle).startswith("keras:"):
         name = str(handle).removeprefix("keras:")
         if name not in NETWORKS:
@@ -125,6 +81,23 @@ def load(
         )
         raise InputError(f"the module {str(handle)!r} takes no texts, which are strings (batch,). It takes: {found}.")
     return layer
+
+
+def takes_texts(model: keras.Model) -> bool:
+    """Whether a model has one input, of strings."""
+    return len(model.inputs or ()) == 1 and model.inputs[0].dtype == "string"
+
+
+def _of_model(model: keras.Model, text: str, own: keras.Layer | None = None) -> keras.Layer:
+    """A model, or the layer of it that is its `own` backbone, frozen."""
+    if not takes_texts(model):
+        found = ", ".join(f"{one.dtype} {tuple(one.shape)}" for one in model.inputs or ())
+        raise InputError(f"the model {text!r} takes no texts, which are strings (batch,). It takes: {found}.")
+    if own is None:
+        strings = keras.Input((), dtype="string", name="strings")
+        own = keras.Model(strings, model(strings), name="backbone")
+    own.trainable = False
+    return own
 
 
 def _embedding(texts, vocabulary_size, length, width, depth, dropout) -> keras.Model:

@@ -138,7 +138,12 @@ def test_describe_tells_what_a_module_is(folder):
         "trains": True,
         "feature_maps": "feature_maps",
         "endpoints": ["feature_maps"],
-        "signatures": "serving_default(images: float32 (None, None, None, 3)) -> features",
+        "signatures": {
+            "serving_default": {
+                "inputs": {"images": ["float32", [None, None, None, 3]]},
+                "outputs": {"features": ["float32", [None, 4]]},
+            }
+        },
         "regularization_losses": 1,
         "sha256": hub_modules.fingerprint(folder),
     }

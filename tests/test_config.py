@@ -1,3 +1,4 @@
+import inspect
 import json
 import tempfile
 from pathlib import Path
@@ -85,6 +86,16 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
             "model.output_key goes with a Hub module or SavedModel alone",
         ),
         ("model.width=8", "model.width goes with texts and `keras:embedding` or `keras:transformer` alone. Received: "),
+        (
+            "model.word_dropout=0.1",
+            "model.word_dropout goes with texts and `keras:embedding` or `keras:transformer` alone",
+        ),
+        ("model.length=0", "model.length: must be greater than 0. Received: 0."),
+        ("fine_tune.lora_alpha=8", "lora_alpha goes with lora_rank. Received: 8.0. Set fine_tune.lora_rank."),
+        (
+            "fine_tune.lora_layers=[mix]",
+            "lora_layers goes with lora_rank. Received: ('mix',). Set fine_tune.lora_rank.",
+        ),
         ("fine_tune.timetable={0: 0}", "fine_tune.timetable.0: must be greater than 0. Received: 0."),
         ("fine_tune.timetable={10: null}", "must name epochs below fit.epochs. Received: 10, and fit.epochs is 10"),
         ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
@@ -130,6 +141,22 @@ def test_an_override_that_breaks_a_rule_is_one_sentence(override, sentence):
         kt.config.load(overrides=[override])
     assert sentence in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_every_choice_of_a_builder_and_a_policy_has_a_key():
+    models = kt.models
+    built = {models.image_classifier, models.image_regressor, models.text_classifier, kt.backbones.load}
+    elsewhere = {
+        *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # the data, or what is built upon
+        *("mean", "deviation"),  # measured on the training part
+        "image_size",  # of the data
+    }
+    wanted = {one for builder in built for one in inspect.signature(builder).parameters} - elsewhere
+    assert wanted - set(kt.config.Config().model.model_dump()) == set()
+    tuned = set(inspect.signature(models.unfreeze).parameters) - {"model"}
+    tuned |= {f"lora_{name}" for name in inspect.signature(models.add_lora).parameters} - {"lora_model"}
+    tuned |= {"layer_rate_decay", "timetable"}  # the one argument of `layer_rates` and of `GradualUnfreezing`
+    assert set(kt.config.Config().fine_tune.model_dump()) == tuned
 
 
 def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():

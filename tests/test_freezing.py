@@ -98,7 +98,7 @@ def test_a_module_unfreezes_as_a_whole_with_still_statistics(tmp_path):
         (lambda model: models.unfreeze(model, from_layer="conf_1"), "Did you mean 'conv_1'"),
         (lambda model: models.unfreeze(model, last=7, batch_norm=True), "`last` must be at most 6"),
         (lambda model: models.freeze(model, before="logit"), "Did you mean 'logits'"),
-        (lambda model: models.freeze(small_backbone()), "has no layer named 'backbone'"),
+        (lambda model: models.freeze(keras.Sequential([keras.Input((3,))])), "no layer with weights that could be its"),
         (lambda model: models.layer_rates(model, 0), "must lie in"),
         (lambda model: models.GradualUnfreezing({}), "must map epochs"),
         (lambda model: models.GradualUnfreezing({0: 0}), "must map epochs"),
@@ -158,3 +158,47 @@ def test_gradual_unfreezing_refuses_an_optimizer_made_for_less():
     fit(model)
     with pytest.raises(InputError, match="compile the model with a new optimizer"):
         fit(model, callbacks=[models.GradualUnfreezing({0: None})])
+
+
+def plain(nested):
+    """A model that kerastrain did not build: Keras's own way to fine-tune, or one flat stack."""
+    values = inputs = keras.Input((32, 32, 3))
+    if nested:
+        values = small_backbone()(values)
+    else:
+        for layer in small_backbone().layers[1:]:
+            values = layer(values)
+    values = keras.layers.Dense(2, name="answers")(values)
+    return keras.Model(inputs, keras.layers.BatchNormalization(name="norm_last")(values), name="plain")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_plain_model_freezes_all_but_its_last_layer_with_weights(nested):
+    model = plain(nested)
+    models.freeze(model)
+    assert trained_layers(model) == ["answers", "norm_last"]
+    model.compile("sgd", "mse")
+    before = {variable.path: variable.numpy() for variable in model.variables}
+    fit(model)
+    moved = {v.path.split("/")[-2] for v in model.variables if not np.array_equal(v.numpy(), before[v.path])}
+    assert moved - {"norm_last"} == {"answers"}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_layer_rates_of_a_plain_model_fall_from_its_last_layer(nested):
+    model = plain(nested)
+    rates = {pattern.strip("^$").split("/")[-2]: rate for pattern, rate in models.layer_rates(model, 0.5).items()}
+    convolutions = {"conv_2": 0.5, "conv_1": 0.25, "conv_0": 0.125}
+    assert {name: rate for name, rate in rates.items() if name.startswith("conv")} == convolutions
+    assert not {"answers", "norm_last"} & set(rates)
+    model.compile(optimizers.make("sgd", 0.1, layer_rates=models.layer_rates(model, 0.5)), "mse")
+    fit(model)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_gradual_unfreezing_works_on_a_plain_model(nested):
+    model, seen = plain(nested), []
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(trained_layers(model)))
+    fit(model, epochs=3, callbacks=[models.GradualUnfreezing({1: 4, 2: None}), look])
+    assert seen == [["answers", "norm_last"], ["answers", "conv_2"], ["answers", "conv_0", "conv_1", "conv_2"]]

@@ -484,6 +484,50 @@ def test_output_shape_says_what_the_graph_does_not(tmp_path):
     np.testing.assert_array_equal(layer(np.ones((4, 3), "float32")), np.ones((4, 2)))
 
 
+def test_shapes_are_known_before_the_call_and_dtypes_stay_the_modules_own(folder, text_folder, tmp_path):
+    assert HubLayer(folder).compute_output_shape((None, 8, 9, 3)) == (None, 4)
+    assert HubLayer(text_folder).compute_output_shape((None,)) == (None, 4)
+    both = HubLayer(signatures_only(tmp_path / "module"), signature="both", signature_outputs_as_dict=True)
+    assert both.compute_output_shape({"a": (None, 3), "b": (None, 3)}) == {"out": (None, 3)}
+    layer = HubLayer(lambda rows: {"index": tf.argmax(rows, 1), "pair": (rows, rows[:, :1])}, dtype="mixed_bfloat16")
+    assert layer.compute_output_shape((7, 3)) == {"index": (7,), "pair": ((7, 3), (7, 1))}
+    given = layer(keras.Input((3,)))
+    assert (given["index"].dtype, given["pair"][1].dtype) == ("int64", "bfloat16")
+
+
+def test_a_wrapper_of_keras_that_asks_for_shapes_takes_the_layer_and_comes_back(folder, tmp_path):
+    clips = np.stack([IMAGES, IMAGES[::-1]], axis=1)
+    frames = keras.layers.TimeDistributed(HubLayer(folder))
+    model = keras.Sequential([keras.Input((2, 8, 8, 3)), frames, keras.layers.Flatten()])
+    assert model.compute_output_shape((None, 2, 8, 8, 3)) == (None, 8)
+    features = tf.saved_model.load(str(folder))(IMAGES)
+    expected = np.concatenate([features, features[::-1]], axis=1)
+    model.save(tmp_path / "model.keras")
+    hub_modules._loaded.clear()  # as in a new process, where the module arrives after the model was built
+    with hub_modules.allow_modules():
+        back = keras.models.load_model(tmp_path / "model.keras")
+    for one in (model, back):
+        np.testing.assert_allclose(one.predict(clips, verbose=0), expected, atol=1e-6)
+
+
+def test_tags_choose_the_graph_and_are_saved(tf1_folder, tmp_path):
+    layer = HubLayer(tf1_folder, tags=[])  # as a TF1 Hub module carries none
+    model = model_of(layer)
+    model.save(tmp_path / "model.keras")
+    back = keras.models.load_model(tmp_path / "model.keras")
+    assert back.layers[1].get_config()["handle"]["config"]["tags"] == []
+    np.testing.assert_array_equal(back.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    with pytest.raises(InputError, match="cannot be loaded: .*train"):
+        HubLayer(tf1_folder, tags=["train"])
+
+
+def test_load_options_reach_tensorflow(folder):
+    skip = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
+    for options, is_read in ((None, True), (skip, False)):
+        kernel = HubLayer(folder, load_options=options).resolved_object.variables[0]
+        assert bool(kernel.is_initialized()) == is_read
+
+
 def test_a_keras_layer_is_no_handle():
     with pytest.raises(TypeError, match="is a Keras layer already"):
         HubLayer(keras.layers.Dense(2))

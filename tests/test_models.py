@@ -128,6 +128,21 @@ def test_the_loss_of_a_regressor_is_in_the_targets_deviations():
         models.loss(model, label_smoothing=0.1)
 
 
+@pytest.mark.parametrize("task", ["single_label", "multi_label", "regression"])
+def test_data_with_other_labels_than_the_model_is_one_sentence(task, tmp_path):
+    model = models.image_regressor(tiny(), labels=["a", "b", "c"])
+    if task != "regression":
+        model = image_classifier(tiny(), multi_label=task == "multi_label")
+    model.compile("sgd", models.loss(model), metrics=["mse"])
+    model.save(tmp_path / "model.keras")
+    ten = np.eye(10, dtype="float32")[:6]
+    for one in (model, models.load(tmp_path / "model.keras")):
+        for act in (one.fit, one.evaluate):
+            one.compile("sgd", one.loss, metrics=["mse"])
+            with pytest.raises(InputError, match=r"^the data has 10 labels, the model 3\. Build the model with"):
+                act(IMAGES.astype("float32"), ten, verbose=0)
+
+
 def test_labels_travel_with_the_model():
     model = image_classifier(tiny())
     assert models.labels(model) == ("a", "b", "c")
@@ -150,6 +165,19 @@ def test_a_hub_text_module_classifies_strings(tmp_path):
     table = tf.saved_model.load(str(folder)).embeddings.numpy()
     kernel, bias = model.get_layer("logits").get_weights()
     np.testing.assert_allclose(model.predict(tf.constant(["bad"]), verbose=0), table[1:2] @ kernel + bias, atol=1e-5)
+
+
+def test_a_model_from_strings_to_features_is_a_text_backbone_and_one_of_images_is_none():
+    strings = keras.Input((), dtype="string")
+    tokens = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_sequence_length=3)(strings)
+    own = keras.Model(strings, keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(4, 5)(tokens)))
+    model = models.text_classifier(own, labels=["no", "yes"])
+    assert [weight.path for weight in model.trainable_weights] == ["logits/kernel", "logits/bias"]
+    kernel, bias = model.get_layer("logits").get_weights()
+    expected = own(tf.constant(["bad"])).numpy() @ kernel + bias
+    np.testing.assert_allclose(model.predict(tf.constant(["bad"]), verbose=0), expected, atol=1e-6)
+    with pytest.raises(InputError, match="the model 'tiny' takes no texts, which are strings"):
+        models.text_classifier(tiny(), labels=["no", "yes"])
 
 
 @pytest.mark.parametrize("name", ["keras:embedding", "keras:transformer"])

@@ -12,6 +12,10 @@ from kerastrain.terminal import printable
 @app.command()
 def doctor(
     backbone: Annotated[str | None, typer.Option(help="A handle as in `model.backbone`, to describe.")] = None,
+    signature: Annotated[
+        str | None, typer.Option(help="As `model.signature`: which signature of it is called.")
+    ] = None,
+    output_key: Annotated[str | None, typer.Option(help="As `model.output_key`: which output is the features.")] = None,
 ) -> None:
     """Print the versions and devices of this machine and the strategy they lead to, or what a backbone takes and gives."""
     start_tensorflow()
@@ -21,5 +25,6 @@ def doctor(
         choice = distribute.choose()
         facts = {**runtime.record(), "strategy": {"auto": choice.name, "because": choice.reason}}
     else:
-        facts = backbones.describe(backbone)
+        chosen = {"signature": signature, "output_key": output_key}
+        facts = backbones.describe(backbone, **{name: value for name, value in chosen.items() if value is not None})
     print(printable(configs.to_yaml(facts).rstrip()))

@@ -12,8 +12,8 @@ class ModelConfig(Section):
 
     backbone: str | None = None
     """A TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras file, or the bundled
-    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, `keras:transformer`, or
-    `keras:embedding`, which null takes."""
+    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, a .keras file,
+    `keras:transformer`, or `keras:embedding`, which null takes."""
     weights: str | None = None
     """Only for `keras:NAME`: a weights file, `imagenet` (downloads), or null for random ones."""
     value_range: tuple[float, float] | None = None
@@ -26,6 +26,13 @@ class ModelConfig(Section):
     """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
     depth: Annotated[int, Field(gt=0)] | None = None
     """Only for `keras:transformer`: its blocks; null takes the network's default."""
+    length: Annotated[int, Field(gt=0)] | None = None
+    """Only for texts under `keras:NAME`: how many words (and pairs) of a text count; null takes the network's default."""
+    vocabulary_size: Annotated[int, Field(gt=2)] | None = None
+    """Only for texts under `keras:NAME`: the most words (and pairs) that are kept; null takes 30000."""
+    word_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Only for texts under `keras:NAME`: share of embeddings (and of what attention gives) dropped while training; null
+    takes 0.3."""
     signature: str | None = None
     """Only for a Hub module or SavedModel: the signature to call, which never trains; null calls the module itself."""
     output_key: str | None = None
@@ -66,7 +73,10 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
     owners = {
         "networks `keras:NAME` of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
         "images and modules or files": (("value_range",), kind == "images" and not is_network),
-        "texts and `keras:embedding` or `keras:transformer`": (("width",), kind == "text" and is_network),
+        "texts and `keras:embedding` or `keras:transformer`": (
+            ("width", "length", "vocabulary_size", "word_dropout"),
+            kind == "text" and is_network,
+        ),
         "texts and `keras:transformer`": (("depth",), kind == "text" and backbone == "keras:transformer"),
         "a Hub module or SavedModel": (("signature", "output_key"), not is_network and not is_file),
     }
@@ -86,6 +96,10 @@ class FineTuneConfig(Section):
     """Factor on the rate from each layer to the one below it; null gives all layers the same rate."""
     lora_rank: Annotated[int, Field(gt=0)] | None = None
     """Rank of low-rank pairs that train instead of the dense, embedding and attention kernels; merged at the end."""
+    lora_alpha: Positive | None = None
+    """Strength of the low-rank pairs, whose product counts alpha / rank times; null takes lora_rank, which makes it 1."""
+    lora_layers: tuple[str, ...] | None = None
+    """Names of the layers that get such pairs, each with all that lies inside it; null takes the whole backbone."""
     timetable: dict[Count, Annotated[int, Field(gt=0)] | None] = {}
     """Epoch (from 0) and how many layers train from then on, null for all: gradual unfreezing."""
 
@@ -95,4 +109,13 @@ class FineTuneConfig(Section):
         ways += ["timetable"] if self.timetable else []
         if len(ways) > 1:
             raise ValueError(f"what trains is chosen one way only. Received: {' and '.join(ways)}. Keep one.")
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_have_a_rank(self):
+        for name in ("lora_alpha", "lora_layers"):
+            if getattr(self, name) is not None and self.lora_rank is None:
+                raise ValueError(
+                    f"{name} goes with lora_rank. Received: {getattr(self, name)}. Set fine_tune.lora_rank."
+                )
         return self

@@ -12,6 +12,8 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
+_OF_TEXTS = ("vocabulary_size", "length", "width", "depth", "word_dropout", "signature", "output_key")
+
 
 def make_strategy(config: Config) -> tf.distribute.Strategy:
     """The strategy that `config` names; several workers must make it before anything else of TensorFlow.
@@ -80,10 +82,7 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
                 labels=split.labels,
                 multi_label=several,
                 texts=split.train.inputs,
-                width=config.model.width,
-                depth=config.model.depth,
-                signature=config.model.signature,
-                output_key=config.model.output_key,
+                **{name: value for name in _OF_TEXTS if (value := getattr(config.model, name)) is not None},
                 **head,
             )
     if config.from_scratch:

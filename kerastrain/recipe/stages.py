@@ -67,7 +67,7 @@ def unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callbac
     """
     wanted = config.fine_tune
     if wanted.lora_rank is not None:
-        models.add_lora(model, wanted.lora_rank)
+        models.add_lora(model, wanted.lora_rank, alpha=wanted.lora_alpha, layers=wanted.lora_layers)
         return []
     for last in (*wanted.timetable.values(), wanted.last):
         models.unfreeze(model, last=last, from_layer=wanted.from_layer, batch_norm=wanted.batch_norm)

@@ -1,4 +1,5 @@
-"""Every layer and every builder: config round trip, `.keras` file, eager equals graph, bfloat16, two devices equal one.
+"""Every layer and every builder: config round trip, `.keras` file, eager equals graph, bfloat16, two devices equal one,
+SavedModel and TFLite.
 
 A row makes what it stands for anew at each call, with the same weights after the same seed, and names its inputs.
 Rows train without dropout, whose masks differ between devices by design.
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import kerastrain
-from kerastrain import applications, export, heads, models, testing, text_backbones
+from kerastrain import applications, backbones, export, heads, models, testing, text_layers
 from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 from kerastrain.hub_layer import HubLayer
@@ -32,15 +33,18 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 LAYERS = {
     "HubLayer": (lambda modules: HubLayer(modules / "images", trainable=True, hold_statistics=True), IMAGES / 255),
     "Labels": (lambda modules: heads.Labels(["a", "b"], name="names"), FEATURES),
-    "MeanOverWords": (lambda modules: text_backbones.MeanOverWords(), WORDS),
+    "MeanOverWords": (lambda modules: text_layers.MeanOverWords(), WORDS),
     "QuantizedKernel": (lambda modules: QuantizedKernel(keras.layers.Conv2D(3, 3), per_channel=True), IMAGES / 255),
     "QuantizedOutput": (lambda modules: QuantizedOutput(-0.1, 1.0), IMAGES / 255),
     "ReverseChannels": (lambda modules: applications.ReverseChannels(), IMAGES / 255),
-    "WordPositions": (lambda modules: text_backbones.WordPositions(4), WORDS),
+    "WordPositions": (lambda modules: text_layers.WordPositions(4), WORDS),
 }
 # Name of the builder and of the backbone's kind: likewise, a model.
 BUILDERS = {
     "image_classifier, module": (lambda modules: classifier(modules / "images", image_size=(8, 8)), IMAGES),
+    "image_classifier, keras:NAME": (lambda modules: classifier(network()), np.tile(IMAGES, (1, 4, 4, 1))),
+    "image_classifier, .keras file": (lambda modules: classifier(modules / "tiny.keras"), IMAGES),
+    "image_classifier, .keras file of a classifier": (lambda modules: classifier(modules / "trained.keras"), IMAGES),
     "image_classifier, model": (lambda modules: classifier(tiny(), hidden_units=(5,), l2=0.01), IMAGES),
     "image_classifier, many labels": (lambda modules: classifier(tiny(), multi_label=True), IMAGES),
     "image_regressor, model": (
@@ -49,9 +53,14 @@ BUILDERS = {
     ),
     "text_classifier, embedding": (lambda modules: text_classifier("keras:embedding"), TEXTS),
     "text_classifier, transformer": (lambda modules: text_classifier("keras:transformer"), TEXTS),
+    "text_classifier, .keras file": (lambda modules: text_classifier(modules / "texts.keras"), TEXTS),
     "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
 }
-NO_TFLITE = "text_classifier, module"
+# What cannot become a float TFLite file by its nature, and what the refusal says.
+NO_TFLITE = {
+    "QuantizedOutput": '`quantize` must be "int8" for a model that was trained for it',
+    "text_classifier, module": "TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'",
+}
 NO_PART = {
     "Lesson": "what a student is trained as, thrown away when it has learnt; what comes back is the student",
     "Source": "the module that a HubLayer holds, which is never called; it comes back with its layers",
@@ -64,6 +73,14 @@ def tiny():
     inputs = keras.Input((8, 8, 3))
     maps = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(keras.layers.Rescaling(1 / 255)(inputs))
     return keras.Model(inputs, maps, name="tiny")
+
+
+def network():
+    backbone = backbones.load("keras:MobileNet", alpha=0.25, image_size=(32, 32))
+    for layer in backbone.layer.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.gamma.assign(keras.ops.full(layer.gamma.shape, 4.0))  # or random weights give features near 1e-17
+    return backbone
 
 
 def classifier(backbone, **options):
@@ -102,6 +119,9 @@ def modules(tmp_path_factory):
     folder = tmp_path_factory.mktemp("modules")
     testing.saved_model(folder / "images", features=4, l2=0.01)
     testing.text_saved_model(folder / "text", words=["good", "bad", "film"], size=4)
+    tiny().save(folder / "tiny.keras")
+    classifier(tiny()).save(folder / "trained.keras")
+    text_classifier("keras:embedding").save(folder / "texts.keras")
     return folder
 
 
@@ -193,7 +213,8 @@ def test_bfloat16_computes_near_float32_and_keeps_its_weights(name, modules):
         keras.config.set_dtype_policy(before)
     outputs = mixed(inputs)
     assert outputs.dtype == (tf.float32 if name in BUILDERS else tf.bfloat16)
-    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact, atol=0.02 * np.abs(exact).max())
+    share = 0.05 if "keras:NAME" in name else 0.02  # 27 layers round one after another, sqrt(27) times 1 / 128
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact, atol=share * np.abs(exact).max())
     assert {v.dtype for v in mixed.trainable_weights} == {"float32"}
 
 
@@ -213,7 +234,7 @@ def test_two_devices_equal_one(name, modules, two_devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_saved_model_gives_the_same_answers(name, modules, tmp_path):
     model, inputs = made(name, modules)
     model.export(str(tmp_path / "exported"), verbose=False)
@@ -222,16 +243,15 @@ def test_saved_model_gives_the_same_answers(name, modules, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BUILDERS if name != NO_TFLITE])
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in NO_TFLITE])
 def test_tflite_gives_the_same_answers(name, modules, tmp_path):
     model, inputs = made(name, modules)
     found = export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
     assert found.largest_difference <= 1e-5
 
 
-def test_tflite_refuses_what_it_cannot_hold(modules, tmp_path):
-    model, inputs = made(NO_TFLITE, modules)
-    with pytest.raises(
-        InputError, match="TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'"
-    ):
+@pytest.mark.parametrize("name", NO_TFLITE)
+def test_tflite_refuses_what_it_cannot_hold(name, modules, tmp_path):
+    model, inputs = made(name, modules)
+    with pytest.raises(InputError, match=NO_TFLITE[name]):
         export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())

@@ -1,0 +1,55 @@
+"""What keys of the config make of a model, layer by layer."""
+
+import pytest
+
+from kerastrain import config, models, recipe
+from kerastrain.recipe.stages import unfreeze
+
+TEXTS = ["a fine film", "a dull film"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("place")
+    (place / "reviews").mkdir()
+    for name, word in (("good", "fine"), ("bad", "dull")):
+        lines = "".join(f"a {word} film number {number}\n" for number in range(12))
+        (place / "reviews" / f"{name}.txt").write_text(lines)
+    options = {"labels": ["x", "y"], "texts": TEXTS, "vocabulary_size": 20, "width": 8, "depth": 2}
+    models.text_classifier("keras:transformer", **options).save(place / "network.keras")
+    return place
+
+
+def built(place, *overrides):
+    wanted = config.load(overrides=["data.kind=text", f"data.path={place}/reviews", *overrides])
+    return recipe.build(wanted, None, recipe.load_data(wanted, None)), wanted
+
+
+def test_the_size_and_the_dropout_of_a_text_network_come_from_the_config(place):
+    sizes = ["model.vocabulary_size=7", "model.length=5", "model.width=6", "model.word_dropout=0.25"]
+    model, _ = built(place, "model.backbone=keras:embedding", *sizes)
+    backbone = model.get_layer("backbone")
+    assert len(backbone.get_layer("tokens").get_vocabulary()) == 7
+    assert backbone.get_layer("tokens")(TEXTS).shape == (2, 5)
+    assert backbone.get_layer("words").embeddings.shape == (7, 6)
+    assert backbone.get_layer("word_dropout").rate == 0.25
+    model, _ = built(place, "model.backbone=keras:transformer", *sizes, "model.depth=3")
+    backbone = model.get_layer("backbone")
+    assert backbone.get_layer("places").positions.shape == (5, 6)
+    assert backbone.get_layer("block_2_dropout").rate == 0.25
+
+
+def test_null_takes_what_the_text_networks_take_themselves(place):
+    backbone = built(place)[0].get_layer("backbone")
+    assert backbone.get_layer("words").embeddings.shape == (30_000, 32)
+    assert backbone.get_layer("tokens")(TEXTS).shape == (2, 100)
+    assert backbone.get_layer("word_dropout").rate == 0.3
+
+
+def test_the_strength_and_the_layers_of_low_rank_pairs_come_from_the_config(place):
+    pairs = "fine_tune={lora_rank: 2, lora_alpha: 8, lora_layers: [block_1_attention, block_0_dense_in]}"
+    model, wanted = built(place, f"model.backbone={place}/network.keras", pairs)
+    unfreeze(model, wanted)
+    adapted = [one for one in model._flatten_layers() if getattr(one, "lora_enabled", False)]
+    assert sorted(one.name for one in adapted) == ["attention_output", "block_0_dense_in", "key", "query", "value"]
+    assert {(one.lora_rank, one.lora_alpha) for one in adapted} == {(2, 8.0)}
