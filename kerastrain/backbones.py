@@ -28,11 +28,10 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
 
     Returns:
         dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape], None like the
-        parameters where a signature
-        must be chosen first or the module does not tell; "image_size" and "value_range" (None for texts); "parameters",
-        "trainable_parameters" (when unfrozen) and "trains"; "feature_maps", the endpoint or layer that gives the maps
-        before their mean, or None; for modules "endpoints", "signatures" (for each its "inputs" and "outputs", by name
-        [dtype, shape]), "regularization_losses" and "sha256", the pin.
+        parameters where a signature must be chosen first or the module does not tell; "image_size" and "value_range"
+        (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains"; "feature_maps", the endpoint
+        or layer that gives the maps before their mean, or None; for modules "endpoints", "signatures" (for each its
+        "inputs" and "outputs", by name [dtype, shape]), "regularization_losses" and "sha256", the pin.
 
     Raises:
         As `load` and `text_backbones.load` do.
