@@ -70,7 +70,8 @@ class RuntimeConfig(Section):
     """How gradients are added up: nccl, hierarchical_copy or one_device under mirrored, nccl or ring under
     multi_worker; auto is NCCL among GPUs."""
     deterministic: bool = False
-    """Whether every operation must give the same bits on every run; slower on a GPU."""
+    """Whether every operation must give the same bits on every run. Slower on a GPU, where a few operations refuse it; what
+    it costs on a machine is measured by benchmarks/determinism.py."""
 
     @model_validator(mode="after")
     def _the_strategy_takes_them(self):

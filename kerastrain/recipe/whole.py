@@ -137,6 +137,8 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
     noun = _NOUNS[split.task][len(split.labels) != 1]
     logger.info("data: %s: %s %s, %d %s", config.data.path, counts, what, len(split.labels), noun)
+    if config.runtime.deterministic:
+        logger.info("deterministic: every operation gives the same bits on every run, at the cost of speed on a GPU")
     warning = data.few_examples(split.parts)
     if warning:
         logger.warning(warning)
