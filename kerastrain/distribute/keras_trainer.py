@@ -1,6 +1,6 @@
 """What Keras's own trainer gets wrong on several devices, mended for the process.
 
-Takes nothing, gives nothing: `mend` replaces three functions of `keras.src.backend.tensorflow.trainer`, once. Each
+Takes nothing, gives nothing: `mend` replaces five functions of `keras.src.backend.tensorflow.trainer`, once. Each
 does what it did before wherever there is only one device. Must hold nothing but these patches.
 
 1. `reduce_per_replica` reduces the scalars that a step returns along an axis that they do not have, when there are
@@ -8,7 +8,8 @@ does what it did before wherever there is only one device. Must hold nothing but
 2. `_maybe_symbolic_build` averages the first batch over the devices in order to see its shape: it raises with several
    workers (the same issue), with strings, and where the devices got parts of unequal size.
 3. `train_step` averages the means of the devices, whatever their number of examples: an uneven last batch moves the
-   weights by up to 5e-2, silently. See `kerastrain.distribute.exact_step`.
+   weights by up to 5e-2, silently. See `kerastrain.distribute.exact_step`; it, `test_step` and `predict_step` also take
+   the `Share` of a batch that `kerastrain.distribute.divided` gives.
 
 The private names were read in Keras 3.12.4 and 3.15.1. `tests/test_keras_trainer.py` fails once Keras has mended one.
 """
@@ -17,18 +18,20 @@ import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer
 
-from kerastrain.distribute import exact_step
+from kerastrain.distribute import exact_step, shares
+from kerastrain.errors import InputError
 
 PRIVATE_NAMES = ("reduce_per_replica", "_collective_all_reduce_multi_worker", "TensorFlowTrainer")
 FIRST_VERSION, LAST_VERSION = (3, 12), (3, 15)
 
 _reduce_per_replica = getattr(trainer, "reduce_per_replica", None)
 _maybe_symbolic_build = getattr(trainer.TensorFlowTrainer, "_maybe_symbolic_build", None)
-_train_step = trainer.TensorFlowTrainer.train_step
+_STEPS = ("train_step", "test_step", "predict_step")
+_steps = {name: getattr(trainer.TensorFlowTrainer, name) for name in _STEPS}
 
 
 def mend() -> None:
-    """Puts the three patches into Keras; a second call changes nothing.
+    """Puts the patches into Keras; a second call changes nothing.
 
     Raises:
         ImportError: this Keras was never tried, or has not the private names any more.
@@ -43,7 +46,8 @@ def mend() -> None:
         )
     trainer.reduce_per_replica = reduce_per_replica
     trainer.TensorFlowTrainer._maybe_symbolic_build = maybe_symbolic_build
-    trainer.TensorFlowTrainer.train_step = train_step
+    for name, step in {"train_step": train_step, "test_step": test_step, "predict_step": predict_step}.items():
+        setattr(trainer.TensorFlowTrainer, name, step)
 
 
 def is_mended() -> bool:
@@ -52,10 +56,11 @@ def is_mended() -> bool:
 
 
 def unmend() -> None:
-    """Takes the three patches out again."""
+    """Takes the patches out again."""
     trainer.reduce_per_replica = _reduce_per_replica
     trainer.TensorFlowTrainer._maybe_symbolic_build = _maybe_symbolic_build
-    trainer.TensorFlowTrainer.train_step = _train_step
+    for name, step in _steps.items():
+        setattr(trainer.TensorFlowTrainer, name, step)
 
 
 def reduce_per_replica(values, strategy, reduction):
@@ -73,12 +78,39 @@ def maybe_symbolic_build(self, iterator=None, data_batch=None):
     for _, _, batches in iterator:
         data_batch = keras.tree.map_structure(lambda part: strategy.experimental_local_results(part)[0], next(batches))
         break
+    if isinstance(data_batch, shares.Share):
+        _check_takes_shares(self)
+        data_batch = data_batch.batch
     with strategy.scope():
         return self._symbolic_build(data_batch=data_batch)
 
 
 def train_step(self, data):
     """Keras's train step on one device, the exact one on several."""
-    if tf.distribute.get_strategy().num_replicas_in_sync == 1 or not self.trainable_weights:
-        return _train_step(self, data)
+    if _is_alone() or not self.trainable_weights:
+        return _steps["train_step"](self, shares.taken(data)[0])
     return exact_step.train_step(self, data)
+
+
+def test_step(self, data):
+    """Keras's test step on one device, the exact one on several."""
+    return _steps["test_step"](self, data) if _is_alone() else exact_step.test_step(self, data)
+
+
+def predict_step(self, data):
+    """Keras's predict step on one device, the one that knows shares on several."""
+    return _steps["predict_step"](self, data) if _is_alone() else exact_step.predict_step(self, data)
+
+
+def _is_alone() -> bool:
+    return tf.distribute.get_strategy().num_replicas_in_sync == 1
+
+
+def _check_takes_shares(model: keras.Model) -> None:
+    own = [name for name in _STEPS[:2] if exact_step.is_own(model, name)]
+    if own:
+        raise InputError(
+            f"a model that is fed by `kerastrain.distribute.divided` must take Keras's own steps. Received: "
+            f"{type(model).__module__}.{type(model).__qualname__}, which has its own `{own[0]}`. Put what it computes into "
+            "`compute_loss`, or feed it by the strategy's `experimental_distribute_dataset`."
+        )
