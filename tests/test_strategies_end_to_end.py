@@ -98,18 +98,17 @@ def test_two_mirrored_devices_end_with_the_weights_of_one(place):
     assert_equal(place / "mirrored", place / "alone", TOLERANCE)
 
 
-def test_steps_per_execution_on_several_devices_is_one_sentence_and_nothing_is_written(place):
-    options = [
-        "runtime.strategy=mirrored",
-        "runtime.devices=2",
-        "fit.global_batch_size=12",
-        "fit.steps_per_execution=2",
-    ]
-    done = kerastrain(place, *TRAIN, *options, "--run", "steps")
-    assert done.returncode == 2
-    assert "`fit.steps_per_execution` above 1 goes with one device" in done.stdout
-    assert "Traceback" not in done.stdout
-    assert not (place / "steps").exists()
+@pytest.mark.parametrize(
+    "start",
+    [["train", "runtime.strategy=mirrored", "runtime.devices=2"], ["launch", "--workers", 2, "train"]],
+    ids=["mirrored", "processes"],
+)
+def test_several_steps_in_one_execution_end_with_the_weights_of_single_ones(place, start):
+    # Three batches of validation, which two steps do not divide.
+    options = ["fit.steps_per_execution=2", "evaluation.batch_size=6", "--run", f"steps_{start[0]}"]
+    done = kerastrain(place, *start, *TRAIN[1:], *options)
+    assert done.returncode == 0, done.stdout
+    assert_equal(place / f"steps_{start[0]}", place / "alone", TOLERANCE)
 
 
 def test_two_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place):
