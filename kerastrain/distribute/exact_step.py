@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerastrain.distribute import shares
@@ -166,6 +167,8 @@ def train_step(
         predictions.append(y_pred if micro_batches == 1 else shares.counting(y_pred, part_size))
     with tf.control_dependencies(_tensors(gradients)):
         _track(model, loss_sum, size, total, counted)
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = _left_out_together(gradients)
         model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
     y_pred = predictions[0] if micro_batches == 1 else keras.tree.map_structure(_joined, *predictions)
     return _metrics(model, x, y, y_pred, sample_weight, counted)
@@ -230,6 +233,23 @@ def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_bat
 def batch_size(x) -> tf.Tensor:
     """int32 scalar tensor, the examples in the inputs of a batch."""
     return tf.shape(_leading(x))[0]
+
+
+def _left_out_together(gradients):
+    """The gradients of this device, one of them no number if any of any device is none.
+
+    A LossScaleOptimizer leaves out the step in which the first device's gradients overflow, or in workers each by itself,
+    as if they had been summed over the devices before; what only another one has would make all weights NaN.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return gradients
+    overflows = tf.add_n(
+        [tf.cast(tf.reduce_any(~tf.math.is_finite(tensor)), tf.float32) for tensor in _tensors(gradients)]
+    )
+    mark = tf.where(_over_devices(overflows) > 0, np.nan, 0.0)
+    place = next(place for place, gradient in enumerate(gradients) if gradient is not None)
+    marked = tf.convert_to_tensor(gradients[place])
+    return [*gradients[:place], marked + tf.cast(mark, marked.dtype), *gradients[place + 1 :]]
 
 
 def _track(model: keras.Model, loss, size, total, counted) -> None:
