@@ -174,12 +174,18 @@ def test_a_launcher_that_is_told_to_stop_saves_and_says_that_it_can_be_resumed(p
     ("environment", "sentence"),
     [
         ("{", "TF_CONFIG must be JSON"),
+        # Nothing listens there, and no route leads there (RFC 5737).
+        (
+            '{"cluster": {"worker": ["127.0.0.1:4713", "127.0.0.1:1", "192.0.2.1:4713"]}, '
+            '"task": {"type": "worker", "index": 0}}',
+            "worker 0 could not reach worker 1 at 127.0.0.1:1, worker 2 at 192.0.2.1:4713 within 3 seconds",
+        ),
         ('{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 7}}', "index 7"),
     ],
 )
 def test_a_wrong_cluster_is_one_sentence(place, monkeypatch, environment, sentence):
     monkeypatch.setenv("TF_CONFIG", environment)
-    command = [sys.executable, "-m", "kerastrain", *TRAIN, "--resume", "wrong"]
+    command = [sys.executable, "-m", "kerastrain", *TRAIN, "runtime.start_timeout_seconds=3", "--resume", "wrong"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert sentence in done.stderr
