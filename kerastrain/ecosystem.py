@@ -62,7 +62,9 @@ def tf_keras_vis() -> types.ModuleType:
 def _tf_keras_untouched() -> Iterator[None]:
     import tensorflow as tf
 
-    assert tf.keras.__version__  # `tf.keras` is lazy: touched once, it stays the Keras it is now.
+    assert (
+        tf.keras.Model
+    )  # `tf.keras` is lazy: touched once, it stays the Keras it is now, be it Keras 2 by the user's choice.
     before = os.environ.get("TF_USE_LEGACY_KERAS")
     try:
         yield

@@ -30,6 +30,7 @@ RESUME_MAY_CHANGE = (
     "fit.roll_backs",
     "runtime.all_reduce",
     "runtime.devices",
+    "runtime.start_timeout_seconds",
     "runtime.strategy",
 )
 

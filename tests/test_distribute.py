@@ -186,7 +186,11 @@ def test_workers_wait_for_the_last(free_addresses):
 def test_every_example_is_seen_once_whatever_the_count(count):
     strategy = distribute.make("mirrored")
     data = distribute.divided(tf.data.Dataset.range(count).batch(4), strategy)
-    seen = [[int(number) for part in strategy.experimental_local_results(batch) for number in part] for batch in data]
+    seen = []
+    for share in data:
+        parts = zip(*map(strategy.experimental_local_results, share), strict=True)
+        seen.append([int(number) for part, counted in parts for number in part[:counted]])
+        assert all(len(part) for part in strategy.experimental_local_results(share.batch))
     assert seen == [list(range(first, min(first + 4, count))) for first in range(0, count, 4)]
 
 

@@ -45,6 +45,17 @@ assert first == tf.random.uniform([])
     python(script)
 
 
+def test_libraries_import_where_the_user_has_chosen_keras_2_for_tf_keras(monkeypatch):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does in its workers
+    script = """
+import tensorflow as tf
+from kerastrain import ecosystem
+ecosystem.tensorflow_hub(), ecosystem.tfmot()
+print(tf.keras.Model.__module__.split(".")[0])
+"""
+    assert python(script) == "tf_keras"
+
+
 @pytest.mark.parametrize("missing", [True, False])
 def test_tensorflow_hub_imports_with_and_without_pkg_resources(missing):
     script = f"""

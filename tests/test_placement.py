@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context as tf_context
 
 from kerastrain import distribute
 from kerastrain.errors import InputError
@@ -142,6 +143,38 @@ def test_operations_run_on_their_devices():
     assert all("second" in name for name in forward["CPU:1"])
     # Adam's root of each of the two variables of a stage.
     assert {device: len(names) for device, names in ran["Sqrt"].items()}["CPU:1"] >= 2
+
+
+def executed(step):
+    """By device the (operation, name) of each node in the graphs that TensorFlow's executors ran while `step` was called.
+
+    These are the graphs after placement, optimization and partition: one for each device, which its executor runs whole.
+    """
+    tf_context.context().enable_run_metadata()
+    try:
+        step()
+        graphs = tf_context.context().export_run_metadata().partition_graphs
+    finally:
+        tf_context.context().disable_run_metadata()
+    found = {}
+    for node in (node for graph in graphs for node in graph.node):
+        found.setdefault(node.device[-5:], set()).add((node.op, node.name))
+    return found
+
+
+def test_each_device_executes_its_stage_forward_backward_and_update():
+    model = branching()
+    distribute.place(model, DEVICES, at=["inside"])
+    found = executed(lambda: model.fit(INPUTS, TARGETS, batch_size=10, verbose=0))
+    assert set(found) == set(DEVICES)
+    for device, layers, products in [("CPU:0", ["first", "shared"], 2), ("CPU:1", ["inside", "last", "shared"], 3)]:
+        names = [name for kind, name in found[device] if "MatMul" in kind]
+        backward = {re.search(r"/(\w+?)_\d+/MatMul/", name)[1] for name in names if "gradient_tape" in name}
+        assert sorted(backward) == layers
+        # Forward each product is fused with what follows it.
+        assert sum("gradient_tape" not in name for name in names) == products
+        updated = [name for kind, name in found[device] if kind == "AssignSubVariableOp"]
+        assert len(updated) == sum(one.value.device.endswith(device) for one in model.trainable_variables)
 
 
 @pytest.mark.parametrize(

@@ -98,18 +98,17 @@ def test_two_mirrored_devices_end_with_the_weights_of_one(place):
     assert_equal(place / "mirrored", place / "alone", TOLERANCE)
 
 
-def test_steps_per_execution_on_several_devices_is_one_sentence_and_nothing_is_written(place):
-    options = [
-        "runtime.strategy=mirrored",
-        "runtime.devices=2",
-        "fit.global_batch_size=12",
-        "fit.steps_per_execution=2",
-    ]
-    done = kerastrain(place, *TRAIN, *options, "--run", "steps")
-    assert done.returncode == 2
-    assert "`fit.steps_per_execution` above 1 goes with one device" in done.stdout
-    assert "Traceback" not in done.stdout
-    assert not (place / "steps").exists()
+@pytest.mark.parametrize(
+    "start",
+    [["train", "runtime.strategy=mirrored", "runtime.devices=2"], ["launch", "--workers", 2, "train"]],
+    ids=["mirrored", "processes"],
+)
+def test_several_steps_in_one_execution_end_with_the_weights_of_single_ones(place, start):
+    # Three batches of validation, which two steps do not divide.
+    options = ["fit.steps_per_execution=2", "evaluation.batch_size=6", "--run", f"steps_{start[0]}"]
+    done = kerastrain(place, *start, *TRAIN[1:], *options)
+    assert done.returncode == 0, done.stdout
+    assert_equal(place / f"steps_{start[0]}", place / "alone", TOLERANCE)
 
 
 def test_two_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place):
@@ -176,12 +175,18 @@ def test_a_launcher_that_is_told_to_stop_saves_and_says_that_it_can_be_resumed(p
     ("environment", "sentence"),
     [
         ("{", "TF_CONFIG must be JSON"),
+        # Nothing listens there, and no route leads there (RFC 5737).
+        (
+            '{"cluster": {"worker": ["127.0.0.1:4713", "127.0.0.1:1", "192.0.2.1:4713"]}, '
+            '"task": {"type": "worker", "index": 0}}',
+            "worker 0 could not reach worker 1 at 127.0.0.1:1, worker 2 at 192.0.2.1:4713 within 3 seconds",
+        ),
         ('{"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 7}}', "index 7"),
     ],
 )
 def test_a_wrong_cluster_is_one_sentence(place, monkeypatch, environment, sentence):
     monkeypatch.setenv("TF_CONFIG", environment)
-    command = [sys.executable, "-m", "kerastrain", *TRAIN, "--resume", "wrong"]
+    command = [sys.executable, "-m", "kerastrain", *TRAIN, "runtime.start_timeout_seconds=3", "--resume", "wrong"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert sentence in done.stderr

@@ -1,6 +1,6 @@
-"""A training for several workers: the same script under `distribute.launch`, SLURM, Kubeflow and Ray.
+"""A plain Keras model trained by several workers: the same script under `kerastrain launch`, SLURM, Kubeflow and Ray.
 
-    python examples/cluster/train.py FOLDER
+    kerastrain launch --workers 2 -- python examples/cluster/train.py FOLDER
 
 Each worker makes the strategy, opens the last checkpoint in FOLDER if there is one, and takes its own part of every
 batch. The chief alone writes. Restarted after a failure, it ends with the weights of an undisturbed run.

@@ -69,6 +69,8 @@ class RuntimeConfig(Section):
     all_reduce: Literal["auto", "nccl", "ring", "hierarchical_copy", "one_device"] = "auto"
     """How gradients are added up: nccl, hierarchical_copy or one_device under mirrored, nccl or ring under
     multi_worker; auto is NCCL among GPUs."""
+    start_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """Only for multi_worker: how long a worker waits for the others to start; then it says which is missing, and ends."""
     deterministic: bool = False
     """Whether every operation must give the same bits on every run. Slower on a GPU, where a few operations refuse it; what
     it costs on a machine is measured by benchmarks/determinism.py."""

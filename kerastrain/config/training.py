@@ -168,8 +168,7 @@ class FitConfig(Section):
     global_batch_size: Annotated[int, Field(gt=0)] = 32
     """Examples in one optimizer step, over all devices together."""
     steps_per_execution: Annotated[int, Field(gt=0)] = 1
-    """Steps that TensorFlow takes between two looks of Python, on one device; must divide the steps of an epoch. For small
-    models."""
+    """Steps that TensorFlow takes between two looks of Python; must divide the steps of an epoch. For small models."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of a label's weight that the loss spreads over all classes."""
     early_stopping_epochs: Annotated[int, Field(gt=0)] | None = None

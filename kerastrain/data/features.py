@@ -47,9 +47,10 @@ def _answers(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Te
     """What a model under a strategy says of inputs, divided among the devices of this process."""
     # Counted, not asked: replicas that all return the same Python object come back from `run` as one.
     devices = strategy.num_replicas_in_sync // agreement.worker_count(strategy)
-    parts = np.array_split(inputs.numpy(), devices)
+    # No device is asked about no example: what is added is cut off in the end.
+    parts = np.array_split(inputs.numpy()[np.minimum(np.arange(max(len(inputs), devices)), len(inputs) - 1)], devices)
     values = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(parts[context.replica_id_in_sync_group % devices])
     )
     answers = strategy.run(tf.function(lambda own: model(own, training=False), reduce_retracing=True), (values,))
-    return np.concatenate([part.numpy() for part in strategy.experimental_local_results(answers)])
+    return np.concatenate([part.numpy() for part in strategy.experimental_local_results(answers)])[: len(inputs)]

@@ -19,8 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from kerastrain.distribute import shares
 from kerastrain.errors import InputError
 
 logger = logging.getLogger("kerastrain")
@@ -69,7 +71,7 @@ def of(model: keras.Model) -> ExactStep:
     Raises:
         TypeError: the model brings a `train_step` of its own.
     """
-    if "train_step" in {name for cls in type(model).__mro__ if not _is_keras(cls) for name in vars(cls)}:
+    if is_own(model, "train_step"):
         raise TypeError(
             f"`model` must train by Keras's own `train_step`. Received: {type(model).__module__}."
             f"{type(model).__qualname__}, which has one of its own. Split the batch there."
@@ -81,6 +83,11 @@ def of(model: keras.Model) -> ExactStep:
         model.jit_compile = False
     model.train_function = None
     return model.train_step
+
+
+def is_own(model: keras.Model, name: str) -> bool:
+    """Whether the method of that name is the model's own, and not Keras's."""
+    return any(name in vars(cls) for cls in type(model).__mro__ if not _is_keras(cls))
 
 
 def build(model: keras.Model, batch) -> None:
@@ -123,7 +130,7 @@ def train_step(
 
     Args:
         model: keras.Model, compiled; called in the replica context of a strategy, or on one device.
-        data: this device's part of the batch, as Keras's `train_step` takes it; it may hold no example.
+        data: this device's part of the batch, as Keras's `train_step` takes it, or a `Share`.
         micro_batches: int > 0, equal parts (to one example) into which it is split.
         forward: callable (inputs, training) -> outputs in place of the model's own call; None for that.
         overlapping: bool, whether the micro-batches may run at the same time.
@@ -134,20 +141,20 @@ def train_step(
     Raises:
         InputError: loss or optimizer cannot be shared exactly; see `check`.
     """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    batch, counted = shares.taken(data)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = model.trainable_weights
     if not model.optimizer.built:
         model.optimizer.build(weights)  # here, since XLA takes no variable whose value waits for a gradient
     size = batch_size(x)
-    total = tf.cast(size, tf.float32)
-    if replicas > 1:
-        total = tf.distribute.get_replica_context().all_reduce("SUM", total)
+    total = _over_devices(tf.cast(size, tf.float32))
+    loss_weight = _shared_by_copies(model, sample_weight, size, counted)
     micro_batches = min(micro_batches, _leading(x).shape[0] or micro_batches)
     gradients, loss_sum, predictions = [None] * len(weights), 0.0, []
     for number in range(micro_batches):
-        part = _part((x, y, sample_weight), number, micro_batches, size, after=[] if overlapping else gradients)
-        part_size = batch_size(part[0])
+        after = [] if overlapping else gradients
+        part, part_size = _part((x, y, loss_weight), number, micro_batches, size, after=after)
         with tf.GradientTape() as tape:
             y_pred = (forward or _call(model))(part[0], training=True)
             loss = model._compute_loss(x=part[0], y=part[1], y_pred=y_pred, sample_weight=part[2], training=True)
@@ -157,14 +164,35 @@ def train_step(
             scaled = model.optimizer.scale_loss(loss)
         gradients = [_sum(*pair) for pair in zip(gradients, tape.gradient(scaled, weights), strict=True)]
         loss_sum += tf.stop_gradient(loss)
-        predictions.append(y_pred)
-    # The tracker multiplies by `size` and divides by the sum of all sizes; the devices' shares add up to the loss.
-    mean = loss_sum * tf.cast(tf.math.divide_no_nan(total, tf.cast(size, total.dtype)), loss_sum.dtype)
+        predictions.append(y_pred if micro_batches == 1 else shares.counting(y_pred, part_size))
     with tf.control_dependencies(_tensors(gradients)):
-        model._loss_tracker.update_state(mean, sample_weight=size)
+        _track(model, loss_sum, size, total, counted)
+        if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = _left_out_together(gradients)
         model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
     y_pred = predictions[0] if micro_batches == 1 else keras.tree.map_structure(_joined, *predictions)
-    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    return _metrics(model, x, y, y_pred, sample_weight, counted)
+
+
+def test_step(model: keras.Model, data) -> dict:
+    """What `keras.Model.test_step` does, exact on uneven parts; for the arguments see `train_step`."""
+    batch, counted = shares.taken(data)
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    size = batch_size(x)
+    total = _over_devices(tf.cast(size, tf.float32))
+    y_pred = _call(model)(x, training=False)
+    loss_weight = _shared_by_copies(model, sample_weight, size, counted)
+    loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=loss_weight, training=False)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    _track(model, loss * _factor(model, size, total, replicas, loss.dtype), size, total, counted)
+    return _metrics(model, x, y, y_pred, sample_weight, counted)
+
+
+def predict_step(model: keras.Model, data):
+    """What `keras.Model.predict_step` does, for the examples of a `Share` that count."""
+    batch, counted = shares.taken(data)
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+    return shares.counting(_call(model)(x, training=False), counted)
 
 
 def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_batches: int) -> None:
@@ -207,6 +235,52 @@ def batch_size(x) -> tf.Tensor:
     return tf.shape(_leading(x))[0]
 
 
+def _left_out_together(gradients):
+    """The gradients of this device, one of them no number if any of any device is none.
+
+    A LossScaleOptimizer leaves out the step in which the first device's gradients overflow, or in workers each by itself,
+    as if they had been summed over the devices before; what only another one has would make all weights NaN.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return gradients
+    overflows = tf.add_n(
+        [tf.cast(tf.reduce_any(~tf.math.is_finite(tensor)), tf.float32) for tensor in _tensors(gradients)]
+    )
+    mark = tf.where(_over_devices(overflows) > 0, np.nan, 0.0)
+    place = next(place for place, gradient in enumerate(gradients) if gradient is not None)
+    marked = tf.convert_to_tensor(gradients[place])
+    return [*gradients[:place], marked + tf.cast(mark, marked.dtype), *gradients[place + 1 :]]
+
+
+def _track(model: keras.Model, loss, size, total, counted) -> None:
+    """Counts this device's share of the loss; the shares of all devices add up to it."""
+    # The tracker multiplies by the number of examples and divides by that of all devices.
+    mean = loss * tf.cast(tf.math.divide_no_nan(total, tf.cast(size, total.dtype)), loss.dtype)
+    model._loss_tracker.update_state(mean, sample_weight=size if counted is None else counted)
+
+
+def _metrics(model: keras.Model, x, y, y_pred, sample_weight, counted) -> dict:
+    x, y, y_pred, sample_weight = (shares.counting(one, counted) for one in (x, y, y_pred, sample_weight))
+    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _shared_by_copies(model: keras.Model, sample_weight, size, counted):
+    """`sample_weight` for a loss that is a sum: where all devices have the whole batch, each takes its part of it."""
+    if counted is None or "sum" not in _reductions(model):
+        return sample_weight
+    both = tf.cast(tf.stack([counted, tf.cast(size, counted.dtype)]), tf.float32)
+    counted_total, total = tf.unstack(_over_devices(both))
+    if sample_weight is None:
+        return tf.fill([size], counted_total / total)
+    return keras.tree.map_structure(lambda leaf: leaf * tf.cast(counted_total / total, leaf.dtype), sample_weight)
+
+
+def _over_devices(value):
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return value
+    return tf.distribute.get_replica_context().all_reduce("SUM", value)
+
+
 def _call(model: keras.Model) -> Callable:
     return model if model._call_has_training_arg else lambda x, training: model(x)
 
@@ -230,12 +304,18 @@ def _factor(model: keras.Model, part_size, total, replicas: int, dtype) -> tf.Te
 
 
 def _part(data, number: int, count: int, size, *, after):
-    """Examples size * number // count to size * (number + 1) // count, read when `after` has been computed."""
+    """Examples size * number // count to size * (number + 1) // count, read when `after` has been computed, and how many.
+
+    Where there is none, one example that is not to count: what fails on no example need not see that there is none.
+    """
     if count == 1:
-        return data
+        return data, size
     begin, end = size * number // count, size * (number + 1) // count
+    first = tf.minimum(begin, size - 1)
+    last = tf.maximum(end, first + 1)
     with tf.control_dependencies(_tensors(after)):
-        return keras.tree.map_structure(lambda leaf: None if leaf is None else tf.identity(leaf[begin:end]), data)
+        part = keras.tree.map_structure(lambda leaf: None if leaf is None else tf.identity(leaf[first:last]), data)
+    return part, end - begin
 
 
 def _sum(first, second):

@@ -4,8 +4,12 @@ Takes a `tf.data.Dataset` of global batches and a strategy; gives a distributed 
 `predict`. Must not change the order or the contents of a batch.
 
 TensorFlow's own division may drop or repeat examples when the batch or the number of batches does not divide by the
-number of workers; here device r of R takes the examples r * b // R to (r + 1) * b // R of each batch of b.
+number of workers; here device r of R takes the examples r * b // R to (r + 1) * b // R of each batch of b. A batch of
+fewer examples than devices goes whole to each of them, and counts on the first alone: no device is ever asked about no
+example, for which convolutions and pooling fail on a CPU (oneDNN) and the means of most models are no numbers.
 """
+
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -13,13 +17,38 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 
 
+class Share(NamedTuple):
+    """What one device gets of a batch.
+
+    Attributes:
+        batch: a batch as `divided` was given it, at least one example of it.
+        counted: int64 scalar tensor, how many of the examples, from the first on, count in a sum over all devices: all
+            of them, or none where the whole batch is given to several and this is not the first.
+    """
+
+    batch: tuple
+    counted: tf.Tensor
+
+
+def taken(data) -> tuple:
+    """The batch in what a step is given, and how many of its examples count, None for all."""
+    return data if isinstance(data, Share) else (data, None)
+
+
+def counting(nest, counted):
+    """The examples of a nest of tensors (b, ...) that count."""
+    if counted is None:
+        return nest
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[:counted], nest)
+
+
 def divided(
     data: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """`data` for the devices of `strategy`; unchanged where there is only one.
+    """`data` for the devices of `strategy`, a `Share` for each; unchanged where there is only one.
 
     Every worker reads the whole batches and keeps its part. `fit` then needs `steps_per_epoch`, since the length of
-    a distributed data set is not known to it.
+    a distributed data set is not known to it, and the model must take Keras's own steps, which are made to know a `Share`.
 
     Args:
         data: tf.data.Dataset of global batches, the same and in the same order in all workers, such as
@@ -52,7 +81,7 @@ def divided(
         devices = tf.range(per_worker, dtype=tf.int64) + context.input_pipeline_id * per_worker
 
         def parts(*batch):
-            return tf.data.Dataset.from_tensor_slices(devices).map(lambda device: _part(batch, device, replicas))
+            return tf.data.Dataset.from_tensor_slices(devices).map(lambda device: _share(batch, device, replicas))
 
         whole = data.with_options(_without_sharding())
         shares = whole.flat_map(parts)
@@ -61,13 +90,15 @@ def divided(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def _part(batch, device, replicas: int):
-    def cut(leaf):
-        size = tf.shape(leaf, out_type=tf.int64)[0]
-        return leaf[size * device // replicas : size * (device + 1) // replicas]
-
-    parts = keras.tree.map_structure(cut, batch)
-    return parts if len(parts) > 1 else parts[0]
+def _share(batch, device, replicas: int) -> Share:
+    size = tf.shape(keras.tree.flatten(batch)[0], out_type=tf.int64)[0]
+    is_whole = size < replicas
+    none = tf.zeros((), tf.int64)
+    begin = tf.where(is_whole, none, size * device // replicas)
+    end = tf.where(is_whole, size, size * (device + 1) // replicas)
+    parts = keras.tree.map_structure(lambda leaf: leaf[begin:end], batch)
+    counted = tf.where(is_whole & (device > 0), none, end - begin)
+    return Share(parts if len(parts) > 1 else parts[0], counted)
 
 
 def _without_sharding() -> tf.data.Options:

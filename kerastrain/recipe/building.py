@@ -22,7 +22,12 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
         InputError: this machine has no such devices, or the cluster is described wrongly or does not come together.
     """
     wanted = config.runtime
-    return distribute.make(wanted.strategy, devices=wanted.devices, all_reduce=wanted.all_reduce)
+    return distribute.make(
+        wanted.strategy,
+        devices=wanted.devices,
+        all_reduce=wanted.all_reduce,
+        timeout_seconds=wanted.start_timeout_seconds,
+    )
 
 
 def load_backbone(config: Config) -> backbones.Backbone:

@@ -124,12 +124,6 @@ def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
     """`model`, compiled with the optimizer and schedule of one phase, its steps as lean as the config wants them."""
     options = config.optimizer
-    if config.fit.steps_per_execution > 1 and model.distribute_strategy.num_replicas_in_sync > 1:
-        raise InputError(
-            "`fit.steps_per_execution` above 1 goes with one device: Keras fails with it between workers, and reads past the "
-            f"end of a validation on several devices. Received: {config.fit.steps_per_execution} and "
-            f"{model.distribute_strategy.num_replicas_in_sync} devices. Leave it out, or take runtime.strategy=none."
-        )
     model.compile(
         optimizer=optimizers.make(
             options.name,

@@ -1,7 +1,9 @@
-"""Every optimizer with every option on two devices, by `make equality`: too long for each run of the tests."""
+"""Every optimizer with every option on two devices and in two processes, by `make equality`: too long for each run of
+the tests. `-s` shows the largest differences."""
 
 import cases
 import pytest
+import test_equality_processes
 import test_equality_replicas
 from test_equality_replicas import two_devices  # noqa: F401, a fixture
 
@@ -9,3 +11,10 @@ from test_equality_replicas import two_devices  # noqa: F401, a fixture
 @pytest.mark.parametrize(("name", "option"), [case for case in cases.EVERY if case not in cases.QUICK])
 def test_two_devices_equal_one_in_every_case(name, option, two_devices):  # noqa: F811
     test_equality_replicas.assert_equal_to_one_device(name, option, two_devices)
+
+
+@pytest.mark.multi_worker
+def test_two_processes_equal_one_in_every_case(tmp_path, free_addresses):
+    # All in one pair of processes, since their start takes longer than a case.
+    addresses = free_addresses(2)
+    test_equality_processes.assert_all_equal_one_process(addresses, cases.EVERY, tmp_path, timeout_seconds=3600)

@@ -16,7 +16,7 @@ TOLERANCE = 1e-6
 FOLDER = Path(__file__).parent
 
 
-def train_in_processes(addresses, pairs, folder):
+def train_in_processes(addresses, pairs, folder, timeout_seconds):
     """Runs `worker.py` as one process for each address until all have ended; raises with their words if one failed."""
     count = len(addresses)
     names = [f"{name}:{option}" for name, option in pairs]
@@ -31,21 +31,22 @@ def train_in_processes(addresses, pairs, folder):
         for index in range(count)
     ]
     try:
-        words = [worker.communicate(timeout=900)[0] for worker in workers]
+        words = [worker.communicate(timeout=timeout_seconds)[0] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
     assert [worker.returncode for worker in workers] == [0] * count, "\n".join(words)
 
 
-def assert_all_equal_one_process(addresses, pairs, folder):
-    train_in_processes(addresses, pairs, folder)
+def assert_all_equal_one_process(addresses, pairs, folder, timeout_seconds=300):
+    train_in_processes(addresses, pairs, folder, timeout_seconds)
     apart = {}
     for name, option in pairs:
         alone = cases.trained_alone(name, option)
         for index in range(len(addresses)):
             worker = dict(np.load(folder / f"{name}_{option}_{index}.npz"))
             apart[name, option, index] = max(cases.largest_differences(alone, worker))
+    print(f"the largest difference of {len(apart)} trainings: {max(apart.values()):.2g}")
     assert {case: difference for case, difference in apart.items() if not difference <= TOLERANCE} == {}
 
 

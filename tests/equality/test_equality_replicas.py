@@ -19,6 +19,7 @@ def two_devices():
 def assert_equal_to_one_device(name, option, strategy):
     together = cases.trained(name, option, strategy)
     weights, measures = cases.largest_differences(cases.trained_alone(name, option), together)
+    print(f"{name} {option}: {weights:.2g} in weights, {measures:.2g} in measures")
     assert weights <= TOLERANCE
     assert measures <= TOLERANCE
 
