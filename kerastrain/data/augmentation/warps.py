@@ -4,7 +4,6 @@ Takes strengths, gives `Warp`s; their product takes each pixel of the result to 
 once, however many warps there are, so that it is blurred once and the edge that a rotation shows is the photograph's.
 """
 
-import functools
 import math
 
 import tensorflow as tf
@@ -102,16 +101,16 @@ def about_centre(matrices: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf
 
 def matrix(across: tuple, down: tuple) -> tf.Tensor:
     """float32 (b, 3, 3) from the numbers, scalar or (b,), of its first two rows; (1, 3, 3) where all are scalar."""
-    numbers = [tf.reshape(tf.cast(value, tf.float32), (-1,)) for value in (*across, *down, 0.0, 0.0, 1.0)]
-    count = functools.reduce(tf.broadcast_dynamic_shape, [tf.shape(values) for values in numbers])
-    return tf.reshape(tf.stack([tf.broadcast_to(values, count) for values in numbers], axis=1), (-1, 3, 3))
+    numbers = [tf.convert_to_tensor(value, tf.float32) for value in (*across, *down, 0.0, 0.0, 1.0)]
+    nothing = tf.zeros_like(next((values for values in numbers if values.shape.rank == 1), tf.zeros(1)))
+    return tf.reshape(tf.stack([nothing + values for values in numbers], axis=1), (-1, 3, 3))
 
 
 def resampled(images: tf.Tensor, matrices: tf.Tensor, *, stays_inside: bool) -> tf.Tensor:
     """The images, each value found between four pixels at the place where its matrix says.
 
     Args:
-        images: float32 (b, h, w, 3).
+        images: uint8 or float32 (b, h, w, 3).
         matrices: float32 (b, 3, 3), from pixels (x, y, 1) of the result to pixels of the image.
         stays_inside: bool, as of `Warp`: then the work is done by `tf.image.crop_and_resize`.
 
@@ -131,6 +130,7 @@ def resampled(images: tf.Tensor, matrices: tf.Tensor, *, stays_inside: bool) -> 
     margin = tf.where(tf.abs(scales) < 1, 1e-6, 0.0)
     begin = tf.clip_by_value(starts / last, margin, 1 - margin)
     end = tf.clip_by_value(starts / last + scales, margin, 1 - margin)
+    images = tf.cast(images, tf.float32)  # which is faster than crop_and_resize of uint8
     return tf.image.crop_and_resize(images, tf.concat([begin, end], axis=1), tf.range(tf.shape(images)[0]), size)
 
 
@@ -158,6 +158,7 @@ def _read_between(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
         [tf.gather(pixels, _mirrored(line, height) * width + _mirrored(place, width)) for place in (left, left + 1)]
         for line in (top, top + 1)
     )
+    first, second = ([tf.cast(values, tf.float32) for values in pair] for pair in (first, second))
     upper, lower = (one + right * (other - one) for one, other in (first, second))
     return upper + below * (lower - upper)
 
