@@ -6,10 +6,10 @@ Both read the same folder in one run, to the same size, in batches of the same n
 images in [0, 255] with one-hot labels. The rival is `keras.utils.image_dataset_from_directory` with its layers mapped
 under num_parallel_calls=AUTOTUNE and then prefetched, as Keras's guides have it. The first epoch of kerastrain holds the
 scan of the folder, which decodes every file, from empty caches; building graphs is left out on both sides, and listing
-the folder on the rival's. Each is read as `fit` reads it: kerastrain's epochs are one data set with a number of steps per
-epoch, the rival's is asked for a new iterator in each epoch. The variants take turns, and the tables give medians over the repeats: of the images per second,
-of the processor time, and of the ratio to the rival's epoch in the same repeat with its range. "cached" is the rival
-with `.cache()` before its layers, which keeps float32 batches in memory and their order in every epoch.
+the folder on the rival's. Each is read as `fit` reads it: kerastrain's epochs as one data set with a number of steps per
+epoch, the rival's by a new iterator in each. The variants take turns, and the tables give medians over the repeats: of the
+images per second, of the processor time, and of the ratio to the rival's epoch in the same repeat with its range. "cached"
+is the rival with `.cache()` before its layers, which keeps float32 batches in memory and their order in every epoch.
 
 Without --folder the digits of scikit-learn are drawn as photos: 600 JPEG files of 500 x 375 pixels and about 60 kB.
 --write puts the tables into benchmarks/RESULTS.md, in place of earlier ones of the same title.
