@@ -41,11 +41,11 @@ def test_the_script_in_the_readme_runs(tmp_path):
 
 @pytest.mark.slow
 def test_remedies_against_overfitting_close_the_gap(tmp_path):
-    names = ["none", "dropout", "label smoothing", "early stopping"]
-    printed = python(tmp_path, ROOT / "examples" / "overfitting.py", "--epochs", 30, "--only", *names)
+    printed = python(tmp_path, ROOT / "examples" / "overfitting.py", "--epochs", 30)
     gaps = {row.split(" | ")[0][2:]: float(row.split(" | ")[3]) for row in printed.splitlines()[2:]}
-    assert [*gaps] == names
-    assert all(gap < 0.8 * gaps["none"] for name, gap in gaps.items() if name != "none")
+    remedies = ["L1", "L2", "dropout", "stochastic depth", "less capacity", "label smoothing", "early stopping"]
+    assert [*gaps] == ["none", *remedies, "augmentation", "L2 + dropout + augmentation"]
+    assert not {name: gap for name, gap in gaps.items() if name != "none" and gap >= 0.7 * gaps["none"]}
 
 
 def test_every_verb_of_the_command_line_stands_in_the_readme():
