@@ -117,6 +117,11 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
             "class_weights and sampling: balanced do the same thing",
         ),
         (
+            "data.class_weights=balance",
+            "data.class_weights: must be balanced, or a mapping from classes to numbers >= 0",
+        ),
+        ("data.class_weights={rare: -1}", "such as {rare: 5}. Received: {'rare': -1}."),
+        (
             "data.columns.label=a",
             "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets",
         ),
@@ -130,6 +135,10 @@ def test_an_override_that_breaks_a_rule_is_one_sentence(override, sentence):
         kt.config.load(overrides=[override])
     assert sentence in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_classes_called_by_numbers_are_weighted_by_them():
+    assert kt.config.load(overrides=["data.class_weights={7: 3}"]).data.class_weights == {"7": 3}
 
 
 def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():

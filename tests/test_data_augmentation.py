@@ -132,6 +132,15 @@ def test_function_of_your_own_takes_one_example_and_a_seed_of_its_own(images):
     assert (7 << 32, 0) not in seen
 
 
+@pytest.mark.parametrize("names", [("rotation",), ("flip", "crop", "rotation", "resized_crop")])
+def test_turned_images_are_bit_for_bit_those_of_other_batches_and_of_their_bytes(images, names):
+    change, kept = data.augment(*names), images.astype(np.uint8)
+    whole = change(kept, seeds=seeds(12))[0].numpy()
+    parts = [change(kept[first : first + 5], seeds=seeds(12)[first : first + 5])[0] for first in (0, 5, 10)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(change(kept.astype(np.float32), seeds=seeds(12))[0], whole)
+
+
 # Numbers.
 
 
