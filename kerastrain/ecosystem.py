@@ -62,9 +62,8 @@ def tf_keras_vis() -> types.ModuleType:
 def _tf_keras_untouched() -> Iterator[None]:
     import tensorflow as tf
 
-    assert (
-        tf.keras.Model
-    )  # `tf.keras` is lazy: touched once, it stays the Keras it is now, be it Keras 2 by the user's choice.
+    # `tf.keras` is lazy: touched once, it stays the Keras it is now, be it Keras 2 by the user's choice.
+    assert tf.keras.Model
     before = os.environ.get("TF_USE_LEGACY_KERAS")
     try:
         yield

@@ -128,6 +128,11 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
             "class_weights and sampling: balanced do the same thing",
         ),
         (
+            "data.class_weights=balance",
+            "data.class_weights: must be balanced, or a mapping from classes to numbers >= 0",
+        ),
+        ("data.class_weights={rare: -1}", "such as {rare: 5}. Received: {'rare': -1}."),
+        (
             "data.columns.label=a",
             "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets",
         ),
@@ -157,6 +162,10 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     tuned |= {f"lora_{name}" for name in inspect.signature(models.add_lora).parameters} - {"lora_model"}
     tuned |= {"layer_rate_decay", "timetable"}  # the one argument of `layer_rates` and of `GradualUnfreezing`
     assert set(kt.config.Config().fine_tune.model_dump()) == tuned
+
+
+def test_classes_called_by_numbers_are_weighted_by_them():
+    assert kt.config.load(overrides=["data.class_weights={7: 3}"]).data.class_weights == {"7": 3}
 
 
 def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():

@@ -3,6 +3,7 @@ import csv
 import inspect
 import math
 
+import keras
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -131,6 +132,15 @@ def test_function_of_your_own_takes_one_example_and_a_seed_of_its_own(images):
     assert (7 << 32, 0) not in seen
 
 
+@pytest.mark.parametrize("names", [("rotation",), ("flip", "crop", "rotation", "resized_crop")])
+def test_turned_images_are_bit_for_bit_those_of_other_batches_and_of_their_bytes(images, names):
+    change, kept = data.augment(*names), images.astype(np.uint8)
+    whole = change(kept, seeds=seeds(12))[0].numpy()
+    parts = [change(kept[first : first + 5], seeds=seeds(12)[first : first + 5])[0] for first in (0, 5, 10)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(change(kept.astype(np.float32), seeds=seeds(12))[0], whole)
+
+
 # Numbers.
 
 
@@ -208,6 +218,25 @@ def test_resized_crop_covers_the_area_asked_for():
     assert abs((heights * widths).mean() - 0.75) < 0.04
     assert 1 / 1.3 - 1e-3 <= (heights / widths).min() < 0.85
     assert 1.18 < (heights / widths).max() <= 1.3 + 1e-3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 224), (31, 3)])
+def test_places_far_beyond_the_edge_are_reflected_as_often_as_it_takes(size):
+    image = np.random.default_rng(2).uniform(0, 255, (1, *size, 3)).astype(np.float32)
+    around = np.pad(image[0], ((3 * size[0],) * 2, (4 * size[1],) * 2, (0, 0)), mode="symmetric")
+    for down, across in ((-3 * size[0], 4 * size[1]), (2 * size[0], -2 * size[1]), (-1, 2), (1, -3 * size[1] - 1)):
+        moved = warps.matrix((1.0, 0.0, float(across)), (0.0, 1.0, float(down)))
+        result = warps.resampled(tf.constant(image), moved, stays_inside=False)[0].numpy()
+        top, left = 3 * size[0] + down, 4 * size[1] + across
+        np.testing.assert_array_equal(result, around[top : top + size[0], left : left + size[1]])
+
+
+def test_warps_are_those_of_keras_affine_transform(images):
+    turns = warps.about_centre(warps.turned(tf.linspace(-3.0, 3.0, 12)), 16.0, 20.0)
+    expected = keras.ops.image.affine_transform(
+        images, tf.reshape(turns, (-1, 9))[:, :8], fill_mode="reflect", data_format="channels_last"
+    )
+    np.testing.assert_allclose(warps.resampled(tf.constant(images), turns, stays_inside=False), expected, atol=0.01)
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.35, 0.9])

@@ -1,5 +1,6 @@
 """The section `data`: where the examples come from, how they are split and augmented. Must not import TensorFlow."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -72,6 +73,18 @@ class DataConfig(Section):
     """Share of the image files that may be unreadable before the run stops; up to it they are left out and listed in the
     run's quarantine.csv. Repeated files are left out too, and do not count."""
 
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _class_weights_are_numbers(cls, value):
+        if value is None or value == "balanced":
+            return value
+        if not isinstance(value, Mapping) or not all(map(_is_weight, value.values())):
+            raise ValueError(
+                "must be balanced, or a mapping from classes to numbers >= 0, such as {rare: 5}. "
+                f"Received: {value!r}."
+            )
+        return {str(name): weight for name, weight in value.items()}  # YAML reads the class 7 as a number
+
     @field_validator("augment", mode="before")
     @classmethod
     def _augment_is_spelled_out(cls, value, info):
@@ -126,3 +139,7 @@ class DataConfig(Section):
                 f"Received: {self.validation_fraction:g} and {self.test_fraction:g}."
             )
         return self
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")

@@ -77,13 +77,13 @@ class Augmentation:
         """The batch, changed.
 
         Args:
-            inputs: float32 (b, h, w, 3) in [0, 255], or string (b,) where texts are changed.
+            inputs: uint8 or float32 (b, h, w, 3) in [0, 255], or string (b,) where texts are changed.
             *given: targets float32 (b, n) and weights float32 (b,), as many as there are; MixUp and CutMix blend
                 them, all else leaves them alone.
             seeds: int64 (b, 2), for each example a key of the run and the epoch, and its position in the epoch.
 
         Returns:
-            tuple of the inputs and what was given, each of the same kind as before.
+            tuple of the inputs, images as float32, and what was given, of the same kind as before.
 
         Raises:
             InputError: images where texts are changed, the reverse, or targets that cannot be blended.
@@ -140,7 +140,7 @@ class Augmentation:
     def _warped(self, images: tf.Tensor, drawn: Mapping[int, tf.Tensor]) -> tf.Tensor:
         warps = self._of(Warp)
         if not warps:
-            return images
+            return tf.cast(images, tf.float32)
         height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))
         whole = tf.eye(3)[tf.newaxis]
         for stream, warp in warps.items():

@@ -31,20 +31,23 @@ def words(seeds: tf.Tensor, streams: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
     Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405.
     """
     seeds, streams, blocks = (tf.bitcast(tf.cast(values, tf.int64), tf.uint64) for values in (seeds, streams, blocks))
+    low, shift = _constant(0xFFFFFFFF), _constant(32)
+    lower, upper = tf.bitwise.bitwise_and(seeds, low), tf.bitwise.right_shift(seeds, shift)
     nothing = tf.zeros_like(seeds[:, :1] + blocks)
-    first, second = nothing + blocks, nothing + streams
-    third, fourth = nothing + _low(seeds[:, 1:]), nothing + _high(seeds[:, 1:])
-    keys = _low(seeds[:, :1]), _high(seeds[:, :1])
-    for _ in range(_ROUNDS):
-        left, right = first * _constant(_MULTIPLIERS[0]), third * _constant(_MULTIPLIERS[1])
-        first, second, third, fourth = (
-            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(right), second), keys[0]),
-            _low(right),
-            tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(_high(left), fourth), keys[1]),
-            _low(left),
-        )
-        keys = tuple(_low(key + _constant(step)) for key, step in zip(keys, _WEYL, strict=True))
-    return tf.reshape(tf.stack([first, second, third, fourth], axis=-1), (tf.shape(seeds)[0], -1))
+    # The paper's four words of the counter as two pairs, and the two keys of each round: few operations, which a pipeline
+    # has to prepare anew whenever it is started.
+    multiplied, others = (
+        tf.stack([nothing + one for one in pair]) for pair in ((blocks, lower[:, 1:]), (streams, upper[:, 1:]))
+    )
+    steps = tf.constant([[[[number * step]] for step in _WEYL] for number in range(_ROUNDS)], tf.uint64)
+    keys = tf.bitwise.bitwise_and(tf.stack([lower[:, :1], upper[:, :1]]) + steps, low)
+    multipliers = tf.constant(_MULTIPLIERS, tf.uint64)[:, tf.newaxis, tf.newaxis]
+    for key in tf.unstack(keys):
+        products = tf.reverse(multipliers * multiplied, [0])
+        mixed = tf.bitwise.bitwise_xor(tf.bitwise.right_shift(products, shift), tf.bitwise.bitwise_xor(others, key))
+        multiplied, others = mixed, tf.bitwise.bitwise_and(products, low)
+    four = tf.stack([multiplied[0], others[0], multiplied[1], others[1]], axis=-1)
+    return tf.reshape(four, (tf.shape(seeds)[0], -1))
 
 
 def uniform(seeds: tf.Tensor, counts: Mapping[int, int]) -> dict[int, tf.Tensor]:
@@ -111,11 +114,3 @@ def rounded(function: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor) -> tf
 
 def _constant(value: int) -> tf.Tensor:
     return tf.constant(value, tf.uint64)
-
-
-def _low(values: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.bitwise_and(values, _constant(0xFFFFFFFF))
-
-
-def _high(values: tf.Tensor) -> tf.Tensor:
-    return tf.bitwise.right_shift(values, _constant(32))
