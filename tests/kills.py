@@ -346,7 +346,8 @@ def fill_verb(place, arguments, moments, sizes):
         )
         if code == 2:
             said.append(heard)
-            assert attempt(folder)[0] == 0, f"{arguments} does not do its work after a disk with {fault}"
+            code, _, heard = attempt(folder)
+            assert code == 0, f"{arguments} does not do its work after a disk with {fault}: {heard}"
     return said
 
 

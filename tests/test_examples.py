@@ -1,5 +1,6 @@
 """What the README and examples/ show is run as it stands."""
 
+import operator
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import kerastrain as kt
 from kerastrain import config, testing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +64,24 @@ def test_configs_in_the_docs_are_valid(name, tmp_path):
     assert lines
     for line in lines:
         config.load(overrides=[word for word in shlex.split(line, comments=True) if re.match(r"\w+\.\w+.*=", word)])
+
+
+def test_every_answer_to_a_question_is_there():
+    text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
+    rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| ") and "kerastrain train …" not in row]
+    assert len(rows) > 25
+    for _, line, in_python, more in rows:
+        config.load(
+            overrides=[
+                word
+                for word in shlex.split(line.replace("`", " "))
+                if re.match(r"[a-z]+\.\w+=", word) and "compress RUN" not in line
+            ]
+        )
+        for name in re.findall(r"`([a-z]+(?:\.\w+)+)", in_python):
+            assert operator.attrgetter(name)(kt), name
+        for place in re.findall(r"\]\((.*?)\)", more):
+            assert (ROOT / "docs" / place).is_file(), place
 
 
 @pytest.mark.slow

@@ -50,16 +50,17 @@ def test_a_disk_that_is_full_for_a_verb_on_a_finished_run_costs_nothing_that_was
     kills.prepare(tmp_path)
     picture = next((tmp_path / "colours").rglob("*.png"))
     verbs = {
-        ("report", "run"): [100],
-        ("evaluate", "run", "--data", f"more={tmp_path / 'colours'}"): [100, 10_000],
-        ("explain", "run", str(picture)): [100, 5_000],
-        ("export", "run", "--format", "keras", "--format", "tflite_float32", "--replace"): [100, 20_000],
-        ("compress", "run", "prune.fraction=0.5", "prune.epochs=1"): [100, 5_000],
+        ("report", "run"): [],
+        ("evaluate", "run", "--data", f"more={tmp_path / 'colours'}"): [10_000],
+        ("explain", "run", str(picture)): [5_000],
+        ("export", "run", "--format", "keras", "--format", "tflite_float32", "--replace"): [20_000],
+        ("compress", "run", "prune.fraction=0.5", "prune.epochs=1"): [],
     }
     for arguments, sizes in verbs.items():
         said = kills.fill_verb(tmp_path, list(arguments), (0.4,), sizes)
         assert len(said) == 1 + len(sizes)
-        for words in said:
+        for heard in said:
+            # LiteRT tells of its own on stderr.
+            (words,) = [line for line in heard.splitlines() if not line.startswith("INFO: ")]
             assert words.startswith("kerastrain: cannot write '"), words
-            assert len(words.splitlines()) == 1
             assert ".tmp" not in words
