@@ -21,6 +21,9 @@ def test_input_pipeline_prints_its_ratios(tmp_path):
         (epoch, f"kerastrain, {place}") for epoch in ("first", "second") for place in ("memory", "disk", "none")
     ]
     assert all(float(number) > 0 for _, _, *numbers in rows for number in numbers)
+    told = re.findall(r"epoch: [\d.]+ times the rival \(([\d.]+) times per processor second\)", printed)
+    assert len(told) == 2
+    assert all(float(ratio) > 0 for ratio in told)
 
 
 @pytest.mark.slow
