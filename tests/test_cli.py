@@ -1,9 +1,12 @@
 """What the command line says to input that cannot be used: one sentence, exit code 2, nothing written."""
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,13 +30,18 @@ def module(tmp_path_factory):
 
 def refused(capsys, monkeypatch, *arguments):
     """What is printed when the arguments are refused with exit code 2 and one sentence."""
+    return refused_after(capsys, monkeypatch, *arguments)[1]
+
+
+def refused_after(capsys, monkeypatch, *arguments):
+    """What was logged before the refusal, and the refusal."""
     monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
-    printed = capsys.readouterr().err.strip()
+    logged, printed = (text.strip() for text in capsys.readouterr())
     assert caught.value.code == 2
     assert "Traceback" not in printed
-    return printed
+    return logged, printed
 
 
 def test_unknown_key_is_told_with_the_nearest_and_nothing_is_made(place, capsys, monkeypatch):
@@ -117,6 +125,49 @@ def test_a_saved_model_without_a_usable_callable_is_told(place, capsys, monkeypa
 )
 def test_a_folder_that_is_no_run_is_told(place, capsys, monkeypatch, arguments):
     assert "'nowhere' is no run directory" in refused(capsys, monkeypatch, *arguments)
+
+
+@pytest.fixture(scope="module", params=["module", "network"])
+def finished(request, module, tmp_path_factory):
+    """A run that cannot be trained for int8, and the reason: of a Hub module, or of batch norm before its convolution."""
+    place = tmp_path_factory.mktemp("finished")
+    testing.colour_folder(place / "data")
+    backbone, reason = module, "a SavedModel is a finished graph"
+    if request.param == "network":
+        backbone, reason = place / "network.keras", "batch norm becomes part of the convolution right before it"
+        inputs = keras.Input((32, 32, 3))
+        x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
+        x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(keras.layers.BatchNormalization()(x))
+        keras.Model(inputs, x).save(backbone)
+    options = [f"data.path={place / 'data'}", f"model.backbone={backbone}", "--run", str(place / "run")]
+    environment = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
+    command = [sys.executable, "-m", "kerastrain", *TRAIN[:1], *TRAIN[2:-2], *options]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    return place, reason
+
+
+@pytest.mark.slow
+def test_a_step_that_the_model_cannot_take_is_told_before_those_before_it_train(finished, capsys, monkeypatch):
+    place, reason = finished
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    before = {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*")}
+
+    def said(*arguments):
+        logged, printed = refused_after(capsys, monkeypatch, "compress", str(place / "run"), *arguments)
+        assert not logged  # Each file that is made has its line there, the float file first of all.
+        assert len(printed.splitlines()) == 1, printed
+        assert {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*")} == before
+        return printed
+
+    printed = said("prune.fraction=0.8", "quantize=aware")
+    assert reason in printed
+    assert "Quantize after training instead, with `quantize=int8`" in printed
+    if "SavedModel" in reason:
+        printed = said("prune.fraction=0.8", "channels={}")
+        assert "cannot lose channels: a SavedModel is a finished graph" in printed
+        assert "Distil a smaller network from it, with `distil={}`" in printed
+    if importlib.util.find_spec("ai_edge_quantizer") is None:
+        assert "pip install 'kerastrain[int4]'" in said("prune.fraction=0.8", "quantize=int4")
 
 
 def test_search_over_an_unknown_key_or_an_impossible_value_is_told(place, capsys, monkeypatch):

@@ -164,7 +164,7 @@ def test_prune_channels_refuses_a_hub_module(tmp_path):
     images = keras.Input((8, 8, 3))
     module = hub_layer.HubLayer(str(testing.saved_model(tmp_path / "module")), trainable=True)
     model = keras.Model(images, KINDS.Dense(4)(module(images)))
-    with pytest.raises(InputError, match="in each of 0 removable layers 1.00 are left"):
+    with pytest.raises(InputError, match="cannot lose channels: a SavedModel is a finished graph.*`distil={}`"):
         compress.prune_channels(model, dataset(), epochs=1, loss=LOSS)
 
 

@@ -1,8 +1,10 @@
 import re
 
+import keras
+import numpy as np
 import pytest
 
-from kerastrain import config, ladder
+from kerastrain import config, data, ladder, models, runs
 from kerastrain.errors import ConfigError
 
 
@@ -104,3 +106,32 @@ def test_the_picture_is_drawn(tmp_path):
     budget = config.BudgetConfig(accuracy_points=1)
     path = ladder.draw(tmp_path / "pareto.png", RUNGS, ladder.choose(RUNGS, budget), budget)
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
+    """One weight of a dense layer's kernel is large and its input small, so that int8 has no steps for the others."""
+    split = data.digits(image_size=(16, 16), validation_fraction=0.2, test_fraction=0.0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+    x = keras.layers.Conv2D(16, 3, strides=2, activation="relu", name="small")(x)
+    x = keras.layers.Dense(32, activation="relu", name="large")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, models.Labels(split.labels)(keras.layers.Dense(10)(x)))
+    model.compile(keras.optimizers.Adam(3e-3), models.loss(model))
+    model.fit(data.batches(split.train, 32, shuffle=True, seed=0, epochs=6), shuffle=False, verbose=0)
+    small, large, factor = model.get_layer("small"), model.get_layer("large"), np.where(np.arange(16) == 0, 1000.0, 1.0)
+    small.set_weights([weight / factor for weight in small.get_weights()])
+    kernel, bias = large.get_weights()
+    large.set_weights([kernel * np.tile(factor, len(kernel) // 16)[:, None], bias])
+
+    run = runs.Run(tmp_path, config.Config(), model)
+    settings = config.CompressConfig(budget={"accuracy_points": 1})
+    ways = (ladder.Way((), "float32"), ladder.Way((), "int8"))
+    rungs, left_out = ladder.climb(run, split, ways, settings, tmp_path)
+    whole, mixed = rungs[1:]
+    assert not left_out
+    assert mixed.name == "before_int8_1_in_float"
+    assert whole.validation.value < 0.5 < 0.9 < mixed.validation.value
+    assert whole.size_bytes < mixed.size_bytes < rungs[0].size_bytes
+    assert ladder.choose(rungs, settings.budget).winner == mixed.name

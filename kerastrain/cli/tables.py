@@ -47,27 +47,36 @@ def print_exports(parities: dict, directory: Path) -> None:
 def print_compression(done, directory: Path) -> None:
     """Prints every file of a `finished.Compression`, which of them wins, and what could not be done."""
     kept = done.choice.pareto if done.choice else ()
-    title = "Held-out data with 95 % intervals, and the time of one answer against the first file's"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     measure = done.rungs[0].measure
-    table.add_column("way", no_wrap=True)
-    for column in (f"validation {measure}", "test", "zeros", "kB", "gzip", "time", ""):
-        table.add_column(column, justify="right")
+    title = f"Validation {measure} with 95 % interval, and the time of one answer against the first file's"
+    table = Table(
+        *("way", measure, "test", "zeros", "kB", "gzip", "time", ""),
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+        pad_edge=False,
+    )
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
     for rung in done.rungs:
         found, test = rung.validation, rung.test
         table.add_row(
             plain(rung.name),
-            f"{found.value:.3f} ({found.low:.3f}–{found.high:.3f})",
+            f"{found.value:.3f} {found.low:.3f}–{found.high:.3f}",
             "–" if test is None else f"{test.value:.3f}",
             f"{rung.zeros_fraction:.0%}",
-            f"{rung.size_bytes / 1000:,.1f}",
-            f"{rung.gzip_bytes / 1000:,.1f}",
+            _kilobytes(rung.size_bytes),
+            _kilobytes(rung.gzip_bytes),
             f"{rung.time_ratio:.2f}",
             "wins" if done.choice and rung.name == done.choice.winner else "kept" if rung.name in kept else "",
         )
     console.print(table)
-    for name, reason in done.left_out.items():
-        console.print(plain(f"left out  {name}: {reason}"))
+    for reason in dict.fromkeys(done.left_out.values()):
+        names = ", ".join(name for name, found in done.left_out.items() if found == reason)
+        console.print(plain(f"left out  {names}: {reason}"))
     if done.calibration:
         table = Table(
             "calibration examples",
@@ -83,3 +92,8 @@ def print_compression(done, directory: Path) -> None:
     if done.choice:
         console.print(plain(done.choice.reason))
     console.print(f"written to {plain(directory)}")
+
+
+def _kilobytes(size: int) -> str:
+    """Three digits or more: short enough for a table of eight columns in a terminal of 80."""
+    return f"{size / 1000:,.0f}" if size >= 100_000 else f"{size / 1000:.1f}"

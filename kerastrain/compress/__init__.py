@@ -2,16 +2,17 @@
 
 `prune_channels`, `prune`, `cluster` and `quantize_aware` give a new model and can follow each other in this order;
 `distill` teaches a small one, whose size `propose_students` finds. `multiply_adds`, `sparsity` and `distinct_values` tell
-what a model is, `keep_zeros` and `keep_clusters` hold it through further training. `export.tflite` writes the integers.
+what a model is, `keep_zeros` and `keep_clusters` hold it through further training; `require_removable_channels` and
+`require_int8_layers` refuse at once what would be refused after hours of other steps. `export.tflite` writes the integers.
 """
 
-from kerastrain.compress.channel_pruning import prune_channels
+from kerastrain.compress.channel_pruning import prune_channels, require_removable_channels
 from kerastrain.compress.channels import multiply_adds
 from kerastrain.compress.clustering import cluster
 from kerastrain.compress.clusters import distinct_values, keep_clusters
 from kerastrain.compress.distillation import distill
 from kerastrain.compress.pruning import prune
-from kerastrain.compress.quantize_aware import quantize_aware
+from kerastrain.compress.quantize_aware import quantize_aware, require_int8_layers
 from kerastrain.compress.sparsity_schedules import Polynomial
 from kerastrain.compress.students import Proposal, propose_students
 from kerastrain.compress.zeros import Sparsity, keep_zeros, sparsity
@@ -30,5 +31,7 @@ __all__ = [
     "prune",
     "prune_channels",
     "quantize_aware",
+    "require_int8_layers",
+    "require_removable_channels",
     "sparsity",
 ]

@@ -15,6 +15,7 @@ from kerastrain.compress import channels, fine_tuning
 from kerastrain.compress.channels import Channels, Flow
 from kerastrain.distribute import program as programs
 from kerastrain.errors import InputError
+from kerastrain.hub_layer import HubLayer
 
 _SCORED_BATCHES = 16
 # Processors multiply whole vectors, of up to 16 numbers: a layer of 40 channels takes as long as one of 48.
@@ -64,19 +65,16 @@ def prune_channels(
         keras.Model, flat, compiled.
 
     Raises:
-        InputError: an option breaks its rule, or so few multiply-adds cannot be reached.
+        InputError: an option breaks its rule, the model holds a Hub module, or so few multiply-adds cannot be reached.
 
     Reference: Molchanov et al. 2019, https://arxiv.org/abs/1906.10771, eq. 8.
     """
-    if not 0 < multiply_adds_fraction < 1:
-        raise InputError(
-            f"`multiply_adds_fraction` must lie in (0, 1). Received: {multiply_adds_fraction!r}. Give a share such as 0.5."
-        )
+    _require_fraction(multiply_adds_fraction)
     steps = fine_tuning.steps(dataset, epochs, optimizer)
     loss = fine_tuning.loss_of(model, loss)
     whole = fine_tuning.copy(model)
     program = programs.record(whole)
-    found = channels.trace(program)
+    found = _removable(program, multiply_adds_fraction)
     whole.compile(loss=loss)
     kept = _chosen(found, _importance(whole, found, dataset), multiply_adds_fraction)
     narrow = _narrowed(whole, program, found, kept)
@@ -85,6 +83,41 @@ def prune_channels(
         narrow, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose
     )
     return narrow
+
+
+def require_removable_channels(model: keras.Model, multiply_adds_fraction: float = 0.5) -> None:
+    """Refuses at once what `prune_channels` would refuse: for a chain of steps of which others train before it.
+
+    Args:
+        model: keras.Model.
+        multiply_adds_fraction: float, as for `prune_channels`.
+
+    Raises:
+        InputError: as `prune_channels` raises.
+    """
+    _require_fraction(multiply_adds_fraction)
+    _removable(programs.record(model), multiply_adds_fraction)
+
+
+def _require_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise InputError(
+            f"`multiply_adds_fraction` must lie in (0, 1). Received: {fraction!r}. Give a share such as 0.5."
+        )
+
+
+def _removable(program: programs.Program, fraction: float) -> Channels:
+    """The channels of a program that can lose so many multiply-adds."""
+    hub = next((call.operation for call in program.instructions if isinstance(call.operation, HubLayer)), None)
+    if hub is not None:
+        raise InputError(
+            f"layer {hub.name!r} (kerastrain.HubLayer) cannot lose channels: a SavedModel is a finished graph, out of which "
+            "none can be taken. Distil a smaller network from it, with `distil={}` or `compress.distill`, or prune single "
+            "weights, with `prune.fraction=0.8` or `compress.prune`."
+        )
+    found = channels.trace(program)
+    _chosen(found, np.zeros(len(found.group)), fraction)
+    return found
 
 
 def _importance(model: keras.Model, found: Channels, dataset: tf.data.Dataset) -> np.ndarray:

@@ -207,7 +207,7 @@ def _check(program: programs.Program, readers) -> None:
             kind = f"{type(call.operation).__module__.split('.')[0]}.{type(call.operation).__qualname__}"
             raise InputError(
                 f"layer {call.operation.name!r} ({kind}) cannot be trained for int8: {reason}. Quantize after training "
-                'instead, with `export.tflite(model, path, quantize="int8")`.'
+                'instead, with `quantize=int8` or `export.tflite(model, path, quantize="int8")`.'
             )
 
 

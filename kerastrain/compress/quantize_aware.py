@@ -75,11 +75,7 @@ def quantize_aware(
         raise InputError(
             "`quantize_aware` trains on one device. Received: a strategy of several. Call it outside of it."
         )
-    flat = plain_models.plain(model)
-    if not flat.trainable_variables:
-        raise InputError(
-            f"`model` must have something to train. Received: {model.name!r}, all frozen. Unfreeze layers."
-        )
+    flat = _flat(model)
     batches = [keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in dataset.take(_CALIBRATION_BATCHES)]
     clustered = any(map(shares_values, prunable(flat, trainable=True)))
     # A step for each channel would give the equal weights of a cluster different integers.
@@ -96,6 +92,27 @@ def quantize_aware(
         layer.set_weights([variable.numpy() for variable in simulation.weights.get(layer.name, ())])
     quantized = _with_rounding(flat, simulation, per_channel=not clustered)
     return fine_tuning.ready(quantized, learning_rate=learning_rate, loss=loss, metrics=metrics)
+
+
+def require_int8_layers(model: keras.Model) -> None:
+    """Refuses at once a model that `quantize_aware` would refuse: for a chain of steps of which others train before it.
+
+    Args:
+        model: keras.Model.
+
+    Raises:
+        InputError: as `quantize_aware` raises for its layers.
+    """
+    _flat(model)
+
+
+def _flat(model: keras.Model) -> keras.Model:
+    flat = plain_models.plain(model)
+    if not flat.trainable_variables:
+        raise InputError(
+            f"`model` must have something to train. Received: {model.name!r}, all frozen. Unfreeze layers."
+        )
+    return flat
 
 
 class _Module:

@@ -6,7 +6,8 @@ reason.
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from kerastrain import data, export
@@ -42,20 +43,27 @@ def climb(
         InputError: a way cannot be done, and there is no budget.
     """
     trainer, rungs, left_out = Trainer(run, split, settings), [], {}
-    for way in ways:
+
+    def attempt(way: Way, does: Callable) -> Rung | None:
         try:
-            rungs.append(_rung(trainer, way, folder))
+            return does(trainer, way)
         except InputError as error:
-            if settings.budget is None or not rungs:
+            if settings.budget is None or way is ways[0]:
                 raise
             left_out[way.name] = str(error)
             logger.info("%s left out: %s", way.name, error)
+
+    for way in ways:  # before any of them trains
+        attempt(way, Trainer.require)
+    for way in ways:
+        if way.name not in left_out and (made := attempt(way, partial(_rung, folder=folder))):
+            rungs.append(made)
     if settings.budget is not None:
         rungs += _with_float_layers(trainer, rungs, settings.budget, folder, left_out)
     return _timed(rungs, folder, settings.threads), left_out
 
 
-def _rung(trainer: Trainer, way: Way, folder: Path) -> Rung:
+def _rung(trainer: Trainer, way: Way, *, folder: Path) -> Rung:
     model, config, split = trainer.model(way.steps), trainer.run.config, trainer.split
     path = folder / f"{way.name}.tflite"
     export.tflite(
@@ -97,7 +105,7 @@ def _with_float_layers(
     for count in _FLOAT_LAYERS:
         way = Way((), "int8", count)
         try:
-            found.append(_rung(trainer, way, folder))
+            found.append(_rung(trainer, way, folder=folder))
         except InputError as error:
             left_out[way.name] = str(error)
             break

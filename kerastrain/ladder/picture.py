@@ -5,11 +5,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from kerastrain import drawing
 from kerastrain.config import BudgetConfig
 from kerastrain.ladder.choosing import Choice, size_of
 from kerastrain.ladder.measuring import Rung
 
+_NEAR = (24, 14)  # pixels across and up
 _QUIET, _KEPT, _WINNER = "#8a94a6", "#1f5fbf", "#c2410c"
 
 
@@ -29,18 +32,16 @@ def draw(path: str | os.PathLike, rungs: Sequence[Rung], choice: Choice, budget:
 
     ordered = sorted(rungs, key=lambda rung: (size_of(rung, budget), rung.name))
     figure = Figure(figsize=(9, 4.8), layout="constrained")
-    axes = figure.subplots()
+    axes, points = figure.subplots(), []
     for number, rung in enumerate(ordered, start=1):
         x, y, score = size_of(rung, budget) / 1000, rung.validation.value, rung.validation
-        colour = _QUIET
+        colour, above = _QUIET, 2
         if rung.name in choice.pareto:
-            colour = _WINNER if rung.name == choice.winner else _KEPT
+            colour, above = (_WINNER, 4) if rung.name == choice.winner else (_KEPT, 3)
         axes.errorbar(x, y, [[y - score.low], [score.high - y]], color=colour, alpha=0.35, linewidth=1)
         label = f"{number}  {rung.name}"
-        axes.plot(x, y, "o", color=colour, markersize=6, label=label)
-        # Neighbours of the same size and score have their numbers on different sides.
-        place = ((0, 6), (0, -13), (10, -3), (-10, -3))[number % 4]
-        axes.annotate(str(number), (x, y), place, textcoords="offset points", ha="center", fontsize=8)
+        axes.plot(x, y, "o", color=colour, markersize=6, label=label, zorder=above)
+        points.append((x, y))
     by_name = {rung.name: rung for rung in rungs}
     front = [by_name[name] for name in choice.pareto]
     axes.plot(
@@ -72,8 +73,22 @@ def draw(path: str | os.PathLike, rungs: Sequence[Rung], choice: Choice, budget:
     axes.set_title(
         "blue: kept, no other is smaller and better · orange: the winner, the budget", loc="left", fontsize=9
     )
+    for (x, y), numbers in _together(points, axes.transData.transform(points)).items():
+        text = ", ".join(map(str, numbers))
+        axes.annotate(text, (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=8, zorder=5)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     return drawing.write(figure, path)
+
+
+def _together(points: Sequence[tuple[float, float]], pixels: np.ndarray) -> dict[tuple[float, float], list[int]]:
+    """The numbers of the points, from 1, by the first point that each lies on or near."""
+    found, places = {}, {}
+    for number, (point, place) in enumerate(zip(points, pixels, strict=True), start=1):
+        near = (first for first in places if np.all(np.abs(place - places[first]) < _NEAR))
+        first = next(near, point)
+        places.setdefault(first, place)
+        found.setdefault(first, []).append(number)
+    return found
 
 
 def _marks(low: float, high: float) -> list[float]:

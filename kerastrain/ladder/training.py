@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import keras
 
-from kerastrain import backbones, compress, data, freezing, models, runtime
+from kerastrain import backbones, compress, data, export, freezing, models, runtime
 from kerastrain.config import CompressConfig
 from kerastrain.config.compression import ChannelsConfig, ClusterConfig, DistilConfig, PruneConfig
 from kerastrain.errors import InputError
+from kerastrain.ladder.ways import Way
 from kerastrain.runs import Run
 
 
@@ -46,6 +47,29 @@ class Trainer:
             raise found
         return found
 
+    def require(self, way: Way) -> None:
+        """Refuses a way before anything is trained for it.
+
+        Raises:
+            InputError: one of its steps cannot be done with the run's model, or with the student that stands for it.
+            MissingExtra: its number format needs a package that is not installed.
+        """
+        if way.quantize in export.four_bits.KINDS:
+            export.four_bits.require()
+        model = self.run.model
+        if "distil" in way.steps and {"channels", "aware"} & set(way.steps):
+            model = self.student(model)
+        if "channels" in way.steps:
+            wanted = self.settings.channels or ChannelsConfig()
+            compress.require_removable_channels(model, wanted.multiply_adds_fraction)
+        if "aware" in way.steps:
+            compress.require_int8_layers(model)
+
+    def student(self, model: keras.Model) -> keras.Model:
+        """A new network with the wanted share of the parameters of `model`."""
+        wanted = self.settings.distil or DistilConfig()
+        return _student(self, compress.propose_students(model, fraction=wanted.parameters_fraction)[0])
+
     def batches(self, epochs: int):
         """All epochs in one data set, as `batches` orders and augments each of them differently."""
         return data.batches(
@@ -80,8 +104,7 @@ def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
         "temperature": wanted.temperature,
         "soft_weight": wanted.soft_weight,
     }
-    proposal = compress.propose_students(model, fraction=wanted.parameters_fraction)[0]
-    return compress.distill(model, _student(trainer, proposal), trainer.batches(wanted.epochs), **options)
+    return compress.distill(model, trainer.student(model), trainer.batches(wanted.epochs), **options)
 
 
 def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
