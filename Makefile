@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 test: lint $(EXTRAS)
 	$(BIN)/python -m pytest -n 2 -m "$(MARKERS)" $(PYTEST)
 
-# Every optimizer with every option on two devices and in two processes; a quarter of an hour.
+# Every optimizer with every option on two devices and in two processes; half an hour.
 equality: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 tests/equality/every_case.py $(PYTEST)
 

@@ -189,7 +189,7 @@ def test_every_example_is_seen_once_whatever_the_count(count):
     seen = []
     for share in data:
         parts = zip(*map(strategy.experimental_local_results, share), strict=True)
-        seen.append([int(number) for part, counted in parts for number in part[:counted]])
+        seen.append([int(number) for part, counted, _ in parts for number in part[:counted]])
         assert all(len(part) for part in strategy.experimental_local_results(share.batch))
     assert seen == [list(range(first, min(first + 4, count))) for first in range(0, count, 4)]
 

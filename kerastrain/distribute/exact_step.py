@@ -141,15 +141,14 @@ def train_step(
     Raises:
         InputError: loss or optimizer cannot be shared exactly; see `check`.
     """
-    batch, counted = shares.taken(data)
+    batch, counted, share = shares.taken(data)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = model.trainable_weights
     if not model.optimizer.built:
         model.optimizer.build(weights)  # here, since XLA takes no variable whose value waits for a gradient
     size = batch_size(x)
-    total = _over_devices(tf.cast(size, tf.float32))
-    loss_weight = _shared_by_copies(model, sample_weight, size, counted)
+    total, loss_weight = _total(size, share, replicas), _shared_by_copies(model, sample_weight, size, share)
     micro_batches = min(micro_batches, _leading(x).shape[0] or micro_batches)
     gradients, loss_sum, predictions = [None] * len(weights), 0.0, []
     for number in range(micro_batches):
@@ -176,21 +175,19 @@ def train_step(
 
 def test_step(model: keras.Model, data) -> dict:
     """What `keras.Model.test_step` does, exact on uneven parts; for the arguments see `train_step`."""
-    batch, counted = shares.taken(data)
+    batch, counted, share = shares.taken(data)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-    size = batch_size(x)
-    total = _over_devices(tf.cast(size, tf.float32))
+    replicas, size = tf.distribute.get_strategy().num_replicas_in_sync, batch_size(x)
+    total, loss_weight = _total(size, share, replicas), _shared_by_copies(model, sample_weight, size, share)
     y_pred = _call(model)(x, training=False)
-    loss_weight = _shared_by_copies(model, sample_weight, size, counted)
     loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=loss_weight, training=False)
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     _track(model, loss * _factor(model, size, total, replicas, loss.dtype), size, total, counted)
     return _metrics(model, x, y, y_pred, sample_weight, counted)
 
 
 def predict_step(model: keras.Model, data):
     """What `keras.Model.predict_step` does, for the examples of a `Share` that count."""
-    batch, counted = shares.taken(data)
+    batch, counted, _ = shares.taken(data)
     x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return shares.counting(_call(model)(x, training=False), counted)
 
@@ -264,15 +261,23 @@ def _metrics(model: keras.Model, x, y, y_pred, sample_weight, counted) -> dict:
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
-def _shared_by_copies(model: keras.Model, sample_weight, size, counted):
+def _total(size, share, replicas: int) -> tf.Tensor:
+    """float32 scalar tensor, the examples that all devices have together, copies too; a `Share` knows them unasked."""
+    if share is None:
+        return _over_devices(tf.cast(size, tf.float32))
+    copies = tf.where(share.whole < replicas, tf.constant(replicas, tf.int64), tf.constant(1, tf.int64))
+    return tf.cast(share.whole * copies, tf.float32)
+
+
+def _shared_by_copies(model: keras.Model, sample_weight, size, share):
     """`sample_weight` for a loss that is a sum: where all devices have the whole batch, each takes its part of it."""
-    if counted is None or "sum" not in _reductions(model):
+    if share is None or "sum" not in _reductions(model):
         return sample_weight
-    both = tf.cast(tf.stack([counted, tf.cast(size, counted.dtype)]), tf.float32)
-    counted_total, total = tf.unstack(_over_devices(both))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    part = tf.where(share.whole < replicas, 1 / replicas, 1.0)
     if sample_weight is None:
-        return tf.fill([size], counted_total / total)
-    return keras.tree.map_structure(lambda leaf: leaf * tf.cast(counted_total / total, leaf.dtype), sample_weight)
+        return tf.fill([size], part)
+    return keras.tree.map_structure(lambda leaf: leaf * tf.cast(part, leaf.dtype), sample_weight)
 
 
 def _over_devices(value):

@@ -77,7 +77,13 @@ def unmend() -> None:
 def reduce_per_replica(values, strategy, reduction):
     """The mean over all workers of the scalars of a step; everything else as Keras does it."""
     if reduction in ("auto", "mean") and trainer._collective_all_reduce_multi_worker(strategy):
-        return keras.tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), values)
+        leaves = keras.tree.flatten(values)
+        if any(len(strategy.experimental_local_results(leaf)[0].shape) for leaf in leaves):
+            return keras.tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), values)
+        # Side by side, since each word between workers has its price.
+        rows = strategy.run(lambda *own: tf.stack([tf.cast(leaf, tf.float32) for leaf in own]), args=tuple(leaves))
+        means = tf.unstack(strategy.reduce("MEAN", rows, axis=None), num=len(leaves))
+        return keras.tree.pack_sequence_as(values, means)
     return _reduce_per_replica(values, strategy, reduction)
 
 

@@ -24,15 +24,17 @@ class Share(NamedTuple):
         batch: a batch as `divided` was given it, at least one example of it.
         counted: int64 scalar tensor, how many of the examples, from the first on, count in a sum over all devices: all
             of them, or none where the whole batch is given to several and this is not the first.
+        whole: int64 scalar tensor, the examples of the whole batch.
     """
 
     batch: tuple
     counted: tf.Tensor
+    whole: tf.Tensor
 
 
 def taken(data) -> tuple:
-    """The batch in what a step is given, and how many of its examples count, None for all."""
-    return data if isinstance(data, Share) else (data, None)
+    """The batch in what a step is given, how many of its examples count, None for all, and its `Share`, if it is one."""
+    return (data.batch, data.counted, data) if isinstance(data, Share) else (data, None, None)
 
 
 def counting(nest, counted):
@@ -98,7 +100,7 @@ def _share(batch, device, replicas: int) -> Share:
     end = tf.where(is_whole, size, size * (device + 1) // replicas)
     parts = keras.tree.map_structure(lambda leaf: leaf[begin:end], batch)
     counted = tf.where(is_whole & (device > 0), none, end - begin)
-    return Share(parts if len(parts) > 1 else parts[0], counted)
+    return Share(parts if len(parts) > 1 else parts[0], counted, size)
 
 
 def _without_sharding() -> tf.data.Options:
