@@ -6,8 +6,10 @@ Without --folder the digits of scikit-learn at 32 x 32 pixels and a small convol
 with one folder per class, and MobileNetV1 of width 0.25 with the weights in FILE. A float model is trained first, and
 every method starts from it, or from what it says before its "+". Accuracy is that of the TFLite file on held-out images;
 sizes are those of the files; times are medians over interleaved runs of one image in one thread, as ratios to the float
-file. Students, a quarter of the float model in parameters, are trained alone and taught by it for as long, from several
-seeds; "gap closed" is the share of what those alone lack to their teacher, on average, that those taught do not.
+file. Students, a quarter of the float model in parameters, are trained alone and taught by it on the same images for as
+long, from several seeds; "gap closed" is the share of what those alone lack to their teacher, on average, that those taught
+do not. They see --student-images of the images that the teacher has seen: with all of them a student alone lacks nothing
+that could be told from chance.
 """
 
 import argparse
@@ -57,15 +59,16 @@ class Bench:
         kt.models.unfreeze(model, batch_norm=True)  # At this rate its statistics must follow.
         return model
 
-    def batches(self, epochs, seed=0):
+    def batches(self, epochs, seed=0, images=None):
         """So many epochs of training images in one data set."""
-        return self.kt.data.batches(self.split.train, 32, shuffle=True, epochs=epochs, seed=seed)
+        examples = images or self.split.train
+        return self.kt.data.batches(examples, 32, shuffle=True, epochs=epochs, seed=seed)
 
-    def trained(self, model, epochs, rate, seed=0):
+    def trained(self, model, epochs, rate, seed=0, images=None):
         """The model, trained with Adam and a rate that falls along a cosine."""
         import keras
 
-        data = self.batches(epochs, seed)
+        data = self.batches(epochs, seed, images)
         falling = keras.optimizers.schedules.CosineDecay(rate, int(data.cardinality()))
         model.compile(keras.optimizers.Adam(falling), self.loss, metrics=["accuracy"])
         model.fit(data, shuffle=False, verbose=0)
@@ -154,10 +157,13 @@ def table(bench):
 def students(bench):
     """Markdown: what students of a quarter of the parameters learn alone and taught."""
     import keras
+    import numpy as np
 
     kt, size = bench.kt, (bench.options.image_size, bench.options.image_size)
-    teacher = bench.accuracy(bench.model)
-    epochs = bench.options.student_epochs
+    teacher, every = bench.accuracy(bench.model), len(bench.split.train)
+    count = min(bench.options.student_images or every, every)
+    images = bench.split.train.subset(np.random.default_rng(0).permutation(every)[:count])
+    epochs = bench.options.student_epochs * every // count  # as many steps, however few the images
     lines, found = ["| seed | alone | taught |", "|---|---|---|"], []
     for seed in range(bench.options.seeds):
 
@@ -172,9 +178,10 @@ def students(bench):
             kt.models.unfreeze(model, batch_norm=True)
             return model
 
-        alone = bench.accuracy(bench.trained(student(), epochs, 3e-3, seed))
+        alone = bench.accuracy(bench.trained(student(), epochs, 3e-3, seed, images))
         options = {"epochs": 1, "loss": bench.loss, "learning_rate": 3e-3}
-        taught = bench.accuracy(kt.compress.distill(bench.model, student(), bench.batches(epochs, seed), **options))
+        data = bench.batches(epochs, seed, images)
+        taught = bench.accuracy(kt.compress.distill(bench.model, student(), data, **options))
         found.append((alone, taught))
         lines.append(f"| {seed} | {alone:.3f} | {taught:.3f} |")
         print(lines[-1], flush=True)
@@ -183,8 +190,8 @@ def students(bench):
     alone, taught = (statistics.mean(column) for column in zip(*found, strict=True))
     gap = f"{(taught - alone) / (teacher - alone):.2f} (0.33 wanted)" if alone < teacher else "none to close"
     return (
-        f"Teacher {teacher:.3f}; students of {share:.2f} of its parameters, {epochs} epochs, alone {alone:.3f} and taught "
-        f"{taught:.3f}; gap closed: {gap}.\n\n" + "\n".join(lines)
+        f"Teacher {teacher:.3f}, of {every} images; students of {share:.2f} of its parameters, {epochs} epochs of {count} of "
+        f"these images, alone {alone:.3f} and taught {taught:.3f}; gap closed: {gap}.\n\n" + "\n".join(lines)
     )
 
 
@@ -195,7 +202,8 @@ def main():
     parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV1 0.25")
     parser.add_argument("--image-size", type=int, help="pixels; 32 without a folder, 128 with one")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--student-epochs", type=int, default=20)
+    parser.add_argument("--student-epochs", type=int, default=20, help="of all images, or as many steps of fewer")
+    parser.add_argument("--student-images", type=int, default=100, help="of those of the teacher; 0 for all")
     parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind; 0 for none")
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     options = parser.parse_args()

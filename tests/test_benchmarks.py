@@ -35,7 +35,7 @@ def test_compression_prints_a_row_for_each_method():
     assert [name for name, _ in rows][:4] == ["float", "int8", "quantization-aware", "half the multiply-adds"]
     assert len(rows) == 10
     assert printed.count("kept") + printed.count("missed") == 5
-    assert re.search(r"Teacher [\d.]+; students of 0\.2\d of its parameters", printed)
+    assert re.search(r"Teacher [\d.]+, of \d+ images; students of 0\.2\d of its parameters", printed)
 
 
 def rows(name, *options):

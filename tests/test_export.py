@@ -362,6 +362,7 @@ def number(table, field):
         ({"labels": ["a", "b\nc", "d"]}, "`labels` must be one line each"),
         ({"samples": np.zeros((0, 8, 8, 3))}, "`samples` must hold at least one"),
         ({"samples": np.zeros((2, 9, 8, 3))}, "`samples` must have the shape that the model takes"),
+        ({"quantize": "int8", "representative": np.zeros((0, 8, 8, 3))}, "`representative` must hold at least one"),
         ({"quantize": "int8", "representative": np.zeros((2, 4))}, "`representative` must have the shape"),
     ],
 )

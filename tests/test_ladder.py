@@ -6,6 +6,7 @@ import pytest
 
 from kerastrain import config, data, ladder, models, runs
 from kerastrain.errors import ConfigError
+from kerastrain.ladder.training import Trainer
 
 
 def rung(name, validation, kilobytes, gzip=None, test=None):
@@ -135,3 +136,24 @@ def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
     assert whole.validation.value < 0.5 < 0.9 < mixed.validation.value
     assert whole.size_bytes < mixed.size_bytes < rungs[0].size_bytes
     assert ladder.choose(rungs, settings.budget).winner == mixed.name
+
+
+def test_batch_norm_follows_the_layers_that_lose_weights_and_stays_where_they_are_frozen(tmp_path):
+    split = data.digits(image_size=(8, 8), validation_fraction=0.2, test_fraction=0.0)
+    x = inputs = keras.Input((8, 8, 3))
+    for name in ("frozen", "learning"):
+        x = keras.layers.Conv2D(8, 3, name=name, trainable=name == "learning")(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_norm", trainable=False)(x))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, models.Labels(split.labels)(logits))
+    before = [weight.numpy() for weight in model.weights]
+    settings = config.CompressConfig(**{step: {"epochs": 1} for step in ("channels", "prune", "cluster")})
+    trainer = Trainer(runs.Run(tmp_path, config.Config(), model), split, settings)
+    for step in ("channels", "prune", "cluster"):
+        made = trainer.model((step,))
+        mean = made.get_layer("learning_norm").moving_mean
+        assert np.abs(mean).max() > 1.0, step  # of pixels up to 255, from 0
+        np.testing.assert_array_equal(made.get_layer("frozen_norm").moving_mean, np.zeros(8))
+    assert not model.get_layer("learning_norm").trainable
+    for now, then in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 
 from kerastrain import backbones, compress, data, export, freezing, models, runtime
+from kerastrain.compress import fine_tuning
 from kerastrain.config import CompressConfig
 from kerastrain.config.compression import ChannelsConfig, ClusterConfig, DistilConfig, PruneConfig
 from kerastrain.errors import InputError
@@ -93,8 +94,22 @@ class Trainer:
 
 
 # Of batch norm's averages. Keras's 0.99 needs several hundred steps to forget where it started, more than a student of a small
-# data set takes: it would be right in training and at chance in use.
-_STUDENT_MOMENTUM = 0.9
+# data set takes, or what is left of a network: it would be right in training and at chance in use.
+_MOMENTUM = 0.9
+
+
+def _learning(model: keras.Model) -> keras.Model:
+    """`model` once more, whose batch norm follows the layers that train: fewer weights give other means than before.
+
+    Transfer freezes batch norm, and a network with 80 % zeros and the old means answers by chance.
+    """
+    learning, follows = fine_tuning.copy(model), False
+    for layer in freezing.every_layer(learning):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable, layer.momentum = layer.trainable or follows, min(layer.momentum, _MOMENTUM)
+        elif layer.weights:
+            follows = bool(layer.trainable_weights)
+    return learning
 
 
 def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
@@ -124,25 +139,29 @@ def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
     models.unfreeze(student, batch_norm=True)
     for layer in freezing.every_layer(student):
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _STUDENT_MOMENTUM
+            layer.momentum = _MOMENTUM
     return student
 
 
 def _channels(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.channels or ChannelsConfig()
     options = {"multiply_adds_fraction": wanted.multiply_adds_fraction, **trainer.options(wanted)}
-    return compress.prune_channels(model, trainer.batches(wanted.epochs), **options)
+    return compress.prune_channels(_learning(model), trainer.batches(wanted.epochs), **options)
 
 
 def _prune(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.prune or PruneConfig()
     fraction = wanted.fraction or PruneConfig().fraction
-    return compress.prune(model, trainer.batches(wanted.epochs), fraction=fraction, **trainer.options(wanted))
+    return compress.prune(
+        _learning(model), trainer.batches(wanted.epochs), fraction=fraction, **trainer.options(wanted)
+    )
 
 
 def _cluster(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.cluster or ClusterConfig()
-    return compress.cluster(model, trainer.batches(wanted.epochs), clusters=wanted.clusters, **trainer.options(wanted))
+    return compress.cluster(
+        _learning(model), trainer.batches(wanted.epochs), clusters=wanted.clusters, **trainer.options(wanted)
+    )
 
 
 def _aware(trainer: Trainer, model: keras.Model) -> keras.Model:
