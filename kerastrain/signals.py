@@ -101,7 +101,7 @@ def _handle(number: int, frame) -> None:
         raise Stopped(number)
     if _received and number == signal.SIGINT:
         raise KeyboardInterrupt
-    if not _received and number == signal.SIGINT:
+    _received.append(number)  # before the words, which may be answered at once
+    if len(_received) == 1 and number == signal.SIGINT:
         # Not `print`, which this may have interrupted.
         os.write(2, b"\nkerastrain: finishing the step and saving; Ctrl-C again leaves at once\n")
-    _received.append(number)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerastrain import data, finders, optimizers, schedules
+from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 from kerastrain.finders import memory_use
 
@@ -128,8 +129,14 @@ def test_the_model_comes_back_bit_by_bit(name, epochs_before):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.fixture
+def keras_as_it_came():
+    yield
+    keras_trainer.unmend()
+
+
 @pytest.mark.parametrize("name", FINDERS)
-def test_the_model_comes_back_on_every_device(name):
+def test_the_model_comes_back_on_every_device(name, keras_as_it_came):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
     with strategy.scope():
         model = images_model(steps_per_execution=1)

@@ -11,7 +11,7 @@ _HOMES = {
     "Choice": "strategies",
     "Cluster": "cluster",
     "choose": "strategies",
-    "divided": "shares",
+    "divided": "dividing",
     "is_chief": "strategies",
     "launch": "launcher",
     "make": "strategies",
