@@ -72,8 +72,8 @@ class RuntimeConfig(Section):
     start_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """Only for multi_worker: how long a worker waits for the others to start; then it says which is missing, and ends."""
     deterministic: bool = False
-    """Whether every operation must give the same bits on every run. Slower on a GPU, where a few operations refuse it; what
-    it costs on a machine is measured by benchmarks/determinism.py."""
+    """Whether every operation must give the same bits on every run. Slower on a GPU, where a few operations
+    refuse it."""
 
     @model_validator(mode="after")
     def _the_strategy_takes_them(self):
