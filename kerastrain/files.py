@@ -99,7 +99,7 @@ def explained(path: str | os.PathLike) -> Iterator[None]:
         yield
     except WriteError:
         raise
-    except Exception as error:
+    except Exception as error:  # TensorFlow's are not OSErrors, and their class cannot be named without importing it
         number = _reason(error, path.parent)
         if number is None:
             raise

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_equality_replicas import two_devices  # noqa: F401, a fixture
 
 from kerastrain import distribute, optimizers
 
@@ -35,7 +34,7 @@ def trained(policy, strategy, inputs=INPUTS, *, normalized=True):
 
 
 @pytest.mark.parametrize(("policy", "roundoff"), [("mixed_float16", 2.0**-11), ("mixed_bfloat16", 2.0**-8)])
-def test_mixed_precision_on_two_devices_is_that_of_one(policy, roundoff, two_devices):  # noqa: F811
+def test_mixed_precision_on_two_devices_is_that_of_one(policy, roundoff, two_devices):
     before, alone, optimizer, losses = trained(policy, tf.distribute.get_strategy())
     _, together, _, losses_together = trained(policy, two_devices)
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
@@ -45,7 +44,7 @@ def test_mixed_precision_on_two_devices_is_that_of_one(policy, roundoff, two_dev
     np.testing.assert_allclose(losses_together, losses, rtol=2 * roundoff)
 
 
-def test_a_step_that_overflows_on_one_device_is_left_out_on_both(two_devices):  # noqa: F811
+def test_a_step_that_overflows_on_one_device_is_left_out_on_both(two_devices):
     inputs = INPUTS.copy()
     inputs[-1] *= 1e4  # the last example of the uneven batch, which the second device has
     _, alone, optimizer, _ = trained("mixed_float16", tf.distribute.get_strategy(), inputs, normalized=False)

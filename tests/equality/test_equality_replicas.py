@@ -2,18 +2,8 @@
 
 import cases
 import pytest
-import tensorflow as tf
-
-from kerastrain.distribute import keras_trainer
 
 TOLERANCE = 1e-6
-
-
-@pytest.fixture(scope="module")
-def two_devices():
-    keras_trainer.mend()
-    yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
-    keras_trainer.unmend()
 
 
 def assert_equal_to_one_device(name, option, strategy):

@@ -1,0 +1,13 @@
+"""What the comparisons of two devices with one have in common."""
+
+import pytest
+import tensorflow as tf
+
+from kerastrain.distribute import keras_trainer
+
+
+@pytest.fixture(scope="module")
+def two_devices():
+    keras_trainer.mend()
+    yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
+    keras_trainer.unmend()
