@@ -146,6 +146,32 @@ def finished(request, module, tmp_path_factory):
     return place, reason
 
 
+@pytest.fixture(scope="module", params=["embedding", "transformer"])
+def of_texts(request, tmp_path_factory):
+    """The place and state folder of a finished run of texts."""
+    place = tmp_path_factory.mktemp("texts")
+    (place / "data").mkdir()
+    for label, word in (("good", "wonderful"), ("bad", "dreadful")):
+        lines = [f"a {word} film number {number}" for number in range(40)]
+        (place / "data" / f"{label}.txt").write_text("\n".join(lines))
+    options = [f"data.path={place / 'data'}", "data.kind=text", f"model.backbone=keras:{request.param}", "fit.epochs=1"]
+    command = [sys.executable, "-m", "kerastrain", "train", *options, "export.formats=[]", "--run", str(place / "run")]
+    subprocess.run(command, env={**os.environ, "XDG_STATE_HOME": str(place)}, capture_output=True, check=True)
+    return place
+
+
+@pytest.mark.slow
+def test_training_texts_for_int8_is_refused_with_the_reason_and_what_to_do_instead(of_texts, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(of_texts))
+    for steps in ([], ["prune.fraction=0.8"]):
+        arguments = ["compress", str(of_texts / "run"), *steps, "quantize=aware"]
+        logged, printed = refused_after(capsys, monkeypatch, *arguments)
+        assert not logged  # Nothing was trained or written first.
+        assert "(keras.TextVectorization) cannot be trained for int8: tensorflow_model_optimization has no" in printed
+        assert "Quantize after training instead, with `quantize=int8`" in printed
+        assert not (of_texts / "run" / "compressed").exists()
+
+
 @pytest.mark.slow
 def test_a_step_that_the_model_cannot_take_is_told_before_those_before_it_train(finished, capsys, monkeypatch):
     place, reason = finished

@@ -50,6 +50,27 @@ def test_cluster_keeps_zeros_and_counts_them_as_one_value():
             np.testing.assert_array_equal(before == 0, after == 0)
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_batch_norm_starts_from_the_means_of_the_shared_kernels(frozen):
+    inputs = keras.Input((8, 8, 4))
+    norm = keras.layers.BatchNormalization(trainable=not frozen, name="norm")
+    x = norm(keras.layers.Conv2D(8, 3, use_bias=False, name="conv")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
+    optimizer = keras.optimizers.SGD(1e-9)
+    clustered = compress.cluster(model, dataset(), clusters=2, epochs=1, loss=LOSS, optimizer=optimizer)
+    kernel, given = clustered.get_layer("conv").kernel, []
+    for images, _ in dataset():
+        given.append(tf.nn.conv2d(images, tf.convert_to_tensor(kernel), 1, "VALID").numpy())
+    mean = np.mean(given, axis=(0, 1, 2, 3))
+    variance = np.mean(np.var(given, axis=(1, 2, 3)), axis=0)
+    found = clustered.get_layer("norm")
+    assert (found.trainable, found.momentum) == (not frozen, 0.99)
+    assert norm.get_weights()[-2].tolist() == [0.0] * 8
+    # The three steps of the training move a batch norm that is not frozen by its momentum.
+    np.testing.assert_allclose(found.moving_mean, mean, atol=1e-5 if frozen else 1e-2)
+    np.testing.assert_allclose(found.moving_variance, variance, rtol=1e-4 if frozen else 1e-2)
+
+
 @pytest.mark.parametrize("change", ["ema", "mixed", "accumulation"])
 def test_cluster_holds_its_values_under_every_optimizer(change):
     options = {

@@ -38,7 +38,9 @@ def cluster(
 
     Each kernel's weights are put into clusters of like value (k-means), take the value of their cluster, and then move as
     one. Zeros are a cluster of their own that never moves, so a pruned model stays as sparse as it is. Kernels that
-    have no more values already keep them; depthwise kernels, embeddings and frozen layers are left alone, as by `prune`.
+    have no more values already keep them. Batch norm starts from its means over the first 16 batches with these kernels,
+    frozen or not, if it follows a layer that trains. Depthwise kernels, embeddings and frozen layers are left alone, as by
+    `prune`.
 
     Args:
         model: keras.Model, built; not changed, and copied through its `.keras` form.
@@ -74,6 +76,7 @@ def cluster(
         require_unconstrained(kernel)
         kernel.assign(shared(keras.ops.convert_to_numpy(kernel), clusters))
         kernel.constraint = KeepClusters(kernel)
+    fine_tuning.settle_batch_norm(clustered, dataset)
     clustered.compile(optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics))
     fine_tuning.fit(
         clustered, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose

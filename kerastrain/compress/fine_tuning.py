@@ -11,11 +11,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerastrain import distribute, hub_modules
+from kerastrain import distribute, freezing, hub_modules
 from kerastrain.callbacks import Checkpoints
 from kerastrain.checkpoints import Position
 from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
+
+_SETTLING_BATCHES = 16
 
 
 def copy(model: keras.Model) -> keras.Model:
@@ -78,6 +80,32 @@ def _last_activation(model: keras.Model) -> str | None:
     if isinstance(last, keras.layers.Softmax):
         return "softmax"
     return getattr(getattr(last, "activation", None), "__name__", None)
+
+
+def following_batch_norm(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """The batch norms of `model` that train, and the frozen ones that come right after a layer that trains."""
+    found, follows = [], False
+    for layer in freezing.every_layer(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            found += [layer] if layer.trainable or follows else []
+        elif layer.weights:
+            follows = bool(layer.trainable_weights)
+    return found
+
+
+def settle_batch_norm(model: keras.Model, dataset: tf.data.Dataset) -> None:
+    """Sets the averages of `following_batch_norm` to the means over the first 16 batches of `dataset`, in place.
+
+    Other kernels give other means than those that batch norm knows, and each layer adds to what the one before it is off.
+    """
+    layers = following_batch_norm(model)
+    before = [(layer.trainable, layer.momentum) for layer in layers]
+    for count, batch in enumerate(dataset.take(_SETTLING_BATCHES) if layers else ()):
+        for layer in layers:
+            layer.trainable, layer.momentum = True, count / (count + 1)  # so that all batches count alike
+        model(keras.utils.unpack_x_y_sample_weight(batch)[0], training=True)
+    for layer, (trainable, momentum) in zip(layers, before, strict=True):
+        layer.trainable, layer.momentum = trainable, momentum
 
 
 def falling(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:

@@ -70,8 +70,9 @@ def tflite(
         representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`; not needed for
             a model of `compress.quantize_aware`, which has learned its ranges.
         representative_count: int > 0, the most inputs to calibrate with.
-        float_layers: int >= 0, how many operations of an "int8" file stay in float32: those whose int8 answers stray most
-            from their float ones on `representative`. Its input and output are float32 then.
+        float_layers: int >= 0, how many operations' answers are never rounded in an "int8" file: those of which int8 keeps
+            least on `representative`, such as those with an outlier channel. They and what reads them compute in float32
+            (see `selective.convert`), and so are the file's input and output.
         io: "uint8", "int8" or "float32", type of the input and output of an "int8" file; others are always float32, and
             so are the answers to texts.
         labels: class names in the order of the outputs, or None for those that travel with the model.

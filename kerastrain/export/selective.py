@@ -8,13 +8,24 @@ operation in int8 and in float on the same inputs, and leaves those out that it 
 import csv
 import io
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 
 from kerastrain.errors import InputError
+from kerastrain.export import compact
 
 _MEASURED = 32
+_CARRYING = frozenset(
+    getattr(schema.BuiltinOperator, name)
+    for name in (
+        "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "LEAKY_RELU", "MAX_POOL_2D", "MEAN", "MUL", "PAD", "PADV2", "PRELU",
+        "REDUCE_MAX", "RELU", "RELU6", "RESHAPE", "SQUEEZE", "STRIDED_SLICE", "SUB", "TRANSPOSE",
+    )
+)  # fmt: skip
+"""The operations that give the range of what they read, and so the outliers in it."""
 
 
 def require(float_layers: int, quantize: str | None, *, learned: bool) -> None:
@@ -33,10 +44,11 @@ def require(float_layers: int, quantize: str | None, *, learned: bool) -> None:
 
 
 def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_layers: int) -> bytes:
-    """The file with the `float_layers` most sensitive operations in float32.
+    """The file in which the answers of the `float_layers` most sensitive operations are never rounded.
 
-    An operation's error is the mean square of (int8 answer - float answer), as a share of the square of its step:
-    rounding alone gives 1/12.
+    An operation is as sensitive as `noise_share` says, on average over the inputs. Outliers are found by it: where one
+    channel is far wider than the others, the step of the whole answer is wider than those others are. What reads such
+    an answer is float too, past activations, pooling and additions, which hand the outliers on, up to the next kernel.
 
     Args:
         converter: tf.lite.TFLiteConverter with int8 operations and a representative data set.
@@ -51,22 +63,78 @@ def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_l
     """
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     inputs = [[sample[None]] for sample in calibration[:_MEASURED]]
+
+    def debugger(**options):
+        return tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=lambda: iter(inputs),
+            debug_options=tf.lite.experimental.QuantizationDebugOptions(**options),
+        )
+
     with warnings.catch_warnings():
         # The debugger still uses tf.lite.Interpreter, which warns that it is to go.
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf.lite.Interpreter is deprecated")
-        ranked = _ranked(
-            tf.lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=lambda: iter(inputs))
-        )
+        measuring = debugger(layer_direct_compare_metrics={"noise_share": noise_share})
+        ranked = _ranked(measuring)
         if float_layers >= len(ranked):
             raise InputError(
                 f"`float_layers` must leave something to be int8. Received: {float_layers} of {len(ranked)} operations. "
                 "Lower it, or export float16."
             )
-        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=ranked[:float_layers])
-        chosen = tf.lite.experimental.QuantizationDebugger(
-            converter=converter, debug_dataset=lambda: iter(inputs), debug_options=options
-        )
-        return chosen.get_nondebug_quantized_model()
+        kept = with_readers(compact.unpacked(measuring.calibrated_model), ranked[:float_layers])
+        return debugger(denylisted_nodes=kept).get_nondebug_quantized_model()
+
+
+def noise_share(wanted: np.ndarray, integers: np.ndarray, scale: float, zero: int) -> float:
+    """How much of what an int8 answer says is noise, in [0, 1], as a mean over channels.
+
+        share = noise / (noise + signal),  noise = sum (int8 answer - float answer)²,  signal = sum (float answer)²
+
+    A channel that is all zeros, and answered so, has none.
+
+    Args:
+        wanted: float32 (..., channels), the float answer.
+        integers: int8, the int8 answer.
+        scale: float > 0, the size of its step.
+        zero: int, the integer that means 0.
+
+    Example:
+        >>> noise_share(np.array([[0.4, 90.0]], "float32"), np.array([[0, 90]], "int8"), 1.0, 0)
+        0.25
+    """
+    wanted = wanted.astype("float64")
+    answered = (integers.astype("float64") - zero) * scale
+    places = tuple(range(wanted.ndim - 1))
+    noise, signal = (np.square(values).sum(axis=places) for values in (answered - wanted, wanted))
+    return float(np.mean(noise / np.maximum(noise + signal, np.finfo("float64").tiny)))
+
+
+def with_readers(model: schema.ModelT, names: Iterable[str]) -> list[str]:
+    """The answers called `names`, and those of the operations that read them, past those that carry outliers on.
+
+    Args:
+        model: schema.ModelT, a file in float.
+        names: names of tensors in its first graph.
+
+    Returns:
+        list of str, names of tensors, each once.
+    """
+    graph, found, waiting = model.subgraphs[0], {}, list(names)
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    while waiting:
+        name = waiting.pop()
+        found[name] = None
+        for operation in graph.operators:
+            if name in _names(graph, operation.inputs):
+                answers = [answer for answer in _names(graph, operation.outputs) if answer not in found]
+                carries = codes[operation.opcodeIndex] in _CARRYING
+                waiting += answers if carries else []
+                found.update({} if carries else dict.fromkeys(answers))
+    return list(found)
+
+
+def _names(graph: schema.SubGraphT, numbers: Iterable[int]) -> list[str]:
+    return [graph.tensors[number].name.decode() for number in numbers if number >= 0]  # -1 stands for no input.
 
 
 def _ranked(debugger: tf.lite.experimental.QuantizationDebugger) -> list[str]:
@@ -74,9 +142,5 @@ def _ranked(debugger: tf.lite.experimental.QuantizationDebugger) -> list[str]:
     debugger.run()
     table = io.StringIO()
     debugger.layer_statistics_dump(table)
-    rows = list(csv.DictReader(io.StringIO(table.getvalue())))
-
-    def error(row: dict[str, str]) -> float:
-        return float(row["mean_squared_error"]) / max(float(row["scale"]) ** 2, np.finfo("float64").tiny)
-
-    return [row["tensor_name"] for row in sorted(rows, key=error, reverse=True)]
+    rows = csv.DictReader(io.StringIO(table.getvalue()))
+    return [row["tensor_name"] for row in sorted(rows, key=lambda row: float(row["noise_share"]), reverse=True)]

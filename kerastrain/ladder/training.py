@@ -103,12 +103,9 @@ def _learning(model: keras.Model) -> keras.Model:
 
     Transfer freezes batch norm, and a network with 80 % zeros and the old means answers by chance.
     """
-    learning, follows = fine_tuning.copy(model), False
-    for layer in freezing.every_layer(learning):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable, layer.momentum = layer.trainable or follows, min(layer.momentum, _MOMENTUM)
-        elif layer.weights:
-            follows = bool(layer.trainable_weights)
+    learning = fine_tuning.copy(model)
+    for layer in fine_tuning.following_batch_norm(learning):
+        layer.trainable, layer.momentum = True, min(layer.momentum, _MOMENTUM)
     return learning
 
 

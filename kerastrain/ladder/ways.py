@@ -24,7 +24,7 @@ class Way:
     Args:
         steps: keys of `WORDS`, in that order.
         quantize: "float32", "float16", "dynamic", "int16x8", "int8", "int4" or "dynamic_int4", the numbers of the file.
-        float_layers: int >= 0, the most sensitive operations of an int8 file that stay in float32.
+        float_layers: int >= 0, the most sensitive operations of an int8 file, which stay in float32 with what reads them.
     """
 
     steps: tuple[str, ...]
