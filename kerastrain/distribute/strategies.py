@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kerastrain import freed_memory
 from kerastrain.distribute import cluster as clusters
 from kerastrain.errors import InputError, unknown
 
@@ -107,6 +108,8 @@ def make(
             f"a process has one strategy. Received: {key}, after {_made['key']}. Start another process for another."
         )
     if "strategy" not in _made:
+        if not tf.config.list_physical_devices("GPU"):
+            freed_memory.keep()  # before the threads that will allocate
         strategy = STRATEGIES[name](devices, all_reduce, timeout_seconds)
         if strategy.num_replicas_in_sync > 1:
             from kerastrain.distribute import keras_trainer
