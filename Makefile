@@ -16,7 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/kerastrain train
 
 test: lint $(EXTRAS)
-	$(BIN)/python -m pytest -n 2 -m "$(MARKERS)" $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(MARKERS)" $(PYTEST)
 
 # Every optimizer with every option on two devices and in two processes; half an hour.
 equality: $(VENV)/installed

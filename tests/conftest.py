@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -42,6 +43,19 @@ def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def shared():
+    """A function that gives a path in KERASTRAIN_SHARED, a folder of real photos, texts and weights, or skips the test."""
+    folder = Path(os.environ.get("KERASTRAIN_SHARED", Path(__file__).parents[2] / "shared"))
+
+    def found(name):
+        if not (folder / name).exists():
+            pytest.skip(f"needs {name} in the folder of the environment variable KERASTRAIN_SHARED")
+        return folder / name
+
+    return found
 
 
 @pytest.fixture

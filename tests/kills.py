@@ -28,6 +28,12 @@ from collections import Counter
 from pathlib import Path
 
 MAKING_EVENTS = ("open", "os.mkdir", "os.link")
+PRELOADED = [
+    "kerastrain.recipe",
+    "kerastrain.distribute.strategies",
+    "tensorflow_hub",
+    "matplotlib.backends.backend_svg",
+]
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link")
 OVERRIDES = (
     "model.backbone=module",
@@ -245,7 +251,7 @@ def campaign(program, kills, seed, place):
 def server_of_processes():
     """What starts processes that need not import TensorFlow."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tensorflow", "keras", "kerastrain.recipe", "kerastrain.distribute.strategies"])
+    context.set_forkserver_preload(PRELOADED)
     first = context.Process(target=_nothing)
     first.start()
     first.join()  # the imports are done now, and in nobody's time

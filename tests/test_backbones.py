@@ -1,5 +1,4 @@
 import inspect
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +9,6 @@ from kerastrain import applications, backbones, hub_modules, models, testing
 from kerastrain.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
-SHARED = Path("/work/shared/models")
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +114,9 @@ def test_a_weights_file_fits_its_network_or_says_so(tmp_path):
         backbones.load("keras:MobileNet", weights=tmp_path / "nowhere.h5", **options)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the genuine ImageNet weights are not here")
-def test_a_genuine_weights_file_gives_the_genuine_features():
-    network = backbones.load("keras:MobileNet", weights=SHARED / "mobilenet_v1_0.25_224.h5", alpha=0.25)
-    module = backbones.load(SHARED / "mobilenet_v1_025_224_feature_vector")
+def test_a_genuine_weights_file_gives_the_genuine_features(shared):
+    network = backbones.load("keras:MobileNet", weights=shared("models/mobilenet_v1_0.25_224.h5"), alpha=0.25)
+    module = backbones.load(shared("models/mobilenet_v1_025_224_feature_vector"))
     images = np.random.default_rng(2).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
     ours, theirs = (one.layer(prepared(one.preprocessing, images)) for one in (network, module))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -11,28 +11,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from interruptions import InterruptAfter, Interrupted
 
 from kerastrain import callbacks, checkpoints, files, freezing, lora, optimizers, schedules, signals
 from kerastrain.errors import InputError
 
 STEPS, EPOCHS = 5, 4
-
-
-class Interrupted(Exception):
-    """The training ends here, as if the process had been killed."""
-
-
-class InterruptAfter(keras.callbacks.Callback):
-    """Ends the training after so many steps of this process."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise Interrupted
 
 
 def data(start_step=0):

@@ -81,6 +81,27 @@ def test_augmentation_differs_by_position_epoch_and_seed_alone(examples):
     assert len(set(np.round(np.concatenate([draws(10, 0), draws(10, 1)]), 5))) > 85
 
 
+def white_where_even(image, seed):
+    if tf.reduce_all(image[0, 0, 0] % 2 == 0):
+        image = tf.ones_like(image) * 255
+    return image
+
+
+def test_a_function_of_the_callers_own_may_branch_on_tensors(examples):
+    own = data.augment(white_where_even)
+
+    def whole(images, labels, seeds):
+        if tf.reduce_any(images > 1000):
+            labels = labels + 1
+        return own(images, labels, seeds=seeds)
+
+    plain = np.concatenate([images for images, _ in data.batches(examples, 10)])
+    expected = np.where(plain[:, :1, :1, :1] % 2 == 0, 255, plain)
+    for augment in (own, whole):
+        changed = np.concatenate([images for images, _ in data.batches(examples, 10, augment=augment)])
+        np.testing.assert_array_equal(changed, expected)
+
+
 @pytest.mark.parametrize("place", ["memory", "disk", "none"])
 @pytest.mark.parametrize("sampling", ["uniform", "balanced"])
 def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):

@@ -8,7 +8,6 @@ from PIL.PngImagePlugin import PngInfo
 from kerastrain import data
 from kerastrain.errors import InputError
 
-SIGN_DIGITS = Path("/work/shared/data/sign_digits")
 COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 
 
@@ -296,9 +295,8 @@ def test_a_file_that_is_no_npz_is_told(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SIGN_DIGITS.is_dir(), reason="needs the shared photos")
-def test_image_folder_reads_real_photos():
-    split = data.image_folder(SIGN_DIGITS, image_size=(64, 64), test_fraction=0.1)
+def test_image_folder_reads_real_photos(shared):
+    split = data.image_folder(shared("data/sign_digits"), image_size=(64, 64), test_fraction=0.1)
     assert split.labels == tuple("0123456789")
     assert sum(map(len, split.parts.values())) == 2062
     assert sum(part.class_counts for part in split.parts.values()).min() == 204

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import tensorflow as tf
 from kerastrain import data
 from kerastrain.errors import InputError
 
-POLARITY = Path("/work/shared/data/rt_polarity")
 TEXTS = {"neg": ["dull", "slow", "bad", "flat"], "pos": ["fine", "grand", "true", "élan", "funny"]}
 
 
@@ -78,13 +76,12 @@ def test_text_files_splits_alike_when_a_line_moves(tmp_path):
     assert sorted(first.validation.inputs) == sorted(second.validation.inputs) != sorted(other.validation.inputs)
 
 
-def test_text_files_reads_the_films_reviews():
-    if not POLARITY.exists():
-        pytest.skip("the reviews are not on this machine")
-    split = data.text_files(POLARITY, validation_fraction=0.1, test_fraction=0.1)
+def test_text_files_reads_the_films_reviews(shared):
+    reviews = shared("data/rt_polarity")
+    split = data.text_files(reviews, validation_fraction=0.1, test_fraction=0.1)
     assert split.labels == ("neg", "pos")
     assert sum(part.class_counts for part in split.parts.values()).tolist() == [5331, 5331]
-    assert data.sizes(data.listing(POLARITY, kind="text"), validation_fraction=0.1, test_fraction=0.1) == {
+    assert data.sizes(data.listing(reviews, kind="text"), validation_fraction=0.1, test_fraction=0.1) == {
         name: len(part) for name, part in split.parts.items()
     }
 

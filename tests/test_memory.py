@@ -25,9 +25,14 @@ def fitted(micro_batches, *, batch_size=5, **compiled):
     return model.get_weights(), history
 
 
+@pytest.fixture(scope="module")
+def in_whole_batches():
+    return fitted(1)
+
+
 @pytest.mark.parametrize("micro_batches", [2, 3, 7])
-def test_micro_batches_equal_the_whole_batch(micro_batches):
-    (weights, history), (expected, whole) = fitted(micro_batches), fitted(1)
+def test_micro_batches_equal_the_whole_batch(micro_batches, in_whole_batches):
+    (weights, history), (expected, whole) = fitted(micro_batches), in_whole_batches
     for one, other in zip(weights, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     for name in ("loss", "mae"):
@@ -94,9 +99,14 @@ def state_after_fit(model):
     return [variable.numpy() for variable in (*model.variables, *model.optimizer.variables)], history["loss"]
 
 
+@pytest.fixture(scope="module")
+def plain():
+    return state_after_fit(residual())
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 4, None, ("norm", "sum")])
-def test_checkpointed_training_equals_plain_training(blocks):
-    expected, losses = state_after_fit(residual())
+def test_checkpointed_training_equals_plain_training(blocks, plain):
+    expected, losses = plain
     model = residual()
     memory.checkpoint(model, blocks=blocks)
     states, checkpointed_losses = state_after_fit(model)
@@ -241,16 +251,16 @@ import resource, keras, numpy as np, tensorflow as tf
 from kerastrain import memory
 def fitted(limited):
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(64, "tanh") for _ in range(20)]
-    model = keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(1)])
+    layers = [keras.layers.Dense(32, "tanh") for _ in range(20)]
+    model = keras.Sequential([keras.Input((32,)), *layers, keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    inputs = np.random.default_rng(0).normal(size=(2**17, 64)).astype("float32")
+    inputs = np.random.default_rng(0).normal(size=(2**18, 32)).astype("float32")
     model.fit(inputs[:1], np.ones((1, 1)), verbose=0)  # threads and buffers of the runtime
     if limited:
         memory.split_when_full(model)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 500 * 2**20, resource.RLIM_INFINITY))
-    model.fit(inputs, np.ones((2**17, 1)), batch_size=2**17, epochs=2, verbose=0)
+    model.fit(inputs, np.ones((2**18, 1)), batch_size=2**18, epochs=2, verbose=0)
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
     return model
 full, plain = fitted(True), fitted(False)
@@ -269,7 +279,7 @@ def test_a_process_that_may_take_no_more_memory_splits_its_step():
     micro_batches, difference = done.stdout.split()[-2:]
     assert int(micro_batches) > 1
     assert float(difference) < 1e-6
-    assert "a batch of 131072 does not fit into memory" in done.stderr
+    assert "a batch of 262144 does not fit into memory" in done.stderr
 
 
 def test_xla_is_turned_off_and_refused_afterwards():

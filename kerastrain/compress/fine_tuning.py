@@ -14,7 +14,6 @@ import tensorflow as tf
 from kerastrain import distribute, freezing, hub_modules
 from kerastrain.callbacks import Checkpoints
 from kerastrain.checkpoints import Position
-from kerastrain.distribute import keras_trainer
 from kerastrain.errors import InputError
 
 _SETTLING_BATCHES = 16
@@ -123,20 +122,17 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
-    """`model.fit` in the data set's own order; exact on several devices under a strategy of `distribute.make`.
+    """`model.fit` in the data set's own order; exact on several devices.
 
     `steps_per_epoch` is told where `dataset` holds all epochs already. With `kerastrain.callbacks.Checkpoints` among the
     callbacks it goes on where their folder stands.
     """
-    strategy = tf.distribute.get_strategy()
     whole = dataset.repeat(epochs) if steps_per_epoch is None else dataset
     start = next((one.start for one in callbacks if isinstance(one, Checkpoints)), Position())
     if start.step:
         whole = whole.skip(start.step)
-    if keras_trainer.is_mended():
-        whole = distribute.divided(whole, strategy)
     model.fit(
-        whole,
+        distribute.divided(whole, tf.distribute.get_strategy()),
         epochs=epochs,
         initial_epoch=start.epoch,
         steps_per_epoch=steps_per_epoch or int(dataset.cardinality()),

@@ -98,6 +98,9 @@ def batches(
             inputs, *given = augment(inputs, *given, seeds=seeds)
         return inputs, *given
 
+    if augment is None or (isinstance(augment, Augmentation) and not augment.own):
+        # A caller's function may need AutoGraph; ours need none, and it takes seconds to find that out.
+        batch = tf.autograph.experimental.do_not_convert(batch)
     data = tf.data.Dataset.range(start_step, epochs * steps)
     # AUTOTUNE feels its way up from one call at a time, in which a short epoch is over: 0.77 times as many images per
     # second over 600 photos on two processors (TF 2.21).

@@ -3,7 +3,8 @@
 Takes a run, its data and the settings of `compress`; gives new models. Must not write files.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 
@@ -98,15 +99,22 @@ class Trainer:
 _MOMENTUM = 0.9
 
 
-def _learning(model: keras.Model) -> keras.Model:
-    """`model` once more, whose batch norm follows the layers that train: fewer weights give other means than before.
+@contextlib.contextmanager
+def _learning(model: keras.Model) -> Iterator[None]:
+    """Lets the batch norm of `model` follow the layers that train, in the block: fewer weights give other means.
 
     Transfer freezes batch norm, and a network with 80 % zeros and the old means answers by chance.
     """
-    learning = fine_tuning.copy(model)
-    for layer in fine_tuning.following_batch_norm(learning):
-        layer.trainable, layer.momentum = True, min(layer.momentum, _MOMENTUM)
-    return learning
+    layers = fine_tuning.following_batch_norm(model)
+    momenta = [layer.momentum for layer in layers]
+    with freezing.flags_kept(model):
+        for layer in layers:
+            layer.trainable, layer.momentum = True, min(layer.momentum, _MOMENTUM)
+        try:
+            yield
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
 
 
 def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
@@ -143,22 +151,22 @@ def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
 def _channels(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.channels or ChannelsConfig()
     options = {"multiply_adds_fraction": wanted.multiply_adds_fraction, **trainer.options(wanted)}
-    return compress.prune_channels(_learning(model), trainer.batches(wanted.epochs), **options)
+    with _learning(model):
+        return compress.prune_channels(model, trainer.batches(wanted.epochs), **options)
 
 
 def _prune(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.prune or PruneConfig()
     fraction = wanted.fraction or PruneConfig().fraction
-    return compress.prune(
-        _learning(model), trainer.batches(wanted.epochs), fraction=fraction, **trainer.options(wanted)
-    )
+    with _learning(model):
+        return compress.prune(model, trainer.batches(wanted.epochs), fraction=fraction, **trainer.options(wanted))
 
 
 def _cluster(trainer: Trainer, model: keras.Model) -> keras.Model:
     wanted = trainer.settings.cluster or ClusterConfig()
-    return compress.cluster(
-        _learning(model), trainer.batches(wanted.epochs), clusters=wanted.clusters, **trainer.options(wanted)
-    )
+    options = {"clusters": wanted.clusters, **trainer.options(wanted)}
+    with _learning(model):
+        return compress.cluster(model, trainer.batches(wanted.epochs), **options)
 
 
 def _aware(trainer: Trainer, model: keras.Model) -> keras.Model:
