@@ -14,7 +14,7 @@ def keep() -> bool:
     """Lets glibc keep what is freed, instead of giving it back to the system to be zeroed page by page in the next step.
 
     A step frees its activations, and each thread's heap would shrink and grow again with every one: measured with two
-    replicas on a CPU (`benchmarks/scaling.py`), that took as long as half of the computation. What the process holds
+    replicas on a CPU (`benchmarks/scaling.py`), that took nearly half of the processor's time. What the process holds
     stays at its peak, which does not rise. Threads that already have a heap go on as before: call it before TensorFlow
     starts its own, which it does with the first tensor or device.
 
