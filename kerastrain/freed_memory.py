@@ -13,10 +13,9 @@ _ALL, _HEAP = 2**31 - 1, 64 * 2**20
 def keep() -> bool:
     """Lets glibc keep what is freed, instead of giving it back to the system to be zeroed page by page in the next step.
 
-    A step frees its activations, and each thread's heap would shrink and grow again with every one: measured with two
-    replicas on a CPU (`benchmarks/scaling.py`), that took nearly half of the processor's time. What the process holds
-    stays at its peak, which does not rise. Threads that already have a heap go on as before: call it before TensorFlow
-    starts its own, which it does with the first tensor or device.
+    A step frees its activations, and where several devices share a CPU each thread's heap would shrink and grow again with
+    every one. What the process holds stays near its peak. Threads that already have a heap go on as before: call it before
+    TensorFlow starts its own, which it does with the first tensor or device.
 
     Returns:
         bool, whether this C library can; only glibc does.

@@ -41,7 +41,6 @@ TRAIN = [
     "export.formats=[tflite_float32]",
     "export.samples=8",
 ]
-LONGER = [*TRAIN, "fit.epochs=60"]
 
 
 @pytest.fixture(scope="module")
@@ -141,17 +140,12 @@ def _wait(condition):
         time.sleep(0.01)
 
 
-@pytest.fixture(scope="module")
-def whole(place):
-    """The run of two processes that nothing ended."""
-    assert kerastrain(place, "launch", "--workers", 2, *LONGER, "--run", "whole").returncode == 0
-    return place / "whole"
-
-
-def test_workers_that_are_ended_ten_times_over_cost_nothing(place, whole):
+def test_workers_that_are_ended_ten_times_over_cost_nothing(place):
     """Killed, or told to stop by their cluster: all start again from the last saved state, bit for bit."""
-    dice, run, seen, words = random.Random(0), place / "ended", 0, []
-    process = started(place, "launch", "--workers", 2, "--restarts", 10, *LONGER, "--run", run)
+    dice, longer = random.Random(0), [*TRAIN, "fit.epochs=60"]
+    assert kerastrain(place, "launch", "--workers", 2, *longer, "--run", "whole").returncode == 0
+    run, seen, words = place / "ended", 0, []
+    process = started(place, "launch", "--workers", 2, "--restarts", 10, *longer, "--run", run)
     reader = threading.Thread(target=lambda: words.extend(process.stdout), daemon=True)
     reader.start()  # or the pipe would fill up
     for number in range(10):
@@ -162,7 +156,7 @@ def test_workers_that_are_ended_ten_times_over_cost_nothing(place, whole):
         _wait(lambda number=number: sum("; restart " in line for line in words) > number)
     assert process.wait(timeout=120) == 0, "".join(words)
     assert sum("; restart " in line for line in words) == 10
-    assert_equal(run, whole, 0.0)
+    assert_equal(run, place / "whole", 0.0)
 
 
 def test_a_launcher_that_is_told_to_stop_saves_and_says_that_it_can_be_resumed(place):
