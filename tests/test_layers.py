@@ -8,7 +8,7 @@ import kerastrain
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
     {"errors", "tasks"},
-    {"archives", "durations", "extras", "files", "signals", "terminal"},
+    {"archives", "durations", "extras", "files", "freed_memory", "signals", "terminal"},
     {"drawing"},
     {"optimizer_arguments", "schedules"},
     {"config", "trust"},
@@ -50,6 +50,7 @@ NO_TENSORFLOW = {
     "archives",
     "errors",
     "extras",
+    "freed_memory",
     "files",
     "durations",
     "config",
