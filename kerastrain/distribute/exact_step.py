@@ -3,8 +3,8 @@
 Takes a compiled `keras.Model` and a batch; changes the model's weights as one device would with the whole batch. Must
 not know how devices are found or data is read.
 
-The private names are `_call_has_training_arg`, `_compute_loss`, `_compile_loss`, `_loss_tracker` and `_symbolic_build` of
-`keras.Model`, which Keras's own `fit` uses, and `_keras_mask` of a tensor, read in Keras 3.12.4 and 3.15.1.
+The private names are `_call_has_training_arg`, `_compute_loss`, `_loss_tracker` and `_symbolic_build` of `keras.Model`,
+which Keras's own `fit` uses, read in Keras 3.12.4 and 3.15.1.
 
 With R devices, of which device r holds b_r of the B examples in M_r micro-batches of b_rm, and the loss a mean over
 examples plus regularization, the gradient of the whole batch is
@@ -22,12 +22,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.distribute import shares
+from kerastrain.distribute import exactness, shares
 from kerastrain.errors import InputError
 
 logger = logging.getLogger("kerastrain")
-
-_MEANS = ("sum_over_batch_size", "mean")
 
 
 @dataclass
@@ -139,7 +137,7 @@ def train_step(
         dict of the metrics' results.
 
     Raises:
-        InputError: loss or optimizer cannot be shared exactly; see `check`.
+        InputError: loss or optimizer cannot be shared exactly; see `exactness.check`.
     """
     batch, counted, share = shares.taken(data)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -157,7 +155,7 @@ def train_step(
         with tf.GradientTape() as tape:
             y_pred = (forward or _call(model))(part[0], training=True)
             loss = model._compute_loss(x=part[0], y=part[1], y_pred=y_pred, sample_weight=part[2], training=True)
-            check(model, y_pred, part[2], replicas=replicas, micro_batches=micro_batches)
+            exactness.check(model, y_pred, part[2], replicas=replicas, micro_batches=micro_batches)
             factor = _factor(model, part_size, total, replicas, loss.dtype)
             loss = loss * factor
             scaled = model.optimizer.scale_loss(loss)
@@ -190,41 +188,6 @@ def predict_step(model: keras.Model, data):
     batch, counted, _ = shares.taken(data)
     x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return shares.counting(_call(model)(x, training=False), counted)
-
-
-def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_batches: int) -> None:
-    """Raises InputError where a step on several devices or micro-batches would differ from one on one device."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if optimizer.gradient_accumulation_steps:
-        raise InputError(
-            f"`gradient_accumulation_steps` of an optimizer does not work on several devices or with micro-batches "
-            f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.gradient_accumulation_steps}. "
-            f"Leave it out, and call `kerastrain.memory.accumulate(model, micro_batches=…)` with the larger batch."
-        )
-    if optimizer.ema_overwrite_frequency and replicas > 1:
-        raise InputError(
-            f"`ema_overwrite_frequency` does not work on several devices "
-            f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.ema_overwrite_frequency}. Leave "
-            f"it out: the average then becomes the weights when `fit` ends."
-        )
-    if any(getattr(leaf, "_keras_mask", None) is not None for leaf in keras.tree.flatten(y_pred)):
-        raise InputError(
-            "a masked output's loss is a mean over the valid steps of each device or micro-batch, which differs from "
-            "the mean over all. Give the mask as `sample_weight`, with a layer after the model's last masked one that "
-            "drops the mask."
-        )
-    reductions = set(_reductions(model))
-    if "mean_with_sample_weight" in reductions and sample_weight is not None:
-        raise InputError(
-            "the loss reduction 'mean_with_sample_weight' divides by the weights of each device or micro-batch, not of "
-            "the whole batch. Take `reduction='sum_over_batch_size'`."
-        )
-    exact = reductions <= {*_MEANS, "mean_with_sample_weight"} or (reductions == {"sum"} and micro_batches == 1)
-    if not exact:
-        raise InputError(
-            f"the loss reduction must be 'sum_over_batch_size' on several devices or with micro-batches. Received: "
-            f"{', '.join(sorted(map(repr, reductions)))}."
-        )
 
 
 def batch_size(x) -> tf.Tensor:
@@ -271,7 +234,7 @@ def _total(size, share, replicas: int) -> tf.Tensor:
 
 def _shared_by_copies(model: keras.Model, sample_weight, size, share):
     """`sample_weight` for a loss that is a sum: where all devices have the whole batch, each takes its part of it."""
-    if share is None or "sum" not in _reductions(model):
+    if share is None or "sum" not in exactness.reductions(model):
         return sample_weight
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     part = tf.where(share.whole < replicas, 1 / replicas, 1.0)
@@ -294,16 +257,8 @@ def _leading(x) -> tf.Tensor:
     return next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
 
 
-def _reductions(model: keras.Model) -> list[str | None]:
-    """The reductions of the compiled losses; one mean where `compute_loss` is the model's own."""
-    compiled = model._compile_loss
-    if compiled is None or compiled._flat_losses is None:
-        return ["sum_over_batch_size"]
-    return [entry.loss.reduction for entry in compiled._flat_losses]
-
-
 def _factor(model: keras.Model, part_size, total, replicas: int, dtype) -> tf.Tensor:
-    if _reductions(model)[:1] == ["sum"]:
+    if exactness.reductions(model)[:1] == ["sum"]:
         return tf.ones((), dtype)
     return tf.cast(part_size, dtype) * replicas / tf.cast(total, dtype)
 

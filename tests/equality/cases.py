@@ -24,6 +24,7 @@ OPTIONS = {
     "schedule": {},
     "all": {"global_clip_norm": 0.1, "ema_momentum": 0.9, "weight_decay": 0.1},
 }
+MIXED = ("mixed_float16", "mixed_bfloat16")  # equal as far as the short numbers go
 RATES = {"adadelta": 0.5, "adagrad": 0.05, "ftrl": 0.05, "sgd": 0.05, "muon": 0.005}
 EVERY = [
     (name, option) for name, option in itertools.product(sorted(optimizers.OPTIMIZERS), OPTIONS) if option != "all"
@@ -44,15 +45,18 @@ def examples():
 def built(name, option, micro_batches):
     """The compiled model of a case; made under the scope of a strategy."""
     keras.utils.set_random_seed(1)
-    layers = [keras.Input((6,)), keras.layers.Dense(8, "relu", kernel_regularizer=keras.regularizers.L2(0.01))]
+    policy = option if option in MIXED else "float32"
+    regularizer = keras.regularizers.L2(0.01)
+    layers = [keras.Input((6,)), keras.layers.Dense(8, "relu", kernel_regularizer=regularizer, dtype=policy)]
     if option != "accumulation":  # statistics of a micro-batch are none of the batch
-        layers.append(keras.layers.BatchNormalization(synchronized=True))
-    model = keras.Sequential([*layers, keras.layers.Dense(3)])
+        layers.append(keras.layers.BatchNormalization(synchronized=True, dtype=policy))
+    model = keras.Sequential([*layers, keras.layers.Dense(3, dtype="float32")])
+    model.dtype_policy = keras.DTypePolicy(policy)  # by which `compile` scales the loss
     rate = RATES.get(name, 0.005)
     if option in ("schedule", "all"):
         rate = schedules.make("cosine", rate, steps=20, warmup_steps=3)
     model.compile(
-        optimizer=optimizers.make(name, rate, **OPTIONS[option]),
+        optimizer=optimizers.make(name, rate, **OPTIONS.get(option, {})),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy", keras.metrics.AUC(name="auc", from_logits=True, num_thresholds=20)],
     )

@@ -58,3 +58,13 @@ def test_two_processes_equal_one(tmp_path, free_addresses):
 
 def test_three_processes_equal_one(tmp_path, free_addresses):
     assert_all_equal_one_process(free_addresses(3), [("adamw", "all")], tmp_path)
+
+
+def test_mixed_precision_in_two_processes_is_that_of_one(tmp_path, free_addresses):
+    train_in_processes(free_addresses(2), [("sgd", "mixed_float16")], tmp_path, 300)
+    alone = cases.trained_alone("sgd", "mixed_float16")
+    roundoff = 2.0**-11
+    for index in range(2):
+        worker = dict(np.load(tmp_path / f"sgd_mixed_float16_{index}.npz"))
+        for name in (name for name in alone if name.startswith("weight") or name.endswith("loss")):
+            np.testing.assert_allclose(worker[name], alone[name], atol=2 * roundoff, err_msg=name)
