@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 
 
@@ -19,8 +21,11 @@ def machine():
 
 
 def write(title, text):
-    """Puts a section into RESULTS.md, in place of the one of the same title."""
+    """Puts a section with the command it came from into RESULTS.md, in place of the one of the same title."""
+    words = [Path(sys.argv[0]).name, *(word for word in sys.argv[1:] if word != "--write")]
+    # What lies outside the repository is told by its name alone.
+    command = shlex.join(Path(word).name if word.startswith("/") else word for word in words)
     path = Path(__file__).with_name("RESULTS.md")
     head, *sections = (path.read_text() if path.exists() else "# Measured\n").split("\n## ")
     kept = [section.strip() for section in sections if section.splitlines()[0] != title]
-    path.write_text("\n\n## ".join([head.strip(), *kept, f"{title}\n\n{text}"]) + "\n")
+    path.write_text("\n\n## ".join([head.strip(), *kept, f"{title}\n\n`benchmarks/{command}`\n\n{text}"]) + "\n")
