@@ -1,6 +1,6 @@
 """What each way to compress costs in accuracy and saves in bytes and time, on files that LiteRT runs.
 
-    python benchmarks/compression.py [--folder FOLDER --weights FILE] [--image-size 128] [--epochs 12] [--write]
+    python benchmarks/compression.py [--folder FOLDER --weights FILE] [--image-size 128] [--epochs 9] [--write]
 
 Without --folder the digits of scikit-learn at 32 x 32 pixels and a small convolutional network; with it a folder of images
 with one folder per class, and MobileNetV1 of width 0.25 with the weights in FILE. A float model is trained first, and
@@ -9,7 +9,8 @@ sizes are those of the files; times are medians over interleaved runs of one ima
 file. Students, a quarter of the float model in parameters, are trained alone and taught by it on the same images for as
 long, from several seeds; "gap closed" is the share of what those alone lack to their teacher, on average, that those taught
 do not. They see --student-images of the images that the teacher has seen: with all of them a student alone lacks nothing
-that could be told from chance.
+that could be told from chance. All trainings shift the images by --augment; a student learns from its teacher's answers
+to the very images that it sees (Beyer et al. 2022, https://arxiv.org/abs/2106.05237).
 """
 
 import argparse
@@ -45,7 +46,7 @@ class Bench:
         make = kt.data.image_folder if options.folder else kt.data.digits
         self.split = make(*([options.folder] if options.folder else []), image_size=size, **shares)
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-        self.model = self.trained(self.network(size), options.epochs, 2e-3)
+        self.model = self.trained(self.network(size), self.batches(options.epochs), 2e-3)
 
     def network(self, size):
         """The float model before its training."""
@@ -59,16 +60,19 @@ class Bench:
         kt.models.unfreeze(model, batch_norm=True)  # At this rate its statistics must follow.
         return model
 
-    def batches(self, epochs, seed=0, images=None):
+    def batches(self, epochs, seed=0):
         """So many epochs of training images in one data set."""
-        examples = images or self.split.train
-        return self.kt.data.batches(examples, 32, shuffle=True, epochs=epochs, seed=seed)
+        return self.shifted(self.split.train, 32, epochs, seed)
 
-    def trained(self, model, epochs, rate, seed=0, images=None):
+    def shifted(self, examples, size, epochs, seed):
+        """So many epochs of examples, each time otherwise augmented, in one data set."""
+        augment = self.kt.data.augment(*self.options.augment) if self.options.augment else None
+        return self.kt.data.batches(examples, size, shuffle=True, epochs=epochs, seed=seed, augment=augment)
+
+    def trained(self, model, data, rate):
         """The model, trained with Adam and a rate that falls along a cosine."""
         import keras
 
-        data = self.batches(epochs, seed, images)
         falling = keras.optimizers.schedules.CosineDecay(rate, int(data.cardinality()))
         model.compile(keras.optimizers.Adam(falling), self.loss, metrics=["accuracy"])
         model.fit(data, shuffle=False, verbose=0)
@@ -178,9 +182,9 @@ def students(bench):
             kt.models.unfreeze(model, batch_norm=True)
             return model
 
-        alone = bench.accuracy(bench.trained(student(), epochs, 3e-3, seed, images))
+        data = bench.shifted(images, 25, epochs, seed)  # no batch so small that it disturbs batch norm
+        alone = bench.accuracy(bench.trained(student(), data, 3e-3))
         options = {"epochs": 1, "loss": bench.loss, "learning_rate": 3e-3}
-        data = bench.batches(epochs, seed, images)
         taught = bench.accuracy(kt.compress.distill(bench.model, student(), data, **options))
         found.append((alone, taught))
         lines.append(f"| {seed} | {alone:.3f} | {taught:.3f} |")
@@ -201,13 +205,15 @@ def main():
     parser.add_argument("--folder", type=Path, help="a folder with one folder of images per class")
     parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV1 0.25")
     parser.add_argument("--image-size", type=int, help="pixels; 32 without a folder, 128 with one")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, help="36 without a folder, 9 with one")
+    parser.add_argument("--augment", nargs="*", default=["crop"], help="of `kerastrain.data.augment`")
     parser.add_argument("--student-epochs", type=int, default=20, help="of all images, or as many steps of fewer")
     parser.add_argument("--student-images", type=int, default=100, help="of those of the teacher; 0 for all")
     parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind; 0 for none")
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     options = parser.parse_args()
     options.image_size = options.image_size or (128 if options.folder else 32)
+    options.epochs = options.epochs or (9 if options.folder else 36)
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, Path(folder))

@@ -71,10 +71,11 @@ def trained_alone(name, option):
 
 
 def trained(name, option, strategy, *, micro_batches=2):
-    """Dict of float arrays: the weights, the logs of all epochs and the measures of `evaluate` on all examples."""
+    """Dict of float arrays: the weights, the logs of all epochs, what `evaluate` measures and `predict` answers."""
     with strategy.scope():
         model = built(name, option, micro_batches)
-    data = tf.data.Dataset.from_tensor_slices(examples()).batch(6)
+    inputs, labels = examples()
+    data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(6)
     history = model.fit(
         distribute.divided(data.repeat(EPOCHS), strategy),
         epochs=EPOCHS,
@@ -83,10 +84,13 @@ def trained(name, option, strategy, *, micro_batches=2):
         verbose=0,
     ).history
     measures = model.evaluate(distribute.divided(data, strategy), steps=STEPS_PER_EPOCH, verbose=0, return_dict=True)
+    alone = distribute.divided(data.map(lambda inputs, labels: inputs), strategy)
+    answers = model.predict(alone, steps=STEPS_PER_EPOCH, verbose=0)
     return {
         **{f"weight {index}": value for index, value in enumerate(model.get_weights())},
         **{f"train {name}": np.array(values) for name, values in history.items()},
         **{f"evaluate {name}": np.array(value) for name, value in measures.items()},
+        "predict": keras.ops.convert_to_numpy(keras.ops.softmax(answers)),
     }
 
 
