@@ -1,4 +1,4 @@
-"""Search for the settings of a training that score best, with keras-tuner's algorithms.
+"""Search for the settings of a training that score best, with keras-tuner's algorithms and hyperopt's.
 
 Takes a function from values to a score and a space of values; gives every trial and the best one. Each trial trains
 from scratch, in this process. Must not know of configs or models: `recipe.tune` brings those.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kerastrain import ecosystem
+from kerastrain import ecosystem, tpe
 from kerastrain.errors import InputError, unknown
 
 
@@ -66,7 +66,7 @@ def search(
             but under hyperband, which grants more to what did well.
         space: mapping from key to an `Interval` or a sequence of choices (all numbers or all str).
         directory: folder for keras-tuner's own record of the trials; made if missing.
-        algorithm: "random", "bayesian" or "hyperband".
+        algorithm: "random", "bayesian", "hyperband" or "tpe" (needs the extra `tpe`).
         direction: "max" or "min", which scores are good.
         trials: int > 0, points to try; under hyperband `max_epochs` decides their number.
         max_epochs: int > 0, the most that hyperband grants one point.
@@ -76,10 +76,11 @@ def search(
         list of Trial, the best first, failed ones last.
 
     Raises:
-        InputError: an unknown algorithm, an empty space, or no trial completed.
+        InputError: an unknown algorithm, one whose extra is not installed, an empty space, or no trial completed.
 
     References: Bergstra and Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html (random); Snoek et al. 2012,
-    https://arxiv.org/abs/1206.2944 (Bayesian); Li et al. 2018, https://arxiv.org/abs/1603.06560 (hyperband).
+    https://arxiv.org/abs/1206.2944 (Bayesian); Li et al. 2018, https://arxiv.org/abs/1603.06560 (hyperband); Bergstra et al.
+    2011, https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization (tpe).
     """
     if algorithm not in ORACLES:
         raise InputError(unknown("search algorithm", algorithm, ORACLES))
@@ -147,4 +148,8 @@ def _hyperband(keras_tuner, objective, parameters, *, trials, max_epochs, seed):
     return keras_tuner.oracles.HyperbandOracle(objective, max_epochs=max_epochs, hyperparameters=parameters, seed=seed)
 
 
-ORACLES = {"bayesian": _bayesian, "hyperband": _hyperband, "random": _random}
+def _tpe(keras_tuner, objective, parameters, *, trials, max_epochs, seed):
+    return tpe.oracle(keras_tuner, objective, parameters, trials=trials, seed=seed)
+
+
+ORACLES = {"bayesian": _bayesian, "hyperband": _hyperband, "random": _random, "tpe": _tpe}

@@ -9,7 +9,7 @@ PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = [
     {"errors", "tasks"},
     {"archives", "durations", "extras", "files", "freed_memory", "signals", "terminal"},
-    {"drawing"},
+    {"drawing", "tpe"},
     {"optimizer_arguments", "schedules"},
     {"config", "trust"},
     {"ecosystem", "runtime"},

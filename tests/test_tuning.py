@@ -1,3 +1,6 @@
+import math
+import sys
+
 import pytest
 
 from kerastrain import tuning
@@ -65,3 +68,60 @@ def test_unknown_algorithm_and_empty_space_are_told(tmp_path):
         tuning.search(hill, SPACE, directory=tmp_path, algorithm="bayes")
     with pytest.raises(InputError, match="`space` must name at least one key"):
         tuning.search(hill, {}, directory=tmp_path)
+
+
+def test_tpe_proposes_what_hyperopt_does_within_the_ends_of_each_key(tmp_path):
+    hyperopt = pytest.importorskip("hyperopt")
+    space = {
+        "rate": tuning.Interval(1e-5, 1.0, "log"),
+        "units": tuning.Interval(1, 64, "log", integer=True),
+        "depth": tuning.Interval(1, 3, integer=True),
+        "momentum": tuning.Interval(0.0, 1.0),
+        "name": ["a", "b", "c"],
+    }
+    theirs = {
+        "rate": hyperopt.hp.loguniform("rate", math.log(1e-5), math.log(1.0)),
+        "units": hyperopt.hp.qloguniform("units", math.log(0.5), math.log(64.5), 1),
+        "depth": hyperopt.hp.quniform("depth", 0.5, 3.5, 1),
+        "momentum": hyperopt.hp.uniform("momentum", 0.0, 1.0),
+        "name": hyperopt.hp.choice("name", space["name"]),
+    }
+    tried = []
+
+    def score(values, epochs):
+        tried.append(values)
+        return values["momentum"] - abs(math.log10(values["rate"]) + 3) + (values["depth"] == 2)
+
+    tuning.search(score, space, directory=tmp_path, algorithm="tpe", trials=30, seed=4)
+    domain, proposals = hyperopt.base.Domain(lambda values: None, theirs), hyperopt.Trials()
+    for number, values in enumerate(list(tried)):
+        (document,) = hyperopt.tpe.suggest([number], domain, proposals, 4 + number, n_startup_jobs=10)
+        wanted = hyperopt.space_eval(theirs, hyperopt.base.spec_from_misc(document["misc"]))
+        assert values == {key: min(max(wanted[key], 1), 64) if key == "units" else wanted[key] for key in wanted}
+        assert {type(values["units"]), type(values["depth"])} == {int}
+        document["state"] = hyperopt.JOB_STATE_DONE
+        document["result"] = {"status": hyperopt.STATUS_OK, "loss": -score(values, None)}
+        proposals.insert_trial_docs([document])
+        proposals.refresh()
+    assert 1e-5 <= min(values["rate"] for values in tried) <= max(values["rate"] for values in tried) <= 1
+
+
+def test_tpe_repeats_itself_and_goes_on_after_a_failure(tmp_path):
+    pytest.importorskip("hyperopt")
+
+    def sometimes(values, epochs):
+        if values["x"] > 1:
+            raise ValueError("too far")
+        return hill(values, epochs)
+
+    first, second = (
+        tuning.search(sometimes, SPACE, directory=tmp_path / name, algorithm="tpe", trials=12, seed=2) for name in "ab"
+    )
+    assert [trial.values for trial in first] == [trial.values for trial in second]
+    assert 0 < sum(trial.score is None for trial in first) < 12
+
+
+def test_tpe_without_hyperopt_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hyperopt", None)
+    with pytest.raises(InputError, match=r"to search with tpe, kerastrain needs hyperopt.*kerastrain\[tpe\]"):
+        tuning.search(hill, SPACE, directory=tmp_path, algorithm="tpe")

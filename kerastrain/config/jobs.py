@@ -31,8 +31,8 @@ class Range(Section):
 class SearchConfig(Section):
     """What `kerastrain tune` tries, and how it chooses."""
 
-    algorithm: Literal["random", "bayesian", "hyperband"] = "random"
-    """The keras-tuner algorithm."""
+    algorithm: Literal["random", "bayesian", "hyperband", "tpe"] = "random"
+    """The algorithm of keras-tuner; "tpe" is hyperopt's tree-structured Parzen estimator, with the extra `tpe`."""
     trials: Annotated[int, Field(gt=0)] = 10
     """Configs tried; hyperband sets its own number from `fit.epochs`."""
     objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
