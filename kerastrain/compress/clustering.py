@@ -2,7 +2,8 @@
 
 Takes a trained keras.Model and a data set, gives a new model whose kernels have exactly so many values. Works on Keras 3 as
 it is, for any layer and inside Hub modules, in graphs, under XLA and on several replicas: the sharing lives in the
-constraints of the kernels. Must not change the model given, or write files.
+constraints of the kernels. tfmot's own clustering needs a tf_keras twin, which Hub modules and transformers do not have,
+and fails on kernels with fewer weights than clusters. Must not change the model given, or write files.
 """
 
 from collections.abc import Sequence
