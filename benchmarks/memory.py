@@ -1,6 +1,6 @@
 """Peak memory and time of a training step: plain, checkpointed, in micro-batches, and both.
 
-    python benchmarks/memory.py [--batch-size 64] [--steps 4] [--write]
+    python benchmarks/memory.py [--batch-size 64] [--steps 4] [--blocks 8] [--write]
 
 Each variant runs in a process of its own. The peak is the process's largest resident set (getrusage) less that after
 a step with one example in each micro-batch: what the activations of the whole batch add. Prints a Markdown table; "both"
@@ -21,12 +21,12 @@ MODELS = ("transformer", "cnn")
 WANTED_FRACTION = 0.35
 
 
-def transformer():
-    """Eight blocks of attention and a feed-forward part over 64 tokens, and the shape of its input."""
+def transformer(blocks):
+    """Blocks of attention and a feed-forward part over 64 tokens."""
     import keras
 
     x = inputs = keras.Input((64, 128))
-    for _ in range(8):
+    for _ in range(blocks):
         attended = keras.layers.MultiHeadAttention(4, 32)(keras.layers.LayerNormalization()(x), x)
         x = keras.layers.Add()([x, attended])
         wide = keras.layers.Dense(512, "gelu")(keras.layers.LayerNormalization()(x))
@@ -34,19 +34,19 @@ def transformer():
     return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling1D()(x)))
 
 
-def cnn():
-    """Sixteen residual convolutions with group normalization on 48 x 48 pixels."""
+def cnn(blocks):
+    """Pairs of residual convolutions with group normalization on 48 x 48 pixels."""
     import keras
 
     inputs = keras.Input((48, 48, 3))
     x = keras.layers.Conv2D(16, 3, padding="same")(inputs)
-    for _ in range(16):
+    for _ in range(2 * blocks):
         convolved = keras.layers.Conv2D(16, 3, padding="same")(keras.layers.GroupNormalization(4)(x))
         x = keras.layers.Add()([x, keras.layers.Activation("relu")(convolved)])
     return keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
 
 
-def measure(model_name: str, variant: str, batch_size: int, steps: int) -> None:
+def measure(model_name: str, variant: str, batch_size: int, steps: int, blocks: int) -> None:
     """Prints the added megabytes and the seconds of a step of one variant."""
     import keras
     import numpy as np
@@ -55,7 +55,7 @@ def measure(model_name: str, variant: str, batch_size: int, steps: int) -> None:
     from kerastrain import memory
 
     keras.utils.set_random_seed(0)
-    model = {"transformer": transformer, "cnn": cnn}[model_name]()
+    model = {"transformer": transformer, "cnn": cnn}[model_name](blocks)
     model.compile("adam", "mse", jit_compile=False)
     checkpointed, micro_batches = VARIANTS[variant]
     if checkpointed:
@@ -85,12 +85,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--blocks", type=int, default=8, help="of the transformer; twice as many in the CNN")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
     parser.add_argument("--measure", nargs=2, metavar=("MODEL", "VARIANT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(*options.measure, options.batch_size, options.steps)
+        measure(*options.measure, options.batch_size, options.steps, options.blocks)
         return
     text = f"Batches of {options.batch_size}. {results.machine()}\n\n{table(options)}"
     print(text)
@@ -108,6 +109,7 @@ def table(options) -> str:
         for variant in VARIANTS:
             command = [sys.executable, __file__, "--measure", name, variant]
             command += ["--batch-size", str(options.batch_size), "--steps", str(options.steps)]
+            command += ["--blocks", str(options.blocks)]
             output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
             counted, megabytes, seconds = map(float, output.split()[-3:])
             plain = plain or (megabytes, seconds)

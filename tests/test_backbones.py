@@ -97,6 +97,7 @@ def test_what_ships_loads_by_name_and_is_trusted(name, tmp_path):
     assert models.labels(models.load(tmp_path / "model.keras")) == ("a", "b")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras, before it refuses the file
 def test_a_weights_file_fits_its_network_or_says_so(tmp_path):
     whole = keras.applications.MobileNet(alpha=0.25, weights=None, input_shape=(32, 32, 3), classes=5)

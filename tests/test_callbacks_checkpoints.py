@@ -91,6 +91,7 @@ def rows(path):
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_bit_equal(tmp_path):
     validation = {"validation_data": data().take(3)}
     whole = trained(tmp_path / "whole", fit=validation)

@@ -127,6 +127,7 @@ def tensors(path):
     return [(found, interpreter.get_tensor(found["index"])) for found in interpreter.get_tensor_details()]
 
 
+@pytest.mark.slow
 def test_quantize_aware_loses_little_and_its_file_answers_as_it_predicts(trained, tmp_path):
     model, split = trained
     before = [w.copy() for w in model.get_weights()]
@@ -146,6 +147,7 @@ def test_quantize_aware_loses_little_and_its_file_answers_as_it_predicts(trained
     assert np.abs(answers - loaded.predict(data.batches(split.test, 64), verbose=0)[:64]).max() <= steps
 
 
+@pytest.mark.slow
 def test_quantize_aware_keeps_zeros_and_clusters_to_the_integers_of_the_file(trained, tmp_path):
     model, split = trained
     pruned = compress.prune(model, batches(split, 1), fraction=0.6, epochs=1)

@@ -76,6 +76,7 @@ json.dump(answers, open("answers.json", "w"))
 """
 
 
+@pytest.mark.slow
 def test_saved_models_answer_rest_requests_in_a_process_with_tensorflow_alone(served, images, tmp_path):
     model, path, _ = served
     vectorize = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_mode="multi_hot")
@@ -160,6 +161,7 @@ def test_keras_itself_exports_augmentation_alive(
     assert np.abs(alive.serve(images) - alive.serve(images)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_no_export_augments(images, tmp_path):
     model = augmented()
     expected = model.predict(images, verbose=0)
@@ -179,12 +181,14 @@ class AlwaysNoisy(keras.layers.Layer):
         return inputs + keras.random.normal(keras.ops.shape(inputs), stddev=50.0)
 
 
+@pytest.mark.slow
 def test_augmentation_that_is_always_alive_is_refused(images, tmp_path):
     with pytest.raises(export.ParityError, match="does not answer as its model .* largest difference"):
         export.saved_model(classifier(AlwaysNoisy()), tmp_path / "noisy", samples=images)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_saved_model_takes_strings_where_the_model_does(tmp_path):
     vectorize = keras.layers.TextVectorization(vocabulary=["good", "bad"], output_mode="multi_hot")
     text = keras.Input((), dtype="string")
@@ -194,6 +198,7 @@ def test_saved_model_takes_strings_where_the_model_does(tmp_path):
     assert set(tf.saved_model.load(str(tmp_path / "text")).signatures) == {"serving_default"}
 
 
+@pytest.mark.slow
 def test_saved_model_removes_the_file_when_it_answers_otherwise(images, tmp_path, monkeypatch):
     model = classifier()
     kernel = model.layers[-1].kernel

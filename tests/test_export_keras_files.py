@@ -22,6 +22,7 @@ def classifier(*layers):
     return keras.Model(inputs, x, name="colours")
 
 
+@pytest.mark.slow
 def test_a_keras_file_answers_as_predict_and_carries_labels_and_activation(tmp_path):
     model, path = classifier(keras.layers.BatchNormalization()), tmp_path / "colours.keras"
     examples = data.Examples(np.arange(20) % 3, ("a", "b", "c"), IMAGES.astype("uint8"))
@@ -40,6 +41,7 @@ def test_a_keras_file_answers_as_predict_and_carries_labels_and_activation(tmp_p
     }
 
 
+@pytest.mark.slow
 def test_a_keras_file_carries_a_module_and_texts(tmp_path):
     inputs = keras.Input((8, 8, 3))
     module = hub_layer.HubLayer(str(testing.saved_model(tmp_path / "module")))
@@ -47,6 +49,7 @@ def test_a_keras_file_carries_a_module_and_texts(tmp_path):
     assert export.keras_file(model, tmp_path / "hub.keras", samples=IMAGES).agreement == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_only_opens_beside_its_makers_code_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot become a .keras file that opens elsewhere: .*Doubled"):
         export.keras_file(classifier(Doubled()), tmp_path / "a.keras", samples=IMAGES)

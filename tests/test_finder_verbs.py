@@ -62,6 +62,7 @@ def test_a_phase_that_the_config_has_not_is_one_sentence(place, monkeypatch, cap
     assert told == "kerastrain: unknown phase 'fine'. Known: fine_tune, head. Did you mean 'fine_tune'?\n"
 
 
+@pytest.mark.slow
 def test_memory_counts_by_layer_and_measures_a_step(place, monkeypatch, capsys):
     options = ["data.path=data", "fit.global_batch_size=8", "memory.micro_batches=2"]
     out = said(monkeypatch, capsys, "memory", *options, "--layers", "2")

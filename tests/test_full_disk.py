@@ -20,6 +20,7 @@ def test_a_disk_that_fills_up_at_any_moment_of_a_run_costs_nothing_that_was_ther
         assert len(words.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_tensorboard_without_room_is_told_in_one_sentence(tmp_path):
     """The bytes of the writers' first and later records: they fail where they open, where they write and where they end."""
     script = """

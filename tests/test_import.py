@@ -24,6 +24,7 @@ print(time.perf_counter() - start, "tensorflow" in sys.modules, "keras" in sys.m
     assert (tensorflow, keras) == ("False", "False")
 
 
+@pytest.mark.slow
 def test_every_module_leaves_the_process_as_it_was():
     script = """
 import os, random, numpy, tensorflow as tf, keras
@@ -45,6 +46,7 @@ assert first == tf.random.uniform([])
     python(script)
 
 
+@pytest.mark.slow
 def test_libraries_import_where_the_user_has_chosen_keras_2_for_tf_keras(monkeypatch):
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does in its workers
     script = """
@@ -56,6 +58,7 @@ print(tf.keras.Model.__module__.split(".")[0])
     assert python(script) == "tf_keras"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [True, False])
 def test_tensorflow_hub_imports_with_and_without_pkg_resources(missing):
     script = f"""

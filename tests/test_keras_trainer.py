@@ -84,6 +84,7 @@ def several_steps(strategy, steps_per_execution):
     return [*model.get_weights(), *map(np.array, history.values())], steps.ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_execution", [2, 4, 9])
 def test_several_steps_in_one_execution_are_those_of_the_epoch(two_devices, mended, steps_per_execution):
     alone, _ = several_steps(tf.distribute.get_strategy(), 1)

@@ -165,6 +165,7 @@ def test_checkpointed_training_on_two_devices_equals_one():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_masks_pass_from_block_to_block():
     words = np.array([[3, 1, 4, 0], [1, 5, 0, 0], [2, 6, 5, 3], [5, 0, 0, 0]])
     targets = np.array([[1.0], [2.0], [3.0], [4.0]])
@@ -220,6 +221,7 @@ def hungry():
     return model
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_split_and_gives_what_smaller_micro_batches_give(caplog):
     full, small = hungry(), hungry()
     memory.split_when_full(full)
@@ -234,6 +236,7 @@ def test_a_batch_that_does_not_fit_is_split_and_gives_what_smaller_micro_batches
     assert "a batch of 8 does not fit into memory: it is taken in 4 micro-batches" in caplog.text
 
 
+@pytest.mark.slow
 def test_several_steps_in_one_call_are_all_taken_again():
     full, small = hungry(), hungry()
     memory.split_when_full(full)
@@ -293,6 +296,7 @@ def test_xla_is_turned_off_and_refused_afterwards():
         model.fit(INPUTS, TARGETS, verbose=0)
 
 
+@pytest.mark.slow
 def test_an_example_that_does_not_fit_is_told():
     model = keras.Sequential([keras.Input((4,)), Hungry(most=0), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -301,6 +305,7 @@ def test_an_example_that_does_not_fit_is_told():
         model.fit(INPUTS, TARGETS, batch_size=1, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_full_batch_that_cannot_be_split_is_told():
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), Hungry(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")

@@ -40,6 +40,7 @@ def fitted(model, batch_size=4):
     return model.get_weights(), history, model.evaluate(INPUTS, TARGETS, verbose=0), model.predict(INPUTS, verbose=0)
 
 
+@pytest.mark.slow
 def test_decay_and_averages_are_those_of_one_device():
     weights = []
     for place in (False, True):
@@ -53,6 +54,7 @@ def test_decay_and_averages_are_those_of_one_device():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

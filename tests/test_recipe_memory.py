@@ -35,6 +35,7 @@ def fitted(wanted, directory):
     return model
 
 
+@pytest.mark.slow
 def test_a_lean_run_ends_with_the_weights_of_a_plain_one(place, tmp_path):
     plain = fitted(settings(place), tmp_path / "plain")
     lean = fitted(
@@ -46,6 +47,7 @@ def test_a_lean_run_ends_with_the_weights_of_a_plain_one(place, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_texts_are_checkpointed_too(tmp_path):
     folder = tmp_path / "reviews"
     folder.mkdir()

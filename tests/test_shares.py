@@ -64,6 +64,7 @@ def assert_equal_to_one_device(strategy, layers, **options):
         np.testing.assert_allclose(other, one, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("layers", [hub_module, convolutions])
 def test_fewer_examples_than_devices_train_to_the_weights_of_one_device(layers, size, two_devices, module):

@@ -58,6 +58,7 @@ def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_callback_is_equal_on_two_replicas_and_one(name, tmp_path, two_replicas):
     alone = fitted(compiled(), ROWS[name](tmp_path / "alone"))

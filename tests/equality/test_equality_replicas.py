@@ -14,6 +14,12 @@ def assert_equal_to_one_device(name, option, strategy):
     assert measures <= TOLERANCE
 
 
-@pytest.mark.parametrize(("name", "option"), cases.QUICK)
+@pytest.mark.parametrize(("name", "option"), [("adamw", "plain"), ("sgd", "all")])
 def test_two_devices_equal_one(name, option, two_devices):
+    assert_equal_to_one_device(name, option, two_devices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "option"), cases.QUICK)
+def test_two_devices_equal_one_with_every_optimizer_and_every_option(name, option, two_devices):
     assert_equal_to_one_device(name, option, two_devices)
