@@ -1,5 +1,6 @@
 """What every test stands on: two logical CPU devices, fixed seeds, warnings as errors, no network."""
 
+import gc
 import os
 import socket
 from pathlib import Path
@@ -17,13 +18,20 @@ collect_ignore = ["hub_keras_layer.py", "equality/worker.py"]  # programs that t
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+gc.freeze()  # What the imports made stays, and need not be looked through again and again.
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session(free_memory=False)  # names alone: collecting garbage costs seconds in a long run
+    keras.backend.clear_session(free_memory=False)  # names alone
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _swept():
+    yield
+    gc.collect()  # before so much garbage lies around that it takes a minute, in whatever test comes
 
 
 @pytest.fixture(autouse=True)

@@ -167,6 +167,7 @@ def two_devices():
     keras_trainer.unmend()
 
 
+@pytest.mark.slow
 def test_two_devices_teach_as_one_with_an_uneven_last_batch(two_devices):
     def taught():
         return compress.distill(

@@ -186,6 +186,7 @@ def test_quantize_aware_starts_from_the_ranges_of_the_data():
     assert (entrance.low, entrance.high) == (0, 255)
 
 
+@pytest.mark.slow
 def test_quantize_aware_takes_a_model_whose_answers_are_all_negative(tmp_path):
     model = network()
     model.get_layer("logits").bias.assign([-900.0, -901.0, -902.0, -903.0])

@@ -107,6 +107,7 @@ def assert_unchanged(kept):
         np.testing.assert_array_equal(variable.numpy(), value, strict=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "epochs_before"), [("learning_rate", 0), ("learning_rate", 1), ("batch_size", 1)])
 def test_the_model_comes_back_bit_by_bit(name, epochs_before):
     model, untouched = images_model(), images_model()
@@ -135,6 +136,7 @@ def keras_as_it_came():
     keras_trainer.unmend()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINDERS)
 def test_the_model_comes_back_on_every_device(name, keras_as_it_came):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())

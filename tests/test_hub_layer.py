@@ -156,6 +156,7 @@ def test_bfloat16_policy_runs_the_module_in_its_own_dtype(folder):
     np.testing.assert_array_equal(outputs, tf.cast(expected, tf.bfloat16))
 
 
+@pytest.mark.slow
 def test_sequential_and_subclassed_models_train_and_come_back(folder, tmp_path):
     sequential = keras.Sequential([keras.Input((8, 8, 3)), HubLayer(folder, trainable=True), keras.layers.Dense(2)])
     for name, model in {"sequential": sequential, "subclassed": Subclassed(HubLayer(folder, trainable=True))}.items():

@@ -149,6 +149,7 @@ def test_checkpoint_and_accumulate_go_together():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_checkpointed_training_on_two_devices_equals_one():
     expected, _ = state_after_fit(residual(dropout=0.0))
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())

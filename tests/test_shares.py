@@ -71,6 +71,7 @@ def test_fewer_examples_than_devices_train_to_the_weights_of_one_device(layers, 
     assert_equal_to_one_device(two_devices, lambda: layers(module), size=size)
 
 
+@pytest.mark.slow
 def test_a_sum_of_losses_counts_no_copy(two_devices, module):
     assert_equal_to_one_device(two_devices, lambda: convolutions(module), size=3, reduction="sum")
 
