@@ -1,6 +1,6 @@
 """What each way to compress costs in accuracy and saves in bytes and time, on files that LiteRT runs.
 
-    python benchmarks/compression.py [--folder FOLDER --weights FILE] [--image-size 128] [--epochs 9] [--write]
+    python benchmarks/compression.py [--folder FOLDER --weights FILE] [--image-size 128] [--epochs 12] [--write]
 
 Without --folder the digits of scikit-learn at 32 x 32 pixels and a small convolutional network; with it a folder of images
 with one folder per class, and MobileNetV1 of width 0.25 with the weights in FILE. A float model is trained first, and
@@ -205,7 +205,7 @@ def main():
     parser.add_argument("--folder", type=Path, help="a folder with one folder of images per class")
     parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV1 0.25")
     parser.add_argument("--image-size", type=int, help="pixels; 32 without a folder, 128 with one")
-    parser.add_argument("--epochs", type=int, help="36 without a folder, 9 with one")
+    parser.add_argument("--epochs", type=int, help="36 without a folder, 12 with one")
     parser.add_argument("--augment", nargs="*", default=["crop"], help="of `kerastrain.data.augment`")
     parser.add_argument("--student-epochs", type=int, default=20, help="of all images, or as many steps of fewer")
     parser.add_argument("--student-images", type=int, default=100, help="of those of the teacher; 0 for all")
@@ -213,7 +213,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     options = parser.parse_args()
     options.image_size = options.image_size or (128 if options.folder else 32)
-    options.epochs = options.epochs or (9 if options.folder else 36)
+    options.epochs = options.epochs or (12 if options.folder else 36)
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, Path(folder))

@@ -146,7 +146,7 @@ def _wait(condition):
 
 def test_workers_that_are_ended_ten_times_over_cost_nothing(place):
     """Killed, or told to stop by their cluster: all start again from the last saved state, bit for bit."""
-    dice, longer = random.Random(0), [*TRAIN, "fit.epochs=40"]
+    dice, longer = random.Random(0), [*TRAIN, "fit.epochs=25"]
     assert kerastrain(place, "launch", "--workers", 2, *longer, "--run", "whole").returncode == 0
     run, seen, words = place / "ended", 0, []
     process = started(place, "launch", "--workers", 2, "--restarts", 10, *longer, "--run", run)
