@@ -4,6 +4,7 @@ Takes keras-tuner's space and the scores of what it tried; gives the next point.
 """
 
 import math
+import warnings
 
 from kerastrain import extras
 
@@ -52,7 +53,12 @@ def oracle(keras_tuner, objective, parameters, *, trials: int, seed: int):
                     _tell(hyperopt, self.proposals, self.numbers[name], loss)
             number = self.numbers[trial_id] = len(self.numbers)
             starting = min(-(-trials // _STARTING_SHARE), _STARTING_MOST)
-            documents = hyperopt.tpe.suggest([number], domain, self.proposals, seed + number, n_startup_jobs=starting)
+            with warnings.catch_warnings():
+                # hyperopt 0.3.0 sets shapes, which NumPy 2.5 no longer likes.
+                warnings.filterwarnings("ignore", "Setting the shape", DeprecationWarning)
+                documents = hyperopt.tpe.suggest(
+                    [number], domain, self.proposals, seed + number, n_startup_jobs=starting
+                )
             self.proposals.insert_trial_docs(documents)
             self.proposals.refresh()
             values = hyperopt.space_eval(space, hyperopt.base.spec_from_misc(documents[0]["misc"]))

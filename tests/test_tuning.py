@@ -70,6 +70,7 @@ def test_unknown_algorithm_and_empty_space_are_told(tmp_path):
         tuning.search(hill, {}, directory=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of hyperopt, asked directly
 def test_tpe_proposes_what_hyperopt_does_within_the_ends_of_each_key(tmp_path):
     hyperopt = pytest.importorskip("hyperopt")
     space = {
