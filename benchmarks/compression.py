@@ -209,23 +209,31 @@ def main():
     parser.add_argument("--augment", nargs="*", default=["crop"], help="of `kerastrain.data.augment`")
     parser.add_argument("--student-epochs", type=int, default=20, help="of all images, or as many steps of fewer")
     parser.add_argument("--student-images", type=int, default=100, help="of those of the teacher; 0 for all")
-    parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind; 0 for none")
+    parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind")
+    parser.add_argument("--only", choices=("methods", "students"), help="one of the two tables")
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     options = parser.parse_args()
     options.image_size = options.image_size or (128 if options.folder else 32)
     options.epochs = options.epochs or (12 if options.folder else 36)
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    place = options.folder.name if options.folder else "digits of scikit-learn"
+    name = f"{place} at {options.image_size} x {options.image_size} pixels"
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options, Path(folder))
-        compress(bench)
-        name = options.folder.name if options.folder else "digits of scikit-learn"
         sizes = f"{len(bench.split.train)} images to train, {len(bench.split.test)} to test"
-        text = f"{bench.model.count_params():,} parameters, {sizes}. {results.machine()}\n\n{table(bench)}"
-        if options.seeds:
-            text += f"\n\n{students(bench)}"
-    print(text)
-    if options.write:
-        results.write(f"Compression: {name} at {options.image_size} x {options.image_size} pixels", text)
+        head = f"{bench.model.count_params():,} parameters, {sizes}. {results.machine()}"
+        if options.only != "students":
+            compress(bench)
+            tell(f"Compression: {name}", f"{head}\n\n{table(bench)}", write=options.write)
+        if options.only != "methods":
+            tell(f"Students: {name}", f"{head}\n\n{students(bench)}", write=options.write)
+
+
+def tell(title, text, *, write):
+    """Prints a table, and puts it into RESULTS.md."""
+    print(text, flush=True)
+    if write:
+        results.write(title, text)
 
 
 if __name__ == "__main__":
