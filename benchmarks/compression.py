@@ -8,9 +8,9 @@ every method starts from it, or from what it says before its "+". Accuracy is th
 sizes are those of the files; times are medians over interleaved runs of one image in one thread, as ratios to the float
 file. Students, a quarter of the float model in parameters, are trained alone and taught by it on the same images for as
 long, from several seeds; "gap closed" is the share of what those alone lack to their teacher, on average, that those taught
-do not. They see --student-images of the images that the teacher has seen: with all of them a student alone lacks nothing
-that could be told from chance. All trainings shift the images by --augment; a student learns from its teacher's answers
-to the very images that it sees (Beyer et al. 2022, https://arxiv.org/abs/2106.05237).
+do not. They see --student-images of the images that the teacher has seen, as where labels are few. All trainings augment
+their images by --augment; a student learns from its teacher's answers to the very images that it sees (Beyer et al.
+2022, https://arxiv.org/abs/2106.05237).
 """
 
 import argparse
@@ -62,9 +62,9 @@ class Bench:
 
     def batches(self, epochs, seed=0):
         """So many epochs of training images in one data set."""
-        return self.shifted(self.split.train, 32, epochs, seed)
+        return self.augmented(self.split.train, 32, epochs, seed)
 
-    def shifted(self, examples, size, epochs, seed):
+    def augmented(self, examples, size, epochs, seed):
         """So many epochs of examples, each time otherwise augmented, in one data set."""
         augment = self.kt.data.augment(*self.options.augment) if self.options.augment else None
         return self.kt.data.batches(examples, size, shuffle=True, epochs=epochs, seed=seed, augment=augment)
@@ -182,7 +182,7 @@ def students(bench):
             kt.models.unfreeze(model, batch_norm=True)
             return model
 
-        data = bench.shifted(images, 25, epochs, seed)  # no batch so small that it disturbs batch norm
+        data = bench.augmented(images, 25, epochs, seed)  # no batch so small that it disturbs batch norm
         alone = bench.accuracy(bench.trained(student(), data, 3e-3))
         options = {"epochs": 1, "loss": bench.loss, "learning_rate": 3e-3}
         taught = bench.accuracy(kt.compress.distill(bench.model, student(), data, **options))

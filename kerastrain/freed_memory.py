@@ -14,8 +14,8 @@ def keep() -> bool:
     """Lets glibc keep what is freed, instead of giving it back to the system to be zeroed page by page in the next step.
 
     A step frees its activations, and where several devices share a CPU each thread's heap would shrink and grow again with
-    every one. On CPUs with AVX-512 VNNI or AMX TensorFlow keeps its memory by itself, with oneDNN; elsewhere two mirrored
-    devices spent half of their time on it. What the process holds stays near its peak. Threads that already have a heap go
+    every one; tests/test_freed_memory.py counts the page faults. Where TensorFlow takes oneDNN by itself, as on CPUs with
+    AVX-512 VNNI, it keeps its memory anyway. What the process holds stays near its peak. Threads that already have a heap go
     on as before: call it before TensorFlow starts its own, which it does with the first tensor or device.
 
     Returns:

@@ -8,7 +8,7 @@ import warnings
 
 from kerastrain import extras
 
-_STARTING_SHARE, _STARTING_MOST = 3, 20  # A third of the trials is random, 20 at most, hyperopt's own number.
+_MOST_RANDOM = 20  # hyperopt's own number
 
 
 def oracle(keras_tuner, objective, parameters, *, trials: int, seed: int):
@@ -34,7 +34,8 @@ def oracle(keras_tuner, objective, parameters, *, trials: int, seed: int):
     https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization.
     """
     hyperopt = extras.need("hyperopt", extra="tpe", to="search with tpe")
-    space = {parameter.name: _dimension(hyperopt.hp, parameter) for parameter in parameters.space}
+    choice = keras_tuner.engine.hyperparameters.Choice
+    space = {parameter.name: _dimension(hyperopt.hp, parameter, choice) for parameter in parameters.space}
     domain = hyperopt.base.Domain(lambda values: None, space)
     sign = 1 if objective.direction == "min" else -1
 
@@ -43,16 +44,18 @@ def oracle(keras_tuner, objective, parameters, *, trials: int, seed: int):
 
         def __init__(self):
             super().__init__(objective, trials, parameters, seed=seed)
-            self.proposals, self.numbers = hyperopt.Trials(), {}
+            self.proposals = hyperopt.Trials()
 
         def populate_space(self, trial_id):
             """The values of the next trial, as keras-tuner wants them."""
-            for name, trial in self.trials.items():
-                if trial.status in ("COMPLETED", "FAILED"):
-                    loss = sign * trial.score if trial.status == "COMPLETED" else None
-                    _tell(hyperopt, self.proposals, self.numbers[name], loss)
-            number = self.numbers[trial_id] = len(self.numbers)
-            starting = min(-(-trials // _STARTING_SHARE), _STARTING_MOST)
+            for document, name in zip(self.proposals, self.start_order, strict=True):
+                trial, untold = self.trials[name], document["state"] != hyperopt.JOB_STATE_DONE
+                if untold and trial.status in ("COMPLETED", "FAILED"):
+                    document.update(state=hyperopt.JOB_STATE_DONE, result={"status": hyperopt.STATUS_FAIL})
+                    if trial.status == "COMPLETED":
+                        document["result"] = {"status": hyperopt.STATUS_OK, "loss": sign * trial.score}
+            self.proposals.refresh()
+            number, starting = len(self.proposals), min(math.ceil(trials / 3), _MOST_RANDOM)
             with warnings.catch_warnings():
                 # hyperopt 0.3.0 sets shapes, which NumPy 2.5 no longer likes.
                 warnings.filterwarnings("ignore", "Setting the shape", DeprecationWarning)
@@ -64,25 +67,16 @@ def oracle(keras_tuner, objective, parameters, *, trials: int, seed: int):
             values = hyperopt.space_eval(space, hyperopt.base.spec_from_misc(documents[0]["misc"]))
             return {
                 "status": "RUNNING",
-                "values": {one.name: _inside(one, values[one.name]) for one in parameters.space},
+                "values": {one.name: _inside(one, values[one.name], choice) for one in parameters.space},
             }
 
     return ParzenOracle()
 
 
-def _tell(hyperopt, proposals, number: int, loss: float | None) -> None:
-    """What came of a proposal; None is a failure."""
-    (document,) = [document for document in proposals if document["tid"] == number]
-    document["state"] = hyperopt.JOB_STATE_DONE
-    failed = {"status": hyperopt.STATUS_FAIL}
-    document["result"] = failed if loss is None else {"status": hyperopt.STATUS_OK, "loss": loss}
-    proposals.refresh()
-
-
-def _dimension(hp, parameter):
+def _dimension(hp, parameter, choice: type):
     """The distribution of hyperopt's for a parameter of keras-tuner's."""
     name = parameter.name
-    if hasattr(parameter, "ordered"):
+    if isinstance(parameter, choice):
         return hp.choice(name, list(parameter.values))
     low, high, whole = parameter.min_value, parameter.max_value, isinstance(parameter.min_value, int)
     if whole:
@@ -93,9 +87,9 @@ def _dimension(hp, parameter):
     return hp.quniform(name, low, high, 1) if whole else hp.uniform(name, low, high)
 
 
-def _inside(parameter, value):
+def _inside(parameter, value, choice: type):
     """`value` of the parameter's own type, within its ends after rounding."""
-    if hasattr(parameter, "ordered"):
+    if isinstance(parameter, choice):
         return value
     kind = type(parameter.min_value)
     return kind(min(max(value, parameter.min_value), parameter.max_value))

@@ -30,8 +30,8 @@ EVERY = [
     (name, option) for name, option in itertools.product(sorted(optimizers.OPTIMIZERS), OPTIONS) if option != "all"
 ]
 QUICK = [
-    *((name, "all") for name in sorted(optimizers.OPTIMIZERS) if name != "sgd"),
-    *(("adamw", option) for option in OPTIONS if option not in ("all", "plain")),
+    *((name, "all") for name in sorted(optimizers.OPTIMIZERS)),
+    *(("adamw", option) for option in OPTIONS if option != "all"),
 ]
 
 

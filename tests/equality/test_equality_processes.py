@@ -51,7 +51,9 @@ def assert_all_equal_one_process(addresses, pairs, folder, timeout_seconds=300):
 
 
 def test_two_processes_equal_one(tmp_path, free_addresses):
-    assert_all_equal_one_process(free_addresses(2), [("adamw", "all"), ("sgd", "accumulation")], tmp_path)
+    assert_all_equal_one_process(
+        free_addresses(2), [("adamw", "all"), ("sgd", "accumulation"), ("muon", "all")], tmp_path
+    )
 
 
 def test_three_processes_equal_one(tmp_path, free_addresses):

@@ -4,6 +4,7 @@ import cases
 import pytest
 
 TOLERANCE = 1e-6
+FIRST = [("adamw", "plain"), ("sgd", "all")]  # of the default tests
 
 
 def assert_equal_to_one_device(name, option, strategy):
@@ -14,12 +15,8 @@ def assert_equal_to_one_device(name, option, strategy):
     assert measures <= TOLERANCE
 
 
-@pytest.mark.parametrize(("name", "option"), [("adamw", "plain"), ("sgd", "all")])
+@pytest.mark.parametrize(
+    ("name", "option"), [pytest.param(*case, marks=[] if case in FIRST else pytest.mark.slow) for case in cases.QUICK]
+)
 def test_two_devices_equal_one(name, option, two_devices):
-    assert_equal_to_one_device(name, option, two_devices)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "option"), cases.QUICK)
-def test_two_devices_equal_one_with_every_optimizer_and_every_option(name, option, two_devices):
     assert_equal_to_one_device(name, option, two_devices)
