@@ -208,7 +208,7 @@ class Hungry(keras.layers.Layer):
 
     def __init__(self, most=2):
         super().__init__()
-        self.most = most
+        self.most = tf.Variable(most, trainable=False)
 
     def call(self, inputs):
         size = tf.where(tf.shape(inputs)[0] > self.most, tf.constant(2**46, tf.int64), 1)
@@ -235,6 +235,22 @@ def test_a_batch_that_does_not_fit_is_split_and_gives_what_smaller_micro_batches
     for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert "a batch of 8 does not fit into memory: it is taken in 4 micro-batches" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_step_that_fits_no_more_is_split_as_well():
+    full, small = hungry(), hungry()
+    full.layers[-2].most.assign(8)
+    memory.split_when_full(full)
+    less_room = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: full.layers[-2].most.assign(4))
+    full.fit(INPUTS, TARGETS, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[less_room])
+    assert full.train_step.micro_batches == 2
+    small.layers[-2].most.assign(8)
+    for epoch, micro_batches in enumerate((1, 2)):
+        memory.accumulate(small, micro_batches=micro_batches)
+        small.fit(INPUTS, TARGETS, batch_size=8, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0)
+    for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from kerastrain.errors import InputError, unknown
 
 logger = logging.getLogger("kerastrain")
 
+SETTLED = 10  # steps in a row that fit into memory, after which no step is expected not to
+
 
 def accumulate(model: keras.Model, *, micro_batches: int) -> None:
     """Makes each step of `fit` go through its batch in parts, with one update of the weights from all of them.
@@ -122,19 +124,21 @@ def _size(slot: programs.Slot) -> int:
 
 
 def split_when_full(model: keras.Model) -> None:
-    """Makes `fit` halve its micro-batches as long as the first step does not fit into the device's memory.
+    """Makes `fit` halve its micro-batches as long as its first steps do not fit into the device's memory.
 
-    The first step is tried; when TensorFlow runs out of memory, everything that the step may have touched is put back
+    A step is tried; when TensorFlow runs out of memory, everything that the step may have touched is put back
     (weights, optimizer, batch norm's averages, seeds, metrics), and the same batch is tried again in twice as many
-    micro-batches. The global batch, and so the result, stay what they were. Steps after the first that fits are not
-    guarded: their batches are no larger. Takes effect on the next `fit`; it belongs to this object and is not saved.
+    micro-batches. The global batch, and so the result, stay what they were. Once ten steps in a row have fitted, the
+    others are not guarded: their batches are no larger, and what the allocator keeps has settled, where a step that
+    has just fitted once may fail the next time. Takes effect on the next `fit`; it belongs to this object and is not
+    saved.
 
     Args:
         model: keras.Model, compiled, without a `train_step` of its own, on one device or the replica of one process.
 
     Raises:
         TypeError: the model brings a `train_step` of its own.
-        InputError: the model trains under a strategy of several devices; or at the first step: its batch cannot be split
+        InputError: the model trains under a strategy of several devices; or in `fit`: its batch cannot be split
             (see `accumulate`), or a single example does not fit.
 
     Example:
@@ -152,18 +156,19 @@ def split_when_full(model: keras.Model) -> None:
 
     def make_train_function(force=False):
         make(model, force=force)
-        if force or not isinstance(model.train_function, _FirstStep):
-            model.train_function = _FirstStep(model, step, model.train_function)
+        if force or not isinstance(model.train_function, _FirstSteps):
+            model.train_function = _FirstSteps(model, step, model.train_function)
         return model.train_function
 
     model.make_train_function = make_train_function
 
 
-class _FirstStep:
-    """A model's train function that splits the first batch until it fits, and then gives way to the plain one."""
+class _FirstSteps:
+    """A model's train function that splits its batches until they fit, and then gives way to the plain one."""
 
     def __init__(self, model: keras.Model, step: exact_step.ExactStep, function):
         self.model, self.step, self.function = model, step, function
+        self.fitted = 0  # steps in a row
 
     def __call__(self, iterator):
         batches = list(itertools.islice(iterator, self.model.steps_per_execution))
@@ -182,13 +187,14 @@ class _FirstStep:
                 self._split(batch, error)
                 for variable, value in before:
                     variable.assign(value)
-        self.model.train_function = self.function
+        self.fitted += len(batches)
+        self.model.train_function = self.function if self.fitted >= SETTLED else self
         return logs
 
     def _split(self, batch, error: Exception) -> None:
         examples = int(exact_step.batch_size(batch))
         wanted = min(2 * self.step.micro_batches, examples)
-        if wanted == self.step.micro_batches:
+        if wanted <= self.step.micro_batches:
             raise InputError(
                 "the step of a single example does not fit into the device's memory. Take a smaller model or smaller "
                 "images, `checkpoint`, or a lower precision."
@@ -202,7 +208,7 @@ class _FirstStep:
             ) from error
         logger.warning("a batch of %d does not fit into memory: it is taken in %d micro-batches", examples, wanted)
         type(self.model).make_train_function(self.model, force=True)
-        self.function = self.model.train_function
+        self.function, self.fitted = self.model.train_function, 0
 
 
 def _state(model: keras.Model) -> list[keras.Variable]:
