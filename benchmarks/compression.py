@@ -8,9 +8,9 @@ every method starts from it, or from what it says before its "+". Accuracy is th
 sizes are those of the files; times are medians over interleaved runs of one image in one thread, as ratios to the float
 file. Students, a quarter of the float model in parameters, are trained alone and taught by it on the same images for as
 long, from several seeds; "gap closed" is the share of what those alone lack to their teacher, on average, that those taught
-do not. They see --student-images of the images that the teacher has seen, as where labels are few. All trainings augment
-their images by --augment; a student learns from its teacher's answers to the very images that it sees (Beyer et al.
-2022, https://arxiv.org/abs/2106.05237).
+do not. They see their teacher's images; of the digits 100, as where labels are few, for of all they learn as much alone
+(--student-images 0). All trainings augment their images by --augment; a student learns from its teacher's answers to the
+very images that it sees (Beyer et al. 2022, https://arxiv.org/abs/2106.05237).
 """
 
 import argparse
@@ -208,13 +208,15 @@ def main():
     parser.add_argument("--epochs", type=int, help="36 without a folder, 12 with one")
     parser.add_argument("--augment", nargs="*", default=["crop"], help="of `kerastrain.data.augment`")
     parser.add_argument("--student-epochs", type=int, default=20, help="of all images, or as many steps of fewer")
-    parser.add_argument("--student-images", type=int, default=100, help="of those of the teacher; 0 for all")
+    parser.add_argument("--student-images", type=int, help="of the teacher's, 0 for all; 100 without a folder")
     parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind")
     parser.add_argument("--only", choices=("methods", "students"), help="one of the two tables")
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     options = parser.parse_args()
     options.image_size = options.image_size or (128 if options.folder else 32)
     options.epochs = options.epochs or (12 if options.folder else 36)
+    if options.student_images is None:
+        options.student_images = 0 if options.folder else 100
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     place = options.folder.name if options.folder else "digits of scikit-learn"
     name = f"{place} at {options.image_size} x {options.image_size} pixels"
