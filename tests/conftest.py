@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import keras
 import pytest
 import tensorflow as tf
 
-collect_ignore = ["hub_keras_layer.py", "equality/worker.py"]  # programs that tests start
+collect_ignore = ["hub_keras_layer.py"]  # a program that tests start
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores, as do its children
 gc.freeze()  # What the imports made stays, and need not be looked through again and again.
 
 

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -27,13 +26,9 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import processes
+
 MAKING_EVENTS = ("open", "os.mkdir", "os.link")
-PRELOADED = [
-    "kerastrain.recipe",
-    "kerastrain.distribute.strategies",
-    "tensorflow_hub",
-    "matplotlib.backends.backend_svg",
-]
 FILE_EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link")
 OVERRIDES = (
     "model.backbone=module",
@@ -204,7 +199,7 @@ def campaign(program, kills, seed, place):
     Returns:
         Counter of the kind of kill, and of the trainings that came to their end.
     """
-    context, dice, tally = server_of_processes(), random.Random(seed), Counter()
+    context, dice, tally = processes.server(), random.Random(seed), Counter()
 
     def attempt(folder, kill_at=None, seconds=None):
         count = context.Value("i", 0)
@@ -248,16 +243,6 @@ def campaign(program, kills, seed, place):
     return tally
 
 
-def server_of_processes():
-    """What starts processes that need not import TensorFlow."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    first = context.Process(target=_nothing)
-    first.start()
-    first.join()  # the imports are done now, and in nobody's time
-    return context
-
-
 def fill(place, moments, sizes, seed):
     """Runs on disks that are full; what was there stays whole, and with room the run goes on to the same end.
 
@@ -270,7 +255,7 @@ def fill(place, moments, sizes, seed):
     Returns:
         list of str, what each of them said.
     """
-    context, dice, said = server_of_processes(), random.Random(seed), []
+    context, dice, said = processes.server(), random.Random(seed), []
 
     def attempt(folder, **fault):
         count = context.Value("i", 0)
@@ -311,7 +296,7 @@ def fill_verb(place, arguments, moments, sizes):
     Returns:
         list of str, what each call said that could not do its work.
     """
-    context, said = server_of_processes(), []
+    context, said = processes.server(), []
     finished = place / "finished"
     if not finished.exists():
         finished.mkdir()
@@ -357,14 +342,9 @@ def fill_verb(place, arguments, moments, sizes):
     return said
 
 
-def _nothing():
-    """What the first process does, with which the server starts."""
-
-
 def prepare(place):
     """The images and the backbone that the runs take, made in a process of their own."""
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_prepare, args=(place,))
+    process = processes.server().Process(target=_prepare, args=(place,))
     process.start()
     process.join()
     assert process.exitcode == 0

@@ -2,12 +2,12 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 
 import keras
 import numpy as np
+import processes
 import pytest
 from PIL import Image
 
@@ -140,9 +140,7 @@ def finished(request, module, tmp_path_factory):
         x = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(keras.layers.BatchNormalization()(x))
         keras.Model(inputs, x).save(backbone)
     options = [f"data.path={place / 'data'}", f"model.backbone={backbone}", "--run", str(place / "run")]
-    environment = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
-    command = [sys.executable, "-m", "kerastrain", *TRAIN[:1], *TRAIN[2:-2], *options]
-    subprocess.run(command, env=environment, capture_output=True, check=True)
+    processes.kerastrain(place, *TRAIN[:1], *TRAIN[2:-2], *options)
     return place, reason
 
 
@@ -155,14 +153,13 @@ def of_texts(request, tmp_path_factory):
         lines = [f"a {word} film number {number}" for number in range(40)]
         (place / "data" / f"{label}.txt").write_text("\n".join(lines))
     options = [f"data.path={place / 'data'}", "data.kind=text", f"model.backbone=keras:{request.param}", "fit.epochs=1"]
-    command = [sys.executable, "-m", "kerastrain", "train", *options, "export.formats=[]", "--run", str(place / "run")]
-    subprocess.run(command, env={**os.environ, "XDG_STATE_HOME": str(place)}, capture_output=True, check=True)
+    processes.kerastrain(place, "train", *options, "export.formats=[]", "--run", "run")
     return place
 
 
 @pytest.mark.slow
 def test_training_texts_for_int8_is_refused_with_the_reason_and_what_to_do_instead(of_texts, capsys, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(of_texts))
+    monkeypatch.setenv("XDG_STATE_HOME", str(of_texts / "state"))
     for steps in ([], ["prune.fraction=0.8"]):
         arguments = ["compress", str(of_texts / "run"), *steps, "quantize=aware"]
         logged, printed = refused_after(capsys, monkeypatch, *arguments)

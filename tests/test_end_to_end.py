@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
+from processes import kerastrain
 
 from kerastrain import export, models, testing
 
@@ -30,24 +31,13 @@ def place(tmp_path_factory):
     return place
 
 
-def kerastrain(place, *arguments, code=0):
-    environment = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
-    done = subprocess.run(
-        [sys.executable, "-m", "kerastrain", *map(str, arguments)],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def run(place):
     arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
-    done = kerastrain(place, *arguments)
+    command = [sys.executable, "-m", "kerastrain", *arguments]
+    environment = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "each opened again and compared with the model" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "I0000" not in done.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import processes
 import pytest
 
 from kerastrain import testing
@@ -41,6 +42,7 @@ TRAIN = [
     "export.formats=[tflite_float32]",
     "export.samples=8",
 ]
+LONGER = [*TRAIN, "fit.epochs=16"]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +50,15 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     testing.saved_model(place / "module", image_size=(32, 32))
     testing.colour_folder(place / "colours", count=13)
-    assert kerastrain(place, *TRAIN, "--run", "alone").returncode == 0
+    processes.kerastrain(place, *TRAIN, "--run", "alone")
     return place
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """A longer run of two workers that nothing disturbs."""
+    launched(place, *LONGER, "--run", "whole")
+    return place / "whole"
 
 
 def started(place, *arguments):
@@ -61,10 +70,12 @@ def started(place, *arguments):
     )
 
 
-def kerastrain(place, *arguments):
-    process = started(place, *arguments)
+def launched(place, *arguments):
+    """What `kerastrain launch` says of two workers, or as many as `arguments` tell, who must end well."""
+    process = started(place, "launch", "--workers", 2, *arguments)
     words, _ = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(arguments, process.returncode, words)
+    assert process.returncode == 0, words
+    return words
 
 
 def weights(run):
@@ -93,35 +104,31 @@ def assert_equal(run, alone, tolerance):
 
 
 def test_two_mirrored_devices_end_with_the_weights_of_one(place):
-    done = kerastrain(place, *TRAIN, "runtime.strategy=mirrored", "runtime.devices=2", "--run", "mirrored")
-    assert done.returncode == 0, done.stdout
+    processes.kerastrain(place, *TRAIN, "runtime.strategy=mirrored", "runtime.devices=2", "--run", "mirrored")
     assert_equal(place / "mirrored", place / "alone", TOLERANCE)
 
 
 @pytest.mark.parametrize(
-    "start",
+    ("start", "options"),
     [
-        ["train", "runtime.strategy=mirrored", "runtime.devices=2"],
-        ["launch", "--workers", 2, "train", "runtime.strategy=multi_worker", "runtime.all_reduce=ring"],
+        (processes.kerastrain, ["runtime.strategy=mirrored", "runtime.devices=2"]),
+        (launched, ["runtime.strategy=multi_worker", "runtime.all_reduce=ring"]),
     ],
     ids=["mirrored", "processes in a ring"],
 )
-def test_several_steps_in_one_execution_end_with_the_weights_of_single_ones(place, start):
+def test_several_steps_in_one_execution_end_with_the_weights_of_single_ones(place, start, options):
     # Three batches of validation, which two steps do not divide.
-    options = ["fit.steps_per_execution=2", "evaluation.batch_size=6", "--run", f"steps_{start[0]}"]
-    done = kerastrain(place, *start, *TRAIN[1:], *options)
-    assert done.returncode == 0, done.stdout
-    assert_equal(place / f"steps_{start[0]}", place / "alone", TOLERANCE)
-
-
-@pytest.mark.parametrize("workers", [2, 3])
-def test_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place, workers):
-    run = place / f"processes_{workers}"
-    done = kerastrain(place, "launch", "--workers", workers, *TRAIN, "--run", run)
-    assert done.returncode == 0, done.stdout
-    assert "keep strangers from their ports (127.0.0.1:" in done.stdout
+    run = place / f"steps_{start.__name__}"
+    start(place, *TRAIN, "fit.steps_per_execution=2", "evaluation.batch_size=6", *options, "--run", run)
     assert_equal(run, place / "alone", TOLERANCE)
-    others = [line for line in done.stdout.splitlines() if line.startswith("[") and not line.startswith("[0]")]
+
+
+def test_three_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place):
+    run = place / "three"
+    words = launched(place, "--workers", 3, *TRAIN, "--run", run)
+    assert "keep strangers from their ports (127.0.0.1:" in words
+    assert_equal(run, place / "alone", TOLERANCE)
+    others = [line for line in words.splitlines() if line.startswith("[") and not line.startswith("[0]")]
     assert not any("epoch" in line and "loss" in line for line in others)
     assert {path.name for path in run.iterdir()} == {path.name for path in (place / "alone").iterdir()}
 
@@ -144,12 +151,10 @@ def _wait(condition):
         time.sleep(0.01)
 
 
-def test_workers_that_are_ended_ten_times_over_cost_nothing(place):
+def test_workers_that_are_ended_ten_times_over_cost_nothing(place, whole):
     """Killed, or told to stop by their cluster: all start again from the last saved state, bit for bit."""
-    dice, longer = random.Random(0), [*TRAIN, "fit.epochs=25"]
-    assert kerastrain(place, "launch", "--workers", 2, *longer, "--run", "whole").returncode == 0
-    run, seen, words = place / "ended", 0, []
-    process = started(place, "launch", "--workers", 2, "--restarts", 10, *longer, "--run", run)
+    run, seen, words, dice = place / "ended", 0, [], random.Random(0)
+    process = started(place, "launch", "--workers", 2, "--restarts", 10, *LONGER, "--run", run)
     reader = threading.Thread(target=lambda: words.extend(process.stdout), daemon=True)
     reader.start()  # or the pipe would fill up
     for number in range(10):
@@ -160,7 +165,7 @@ def test_workers_that_are_ended_ten_times_over_cost_nothing(place):
         _wait(lambda number=number: sum("; restart " in line for line in words) > number)
     assert process.wait(timeout=300) == 0, "".join(words)
     assert sum("; restart " in line for line in words) == 10
-    assert_equal(run, place / "whole", 0.0)
+    assert_equal(run, whole, 0.0)
 
 
 def test_a_launcher_that_is_told_to_stop_saves_and_says_that_it_can_be_resumed(place):
@@ -225,34 +230,30 @@ def two_hosts():
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=10)
 
 
-def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(place, two_hosts):
+def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(place, whole, two_hosts):
     hosts, cable = two_hosts
     addresses = ["10.99.0.1:4711", "10.99.0.2:4711"]
-    longer = [*TRAIN, "fit.epochs=12", "runtime.strategy=multi_worker", "--resume"]
+    command = [sys.executable, "-m", "kerastrain", *LONGER, "runtime.strategy=multi_worker", "--resume", "cut"]
 
-    def workers(run):
+    def workers():
         for index, host in enumerate(hosts):
             config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment = {**os.environ, "TF_CONFIG": json.dumps(config), "CUDA_VISIBLE_DEVICES": ""}
             environment["XDG_STATE_HOME"] = str(place / "state")
-            command = [*host, sys.executable, "-m", "kerastrain", *longer, run]
-            yield subprocess.Popen(
-                command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
+            options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            yield subprocess.Popen([*host, *command], cwd=place, env=environment, **options)
 
-    def ended(processes):
-        words = [process.communicate(timeout=300)[0] for process in processes]
-        return [process.returncode for process in processes], "\n".join(words)
+    def ended(two):
+        words = [worker.communicate(timeout=300)[0] for worker in two]
+        return [worker.returncode for worker in two], "\n".join(words)
 
-    codes, words = ended(list(workers("cable_whole")))
-    assert codes == [0, 0], words
-    processes = list(workers("cable_cut"))
-    _wait(lambda: _newest(place / "cable_cut") > 2)
+    first = list(workers())
+    _wait(lambda: _newest(place / "cut") > 2)
     cable("down")
-    codes, words = ended(processes)
+    codes, words = ended(first)
     assert codes == [75, 75], words
     assert "Traceback" not in words
     cable("up")
-    codes, words = ended(list(workers("cable_cut")))
+    codes, words = ended(list(workers()))
     assert codes == [0, 0], words
-    assert_equal(place / "cable_cut", place / "cable_whole", 0.0)
+    assert_equal(place / "cut", whole, 0.0)

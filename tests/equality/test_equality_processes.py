@@ -1,41 +1,41 @@
 """Weights, loss and metrics after 20 steps in two worker processes on loopback are those of one process."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
+import time
 
 import cases
 import numpy as np
+import processes
 import pytest
 
-from kerastrain.distribute import Cluster
+from kerastrain import distribute
 
 pytestmark = pytest.mark.multi_worker
 TOLERANCE = 1e-6
-FOLDER = Path(__file__).parent
+
+
+def work(index, pairs, folder, environment):
+    """Trains the cases `pairs` as the worker `index` of the cluster in TF_CONFIG; what comes out goes to `folder`."""
+    processes.enter(environment, [folder / f"{index}.words"] * 2)
+    strategy = distribute.make("multi_worker", timeout_seconds=120)
+    for name, option in pairs:
+        np.savez(folder / f"{name}_{option}_{index}.npz", **cases.trained(name, option, strategy))
 
 
 def train_in_processes(addresses, pairs, folder, timeout_seconds):
-    """Runs `worker.py` as one process for each address until all have ended; raises with their words if one failed."""
-    count = len(addresses)
-    names = [f"{name}:{option}" for name, option in pairs]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, FOLDER / "worker.py", folder, *names],
-            env={**os.environ, "TF_CONFIG": Cluster(addresses, index).tf_config()},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for index in range(count)
-    ]
-    try:
-        words = [worker.communicate(timeout=timeout_seconds)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0] * count, "\n".join(words)
+    """Runs `work` in one process for each address until all have ended; raises with their words if one failed."""
+    context, workers = processes.server(), []
+    for index in range(len(addresses)):
+        environment = {**os.environ, "TF_CONFIG": distribute.Cluster(addresses, index).tf_config()}
+        workers.append(context.Process(target=work, args=(index, pairs, folder, environment)))
+        workers[-1].start()
+    deadline = time.monotonic() + timeout_seconds
+    for worker in workers:
+        worker.join(max(deadline - time.monotonic(), 0))
+        worker.kill()
+        worker.join()
+    words = [path.read_text() for path in sorted(folder.glob("*.words"))]
+    assert [worker.exitcode for worker in workers] == [0] * len(workers), "\n".join(words)
 
 
 def assert_all_equal_one_process(addresses, pairs, folder, timeout_seconds=300):
