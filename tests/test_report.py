@@ -84,7 +84,7 @@ def test_the_page_says_what_the_files_say(run):
     assert str(written["validation"]["confusion"][1][1]) in words
     assert {"Measures: validation", "Measures: test", "Measures: more"} <= set(words)
     assert {"exports/model.tflite", "exports/saved_model", "123 kB", "65.4 kB", "a&b_gradcam.png"} <= set(words)
-    assert "at least 99.0%, at most 0.0001" in words
+    assert "passed: at least 99.0%, at most 0.0001" in words
     assert "checkpoints/best.keras" not in words
     assert {"Files left out", "3 files of the data were not used;", f"data/{HOSTILE}2.png", f"{HOSTILE}!"} <= set(words)
 
