@@ -44,6 +44,7 @@ def test_the_value_range_is_what_the_preprocessing_gives():
             np.testing.assert_allclose((ends.min(), ends.max()), applications.value_range(name), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["module", "network", "model", "file", "our file"])
 def test_every_kind_of_backbone_goes_under_a_classifier_by_one_word(kind, folder, tmp_path):
     inputs = keras.Input((32, 32, 3))

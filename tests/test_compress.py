@@ -58,6 +58,7 @@ def test_prune_keeps_to_the_pattern(pattern, fraction, expected):
     assert set(groups.sum(1)) == ({2} if pattern == "2:4" else {0, 4})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["ema", "accumulation", "mixed"])
 def test_prune_holds_its_zeros_under_every_optimizer(change):
     options = {

@@ -71,6 +71,7 @@ def test_batch_norm_starts_from_the_means_of_the_shared_kernels(frozen):
     np.testing.assert_allclose(found.moving_variance, variance, rtol=1e-4 if frozen else 1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["ema", "mixed", "accumulation"])
 def test_cluster_holds_its_values_under_every_optimizer(change):
     options = {

@@ -86,6 +86,7 @@ def test_twins_that_answer_otherwise_are_refused():
         tf_keras_models.require_equal(flat, twin, IMAGES)
 
 
+@pytest.mark.slow
 def test_the_simulation_holds_the_weights_of_each_layer_in_their_order():
     model = network()
     model.layers[2].trainable = model.layers[3].trainable = False
@@ -173,6 +174,7 @@ def test_quantize_aware_keeps_the_zeros_of_a_pruned_model(trained):
     assert np.abs(quantized.get_weights()[0] - pruned.get_weights()[0]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_quantize_aware_starts_from_the_ranges_of_the_data():
     model = network()
     quantized = compress.quantize_aware(model, dataset(), epochs=1, loss=LOSS, learning_rate=1e-9)
@@ -194,6 +196,7 @@ def test_quantize_aware_takes_a_model_whose_answers_are_all_negative(tmp_path):
     np.testing.assert_allclose(quantized.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0), atol=8)
 
 
+@pytest.mark.slow
 def test_quantize_aware_leaves_frozen_layers_and_counts_regularizers():
     model = network(kernel_regularizer=keras.regularizers.L2(1.0))
     for layer in model.layers[4:]:
@@ -209,6 +212,7 @@ def test_quantize_aware_leaves_frozen_layers_and_counts_regularizers():
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_model_of_quantize_aware_is_exported_as_int8_alone(trained, tmp_path):
     model, split = trained
     quantized = compress.quantize_aware(model, batches(split, 1).take(2), epochs=1)

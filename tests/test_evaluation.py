@@ -378,6 +378,7 @@ def test_wilson_is_the_interval_of_scipy():
         intervals.wilson(3, 2)
 
 
+@pytest.mark.slow
 def test_bootstrap_of_a_mean_is_near_the_normal_interval():
     values = np.random.default_rng(1).normal(size=400)
     half = 1.96 * values.std() / 20

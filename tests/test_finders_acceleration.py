@@ -38,6 +38,7 @@ def test_a_step_is_timed_and_the_model_comes_back_bit_by_bit(jit_compile):
     assert not model.jit_compile
 
 
+@pytest.mark.slow
 def test_what_xla_cannot_compile_or_would_compile_for_minutes_is_not_tried(monkeypatch):
     unfit = keras.layers.Lambda(lambda x: tf.ensure_shape(tf.numpy_function(np.sign, [x], tf.float32), (None, 8)))
     assert finders.step_seconds(network(unfit), BATCH, jit_compile=False, name="without XLA").step_seconds > 0

@@ -116,6 +116,7 @@ def shared_model(module):
     return keras.Model(inputs, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arrives", ["at once", "with the file's assets"])
 def test_two_layers_on_one_module_still_share_it_when_a_file_is_opened(folder, tmp_path, arrives):
     moved = shutil.copytree(folder, tmp_path / "module")

@@ -21,6 +21,7 @@ def transformer():
     return keras.Model(tokens, keras.layers.Dense(2, name="outputs")(backbone(tokens)))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # as the docstring says
 def test_lora_begins_unchanged_trains_little_and_merges_exactly(tmp_path):
     model = transformer()

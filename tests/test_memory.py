@@ -104,7 +104,9 @@ def plain():
     return state_after_fit(residual())
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 4, None, ("norm", "sum")])
+@pytest.mark.parametrize(
+    "blocks", [1, *(pytest.param(some, marks=pytest.mark.slow) for some in (2, 4)), None, ("norm", "sum")]
+)
 def test_checkpointed_training_equals_plain_training(blocks, plain):
     expected, losses = plain
     model = residual()

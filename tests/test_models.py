@@ -48,6 +48,7 @@ BUILDERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_builder_keeps_its_promises(name, folder, tmp_path):
     model, inputs = BUILDERS[name](folder)
@@ -69,6 +70,7 @@ def test_a_builder_keeps_its_promises(name, folder, tmp_path):
     model.fit(inputs, tf.constant(LABELS), batch_size=3, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_builder_gives_float32_under_bfloat16(name, folder):
     before = keras.config.dtype_policy()
@@ -180,7 +182,7 @@ def test_a_model_from_strings_to_features_is_a_text_backbone_and_one_of_images_i
         models.text_classifier(tiny(), labels=["no", "yes"])
 
 
-@pytest.mark.parametrize("name", ["keras:embedding", "keras:transformer"])
+@pytest.mark.parametrize("name", ["keras:embedding", pytest.param("keras:transformer", marks=pytest.mark.slow)])
 def test_a_text_classifier_learns_which_word_matters(name):
     texts = [
         f"{a} {word} {b}" for word in ("good", "bad") for a in ("a", "the", "one") for b in ("film", "book", "play")

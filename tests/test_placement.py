@@ -73,6 +73,7 @@ def test_a_placed_model_equals_one_device(options):
             np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dropout_draws_the_masks_of_one_device():
     placed = branching(dropout=0.5)
     distribute.place(placed, DEVICES)

@@ -46,6 +46,7 @@ def test_null_takes_what_the_text_networks_take_themselves(place):
     assert backbone.get_layer("word_dropout").rate == 0.3
 
 
+@pytest.mark.slow
 def test_the_strength_and_the_layers_of_low_rank_pairs_come_from_the_config(place):
     pairs = "fine_tune={lora_rank: 2, lora_alpha: 8, lora_layers: [block_1_attention, block_0_dense_in]}"
     model, wanted = built(place, f"model.backbone={place}/network.keras", pairs)

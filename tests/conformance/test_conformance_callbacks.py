@@ -46,6 +46,7 @@ def test_every_callback_has_its_row():
     assert set(ROWS) == {one.__name__ for one in public if isinstance(one, type)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_callback_serves_a_second_fit(name, tmp_path):
     callback = ROWS[name](tmp_path)
@@ -67,6 +68,7 @@ def test_callback_is_equal_on_two_replicas_and_one(name, tmp_path, two_replicas)
     assert_close(fitted(model, ROWS[name](tmp_path / "two")), alone, 1e-6)
 
 
+@pytest.mark.slow
 def test_history_file_reads_the_rate_of_a_keras_optimizer_on_two_replicas(tmp_path, two_replicas):
     with two_replicas.scope():
         model = compiled(keras.optimizers.SGD)

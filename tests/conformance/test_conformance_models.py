@@ -181,6 +181,7 @@ def test_file_gives_the_same_answers(name, modules, tmp_path):
     assert [v.trainable for v in back.weights] == [v.trainable for v in model.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_eager_equals_graph(name, modules):
     model, inputs = made(name, modules)
@@ -201,6 +202,7 @@ def assert_close(one, other):
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_bfloat16_computes_near_float32_and_keeps_its_weights(name, modules):
     model, inputs = made(name, modules)
