@@ -31,13 +31,19 @@ def place(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def run(place):
-    arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
+def interpreted(place, *arguments):
+    """As `kerastrain`, in an interpreter of its own, with its own order of sets and its own greeting of TensorFlow."""
     command = [sys.executable, "-m", "kerastrain", *arguments]
     environment = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
+    done = interpreted(place, *arguments)
     assert "each opened again and compared with the model" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "I0000" not in done.stderr
@@ -161,8 +167,8 @@ def test_random_labels_cannot_be_learnt(place):
 @pytest.mark.slow
 def test_a_folder_of_photos_with_no_module_uses_the_bundled_backbone_and_comes_out_the_same_twice(place):
     arguments = ["train", "data.path=colours", "fit.head_epochs=3", "fit.epochs=1", "export.formats=[]"]
-    for name in ("first", "second"):
-        kerastrain(place, *arguments, "runtime.deterministic=true", "--run", name)
+    for start, name in ((kerastrain, "first"), (interpreted, "second")):
+        start(place, *arguments, "runtime.deterministic=true", "--run", name)
     first, second = (Path(place, name, "metrics.json").read_text() for name in ("first", "second"))
     assert first == second
 
