@@ -1,5 +1,6 @@
 """Processes that a server forks which has imported TensorFlow: they start at once, where an interpreter takes seconds."""
 
+import functools
 import multiprocessing
 import os
 import subprocess
@@ -15,6 +16,7 @@ PRELOADED = [
 ]
 
 
+@functools.cache
 def server():
     """The context of multiprocessing whose processes need not import TensorFlow."""
     context = multiprocessing.get_context("forkserver")

@@ -7,6 +7,8 @@ import textwrap
 import threading
 import time
 
+import keras
+import numpy as np
 import pytest
 
 from kerastrain import distribute
@@ -106,3 +108,58 @@ def test_a_signal_to_the_launcher_stops_all():
 def test_launch_refuses(command, options, message):
     with pytest.raises(ValueError, match=message):
         distribute.launch(command, **{"workers": 2, **options})
+
+
+TRAINING = """
+import os, sys
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
+from kerastrain import distribute, files
+
+folder, kill = Path(sys.argv[1]), len(sys.argv) > 2
+strategy = distribute.make("multi_worker")
+index = strategy.cluster_resolver.task_id
+saved = folder / "model.keras"
+inputs = np.random.default_rng(0).normal(size=(27, 4)).astype("float32")
+
+class Keep(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if distribute.is_chief():
+            with files.atomic(saved) as temporary:
+                self.model.save(temporary)
+
+    def on_train_batch_end(self, batch, logs=None):
+        once = folder / "killed"
+        if kill and index == 1 and batch == 2 and self.model.optimizer.iterations.numpy() > 6 and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), 9)
+
+with strategy.scope():
+    keras.utils.set_random_seed(0)
+    if saved.exists():
+        model = keras.models.load_model(saved)
+    else:
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(5, "tanh"), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.Adam(0.01), "mse")
+done = int(model.optimizer.iterations.numpy()) // 4
+data = tf.data.Dataset.from_tensor_slices((inputs, inputs[:, :1] ** 2)).batch(8).repeat(4 - done)
+model.fit(distribute.divided(data, strategy), initial_epoch=done, epochs=4, steps_per_epoch=4, shuffle=False,
+          verbose=0, callbacks=[Keep()])
+"""
+
+
+@pytest.mark.multi_worker
+def test_a_killed_worker_costs_nothing(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING)
+    weights, said = {}, {}
+    for name, extra in (("undisturbed", []), ("killed", ["kill"])):
+        (tmp_path / name).mkdir()
+        said[name] = []
+        command = [sys.executable, str(script), str(tmp_path / name), *extra]
+        assert distribute.launch(command, workers=2, say=said[name].append) == 0, said[name]
+        weights[name] = keras.models.load_model(tmp_path / name / "model.keras").get_weights()
+    assert any("restart 1 of 3" in line for line in said["killed"])
+    assert not any("restart" in line for line in said["undisturbed"])
+    for one, other in zip(weights["undisturbed"], weights["killed"], strict=True):
+        np.testing.assert_array_equal(one, other)
