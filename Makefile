@@ -24,7 +24,7 @@ equality: $(VENV)/installed
 
 # Trainings killed 200 times, at seeded moments, each gone on with to the same bits; an hour.
 chaos: $(VENV)/installed
-	$(BIN)/python tests/kills.py 200 0
+	$(BIN)/python tests/support/kills.py 200 0
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

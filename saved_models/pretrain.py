@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import files
+from kerastrain.system import files
 from saved_models import formulas
 
 NAME = "fractal_small"

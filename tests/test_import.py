@@ -33,9 +33,9 @@ before = dict(os.environ), random.getstate(), str(numpy.random.get_state()), ker
 import kerastrain
 for name in kerastrain.__all__:
     getattr(kerastrain, name)
-from kerastrain import ecosystem
-for module in (ecosystem.tensorflow_hub, ecosystem.tfmot, ecosystem.keras_tuner, ecosystem.tf_keras_vis):
-    module()
+from kerastrain.system import isolated_imports
+for name in ("tensorflow_hub", "tfmot", "keras_tuner", "tf_keras_vis"):
+    getattr(isolated_imports, name)()
 after = dict(os.environ), random.getstate(), str(numpy.random.get_state()), keras.config.dtype_policy().name
 assert before == after
 assert tf.keras.__version__.startswith("3"), tf.keras.__version__
@@ -51,8 +51,8 @@ def test_libraries_import_where_the_user_has_chosen_keras_2_for_tf_keras(monkeyp
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does in its workers
     script = """
 import tensorflow as tf
-from kerastrain import ecosystem
-ecosystem.tensorflow_hub(), ecosystem.tfmot()
+from kerastrain.system import isolated_imports
+isolated_imports.tensorflow_hub(), isolated_imports.tfmot()
 print(tf.keras.Model.__module__.split(".")[0])
 """
     assert python(script) == "tf_keras"
@@ -71,8 +71,8 @@ if {missing}:
     find = importlib.util.find_spec
     importlib.util.find_spec = lambda name, *rest: None if name == "pkg_resources" else find(name, *rest)
     sys.meta_path.insert(0, Missing())
-from kerastrain import ecosystem
-print(ecosystem.tensorflow_hub().load.__name__, "pkg_resources" in sys.modules and {missing})
+from kerastrain.system import isolated_imports
+print(isolated_imports.tensorflow_hub().load.__name__, "pkg_resources" in sys.modules and {missing})
 """
     assert python(script) == "load False"
 
@@ -80,7 +80,7 @@ print(ecosystem.tensorflow_hub().load.__name__, "pkg_resources" in sys.modules a
 def test_unknown_attribute_is_an_attribute_error():
     import kerastrain
 
-    with pytest.raises(AttributeError, match="has no attribute 'trainer'"):
+    with pytest.raises(AttributeError, match="No kerastrain attribute trainer"):
         kerastrain.trainer  # noqa: B018
 
 

@@ -48,9 +48,9 @@ def test_the_installed_wheel_runs_the_main_job_from_another_folder(wheel, tmp_pa
     environment.pop("PYTHONPATH", None)
     options = {"cwd": place, "env": environment}
     script = """
-from kerastrain import ecosystem
-print([ecosystem.tensorflow_hub().__name__, ecosystem.tfmot().__name__, ecosystem.keras_tuner().__name__,
-       ecosystem.tf_keras_vis().__name__])
+from kerastrain.system import isolated_imports
+print([isolated_imports.tensorflow_hub().__name__, isolated_imports.tfmot().__name__, isolated_imports.keras_tuner().__name__,
+       isolated_imports.tf_keras_vis().__name__])
 import importlib.util, kerastrain
 assert importlib.util.find_spec("pkg_resources") is None
 print(kerastrain.__file__)

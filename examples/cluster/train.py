@@ -13,7 +13,8 @@ import keras
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
-from kerastrain import distribute, files
+from kerastrain import distribute
+from kerastrain.system import files
 
 EPOCHS, GLOBAL_BATCH_SIZE = 6, 64
 

@@ -1,13 +1,13 @@
 """Callbacks: what happens around the epochs of a training. One class in each file, and `standard` for all of them."""
 
 from kerastrain.callbacks.average_weights import AverageWeights
-from kerastrain.callbacks.bad_numbers import BadNumbers
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.checkpoints import Checkpoints
 from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.progress import Progress
 from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
 from kerastrain.callbacks.standard import standard
+from kerastrain.callbacks.terminate_on_nonfinite import BadNumbers
 
 __all__ = [
     "AverageWeights",

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute, files
+from kerastrain import distribute
 from kerastrain.callbacks.monitor import direction, is_better, monitored
-from kerastrain.distribute import agreement
+from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
+from kerastrain.system import files
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -83,5 +84,5 @@ class BestCheckpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Puts the best weights back."""
         if self.restore and self.best is not None:
-            agreement.wait_for_all(self.model.distribute_strategy)  # until the chief's file is there
+            collectives.wait_for_all(self.model.distribute_strategy)  # until the chief's file is there
             self.model.load_weights(self.path)

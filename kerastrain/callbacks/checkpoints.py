@@ -16,12 +16,13 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import bad_numbers, checkpoints, durations, signals
-from kerastrain.bad_numbers import BadNumbersError
-from kerastrain.callbacks import memories
+from kerastrain import checkpoints, durations
+from kerastrain.callbacks import callback_state, nonfinite_search
+from kerastrain.callbacks.nonfinite_search import BadNumbersError
 from kerastrain.checkpoints import Position
-from kerastrain.distribute import agreement
+from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
+from kerastrain.system import signals
 
 # A checkpoint that takes t seconds is followed by at least 50 t without one: 2 % of the time, whatever the disk.
 _LEAST_SECONDS_PER_WRITE_SECOND = 50
@@ -36,7 +37,7 @@ class Checkpoints(keras.callbacks.Callback):
     the step alone, as those of `kerastrain.data.batches` do. (Of a `tf.data.Dataset` of one epoch without shuffling,
     `data.repeat(epochs).skip(start.step)` is such data.)
 
-    Within `kerastrain.signals.graceful()` SIGTERM, SIGINT and SIGUSR1 save the state before the next step and end the
+    Within `kerastrain.system.signals.graceful()` SIGTERM, SIGINT and SIGUSR1 save the state before the next step and end the
     process with exit code 75. One that comes in the validation waits for its end, where the next step is.
 
     Where several workers train together, they agree before each step whether to save and whether to stop, so that a signal
@@ -150,7 +151,7 @@ class Checkpoints(keras.callbacks.Callback):
             )
         state = self._stored.read()
         checkpoints.restore(self.model, state["model"])
-        memories.restore([*self._others, self.model.history], state["callbacks"])
+        callback_state.restore([*self._others, self.model.history], state["callbacks"])
         self._metrics = state["model"] if self._skipped else None
         self._stored = None
         self._saved_step = self.start.step
@@ -158,8 +159,8 @@ class Checkpoints(keras.callbacks.Callback):
     def _at(self, position: Position) -> None:
         self._epoch = position.epoch
         strategy = self.model.distribute_strategy
-        is_chief = agreement.worker_index(strategy) == 0
-        asked, due = agreement.largest(strategy, [signals.asked(), is_chief and self._is_due(position)])
+        is_chief = collectives.worker_index(strategy) == 0
+        asked, due = collectives.largest(strategy, [signals.asked(), is_chief and self._is_due(position)])
         if position.step != self._saved_step and (asked or due):
             self._save(position, is_chief=is_chief)
         if asked:
@@ -177,18 +178,18 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, position: Position, *, is_chief: bool) -> None:
         began = time.monotonic()
-        if weight := bad_numbers.infinite_weight(self.model):
+        if weight := nonfinite_search.infinite_weight(self.model):
             message = f"the weight {weight!r} is not finite before {position}."
             raise BadNumbersError(position.step - 1, message, weight=weight)
         state = {
             "position": vars(position),
             "roll_backs": self._roll_backs,
             "model": checkpoints.capture(self.model),
-            "callbacks": memories.saved([*self._others, self.model.history]),
+            "callbacks": callback_state.saved([*self._others, self.model.history]),
         }
         if is_chief:
             checkpoints.write(self.directory, state, keep=self.keep)
-        agreement.wait_for_all(self.model.distribute_strategy)
+        collectives.wait_for_all(self.model.distribute_strategy)
         self._saved_step, self._saved_seconds = position.step, time.monotonic()
         self._write_seconds = self._saved_seconds - began
 

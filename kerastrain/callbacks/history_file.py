@@ -11,8 +11,9 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute, files
+from kerastrain import distribute
 from kerastrain.callbacks.monitor import inner_optimizer
+from kerastrain.system import files
 
 
 class HistoryFile(keras.callbacks.Callback):

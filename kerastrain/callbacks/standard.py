@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute, files
+from kerastrain import distribute
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.history_file import HistoryFile
@@ -16,6 +16,7 @@ from kerastrain.callbacks.monitor import direction
 from kerastrain.callbacks.progress import Progress
 from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
 from kerastrain.errors import InputError
+from kerastrain.system import files
 
 
 def standard(

@@ -9,7 +9,7 @@ as the averages of batch norm, it keeps the first replica's value alone; of a me
 and hands each an equal share, which rounds; and its manager lists a checkpoint before the disk has it.
 """
 
-from kerastrain.checkpoints.rolling_back import roll_back
+from kerastrain.checkpoints.rollback import roll_back
 from kerastrain.checkpoints.store import Stored, latest, write
 from kerastrain.checkpoints.training_state import Position, capture, restore, restore_metrics
 

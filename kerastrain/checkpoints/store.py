@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import files
+from kerastrain.system import files
 
 FORMAT = 1
 

@@ -19,9 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.checkpoints import global_seed
-from kerastrain.distribute import agreement
+from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
+from kerastrain.keras_internals import global_seed
 
 logger = logging.getLogger("kerastrain")
 
@@ -73,12 +73,12 @@ def capture(model: keras.Model) -> dict:
     every = [variable for variables in groups.values() for variable in variables]
     unequal = [] if alone else [variable for variable in every if id(variable) not in equal]
     values = {id(variable): [np.asarray(one.numpy()) for one in _replicas(variable)] for variable in unequal}
-    workers = agreement.gathered(strategy, [value for found in values.values() for value in found])
+    workers = collectives.gathered(strategy, [value for found in values.values() for value in found])
     gathered = [iter(arrays) for arrays in workers]
     for found in values.values():
         # Each worker's replicas, one worker after the other.
         found[:] = [next(arrays) for arrays in gathered for _ in range(len(found))]
-    count = agreement.worker_count(strategy)
+    count = collectives.worker_count(strategy)
     return {
         group: [_captured(variable, values.get(id(variable)), count) for variable in variables]
         for group, variables in groups.items()
@@ -164,10 +164,10 @@ def _assign(
     for variable, one in zip(variables, stored, strict=True):
         values = one["replicas"] * one["count"] if len(one["replicas"]) == 1 else one["replicas"]
         replicas = _replicas(variable)
-        count = agreement.worker_count(strategy) * len(replicas)
+        count = collectives.worker_count(strategy) * len(replicas)
         if len(values) != count:
             values = _divided(values, count, is_sum=variable.aggregation == "sum")
-        first = agreement.worker_index(strategy) * len(replicas)
+        first = collectives.worker_index(strategy) * len(replicas)
         for replica, value in zip(replicas, values[first : first + len(replicas)], strict=True):
             replica.assign(value)
 

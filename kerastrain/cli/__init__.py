@@ -6,12 +6,12 @@ not hold logic: each verb is a few calls to public functions. TensorFlow starts 
 
 # Each import adds its verbs to the program, and the help lists them in this order.
 # isort: off
-from kerastrain.cli import training_verbs  # noqa: F401
-from kerastrain.cli import data_verbs  # noqa: F401
-from kerastrain.cli import finder_verbs  # noqa: F401
-from kerastrain.cli import finished_verbs  # noqa: F401
-from kerastrain.cli import launching_verbs  # noqa: F401
-from kerastrain.cli import machine_verbs  # noqa: F401
+from kerastrain.cli import training_commands  # noqa: F401
+from kerastrain.cli import data_commands  # noqa: F401
+from kerastrain.cli import finder_commands  # noqa: F401
+from kerastrain.cli import run_commands  # noqa: F401
+from kerastrain.cli import launch_command  # noqa: F401
+from kerastrain.cli import doctor_command  # noqa: F401
 
 from kerastrain.cli.program import app, main
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from kerastrain import config as configs
 from kerastrain.errors import InputError
-from kerastrain.terminal import PrintableFormatter, printable
+from kerastrain.system.terminal import PrintableFormatter, printable
 
 app = typer.Typer(
     name="kerastrain",

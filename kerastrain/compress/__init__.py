@@ -6,16 +6,16 @@ what a model is, `keep_zeros` and `keep_clusters` hold it through further traini
 `require_int8_layers` refuse at once what would be refused after hours of other steps. `export.tflite` writes the integers.
 """
 
+from kerastrain.compress.channel_dependencies import multiply_adds
 from kerastrain.compress.channel_pruning import prune_channels, require_removable_channels
-from kerastrain.compress.channels import multiply_adds
 from kerastrain.compress.clustering import cluster
-from kerastrain.compress.clusters import distinct_values, keep_clusters
 from kerastrain.compress.distillation import distill
 from kerastrain.compress.pruning import prune
 from kerastrain.compress.quantize_aware import quantize_aware, require_int8_layers
+from kerastrain.compress.sparsity_masks import Sparsity, keep_zeros, sparsity
 from kerastrain.compress.sparsity_schedules import Polynomial
 from kerastrain.compress.students import Proposal, propose_students
-from kerastrain.compress.zeros import Sparsity, keep_zeros, sparsity
+from kerastrain.compress.weight_sharing import distinct_values, keep_clusters
 
 __all__ = [
     "Polynomial",

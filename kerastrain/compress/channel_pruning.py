@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.compress import channels, fine_tuning
-from kerastrain.compress.channels import Channels, Flow
-from kerastrain.distribute import program as programs
+from kerastrain.compress import channel_dependencies, fine_tuning
+from kerastrain.compress.channel_dependencies import Channels, Flow
 from kerastrain.errors import InputError
-from kerastrain.hub_layer import HubLayer
+from kerastrain.hub.layer import HubLayer
+from kerastrain.keras_internals import program as programs
 
 _SCORED_BATCHES = 16
 # Processors multiply whole vectors, of up to 16 numbers: a layer of 40 channels takes as long as one of 48.
@@ -115,7 +115,7 @@ def _removable(program: programs.Program, fraction: float) -> Channels:
             "none can be taken. Distil a smaller network from it, with `distil={}` or `compress.distill`, or prune single "
             "weights, with `prune.fraction=0.8` or `compress.prune`."
         )
-    found = channels.trace(program)
+    found = channel_dependencies.trace(program)
     _chosen(found, np.zeros(len(found.group)), fraction)
     return found
 
@@ -150,14 +150,14 @@ def _importance(model: keras.Model, found: Channels, dataset: tf.data.Dataset) -
 def _is_last(flow: Flow) -> bool:
     if isinstance(flow.layer, keras.layers.BatchNormalization):
         return flow.layer.scale or flow.layer.center
-    return isinstance(flow.layer, (*channels.FULL, *channels.SEPARABLE)) and not flow.normalized
+    return isinstance(flow.layer, (*channel_dependencies.FULL, *channel_dependencies.SEPARABLE)) and not flow.normalized
 
 
 def _weights(flow: Flow) -> list[tf.Variable]:
     layer = flow.layer
     if isinstance(layer, keras.layers.BatchNormalization):
         return [weight.value for weight in (layer.gamma, layer.beta) if weight is not None]
-    kernel = layer.pointwise_kernel if isinstance(layer, channels.SEPARABLE) else layer.kernel
+    kernel = layer.pointwise_kernel if isinstance(layer, channel_dependencies.SEPARABLE) else layer.kernel
     return [kernel.value, *([layer.bias.value] if layer.use_bias else [])]
 
 
@@ -228,10 +228,10 @@ def _cut(flow: Flow, kept: np.ndarray, names: set[str]) -> tuple[keras.Layer, li
         return type(layer).from_config(config), [weight[made] for weight in layer.get_weights()]
     first, *others = layer.get_weights()
     weights = [first[..., read, :]]
-    if isinstance(layer, channels.SEPARABLE):
+    if isinstance(layer, channel_dependencies.SEPARABLE):
         pointwise, *others = others
         weights.append(pointwise[..., np.repeat(read, layer.depth_multiplier), :][..., made])
-    elif isinstance(layer, channels.FULL):
+    elif isinstance(layer, channel_dependencies.FULL):
         weights = [weights[0][..., made]]
     return type(layer).from_config(config), [*weights, *(bias[made] for bias in others)]
 

@@ -14,8 +14,8 @@ import tensorflow as tf
 from sklearn.cluster import KMeans
 
 from kerastrain.compress import fine_tuning
-from kerastrain.compress.clusters import KeepClusters
-from kerastrain.compress.zeros import prunable, require_unconstrained
+from kerastrain.compress.sparsity_masks import prunable, require_unconstrained
+from kerastrain.compress.weight_sharing import KeepClusters
 from kerastrain.errors import InputError
 
 _LARGEST_SAMPLE = 100_000

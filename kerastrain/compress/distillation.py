@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import model_files
-from kerastrain.compress import fine_tuning, lessons
+from kerastrain import saving
+from kerastrain.compress import distillation_loss, fine_tuning
 from kerastrain.data import pipeline
 from kerastrain.data.examples import Examples
 from kerastrain.errors import InputError
-from kerastrain.hub_layer import HubLayer
+from kerastrain.hub.layer import HubLayer
 from kerastrain.tasks import Task
 
 _PROBABILITIES = "Give logits: leave its last activation out, or, for a teacher, say `teacher_probabilities=True`."
@@ -98,8 +98,8 @@ def distill(
     teach = _teaching(_opened(teacher), list(features.values()), probabilities=teacher_probabilities, task=task)
     whole, steps_per_epoch = _batches(data, teach, epochs, global_batch_size, augment, seed)
     first = keras.utils.unpack_x_y_sample_weight(next(iter(whole)))[0]
-    soft = lessons.Soft(temperature, task) if task != "regression" else _loss_object(loss)
-    lesson = lessons.Lesson(
+    soft = distillation_loss.Soft(temperature, task) if task != "regression" else _loss_object(loss)
+    lesson = distillation_loss.Lesson(
         learner,
         teach,
         layers=list(features),
@@ -124,7 +124,7 @@ def distill(
 
 def _opened(teacher: object) -> keras.Layer:
     if isinstance(teacher, str | os.PathLike):
-        return model_files.load(teacher) if str(teacher).endswith(".keras") else HubLayer(teacher)
+        return saving.load(teacher) if str(teacher).endswith(".keras") else HubLayer(teacher)
     if not isinstance(teacher, keras.Layer):
         raise TypeError(
             f"`teacher` must be a keras.Model, a HubLayer or a path. Received: {type(teacher).__module__}."
@@ -133,9 +133,11 @@ def _opened(teacher: object) -> keras.Layer:
     return teacher
 
 
-def _teaching(teacher, layers: Sequence[str], *, probabilities: bool, task: Task) -> Callable[..., lessons.Answers]:
+def _teaching(
+    teacher, layers: Sequence[str], *, probabilities: bool, task: Task
+) -> Callable[..., distillation_loss.Answers]:
     """The function from inputs to the teacher's answers as logits, in inference mode."""
-    answer = lessons.answering(teacher, layers)
+    answer = distillation_loss.answering(teacher, layers)
 
     def teach(inputs):
         answers = answer(inputs, training=False)
@@ -178,7 +180,7 @@ def _batches(data, teach, epochs: int, size: int, augment, seed: int) -> tuple[t
 
 def _checked_widths(student, teach, inputs, features: Mapping[str, str], task: Task) -> list[int]:
     """The channels of the teacher's features, after all outputs and features were held against each other."""
-    wanted, given = teach(inputs), lessons.answering(student, list(features))(inputs, training=False)
+    wanted, given = teach(inputs), distillation_loss.answering(student, list(features))(inputs, training=False)
     if wanted["outputs"].shape != given["outputs"].shape:
         raise InputError(
             f"`student` must give as many outputs as `teacher`. Received: {tuple(given['outputs'].shape[1:])} and "

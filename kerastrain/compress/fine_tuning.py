@@ -11,10 +11,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerastrain import distribute, freezing, hub_modules
+from kerastrain import distribute
 from kerastrain.callbacks import Checkpoints
 from kerastrain.checkpoints import Position
 from kerastrain.errors import InputError
+from kerastrain.hub import modules
+from kerastrain.transfer import freezing
 
 _SETTLING_BATCHES = 16
 
@@ -34,7 +36,7 @@ def copy(model: keras.Model) -> keras.Model:
         path = Path(scratch) / "model.keras"
         model.save(path)
         # The archive was written a moment ago from this very process: what it holds is already trusted.
-        with hub_modules.allow_modules():
+        with modules.allow_modules():
             return keras.saving.load_model(path, compile=False, safe_mode=False)
 
 

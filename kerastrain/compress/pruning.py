@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kerastrain.compress import fine_tuning, sparsity_schedules
 from kerastrain.compress.masks import Pattern
-from kerastrain.compress.zeros import prunable, require_unconstrained
+from kerastrain.compress.sparsity_masks import prunable, require_unconstrained
 from kerastrain.errors import InputError
 
 

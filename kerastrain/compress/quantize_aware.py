@@ -13,15 +13,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import wrapping
-from kerastrain.compress import fine_tuning, plain_models, tf_keras_models
-from kerastrain.compress.clusters import KeepClusters, shares_values
+from kerastrain.compress import basic_layers, fine_tuning, tf_keras_models
 from kerastrain.compress.simulated_int8 import INPUTS, Simulation, simulate
-from kerastrain.compress.zeros import KeepZeros, prunable
-from kerastrain.distribute import program as programs
+from kerastrain.compress.sparsity_masks import KeepZeros, prunable
+from kerastrain.compress.weight_sharing import KeepClusters, shares_values
 from kerastrain.errors import InputError
-from kerastrain.hub_layer import HubLayer
-from kerastrain.quantized_layers import QuantizedKernel, QuantizedOutput
+from kerastrain.hub.layer import HubLayer
+from kerastrain.keras_internals import program as programs
+from kerastrain.keras_internals import variables
+from kerastrain.layers.quantized import QuantizedKernel, QuantizedOutput
 
 _CALIBRATION_BATCHES = 16
 _SMALLEST_RANGE = 1e-3
@@ -107,7 +107,7 @@ def require_int8_layers(model: keras.Model) -> None:
 
 
 def _flat(model: keras.Model) -> keras.Model:
-    flat = plain_models.plain(model)
+    flat = basic_layers.plain(model)
     if not flat.trainable_variables:
         raise InputError(
             f"`model` must have something to train. Received: {model.name!r}, all frozen. Unfreeze layers."
@@ -140,7 +140,7 @@ def _learner(simulation: Simulation, flat: keras.Model) -> keras.Model:
     kernels = {id(kernel) for kernel in prunable(flat, trainable=True)}
     for variable, simulated in pairs:
         if id(variable) in learned:
-            wrapped = wrapping.wrapper(simulated, name=variable.name, trainable=True)
+            wrapped = variables.wrapper(simulated, name=variable.name, trainable=True)
             wrapped.regularizer, wrapped.constraint = variable.regularizer, variable.constraint
             if id(variable) in kernels and variable.constraint is None:
                 wrapped.constraint = KeepClusters(wrapped) if shares_values(variable) else KeepZeros(wrapped)
@@ -174,7 +174,7 @@ def _with_rounding(flat: keras.Model, simulation: Simulation, *, per_channel: bo
     for call in program.instructions:
         given = [values[slot.number] for slot in call.inputs]
         layer = type(call.operation).from_config(call.operation.get_config())
-        if isinstance(layer, plain_models.WITH_KERNEL):
+        if isinstance(layer, basic_layers.WITH_KERNEL):
             by_channel = per_channel and not isinstance(layer, keras.layers.Dense)
             layer = QuantizedKernel(layer, per_channel=by_channel)
         value = layer(given[0] if len(given) == 1 else given)

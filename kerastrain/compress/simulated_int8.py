@@ -8,8 +8,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from kerastrain import ecosystem
 from kerastrain.compress.tf_keras_models import PREFIX
+from kerastrain.system import isolated_imports
 
 INPUTS = "inputs"
 """The name of the input among the ranges."""
@@ -41,7 +41,7 @@ def simulate(twin, *, per_channel: bool) -> Simulation:
     Returns:
         Simulation with weights of its own; its ranges are tfmot's first ones, [-6, 6], and wait to be calibrated.
     """
-    tf_keras, quantization = ecosystem.tf_keras(), ecosystem.tfmot().quantization.keras
+    tf_keras, quantization = isolated_imports.tf_keras(), isolated_imports.tfmot().quantization.keras
     output_only = _output_only(quantization)
     # tfmot has rules for all layers of the table but these, whose outputs are rounded like any other.
     without_rule = (tf_keras.layers.Rescaling, tf_keras.layers.Multiply)

@@ -9,7 +9,7 @@ import math
 import keras
 import numpy as np
 
-from kerastrain import applications
+from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
 
 _NETWORKS = ("MobileNet", "MobileNetV2")
@@ -80,7 +80,7 @@ def propose_students(teacher: keras.Model, *, fraction: float = 0.25) -> tuple[P
 
 
 def _of_images(name: str, budget: int, outputs: int, size: tuple[int | None, int | None]) -> Proposal | None:
-    options = {} if None in size else {"image_size": applications.image_size(name, size)}
+    options = {} if None in size else {"image_size": keras_applications.image_size(name, size)}
 
     def parameters(alpha: float) -> int:
         network = getattr(keras.applications, name)(

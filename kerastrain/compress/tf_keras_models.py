@@ -7,10 +7,10 @@ answered the same on real inputs. The only place that builds tf_keras layers. Mu
 import keras
 import numpy as np
 
-from kerastrain import ecosystem
-from kerastrain.distribute import program as programs
 from kerastrain.errors import InputError
-from kerastrain.heads import Labels
+from kerastrain.keras_internals import program as programs
+from kerastrain.layers.labels import Labels
+from kerastrain.system import isolated_imports
 
 TOLERANCE = 1e-5
 """The largest difference of twins, as a share of the largest output or of 1."""
@@ -61,7 +61,7 @@ def twin(model: keras.Model, samples: np.ndarray):
     Raises:
         InputError: a layer has no twin, or the twins' answers differ.
     """
-    tf_keras = ecosystem.tf_keras()
+    tf_keras = isolated_imports.tf_keras()
     program = programs.record(model)
     source = program.inputs[0]
     inputs = tf_keras.Input(source.shape[1:], dtype=source.dtype, name=f"{PREFIX}inputs")

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kerastrain import optimizer_arguments
 from kerastrain.config.values import Count, Duration, Fraction, Interval, NotNegative, Positive, Section
+from kerastrain.optimizers import arguments as optimizer_arguments
 from kerastrain.schedules import curves
 
 OptimizerName = Literal[

@@ -12,56 +12,29 @@ Example:
     (TensorShape([32, 16, 16, 3]), 'float32', TensorShape([32, 10]))
 """
 
-import importlib
+import lazy_loader
 
-_HOMES = {
-    "Columns": "columns",
-    "Examples": "examples",
-    "Preview": "previews",
-    "KeptImages": "cache",
-    "Listing": "listings",
-    "Split": "examples",
-    "arrays": "sources",
-    "Augmentation": "augmentation",
-    "augment": "augmentation",
-    "batches": "pipeline",
-    "class_weights": "weighting",
-    "digits": "sources",
-    "divide": "listings",
-    "few_examples": "expectations",
-    "fingerprint": "fingerprints",
-    "folds": "listings",
-    "has_columns": "places",
-    "image_folder": "sources",
-    "indices": "pipeline",
-    "keep": "cache",
-    "listing": "places",
-    "load_image": "images",
-    "manifest": "sources",
-    "named_set": "sources",
-    "part_named": "folders",
-    "plain_errors": "faults",
-    "read": "reading",
-    "scan": "reading",
-    "sizes": "listings",
-    "split": "reading",
-    "preview": "previews",
-    "steps_per_epoch": "pipeline",
-    "text_files": "sources",
-    "tfrecord_set": "sources",
-    "under_labels": "listings",
-    "weighted": "weighting",
-    "write_tfrecords": "tfrecord_writing",
-}
-_MODULES = ("features", "quarantine")
-
-__all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604, the tables are the public face
-
-
-def __getattr__(name: str) -> object:
-    # Counting a folder's files must not start TensorFlow, which only some of the modules need.
-    if name in _MODULES:
-        return importlib.import_module(f"kerastrain.data.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"kerastrain.data.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'kerastrain.data' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["features"],
+    submod_attrs={
+        "image_files": ["quarantine"],
+        "augmentation": ["Augmentation", "augment"],
+        "examples": ["Examples", "Split"],
+        "fingerprints": ["fingerprint"],
+        "image_files.decoder": ["load_image"],
+        "image_files.pixel_cache": ["KeptImages", "keep"],
+        "pipeline": ["batches", "indices", "steps_per_epoch"],
+        "previews": ["Preview", "preview"],
+        "read_errors": ["plain_errors"],
+        "reading": ["read", "scan", "split"],
+        "sources.image_folders": ["part_named"],
+        "sources.loaders": ["arrays", "digits", "image_folder", "manifest", "named_set", "text_files", "tfrecord_set"],
+        "sources.resolve": ["has_columns", "listing"],
+        "sources.table_columns": ["Columns"],
+        "sources.tfrecord_writer": ["write_tfrecords"],
+        "splitting.listings": ["Listing", "divide", "folds", "sizes", "under_labels"],
+        "splitting.sample_size": ["few_examples"],
+        "weighting": ["class_weights", "weighted"],
+    },
+)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kerastrain.data.quarantine import Quarantined
-from kerastrain.data.stores import Store
+from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.data.image_files.stores import Store
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import TASKS, Task
 

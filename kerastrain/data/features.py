@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.pipeline import batches
-from kerastrain.distribute import agreement
+from kerastrain.distribute import collectives
 
 
 def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 32) -> Examples:
@@ -34,19 +34,19 @@ def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 
     if strategy.num_replicas_in_sync == 1:
         outputs = model.predict(batches(examples, global_batch_size), verbose=0)
         return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))
-    workers, worker = agreement.worker_count(strategy), agreement.worker_index(strategy)
+    workers, worker = collectives.worker_count(strategy), collectives.worker_index(strategy)
     share = -(-len(examples) // workers)
     # Each worker a stretch of the same length; what it has too much is cut off in the end.
     own = examples.subset(np.minimum(np.arange(share) + worker * share, len(examples) - 1))
     outputs = [_answers(strategy, model, batch[0]) for batch in batches(own, global_batch_size)]
-    found = agreement.gathered(strategy, [np.concatenate(outputs).astype(np.float32)])
+    found = collectives.gathered(strategy, [np.concatenate(outputs).astype(np.float32)])
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in found])[: len(examples)])
 
 
 def _answers(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:
     """What a model under a strategy says of inputs, divided among the devices of this process."""
     # Counted, not asked: replicas that all return the same Python object come back from `run` as one.
-    devices = strategy.num_replicas_in_sync // agreement.worker_count(strategy)
+    devices = strategy.num_replicas_in_sync // collectives.worker_count(strategy)
     # No device is asked about no example: what is added is cut off in the end.
     parts = np.array_split(inputs.numpy()[np.minimum(np.arange(max(len(inputs), devices)), len(inputs) - 1)], devices)
     values = strategy.experimental_distribute_values_from_function(

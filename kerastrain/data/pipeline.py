@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
-from kerastrain.data.decoding import processor_count
 from kerastrain.data.examples import Examples
-from kerastrain.data.faults import noted
+from kerastrain.data.read_errors import noted
 from kerastrain.errors import InputError, unknown
+from kerastrain.system.resources import processor_count
 
 Sampling = Literal["uniform", "balanced"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kerastrain import files
 from kerastrain.data.examples import Examples
 from kerastrain.data.pipeline import batches
 from kerastrain.errors import InputError
+from kerastrain.system import files
 
 _SHOWN = 12
 _ACROSS = 6

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kerastrain.data import decoding, scanning
-from kerastrain.data.cache import Place, keep
 from kerastrain.data.examples import Examples, Split
-from kerastrain.data.listings import Listing, divide
-from kerastrain.data.stores import ArrayImages, ImageFiles
+from kerastrain.data.image_files import decode_all, scanning
+from kerastrain.data.image_files.pixel_cache import Place, keep
+from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
+from kerastrain.data.splitting.listings import Listing, divide
 from kerastrain.errors import InputError
 
 _ANY_SIZE = (32, 32)  # Pixels that nobody keeps; small ones cost least.
@@ -114,7 +114,7 @@ def _proved(
         return dataclasses.replace(examples, inputs=inputs[everything.kept]), everything
     kept = keep(inputs, cache, memory_fraction=memory_fraction)
     if not isinstance(inputs, ImageFiles):
-        decoding.decode(kept, memory_fraction=0)
+        decode_all.decode(kept, memory_fraction=0)
         return dataclasses.replace(examples, inputs=kept), everything
     found = _scanned(examples, marks, inputs.image_size, unreadable_fraction, kept.put)
     scanning.tell(found.quarantined, len(examples))

@@ -5,27 +5,15 @@ other, `launch` starts the worker processes of this machine, `place` spreads one
 because `launch` needs no TensorFlow.
 """
 
-import importlib
+import lazy_loader
 
-_HOMES = {
-    "Choice": "strategies",
-    "Cluster": "cluster",
-    "choose": "strategies",
-    "divided": "dividing",
-    "is_chief": "strategies",
-    "launch": "launcher",
-    "make": "strategies",
-    "place": "placement",
-}
-
-__all__ = [*_HOMES]  # noqa: PLE0604, the table is the public face
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"kerastrain.distribute.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'kerastrain.distribute' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cluster": ["Cluster"],
+        "launcher": ["launch"],
+        "placement": ["place"],
+        "sharding": ["divided"],
+        "strategies": ["Choice", "choose", "is_chief", "make"],
+    },
+)

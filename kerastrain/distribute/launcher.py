@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 
-from kerastrain import signals
 from kerastrain.distribute import cluster as clusters
 from kerastrain.errors import InputError
+from kerastrain.system import signals
 
 INPUT_ERROR = 2
 _POLL_SECONDS = 0.1
@@ -52,7 +52,7 @@ def launch(
     Returns:
         int, 0 if all workers of the last start exited with 0; otherwise the exit code of the first that failed, or
         128 + the signal that ended it. After SIGINT or SIGTERM to this process, 128 + that signal, or 75 if every
-        worker answered it by saving its state (see `kerastrain.signals`).
+        worker answered it by saving its state (see `kerastrain.system.signals`).
 
     Raises:
         InputError: a number is out of range, or the environment describes a cluster wrongly.

@@ -4,7 +4,7 @@ Takes a compiled functional `keras.Model` and devices; changes where its variabl
 change what a step computes.
 
 The private name is `_apply_weight_decay` of Keras's optimizers, read in Keras 3.12.4 and 3.15.1;
-`tests/test_placement.py` fails when it moves.
+`tests/distribute/test_placement.py` fails when it moves.
 """
 
 import itertools
@@ -15,10 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import wrapping
-from kerastrain.distribute import blocks, exact_step
-from kerastrain.distribute import program as programs
 from kerastrain.errors import InputError, unknown
+from kerastrain.keras_internals import program as programs
+from kerastrain.keras_internals import variables as wrapping
+from kerastrain.train_step import blocks, exact_step
 
 _BALANCES = ("parameters",)
 

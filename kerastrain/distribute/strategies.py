@@ -2,7 +2,7 @@
 
 Takes a name and devices; gives a strategy under which plain `keras.Model`s train as on one device. Must not know of
 models or data. What Keras gets wrong under a strategy is mended when one of several devices is made; see
-`kerastrain.distribute.keras_trainer`.
+`kerastrain.train_step.keras_trainer`.
 
 The TPU strategy was never run: no TPU was at hand. `keras.distribution` (DataParallel, ModelParallel) does nothing on
 TensorFlow, without a word; `refuse_keras_distribution` finds it.
@@ -17,9 +17,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerastrain import freed_memory
 from kerastrain.distribute import cluster as clusters
 from kerastrain.errors import InputError, unknown
+from kerastrain.system import malloc
 
 logger = logging.getLogger("kerastrain")
 
@@ -109,10 +109,10 @@ def make(
         )
     if "strategy" not in _made:
         if not tf.config.list_physical_devices("GPU"):
-            freed_memory.keep()  # before the threads that will allocate
+            malloc.keep()  # before the threads that will allocate
         strategy = STRATEGIES[name](devices, all_reduce, timeout_seconds)
         if strategy.num_replicas_in_sync > 1:
-            from kerastrain.distribute import keras_trainer
+            from kerastrain.train_step import keras_trainer
 
             keras_trainer.mend()
         _made.update(key=key, strategy=strategy)

@@ -7,8 +7,8 @@ that JSON can say, and a table for the terminal. Must not train, and must not ch
 from kerastrain.evaluation import multi_label, regression
 from kerastrain.evaluation.data_sets import evaluate, report
 from kerastrain.evaluation.keras_metrics import LabelsF1, RocAuc, metrics
-from kerastrain.evaluation.measures import measure
 from kerastrain.evaluation.scores import MEASURES, score
+from kerastrain.evaluation.single_label import measure
 from kerastrain.evaluation.tables import table
 
 __all__ = [

@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import heads
 from kerastrain.errors import InputError
 from kerastrain.evaluation import multi_label, regression
-from kerastrain.evaluation.measures import measure
+from kerastrain.evaluation.single_label import measure
+from kerastrain.layers import labels as model_labels
 from kerastrain.tasks import Task
 
 
@@ -90,7 +90,7 @@ def evaluate(
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         results = paired.predict(batches.map(lambda images, truth, *_: ((images, truth),)), verbose=0)
     outputs, truth = results
-    carried = next((layer for layer in model.layers if isinstance(layer, heads.Labels)), None)
+    carried = next((layer for layer in model.layers if isinstance(layer, model_labels.Labels)), None)
     if labels is None:
         labels = carried.labels if carried else [str(index) for index in range(outputs.shape[-1])]
     task = task or (carried.task if carried else "single_label")

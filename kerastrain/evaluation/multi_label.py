@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from kerastrain.errors import InputError
-from kerastrain.evaluation.measures import average
+from kerastrain.evaluation.single_label import average
 
 SCORES = ("precision", "recall", "f1", "average_precision", "roc_auc")
 THRESHOLD = 0.5

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kerastrain.evaluation import multi_label, regression
-from kerastrain.evaluation.measures import SCORES
-from kerastrain.terminal import printable
+from kerastrain.evaluation.single_label import SCORES
+from kerastrain.system.terminal import printable
 
 WIDEST_CONFUSION_TABLE = 20
 

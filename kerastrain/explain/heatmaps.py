@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import ecosystem
 from kerastrain.errors import InputError, unknown
-from kerastrain.explain.steps import Step, flattened, is_transparent
+from kerastrain.explain.flattening import Step, flattened, is_transparent
+from kerastrain.system import isolated_imports
 
 
 def gradcam(
@@ -55,7 +55,7 @@ def gradcam(
     images = _checked(model, images)
     flat = flattened(model, images.shape[1:])
     maps = _maps(model, flat, layer)
-    explainer = ecosystem.tf_keras_vis().gradcam.Gradcam(flat)
+    explainer = isolated_imports.tf_keras_vis().gradcam.Gradcam(flat)
     _check_same(model, flat, images[:1])
     heatmaps = []
     for part, score in _parts(flat, images, classes, batch_size):
@@ -117,7 +117,7 @@ def saliency(
         )
     images = _checked(model, images)
     flat = flattened(model, images.shape[1:])
-    explainer = ecosystem.tf_keras_vis().saliency.Saliency(flat)
+    explainer = isolated_imports.tf_keras_vis().saliency.Saliency(flat)
     generator = np.random.default_rng(seed)
     heatmaps = []
     for part, score in _parts(flat, images, classes, batch_size):
@@ -205,7 +205,7 @@ def _check_same(model: keras.Model, flat: keras.Model, images: np.ndarray) -> No
 def _parts(flat: keras.Model, images: np.ndarray, classes, batch_size: int) -> Iterator[tuple]:
     """Batches of images, each with the score that tf-keras-vis differentiates."""
     classes = None if classes is None else _each(classes, len(images), max(2, flat.output_shape[-1]))
-    scores = ecosystem.tf_keras_vis().utils.scores
+    scores = isolated_imports.tf_keras_vis().utils.scores
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
         chosen = _predicted(flat, part) if classes is None else classes[start : start + batch_size]

@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from kerastrain import files
 from kerastrain.errors import InputError
+from kerastrain.system import files
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray, *, opacity: float = 0.7) -> np.ndarray:

@@ -6,7 +6,7 @@ does. `tokenize` makes the token ids that a TFLite or ONNX file of a model of te
 time and memory of TFLite files.
 """
 
-from kerastrain.export.costs import Cost, costs
+from kerastrain.export.benchmark import Cost, costs
 from kerastrain.export.keras_files import keras_file
 from kerastrain.export.litert import tflite
 from kerastrain.export.onnx_files import onnx

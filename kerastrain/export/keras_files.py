@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import keras
 
-from kerastrain import files, heads
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, fresh_process, parity
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import labels_of, require_free, sizes, task_of, write_beside
+from kerastrain.layers import labels as model_labels
+from kerastrain.system import files
 
 
 def keras_file(
@@ -89,5 +90,5 @@ def _answering(model: keras.Model, labels: Sequence[str], activation: str | None
     if activation:
         values = keras.layers.Activation(activation, dtype="float32", name=activation)(values)
     if len(labels) == values.shape[-1] and not labels_of(model, None):
-        values = heads.Labels(labels, name="labels")(values)
+        values = model_labels.Labels(labels, name="labels")(values)
     return model if values is model.outputs[0] else keras.Model(model.inputs, values, name=model.name)

@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import model_files
+from kerastrain import saving
 
 
 def main(path: str, inputs_path: str, outputs_path: str) -> None:
     """Opens the model in Keras's safe mode and lets it predict."""
     # The maker wrote the file a moment ago: a module in it is the maker's own.
-    model = model_files.load(path, allow_modules=True)
+    model = saving.load(path, allow_modules=True)
     with np.load(inputs_path) as inputs:
         np.savez(outputs_path, outputs=model.predict(tf.constant(inputs["inputs"]), verbose=0))
 

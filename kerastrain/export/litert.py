@@ -14,13 +14,15 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from kerastrain import files, freezing, quantized_layers
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import compact, endpoints, four_bits, metadata, parity, selective, serving, tokens
+from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, tokens
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import labels_of, require_free, sizes, task_of, write_beside
+from kerastrain.layers import quantized
+from kerastrain.system import files
+from kerastrain.transfer import freezing
 
-QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8", *four_bits.KINDS)
+QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8", *int4.KINDS)
 INTEGERS = {"uint8": tf.uint8, "int8": tf.int8, "float32": tf.float32}
 
 
@@ -93,7 +95,7 @@ def tflite(
     """
     endpoints.require_exportable(model, activation)
     path = require_free(path, replace=replace, suffix=".tflite")
-    learned = quantized_layers.is_quantized(model)
+    learned = quantized.is_quantized(model)
     _require_options(quantize, representative, io, learned=learned)
     labels = labels_of(model, labels)
     selective.require(float_layers, quantize, learned=learned)
@@ -161,8 +163,8 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
         raise InputError(unknown("quantization", quantize, [name for name in QUANTIZATIONS if name]))
     if io not in INTEGERS:
         raise InputError(unknown("io", io, INTEGERS))
-    if quantize in four_bits.KINDS:
-        four_bits.require()
+    if quantize in int4.KINDS:
+        int4.require()
     if learned and quantize != "int8":
         raise InputError(
             f'`quantize` must be "int8" for a model that was trained for it. Received: {quantize!r}. Export the model that '
@@ -179,7 +181,7 @@ def _convert(model, shape, activation, quantize, calibration, io, float_layers) 
     with tempfile.TemporaryDirectory() as scratch:
         serving.write(model, f"{scratch}/model", activation, batch_size=1, input_shape=shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{scratch}/model", signature_keys=["serving_default"])
-        if quantize and quantize not in four_bits.KINDS:
+        if quantize and quantize not in int4.KINDS:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
@@ -195,7 +197,7 @@ def _convert(model, shape, activation, quantize, calibration, io, float_layers) 
             content = selective.convert(converter, calibration, float_layers) if float_layers else converter.convert()
         except ConverterError as error:
             raise InputError(_reason(model, quantize, str(error))) from error
-    return four_bits.quantized(content, quantize) if quantize in four_bits.KINDS else content
+    return int4.quantized(content, quantize) if quantize in int4.KINDS else content
 
 
 def _reason(model: keras.Model, quantize: str | None, message: str) -> str:

@@ -14,11 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import extras, files, quantized_layers
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, metadata, parity, tokens
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of, write_beside
+from kerastrain.layers import quantized
+from kerastrain.system import files, optional_imports
 
 _PURPOSE = {"extra": "onnx", "to": "write ONNX files"}
 _BATCH = 32
@@ -69,8 +70,8 @@ def onnx(
     endpoints.require_exportable(model, activation)
     path = require_free(path, replace=replace, suffix=".onnx")
     for library in ("tf2onnx", "onnxruntime"):
-        extras.need(library, **_PURPOSE)
-    if quantized_layers.is_quantized(model):
+        optional_imports.need(library, **_PURPOSE)
+    if quantized.is_quantized(model):
         raise InputError(
             f"model {model.name!r} was trained to be an int8 TFLite file, and ONNX would keep its float weights. Export "
             '`tflite(..., quantize="int8")`, or the model that `quantize_aware` was given.'
@@ -115,12 +116,12 @@ def properties(path: str | os.PathLike) -> dict[str, str]:
 
 
 def _session(path: str | os.PathLike):
-    runtime = extras.need("onnxruntime", **_PURPOSE)
+    runtime = optional_imports.need("onnxruntime", **_PURPOSE)
     return runtime.InferenceSession(Path(path).read_bytes(), providers=["CPUExecutionProvider"])
 
 
 def _convert(model: keras.Model, activation: str | None, opset: int, told: Mapping[str, str]) -> bytes:
-    convert = extras.need("tf2onnx.convert", **_PURPOSE)
+    convert = optional_imports.need("tf2onnx.convert", **_PURPOSE)
     shape, dtype = model.inputs[0].shape[1:], model.inputs[0].dtype
     spec = tf.TensorSpec((None, *shape), dtype, name=endpoints.input_name(model))
     serve = tf.function(endpoints.raw(model, activation), [spec])
@@ -131,7 +132,7 @@ def _convert(model: keras.Model, activation: str | None, opset: int, told: Mappi
         proto, _ = convert.from_function(serve, [spec], opset=opset)
     finally:
         logger.setLevel(level)
-    defined = extras.need("onnx.defs", **_PURPOSE).has
+    defined = optional_imports.need("onnx.defs", **_PURPOSE).has
     if left := sorted({node.op_type for node in proto.graph.node if node.domain or not defined(node.op_type)}):
         raise InputError(
             f"model {model.name!r} cannot be converted to ONNX: ONNX has no {', '.join(left)}. Export a SavedModel, or "

@@ -9,8 +9,9 @@ import os
 
 import numpy as np
 
-from kerastrain import evaluation, files
+from kerastrain import evaluation
 from kerastrain.errors import InputError
+from kerastrain.system import files
 from kerastrain.tasks import Task
 
 

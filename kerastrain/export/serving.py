@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import files
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, fresh_process, parity
 from kerastrain.export import samples as sampling
 from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
+from kerastrain.system import files
 
 ENCODED = "image_bytes"
 

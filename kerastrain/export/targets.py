@@ -10,9 +10,10 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import files, models
+from kerastrain import models
 from kerastrain.errors import InputError
 from kerastrain.export import parity
+from kerastrain.system import files
 from kerastrain.tasks import Task
 
 

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import freezing
 from kerastrain.errors import InputError
 from kerastrain.export import metadata
+from kerastrain.transfer import freezing
 
 PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 """What `TextVectorization` strips, https://keras.io/api/layers/preprocessing_layers/text/text_vectorization/."""

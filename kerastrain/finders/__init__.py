@@ -4,8 +4,8 @@ Each leaves the model bit by bit as it was.
 """
 
 from kerastrain.finders.acceleration import Timed, faster, precisions, reason_against_measuring, step_seconds
-from kerastrain.finders.batches import BatchSizes, BatchTrial, batch_size, plot_batch_sizes
-from kerastrain.finders.rates import RangeTest, learning_rate, plot_rates
+from kerastrain.finders.batch_size_search import BatchSizes, BatchTrial, batch_size, plot_batch_sizes
+from kerastrain.finders.range_test import RangeTest, learning_rate, plot_rates
 from kerastrain.finders.step_memory import step_memory
 
 __all__ = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from kerastrain.data.decoding import available_bytes
+from kerastrain.system.resources import available_bytes
 
 _SPARED_FRACTION = 0.1
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kerastrain import data, distribute
 from kerastrain.errors import InputError
 from kerastrain.finders import memory_use
-from kerastrain.finders.batches import first_batch, repeated
+from kerastrain.finders.batch_size_search import first_batch, repeated
 from kerastrain.finders.restoring import restored
 
 

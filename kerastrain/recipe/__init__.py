@@ -2,31 +2,21 @@
 
 Takes a `Config` and a folder name, gives a `keras.Model` and files. Made only of calls to public functions, so its
 body, copied into a script, runs. Must not hold logic that a part or a tool could hold.
+
+Loaded on first use, because `recipe.plan` answers without TensorFlow.
 """
 
-from kerastrain.recipe.accelerating import accelerated
-from kerastrain.recipe.building import build, load_backbone, load_data, make_strategy
-from kerastrain.recipe.finding import find_batch_size, find_learning_rate, find_memory
-from kerastrain.recipe.fitting import compiled, fit
-from kerastrain.recipe.previewing import preview
-from kerastrain.recipe.results import export_all, measure
-from kerastrain.recipe.whole import Finished, resume, run
+import lazy_loader
 
-__all__ = [
-    "Finished",
-    "accelerated",
-    "build",
-    "compiled",
-    "export_all",
-    "find_batch_size",
-    "find_learning_rate",
-    "find_memory",
-    "fit",
-    "load_backbone",
-    "load_data",
-    "make_strategy",
-    "measure",
-    "preview",
-    "resume",
-    "run",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "building": ["build", "load_backbone", "load_data", "make_strategy"],
+        "finding": ["find_batch_size", "find_learning_rate", "find_memory"],
+        "fitting": ["compiled", "fit"],
+        "precision_and_xla": ["accelerated"],
+        "previewing": ["preview"],
+        "results": ["export_all", "measure"],
+        "training_run": ["Finished", "resume", "run"],
+    },
+)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from kerastrain import backbones, data, distribute, models, plan, runtime
+from kerastrain import backbones, data, distribute, models, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
+from kerastrain.recipe import plan
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 

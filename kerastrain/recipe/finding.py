@@ -3,9 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from kerastrain import data, finders, memory, plan, runtime
+from kerastrain import data, finders, memory, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
+from kerastrain.recipe import plan
 from kerastrain.recipe.building import build, load_backbone, load_data
 from kerastrain.recipe.fitting import compiled, fit_phase
 from kerastrain.recipe.stages import Stage, staged, training_batches

@@ -18,15 +18,14 @@ from kerastrain import (
     memory,
     models,
     optimizers,
-    plan,
-    runs,
+    run_directory,
     runtime,
     schedules,
 )
-from kerastrain.bad_numbers import BadNumbersError
+from kerastrain.callbacks.nonfinite_search import BadNumbersError
 from kerastrain.config import Config
 from kerastrain.errors import InputError
-from kerastrain.recipe import bad_steps
+from kerastrain.recipe import nonfinite_steps, plan
 from kerastrain.recipe.stages import Stage, staged, training_batches
 
 logger = logging.getLogger("kerastrain")
@@ -48,7 +47,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         dict, the logs of the best epoch of the last phase, such as {"val_loss": 0.1, "val_accuracy": 0.97}.
     """
     best, phases = {}, plan.phases(config, len(split.train))
-    stored = checkpoints.latest(runs.states(directory))
+    stored = checkpoints.latest(run_directory.states(directory))
     names = [phase.name for phase in phases]
     for phase in phases if stored is None else phases[names.index(stored.outline["position"]["phase"]) :]:
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
@@ -83,7 +82,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
     )
     while True:
         saving = callbacks.Checkpoints(
-            runs.states(directory),
+            run_directory.states(directory),
             every=config.fit.checkpoint_every,
             keep=config.fit.checkpoints_kept,
             phase=phase.name,
@@ -108,7 +107,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
                     f"{error} On several devices it is not looked for. Go on with one, where the layer and the files are "
                     f"told: kerastrain train runtime.strategy=none --resume {directory}",
                 ) from error
-            watch = bad_steps.after(error, watch, stage, config, phase, directory)
+            watch = nonfinite_steps.after(error, watch, stage, config, phase, directory)
 
 
 def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:

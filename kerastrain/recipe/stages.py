@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from kerastrain import data, models, plan
+from kerastrain import data, models
 from kerastrain.config import Config
+from kerastrain.recipe import plan
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 import jinja2
 
 import kerastrain
-from kerastrain import files
-from kerastrain.data import quarantine
+from kerastrain.data.image_files import quarantine
 from kerastrain.report import pictures, run_files
+from kerastrain.system import files
 
 LARGEST_CONFUSION_TABLE = 30
 LARGEST_QUARANTINE_TABLE = 200

@@ -3,18 +3,14 @@
 Loaded on first use, because a config's schedule is checked and drawn without TensorFlow.
 """
 
-import importlib
+import lazy_loader
 
-_HOMES = {"CURVES": "curves", "Schedule": "schedule", "make": "schedule", "plot": "picture", "simulate": "simulation"}
-
-__all__ = [*_HOMES]  # noqa: PLE0604, the table is the public face
-
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"kerastrain.schedules.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'kerastrain.schedules' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "curves": ["CURVES"],
+        "plotting": ["plot"],
+        "schedule": ["Schedule", "make"],
+        "simulation": ["simulate"],
+    },
+)

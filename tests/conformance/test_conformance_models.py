@@ -16,11 +16,13 @@ import pytest
 import tensorflow as tf
 
 import kerastrain
-from kerastrain import applications, backbones, export, heads, models, testing, text_layers
-from kerastrain.distribute import keras_trainer
+from kerastrain import backbones, export, models, testing
+from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
-from kerastrain.hub_layer import HubLayer
-from kerastrain.quantized_layers import QuantizedKernel, QuantizedOutput
+from kerastrain.hub.layer import HubLayer
+from kerastrain.layers import labels, text
+from kerastrain.layers.quantized import QuantizedKernel, QuantizedOutput
+from kerastrain.train_step import keras_trainer
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("float32")
 FEATURES = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
@@ -32,12 +34,12 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 # Name: a function of the folder of modules that gives the layer, and the layer's inputs.
 LAYERS = {
     "HubLayer": (lambda modules: HubLayer(modules / "images", trainable=True, hold_statistics=True), IMAGES / 255),
-    "Labels": (lambda modules: heads.Labels(["a", "b"], name="names"), FEATURES),
-    "MeanOverWords": (lambda modules: text_layers.MeanOverWords(), WORDS),
+    "Labels": (lambda modules: labels.Labels(["a", "b"], name="names"), FEATURES),
+    "MeanOverWords": (lambda modules: text.MeanOverWords(), WORDS),
     "QuantizedKernel": (lambda modules: QuantizedKernel(keras.layers.Conv2D(3, 3), per_channel=True), IMAGES / 255),
     "QuantizedOutput": (lambda modules: QuantizedOutput(-0.1, 1.0), IMAGES / 255),
-    "ReverseChannels": (lambda modules: applications.ReverseChannels(), IMAGES / 255),
-    "WordPositions": (lambda modules: text_layers.WordPositions(4), WORDS),
+    "ReverseChannels": (lambda modules: keras_applications.ReverseChannels(), IMAGES / 255),
+    "WordPositions": (lambda modules: text.WordPositions(4), WORDS),
 }
 # Name of the builder and of the backbone's kind: likewise, a model.
 BUILDERS = {
@@ -140,7 +142,9 @@ def test_every_layer_has_its_row():
 
 def test_every_builder_has_its_row():
     public = [getattr(models, name) for name in models.__all__]
-    builders = {one.__name__ for one in public if inspect.isfunction(one) and one.__module__ == "kerastrain.models"}
+    builders = {
+        one.__name__ for one in public if inspect.isfunction(one) and one.__module__ == "kerastrain.models.builders"
+    }
     assert {name.split(",")[0] for name in BUILDERS} == builders
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerastrain import optimizer_arguments, optimizers, schedules
+from kerastrain import optimizers, schedules
+from kerastrain.optimizers import arguments, registry
 
 WRAPPERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
 OPTIONS = {"weight_decay": 0.1, "layer_rates": {"kernel": 0.5}}
@@ -51,9 +52,9 @@ def test_every_keras_optimizer_has_its_name():
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_every_argument_of_keras_has_its_name(name):
     common = {"learning_rate", "weight_decay", "use_ema", "ema_momentum", "name", "kwargs", "options"}
-    common |= {*optimizers.KERAS_ARGUMENTS, *optimizers.KERAS_CLIPPING.values()}
+    common |= {*registry.KERAS_ARGUMENTS, *registry.KERAS_CLIPPING.values()}
     keras_class = optimizers.OPTIMIZERS[name].__bases__[-1]
-    assert set(inspect.signature(keras_class).parameters) - common <= set(optimizer_arguments.ARGUMENTS[name])
+    assert set(inspect.signature(keras_class).parameters) - common <= set(arguments.ARGUMENTS[name])
 
 
 @pytest.mark.skipif(not hasattr(keras.optimizers, "ScheduleFreeAdamW"), reason="Keras has it since 3.14")

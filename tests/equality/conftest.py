@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from kerastrain.distribute import keras_trainer
+from kerastrain.train_step import keras_trainer
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,6 @@ parallel map as under a serial one; RandomCrop takes one place, RandAugment and 
 whole batch. `keras.ops.image.affine_transform` gives the values that `warps` compiles for itself, in more time.
 """
 
-from kerastrain.data.augmentation.chain import AUGMENTATIONS, Augmentation, augment
+from kerastrain.data.augmentation.compose import AUGMENTATIONS, Augmentation, augment
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "augment"]

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from kerastrain.data.augmentation.changes import Mix, check_fraction, check_range
-from kerastrain.data.augmentation.draws import symmetric_beta
-from kerastrain.data.augmentation.repaints import covered, pasted
+from kerastrain.data.augmentation.philox import symmetric_beta
+from kerastrain.data.augmentation.photometric import covered, pasted
+from kerastrain.data.augmentation.transforms import Mix, check_fraction, check_range
 from kerastrain.errors import InputError
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kerastrain.data.augmentation.repaints import recoloured
-from kerastrain.data.augmentation.warps import about_centre, matrix, resampled, turned
+from kerastrain.data.augmentation.geometric import about_centre, matrix, resampled, turned
+from kerastrain.data.augmentation.photometric import recoloured
 
 _WARPS = ("shear_x", "shear_y", "shift_x", "shift_y", "rotation")
 _COLOURS = ("brightness", "contrast", "saturation")

@@ -5,9 +5,9 @@ Takes strengths, gives `Repaint`s.
 
 import tensorflow as tf
 
-from kerastrain.data.augmentation.changes import Repaint, check_count, check_fraction
-from kerastrain.data.augmentation.draws import rounded
 from kerastrain.data.augmentation.operations import AUGMIX_OPERATIONS, OPERATIONS, applied
+from kerastrain.data.augmentation.philox import rounded
+from kerastrain.data.augmentation.transforms import Repaint, check_count, check_fraction
 
 
 def randaugment(*, count: int = 2, strength_fraction: float = 0.3) -> Repaint:

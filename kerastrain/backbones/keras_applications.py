@@ -1,0 +1,192 @@
+"""The networks of keras.applications as backbones, each with the preparation of pixels that it was trained with.
+
+Takes a network's name; gives its image size, its preprocessing as layers and the network without its top. Must not
+fetch anything but the weights that are asked for.
+"""
+
+import os
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from kerastrain.errors import InputError
+from kerastrain.layers.preprocessing import ReverseChannels
+
+# Kind of preprocessing, image size in pixels, smallest side in pixels. The kinds are those of
+# keras.applications.imagenet_utils ("tf" and "torch" and "caffe"); "inside" networks scale pixels themselves.
+_KINDS = {
+    "ConvNeXt": ("inside", 224, 32),
+    "DenseNet": ("torch", 224, 32),
+    "EfficientNetB": ("inside", 224, 32),
+    "EfficientNetV2": ("inside", 224, 32),
+    "InceptionResNetV2": ("tf", 299, 75),
+    "InceptionV3": ("tf", 299, 75),
+    "MobileNet": ("tf", 224, 32),
+    "MobileNetV3": ("inside", 224, 32),
+    "NASNet": ("tf", 224, 32),
+    "ResNet": ("caffe", 224, 32),
+    "ResNetV2": ("tf", 224, 32),
+    "VGG": ("caffe", 224, 32),
+    "Xception": ("tf", 299, 71),
+}
+_SIZES = {
+    "EfficientNetB1": 240, "EfficientNetB2": 260, "EfficientNetB3": 300, "EfficientNetB4": 380, "EfficientNetB5": 456,
+    "EfficientNetB6": 528, "EfficientNetB7": 600, "EfficientNetV2B1": 240, "EfficientNetV2B2": 260,
+    "EfficientNetV2B3": 300, "EfficientNetV2S": 384, "EfficientNetV2M": 480, "EfficientNetV2L": 480,
+    "NASNetLarge": 331,
+}  # fmt: skip
+
+NETWORKS = tuple(
+    sorted(name for name, value in vars(keras.applications).items() if name[0].isupper() and callable(value))
+)
+"""The names of all networks."""
+
+_KERAS_STOCHASTIC_DEPTH = 0.2
+_RGB_MEAN = np.array([0.485, 0.456, 0.406])
+_RGB_DEVIATION = np.array([0.229, 0.224, 0.225])
+_BGR_MEAN = (103.939, 116.779, 123.68)
+
+
+def image_size(name: str, requested: tuple[int, int] | None = None) -> tuple[int, int]:
+    """The (height, width) in pixels that a network is used with.
+
+    Raises:
+        InputError: the requested size is below what the network takes.
+    """
+    _, side, least = _kind(name)
+    size = tuple(requested or (side, side))
+    if min(size) < least:
+        raise InputError(f"{name} takes images of at least {least} by {least} pixels. Received: image_size={size}.")
+    return size
+
+
+def value_range(name: str) -> tuple[float, float] | None:
+    """The range that a network takes its pixels in, or None where each colour channel is scaled by itself."""
+    return {"tf": (-1.0, 1.0), "inside": (0.0, 255.0)}.get(_kind(name)[0])
+
+
+def preprocessing(name: str) -> tuple[keras.Layer, ...]:
+    """The layers from pixels in [0, 255] to what a network was trained on: its `preprocess_input`, as layers."""
+    kind = _kind(name)[0]
+    if kind == "tf":
+        return (keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing"),)
+    if kind == "torch":
+        scale, offset = 1 / (255 * _RGB_DEVIATION), -_RGB_MEAN / _RGB_DEVIATION
+        return (keras.layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="preprocessing"),)
+    if kind == "caffe":
+        offset = [-mean for mean in _BGR_MEAN]
+        return (ReverseChannels(name="channels"), keras.layers.Rescaling(1.0, offset=offset, name="preprocessing"))
+    return ()
+
+
+def network(
+    name: str,
+    *,
+    image_size: tuple[int, int],
+    weights: str | os.PathLike | None = None,
+    alpha: float | None = None,
+    stochastic_depth: float | None = None,
+) -> keras.Model:
+    """A network of keras.applications without its top, frozen, named "backbone".
+
+    Args:
+        name: str out of `NETWORKS`.
+        image_size: (height, width) in pixels.
+        weights: "imagenet", path of a weights file with or without the top, or None for random weights.
+        alpha: float > 0, the width of a MobileNet; None for 1.0.
+        stochastic_depth: float in [0, 1), the share of examples for which the last block of an EfficientNet passes its
+            input on alone in training; it falls in a straight line to 0 before the first block. None for Keras's 0.2.
+
+    Returns:
+        keras.Model, float32 (b, h, w, 3) as `preprocessing` gives it to features (b, d).
+
+    Raises:
+        InputError: the network has no `alpha` or no stochastic depth, or the weights file is not of this network.
+        FileNotFoundError: there is no weights file at the path.
+        ConnectionError: "imagenet" could not be downloaded; the message names the folder that is looked in.
+
+    Reference: Huang et al. 2016, https://arxiv.org/abs/1603.09382 (stochastic depth).
+    """
+    if alpha is not None and not name.startswith("MobileNet"):
+        raise InputError(f"`alpha` goes with the MobileNets alone. Received: alpha={alpha} for {name}. Leave it out.")
+    if stochastic_depth is not None:
+        _check_stochastic_depth(name, stochastic_depth)
+    build = getattr(keras.applications, name)
+    # Under its own name, by which Keras looks up an EfficientNetV2's blocks.
+    options = {"input_shape": (*image_size, 3), "pooling": "avg"}
+    if alpha is not None:
+        options["alpha"] = alpha
+    if weights == "imagenet":
+        model = _with_imagenet(build, name, options)
+    else:
+        model = build(include_top=False, weights=None, **options)
+        if weights is not None:
+            _load(model, Path(weights))
+    if stochastic_depth is not None:
+        for layer in _skips(model):
+            layer.rate *= stochastic_depth / _KERAS_STOCHASTIC_DEPTH
+    model.name = "backbone"
+    model.trainable = False
+    return model
+
+
+def _check_stochastic_depth(name: str, stochastic_depth: float) -> None:
+    if not name.startswith("EfficientNet"):
+        raise InputError(
+            f"`stochastic_depth` goes with the EfficientNets alone, the networks of keras.applications that are built "
+            f"with it. Received: stochastic_depth={stochastic_depth} for {name}. Leave it out."
+        )
+    if not 0 <= stochastic_depth < 1:
+        raise InputError(f"`stochastic_depth` must lie in [0, 1). Received: stochastic_depth={stochastic_depth}.")
+
+
+def _skips(model: keras.Model) -> list[keras.layers.Dropout]:
+    """The layers that drop a block's whole branch of an example, each with its share of the network's 0.2."""
+    return [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dropout) and layer.noise_shape == (None, 1, 1, 1)
+    ]
+
+
+def _with_imagenet(build, name: str, options: dict) -> keras.Model:
+    try:
+        return build(include_top=False, weights="imagenet", **options)
+    except Exception as error:  # keras.utils.get_file raises a bare Exception when the network fails
+        if "fetch failure" not in str(error):
+            raise
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        raise ConnectionError(
+            f"the ImageNet weights of {name} could not be fetched: {error}. On a machine with a network, fetch that "
+            f"file and put it into {home / 'models'}, or give a weights file as `weights`."
+        ) from error
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {str(path)!r}: the path does not exist.")
+    try:
+        if str(path).endswith((".weights.h5", ".keras")):
+            model.load_weights(path)
+        else:
+            # A file of the whole network holds its top too: layers are found by name, and none may be missing.
+            with h5py.File(path, "r") as file:
+                held = set(file["model_weights" if "model_weights" in file else "/"])
+            missing = [layer.name for layer in model.layers if layer.weights and layer.name not in held]
+            if missing:
+                raise ValueError(f"the file has no layer {missing[0]!r}")
+            model.load_weights(path, by_name=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the weights file {str(path)!r} does not fit this network: {' '.join(str(error).split())[:200]}. Check "
+            "the network's name and `alpha`."
+        ) from error
+
+
+def _kind(name: str) -> tuple[str, int, int]:
+    family = "ResNetV2" if name.startswith("ResNet") and name.endswith("V2") else name
+    prefix = max((prefix for prefix in _KINDS if family.startswith(prefix)), key=len)
+    kind, side, least = _KINDS[prefix]
+    return kind, _SIZES.get(name, side), least

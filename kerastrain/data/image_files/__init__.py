@@ -1,0 +1,1 @@
+"""Image files: proving that each one opens, decoding, caching, and setting broken ones aside."""

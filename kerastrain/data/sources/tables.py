@@ -1,0 +1,158 @@
+"""A manifest: a table with a row for each example, which names its image or holds its text, and says what it is.
+
+Takes a CSV, TSV or Parquet file, gives a `Listing`; opens no image. Must not import TensorFlow.
+"""
+
+import csv
+import io
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from kerastrain.data.examples import Examples
+from kerastrain.data.image_files.stores import ImageFiles
+from kerastrain.data.sources import table_columns
+from kerastrain.data.sources.table_columns import Columns, Table
+from kerastrain.data.sources.text_folders import utf8
+from kerastrain.data.splitting.listings import Listing
+from kerastrain.errors import InputError
+from kerastrain.system.optional_imports import need
+from kerastrain.tasks import Task
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_NAMED = 3
+
+
+def listing(
+    path: str | os.PathLike,
+    image_size: tuple[int, int] | None = None,
+    *,
+    kind: Literal["images", "text"] = "images",
+    task: Task = "single_label",
+    columns: Columns | None = None,
+) -> Listing:
+    """The rows of a manifest.
+
+    Args:
+        path: path of a .csv, .tsv or .parquet file. The first two are UTF-8 with a header line, and have quotes around
+            values that hold the delimiter. Paths of images count from the folder of the manifest.
+        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        kind: "images" or "text".
+        task: as `Examples.task`.
+        columns: Columns; None for the usual names.
+
+    Returns:
+        Listing whose keys are the paths as they are written, or the texts.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: the file is no such table or has no rows; a column is missing; a value is missing or of the wrong
+            kind; no image is there, or one is named twice; a text is empty.
+        MissingExtra: a Parquet file needs pyarrow.
+    """
+    path, columns = Path(path).expanduser(), columns or Columns()
+    table = read(path)
+    name = table_columns.input_name(table, columns, kind)
+    given = [str(value).strip() for value in table.check(name, _is_text, "a path" if kind == "images" else "a text")]
+    targets, labels = table_columns.targets(table, columns, task)
+    paths = _paths(table, given, path.parent) if kind == "images" else None
+    examples = Examples(
+        targets,
+        labels,
+        np.array(given, object) if paths is None else ImageFiles(paths, image_size),
+        task,
+        weights=table_columns.weights(table, columns),
+        groups=table_columns.groups(table, columns),
+        paths=paths,
+        keys=tuple(given),
+    )
+    return Listing(table.source, examples, table_columns.marks(table, columns))
+
+
+def read(path: Path) -> Table:
+    """The table in a CSV, TSV or Parquet file; raises as `listing` does of the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no manifest at '{path}': there is no such file.")
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    if not len(table):
+        raise InputError(f"{table.source} has no rows. Give a row for each example.")
+    return table
+
+
+def _read_csv(path: Path) -> Table:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows, lines = [], []
+    limit = csv.field_size_limit(sys.maxsize)  # A text may be longer than the 128 KiB that the module allows.
+    try:
+        reader = csv.reader(io.StringIO(utf8(path)), delimiter=delimiter, strict=True)
+        line = 1
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as fault:
+        raise InputError(f"line {reader.line_num} of '{path}' is not valid CSV: {fault}.") from None
+    finally:
+        csv.field_size_limit(limit)
+    header = _checked_header([name.strip() for name in rows[0]] if rows else [], path, delimiter)
+    for row, line in zip(rows[1:], lines[1:], strict=True):
+        if len(row) != len(header):
+            raise InputError(
+                f"line {line} of '{path}' must have {len(header)} values, as its header has names. Received: {len(row)}. "
+                "Put quotes around values that hold the delimiter."
+            )
+    values = dict(zip(header, zip(*rows[1:], strict=True), strict=True)) if rows[1:] else dict.fromkeys(header, ())
+    return Table(f"'{path}'", values, lines[1:], unit="line")
+
+
+def _checked_header(header: list[str], path: Path, delimiter: str) -> list[str]:
+    if not header:
+        raise InputError(f"'{path}' is empty. Its first line must name the columns, such as path,label.")
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice or "" in header:
+        what = f"twice {twice[0]!r}" if twice and twice[0] else "a column without a name"
+        raise InputError(f"the header of '{path}' must give each column a name of its own. Received: {what}.")
+    other = next((sign for sign in ";\t|," if sign != delimiter and sign in header[0]), None)
+    if len(header) == 1 and other:
+        raise InputError(
+            f"the columns of '{path}' must be separated by {delimiter!r}. Received: {header[0]!r}, which looks separated "
+            f"by {other!r}."
+        )
+    return header
+
+
+def _read_parquet(path: Path) -> Table:
+    arrow = need("pyarrow", extra="parquet", to="read a Parquet file")
+    parquet = need("pyarrow.parquet", extra="parquet", to="read a Parquet file")
+    try:
+        table = parquet.read_table(path)
+    except (arrow.ArrowInvalid, OSError) as fault:
+        raise InputError(f"cannot read '{path}' as a Parquet file: {str(fault).splitlines()[0].rstrip('.')}.") from None
+    values = {name: table.column(name).to_pylist() for name in table.column_names}
+    return Table(f"'{path}'", values, range(1, table.num_rows + 1))
+
+
+def _paths(table: Table, names: list[str], root: Path) -> tuple[str, ...]:
+    """The path of each image, all different and some of them there; the scan tells of each that is not."""
+    paths = tuple(os.path.normpath(root / name) for name in names)
+    first = {}
+    for index, path in enumerate(paths):
+        if first.setdefault(path, index) != index:
+            raise InputError(
+                f"{table.place(index)} names the same image as {table.place(first[path])}: {names[index]!r}. Keep one."
+            )
+    if not any(map(os.path.lexists, paths)):
+        told = ", ".join(map(repr, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+        raise InputError(
+            f"no image that {table.source} names is there: {told}. Paths count from the manifest's folder, '{root}'."
+        )
+    return paths
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,1 @@
+"""Private names of Keras and TensorFlow, one file each; everything else uses public names."""

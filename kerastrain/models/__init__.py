@@ -1,0 +1,34 @@
+"""Models ready to compile, and what is done with such a model before and after training.
+
+The builders take a backbone and labels and return plain functional `keras.Model`s: raw pixels or strings in, float32
+logits out, labels inside. The other functions take any `keras.Model`. Must not compile, train or read data.
+"""
+
+from kerastrain.layers.labels import Labels, check_labels, labels, task
+from kerastrain.losses import StandardizedSquaredError, loss
+from kerastrain.models.builders import image_classifier, image_regressor, text_classifier
+from kerastrain.saving import load
+from kerastrain.transfer.feature_extractor import head
+from kerastrain.transfer.freezing import GradualUnfreezing, freeze, layer_rates, synchronize_batch_norm, unfreeze
+from kerastrain.transfer.lora import add_lora, merge_lora
+
+__all__ = [
+    "GradualUnfreezing",
+    "Labels",
+    "StandardizedSquaredError",
+    "add_lora",
+    "check_labels",
+    "freeze",
+    "head",
+    "image_classifier",
+    "image_regressor",
+    "labels",
+    "layer_rates",
+    "load",
+    "loss",
+    "merge_lora",
+    "synchronize_batch_norm",
+    "task",
+    "text_classifier",
+    "unfreeze",
+]

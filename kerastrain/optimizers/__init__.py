@@ -1,0 +1,8 @@
+"""Keras's optimizers by name, with the result of one device on any number of them.
+
+Loaded on first use, because a config's optimizer arguments are checked without TensorFlow.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"registry": ["OPTIMIZERS", "make"]})

@@ -1,0 +1,160 @@
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from kerastrain import compression_search, config, data, models, run_directory
+from kerastrain.compression_search.training import Trainer
+from kerastrain.errors import ConfigError
+
+
+def rung(name, validation, kilobytes, gzip=None, test=None):
+    def score(value):
+        return compression_search.Score(value, value - 0.02, value + 0.02, 400)
+
+    return compression_search.Rung(
+        name=name,
+        file=f"{name}.tflite",
+        steps=(),
+        measure="accuracy",
+        validation=score(validation),
+        test=None if test is None else score(test),
+        zeros_fraction=0.0,
+        size_bytes=round(1000 * kilobytes),
+        gzip_bytes=round(1000 * (gzip or kilobytes)),
+        time_ratio=1.0,
+        memory_ratio=None,
+    )
+
+
+RUNGS = [
+    rung("before_float32", 0.95, 1000, 900, test=0.5),
+    rung("before_int8", 0.945, 260, 200, test=0.4),
+    rung("before_dynamic", 0.93, 255, 240, test=0.99),
+    rung("pruned_int8", 0.94, 262, 90, test=0.6),
+    rung("distilled_int8", 0.90, 60, 50, test=0.99),
+]
+
+
+@pytest.mark.parametrize(
+    ("budget", "winner"),
+    [
+        ({"accuracy_points": 1}, "before_int8"),
+        ({"accuracy_points": 1, "size": "gzip"}, "pruned_int8"),
+        ({"accuracy_points": 2}, "before_dynamic"),
+        ({"accuracy_points": 0}, "before_float32"),
+        ({"kilobytes": 300}, "before_int8"),
+        ({"kilobytes": 255}, "before_dynamic"),
+        ({"kilobytes": 100, "size": "gzip"}, "pruned_int8"),
+        ({"kilobytes": 10}, None),
+    ],
+)
+def test_choose_goes_by_the_validation_part_and_the_size_that_counts(budget, winner):
+    found = compression_search.choose(RUNGS, config.BudgetConfig(**budget))
+    assert found.winner == winner
+    assert (winner or "none of 5 files") in found.reason
+
+
+def test_what_another_file_beats_in_size_and_accuracy_is_not_kept():
+    by_file = compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).pareto
+    assert by_file == ("distilled_int8", "before_dynamic", "before_int8", "before_float32")
+    by_gzip = compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1, size="gzip")).pareto
+    assert by_gzip == ("distilled_int8", "pruned_int8", "before_int8", "before_float32")
+
+
+def test_a_validation_part_too_small_for_the_budget_is_told():
+    assert "±2.0 points" in compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).reason
+    assert "±" not in compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=3)).reason
+
+
+def test_the_steps_that_are_given_are_done_in_the_order_in_which_they_keep_each_other():
+    def names(**settings):
+        return [way.name for way in compression_search.one_way(config.CompressConfig(**settings))]
+
+    assert names() == ["before_float32", "pruned_float32", "pruned_int8"]
+    assert names(prune={"fraction": 0}, quantize="dynamic") == ["before_float32", "before_dynamic"]
+    assert names(cluster={}, quantize="float32") == ["before_float32", "clustered_float32"]
+    assert names(cluster={}, prune={}, channels={}, distil={}, quantize="aware")[-2:] == [
+        "distilled_narrow_pruned_clustered_float32",
+        "distilled_narrow_pruned_clustered_aware_int8",
+    ]
+
+
+def test_every_way_of_the_ladder_is_another_file_and_the_float_file_comes_first():
+    names = [way.name for way in compression_search.LADDER]
+    assert len(set(names)) == len(names)
+    assert names[0] == "before_float32"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"budget": {}}, "either accuracy_points or kilobytes. Received: neither"),
+        ({"budget": {"accuracy_points": 1, "kilobytes": 2}}, "Received: both"),
+        ({"budget": {"kilobytes": 300}, "quantize": "int8"}, "tries every number format"),
+        ({"budget": {"kilobytes": 0}}, "budget.kilobytes"),
+        ({"cluster": {"clusters": 1}}, "cluster.clusters"),
+        ({"distill": {}}, "Did you mean 'distil'"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_one_sentence(values, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        config.validate(values, config.CompressConfig)
+
+
+def test_the_picture_is_drawn(tmp_path):
+    budget = config.BudgetConfig(accuracy_points=1)
+    path = compression_search.draw(tmp_path / "pareto.png", RUNGS, compression_search.choose(RUNGS, budget), budget)
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
+    """One weight of a dense layer's kernel is large and its input small, so that int8 has no steps for the others."""
+    split = data.digits(image_size=(16, 16), validation_fraction=0.2, test_fraction=0.0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
+    x = keras.layers.Conv2D(16, 3, strides=2, activation="relu")(x)
+    x = keras.layers.Conv2D(16, 3, strides=2, activation="relu", name="small")(x)
+    x = keras.layers.Dense(32, activation="relu", name="large")(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, models.Labels(split.labels)(keras.layers.Dense(10)(x)))
+    model.compile(keras.optimizers.Adam(3e-3), models.loss(model))
+    model.fit(data.batches(split.train, 32, shuffle=True, seed=0, epochs=6), shuffle=False, verbose=0)
+    small, large, factor = model.get_layer("small"), model.get_layer("large"), np.where(np.arange(16) == 0, 1000.0, 1.0)
+    small.set_weights([weight / factor for weight in small.get_weights()])
+    kernel, bias = large.get_weights()
+    large.set_weights([kernel * np.tile(factor, len(kernel) // 16)[:, None], bias])
+
+    run = run_directory.Run(tmp_path, config.Config(), model)
+    settings = config.CompressConfig(budget={"accuracy_points": 1})
+    ways = (compression_search.Way((), "float32"), compression_search.Way((), "int8"))
+    rungs, left_out = compression_search.climb(run, split, ways, settings, tmp_path)
+    whole, mixed = rungs[1:]
+    assert not left_out
+    assert mixed.name == "before_int8_1_in_float"
+    assert whole.validation.value < 0.5 < 0.9 < mixed.validation.value
+    assert whole.size_bytes < mixed.size_bytes < rungs[0].size_bytes
+    assert compression_search.choose(rungs, settings.budget).winner == mixed.name
+
+
+@pytest.mark.slow
+def test_batch_norm_follows_the_layers_that_lose_weights_and_stays_where_they_are_frozen(tmp_path):
+    split = data.digits(image_size=(8, 8), validation_fraction=0.2, test_fraction=0.0)
+    x = inputs = keras.Input((8, 8, 3))
+    for name in ("frozen", "learning"):
+        x = keras.layers.Conv2D(8, 3, name=name, trainable=name == "learning")(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_norm", trainable=False)(x))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(x))
+    model = keras.Model(inputs, models.Labels(split.labels)(logits))
+    before = [weight.numpy() for weight in model.weights]
+    settings = config.CompressConfig(**{step: {"epochs": 1} for step in ("channels", "prune", "cluster")})
+    trainer = Trainer(run_directory.Run(tmp_path, config.Config(), model), split, settings)
+    for step in ("channels", "prune", "cluster"):
+        made = trainer.model((step,))
+        mean = made.get_layer("learning_norm").moving_mean
+        assert np.abs(mean).max() > 1.0, step  # of pixels up to 255, from 0
+        np.testing.assert_array_equal(made.get_layer("frozen_norm").moving_mean, np.zeros(8))
+    assert not model.get_layer("learning_norm").trainable
+    for now, then in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)

@@ -1,0 +1,234 @@
+import os
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from kerastrain import data
+from kerastrain.data.image_files import pixel_cache
+from kerastrain.data.image_files.stores import ImageFiles
+from kerastrain.errors import InputError
+
+
+@pytest.fixture
+def examples():
+    images = np.tile(np.arange(23, dtype=np.uint8)[:, np.newaxis, np.newaxis, np.newaxis], (1, 4, 5, 3))
+    return data.Examples(np.arange(23) % 3, ("a", "b", "c"), images)
+
+
+def numbers(dataset):
+    """The examples of each batch: image i is filled with i."""
+    return [images[:, 0, 0, 0].numpy().astype(int).tolist() for images, _ in dataset]
+
+
+def jitter(image, seed):
+    return image + tf.random.stateless_uniform((), seed)
+
+
+def test_batches_are_float_images_and_one_hot_labels(examples):
+    dataset = data.batches(examples, 10)
+    assert dataset.element_spec == (
+        tf.TensorSpec((None, 4, 5, 3), tf.float32),
+        tf.TensorSpec((None, 3), tf.float32),
+    )
+    images, labels = next(iter(dataset))
+    np.testing.assert_array_equal(images, examples.inputs[:10])
+    np.testing.assert_array_equal(labels, np.eye(3)[np.arange(10) % 3])
+
+
+def test_last_batch_keeps_the_rest_and_the_length_is_known(examples):
+    dataset = data.batches(examples, 10, epochs=2)
+    assert [len(batch) for batch in numbers(dataset)] == [10, 10, 3, 10, 10, 3]
+    assert len(dataset) == 6 == 2 * data.steps_per_epoch(examples, 10)
+
+
+def test_each_epoch_holds_every_example_once_in_its_own_order(examples):
+    batches = numbers(data.batches(examples, 10, shuffle=True, epochs=3))
+    epochs = [sum(batches[start : start + 3], []) for start in (0, 3, 6)]
+    assert all(sorted(epoch) == list(range(23)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in [*epochs, range(23)]}) == 4
+
+
+def test_order_depends_on_the_seed_and_not_on_the_batch_size(examples):
+    orders = [sum(numbers(data.batches(examples, size, shuffle=True, seed=seed)), []) for size, seed in
+              [(10, 5), (4, 5), (10, 6)]]  # fmt: skip
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_labels_stay_with_their_images_when_shuffled(examples):
+    for images, labels in data.batches(examples, 10, shuffle=True):
+        np.testing.assert_array_equal(np.argmax(labels, axis=1), images[:, 0, 0, 0].numpy() % 3)
+
+
+@pytest.mark.parametrize("start_step", [0, 1, 4, 6])
+def test_the_run_goes_on_equally_when_it_starts_at_a_later_step(examples, start_step):
+    options = {"shuffle": True, "seed": 7, "epochs": 2, "augment": data.augment(jitter)}
+    whole = [images.numpy() for images, _ in data.batches(examples, 10, **options)]
+    rest = [images.numpy() for images, _ in data.batches(examples, 10, start_step=start_step, **options)]
+    assert len(rest) == 6 - start_step
+    for ours, expected in zip(rest, whole[start_step:], strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_augmentation_differs_by_position_epoch_and_seed_alone(examples):
+    def draws(size, seed):
+        dataset = data.batches(examples, size, seed=seed, epochs=2, augment=data.augment(jitter))
+        return np.concatenate([images[:, 0, 0, 0].numpy() for images, _ in dataset]) % 1
+
+    np.testing.assert_array_equal(draws(10, 0), draws(23, 0))
+    assert len(set(np.round(np.concatenate([draws(10, 0), draws(10, 1)]), 5))) > 85
+
+
+def white_where_even(image, seed):
+    if tf.reduce_all(image[0, 0, 0] % 2 == 0):
+        image = tf.ones_like(image) * 255
+    return image
+
+
+def test_a_function_of_the_callers_own_may_branch_on_tensors(examples):
+    own = data.augment(white_where_even)
+
+    def whole(images, labels, seeds):
+        if tf.reduce_any(images > 1000):
+            labels = labels + 1
+        return own(images, labels, seeds=seeds)
+
+    plain = np.concatenate([images for images, _ in data.batches(examples, 10)])
+    expected = np.where(plain[:, :1, :1, :1] % 2 == 0, 255, plain)
+    for augment in (own, whole):
+        changed = np.concatenate([images for images, _ in data.batches(examples, 10, augment=augment)])
+        np.testing.assert_array_equal(changed, expected)
+
+
+@pytest.mark.parametrize("place", ["memory", "disk", "none"])
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
+def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
+    paths = [str(tmp_path / f"{number}.png") for number in range(12)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
+    files = pixel_cache.keep(ImageFiles(paths, (4, 4)), place)
+    examples = data.Examples(np.repeat([0, 1], [9, 3]), ("a", "b"), files)
+    options = {"shuffle": True, "sampling": sampling, "epochs": 3}
+    whole = numbers(data.batches(examples, 5, **options))
+    left = set(sum(whole[7:], []))
+    assert len(left) < 12
+    for number in set(range(12)) - left:
+        os.remove(paths[number])  # To open it would raise.
+    again = data.Examples(examples.targets, examples.labels, pixel_cache.keep(ImageFiles(paths, (4, 4)), place))
+    assert numbers(data.batches(again, 5, start_step=7, **options)) == whole[7:]
+
+
+@pytest.fixture
+def opened():
+    """The paths that are opened while the test runs."""
+    paths, listens = [], [True]
+    # A hook of the interpreter cannot be taken away again.
+    sys.addaudithook(lambda event, given: paths.append(given[0]) if event == "open" and listens else None)
+    yield paths
+    listens.clear()
+
+
+def test_a_second_run_opens_no_image_but_those_of_its_steps(tmp_path, opened):
+    for number in range(12):
+        path = tmp_path / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
+    options = {"image_size": (4, 4), "validation_fraction": 0, "cache": "memory"}
+    data.image_folder(tmp_path, **options)
+    opened.clear()
+    again = data.image_folder(tmp_path, **options).train
+    given = sum(numbers(data.batches(again, 5, shuffle=True, start_step=1)), [])
+    assert len(given) == 7
+    assert {path for path in opened if str(path).endswith(".png")} == {
+        str(tmp_path / str(number % 2) / f"{number}.png") for number in given
+    }
+
+
+def test_balanced_draws_each_class_equally_often_and_keeps_the_steps(examples):
+    rare = data.Examples(np.repeat([0, 1, 2], [20, 2, 1]), examples.labels, examples.inputs)
+    dataset = data.batches(rare, 10, shuffle=True, sampling="balanced", epochs=4)
+    assert len(dataset) == 4 * data.steps_per_epoch(rare, 10)
+    batches = list(dataset)
+    for start in range(0, 12, 3):
+        labels = np.concatenate([labels for _, labels in batches[start : start + 3]])
+        assert sorted(labels.sum(axis=0).tolist()) == [7, 8, 8]
+    for images, labels in batches:
+        np.testing.assert_array_equal(labels, np.eye(3)[rare.targets[images[:, 0, 0, 0].numpy().astype(int)]])
+
+
+@pytest.mark.parametrize("start_step", [1, 4])
+def test_balanced_goes_on_equally_when_it_starts_at_a_later_step(examples, start_step):
+    options = {"shuffle": True, "sampling": "balanced", "seed": 7, "epochs": 2}
+    whole = numbers(data.batches(examples, 10, **options))
+    assert numbers(data.batches(examples, 10, start_step=start_step, **options)) == whole[start_step:]
+
+
+def test_files_memory_and_disk_give_equal_batches(tmp_path):
+    for number in range(12):
+        folder = tmp_path / str(number % 2)
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
+    splits = [data.image_folder(tmp_path, image_size=(4, 4), cache=place) for place in ("none", "memory", "disk")]
+    first, *others = (list(data.batches(split.train, 4, shuffle=True, epochs=2)) for split in splits)
+    for other in others:
+        for (images, labels), (expected, expected_labels) in zip(other, first, strict=True):
+            np.testing.assert_array_equal(images, expected)
+            np.testing.assert_array_equal(labels, expected_labels)
+
+
+def test_two_replicas_share_each_global_batch(examples):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    dataset = data.batches(examples, 10, shuffle=True)
+    distributed = []
+    for images, _ in strategy.experimental_distribute_dataset(dataset):
+        local = strategy.experimental_local_results(images)
+        distributed.append([int(value) for replica in local for value in replica[:, 0, 0, 0].numpy()])
+    assert distributed == numbers(dataset)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"global_batch_size": 0}, "`global_batch_size` must be >= 1. Received: 0"),
+        ({"epochs": 0}, "`epochs` must be >= 1. Received: 0"),
+        ({"seed": -1}, r"`seed` must lie in \[0, 2147483647\]. Received: -1"),
+        ({"start_step": 4}, r"`start_step` must lie in \[0, 3\], the steps of 1 epochs. Received: 4"),
+    ],
+)
+def test_input_error_names_the_number_that_is_out_of_range(examples, options, message):
+    with pytest.raises(InputError, match=message):
+        data.batches(examples, **{"global_batch_size": 10, **options})
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("single_label", {"sampling": "balance"}, "unknown `sampling` 'balance'. Known: balanced, uniform. Did you"),
+        ("single_label", {"sampling": "balanced"}, "'balanced' has no order but a random one. Add shuffle=True"),
+        ("regression", {"sampling": "balanced", "shuffle": True}, "needs one class for each .* task 'regression'"),
+    ],
+)
+def test_input_error_when_the_sampling_does_not_fit(examples, task, options, message):
+    if task == "regression":
+        examples = data.Examples(np.zeros((23, 1), np.float32), ("age",), examples.inputs, task)
+    with pytest.raises(InputError, match=message):
+        data.batches(examples, 10, **options)
+
+
+def test_input_error_when_there_are_no_examples():
+    with pytest.raises(InputError, match="`examples` must hold at least one example"):
+        data.batches(data.Examples(np.zeros(0, np.int64), ("a", "b"), np.zeros((0, 3))), 4)
+
+
+@pytest.mark.parametrize("task", ["multi_label", "regression"])
+def test_targets_and_weights_stay_with_their_inputs(examples, task):
+    targets = np.stack([np.arange(23) % 2, np.arange(23) // 12], axis=1).astype(np.float32)
+    examples = data.Examples(targets, ("a", "b"), examples.inputs, task, weights=np.arange(23, dtype=np.float32))
+    dataset = data.batches(examples, 10, shuffle=True)
+    assert dataset.element_spec[1:] == (tf.TensorSpec((None, 2), tf.float32), tf.TensorSpec((None,), tf.float32))
+    for images, values, weights in dataset:
+        index = images[:, 0, 0, 0].numpy().astype(int)
+        np.testing.assert_array_equal(values, targets[index])
+        np.testing.assert_array_equal(weights, index)

@@ -1,0 +1,113 @@
+"""Real signals to real processes: when they stop, with what exit code, and what was left undone."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from kerastrain.system import signals
+
+PROGRAM = """
+import sys, time
+from kerastrain.system import files, signals
+def idle(seconds):
+    for _ in range(int(seconds * 100)):
+        time.sleep(0.01)
+with signals.graceful():
+    BODY
+print("through")
+"""
+STEPS = """signals.hold()
+    print("ready", flush=True)
+    for step in range(1000):
+        time.sleep(0.01)
+        if signals.asked():
+            print("saved", flush=True)
+            signals.leave_if_asked(f"step {step}")"""
+
+
+def told(body, *numbers, ignored=None):
+    """Exit code and output of a process that gets the signals `numbers` when it has printed a line."""
+
+    def ignore():
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
+    command = [sys.executable, "-c", PROGRAM.replace("BODY", body)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        for count, number in enumerate(numbers):
+            if count:
+                assert process.stderr.readline() == "\n"  # the answer to the signal before
+            process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_a_signal_waits_for_the_step_and_ends_with_the_code_that_says_resume_me(number):
+    code, out, _ = told(STEPS, number)
+    assert (code, out) == (75, "saved\n")
+
+
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_outside_of_steps_a_signal_stops_at_once(number):
+    code, out, _ = told('print("ready", flush=True); idle(60)', number)
+    assert (code, out) == (75, "")
+
+
+def test_a_second_interrupt_leaves_at_once_and_leaves_nothing_torn(tmp_path):
+    body = f"""signals.hold()
+    with files.atomic({str(tmp_path / "model.keras")!r}) as temporary:
+        temporary.write_text("half")
+        print("ready", flush=True)
+        idle(60)"""
+    code, _, err = told(body, signal.SIGINT, signal.SIGINT)
+    assert code == -signal.SIGINT
+    assert "KeyboardInterrupt" in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_first_interrupt_says_what_happens():
+    _, _, err = told(STEPS, signal.SIGINT)
+    assert "finishing the step and saving; Ctrl-C again leaves at once" in err
+
+
+def test_a_signal_that_nobody_saved_for_stops_at_the_end_of_the_block():
+    body = 'signals.hold(); print("ready", flush=True); idle(0.5); signals.release(); print("step")'
+    code, out, _ = told(body, signal.SIGTERM)
+    assert (code, out) == (75, "step\n")
+
+
+def test_an_ignored_signal_stays_ignored():
+    code, out, _ = told('print("ready", flush=True); idle(0.5)', signal.SIGINT, ignored=signal.SIGINT)
+    assert (code, out) == (0, "through\n")
+
+
+def test_what_was_stopped_says_by_what_and_where():
+    assert str(signals.Stopped(signal.SIGTERM, "step 7")) == "stopped by SIGTERM; the state is saved before step 7"
+    assert str(signals.Stopped(signal.SIGUSR1)) == "stopped by SIGUSR1"
+
+
+def test_the_handlers_before_come_back():
+    before = [signal.getsignal(number) for number in signals.SIGNALS]
+    with signals.graceful():
+        assert signal.getsignal(signal.SIGTERM) not in before
+    assert [signal.getsignal(number) for number in signals.SIGNALS] == before
+
+
+def test_another_thread_leaves_signals_alone():
+    def block():
+        with signals.graceful():
+            inside.append(signal.getsignal(signal.SIGTERM))
+
+    inside = []
+    thread = threading.Thread(target=block)
+    thread.start()
+    thread.join()
+    assert inside == [signal.getsignal(signal.SIGTERM)]

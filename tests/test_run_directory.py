@@ -1,0 +1,84 @@
+"""The folder of a run that was stopped: who may go on in it, and what is told to everybody else."""
+
+import os
+
+import pytest
+
+from kerastrain import config as configs
+from kerastrain import run_directory
+from kerastrain.errors import InputError
+from kerastrain.system import files
+
+CONFIG = configs.load(overrides=["fit.epochs=3"])
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    with run_directory.create(tmp_path / "run", CONFIG, data_sha256="abc"):
+        files.write_text(run_directory.states(tmp_path / "run") / "000001" / "state.json", "{}")
+    return tmp_path / "run"
+
+
+def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_directory.runtime, "record", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError), run_directory.create(tmp_path / "run", CONFIG):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_stopped_run_says_how_to_go_on(stopped):
+    with pytest.raises(
+        FileExistsError, match=f"stopped before its end. Go on with it by `kerastrain train --resume {stopped}`"
+    ):
+        run_directory.refuse_existing(stopped)
+    with pytest.raises(InputError, match="before it had a model. Go on with it by `kerastrain train --resume"):
+        run_directory.load(stopped)
+
+
+def test_a_run_goes_on_with_its_own_config(stopped):
+    assert run_directory.resumable(stopped) == run_directory.resumable(stopped, CONFIG) == CONFIG
+    other = configs.load(overrides=["fit.epochs=5", "runtime.seed=1"])
+    with pytest.raises(InputError, match=r"Received: fit.epochs=5 \(in the run 3\), runtime.seed=1 \(in the run 0\)"):
+        run_directory.resumable(stopped, other)
+    often = configs.load(overrides=["fit.epochs=3", "fit.checkpoint_every=10 steps", "fit.on_bad_numbers=roll_back"])
+    with run_directory.reopen(stopped, run_directory.resumable(stopped, often), data_sha256="abc"):
+        assert run_directory.resumable(stopped).fit.checkpoint_every == "10 steps"
+
+
+def test_a_run_goes_on_with_its_own_data(stopped):
+    message = "a run goes on with the data that it was begun with. Received: other data"
+    with pytest.raises(InputError, match=message), run_directory.reopen(stopped, CONFIG, data_sha256="def"):
+        pass
+
+
+def test_what_a_killed_process_left_is_swept(stopped):
+    (stopped / ".model.abcd1234.tmp").mkdir()
+    with run_directory.reopen(stopped, CONFIG, data_sha256="abc"):
+        assert not (stopped / ".model.abcd1234.tmp").exists()
+
+
+def test_a_second_process_is_kept_out(stopped):
+    first, second = (run_directory.reopen(stopped, CONFIG, data_sha256="abc") for _ in range(2))
+    with first, pytest.raises(InputError, match="another process is training in"), second:
+        pass
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(stopped):
+    run_directory.finish(stopped, 1.23456)
+    assert (stopped / "finished.json").read_text() == '{\n  "seconds": 1.235\n}\n'
+    assert not run_directory.states(stopped).exists()
+    with pytest.raises(InputError, match="is finished and has nothing to go on with. Its model is '.*model.keras'"):
+        run_directory.resumable(stopped)
+    with pytest.raises(FileExistsError, match="exists already and nothing is overwritten"):
+        run_directory.refuse_existing(stopped)
+
+
+def test_no_run_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no run directory: it has no config.yaml"):
+        run_directory.resumable(tmp_path / "none")
+
+
+def test_a_run_below_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(FileExistsError, match=r"notes.txt/run' cannot be made: '.*notes.txt' is a file"):
+        run_directory.refuse_existing(tmp_path / "notes.txt" / "run")

@@ -1,0 +1,115 @@
+"""Batches of fewer examples than devices: the answer of one device, and no device asked about no example."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerastrain import data, distribute, memory, testing
+from kerastrain.hub.layer import HubLayer
+from kerastrain.train_step import keras_trainer
+
+TOLERANCE = 1e-6
+IMAGES = np.random.default_rng(0).random((7, 8, 8, 3), np.float32)
+LABELS = np.eye(3, dtype="float32")[np.arange(7) % 3]
+
+
+@pytest.fixture(scope="module")
+def two_devices():
+    keras_trainer.mend()
+    yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
+    keras_trainer.unmend()
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    return testing.saved_model(tmp_path_factory.mktemp("hub") / "module", image_size=(8, 8), l2=1e-3)
+
+
+def hub_module(module):
+    return [HubLayer(module, trainable=True, hold_statistics=True)]
+
+
+def convolutions(module):
+    layers = keras.layers
+    return [
+        layers.Conv2D(4, 3, padding="same", use_bias=False, kernel_regularizer=keras.regularizers.L2(0.01)),
+        layers.BatchNormalization(synchronized=True),
+        layers.ReLU(),
+        layers.MaxPooling2D(2),
+        layers.Conv2D(4, 3),
+        layers.GlobalAveragePooling2D(),
+    ]
+
+
+def trained(strategy, layers, size, reduction="sum_over_batch_size"):
+    """Weights, logs of two epochs and measures of 7 images in batches of `size`."""
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((8, 8, 3)), *layers(), keras.layers.Dense(3)])
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=reduction)
+        model.compile("adam", loss, metrics=["accuracy", keras.metrics.AUC(from_logits=True, name="auc")])
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(size)
+    steps = int(batches.cardinality())
+    whole = distribute.divided(batches.repeat(2), strategy)
+    history = model.fit(whole, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0).history
+    measures = model.evaluate(distribute.divided(batches, strategy), steps=steps, verbose=0)
+    answers = model.predict(distribute.divided(batches, strategy), steps=steps, verbose=0)
+    return [*model.get_weights(), *map(np.array, history.values()), np.array(measures), answers]
+
+
+def assert_equal_to_one_device(strategy, layers, **options):
+    alone, together = trained(tf.distribute.get_strategy(), layers, **options), trained(strategy, layers, **options)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(other, one, atol=TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("layers", [hub_module, convolutions])
+def test_fewer_examples_than_devices_train_to_the_weights_of_one_device(layers, size, two_devices, module):
+    assert_equal_to_one_device(two_devices, lambda: layers(module), size=size)
+
+
+@pytest.mark.slow
+def test_a_sum_of_losses_counts_no_copy(two_devices, module):
+    assert_equal_to_one_device(two_devices, lambda: convolutions(module), size=3, reduction="sum")
+
+
+def test_features_of_fewer_examples_than_devices_are_those_of_one_device(two_devices, module):
+    examples = data.digits(image_size=(8, 8)).validation.subset(np.arange(7))
+
+    def features(strategy):
+        with strategy.scope():
+            model = keras.Sequential([keras.Input((8, 8, 3)), HubLayer(module)])
+        return data.features.precompute(model, examples, 3).inputs
+
+    np.testing.assert_allclose(features(two_devices), features(tf.distribute.get_strategy()), rtol=1e-5)
+
+
+def test_fewer_examples_than_micro_batches_train_to_the_weights_of_the_whole_batch(module):
+    def weights(micro_batches):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((8, 8, 3)), *hub_module(module), keras.layers.Dense(3)])
+        model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        memory.accumulate(model, micro_batches=micro_batches)
+        history = model.fit(IMAGES, LABELS, batch_size=3, shuffle=False, verbose=0).history
+        return [*model.get_weights(), *history.values()]
+
+    for one, other in zip(weights(1), weights(3), strict=True):
+        np.testing.assert_allclose(other, one, atol=TOLERANCE)
+
+
+def test_a_model_with_a_step_of_its_own_is_refused(two_devices):
+    class Own(keras.Sequential):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    with two_devices.scope():
+        model = Own([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        model.compile("sgd", "mse")
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(4)
+    with pytest.raises(
+        ValueError, match=r"must take Keras's own steps. Received: .*Own, which has its own `train_step`"
+    ):
+        model.fit(distribute.divided(batches, two_devices), steps_per_epoch=2, shuffle=False, verbose=0)
