@@ -3,7 +3,7 @@
     python benchmarks/checkpoints.py
 
 A MobileNetV2 (2.3 million parameters, with AdamW's slots and a moving average 35 MB of state) takes steps of 32 images
-of 96 x 96. Printed are one step without callbacks, the same with `Checkpoints` and `BadNumbers` but no write, one
+of 96 x 96. Printed are one step without callbacks, the same with `Checkpoints` and `TerminateOnNonFinite` but no write, one
 write, and the share of the default interval that a write takes; together they must stay below 3 % of the time.
 """
 
@@ -59,7 +59,11 @@ class Watch(keras.callbacks.Callback):
 
 def hooks_seconds(directory):
     """Median seconds that the hooks of both callbacks take in one step, called as `fit` calls them."""
-    model, saving, watch = network(), callbacks.Checkpoints(directory, every="1 hours"), callbacks.BadNumbers()
+    model, saving, watch = (
+        network(),
+        callbacks.Checkpoints(directory, every="1 hours"),
+        callbacks.TerminateOnNonFinite(),
+    )
     taken = []
 
     class Clock(keras.callbacks.Callback):

@@ -59,7 +59,7 @@ def measure(model_name: str, variant: str, batch_size: int, steps: int, blocks: 
     model.compile("adam", "mse", jit_compile=False)
     checkpointed, micro_batches = VARIANTS[variant]
     if checkpointed:
-        memory.checkpoint(model)
+        memory.remat(model)
     memory.accumulate(model, micro_batches=micro_batches)
     inputs = np.zeros((batch_size * steps, *model.input_shape[1:]), "float32")
     targets = np.zeros((len(inputs), 10), "float32")

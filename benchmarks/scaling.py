@@ -75,13 +75,13 @@ def measure(variant, options):
     batches = tf.data.Dataset.from_tensor_slices((images, random.integers(0, 10, count))).batch(options.batch_size)
     batches = batches.cache().repeat(options.epochs)
     if own:
-        batches = kt.distribute.divided(batches, strategy)
+        batches = kt.distribute.shard(batches, strategy)
     times = _epoch_times(keras)
     callbacks = [times]
     with tempfile.TemporaryDirectory() as folder:
         if variant in ("kerastrain", "checkpoints too"):
             kt.memory.accumulate(model, micro_batches=1)  # the exact step, which one device would not need
-            callbacks += [kt.callbacks.BadNumbers()]
+            callbacks += [kt.callbacks.TerminateOnNonFinite()]
         if variant == "checkpoints too":
             callbacks += [kt.callbacks.Checkpoints(folder, every="2 minutes", keep=1)]
         model.fit(

@@ -24,7 +24,7 @@ def main(folder=None):
     model = kt.models.image_classifier(backbone, labels=split.labels, dropout=0.2)
 
     # The head alone, on features that the frozen backbone gives once.
-    features, head = kt.models.head(model)
+    features, head = kt.models.split_at_backbone(model)
     train, validation = (kt.data.features.precompute(features, part) for part in (split.train, split.validation))
     fit(head, train, validation, 5e-3, HEAD_EPOCHS)
 

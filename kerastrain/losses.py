@@ -36,13 +36,13 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
 class StandardizedSquaredError(keras.losses.Loss):
     """The squared error in units of the targets' own deviation, averaged over the outputs.
 
-        loss(y, p) = mean over outputs of ((y - p) / deviation)²
+        loss(y, p) = mean over outputs of ((y - p) / stddev)²
 
     So a rate that suits years suits millimetres, and two outputs in other units weigh the same. A model that always says
     the mean has loss 1; 1 - loss is near R².
 
     Args:
-        deviation: sequence of float > 0, one for each output, in the targets' unit.
+        stddev: sequence of float > 0, one for each output, in the targets' unit.
         reduction: as for Keras losses.
         name: str.
         dtype: the loss's dtype, float32 unless given.
@@ -54,23 +54,28 @@ class StandardizedSquaredError(keras.losses.Loss):
 
     def __init__(
         self,
-        deviation: Sequence[float],
+        stddev: Sequence[float],
         reduction: str = "sum_over_batch_size",
         name: str = "standardized_squared_error",
         dtype=None,
     ):
         super().__init__(reduction=reduction, name=name, dtype=dtype)
-        self.deviation = tuple(float(one) for one in deviation)
+        self.stddev = tuple(float(one) for one in stddev)
 
     def call(self, y_true, y_pred):
         """The loss of each example, (b,), from targets and predictions (b, outputs)."""
         _check_one_for_each(y_true, y_pred)
-        deviation = keras.ops.convert_to_tensor(self.deviation, y_pred.dtype)
-        return keras.ops.mean(keras.ops.square((keras.ops.cast(y_true, y_pred.dtype) - y_pred) / deviation), axis=-1)
+        stddev = keras.ops.convert_to_tensor(self.stddev, y_pred.dtype)
+        return keras.ops.mean(keras.ops.square((keras.ops.cast(y_true, y_pred.dtype) - y_pred) / stddev), axis=-1)
 
     def get_config(self):
         """The constructor's arguments."""
-        return {**super().get_config(), "deviation": list(self.deviation)}
+        return {**super().get_config(), "stddev": list(self.stddev)}
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss of a config; `stddev` was `deviation` in files of 0.1."""
+        return cls(**{"stddev" if name == "deviation" else name: value for name, value in config.items()})
 
 
 def loss(model: keras.Model, *, label_smoothing: float = 0.0) -> keras.losses.Loss:

@@ -121,7 +121,7 @@ def reopen(directory: Path, config: configs.Config, *, data_sha256: str | None =
             f"of {str(directory)!r} (files were added, removed or changed). Put them back, or train a new run."
         )
     with _locked(directory), _logged(directory):
-        files.sweep(directory)
+        files.remove_leftovers(directory)
         files.write_text(directory / "config.yaml", configs.dump(config))
         logger.info("the run goes on")
         now = runtime.record()
@@ -176,11 +176,11 @@ def finish(directory: Path, seconds: float) -> None:
         seconds: float, wall-clock time of the process that finished it.
     """
     files.write_json(directory / "finished.json", {"seconds": round(seconds, 3)})
-    if states(directory).exists():
-        files.remove(states(directory))
+    if resume_folder(directory).exists():
+        files.remove(resume_folder(directory))
 
 
-def states(directory: Path) -> Path:
+def resume_folder(directory: Path) -> Path:
     """The folder of the checkpoints that a stopped run in `directory` goes on from."""
     return directory / "checkpoints" / "resume"
 

@@ -15,7 +15,7 @@ CONFIG = configs.load(overrides=["fit.epochs=3"])
 @pytest.fixture
 def stopped(tmp_path):
     with run_directory.create(tmp_path / "run", CONFIG, data_sha256="abc"):
-        files.write_text(run_directory.states(tmp_path / "run") / "000001" / "state.json", "{}")
+        files.write_text(run_directory.resume_folder(tmp_path / "run") / "000001" / "state.json", "{}")
     return tmp_path / "run"
 
 
@@ -66,7 +66,7 @@ def test_a_second_process_is_kept_out(stopped):
 def test_a_finished_run_has_nothing_to_go_on_with(stopped):
     run_directory.finish(stopped, 1.23456)
     assert (stopped / "finished.json").read_text() == '{\n  "seconds": 1.235\n}\n'
-    assert not run_directory.states(stopped).exists()
+    assert not run_directory.resume_folder(stopped).exists()
     with pytest.raises(InputError, match="is finished and has nothing to go on with. Its model is '.*model.keras'"):
         run_directory.resumable(stopped)
     with pytest.raises(FileExistsError, match="exists already and nothing is overwritten"):

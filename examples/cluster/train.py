@@ -57,7 +57,7 @@ def main(folder):
     steps = int(data.cardinality())
     done = int(model.optimizer.iterations.numpy()) // steps
     history = model.fit(
-        distribute.divided(data.repeat(max(EPOCHS - done, 1)), strategy),
+        distribute.shard(data.repeat(max(EPOCHS - done, 1)), strategy),
         initial_epoch=done,
         epochs=EPOCHS,
         steps_per_epoch=steps,

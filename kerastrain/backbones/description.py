@@ -42,7 +42,7 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
     Example:
         >>> describe("keras:MobileNet", alpha=0.25)["parameters"]
         218544
-        >>> describe("keras:transformer", depth=1, width=32)["outputs"]
+        >>> describe("keras:transformer", num_layers=1, embedding_dim=32)["outputs"]
         [['float32', [None, 32]]]
     """
     if isinstance(handle, keras.Model) or str(handle).endswith(".keras"):

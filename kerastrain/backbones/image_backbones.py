@@ -211,7 +211,7 @@ def _keras_model(handle, requested, value_range) -> Backbone:
     if not isinstance(handle, keras.Model):
         model = saving.load(handle)
         if any(layer.name == "backbone" for layer in model.layers):
-            model, _ = feature_extractor.head(model)
+            model, _ = feature_extractor.split_at_backbone(model)
     text = handle if isinstance(handle, str) else getattr(handle, "name", str(handle))
     fixed = _model_size(model)
     size = tuple(requested or tuple(one or two for one, two in zip(fixed, DEFAULT_SIZE, strict=True)))

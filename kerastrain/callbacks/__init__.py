@@ -7,11 +7,11 @@ from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.progress import Progress
 from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
 from kerastrain.callbacks.standard import standard
-from kerastrain.callbacks.terminate_on_nonfinite import BadNumbers
+from kerastrain.callbacks.terminate_on_nonfinite import TerminateOnNonFinite
 
 __all__ = [
     "AverageWeights",
-    "BadNumbers",
+    "TerminateOnNonFinite",
     "BestCheckpoint",
     "Checkpoints",
     "HistoryFile",

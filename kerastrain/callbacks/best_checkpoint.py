@@ -84,5 +84,5 @@ class BestCheckpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Puts the best weights back."""
         if self.restore and self.best is not None:
-            collectives.wait_for_all(self.model.distribute_strategy)  # until the chief's file is there
+            collectives.barrier(self.model.distribute_strategy)  # until the chief's file is there
             self.model.load_weights(self.path)

@@ -12,7 +12,7 @@ from kerastrain.callbacks import nonfinite_search
 from kerastrain.callbacks.nonfinite_search import BadNumbersError
 
 
-class BadNumbers(keras.callbacks.Callback):
+class TerminateOnNonFinite(keras.callbacks.Callback):
     """Raises an error as soon as the loss is NaN or infinite, or a weight is at the end of an epoch.
 
     A loss shows a bad gradient one step later, when the weights that it spoiled are used; until then no step costs more
@@ -29,7 +29,7 @@ class BadNumbers(keras.callbacks.Callback):
         BadNumbersError: in `fit`; its `step` counts from the first epoch on, its `finding` is there after a search.
 
     Example:
-        >>> model.fit(data, callbacks=[BadNumbers()])  # doctest: +SKIP
+        >>> model.fit(data, callbacks=[TerminateOnNonFinite()])  # doctest: +SKIP
     """
 
     def __init__(self, *, suspect_step: int | None = None, batch_at: Callable[[int], tuple] | None = None):

@@ -73,7 +73,7 @@ def capture(model: keras.Model) -> dict:
     every = [variable for variables in groups.values() for variable in variables]
     unequal = [] if alone else [variable for variable in every if id(variable) not in equal]
     values = {id(variable): [np.asarray(one.numpy()) for one in _replicas(variable)] for variable in unequal}
-    workers = collectives.gathered(strategy, [value for found in values.values() for value in found])
+    workers = collectives.all_gather(strategy, [value for found in values.values() for value in found])
     gathered = [iter(arrays) for arrays in workers]
     for found in values.values():
         # Each worker's replicas, one worker after the other.

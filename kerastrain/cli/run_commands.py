@@ -78,7 +78,7 @@ def compress(
     ] = None,
 ) -> None:
     """Make a run's model smaller: the best within a budget (budget.accuracy_points=1 or budget.kilobytes=300), or one
-    way, such as prune.fraction=0.8 quantize=aware; the run's own model stays.
+    way, such as prune.fraction=0.8 quantize=quantize_aware; the run's own model stays.
     """
     settings = configs.validate(
         configs.override({}, overrides or []), configs.CompressConfig, source="the command line"

@@ -75,7 +75,7 @@ def check(
     examples = plan.parts(config)
     console.print(configs.dump(config).rstrip(), markup=False)
     console.print("\nexamples: " + ", ".join(f"{len(part)} {name}" for name, part in examples.items()))
-    if warning := data.few_examples(examples):
+    if warning := data.small_data_warning(examples):
         console.print(plain(warning))
     table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate")
     table.add_column("schedule", overflow="fold")

@@ -78,7 +78,9 @@ def prune_channels(
     whole.compile(loss=loss)
     kept = _chosen(found, _importance(whole, found, dataset), multiply_adds_fraction)
     narrow = _narrowed(whole, program, found, kept)
-    narrow.compile(optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics))
+    narrow.compile(
+        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps), loss=loss, metrics=list(metrics)
+    )
     fine_tuning.fit(
         narrow, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose
     )
@@ -112,7 +114,7 @@ def _removable(program: programs.Program, fraction: float) -> Channels:
     if hub is not None:
         raise InputError(
             f"layer {hub.name!r} (kerastrain.HubLayer) cannot lose channels: a SavedModel is a finished graph, out of which "
-            "none can be taken. Distil a smaller network from it, with `distil={}` or `compress.distill`, or prune single "
+            "none can be taken. Distil a smaller network from it, with `distill={}` or `compress.distill`, or prune single "
             "weights, with `prune.fraction=0.8` or `compress.prune`."
         )
     found = channel_dependencies.trace(program)

@@ -77,8 +77,10 @@ def cluster(
         require_unconstrained(kernel)
         kernel.assign(shared(keras.ops.convert_to_numpy(kernel), clusters))
         kernel.constraint = KeepClusters(kernel)
-    fine_tuning.settle_batch_norm(clustered, dataset)
-    clustered.compile(optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics))
+    fine_tuning.recalibrate_batch_norm(clustered, dataset)
+    clustered.compile(
+        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps), loss=loss, metrics=list(metrics)
+    )
     fine_tuning.fit(
         clustered, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose
     )

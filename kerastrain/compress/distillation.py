@@ -98,8 +98,8 @@ def distill(
     teach = _teaching(_opened(teacher), list(features.values()), probabilities=teacher_probabilities, task=task)
     whole, steps_per_epoch = _batches(data, teach, epochs, global_batch_size, augment, seed)
     first = keras.utils.unpack_x_y_sample_weight(next(iter(whole)))[0]
-    soft = distillation_loss.Soft(temperature, task) if task != "regression" else _loss_object(loss)
-    lesson = distillation_loss.Lesson(
+    soft = distillation_loss.DistillationLoss(temperature, task) if task != "regression" else _loss_object(loss)
+    lesson = distillation_loss.DistillationModel(
         learner,
         teach,
         layers=list(features),
@@ -109,7 +109,9 @@ def distill(
         feature_weight=feature_weight,
     )
     steps = fine_tuning.steps(whole, 1, optimizer)
-    lesson.compile(optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics))
+    lesson.compile(
+        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps), loss=loss, metrics=list(metrics)
+    )
     fine_tuning.fit(
         lesson,
         whole,
@@ -119,7 +121,7 @@ def distill(
         callbacks=callbacks,
         verbose=verbose,
     )
-    return fine_tuning.ready(learner, learning_rate=learning_rate, loss=loss, metrics=metrics)
+    return fine_tuning.compiled_for_evaluation(learner, learning_rate=learning_rate, loss=loss, metrics=metrics)
 
 
 def _opened(teacher: object) -> keras.Layer:
@@ -137,7 +139,7 @@ def _teaching(
     teacher, layers: Sequence[str], *, probabilities: bool, task: Task
 ) -> Callable[..., distillation_loss.Answers]:
     """The function from inputs to the teacher's answers as logits, in inference mode."""
-    answer = distillation_loss.answering(teacher, layers)
+    answer = distillation_loss.forward_with_features(teacher, layers)
 
     def teach(inputs):
         answers = answer(inputs, training=False)
@@ -180,7 +182,10 @@ def _batches(data, teach, epochs: int, size: int, augment, seed: int) -> tuple[t
 
 def _checked_widths(student, teach, inputs, features: Mapping[str, str], task: Task) -> list[int]:
     """The channels of the teacher's features, after all outputs and features were held against each other."""
-    wanted, given = teach(inputs), distillation_loss.answering(student, list(features))(inputs, training=False)
+    wanted, given = (
+        teach(inputs),
+        distillation_loss.forward_with_features(student, list(features))(inputs, training=False),
+    )
     if wanted["outputs"].shape != given["outputs"].shape:
         raise InputError(
             f"`student` must give as many outputs as `teacher`. Received: {tuple(given['outputs'].shape[1:])} and "

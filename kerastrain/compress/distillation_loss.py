@@ -20,7 +20,7 @@ Answers = dict[str, object]
 """{"outputs": float32 (b, n), "features": tuple of float32 (b, ...)}: a tuple, as tf.data stacks lists."""
 
 
-class Lesson(keras.Model):
+class DistillationModel(keras.Model):
     """A student under instruction, with a projection for each feature that has another width than the teacher's.
 
     The targets of a training batch may be {"targets": ..., "taught": Answers}; the teacher is asked only where they are not.
@@ -48,7 +48,7 @@ class Lesson(keras.Model):
     ):
         super().__init__(name=f"{student.name}_lesson")
         self.student, self.projections = student, []
-        self._answer, self._teach = answering(student, layers), teach
+        self._answer, self._teach = forward_with_features(student, layers), teach
         self._soft, self._squared = soft, keras.losses.MeanSquaredError()
         self._soft_weight, self._feature_weight = soft_weight, feature_weight
         for shape, width in zip(shapes(student, layers), widths, strict=True):
@@ -86,7 +86,7 @@ class Lesson(keras.Model):
         return super().compute_metrics(x, targets, y_pred["outputs"], sample_weight)
 
 
-class Soft(keras.losses.Loss):
+class DistillationLoss(keras.losses.Loss):
     """How far a student's outputs are from its teacher's, the temperature squared included.
 
         single_label:  T² * sum over classes of p log(p / q),  p = softmax(teacher / T),  q = softmax(student / T)
@@ -117,7 +117,7 @@ class Soft(keras.losses.Loss):
         return self.temperature**2 * divergence
 
 
-def answering(model, layers: Sequence[str] = ()) -> Callable[..., Answers]:
+def forward_with_features(model, layers: Sequence[str] = ()) -> Callable[..., Answers]:
     """The function (inputs, training) -> Answers of `model`, with the outputs of its `layers` as features.
 
     Args:

@@ -94,7 +94,7 @@ def following_batch_norm(model: keras.Model) -> list[keras.layers.BatchNormaliza
     return found
 
 
-def settle_batch_norm(model: keras.Model, dataset: tf.data.Dataset) -> None:
+def recalibrate_batch_norm(model: keras.Model, dataset: tf.data.Dataset) -> None:
     """Sets the averages of `following_batch_norm` to the means over the first 16 batches of `dataset`, in place.
 
     Other kernels give other means than those that batch norm knows, and each layer adds to what the one before it is off.
@@ -109,7 +109,7 @@ def settle_batch_norm(model: keras.Model, dataset: tf.data.Dataset) -> None:
         layer.trainable, layer.momentum = trainable, momentum
 
 
-def falling(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+def adam_with_cosine_decay(learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
     """Adam whose rate falls from `learning_rate` to 0 along a cosine of `steps`."""
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
 
@@ -134,7 +134,7 @@ def fit(
     if start.step:
         whole = whole.skip(start.step)
     model.fit(
-        distribute.divided(whole, tf.distribute.get_strategy()),
+        distribute.shard(whole, tf.distribute.get_strategy()),
         epochs=epochs,
         initial_epoch=start.epoch,
         steps_per_epoch=steps_per_epoch or int(dataset.cardinality()),
@@ -145,7 +145,9 @@ def fit(
     )
 
 
-def ready(model: keras.Model, *, learning_rate: float, loss: object, metrics: Sequence) -> keras.Model:
+def compiled_for_evaluation(
+    model: keras.Model, *, learning_rate: float, loss: object, metrics: Sequence
+) -> keras.Model:
     """`model`, compiled to be measured and trained on; it was trained as a part of another."""
     model.compile(keras.optimizers.Adam(learning_rate), loss=loss, metrics=list(metrics))
     model.optimizer.build(model.trainable_variables)  # Keras warns when it opens a file with one that is not.

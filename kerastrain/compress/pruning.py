@@ -97,7 +97,9 @@ def prune(
     _require_reached(schedule, fraction, steps)
     loss = fine_tuning.loss_of(model, loss)
     pruned = fine_tuning.copy(model)
-    pruned.compile(optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics))
+    pruned.compile(
+        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps), loss=loss, metrics=list(metrics)
+    )
     kernels = _attach(pruned, schedule, pattern)
     fine_tuning.fit(
         pruned, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose

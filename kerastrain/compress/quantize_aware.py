@@ -83,7 +83,10 @@ def quantize_aware(
     _calibrate(simulation, flat, batches)
     learner = _learner(simulation, flat)
     learner.compile(
-        optimizer or fine_tuning.falling(learning_rate, steps), loss=loss, metrics=list(metrics), jit_compile=False
+        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps),
+        loss=loss,
+        metrics=list(metrics),
+        jit_compile=False,
     )
     fine_tuning.fit(
         learner, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose
@@ -91,7 +94,7 @@ def quantize_aware(
     for layer in flat.layers:
         layer.set_weights([variable.numpy() for variable in simulation.weights.get(layer.name, ())])
     quantized = _with_rounding(flat, simulation, per_channel=not clustered)
-    return fine_tuning.ready(quantized, learning_rate=learning_rate, loss=loss, metrics=metrics)
+    return fine_tuning.compiled_for_evaluation(quantized, learning_rate=learning_rate, loss=loss, metrics=metrics)
 
 
 def require_int8_layers(model: keras.Model) -> None:

@@ -111,7 +111,7 @@ def _of_texts(teacher: keras.Model, budget: int, outputs: int) -> list[Proposal]
     return [
         Proposal(
             "keras:embedding",
-            {"vocabulary_size": vocabulary, "width": width},
+            {"vocabulary_size": vocabulary, "embedding_dim": width},
             vocabulary * width + (width + 1) * outputs,
         )
         for vocabulary, width in pairs

@@ -7,22 +7,22 @@ change the run's model.
 """
 
 from kerastrain.compression_search.calibration import calibration_table
-from kerastrain.compression_search.candidates import LADDER, Way, one_way
-from kerastrain.compression_search.measurement import Rung, Score
+from kerastrain.compression_search.candidates import CANDIDATES, Candidate, requested_candidates
+from kerastrain.compression_search.measurement import CandidateResult, Score
 from kerastrain.compression_search.pareto_plot import draw
 from kerastrain.compression_search.selection import Choice, choose, size_of
-from kerastrain.compression_search.sweep import climb
+from kerastrain.compression_search.sweep import sweep
 
 __all__ = [
-    "LADDER",
+    "CANDIDATES",
     "Choice",
-    "Rung",
+    "CandidateResult",
     "Score",
-    "Way",
+    "Candidate",
     "calibration_table",
     "choose",
-    "climb",
+    "sweep",
     "draw",
-    "one_way",
+    "requested_candidates",
     "size_of",
 ]

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from kerastrain.config import CompressConfig
 
 WORDS = {
-    "distil": "distilled",
-    "channels": "narrow",
+    "distill": "distilled",
+    "prune_channels": "channel_pruned",
     "prune": "pruned",
     "cluster": "clustered",
-    "aware": "aware",
+    "quantize_aware": "qat",
 }
 """The steps in the only order in which each keeps what those before it did, and what a file is called after them."""
 
 
 @dataclass(frozen=True)
-class Way:
+class Candidate:
     """One way of compression.
 
     Args:
@@ -40,50 +40,50 @@ class Way:
     @property
     def stem(self) -> str:
         """The name of the model that the file is written from, such as "pruned"."""
-        return "_".join(WORDS[step] for step in self.steps) or "before"
+        return "_".join(WORDS[step] for step in self.steps) or "baseline"
 
 
-LADDER = (
-    Way((), "float32"),
-    Way((), "float16"),
-    Way((), "dynamic"),
-    Way((), "int16x8"),
-    Way((), "int4"),
-    Way((), "int8"),
-    Way(("aware",), "int8"),
-    Way(("prune",), "float32"),
-    Way(("prune",), "int8"),
-    Way(("cluster",), "float32"),
-    Way(("cluster",), "int8"),
-    Way(("prune", "cluster"), "int8"),
-    Way(("prune", "cluster", "aware"), "int8"),
-    Way(("channels",), "float32"),
-    Way(("channels",), "int8"),
-    Way(("channels", "prune"), "int8"),
-    Way(("distil",), "float32"),
-    Way(("distil",), "int8"),
+CANDIDATES = (
+    Candidate((), "float32"),
+    Candidate((), "float16"),
+    Candidate((), "dynamic"),
+    Candidate((), "int16x8"),
+    Candidate((), "int4"),
+    Candidate((), "int8"),
+    Candidate(("quantize_aware",), "int8"),
+    Candidate(("prune",), "float32"),
+    Candidate(("prune",), "int8"),
+    Candidate(("cluster",), "float32"),
+    Candidate(("cluster",), "int8"),
+    Candidate(("prune", "cluster"), "int8"),
+    Candidate(("prune", "cluster", "quantize_aware"), "int8"),
+    Candidate(("prune_channels",), "float32"),
+    Candidate(("prune_channels",), "int8"),
+    Candidate(("prune_channels", "prune"), "int8"),
+    Candidate(("distill",), "float32"),
+    Candidate(("distill",), "int8"),
 )
 """What a budget tries. Where int8 alone breaks a budget of accuracy, files with some layers in float are added."""
 
 
-def one_way(settings: CompressConfig) -> tuple[Way, ...]:
+def requested_candidates(settings: CompressConfig) -> tuple[Candidate, ...]:
     """The way that settings without a budget spell out, with the float file after each step.
 
     Example:
         >>> from kerastrain import config
-        >>> [way.name for way in one_way(config.CompressConfig(quantize="aware"))]
-        ['before_float32', 'pruned_float32', 'pruned_aware_int8']
+        >>> [way.name for way in requested_candidates(config.CompressConfig(quantize="quantize_aware"))]
+        ['baseline_float32', 'pruned_float32', 'pruned_qat_int8']
     """
     given = {
-        "distil": settings.distil,
-        "channels": settings.channels,
+        "distill": settings.distill,
+        "prune_channels": settings.prune_channels,
         "prune": settings.prune and settings.prune.fraction,
         "cluster": settings.cluster,
     }
     steps = tuple(step for step in WORDS if given.get(step))
-    ways = [Way(steps[:count], "float32") for count in range(len(steps) + 1)]
-    if settings.quantize == "aware":
-        ways.append(Way((*steps, "aware"), "int8"))
+    ways = [Candidate(steps[:count], "float32") for count in range(len(steps) + 1)]
+    if settings.quantize == "quantize_aware":
+        ways.append(Candidate((*steps, "quantize_aware"), "int8"))
     elif settings.quantize != "float32":
-        ways.append(Way(steps, settings.quantize))
+        ways.append(Candidate(steps, settings.quantize))
     return tuple(ways)

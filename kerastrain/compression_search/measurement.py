@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kerastrain import compress, data, export
-from kerastrain.compression_search.candidates import Way
+from kerastrain.compression_search.candidates import Candidate
 from kerastrain.evaluation import intervals, scores
 
 
@@ -33,7 +33,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Rung:
+class CandidateResult:
     """One file, measured.
 
     Args:
@@ -63,10 +63,10 @@ class Rung:
     memory_ratio: float | None = None
 
 
-def rung(way: Way, path: Path, model: keras.Model, split: data.Split) -> Rung:
+def candidate_result(way: Candidate, path: Path, model: keras.Model, split: data.Split) -> CandidateResult:
     """Measures the file at `path`, which `model` was written to."""
     content = path.read_bytes()
-    return Rung(
+    return CandidateResult(
         name=way.name,
         file=path.name,
         steps=way.steps,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerastrain.compression_search.measurement import Rung
+from kerastrain.compression_search.measurement import CandidateResult
 from kerastrain.compression_search.selection import Choice, size_of
 from kerastrain.config import BudgetConfig
 from kerastrain.system import figures
@@ -16,7 +16,7 @@ _NEAR = (24, 14)  # pixels across and up
 _QUIET, _KEPT, _WINNER = "#8a94a6", "#1f5fbf", "#c2410c"
 
 
-def draw(path: str | os.PathLike, rungs: Sequence[Rung], choice: Choice, budget: BudgetConfig) -> Path:
+def draw(path: str | os.PathLike, rungs: Sequence[CandidateResult], choice: Choice, budget: BudgetConfig) -> Path:
     """Writes the picture; its suffix says in which format.
 
     Args:

@@ -6,7 +6,7 @@ Takes rungs, gives names and a sentence. Must not read or write files.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kerastrain.compression_search.measurement import Rung
+from kerastrain.compression_search.measurement import CandidateResult
 from kerastrain.config import BudgetConfig
 
 
@@ -25,24 +25,24 @@ class Choice:
     pareto: tuple[str, ...]
 
 
-def size_of(rung: Rung, budget: BudgetConfig | None) -> int:
+def size_of(rung: CandidateResult, budget: BudgetConfig | None) -> int:
     """The bytes of a rung that count: those of its file, or after gzip."""
     return rung.gzip_bytes if budget is not None and budget.size == "gzip" else rung.size_bytes
 
 
-def lost_points(rung: Rung, reference: Rung) -> float:
+def lost_points(rung: CandidateResult, reference: CandidateResult) -> float:
     """What a rung loses against the reference on the validation part, in hundredths; negative where it gains."""
     return 100 * (reference.validation.value - rung.validation.value)
 
 
-def is_within(rung: Rung, budget: BudgetConfig, reference: Rung) -> bool:
+def is_within(rung: CandidateResult, budget: BudgetConfig, reference: CandidateResult) -> bool:
     """Whether a rung keeps the budget."""
     if budget.kilobytes is not None:
         return size_of(rung, budget) <= 1000 * budget.kilobytes
     return lost_points(rung, reference) <= budget.accuracy_points + 1e-9
 
 
-def choose(rungs: Sequence[Rung], budget: BudgetConfig) -> Choice:
+def choose(rungs: Sequence[CandidateResult], budget: BudgetConfig) -> Choice:
     """The smallest file that loses no more than allowed, or the best that is no larger.
 
     Args:
@@ -53,10 +53,10 @@ def choose(rungs: Sequence[Rung], budget: BudgetConfig) -> Choice:
         Choice.
     """
 
-    def size(rung: Rung) -> int:
+    def size(rung: CandidateResult) -> int:
         return size_of(rung, budget)
 
-    def is_beaten(rung: Rung) -> bool:
+    def is_beaten(rung: CandidateResult) -> bool:
         return any(
             size(other) <= size(rung)
             and other.validation.value >= rung.validation.value
@@ -71,7 +71,7 @@ def choose(rungs: Sequence[Rung], budget: BudgetConfig) -> Choice:
         least = min(rungs, key=size)
         reason = (
             f"none of {len(rungs)} files has at most {budget.kilobytes:g} {unit}; the smallest, {least.name}, has "
-            f"{size(least) / 1000:,.1f}. Allow more, or take a smaller `distil.parameters_fraction`."
+            f"{size(least) / 1000:,.1f}. Allow more, or take a smaller `distill.parameters_fraction`."
         )
         return Choice(None, reason, pareto)
     if budget.kilobytes is not None:
@@ -89,7 +89,7 @@ def choose(rungs: Sequence[Rung], budget: BudgetConfig) -> Choice:
     return Choice(best.name, f"{reason}{_caution(rungs[0], budget)}", pareto)
 
 
-def _caution(reference: Rung, budget: BudgetConfig) -> str:
+def _caution(reference: CandidateResult, budget: BudgetConfig) -> str:
     """Says so where the validation part is too small to tell such a loss from chance."""
     found = reference.validation
     half = 50 * (found.high - found.low)

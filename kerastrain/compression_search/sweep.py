@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from kerastrain import data, export
-from kerastrain.compression_search.candidates import Way
-from kerastrain.compression_search.measurement import Rung, rung
+from kerastrain.compression_search.candidates import Candidate
+from kerastrain.compression_search.measurement import CandidateResult, candidate_result
 from kerastrain.compression_search.selection import is_within
 from kerastrain.compression_search.training import Trainer
 from kerastrain.config import BudgetConfig, CompressConfig
@@ -24,9 +24,9 @@ logger = logging.getLogger("kerastrain")
 _FLOAT_LAYERS = (1, 2, 4, 8, 16)
 
 
-def climb(
-    run: Run, split: data.Split, ways: Sequence[Way], settings: CompressConfig, folder: Path
-) -> tuple[list[Rung], dict[str, str]]:
+def sweep(
+    run: Run, split: data.Split, ways: Sequence[Candidate], settings: CompressConfig, folder: Path
+) -> tuple[list[CandidateResult], dict[str, str]]:
     """Does all `ways`, and measures their files.
 
     Args:
@@ -44,7 +44,7 @@ def climb(
     """
     trainer, rungs, left_out = Trainer(run, split, settings), [], {}
 
-    def attempt(way: Way, does: Callable) -> Rung | None:
+    def attempt(way: Candidate, does: Callable) -> CandidateResult | None:
         try:
             return does(trainer, way)
         except InputError as error:
@@ -63,7 +63,7 @@ def climb(
     return _timed(rungs, folder, settings.threads), left_out
 
 
-def _rung(trainer: Trainer, way: Way, *, folder: Path) -> Rung:
+def _rung(trainer: Trainer, way: Candidate, *, folder: Path) -> CandidateResult:
     model, config, split = trainer.model(way.steps), trainer.run.config, trainer.split
     path = folder / f"{way.name}.tflite"
     export.tflite(
@@ -77,7 +77,7 @@ def _rung(trainer: Trainer, way: Way, *, folder: Path) -> Rung:
         representative_count=config.export.representative_samples,
         tolerance=_tolerance(way.quantize, judged_later=trainer.settings.budget is not None),
     )
-    found = rung(way, path, model, split)
+    found = candidate_result(way, path, model, split)
     logger.info(
         "%s: validation %s %.4f, %.1f kB, gzip %.1f kB",
         *(way.name, found.measure, found.validation.value, found.size_bytes / 1000, found.gzip_bytes / 1000),
@@ -95,15 +95,15 @@ def _tolerance(kind: str, *, judged_later: bool) -> export.Tolerance:
 
 
 def _with_float_layers(
-    trainer: Trainer, rungs: Sequence[Rung], budget: BudgetConfig, folder: Path, left_out: dict[str, str]
-) -> list[Rung]:
+    trainer: Trainer, rungs: Sequence[CandidateResult], budget: BudgetConfig, folder: Path, left_out: dict[str, str]
+) -> list[CandidateResult]:
     """Where int8 loses more than the budget: files with ever more of the sensitive layers in float, until one does not."""
     found, before = [], rungs[0]
-    whole = next((one for one in rungs if one.name == Way((), "int8").name), None)
+    whole = next((one for one in rungs if one.name == Candidate((), "int8").name), None)
     if budget.accuracy_points is None or whole is None or is_within(whole, budget, before):
         return found
     for count in _FLOAT_LAYERS:
-        way = Way((), "int8", count)
+        way = Candidate((), "int8", count)
         try:
             found.append(_rung(trainer, way, folder=folder))
         except InputError as error:
@@ -114,7 +114,7 @@ def _with_float_layers(
     return found
 
 
-def _timed(rungs: Sequence[Rung], folder: Path, threads: int) -> list[Rung]:
+def _timed(rungs: Sequence[CandidateResult], folder: Path, threads: int) -> list[CandidateResult]:
     measured = export.costs([folder / one.file for one in rungs], threads=threads)
     return [
         dataclasses.replace(one, time_ratio=cost.time_ratio, memory_ratio=cost.memory_ratio)

@@ -10,9 +10,9 @@ import keras
 
 from kerastrain import backbones, compress, data, models, runtime
 from kerastrain.compress import fine_tuning
-from kerastrain.compression_search.candidates import Way
+from kerastrain.compression_search.candidates import Candidate
 from kerastrain.config import CompressConfig
-from kerastrain.config.compression import ChannelsConfig, ClusterConfig, DistilConfig, PruneConfig
+from kerastrain.config.compression import ClusterConfig, DistillConfig, PruneChannelsConfig, PruneConfig
 from kerastrain.errors import InputError
 from kerastrain.export import int4
 from kerastrain.run_directory import Run
@@ -51,7 +51,7 @@ class Trainer:
             raise found
         return found
 
-    def require(self, way: Way) -> None:
+    def require(self, way: Candidate) -> None:
         """Refuses a way before anything is trained for it.
 
         Raises:
@@ -61,17 +61,17 @@ class Trainer:
         if way.quantize in int4.KINDS:
             int4.require()
         model = self.run.model
-        if "distil" in way.steps and {"channels", "aware"} & set(way.steps):
+        if "distill" in way.steps and {"prune_channels", "quantize_aware"} & set(way.steps):
             model = self.student(model)
-        if "channels" in way.steps:
-            wanted = self.settings.channels or ChannelsConfig()
+        if "prune_channels" in way.steps:
+            wanted = self.settings.prune_channels or PruneChannelsConfig()
             compress.require_removable_channels(model, wanted.multiply_adds_fraction)
-        if "aware" in way.steps:
+        if "quantize_aware" in way.steps:
             compress.require_int8_layers(model)
 
     def student(self, model: keras.Model) -> keras.Model:
         """A new network with the wanted share of the parameters of `model`."""
-        wanted = self.settings.distil or DistilConfig()
+        wanted = self.settings.distill or DistillConfig()
         return _student(self, compress.propose_students(model, fraction=wanted.parameters_fraction)[0])
 
     def batches(self, epochs: int):
@@ -119,8 +119,8 @@ def _learning(model: keras.Model) -> Iterator[None]:
                 layer.momentum = momentum
 
 
-def _distil(trainer: Trainer, model: keras.Model) -> keras.Model:
-    wanted = trainer.settings.distil or DistilConfig()
+def _distill(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.distill or DistillConfig()
     options = {
         **trainer.options(wanted),
         "temperature": wanted.temperature,
@@ -139,7 +139,7 @@ def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
     backbone = backbones.load(proposal.backbone, **proposal.options)
     if models.task(model) == "regression":
         numbers = split.train.targets
-        scale = {"mean": numbers.mean(axis=0), "deviation": numbers.std(axis=0)}
+        scale = {"mean": numbers.mean(axis=0), "stddev": numbers.std(axis=0)}
         student = models.image_regressor(backbone, labels=split.labels, **scale)
     else:
         student = models.image_classifier(backbone, labels=split.labels, multi_label=several)
@@ -150,8 +150,8 @@ def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
     return student
 
 
-def _channels(trainer: Trainer, model: keras.Model) -> keras.Model:
-    wanted = trainer.settings.channels or ChannelsConfig()
+def _prune_channels(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.prune_channels or PruneChannelsConfig()
     options = {"multiply_adds_fraction": wanted.multiply_adds_fraction, **trainer.options(wanted)}
     with _learning(model):
         return compress.prune_channels(model, trainer.batches(wanted.epochs), **options)
@@ -171,9 +171,15 @@ def _cluster(trainer: Trainer, model: keras.Model) -> keras.Model:
         return compress.cluster(model, trainer.batches(wanted.epochs), **options)
 
 
-def _aware(trainer: Trainer, model: keras.Model) -> keras.Model:
-    wanted = trainer.settings.aware
+def _quantize_aware(trainer: Trainer, model: keras.Model) -> keras.Model:
+    wanted = trainer.settings.quantize_aware
     return compress.quantize_aware(model, trainer.batches(wanted.epochs), **trainer.options(wanted))
 
 
-_STEPS = {"distil": _distil, "channels": _channels, "prune": _prune, "cluster": _cluster, "aware": _aware}
+_STEPS = {
+    "distill": _distill,
+    "prune_channels": _prune_channels,
+    "prune": _prune,
+    "cluster": _cluster,
+    "quantize_aware": _quantize_aware,
+}

@@ -85,7 +85,9 @@ class Blur(Section):
 
     probability: Fraction = 0.5
     """Of an image's being blurred."""
-    deviation_pixels: Annotated[float, Field(ge=0, le=100)] = 1.0
+    renamed_keys = {"deviation_pixels": "stddev_pixels"}
+
+    stddev_pixels: Annotated[float, Field(ge=0, le=100)] = 1.0
     """Largest standard deviation in pixels."""
 
 
@@ -101,7 +103,9 @@ class Erasing(Section):
 class Noise(Section):
     """Gaussian noise on every value."""
 
-    deviation: NotNegative = 8.0
+    renamed_keys = {"deviation": "stddev"}
+
+    stddev: NotNegative = 8.0
     """Largest standard deviation in grey levels of 0 to 255."""
 
 

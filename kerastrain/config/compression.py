@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from kerastrain.config.values import NotNegative, Positive, Section
 
 Epochs = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class DistilConfig(Section):
+class DistillConfig(Section):
     """A small new network that is taught by the run's model."""
 
-    parameters_fraction: Share = 0.25
+    parameters_fraction: OpenFraction = 0.25
     """The most parameters that the student may have, as a share of the teacher's."""
     temperature: Positive = 4.0
     """How much of the teacher's wrong answers shows."""
@@ -28,10 +28,10 @@ class DistilConfig(Section):
     """Peak rate of Adam, which falls along a cosine."""
 
 
-class ChannelsConfig(Section):
+class PruneChannelsConfig(Section):
     """Whole channels out of a convolutional network."""
 
-    multiply_adds_fraction: Share = 0.5
+    multiply_adds_fraction: OpenFraction = 0.5
     """The most multiply-adds that may be left, as a share of those before."""
     epochs: Epochs = 5
     """Epochs of fine-tuning afterwards."""
@@ -61,7 +61,7 @@ class ClusterConfig(Section):
     """Peak rate of that fine-tuning: a value moves by the mean of its weights' steps, most of which cancel."""
 
 
-class AwareConfig(Section):
+class QuantizeAwareConfig(Section):
     """Training in the steps of int8."""
 
     epochs: Epochs = 3
@@ -94,20 +94,24 @@ class CompressConfig(Section):
     With `budget` all steps are tried, alone and together, with the settings given here.
     """
 
+    renamed_keys = {"distil": "distill", "channels": "prune_channels", "aware": "quantize_aware"}
+
     budget: BudgetConfig | None = None
     """What the result may cost; null does the steps below, and nothing else."""
-    distil: DistilConfig | None = None
-    """A student in place of the run's model; `distil={}` takes its defaults, as for all steps. First: it starts anew."""
-    channels: ChannelsConfig | None = None
+    distill: DistillConfig | None = None
+    """A student in place of the run's model; `distill={}` takes its defaults, as for all steps. First: it starts anew."""
+    prune_channels: PruneChannelsConfig | None = None
     """Fewer channels. Before zeros and clusters, which its fine-tuning would not keep."""
     prune: PruneConfig | None = None
     """Zeros. Before clusters, which keep them."""
     cluster: ClusterConfig | None = None
     """Few values. Training for int8 keeps them, and the zeros."""
-    aware: AwareConfig = AwareConfig()
-    """How `quantize=aware` trains."""
-    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8", "int4", "dynamic_int4", "aware"] = "int8"
-    """Number format of the TFLite file at the end; "aware" trains for int8 first."""
+    quantize_aware: QuantizeAwareConfig = QuantizeAwareConfig()
+    """How `quantize=quantize_aware` trains."""
+    quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8", "int4", "dynamic_int4", "quantize_aware"] = (
+        "int8"
+    )
+    """Number format of the TFLite file at the end; "quantize_aware" trains for int8 first."""
     calibration_counts: tuple[Annotated[int, Field(gt=0)], ...] = (8, 32, 128)
     """Training examples to calibrate int8 with, each tried, to show what more of them bring; [] for none."""
     threads: Annotated[int, Field(gt=0)] = 1
@@ -120,4 +124,4 @@ class CompressConfig(Section):
             return values
         if values.get("budget") is not None and "quantize" in values:
             raise ValueError("a budget tries every number format. Received: quantize beside budget. Leave one out.")
-        return values if {"distil", "channels", "prune", "cluster"} & set(values) else {**values, "prune": {}}
+        return values if {"distill", "prune_channels", "prune", "cluster"} & set(values) else {**values, "prune": {}}

@@ -165,8 +165,13 @@ def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
     where, received = details["loc"], details["input"]
     path = ".".join(str(key) for key in where) or "config"
     if details["type"] == "extra_forbidden":
+        new = _section(kind, where[:-1]).renamed_keys.get(where[-1])
+        if new is not None:
+            return path, f"`{path}` is now `{'.'.join([*map(str, where[:-1]), new])}`."
         return path, unknown("key", where[-1], _fields(kind, where[:-1]))
     if details["type"] == "literal_error":
+        if where[-1] == "quantize" and received == "aware":
+            return path, "`quantize=aware` is now `quantize=quantize_aware`."
         return path, unknown("value", received, re.findall(r"'([^']*)'", details["ctx"]["expected"]))
     if details["type"] == "value_error":
         return path, str(details["ctx"]["error"])
@@ -179,12 +184,16 @@ def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
     return path, f"{rule[0].lower()}{rule[1:]}. Received: {received!r}."
 
 
-def _fields(kind: type[BaseModel], keys: Iterable) -> list[str]:
+def _section(kind: type[Section], keys: Iterable) -> type[Section]:
     for key in keys:
         annotation = kind.model_fields[key].annotation
         # A section that may be null is a union of the section and None.
-        kind = next((one for one in get_args(annotation) if one is not type(None)), annotation)
-    return list(kind.model_fields)
+        kind = next((member for member in get_args(annotation) if member is not type(None)), annotation)
+    return kind
+
+
+def _fields(kind: type[Section], keys: Iterable) -> list[str]:
+    return list(_section(kind, keys).model_fields)
 
 
 def dump(record: Section) -> str:

@@ -13,14 +13,16 @@ class MemoryConfig(Section):
     micro_batches: Annotated[int, Field(gt=0)] | Literal["auto"] = 1
     """Parts that a device's batch goes through a step in, with one update of the weights; auto takes the whole batch, and
     where it does not fit into memory twice as many parts until it does."""
-    checkpoint_blocks: Annotated[int, Field(gt=0)] | Literal["auto"] | tuple[str, ...] | None = None
+    renamed_keys = {"checkpoint_blocks": "remat_blocks"}
+
+    remat_blocks: Annotated[int, Field(gt=0)] | Literal["auto"] | tuple[str, ...] | None = None
     """Blocks of layers between which alone activations are kept, for one more forward pass: a number, auto for the
     square root of the number of layers, or the names of the layers that end a block; null keeps all."""
 
     @property
     def is_spared(self) -> bool:
         """Whether anything differs from Keras's own step."""
-        return self.micro_batches != 1 or self.checkpoint_blocks is not None
+        return self.micro_batches != 1 or self.remat_blocks is not None
 
     @field_validator("micro_batches", mode="before")
     @classmethod
@@ -29,7 +31,7 @@ class MemoryConfig(Section):
             raise ValueError(f"must be a whole number above 0, or auto. Received: {value!r}.")
         return value
 
-    @field_validator("checkpoint_blocks", mode="before")
+    @field_validator("remat_blocks", mode="before")
     @classmethod
     def _is_a_count_or_names(cls, value):
         named = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)

@@ -22,11 +22,13 @@ class ModelConfig(Section):
     """Only for the MobileNets of `keras:NAME`: their width as a share of the standard one."""
     stochastic_depth: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Only for the EfficientNets of `keras:NAME`: how often their last block is skipped in training; null takes 0.2."""
-    width: Annotated[int, Field(gt=0)] | None = None
+    renamed_keys = {"width": "embedding_dim", "depth": "num_layers", "length": "sequence_length"}
+
+    embedding_dim: Annotated[int, Field(gt=0)] | None = None
     """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
-    depth: Annotated[int, Field(gt=0)] | None = None
+    num_layers: Annotated[int, Field(gt=0)] | None = None
     """Only for `keras:transformer`: its blocks; null takes the network's default."""
-    length: Annotated[int, Field(gt=0)] | None = None
+    sequence_length: Annotated[int, Field(gt=0)] | None = None
     """Only for texts under `keras:NAME`: how many words (and pairs) of a text count; null takes the network's default."""
     vocabulary_size: Annotated[int, Field(gt=2)] | None = None
     """Only for texts under `keras:NAME`: the most words (and pairs) that are kept; null takes 30000."""
@@ -74,10 +76,10 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
         "networks `keras:NAME` of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
         "images and modules or files": (("value_range",), kind == "images" and not is_network),
         "texts and `keras:embedding` or `keras:transformer`": (
-            ("width", "length", "vocabulary_size", "word_dropout"),
+            ("embedding_dim", "sequence_length", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
-        "texts and `keras:transformer`": (("depth",), kind == "text" and backbone == "keras:transformer"),
+        "texts and `keras:transformer`": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
         "a Hub module or SavedModel": (("signature", "output_key"), not is_network and not is_file),
     }
     return [(owner, names) for owner, (names, is_meant) in owners.items() if not is_meant]

@@ -3,7 +3,8 @@
 Frozen pydantic records; the sentence under a key is its documentation in the JSON schema. Must not import TensorFlow.
 """
 
-from typing import Annotated, get_args
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -22,6 +23,9 @@ class Section(BaseModel):
     """A part of the config: unknown keys are faults, values never change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier versions and what they are called now, so that the error for an old key names the new one."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -39,7 +39,7 @@ def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 
     # Each worker a stretch of the same length; what it has too much is cut off in the end.
     own = examples.subset(np.minimum(np.arange(share) + worker * share, len(examples) - 1))
     outputs = [_answers(strategy, model, batch[0]) for batch in batches(own, global_batch_size)]
-    found = collectives.gathered(strategy, [np.concatenate(outputs).astype(np.float32)])
+    found = collectives.all_gather(strategy, [np.concatenate(outputs).astype(np.float32)])
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in found])[: len(examples)])
 
 

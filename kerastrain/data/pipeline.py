@@ -15,7 +15,7 @@ import tensorflow as tf
 from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
-from kerastrain.data.read_errors import noted
+from kerastrain.data.read_errors import recording_errors
 from kerastrain.errors import InputError, unknown
 from kerastrain.system.resources import processor_count
 
@@ -75,7 +75,7 @@ def batches(
     drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
 
-    @noted
+    @recording_errors
     def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = drawn(int(epoch))[positions]
         return examples.read(indices), *(column[indices] for column in columns)

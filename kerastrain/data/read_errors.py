@@ -14,8 +14,8 @@ from kerastrain.errors import InputError
 _met: list[Exception] = []  # Of all threads of tf.data, which cannot hand an exception of Python on as it is.
 
 
-def noted(read: Callable) -> Callable:
-    """`read`, whose errors `plain_errors` will find."""
+def recording_errors(read: Callable) -> Callable:
+    """`read`, whose errors `surface_read_errors` will find."""
 
     @functools.wraps(read)
     def noting(*arguments):
@@ -29,7 +29,7 @@ def noted(read: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
+def surface_read_errors() -> Iterator[None]:
     """While the block runs, an example that cannot be read ends it with the error that names its file.
 
     Every file was readable when the run began; one that has gone since would else be told by an error of TensorFlow's
@@ -40,7 +40,7 @@ def plain_errors() -> Iterator[None]:
         ImageFault: an image file can no longer be read.
 
     Example:
-        >>> with kt.data.plain_errors():  # doctest: +SKIP
+        >>> with kt.data.surface_read_errors():  # doctest: +SKIP
         ...     model.fit(kt.data.batches(split.train, 32, shuffle=True))
     """
     _met.clear()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from kerastrain.data.examples import Examples, Split
-from kerastrain.data.image_files import decode_all, scanning
-from kerastrain.data.image_files.pixel_cache import Place, keep
+from kerastrain.data.image_files import decode_all, pixel_cache, scanning
+from kerastrain.data.image_files.pixel_cache import Place
 from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
 from kerastrain.data.splitting.listings import Listing, divide
 from kerastrain.errors import InputError
@@ -36,7 +36,7 @@ def split(
 
     Args:
         listing: Listing.
-        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `keep`.
+        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `pixel_cache.cache`.
         memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
         unreadable_fraction: float in [0, 1], the largest share of the image files that may be unreadable.
         **division: as for `divide`.
@@ -45,7 +45,7 @@ def split(
         Split.
 
     Raises:
-        InputError: as for `divide` and `keep`, or a larger share of the images is unreadable (the message names the
+        InputError: as for `divide` and `pixel_cache.cache`, or a larger share of the images is unreadable (the message names the
             first of them).
     """
     parts = divide(listing, **division)  # Once before anything is read, so that its faults are told at once.
@@ -112,7 +112,7 @@ def _proved(
         return examples, everything
     if isinstance(inputs, ArrayImages):  # In memory already, at another size.
         return dataclasses.replace(examples, inputs=inputs[everything.kept]), everything
-    kept = keep(inputs, cache, memory_fraction=memory_fraction)
+    kept = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
     if not isinstance(inputs, ImageFiles):
         decode_all.decode(kept, memory_fraction=0)
         return dataclasses.replace(examples, inputs=kept), everything

@@ -1,6 +1,6 @@
 """Several devices and several machines, with the answer of one device.
 
-`make` gives the strategy of the process, `divided` the data for its devices, `agreement` what its workers tell each
+`make` gives the strategy of the process, `shard` the data for its devices, `agreement` what its workers tell each
 other, `launch` starts the worker processes of this machine, `place` spreads one large model. Loaded on first use,
 because `launch` needs no TensorFlow.
 """
@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cluster": ["Cluster"],
         "launcher": ["launch"],
         "placement": ["place"],
-        "sharding": ["divided"],
+        "sharding": ["shard"],
         "strategies": ["Choice", "choose", "is_chief", "make"],
     },
 )

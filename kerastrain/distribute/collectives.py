@@ -38,7 +38,7 @@ class WorkerLost(SystemExit):
 
 
 @contextlib.contextmanager
-def together(strategy: tf.distribute.Strategy) -> Iterator[None]:
+def exit_on_lost_worker(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """A block that all workers run; the death of another one ends it by `WorkerLost` in place of a long traceback."""
     try:
         yield
@@ -61,12 +61,12 @@ def worker_index(strategy: tf.distribute.Strategy) -> int:
     return strategy.cluster_resolver.task_id if worker_count(strategy) > 1 else 0
 
 
-def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+def barrier(strategy: tf.distribute.Strategy) -> None:
     """Returns when every worker has called it."""
-    largest(strategy, [0])
+    all_reduce_max(strategy, [0])
 
 
-def largest(strategy: tf.distribute.Strategy, numbers: Sequence[int]) -> list[int]:
+def all_reduce_max(strategy: tf.distribute.Strategy, numbers: Sequence[int]) -> list[int]:
     """For each of some numbers the largest that any worker has given.
 
     Args:
@@ -77,10 +77,10 @@ def largest(strategy: tf.distribute.Strategy, numbers: Sequence[int]) -> list[in
         >>> largest(tf.distribute.get_strategy(), [3, 0])
         [3, 0]
     """
-    return np.max([array for (array,) in gathered(strategy, [np.asarray(numbers, np.int64)])], axis=0).tolist()
+    return np.max([array for (array,) in all_gather(strategy, [np.asarray(numbers, np.int64)])], axis=0).tolist()
 
 
-def gathered(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+def all_gather(strategy: tf.distribute.Strategy, arrays: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     """The arrays of every worker, in the order of the workers.
 
     Args:

@@ -14,17 +14,17 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.train_step import keras_trainer
-from kerastrain.train_step.shares import Share
+from kerastrain.train_step.shards import Shard
 
 
-def divided(
+def shard(
     data: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """`data` for the devices of `strategy`, a `Share` for each; unchanged where there is only one.
+    """`data` for the devices of `strategy`, a `Shard` for each; unchanged where there is only one.
 
     Every worker reads the whole batches and keeps its part. `fit` then needs `steps_per_epoch`, since the length of
     a distributed data set is not known to it, and the model must take Keras's own steps, which are mended for the process
-    to know a `Share`.
+    to know a `Shard`.
 
     Args:
         data: tf.data.Dataset of global batches, the same and in the same order in all workers, such as
@@ -53,15 +53,15 @@ def divided(
             "Give it one with `tf.data.experimental.assert_cardinality`."
         )
 
-    if not keras_trainer.is_mended():
-        keras_trainer.mend()
+    if not keras_trainer.is_patched():
+        keras_trainer.patch()
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
         per_worker = context.num_replicas_in_sync // context.num_input_pipelines
         devices = tf.range(per_worker, dtype=tf.int64) + context.input_pipeline_id * per_worker
 
         def parts(*batch):
-            return tf.data.Dataset.from_tensor_slices(devices).map(lambda device: _share(batch, device, replicas))
+            return tf.data.Dataset.from_tensor_slices(devices).map(lambda device: _shard_of(batch, device, replicas))
 
         whole = data.with_options(_without_sharding())
         shares = whole.flat_map(parts)
@@ -70,15 +70,15 @@ def divided(
     return strategy.distribute_datasets_from_function(of_worker)
 
 
-def _share(batch, device, replicas: int) -> Share:
+def _shard_of(batch, device, replicas: int) -> Shard:
     size = tf.shape(keras.tree.flatten(batch)[0], out_type=tf.int64)[0]
     is_whole = size < replicas
     none = tf.zeros((), tf.int64)
     begin = tf.where(is_whole, none, size * device // replicas)
     end = tf.where(is_whole, size, size * (device + 1) // replicas)
     parts = keras.tree.map_structure(lambda leaf: leaf[begin:end], batch)
-    counted = tf.where(is_whole & (device > 0), none, end - begin)
-    return Share(parts if len(parts) > 1 else parts[0], counted, size)
+    valid_count = tf.where(is_whole & (device > 0), none, end - begin)
+    return Shard(parts if len(parts) > 1 else parts[0], valid_count, size)
 
 
 def _without_sharding() -> tf.data.Options:

@@ -109,12 +109,12 @@ def make(
         )
     if "strategy" not in _made:
         if not tf.config.list_physical_devices("GPU"):
-            malloc.keep()  # before the threads that will allocate
+            malloc.keep_freed_memory()  # before the threads that will allocate
         strategy = STRATEGIES[name](devices, all_reduce, timeout_seconds)
         if strategy.num_replicas_in_sync > 1:
             from kerastrain.train_step import keras_trainer
 
-            keras_trainer.mend()
+            keras_trainer.patch()
         _made.update(key=key, strategy=strategy)
     return _made["strategy"]
 

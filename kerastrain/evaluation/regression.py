@@ -67,7 +67,7 @@ def _output(name: str, truth: np.ndarray, predictions: np.ndarray) -> dict:
         "r2": float(r2_score(truth, predictions)) if truth.std() > 0 else None,
         "bias": float(errors.mean()),
         "mean": float(truth.mean()),
-        "deviation": float(truth.std()),
+        "stddev": float(truth.std()),
     }
 
 

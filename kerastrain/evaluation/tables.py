@@ -23,7 +23,7 @@ _TITLES = {
     "rmse": "RMSE",
     "r2": "R²",
     "mean": "true mean",
-    "deviation": "true deviation",
+    "stddev": "true deviation",
 }
 
 
@@ -73,7 +73,7 @@ def _numbers(measures: Mapping, title: str) -> Table:
     head = f"{measures['count']} examples, R² {_number(measures['r2'])}"
     scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
     scores.add_column("number", overflow="fold")
-    columns = (*regression.SCORES, "mean", "deviation")
+    columns = (*regression.SCORES, "mean", "stddev")
     for column in columns:
         scores.add_column(_TITLES.get(column, column), justify="right")
     for row in measures["outputs"]:

@@ -73,14 +73,14 @@ def figure(images: np.ndarray, heatmaps: np.ndarray, *, titles: Sequence[str] | 
 
 
 def write(
-    path: str | os.PathLike, images: np.ndarray, heatmaps: np.ndarray, *, titles: Sequence[str] | None = None
+    images: np.ndarray, heatmaps: np.ndarray, path: str | os.PathLike, *, titles: Sequence[str] | None = None
 ) -> Path:
     """Writes `figure` as a PNG file, whole or not at all.
 
     Args:
-        path: path of the PNG file.
         images: as for `figure`.
         heatmaps: as for `figure`.
+        path: path of the PNG file.
         titles: as for `figure`.
 
     Returns:

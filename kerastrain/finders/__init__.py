@@ -3,7 +3,7 @@
 Each leaves the model bit by bit as it was.
 """
 
-from kerastrain.finders.acceleration import Timed, faster, precisions, reason_against_measuring, step_seconds
+from kerastrain.finders.acceleration import StepTiming, fastest, precisions, reason_against_measuring, step_seconds
 from kerastrain.finders.batch_size_search import BatchSizes, BatchTrial, batch_size, plot_batch_sizes
 from kerastrain.finders.range_test import RangeTest, learning_rate, plot_rates
 from kerastrain.finders.step_memory import step_memory
@@ -12,9 +12,9 @@ __all__ = [
     "BatchSizes",
     "BatchTrial",
     "RangeTest",
-    "Timed",
+    "StepTiming",
     "batch_size",
-    "faster",
+    "fastest",
     "learning_rate",
     "plot_batch_sizes",
     "plot_rates",

@@ -25,7 +25,7 @@ _FAILURES = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.er
 
 
 @dataclass(frozen=True)
-class Timed:
+class StepTiming:
     """The train step of one model, timed.
 
     Attributes:
@@ -41,7 +41,7 @@ class Timed:
     reason: str = ""
 
 
-def step_seconds(model: keras.Model, batch: Sequence, *, jit_compile: bool, name: str) -> Timed:
+def step_seconds(model: keras.Model, batch: Sequence, *, jit_compile: bool, name: str) -> StepTiming:
     """Times the train step of a model on one batch, ten times or for five seconds; the model comes back bit by bit.
 
     Args:
@@ -51,10 +51,10 @@ def step_seconds(model: keras.Model, batch: Sequence, *, jit_compile: bool, name
         name: str, what is tried, for the record.
 
     Returns:
-        Timed; without seconds where XLA cannot compile the step, or would take minutes for it on a CPU.
+        StepTiming; without seconds where XLA cannot compile the step, or would take minutes for it on a CPU.
     """
     if jit_compile and (reason := _reason_against_xla(model, batch)):
-        return Timed(name, reason=reason)
+        return StepTiming(name, reason=reason)
     kept, times = model.jit_compile, []
     try:
         with restored(model):
@@ -66,19 +66,19 @@ def step_seconds(model: keras.Model, batch: Sequence, *, jit_compile: bool, name
     except _FAILURES as error:
         if not jit_compile:
             raise
-        return Timed(name, reason=f"XLA cannot compile it: {' '.join(str(error).split())[:120]}")
+        return StepTiming(name, reason=f"XLA cannot compile it: {' '.join(str(error).split())[:120]}")
     finally:
         model.jit_compile = kept
-    return Timed(name, round(times[0], 4), round(statistics.median(times[1:]), 6))
+    return StepTiming(name, round(times[0], 4), round(statistics.median(times[1:]), 6))
 
 
-def faster(timed: Sequence[Timed]) -> Timed:
+def fastest(timed: Sequence[StepTiming]) -> StepTiming:
     """The first of `timed`, or the fastest of the others if it takes at most nine tenths of its time.
 
     Example:
-        >>> faster([Timed("float32", 1.0, 0.10), Timed("mixed_bfloat16", 1.0, 0.04)]).name
+        >>> faster([StepTiming("float32", 1.0, 0.10), StepTiming("mixed_bfloat16", 1.0, 0.04)]).name
         'mixed_bfloat16'
-        >>> faster([Timed("no XLA", 1.0, 0.10), Timed("XLA", 9.0, 0.099), Timed("else", reason="no")]).name
+        >>> faster([StepTiming("no XLA", 1.0, 0.10), StepTiming("XLA", 9.0, 0.099), StepTiming("else", reason="no")]).name
         'no XLA'
     """
     first, *others = timed

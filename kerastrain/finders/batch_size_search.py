@@ -129,7 +129,7 @@ def batch_size(
             trials.append(trial)
     if not trials:
         raise InputError(
-            f"not even a batch of {smallest} fits: {stopped}. Take a smaller model, `kerastrain.memory.checkpoint`, or "
+            f"not even a batch of {smallest} fits: {stopped}. Take a smaller model, `kerastrain.memory.remat`, or "
             "smaller images."
         )
     return BatchSizes(tuple(trials), limit, stopped)
@@ -185,7 +185,7 @@ def _tried(model: keras.Model, examples, size: int, steps: int) -> BatchTrial:
     times = _StepTimes()
     memory_use.reset_peak()
     model.fit(
-        distribute.divided(repeated(examples, size, steps + 1), model.distribute_strategy),
+        distribute.shard(repeated(examples, size, steps + 1), model.distribute_strategy),
         steps_per_epoch=steps + 1,
         shuffle=False,
         verbose=0,

@@ -103,7 +103,7 @@ def learning_rate(
     losses = _Losses(divergence)
     with restored(model, learning_rate=rising):
         model.fit(
-            distribute.divided(_repeated(batches, steps), model.distribute_strategy),
+            distribute.shard(_repeated(batches, steps), model.distribute_strategy),
             steps_per_epoch=steps,
             shuffle=False,
             verbose=0,

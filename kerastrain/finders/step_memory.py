@@ -46,7 +46,7 @@ def step_memory(model: keras.Model, batches: tf.data.Dataset | data.Examples, *,
     kept = getattr(model.optimizer, "built", False)
     with restored(model, keep_optimizer=kept):
         for size in (replicas, batch_size):
-            steps = distribute.divided(repeated(examples, size, 1), model.distribute_strategy)
+            steps = distribute.shard(repeated(examples, size, 1), model.distribute_strategy)
             before = memory_use.current_bytes()
             memory_use.reset_peak()
             model.fit(steps, steps_per_epoch=1, shuffle=False, verbose=0)

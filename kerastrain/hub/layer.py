@@ -1,7 +1,7 @@
 """A TF Hub module, or any SavedModel, as a Keras 3 layer whose weights are the module's own.
 
 Takes a handle or a loaded module; gives `HubLayer`, which stands where `hub.KerasLayer` stood under Keras 2. Finding
-and trusting modules is `hub_modules`' work. Must not know of backbones or heads.
+and trusting modules is `modules`' work. Must not know of backbones or heads.
 """
 
 import functools
@@ -40,7 +40,7 @@ class HubLayer(keras.layers.Layer):
         load_options: tf.saved_model.LoadOptions for this process; not saved with the layer.
         embed: bool, whether a `.keras` file carries the module inside. False keeps the handle alone, unless another
             layer on the same module object embeds it.
-        hold_statistics: bool, whether the module runs with `training=False` even while it trains: batch norm's
+        freeze_batch_norm_statistics: bool, whether the module runs with `training=False` even while it trains: batch norm's
             statistics stay still (its scale and offset train), and dropout inside the module is off.
         **options: `name` and `dtype` of a Keras layer.
 
@@ -78,7 +78,7 @@ class HubLayer(keras.layers.Layer):
         output_shape: object = None,
         load_options: object = None,
         embed: bool = True,
-        hold_statistics: bool = False,
+        freeze_batch_norm_statistics: bool = False,
         **options: object,
     ):
         super().__init__(trainable=trainable, autocast=False, **options)
@@ -92,7 +92,7 @@ class HubLayer(keras.layers.Layer):
         self._source = handle if isinstance(handle, Source) else Source.of(handle, **how)
         if trainable:
             self._source.trainable = True
-        self.hold_statistics = hold_statistics
+        self.freeze_batch_norm_statistics = freeze_batch_norm_statistics
         if self.module is not None:
             self.check_can_train(trainable)
         self.built = True
@@ -104,7 +104,7 @@ class HubLayer(keras.layers.Layer):
         self.check_can_train(self.trainable)
         options = dict(self._arguments.arguments)
         if self._entry.takes_training:
-            options["training"] = bool(training) and self.trainable and not self.hold_statistics
+            options["training"] = bool(training) and self.trainable and not self.freeze_batch_norm_statistics
         outputs = self._entry.function(keras.tree.map_structure(self._entry.to_module, inputs), **options)
         outputs = self._with_shape(inputs, self._entry.choose(outputs))
         outputs = keras.tree.map_structure(self._to_compute_dtype, outputs)
@@ -179,7 +179,7 @@ class HubLayer(keras.layers.Layer):
             **super().get_config(),
             **settings,
             "handle": source,
-            "hold_statistics": self.hold_statistics,
+            "freeze_batch_norm_statistics": self.freeze_batch_norm_statistics,
             "calls": dict(self._calls.outputs),
         }
 
@@ -188,6 +188,8 @@ class HubLayer(keras.layers.Layer):
         """The layer of a config; see `Source.from_config` for when its module comes, and what it raises."""
         config = keras.saving.deserialize_keras_object(dict(config))
         calls = config.pop("calls")
+        if "hold_statistics" in config:  # the name in files of 0.1
+            config["freeze_batch_norm_statistics"] = config.pop("hold_statistics")
         layer = cls(**config)
         layer._calls.outputs.update(calls)
         return layer

@@ -46,7 +46,7 @@ def accumulate(model: keras.Model, *, micro_batches: int) -> None:
     exact_step.split(model, micro_batches)
 
 
-def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None) -> None:
+def remat(model: keras.Model, *, blocks: int | Sequence[str] | None = None) -> None:
     """Makes `fit` keep only the activations between blocks of layers, and compute the others anew for the gradient.
 
     With n layers of like size in b blocks, n / b + b activations are kept instead of n, least at b = sqrt(n), for one
@@ -82,7 +82,7 @@ def checkpoint(model: keras.Model, *, blocks: int | Sequence[str] | None = None)
         return programs.packed_outputs(model, [values[slot.number] for slot in program.outputs])
 
     forward.ranges = ranges  # for `report`
-    exact_step.of(model).forward = forward
+    exact_step.install(model).forward = forward
 
 
 def _even_cuts(program: programs.Program, blocks: int | None) -> list[int]:
@@ -152,7 +152,7 @@ def split_when_full(model: keras.Model) -> None:
             f"a full device is answered by smaller micro-batches on one device alone. Received: {replicas} devices. "
             "Give the number with `accumulate(model, micro_batches=…)`."
         )
-    step, make = exact_step.of(model), type(model).make_train_function
+    step, make = exact_step.install(model), type(model).make_train_function
 
     def make_train_function(force=False):
         make(model, force=force)

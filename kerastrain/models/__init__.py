@@ -8,7 +8,7 @@ from kerastrain.layers.labels import Labels, check_labels, labels, task
 from kerastrain.losses import StandardizedSquaredError, loss
 from kerastrain.models.builders import image_classifier, image_regressor, text_classifier
 from kerastrain.saving import load
-from kerastrain.transfer.feature_extractor import head
+from kerastrain.transfer.feature_extractor import split_at_backbone
 from kerastrain.transfer.freezing import GradualUnfreezing, freeze, layer_rates, synchronize_batch_norm, unfreeze
 from kerastrain.transfer.lora import add_lora, merge_lora
 
@@ -19,7 +19,6 @@ __all__ = [
     "add_lora",
     "check_labels",
     "freeze",
-    "head",
     "image_classifier",
     "image_regressor",
     "labels",
@@ -27,6 +26,7 @@ __all__ = [
     "load",
     "loss",
     "merge_lora",
+    "split_at_backbone",
     "synchronize_batch_norm",
     "task",
     "text_classifier",

@@ -61,7 +61,7 @@ def image_classifier(
     """
     names = model_labels.checked_labels(labels, fewest=1 if multi_label else 2)
     images, values = _image_features(backbone, image_size)
-    values = heads.head(
+    values = heads.dense_head(
         values, len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
     )
     return keras.Model(images, Labels(names, _task(multi_label), name="labels")(values), name=name)
@@ -72,7 +72,7 @@ def image_regressor(
     *,
     labels: Sequence[str] = ("target",),
     mean: float | Sequence[float] = 0.0,
-    deviation: float | Sequence[float] = 1.0,
+    stddev: float | Sequence[float] = 1.0,
     image_size: tuple[int, int] | None = None,
     hidden_units: Sequence[int] = (),
     dropout: float = 0.0,
@@ -83,16 +83,16 @@ def image_regressor(
 ) -> keras.Model:
     """A model from images to numbers: preprocessing, a frozen backbone, a head, and the targets' own scale.
 
-        prediction = mean + deviation · (W · dropout(hidden(features)) + b)
+        prediction = mean + stddev · (W · dropout(hidden(features)) + b)
 
-    With the mean and the deviation of the training targets the head starts near them, and one learning rate suits
+    With the mean and the stddev of the training targets the head starts near them, and one learning rate suits
     years as well as millimetres.
 
     Args:
         backbone: handle for `backbones.load`, or what that returned where it needs options.
         labels: sequence of str, the names of the numbers that an image gives, at least one.
         mean: float, or one for each output, in the targets' unit.
-        deviation: float > 0, or one for each output, in the targets' unit.
+        stddev: float > 0, or one for each output, in the targets' unit.
         image_size: (height, width) in pixels; None takes the backbone's own.
         hidden_units: sequence of int, widths of ReLU layers before the outputs.
         dropout: float in [0, 1), share of the inputs of each dense layer that is dropped in training.
@@ -111,14 +111,12 @@ def image_regressor(
     outputs = len(names)
     scales = [
         np.broadcast_to(_numbers(key, one, outputs), outputs).tolist()
-        for key, one in (("deviation", deviation), ("mean", mean))
+        for key, one in (("stddev", stddev), ("mean", mean))
     ]
     if min(scales[0]) <= 0:
-        raise InputError(
-            f"`deviation` must be above 0. Received: {deviation}. A target that never varies needs no model."
-        )
+        raise InputError(f"`stddev` must be above 0. Received: {stddev}. A target that never varies needs no model.")
     images, values = _image_features(backbone, image_size)
-    values = heads.head(
+    values = heads.dense_head(
         values, outputs, hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm, name="outputs"
     )
     values = keras.layers.Rescaling(scales[0], offset=scales[1], dtype="float32", name="targets")(values)
@@ -132,9 +130,9 @@ def text_classifier(
     multi_label: bool = False,
     texts: Iterable[str] | None = None,
     vocabulary_size: int = 30_000,
-    length: int | None = None,
-    width: int | None = None,
-    depth: int = 2,
+    sequence_length: int | None = None,
+    embedding_dim: int | None = None,
+    num_layers: int = 2,
     word_dropout: float = 0.3,
     signature: str | None = None,
     output_key: str | None = None,
@@ -154,9 +152,9 @@ def text_classifier(
         multi_label: bool, whether a text may have any number of the labels; then one is enough.
         texts: iterable of str, the training texts, for the vocabulary of the "keras:" networks.
         vocabulary_size: int, the most words (and pairs) that are kept.
-        length: int, how many words (and pairs) of a text count; None for the network's default.
-        width: int, numbers of an embedding; None for the network's default.
-        depth: int, blocks of the transformer.
+        sequence_length: int, how many words (and pairs) of a text count; None for the network's default.
+        embedding_dim: int, numbers of an embedding; None for the network's default.
+        num_layers: int, blocks of the transformer.
         word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
         signature: str, for modules: the signature to call.
         output_key: str, for modules: which of several outputs.
@@ -185,15 +183,15 @@ def text_classifier(
             backbone,
             texts=texts,
             vocabulary_size=vocabulary_size,
-            length=length,
-            width=width,
-            depth=depth,
+            sequence_length=sequence_length,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
             dropout=word_dropout,
             signature=signature,
             output_key=output_key,
         )
     strings = keras.Input((), dtype="string", name="texts")
-    values = heads.head(
+    values = heads.dense_head(
         backbone(strings), len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
     )
     return keras.Model(strings, Labels(names, _task(multi_label), name="labels")(values), name=name)

@@ -10,7 +10,7 @@ import keras
 from kerastrain.errors import InputError
 
 
-def head(
+def dense_head(
     features: keras.KerasTensor,
     outputs: int,
     *,

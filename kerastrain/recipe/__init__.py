@@ -14,9 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "building": ["build", "load_backbone", "load_data", "make_strategy"],
         "finding": ["find_batch_size", "find_learning_rate", "find_memory"],
         "fitting": ["compiled", "fit"],
-        "precision_and_xla": ["accelerated"],
+        "precision_and_xla": ["with_measured_precision"],
         "previewing": ["preview"],
         "results": ["export_all", "measure"],
-        "training_run": ["Finished", "resume", "run"],
+        "training_run": ["RunResult", "resume", "run"],
     },
 )

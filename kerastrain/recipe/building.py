@@ -13,7 +13,15 @@ from kerastrain.recipe import plan
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
-_OF_TEXTS = ("vocabulary_size", "length", "width", "depth", "word_dropout", "signature", "output_key")
+_OF_TEXTS = (
+    "vocabulary_size",
+    "sequence_length",
+    "embedding_dim",
+    "num_layers",
+    "word_dropout",
+    "signature",
+    "output_key",
+)
 
 
 def make_strategy(config: Config) -> tf.distribute.Strategy:
@@ -52,7 +60,7 @@ def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
         plan.listing(config, image_size=image_size),
         cache=config.data.cache,
         unreadable_fraction=config.data.unreadable_fraction,
-        **plan.division(config),
+        **plan.split_options(config),
     )
     if config.data.class_weights is None:
         return split
@@ -78,7 +86,7 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
     with runtime.precision(_policy(config)):
         if split.task == "regression":
             numbers = split.train.targets
-            scale = {"mean": numbers.mean(axis=0), "deviation": numbers.std(axis=0)}
+            scale = {"mean": numbers.mean(axis=0), "stddev": numbers.std(axis=0)}
             model = models.image_regressor(backbone, labels=split.labels, **scale, **head)
         elif backbone is not None:
             model = models.image_classifier(backbone, labels=split.labels, multi_label=several, **head)

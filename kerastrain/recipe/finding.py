@@ -12,7 +12,7 @@ from kerastrain.recipe.fitting import compiled, fit_phase
 from kerastrain.recipe.stages import Stage, staged, training_batches
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def find_learning_rate(config: Config, phase_name: str | None = None) -> tuple[plan.Phase, finders.RangeTest]:
     """The range test of one phase of `config`, at its start: the phases before it are trained, and kept nowhere.
 
@@ -31,14 +31,14 @@ def find_learning_rate(config: Config, phase_name: str | None = None) -> tuple[p
     return phase, finders.learning_rate(stage.model, batches)
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def find_batch_size(config: Config, phase_name: str | None = None) -> tuple[plan.Phase, finders.BatchSizes]:
     """The batch sizes that fit into memory in one phase of `config`, by default the last, which trains the most."""
     stage, phase = _stage(config, phase_name, default=-1, train_earlier=False)
     return phase, finders.batch_size(stage.model, stage.train)
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def find_memory(config: Config, phase_name: str | None = None) -> tuple[plan.Phase, memory.Report, int]:
     """Where the memory of a step of one phase goes, by default the last, and the bytes that a real step adds."""
     stage, phase = _stage(config, phase_name, default=-1, train_earlier=False)

@@ -30,7 +30,7 @@ class Compression:
         calibration: list of dict, what more calibration examples bring to int8; see `ladder.calibration_table`.
     """
 
-    rungs: tuple[compression_search.Rung, ...]
+    rungs: tuple[compression_search.CandidateResult, ...]
     left_out: dict[str, str]
     choice: compression_search.Choice | None
     calibration: list[dict]
@@ -40,7 +40,7 @@ _METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
 _ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigmoid, "regression": np.asarray}
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
     """The measures of a run on other data, written to `evaluations/NAME.json`; without any, on its own parts.
 
@@ -124,7 +124,7 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
     written = []
     for name, image, heatmap, title in zip(_names(paths), images, heatmaps, titles, strict=True):
         target = run.directory / "explanations" / f"{name}_{method}.png"
-        written.append(explain.write(target, image[None], heatmap[None], titles=[title]))
+        written.append(explain.write(image[None], heatmap[None], target, titles=[title]))
     report.write(run.directory)
     return written
 
@@ -152,7 +152,7 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
     return exports
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def compress(run: Run, settings: CompressConfig) -> Compression:
     """Makes a run's model smaller, one way or within a budget, as TFLite files in `compressed/`.
 
@@ -173,13 +173,13 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
         InputError: without a budget, a step cannot be done with this model.
     """
     target, split, budget = refuse_existing(run.directory / "compressed"), _split(run), settings.budget
-    ways = compression_search.LADDER if budget else compression_search.one_way(settings)
+    ways = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
     with files.atomic(target) as folder:
         folder.mkdir()
-        rungs, left_out = compression_search.climb(run, split, ways, settings, folder)
+        rungs, left_out = compression_search.sweep(run, split, ways, settings, folder)
         choice = compression_search.choose(rungs, budget) if budget else None
         calibration = []
-        if any(way.quantize == "int8" and "aware" not in way.steps for way in ways):
+        if any(way.quantize == "int8" and "quantize_aware" not in way.steps for way in ways):
             options = {"samples": run.config.export.samples}
             calibration = compression_search.calibration_table(run.model, split, settings.calibration_counts, **options)
         if choice is not None:
@@ -191,10 +191,10 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     return done
 
 
-def _keep(folder: Path, rungs: Sequence[compression_search.Rung], choice: compression_search.Choice) -> None:
+def _keep(folder: Path, rungs: Sequence[compression_search.CandidateResult], choice: compression_search.Choice) -> None:
     """Removes the files that another one beats, and the models that none of the others was written from."""
     kept = {rung.name for rung in rungs if rung.name in choice.pareto}
-    models_kept = {compression_search.Way(rung.steps, "").stem for rung in rungs if rung.name in kept}
+    models_kept = {compression_search.Candidate(rung.steps, "").stem for rung in rungs if rung.name in kept}
     for path in folder.iterdir():
         own = models_kept if path.suffix == ".keras" else kept
         if path.suffix != ".png" and path.name.split(".")[0] not in own:

@@ -31,7 +31,7 @@ from kerastrain.recipe.stages import Stage, staged, training_batches
 logger = logging.getLogger("kerastrain")
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, float]:
     """Trains through the phases of `config`: the head on the frozen backbone's features, then the whole model.
 
@@ -47,7 +47,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         dict, the logs of the best epoch of the last phase, such as {"val_loss": 0.1, "val_accuracy": 0.97}.
     """
     best, phases = {}, plan.phases(config, len(split.train))
-    stored = checkpoints.latest(run_directory.states(directory))
+    stored = checkpoints.latest(run_directory.resume_folder(directory))
     names = [phase.name for phase in phases]
     for phase in phases if stored is None else phases[names.index(stored.outline["position"]["phase"]) :]:
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
@@ -72,7 +72,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
         BadNumbersError: a step met NaN or infinity, and the config says to stop, or several devices share the step.
     """
     strategy = stage.model.distribute_strategy
-    watch = callbacks.BadNumbers()
+    watch = callbacks.TerminateOnNonFinite()
     standard = callbacks.standard(
         directory,
         phase=phase.name,
@@ -82,7 +82,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
     )
     while True:
         saving = callbacks.Checkpoints(
-            run_directory.states(directory),
+            run_directory.resume_folder(directory),
             every=config.fit.checkpoint_every,
             keep=config.fit.checkpoints_kept,
             phase=phase.name,
@@ -91,7 +91,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
             logger.info("goes on at %s", saving.start)
         try:
             return stage.model.fit(
-                distribute.divided(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
+                distribute.shard(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
                 epochs=phase.epochs,
                 initial_epoch=saving.start.epoch,
                 steps_per_epoch=phase.steps_per_epoch,
@@ -107,7 +107,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
                     f"{error} On several devices it is not looked for. Go on with one, where the layer and the files are "
                     f"told: kerastrain train runtime.strategy=none --resume {directory}",
                 ) from error
-            watch = nonfinite_steps.after(error, watch, stage, config, phase, directory)
+            watch = nonfinite_steps.handle_nonfinite_step(error, watch, stage, config, phase, directory)
 
 
 def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
@@ -116,7 +116,7 @@ def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
     if strategy.num_replicas_in_sync == 1:
         return {"validation_data": batches}
     # With a number of steps, `fit` goes on in the data where the epoch before ended.
-    divided = distribute.divided(batches.repeat(phase.epochs), strategy)
+    divided = distribute.shard(batches.repeat(phase.epochs), strategy)
     return {"validation_data": divided, "validation_steps": int(batches.cardinality())}
 
 
@@ -162,10 +162,10 @@ def spare_memory(model: keras.Model, config: Config) -> None:
         InputError: `config.memory`, with the reason why the model cannot.
     """
     wanted = config.memory
-    if wanted.checkpoint_blocks is not None:
-        blocks = None if wanted.checkpoint_blocks == "auto" else wanted.checkpoint_blocks
-        with _told_of("memory.checkpoint_blocks"):
-            memory.checkpoint(model, blocks=blocks)
+    if wanted.remat_blocks is not None:
+        blocks = None if wanted.remat_blocks == "auto" else wanted.remat_blocks
+        with _told_of("memory.remat_blocks"):
+            memory.remat(model, blocks=blocks)
     if wanted.micro_batches == "auto":
         with _told_of("memory.micro_batches"):
             memory.split_when_full(model)

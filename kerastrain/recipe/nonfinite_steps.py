@@ -18,14 +18,14 @@ SHOWN_FILES = 3
 logger = logging.getLogger("kerastrain")
 
 
-def after(
+def handle_nonfinite_step(
     error: BadNumbersError,
-    watch: callbacks.BadNumbers,
+    watch: callbacks.TerminateOnNonFinite,
     stage: Stage,
     config: Config,
     phase: plan.Phase,
     directory: Path,
-) -> callbacks.BadNumbers:
+) -> callbacks.TerminateOnNonFinite:
     """What watches the next try, which goes on from the last checkpoint.
 
     The first time that a step is bad the next try leads to it again and looks into it layer by layer. Then the finding
@@ -36,7 +36,7 @@ def after(
     """
     if error.finding is None and watch.suspect_step is None:
         logger.warning("%s It is looked for, from the last checkpoint on.", error)
-        return callbacks.BadNumbers(
+        return callbacks.TerminateOnNonFinite(
             suspect_step=error.step,
             batch_at=lambda step: next(iter(training_batches(stage, config, phase, start_step=step))),
         )
@@ -44,14 +44,16 @@ def after(
         # The step was run layer by layer without a fault: so its update is what made the weight so.
         error.finding = Finding("update", error.weight)
     told = _told(error, stage, config, phase, directory)
-    roll_backs = checkpoints.latest(run_directory.states(directory)).outline["roll_backs"]
+    roll_backs = checkpoints.latest(run_directory.resume_folder(directory)).outline["roll_backs"]
     if config.fit.on_bad_numbers == "stop" or roll_backs == config.fit.roll_backs:
         went = f" after {roll_backs} roll-backs" if roll_backs else ""
         raise BadNumbersError(
             error.step, f"{told}{went}. {_advice(error, config, directory)}", error.finding
         ) from error
     stored = checkpoints.roll_back(
-        run_directory.states(directory), rate_factor=config.fit.roll_back_factor, keep=config.fit.checkpoints_kept
+        run_directory.resume_folder(directory),
+        rate_factor=config.fit.roll_back_factor,
+        keep=config.fit.checkpoints_kept,
     )
     logger.warning(
         "%s; back to %s, the learning rate times %g from here on (%d of %d)",
@@ -61,7 +63,7 @@ def after(
         roll_backs + 1,
         config.fit.roll_backs,
     )
-    return callbacks.BadNumbers()
+    return callbacks.TerminateOnNonFinite()
 
 
 def _told(error: BadNumbersError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:

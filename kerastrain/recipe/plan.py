@@ -65,7 +65,9 @@ def parts(config: Config) -> dict[str, data.Examples]:
         FileNotFoundError: there is no such folder.
     """
     listed = listing(config)
-    return {name: listed.examples.subset(indices) for name, indices in data.divide(listed, **division(config)).items()}
+    return {
+        name: listed.examples.subset(indices) for name, indices in data.divide(listed, **split_options(config)).items()
+    }
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:
@@ -87,7 +89,7 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
     return data.listing(path, columns=columns if data.has_columns(path) else None, **options)
 
 
-def division(config: Config) -> dict[str, float | int | None]:
+def split_options(config: Config) -> dict[str, float | int | None]:
     """How `config` divides its examples: the arguments of `data.divide`."""
     return {
         "validation_fraction": config.data.validation_fraction,

@@ -17,7 +17,7 @@ from kerastrain.recipe.stages import staged, training_batches
 logger = logging.getLogger("kerastrain")
 
 
-def accelerated(config: Config, split: data.Split) -> tuple[Config, list[dict]]:
+def with_measured_precision(config: Config, split: data.Split) -> tuple[Config, list[dict]]:
     """`config` with what is faster on this machine wherever `runtime` says "measure", and what was timed.
 
     Each choice is a few steps of the last phase on its first batch. First the precisions that the machine has in hardware,
@@ -28,7 +28,7 @@ def accelerated(config: Config, split: data.Split) -> tuple[Config, list[dict]]:
         split: data.Split that it trains on.
 
     Returns:
-        (Config, list of dict): without "measure"; and a `finders.Timed` as a dict for each way that was tried.
+        (Config, list of dict): without "measure"; and a `finders.StepTiming` as a dict for each way that was tried.
 
     Raises:
         InputError: there is something to measure under a strategy of several devices.
@@ -51,7 +51,7 @@ def accelerated(config: Config, split: data.Split) -> tuple[Config, list[dict]]:
     if phase.name == "head":
         reason = "the head alone trains, on features that are computed once"
     if reason:
-        tried = [finders.Timed("measure", reason=reason)]
+        tried = [finders.StepTiming("measure", reason=reason)]
         chosen |= {"jit_compile": "auto"} if "jit_compile" in chosen else {}
     else:
         if wanted.precision == "measure":
@@ -59,13 +59,13 @@ def accelerated(config: Config, split: data.Split) -> tuple[Config, list[dict]]:
             timed = [
                 _timed(_with(config, precision=policy, jit_compile=False), split, phase, policy) for policy in policies
             ]
-            chosen["precision"] = finders.faster(timed).name
+            chosen["precision"] = finders.fastest(timed).name
             tried += timed
         if wanted.jit_compile == "measure":
             ways = {"without XLA": False, "with XLA": True}
             ready = _with(config, **{**chosen, "jit_compile": False})
             timed = [_timed(ready, split, phase, name, jit_compile=way) for name, way in ways.items()]
-            chosen["jit_compile"] = ways[finders.faster(timed).name]
+            chosen["jit_compile"] = ways[finders.fastest(timed).name]
             tried += timed
         keras.backend.clear_session(free_memory=False)
         runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
@@ -81,7 +81,7 @@ def _with(config: Config, **values) -> Config:
 
 def _timed(
     config: Config, split: data.Split, phase: plan.Phase, name: str, *, jit_compile: bool = False
-) -> finders.Timed:
+) -> finders.StepTiming:
     """The step of a phase under one choice, of a model that is made for it and thrown away."""
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     backbone = load_backbone(config) if config.data.kind == "images" else None

@@ -20,7 +20,7 @@ _WHOLE = {
 }
 
 
-@data.plain_errors()
+@data.surface_read_errors()
 def measure(model: keras.Model, config: Config, split: data.Split) -> dict[str, dict]:
     """The measures of `model` on the parts of `split` that `evaluation.sets` names, by name."""
     sets = {name: part for name, part in split.parts.items() if name in config.evaluation.sets}

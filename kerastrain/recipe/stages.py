@@ -33,7 +33,7 @@ class Stage:
 def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Phase) -> Stage:
     """What `phase` trains: the head on the features of all images, computed here; or all of `model`, unfrozen."""
     if phase.name == "head":
-        features, head = models.head(model)
+        features, head = models.split_at_backbone(model)
         parts = [
             data.features.precompute(features, part, config.evaluation.batch_size)
             for part in (split.train, split.validation)

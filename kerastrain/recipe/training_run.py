@@ -15,7 +15,7 @@ from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.recipe.building import build, load_backbone, load_data, make_strategy
 from kerastrain.recipe.fitting import fit
-from kerastrain.recipe.precision_and_xla import accelerated
+from kerastrain.recipe.precision_and_xla import with_measured_precision
 from kerastrain.recipe.results import export_all, measure
 from kerastrain.system import files, signals
 
@@ -25,7 +25,7 @@ _NOUNS = {"single_label": ("class", "classes"), "multi_label": ("label", "labels
 
 
 @dataclass(frozen=True)
-class Finished:
+class RunResult:
     """What a run came to.
 
     Args:
@@ -43,7 +43,7 @@ class Finished:
     seconds: float
 
 
-def run(config: Config, directory: str | Path) -> Finished:
+def run(config: Config, directory: str | Path) -> RunResult:
     """Trains, measures, exports and reports what `config` describes.
 
     Args:
@@ -51,7 +51,7 @@ def run(config: Config, directory: str | Path) -> Finished:
         directory: folder to make; see `runs` for what it holds afterwards.
 
     Returns:
-        Finished.
+        RunResult.
 
     Raises:
         FileExistsError: something stands at `directory`.
@@ -64,7 +64,7 @@ def run(config: Config, directory: str | Path) -> Finished:
     return _carried_out(config, Path(directory), run_directory.create)
 
 
-def resume(directory: str | Path, config: Config | None = None) -> Finished:
+def resume(directory: str | Path, config: Config | None = None) -> RunResult:
     """Goes on with a run that was stopped or killed, to the bits of one that was not.
 
     Args:
@@ -72,7 +72,7 @@ def resume(directory: str | Path, config: Config | None = None) -> Finished:
         config: Config that it should have, or None for its own.
 
     Returns:
-        Finished.
+        RunResult.
 
     Raises:
         FileNotFoundError: there is no run.
@@ -82,19 +82,19 @@ def resume(directory: str | Path, config: Config | None = None) -> Finished:
     return _carried_out(run_directory.resumable(directory, config), Path(directory), run_directory.reopen)
 
 
-def _carried_out(config: Config, directory: Path, opened: Callable) -> Finished:
+def _carried_out(config: Config, directory: Path, opened: Callable) -> RunResult:
     strategy = make_strategy(config)
-    with collectives.together(strategy):
+    with collectives.exit_on_lost_worker(strategy):
         return _with(strategy, config, directory, opened)
 
 
-def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, opened: Callable) -> Finished:
+def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, opened: Callable) -> RunResult:
     start = time.monotonic()
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     with strategy.scope():
         backbone = load_backbone(config) if config.data.kind == "images" else None
         split = load_data(config, backbone and backbone.image_size)
-        config, timed = accelerated(config, split)
+        config, timed = with_measured_precision(config, split)
         if timed and backbone is not None:
             backbone = load_backbone(config)  # in the precision that was chosen
         saved = directory / "model.keras"
@@ -104,7 +104,7 @@ def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, ope
     is_chief = collectives.worker_index(strategy) == 0
     fingerprint = data.fingerprint(split)
     with opened(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
-        collectives.wait_for_all(strategy)  # until the chief has made the folder
+        collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
             _log_start(config, split, model)
             if timed:
@@ -117,8 +117,8 @@ def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, ope
                 with files.atomic(saved) as temporary:
                     model.save(temporary)
         if not is_chief:
-            collectives.wait_for_all(strategy)  # until the chief has finished the run
-            return Finished(directory, model, {}, {}, time.monotonic() - start)
+            collectives.barrier(strategy)  # until the chief has finished the run
+            return RunResult(directory, model, {}, {}, time.monotonic() - start)
         if strategy.num_replicas_in_sync > 1:
             model = models.load(saved)  # on one device, as others will
         signals.leave_if_asked()
@@ -128,8 +128,8 @@ def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, ope
         exports = export_all(model, config, split, config.export.formats, directory / "exports", replace=True)
         report.write(directory)
         run_directory.finish(directory, time.monotonic() - start)
-        collectives.wait_for_all(strategy)
-    return Finished(directory, model, measures, exports, time.monotonic() - start)
+        collectives.barrier(strategy)
+    return RunResult(directory, model, measures, exports, time.monotonic() - start)
 
 
 def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
@@ -140,10 +140,10 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     logger.info("data: %s: %s %s, %d %s", config.data.path, counts, what, len(split.labels), noun)
     if config.runtime.deterministic:
         logger.info("deterministic: every operation gives the same bits on every run, at the cost of speed on a GPU")
-    warning = data.few_examples(split.parts)
+    warning = data.small_data_warning(split.parts)
     if warning:
         logger.warning(warning)
-    if isinstance(split.train.inputs, data.KeptImages):
+    if isinstance(split.train.inputs, data.CachedImages):
         logger.info("cache: %s", split.train.inputs.where)
     if split.quarantined:
         kinds = ", ".join(f"{count} {kind}" for kind, count in data.quarantine.counts(split.quarantined).items())

@@ -59,14 +59,14 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         if key not in prepared:
             prepared.clear()
             prepared[key] = recipe.load_data(trial, backbone and backbone.image_size)
-        trial, timed = recipe.accelerated(trial, prepared[key])
+        trial, timed = recipe.with_measured_precision(trial, prepared[key])
         with strategy.scope():
             if timed and backbone is not None:
                 backbone = recipe.load_backbone(trial)
             model = recipe.build(trial, backbone, prepared[key])
         history = directory / "histories" / f"{count:03d}"
         best = recipe.fit(model, trial, prepared[key], history)
-        files.remove(run_directory.states(history))  # a trial is not gone on with
+        files.remove(run_directory.resume_folder(history))  # a trial is not gone on with
         return best[search.objective]
 
     trials = tuning.search(

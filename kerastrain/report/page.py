@@ -34,7 +34,7 @@ SCORES = {
         "r2": "R²",
         "bias": "Bias",
         "mean": "True mean",
-        "deviation": "True deviation",
+        "stddev": "True deviation",
     },
 }
 

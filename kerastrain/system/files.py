@@ -156,7 +156,7 @@ def remove(path: str | os.PathLike) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def sweep(directory: Path) -> None:
+def remove_leftovers(directory: Path) -> None:
     """Removes the temporary neighbours that killed processes left in `directory` and below it.
 
     Call it only where no other process is writing.

@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _ALL, _HEAP = 2**31 - 1, 64 * 2**20
 
 
-def keep() -> bool:
+def keep_freed_memory() -> bool:
     """Lets glibc keep what is freed, instead of giving it back to the system to be zeroed page by page in the next step.
 
     A step frees its activations, and where several devices share a CPU each thread's heap would shrink and grow again with

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.train_step import shares, support
+from kerastrain.train_step import shards, support
 
 logger = logging.getLogger("kerastrain")
 
@@ -61,7 +61,7 @@ class ExactStep:
         )
 
 
-def of(model: keras.Model) -> ExactStep:
+def install(model: keras.Model) -> ExactStep:
     """The step that `model` takes in `fit`, put in place of Keras's own on the first call; without XLA.
 
     XLA runs these steps to the same result, but reorders them: measured on a CPU, their memory was that of a plain step.
@@ -109,7 +109,7 @@ def split(model: keras.Model, micro_batches: int, *, overlapping: bool = False) 
             f"a BatchNormalization would see only its micro-batch, and the weights would differ. Received: "
             f"{', '.join(seeing)}. Freeze them with `layer.trainable = False`, or take GroupNormalization."
         )
-    step = of(model)
+    step = install(model)
     step.micro_batches, step.overlapping = micro_batches, overlapping
 
 
@@ -128,7 +128,7 @@ def train_step(
 
     Args:
         model: keras.Model, compiled; called in the replica context of a strategy, or on one device.
-        data: this device's part of the batch, as Keras's `train_step` takes it, or a `Share`.
+        data: this device's part of the batch, as Keras's `train_step` takes it, or a `Shard`.
         micro_batches: int > 0, equal parts (to one example) into which it is split.
         forward: callable (inputs, training) -> outputs in place of the model's own call; None for that.
         overlapping: bool, whether the micro-batches may run at the same time.
@@ -139,14 +139,14 @@ def train_step(
     Raises:
         InputError: loss or optimizer cannot be shared exactly; see `exactness.check`.
     """
-    batch, counted, share = shares.taken(data)
+    batch, valid_count, shard = shards.unpack(data)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     weights = model.trainable_weights
     if not model.optimizer.built:
         model.optimizer.build(weights)  # here, since XLA takes no variable whose value waits for a gradient
     size = batch_size(x)
-    total, loss_weight = _total(size, share, replicas), _shared_by_copies(model, sample_weight, size, share)
+    total, loss_weight = _total(size, shard, replicas), _shared_by_copies(model, sample_weight, size, shard)
     micro_batches = min(micro_batches, _leading(x).shape[0] or micro_batches)
     gradients, loss_sum, predictions = [None] * len(weights), 0.0, []
     for number in range(micro_batches):
@@ -161,33 +161,33 @@ def train_step(
             scaled = model.optimizer.scale_loss(loss)
         gradients = [_sum(*pair) for pair in zip(gradients, tape.gradient(scaled, weights), strict=True)]
         loss_sum += tf.stop_gradient(loss)
-        predictions.append(y_pred if micro_batches == 1 else shares.counting(y_pred, part_size))
+        predictions.append(y_pred if micro_batches == 1 else shards.counting(y_pred, part_size))
     with tf.control_dependencies(_tensors(gradients)):
-        _track(model, loss_sum, size, total, counted)
+        _track(model, loss_sum, size, total, valid_count)
         if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = _left_out_together(gradients)
         model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
     y_pred = predictions[0] if micro_batches == 1 else keras.tree.map_structure(_joined, *predictions)
-    return _metrics(model, x, y, y_pred, sample_weight, counted)
+    return _metrics(model, x, y, y_pred, sample_weight, valid_count)
 
 
 def test_step(model: keras.Model, data) -> dict:
     """What `keras.Model.test_step` does, exact on uneven parts; for the arguments see `train_step`."""
-    batch, counted, share = shares.taken(data)
+    batch, valid_count, shard = shards.unpack(data)
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     replicas, size = tf.distribute.get_strategy().num_replicas_in_sync, batch_size(x)
-    total, loss_weight = _total(size, share, replicas), _shared_by_copies(model, sample_weight, size, share)
+    total, loss_weight = _total(size, shard, replicas), _shared_by_copies(model, sample_weight, size, shard)
     y_pred = _call(model)(x, training=False)
     loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=loss_weight, training=False)
-    _track(model, loss * _factor(model, size, total, replicas, loss.dtype), size, total, counted)
-    return _metrics(model, x, y, y_pred, sample_weight, counted)
+    _track(model, loss * _factor(model, size, total, replicas, loss.dtype), size, total, valid_count)
+    return _metrics(model, x, y, y_pred, sample_weight, valid_count)
 
 
 def predict_step(model: keras.Model, data):
-    """What `keras.Model.predict_step` does, for the examples of a `Share` that count."""
-    batch, counted, _ = shares.taken(data)
+    """What `keras.Model.predict_step` does, for the examples of a `Shard` that count."""
+    batch, valid_count, _ = shards.unpack(data)
     x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-    return shares.counting(_call(model)(x, training=False), counted)
+    return shards.counting(_call(model)(x, training=False), valid_count)
 
 
 def batch_size(x) -> tf.Tensor:
@@ -212,32 +212,32 @@ def _left_out_together(gradients):
     return [*gradients[:place], marked + tf.cast(mark, marked.dtype), *gradients[place + 1 :]]
 
 
-def _track(model: keras.Model, loss, size, total, counted) -> None:
+def _track(model: keras.Model, loss, size, total, valid_count) -> None:
     """Counts this device's share of the loss; the shares of all devices add up to it."""
     # The tracker multiplies by the number of examples and divides by that of all devices.
     mean = loss * tf.cast(tf.math.divide_no_nan(total, tf.cast(size, total.dtype)), loss.dtype)
-    model._loss_tracker.update_state(mean, sample_weight=size if counted is None else counted)
+    model._loss_tracker.update_state(mean, sample_weight=size if valid_count is None else valid_count)
 
 
-def _metrics(model: keras.Model, x, y, y_pred, sample_weight, counted) -> dict:
-    x, y, y_pred, sample_weight = (shares.counting(one, counted) for one in (x, y, y_pred, sample_weight))
+def _metrics(model: keras.Model, x, y, y_pred, sample_weight, valid_count) -> dict:
+    x, y, y_pred, sample_weight = (shards.counting(one, valid_count) for one in (x, y, y_pred, sample_weight))
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
-def _total(size, share, replicas: int) -> tf.Tensor:
-    """float32 scalar tensor, the examples that all devices have together, copies too; a `Share` knows them unasked."""
-    if share is None:
+def _total(size, shard, replicas: int) -> tf.Tensor:
+    """float32 scalar tensor, the examples that all devices have together, copies too; a `Shard` knows them unasked."""
+    if shard is None:
         return _over_devices(tf.cast(size, tf.float32))
-    copies = tf.where(share.whole < replicas, tf.constant(replicas, tf.int64), tf.constant(1, tf.int64))
-    return tf.cast(share.whole * copies, tf.float32)
+    copies = tf.where(shard.global_batch_size < replicas, tf.constant(replicas, tf.int64), tf.constant(1, tf.int64))
+    return tf.cast(shard.global_batch_size * copies, tf.float32)
 
 
-def _shared_by_copies(model: keras.Model, sample_weight, size, share):
+def _shared_by_copies(model: keras.Model, sample_weight, size, shard):
     """`sample_weight` for a loss that is a sum: where all devices have the whole batch, each takes its part of it."""
-    if share is None or "sum" not in support.reductions(model):
+    if shard is None or "sum" not in support.reductions(model):
         return sample_weight
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    part = tf.where(share.whole < replicas, 1 / replicas, 1.0)
+    part = tf.where(shard.global_batch_size < replicas, 1 / replicas, 1.0)
     if sample_weight is None:
         return tf.fill([size], part)
     return keras.tree.map_structure(lambda leaf: leaf * tf.cast(part, leaf.dtype), sample_weight)

@@ -9,7 +9,7 @@ does what it did before wherever there is only one device. Must hold nothing but
    workers (the same issue), with strings, and where the devices got parts of unequal size.
 3. `train_step` averages the means of the devices, whatever their number of examples: an uneven last batch moves the
    weights by up to 5e-2, silently. See `kerastrain.train_step.exact_step`; it, `test_step` and `predict_step` also take
-   the `Share` of a batch that `kerastrain.distribute.divided` gives.
+   the `Shard` of a batch that `kerastrain.distribute.shard` gives.
 4. `_make_function` takes `steps_per_execution` steps in a `tf.cond` within a `tf.while_loop`, where the collectives of
    several workers fail ("You must feed a value for placeholder tensor"), and `TFEpochIterator` lets it read on where the
    steps of an epoch or a validation do not divide by it, so that examples of the next count, silently.
@@ -24,7 +24,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import trainer
 
 from kerastrain.errors import InputError
-from kerastrain.train_step import exact_step, shares
+from kerastrain.train_step import exact_step, shards
 
 PRIVATE_NAMES = ("reduce_per_replica", "_collective_all_reduce_multi_worker", "TensorFlowTrainer", "TFEpochIterator")
 FIRST_VERSION, LAST_VERSION = (3, 12), (3, 15)
@@ -37,7 +37,7 @@ _EpochIterator = getattr(trainer, "TFEpochIterator", object)
 _steps = {name: getattr(trainer.TensorFlowTrainer, name) for name in _STEPS}
 
 
-def mend() -> None:
+def patch() -> None:
     """Puts the patches into Keras; a second call changes nothing.
 
     Raises:
@@ -59,12 +59,12 @@ def mend() -> None:
         setattr(trainer.TensorFlowTrainer, name, step)
 
 
-def is_mended() -> bool:
+def is_patched() -> bool:
     """Whether the patches are in Keras now."""
     return trainer.TensorFlowTrainer.train_step is train_step
 
 
-def unmend() -> None:
+def unpatch() -> None:
     """Takes the patches out again."""
     trainer.reduce_per_replica = _reduce_per_replica
     trainer.TFEpochIterator = _EpochIterator
@@ -95,7 +95,7 @@ def maybe_symbolic_build(self, iterator=None, data_batch=None):
     for _, _, batches in iterator:
         data_batch = keras.tree.map_structure(lambda part: strategy.experimental_local_results(part)[0], next(batches))
         break
-    if isinstance(data_batch, shares.Share):
+    if isinstance(data_batch, shards.Shard):
         _check_takes_shares(self)
         data_batch = data_batch.batch
     with strategy.scope():
@@ -105,7 +105,7 @@ def maybe_symbolic_build(self, iterator=None, data_batch=None):
 def train_step(self, data):
     """Keras's train step on one device, the exact one on several."""
     if _is_alone() or not self.trainable_weights:
-        return _steps["train_step"](self, shares.taken(data)[0])
+        return _steps["train_step"](self, shards.unpack(data)[0])
     return exact_step.train_step(self, data)
 
 
@@ -178,7 +178,7 @@ def _check_takes_shares(model: keras.Model) -> None:
     own = [name for name in _STEPS[:2] if exact_step.is_own(model, name)]
     if own:
         raise InputError(
-            f"a model that is fed by `kerastrain.distribute.divided` must take Keras's own steps. Received: "
+            f"a model that is fed by `kerastrain.distribute.shard` must take Keras's own steps. Received: "
             f"{type(model).__module__}.{type(model).__qualname__}, which has its own `{own[0]}`. Put what it computes into "
             "`compute_loss`, or feed it by the strategy's `experimental_distribute_dataset`."
         )

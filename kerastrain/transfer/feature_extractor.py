@@ -10,7 +10,7 @@ import keras
 from kerastrain.transfer.freezing import backbone_of
 
 
-def head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+def split_at_backbone(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     """A model cut in two: inputs to features, and features to outputs.
 
     While the backbone is frozen its features never change. Compute them once, train the head on them, and every

@@ -88,7 +88,7 @@ def unfreeze(
             )
         if last is None:
             part.check_can_train()
-        part.trainable, part.hold_statistics = last is None, not batch_norm
+        part.trainable, part.freeze_batch_norm_statistics = last is None, not batch_norm
         return
     layers = leaves(part)
     part.trainable = True
@@ -97,7 +97,7 @@ def unfreeze(
         still = isinstance(layer, keras.layers.BatchNormalization) and not batch_norm
         layer.trainable = index >= first and not still
         if isinstance(layer, HubLayer):
-            layer.hold_statistics = not batch_norm
+            layer.freeze_batch_norm_statistics = not batch_norm
     hold_adapted_kernels(part)
 
 
@@ -119,7 +119,7 @@ def synchronize_batch_norm(model: keras.Model) -> None:
         if (
             isinstance(layer, HubLayer)
             and layer.trainable
-            and not layer.hold_statistics
+            and not layer.freeze_batch_norm_statistics
             and layer.non_trainable_weights
         ):
             raise InputError(

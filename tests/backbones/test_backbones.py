@@ -69,7 +69,7 @@ def test_every_kind_of_backbone_goes_under_a_classifier_by_one_word(kind, folder
     models.unfreeze(classifier)
     assert len(classifier.trainable_weights) > 2
     if kind == "our file":
-        features = models.head(classifier)[0].predict(images, verbose=0)
+        features = models.split_at_backbone(classifier)[0].predict(images, verbose=0)
         module = tf.saved_model.load(str(folder))
         np.testing.assert_allclose(features, module(images / 255), atol=1e-5)
 

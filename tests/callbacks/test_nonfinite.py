@@ -139,9 +139,11 @@ def fit(model, folder, watch, bad_step=None):
 def test_a_training_stops_at_the_step_and_a_second_pass_finds_the_place(tmp_path):
     model = network()
     with pytest.raises(BadNumbersError, match=r"the loss is inf at step 5\.") as first:
-        fit(model, tmp_path, callbacks.BadNumbers(), bad_step=5)
+        fit(model, tmp_path, callbacks.TerminateOnNonFinite(), bad_step=5)
     assert (first.value.step, first.value.finding) == (5, None)
-    watch = callbacks.BadNumbers(suspect_step=first.value.step, batch_at=lambda step: next(iter(data(5, step))))
+    watch = callbacks.TerminateOnNonFinite(
+        suspect_step=first.value.step, batch_at=lambda step: next(iter(data(5, step)))
+    )
     with pytest.raises(BadNumbersError, match="NaN or infinity at step 5: the model's outputs are finite") as second:
         fit(model, tmp_path, watch, bad_step=5)
     assert second.value.finding.place == "loss"
@@ -153,9 +155,9 @@ def test_a_bad_gradient_is_traced_to_the_step_before_the_one_whose_loss_shows_it
 
     model = network(rooted)
     with pytest.raises(BadNumbersError) as first:
-        fit(model, tmp_path, callbacks.BadNumbers())
+        fit(model, tmp_path, callbacks.TerminateOnNonFinite())
     assert first.value.step == 1
-    watch = callbacks.BadNumbers(suspect_step=1, batch_at=lambda step: next(iter(data(None, step))))
+    watch = callbacks.TerminateOnNonFinite(suspect_step=1, batch_at=lambda step: next(iter(data(None, step))))
     with pytest.raises(
         BadNumbersError, match="at step 0: the loss is finite, and its gradient is first not so"
     ) as second:
@@ -172,7 +174,13 @@ def test_a_weight_that_the_last_step_spoils_is_found_at_the_end_of_the_epoch():
 
     spoiler = keras.callbacks.LambdaCallback(on_train_batch_end=spoil)
     with pytest.raises(BadNumbersError, match="the weight 'last/kernel' is not finite after step 3"):
-        model.fit(data(), steps_per_epoch=STEPS, shuffle=False, verbose=0, callbacks=[spoiler, callbacks.BadNumbers()])
+        model.fit(
+            data(),
+            steps_per_epoch=STEPS,
+            shuffle=False,
+            verbose=0,
+            callbacks=[spoiler, callbacks.TerminateOnNonFinite()],
+        )
 
 
 def test_a_state_with_bad_weights_is_not_saved(tmp_path):
@@ -196,12 +204,12 @@ def test_a_state_with_bad_weights_is_not_saved(tmp_path):
 def test_a_roll_back_goes_on_from_the_last_state_at_a_lower_rate(tmp_path):
     model = network()
     with pytest.raises(BadNumbersError):
-        fit(model, tmp_path, callbacks.BadNumbers(), bad_step=5)
+        fit(model, tmp_path, callbacks.TerminateOnNonFinite(), bad_step=5)
     good = checkpoints.latest(tmp_path).read()
     stored = checkpoints.roll_back(tmp_path, rate_factor=0.25)
     assert stored.outline["roll_backs"] == 1
     assert stored.outline["position"] == good["position"]
-    fit(model, tmp_path, callbacks.BadNumbers())
+    fit(model, tmp_path, callbacks.TerminateOnNonFinite())
     assert float(model.optimizer.rate_factor) == 0.25
     assert checkpoints.latest(tmp_path).outline["roll_backs"] == 1
     assert checkpoints.roll_back(tmp_path, rate_factor=0.5).outline["roll_backs"] == 2
@@ -212,6 +220,6 @@ def test_a_roll_back_says_what_is_wrong(tmp_path):
         checkpoints.roll_back(tmp_path, rate_factor=0.5)
     with pytest.raises(InputError, match="`rate_factor` must lie between 0 and 1. Received: 1"):
         checkpoints.roll_back(tmp_path, rate_factor=1)
-    fit(network(optimizer=keras.optimizers.SGD(0.01)), tmp_path, callbacks.BadNumbers())
+    fit(network(optimizer=keras.optimizers.SGD(0.01)), tmp_path, callbacks.TerminateOnNonFinite())
     with pytest.raises(InputError, match="with an optimizer made by `kerastrain.optimizers.make`. Received: sgd"):
         checkpoints.roll_back(tmp_path, rate_factor=0.5)

@@ -162,7 +162,7 @@ def of_texts(request, tmp_path_factory):
 def test_training_texts_for_int8_is_refused_with_the_reason_and_what_to_do_instead(of_texts, capsys, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(of_texts / "state"))
     for steps in ([], ["prune.fraction=0.8"]):
-        arguments = ["compress", str(of_texts / "run"), *steps, "quantize=aware"]
+        arguments = ["compress", str(of_texts / "run"), *steps, "quantize=quantize_aware"]
         logged, printed = refused_after(capsys, monkeypatch, *arguments)
         assert not logged  # Nothing was trained or written first.
         assert "(keras.TextVectorization) cannot be trained for int8: tensorflow_model_optimization has no" in printed
@@ -183,13 +183,13 @@ def test_a_step_that_the_model_cannot_take_is_told_before_those_before_it_train(
         assert {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*")} == before
         return printed
 
-    printed = said("prune.fraction=0.8", "quantize=aware")
+    printed = said("prune.fraction=0.8", "quantize=quantize_aware")
     assert reason in printed
     assert "Quantize after training instead, with `quantize=int8`" in printed
     if "SavedModel" in reason:
-        printed = said("prune.fraction=0.8", "channels={}")
+        printed = said("prune.fraction=0.8", "prune_channels={}")
         assert "cannot lose channels: a SavedModel is a finished graph" in printed
-        assert "Distil a smaller network from it, with `distil={}`" in printed
+        assert "Distil a smaller network from it, with `distill={}`" in printed
     if importlib.util.find_spec("ai_edge_quantizer") is None:
         assert "pip install 'kerastrain[int4]'" in said("prune.fraction=0.8", "quantize=int4")
 

@@ -43,7 +43,9 @@ def place(tmp_path_factory):
     (place / "finished").mkdir()
     (place / "finished" / "model.keras").symlink_to(place / "ours.keras")
     texts = ["a good film", "a bad film"]
-    models.text_classifier("keras:embedding", labels=["x", "y"], texts=texts, width=8).save(place / "text.keras")
+    models.text_classifier("keras:embedding", labels=["x", "y"], texts=texts, embedding_dim=8).save(
+        place / "text.keras"
+    )
     strings = keras.Input((1,), dtype="string")
     tokens = keras.layers.TextVectorization(vocabulary=["a", "fine", "dull", "film"], output_sequence_length=4)
     words = keras.layers.Embedding(6, 3)(tokens(strings))

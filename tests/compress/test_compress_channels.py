@@ -165,7 +165,7 @@ def test_prune_channels_refuses_a_hub_module(tmp_path):
     images = keras.Input((8, 8, 3))
     module = layer.HubLayer(str(testing.saved_model(tmp_path / "module")), trainable=True)
     model = keras.Model(images, KINDS.Dense(4)(module(images)))
-    with pytest.raises(InputError, match="cannot lose channels: a SavedModel is a finished graph.*`distil={}`"):
+    with pytest.raises(InputError, match="cannot lose channels: a SavedModel is a finished graph.*`distill={}`"):
         compress.prune_channels(model, dataset(), epochs=1, loss=LOSS)
 
 

@@ -124,7 +124,7 @@ def test_examples_are_taught_from_answers_that_were_asked_for_once(monkeypatch):
     examples = data.Examples(labels.argmax(1), ("a", "b", "c"), images, weights=weights)
     large, small = teacher(), student()
     asked = []
-    answering = distillation_loss.answering
+    answering = distillation_loss.forward_with_features
 
     def counted(model, layers=()):
         answer = answering(model, layers)
@@ -163,9 +163,9 @@ def test_augmented_examples_are_shown_to_the_teacher_as_to_the_student():
 
 @pytest.fixture(scope="module")
 def two_devices():
-    keras_trainer.mend()
+    keras_trainer.patch()
     yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
-    keras_trainer.unmend()
+    keras_trainer.unpatch()
 
 
 @pytest.mark.slow
@@ -220,7 +220,9 @@ def test_soft_answers_of_many_labels_are_compared_label_by_label():
     given, wanted = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     p, q = (1 / (1 + np.exp(-logits / 2)) for logits in (wanted, given))
     expected = 4 * np.mean(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
-    assert float(distillation_loss.Soft(2.0, "multi_label")(wanted, given)) == pytest.approx(expected, rel=1e-4)
+    assert float(distillation_loss.DistillationLoss(2.0, "multi_label")(wanted, given)) == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_numbers_are_taught_by_their_own_loss():

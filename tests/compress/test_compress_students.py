@@ -22,12 +22,14 @@ def test_proposed_networks_have_nearly_the_size_that_was_asked_for(fraction):
 
 def test_students_of_texts_are_narrower_or_know_fewer_words():
     texts = [f"word{number} other{number}" for number in range(2000)]
-    teacher = models.text_classifier(labels=["bad", "good"], texts=texts, vocabulary_size=5000, width=64)
-    narrow, few = sorted(compress.propose_students(teacher, fraction=0.5), key=lambda found: found.options["width"])
+    teacher = models.text_classifier(labels=["bad", "good"], texts=texts, vocabulary_size=5000, embedding_dim=64)
+    narrow, few = sorted(
+        compress.propose_students(teacher, fraction=0.5), key=lambda found: found.options["embedding_dim"]
+    )
     for proposal in (narrow, few):
         student = models.text_classifier(proposal.backbone, labels=["bad", "good"], texts=texts, **proposal.options)
         assert student.count_params() == proposal.parameters <= teacher.count_params() / 2
-    assert (narrow.options["vocabulary_size"], few.options["width"]) == (5000, 32)
+    assert (narrow.options["vocabulary_size"], few.options["embedding_dim"]) == (5000, 32)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,6 @@ def test_propose_students_refuses_what_it_cannot_do(shape, fraction, message):
 
 
 def test_propose_students_says_that_nothing_is_so_small():
-    teacher = models.text_classifier(labels=["bad", "good"], texts=["a b c"], width=4, vocabulary_size=10)
+    teacher = models.text_classifier(labels=["bad", "good"], texts=["a b c"], embedding_dim=4, vocabulary_size=10)
     with pytest.raises(InputError, match="`fraction` must leave enough for a network. Received: 0.5, 25 parameters"):
         compress.propose_students(teacher, fraction=0.5)

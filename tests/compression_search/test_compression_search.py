@@ -13,7 +13,7 @@ def rung(name, validation, kilobytes, gzip=None, test=None):
     def score(value):
         return compression_search.Score(value, value - 0.02, value + 0.02, 400)
 
-    return compression_search.Rung(
+    return compression_search.CandidateResult(
         name=name,
         file=f"{name}.tflite",
         steps=(),
@@ -29,9 +29,9 @@ def rung(name, validation, kilobytes, gzip=None, test=None):
 
 
 RUNGS = [
-    rung("before_float32", 0.95, 1000, 900, test=0.5),
-    rung("before_int8", 0.945, 260, 200, test=0.4),
-    rung("before_dynamic", 0.93, 255, 240, test=0.99),
+    rung("baseline_float32", 0.95, 1000, 900, test=0.5),
+    rung("baseline_int8", 0.945, 260, 200, test=0.4),
+    rung("baseline_dynamic", 0.93, 255, 240, test=0.99),
     rung("pruned_int8", 0.94, 262, 90, test=0.6),
     rung("distilled_int8", 0.90, 60, 50, test=0.99),
 ]
@@ -40,12 +40,12 @@ RUNGS = [
 @pytest.mark.parametrize(
     ("budget", "winner"),
     [
-        ({"accuracy_points": 1}, "before_int8"),
+        ({"accuracy_points": 1}, "baseline_int8"),
         ({"accuracy_points": 1, "size": "gzip"}, "pruned_int8"),
-        ({"accuracy_points": 2}, "before_dynamic"),
-        ({"accuracy_points": 0}, "before_float32"),
-        ({"kilobytes": 300}, "before_int8"),
-        ({"kilobytes": 255}, "before_dynamic"),
+        ({"accuracy_points": 2}, "baseline_dynamic"),
+        ({"accuracy_points": 0}, "baseline_float32"),
+        ({"kilobytes": 300}, "baseline_int8"),
+        ({"kilobytes": 255}, "baseline_dynamic"),
         ({"kilobytes": 100, "size": "gzip"}, "pruned_int8"),
         ({"kilobytes": 10}, None),
     ],
@@ -58,9 +58,9 @@ def test_choose_goes_by_the_validation_part_and_the_size_that_counts(budget, win
 
 def test_what_another_file_beats_in_size_and_accuracy_is_not_kept():
     by_file = compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).pareto
-    assert by_file == ("distilled_int8", "before_dynamic", "before_int8", "before_float32")
+    assert by_file == ("distilled_int8", "baseline_dynamic", "baseline_int8", "baseline_float32")
     by_gzip = compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1, size="gzip")).pareto
-    assert by_gzip == ("distilled_int8", "pruned_int8", "before_int8", "before_float32")
+    assert by_gzip == ("distilled_int8", "pruned_int8", "baseline_int8", "baseline_float32")
 
 
 def test_a_validation_part_too_small_for_the_budget_is_told():
@@ -70,21 +70,21 @@ def test_a_validation_part_too_small_for_the_budget_is_told():
 
 def test_the_steps_that_are_given_are_done_in_the_order_in_which_they_keep_each_other():
     def names(**settings):
-        return [way.name for way in compression_search.one_way(config.CompressConfig(**settings))]
+        return [way.name for way in compression_search.requested_candidates(config.CompressConfig(**settings))]
 
-    assert names() == ["before_float32", "pruned_float32", "pruned_int8"]
-    assert names(prune={"fraction": 0}, quantize="dynamic") == ["before_float32", "before_dynamic"]
-    assert names(cluster={}, quantize="float32") == ["before_float32", "clustered_float32"]
-    assert names(cluster={}, prune={}, channels={}, distil={}, quantize="aware")[-2:] == [
-        "distilled_narrow_pruned_clustered_float32",
-        "distilled_narrow_pruned_clustered_aware_int8",
+    assert names() == ["baseline_float32", "pruned_float32", "pruned_int8"]
+    assert names(prune={"fraction": 0}, quantize="dynamic") == ["baseline_float32", "baseline_dynamic"]
+    assert names(cluster={}, quantize="float32") == ["baseline_float32", "clustered_float32"]
+    assert names(cluster={}, prune={}, prune_channels={}, distill={}, quantize="quantize_aware")[-2:] == [
+        "distilled_channel_pruned_pruned_clustered_float32",
+        "distilled_channel_pruned_pruned_clustered_qat_int8",
     ]
 
 
 def test_every_way_of_the_ladder_is_another_file_and_the_float_file_comes_first():
-    names = [way.name for way in compression_search.LADDER]
+    names = [way.name for way in compression_search.CANDIDATES]
     assert len(set(names)) == len(names)
-    assert names[0] == "before_float32"
+    assert names[0] == "baseline_float32"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_every_way_of_the_ladder_is_another_file_and_the_float_file_comes_first(
         ({"budget": {"kilobytes": 300}, "quantize": "int8"}, "tries every number format"),
         ({"budget": {"kilobytes": 0}}, "budget.kilobytes"),
         ({"cluster": {"clusters": 1}}, "cluster.clusters"),
-        ({"distill": {}}, "Did you mean 'distil'"),
+        ({"distll": {}}, "Did you mean 'distill'"),
     ],
 )
 def test_settings_that_contradict_each_other_are_one_sentence(values, sentence):
@@ -128,8 +128,8 @@ def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
 
     run = run_directory.Run(tmp_path, config.Config(), model)
     settings = config.CompressConfig(budget={"accuracy_points": 1})
-    ways = (compression_search.Way((), "float32"), compression_search.Way((), "int8"))
-    rungs, left_out = compression_search.climb(run, split, ways, settings, tmp_path)
+    ways = (compression_search.Candidate((), "float32"), compression_search.Candidate((), "int8"))
+    rungs, left_out = compression_search.sweep(run, split, ways, settings, tmp_path)
     whole, mixed = rungs[1:]
     assert not left_out
     assert mixed.name == "before_int8_1_in_float"
@@ -148,9 +148,9 @@ def test_batch_norm_follows_the_layers_that_lose_weights_and_stays_where_they_ar
     logits = keras.layers.Dense(10)(keras.layers.Flatten()(x))
     model = keras.Model(inputs, models.Labels(split.labels)(logits))
     before = [weight.numpy() for weight in model.weights]
-    settings = config.CompressConfig(**{step: {"epochs": 1} for step in ("channels", "prune", "cluster")})
+    settings = config.CompressConfig(**{step: {"epochs": 1} for step in ("prune_channels", "prune", "cluster")})
     trainer = Trainer(run_directory.Run(tmp_path, config.Config(), model), split, settings)
-    for step in ("channels", "prune", "cluster"):
+    for step in ("prune_channels", "prune", "cluster"):
         made = trainer.model((step,))
         mean = made.get_layer("learning_norm").moving_mean
         assert np.abs(mean).max() > 1.0, step  # of pixels up to 255, from 0

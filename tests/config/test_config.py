@@ -85,12 +85,15 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
             "model={backbone: network.keras, output_key: a}",
             "model.output_key goes with a Hub module or SavedModel alone",
         ),
-        ("model.width=8", "model.width goes with texts and `keras:embedding` or `keras:transformer` alone. Received: "),
+        (
+            "model.embedding_dim=8",
+            "model.embedding_dim goes with texts and `keras:embedding` or `keras:transformer` alone. Received: ",
+        ),
         (
             "model.word_dropout=0.1",
             "model.word_dropout goes with texts and `keras:embedding` or `keras:transformer` alone",
         ),
-        ("model.length=0", "model.length: must be greater than 0. Received: 0."),
+        ("model.sequence_length=0", "model.sequence_length: must be greater than 0. Received: 0."),
         ("fine_tune.lora_alpha=8", "lora_alpha goes with lora_rank. Received: 8.0. Set fine_tune.lora_rank."),
         (
             "fine_tune.lora_layers=[mix]",
@@ -153,7 +156,7 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     built = {models.image_classifier, models.image_regressor, models.text_classifier, kt.backbones.load}
     elsewhere = {
         *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # the data, or what is built upon
-        *("mean", "deviation"),  # measured on the training part
+        *("mean", "stddev"),  # measured on the training part
         "image_size",  # of the data
     }
     wanted = {one for builder in built for one in inspect.signature(builder).parameters} - elsewhere
@@ -173,8 +176,8 @@ def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():
     for overrides in (["model.backbone=keras:VGG16"], text, [*text, "model.backbone=keras:transformer"]):
         with pytest.raises(ConfigError, match="fine_tune.last goes with a pre-trained backbone. Received: "):
             kt.config.load(overrides=[*overrides, "fine_tune.last=2"])
-    with pytest.raises(ConfigError, match="model.depth goes with texts and `keras:transformer` alone"):
-        kt.config.load(overrides=[*text, "model.depth=3"])
+    with pytest.raises(ConfigError, match="model.num_layers goes with texts and `keras:transformer` alone"):
+        kt.config.load(overrides=[*text, "model.num_layers=3"])
     with pytest.raises(ConfigError, match="model.weights goes with networks `keras:NAME` of images alone"):
         kt.config.load(overrides=[*text, "model.weights=imagenet"])
 
@@ -301,3 +304,27 @@ def test_any_bytes_of_a_file_are_a_config_or_a_config_error(content):
             assert isinstance(kt.config.load(path), kt.config.Config)
         except ConfigError as error:
             assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "message"),
+    [
+        ("memory.checkpoint_blocks=2", kt.config.Config, "`memory.checkpoint_blocks` is now `memory.remat_blocks`."),
+        ("model.width=8", kt.config.Config, "`model.width` is now `model.embedding_dim`."),
+        ("model.depth=2", kt.config.Config, "`model.depth` is now `model.num_layers`."),
+        ("model.length=9", kt.config.Config, "`model.length` is now `model.sequence_length`."),
+        (
+            "data.augment={noise: {deviation: 4}}",
+            kt.config.Config,
+            "`data.augment.noise.deviation` is now `data.augment.noise.stddev`.",
+        ),
+        ("distil={}", kt.config.CompressConfig, "`distil` is now `distill`."),
+        ("channels={}", kt.config.CompressConfig, "`channels` is now `prune_channels`."),
+        ("aware.epochs=1", kt.config.CompressConfig, "`aware` is now `quantize_aware`."),
+        ("quantize=aware", kt.config.CompressConfig, "`quantize=aware` is now `quantize=quantize_aware`."),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_answered_with_its_name_today(key, kind, message):
+    with pytest.raises(ConfigError) as caught:
+        kt.config.validate(kt.config.override({}, [key]), kind)
+    assert message in str(caught.value)

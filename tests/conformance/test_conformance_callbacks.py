@@ -9,7 +9,7 @@ from kerastrain import callbacks, optimizers
 
 ROWS = {
     "AverageWeights": lambda folder: callbacks.AverageWeights(),
-    "BadNumbers": lambda folder: callbacks.BadNumbers(),
+    "TerminateOnNonFinite": lambda folder: callbacks.TerminateOnNonFinite(),
     "BestCheckpoint": lambda folder: callbacks.BestCheckpoint(folder / "best.keras"),
     "Checkpoints": lambda folder: callbacks.Checkpoints(folder / "checkpoints", every="1000 steps"),
     "HistoryFile": lambda folder: callbacks.HistoryFile(folder / "history.csv"),

@@ -33,7 +33,10 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 
 # Name: a function of the folder of modules that gives the layer, and the layer's inputs.
 LAYERS = {
-    "HubLayer": (lambda modules: HubLayer(modules / "images", trainable=True, hold_statistics=True), IMAGES / 255),
+    "HubLayer": (
+        lambda modules: HubLayer(modules / "images", trainable=True, freeze_batch_norm_statistics=True),
+        IMAGES / 255,
+    ),
     "Labels": (lambda modules: labels.Labels(["a", "b"], name="names"), FEATURES),
     "MeanOverWords": (lambda modules: text.MeanOverWords(), WORDS),
     "QuantizedKernel": (lambda modules: QuantizedKernel(keras.layers.Conv2D(3, 3), per_channel=True), IMAGES / 255),
@@ -50,7 +53,7 @@ BUILDERS = {
     "image_classifier, model": (lambda modules: classifier(tiny(), hidden_units=(5,), l2=0.01), IMAGES),
     "image_classifier, many labels": (lambda modules: classifier(tiny(), multi_label=True), IMAGES),
     "image_regressor, model": (
-        lambda modules: models.image_regressor(tiny(), labels=["a", "b"], mean=[1.0, 2.0], deviation=3.0),
+        lambda modules: models.image_regressor(tiny(), labels=["a", "b"], mean=[1.0, 2.0], stddev=3.0),
         IMAGES,
     ),
     "text_classifier, embedding": (lambda modules: text_classifier("keras:embedding"), TEXTS),
@@ -64,7 +67,7 @@ NO_TFLITE = {
     "text_classifier, module": "TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'",
 }
 NO_PART = {
-    "Lesson": "what a student is trained as, thrown away when it has learnt; what comes back is the student",
+    "DistillationModel": "what a student is trained as, thrown away when it has learnt; what comes back is the student",
     "Source": "the module that a HubLayer holds, which is never called; it comes back with its layers",
     "Step": "an operation of a model that is being explained; it holds a function and lives as long as the call",
 }
@@ -90,7 +93,8 @@ def classifier(backbone, **options):
 
 
 def text_classifier(backbone):
-    options = {"vocabulary_size": 20, "length": 4, "width": 8, "depth": 1, "word_dropout": 0.0, "dropout": 0.0}
+    sizes = {"vocabulary_size": 20, "sequence_length": 4, "embedding_dim": 8, "num_layers": 1}
+    options = {**sizes, "word_dropout": 0.0, "dropout": 0.0}
     return models.text_classifier(backbone, labels=["a", "b"], texts=list(TEXTS), **options)
 
 
@@ -129,9 +133,9 @@ def modules(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_devices():
-    keras_trainer.mend()
+    keras_trainer.patch()
     yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
-    keras_trainer.unmend()
+    keras_trainer.unpatch()
 
 
 def test_every_layer_has_its_row():

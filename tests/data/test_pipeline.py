@@ -108,7 +108,7 @@ def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
     paths = [str(tmp_path / f"{number}.png") for number in range(12)]
     for number, path in enumerate(paths):
         Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
-    files = pixel_cache.keep(ImageFiles(paths, (4, 4)), place)
+    files = pixel_cache.cache(ImageFiles(paths, (4, 4)), place)
     examples = data.Examples(np.repeat([0, 1], [9, 3]), ("a", "b"), files)
     options = {"shuffle": True, "sampling": sampling, "epochs": 3}
     whole = numbers(data.batches(examples, 5, **options))
@@ -116,7 +116,7 @@ def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
     assert len(left) < 12
     for number in set(range(12)) - left:
         os.remove(paths[number])  # To open it would raise.
-    again = data.Examples(examples.targets, examples.labels, pixel_cache.keep(ImageFiles(paths, (4, 4)), place))
+    again = data.Examples(examples.targets, examples.labels, pixel_cache.cache(ImageFiles(paths, (4, 4)), place))
     assert numbers(data.batches(again, 5, start_step=7, **options)) == whole[7:]
 
 

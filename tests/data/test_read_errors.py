@@ -38,7 +38,7 @@ def write_empty(path):
 )
 def test_a_file_that_goes_bad_during_the_run_is_named_in_one_sentence(split, model, spoil, kind, message):
     path = split.train.paths[5]
-    with pytest.raises(kind, match=message.format(path)), data.plain_errors():
+    with pytest.raises(kind, match=message.format(path)), data.surface_read_errors():
         model.fit(data.batches(split.train, 4, shuffle=True), shuffle=False, verbose=0)
         spoil(path)
         model.fit(data.batches(split.train, 4, shuffle=True), shuffle=False, verbose=0)
@@ -54,7 +54,10 @@ def test_other_errors_pass_as_they_are(split, model):
     os.remove(split.train.paths[5])
     with pytest.raises(tf.errors.OpError):
         model.fit(data.batches(split.train, 4), shuffle=False, verbose=0)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes|Dimensions"), data.plain_errors():
+    with (
+        pytest.raises(tf.errors.InvalidArgumentError, match="Incompatible shapes|Dimensions"),
+        data.surface_read_errors(),
+    ):
         tf.ones(2) + tf.ones(3)
-    with pytest.raises(KeyError), data.plain_errors():
+    with pytest.raises(KeyError), data.surface_read_errors():
         raise KeyError("mine")

@@ -46,17 +46,17 @@ def parts(train, held_out):
 
 
 def test_few_examples_are_told_once_with_what_to_expect():
-    told = data.few_examples(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
+    told = data.small_data_warning(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
     assert told.startswith(
         "few examples: validation has 25, so that a measured accuracy of 80 % may be off by 16 points"
     )
     assert "train has 12 of class 'b'" in told
-    assert data.few_examples(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 40)) is None
-    assert "train has" not in data.few_examples(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 39))
-    assert "validation" not in data.few_examples(parts([0] * 20 + [1] * 19, [0] * 60 + [1] * 40))
+    assert data.small_data_warning(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 40)) is None
+    assert "train has" not in data.small_data_warning(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 39))
+    assert "validation" not in data.small_data_warning(parts([0] * 20 + [1] * 19, [0] * 60 + [1] * 40))
 
 
 def test_few_numbers_are_told_by_their_error():
     ages = data.Examples(np.arange(8.0)[:, None], ("age",), np.zeros((8, 1)), "regression")
-    told = data.few_examples({"train": ages, "test": ages})
+    told = data.small_data_warning({"train": ages, "test": ages})
     assert "test has 8, so that a measured error (RMSE) may be off by 49 %" in told

@@ -22,7 +22,7 @@ def _first_strategy(monkeypatch):
     monkeypatch.setattr(strategies, "_made", {})
     monkeypatch.delenv("TF_CONFIG", raising=False)
     yield
-    keras_trainer.unmend()
+    keras_trainer.unpatch()
 
 
 def described(**changes):
@@ -186,7 +186,7 @@ def test_workers_wait_for_the_last(free_addresses):
 @pytest.mark.parametrize("count", [1, 7, 12, 13])
 def test_every_example_is_seen_once_whatever_the_count(count):
     strategy = distribute.make("mirrored")
-    data = distribute.divided(tf.data.Dataset.range(count).batch(4), strategy)
+    data = distribute.shard(tf.data.Dataset.range(count).batch(4), strategy)
     seen = []
     for share in data:
         parts = zip(*map(strategy.experimental_local_results, share), strict=True)
@@ -198,4 +198,4 @@ def test_every_example_is_seen_once_whatever_the_count(count):
 def test_data_without_a_known_length_is_refused():
     strategy = distribute.make("mirrored")
     with pytest.raises(ValueError, match="known, finite length"):
-        distribute.divided(tf.data.Dataset.range(5).filter(lambda number: number > 2).batch(2), strategy)
+        distribute.shard(tf.data.Dataset.range(5).filter(lambda number: number > 2).batch(2), strategy)

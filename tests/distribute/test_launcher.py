@@ -144,7 +144,7 @@ with strategy.scope():
         model.compile(keras.optimizers.Adam(0.01), "mse")
 done = int(model.optimizer.iterations.numpy()) // 4
 data = tf.data.Dataset.from_tensor_slices((inputs, inputs[:, :1] ** 2)).batch(8).repeat(4 - done)
-model.fit(distribute.divided(data, strategy), initial_epoch=done, epochs=4, steps_per_epoch=4, shuffle=False,
+model.fit(distribute.shard(data, strategy), initial_epoch=done, epochs=4, steps_per_epoch=4, shuffle=False,
           verbose=0, callbacks=[Keep()])
 """
 

@@ -98,7 +98,7 @@ def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finishe
 
     kerastrain(place, "compress", "run", "prune.fraction=0.5", "prune.epochs=2")
     rows = json.loads((run / "compressed" / "compression.json").read_text())["rungs"]
-    assert [row["file"] for row in rows] == ["before_float32.tflite", "pruned_float32.tflite", "pruned_int8.tflite"]
+    assert [row["file"] for row in rows] == ["baseline_float32.tflite", "pruned_float32.tflite", "pruned_int8.tflite"]
     assert rows[1]["zeros_fraction"] == pytest.approx(0.5, abs=0.01)
     assert rows[2]["test"]["value"] == 1.0
 
@@ -130,11 +130,11 @@ def test_a_file_that_answers_otherwise_is_removed_with_the_reason_and_an_exit_co
 def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place):
     quick = ["data.path=colours", "data.image_size=[32, 32]", "fit.head_epochs=5", "fit.epochs=3", "export.formats=[]"]
     kerastrain(place, "train", "model.backbone=network.keras", *quick, "--run", "plain")
-    epochs = [f"{step}.epochs=1" for step in ("distil", "channels", "prune", "cluster", "aware")]
+    epochs = [f"{step}.epochs=1" for step in ("distill", "prune_channels", "prune", "cluster", "quantize_aware")]
     done = kerastrain(place, "compress", "plain", "budget.kilobytes=500", "calibration_counts=[4, 16]", *epochs)
     record = json.loads((place / "plain/compressed/compression.json").read_text())
     names, choice = [rung["name"] for rung in record["rungs"]], record["choice"]
-    tried = {"before_int8", "aware_int8", "pruned_clustered_aware_int8", "narrow_float32"}
+    tried = {"baseline_int8", "qat_int8", "pruned_clustered_qat_int8", "channel_pruned_float32"}
     assert tried <= set(names)
     assert "must leave enough for a network" in record["left_out"]["distilled_int8"]  # than which none is smaller
     assert f"{choice['winner']} wins: the most accurate of {len(names)} files" in " ".join(done.stdout.split())
@@ -145,7 +145,7 @@ def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place)
     assert Image.open(place / "plain/compressed/pareto.png").size[0] > 600
     page = (place / "plain/report.html").read_text()
     assert choice["reason"] in page
-    assert "pruned_clustered_aware_int8" in page
+    assert "pruned_clustered_qat_int8" in page
     assert "exists already" in kerastrain(place, "compress", "plain", "budget.kilobytes=500", code=2).stderr
 
 

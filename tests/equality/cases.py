@@ -77,14 +77,14 @@ def trained(name, option, strategy, *, micro_batches=2):
     inputs, labels = examples()
     data = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(6)
     history = model.fit(
-        distribute.divided(data.repeat(EPOCHS), strategy),
+        distribute.shard(data.repeat(EPOCHS), strategy),
         epochs=EPOCHS,
         steps_per_epoch=STEPS_PER_EPOCH,
         shuffle=False,
         verbose=0,
     ).history
-    measures = model.evaluate(distribute.divided(data, strategy), steps=STEPS_PER_EPOCH, verbose=0, return_dict=True)
-    alone = distribute.divided(data.map(lambda inputs, labels: inputs), strategy)
+    measures = model.evaluate(distribute.shard(data, strategy), steps=STEPS_PER_EPOCH, verbose=0, return_dict=True)
+    alone = distribute.shard(data.map(lambda inputs, labels: inputs), strategy)
     answers = model.predict(alone, steps=STEPS_PER_EPOCH, verbose=0)
     return {
         **{f"weight {index}": value for index, value in enumerate(model.get_weights())},

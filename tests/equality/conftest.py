@@ -8,6 +8,6 @@ from kerastrain.train_step import keras_trainer
 
 @pytest.fixture(scope="module")
 def two_devices():
-    keras_trainer.mend()
+    keras_trainer.patch()
     yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
-    keras_trainer.unmend()
+    keras_trainer.unpatch()

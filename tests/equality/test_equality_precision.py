@@ -28,7 +28,7 @@ def trained(policy, strategy, inputs=INPUTS, *, normalized=True):
     before = model.get_weights()
     data = tf.data.Dataset.from_tensor_slices((inputs, LABELS)).batch(6).repeat(EPOCHS)
     history = model.fit(
-        distribute.divided(data, strategy), epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH, shuffle=False, verbose=0
+        distribute.shard(data, strategy), epochs=EPOCHS, steps_per_epoch=STEPS_PER_EPOCH, shuffle=False, verbose=0
     ).history
     return before, model.get_weights(), model.optimizer, history["loss"]
 

@@ -348,7 +348,7 @@ def test_an_overlay_leaves_the_image_where_the_heatmap_is_zero():
 
 def test_a_written_picture_can_be_opened_and_shows_titles_as_they_are(tmp_path):
     heatmaps = explain.gradcam(corner_model(), corner_image())
-    path = explain.write(tmp_path / "explain" / "corner.png", corner_image(), heatmaps, titles=["$red^ <b>"])
+    path = explain.write(corner_image(), heatmaps, tmp_path / "explain" / "corner.png", titles=["$red^ <b>"])
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.width > 300

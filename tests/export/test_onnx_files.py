@@ -66,7 +66,9 @@ def test_an_onnx_file_answers_as_predict_for_any_batch(tmp_path, dtype):
 @needs_onnx
 def test_an_onnx_file_of_texts_takes_token_ids(tmp_path):
     texts = ["A moving, wonderful story!", "dull; dull, dull...", "", "a story"]
-    model = models.text_classifier(labels=["bad", "good"], texts=texts, vocabulary_size=30, length=12, width=8)
+    model = models.text_classifier(
+        labels=["bad", "good"], texts=texts, vocabulary_size=30, sequence_length=12, embedding_dim=8
+    )
     export.onnx(model, tmp_path / "texts.onnx", samples=np.array(texts, object))
     ids = export.tokenize(tmp_path / "texts.onnx", texts)
     answers = onnx_files.run(tmp_path / "texts.onnx", ids)

@@ -15,7 +15,7 @@ TEXTS = ["A moving, wonderful story!", "dull; dull, dull...", "", "?!", "Caf√© ‚
 @pytest.fixture(scope="module")
 def classifier():
     keras.utils.set_random_seed(0)
-    options = {"vocabulary_size": 30, "length": 12, "width": 8, "dropout": 0.0}
+    options = {"vocabulary_size": 30, "sequence_length": 12, "embedding_dim": 8, "dropout": 0.0}
     return models.text_classifier(labels=["bad", "good"], texts=TEXTS, **options)
 
 

@@ -133,7 +133,7 @@ def test_the_model_comes_back_bit_by_bit(name, epochs_before):
 @pytest.fixture
 def keras_as_it_came():
     yield
-    keras_trainer.unmend()
+    keras_trainer.unpatch()
 
 
 @pytest.mark.slow

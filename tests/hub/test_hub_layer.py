@@ -68,7 +68,7 @@ def test_trainable_can_change_after_building(folder):
     ("trainable", "hold", "moves"), [(False, False, False), (True, False, True), (True, True, False)]
 )
 def test_batch_norm_moves_only_where_it_trains(folder, trainable, hold, moves):
-    layer = HubLayer(folder, trainable=trainable, hold_statistics=hold)
+    layer = HubLayer(folder, trainable=trainable, freeze_batch_norm_statistics=hold)
     model = model_of(layer)
     model.compile("sgd", "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
@@ -104,15 +104,15 @@ def test_two_layers_on_one_module_train_its_variables_once(folder):
         twice = module(IMAGES, training=False)
         loss = tf.reduce_mean((2 * twice - 1.0) ** 2)
     gradient = tape.gradient(loss, module.variables[1])
-    first.hold_statistics = second.hold_statistics = True
+    first.freeze_batch_norm_statistics = second.freeze_batch_norm_statistics = True
     model.fit(IMAGES, np.ones((6, 4)), batch_size=6, verbose=0)
     np.testing.assert_allclose(module.variables[1], before - gradient, atol=1e-5)
 
 
 def shared_model(module):
     inputs = keras.Input((8, 8, 3))
-    first = HubLayer(module, trainable=True, hold_statistics=True)
-    second = HubLayer(module, trainable=True, hold_statistics=True)
+    first = HubLayer(module, trainable=True, freeze_batch_norm_statistics=True)
+    second = HubLayer(module, trainable=True, freeze_batch_norm_statistics=True)
     outputs = keras.layers.Dense(2)(keras.layers.concatenate([first(inputs), second(inputs[:, ::2])]))
     return keras.Model(inputs, outputs)
 
@@ -219,7 +219,7 @@ def open_elsewhere(file, inputs, out):
 @pytest.mark.slow
 def test_a_keras_file_opens_where_the_module_is_not(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "module")
-    model = model_of(HubLayer(moved, trainable=True, hold_statistics=True))
+    model = model_of(HubLayer(moved, trainable=True, freeze_batch_norm_statistics=True))
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -555,7 +555,7 @@ def test_two_replicas_equal_one(folder):
     ):
         keras.utils.set_random_seed(0)
         with strategy.scope() if strategy else tf.device("CPU:0"):
-            model = model_of(HubLayer(folder, trainable=True, hold_statistics=True))
+            model = model_of(HubLayer(folder, trainable=True, freeze_batch_norm_statistics=True))
             model.compile(keras.optimizers.Adam(0.01), "mse")
         model.fit(IMAGES, TARGETS, batch_size=6, epochs=2, shuffle=False, verbose=0)
         weights.append([v.numpy() for v in model.weights])
@@ -566,7 +566,7 @@ def test_two_replicas_equal_one(folder):
 def test_a_file_opens_under_a_strategy_and_goes_on(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "module")
     (moved / "note.txt").write_text("another fingerprint")
-    model = model_of(HubLayer(moved, trainable=True, hold_statistics=True))
+    model = model_of(HubLayer(moved, trainable=True, freeze_batch_norm_statistics=True))
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
     model.save(tmp_path / "model.keras")

@@ -110,7 +110,7 @@ def plain():
 def test_checkpointed_training_equals_plain_training(blocks, plain):
     expected, losses = plain
     model = residual()
-    memory.checkpoint(model, blocks=blocks)
+    memory.remat(model, blocks=blocks)
     states, checkpointed_losses = state_after_fit(model)
     for one, other in zip(states, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -128,7 +128,7 @@ def test_checkpointing_computes_the_layers_of_a_block_twice():
     first, last = keras.layers.Dense(2), keras.layers.Dense(1)
     model = keras.Sequential([keras.Input((4,)), first, Counted(name="a"), Counted(name="b"), last])
     model.compile("sgd", "mse")
-    memory.checkpoint(model, blocks=2)
+    memory.remat(model, blocks=2)
     calls.clear()
     model.fit(INPUTS, TARGETS, batch_size=10, verbose=0)
     assert sorted(calls) == ["a", "a", "b", "b"]
@@ -145,7 +145,7 @@ def test_checkpoint_and_accumulate_go_together():
         return model
 
     lean = model()
-    memory.checkpoint(lean, blocks=3)
+    memory.remat(lean, blocks=3)
     memory.accumulate(lean, micro_batches=2)
     for one, other in zip(state_after_fit(lean)[0], state_after_fit(model())[0], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -158,12 +158,12 @@ def test_checkpointed_training_on_two_devices_equals_one():
     with strategy.scope():
         model = residual(dropout=0.0)
     model.get_layer("norm").synchronized = True
-    memory.checkpoint(model, blocks=3)
-    keras_trainer.mend()
+    memory.remat(model, blocks=3)
+    keras_trainer.patch()
     try:
         states, _ = state_after_fit(model)
     finally:
-        keras_trainer.unmend()
+        keras_trainer.unpatch()
     for one, other in zip(states, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -184,7 +184,7 @@ def test_masks_pass_from_block_to_block():
         return model
 
     plain, lean = model(), model()
-    memory.checkpoint(lean, blocks=["attention", "norm"])
+    memory.remat(lean, blocks=["attention", "norm"])
     for one in (plain, lean):
         one.fit(words, targets, batch_size=2, epochs=2, shuffle=False, verbose=0)
     for one, other in zip(plain.get_weights(), lean.get_weights(), strict=True):
@@ -194,13 +194,13 @@ def test_masks_pass_from_block_to_block():
 @pytest.mark.parametrize(("blocks", "message"), [(0, "`blocks` must lie in"), (["frist"], "Did you mean 'first'")])
 def test_blocks_that_are_none_are_refused(blocks, message):
     with pytest.raises(ValueError, match=message):
-        memory.checkpoint(residual(), blocks=blocks)
+        memory.remat(residual(), blocks=blocks)
 
 
 def test_layers_that_cannot_be_repeated_are_refused():
     regularized = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, activity_regularizer="l2")])
     regularized.compile("sgd", "mse")
-    memory.checkpoint(regularized)
+    memory.remat(regularized)
     with pytest.raises(ValueError, match="loss on its activations"):
         regularized.fit(INPUTS, TARGETS, verbose=0)
 

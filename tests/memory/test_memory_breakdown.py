@@ -44,7 +44,7 @@ def test_micro_batches_and_blocks_are_those_of_the_model():
     model.compile("sgd", "mse")
     activation = 12 * 16 * 4
     assert memory.report(model, batch_size=12).activations_bytes == 9 * activation
-    memory.checkpoint(model, blocks=3)
+    memory.remat(model, blocks=3)
     blocked = memory.report(model, batch_size=12)
     assert (blocked.blocks, blocked.activations_bytes) == (3, (3 + 3) * activation)
     memory.accumulate(model, micro_batches=5)

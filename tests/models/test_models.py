@@ -34,7 +34,7 @@ BUILDERS = {
     ),
     "image, many labels": lambda folder: (image_classifier(tiny(), multi_label=True), IMAGES.astype("float32")),
     "regressor": lambda folder: (
-        models.image_regressor(tiny(), labels=["x", "y", "z"], mean=[1.0, 2.0, 3.0], deviation=2.0),
+        models.image_regressor(tiny(), labels=["x", "y", "z"], mean=[1.0, 2.0, 3.0], stddev=2.0),
         IMAGES.astype("float32"),
     ),
     "text, embedding": lambda folder: (
@@ -42,7 +42,9 @@ BUILDERS = {
         tf.constant(TEXTS),
     ),
     "text, transformer": lambda folder: (
-        models.text_classifier("keras:transformer", labels=["a", "b", "c"], texts=TEXTS, vocabulary_size=20, depth=1),
+        models.text_classifier(
+            "keras:transformer", labels=["a", "b", "c"], texts=TEXTS, vocabulary_size=20, num_layers=1
+        ),
         tf.constant(TEXTS),
     ),
 }
@@ -64,7 +66,7 @@ def test_a_builder_keeps_its_promises(name, folder, tmp_path):
     model.export(str(tmp_path / "exported"), verbose=False)
     exported = tf.saved_model.load(str(tmp_path / "exported"))
     np.testing.assert_allclose(exported.serve(inputs), expected, atol=1e-5)
-    features, head = models.head(model)
+    features, head = models.split_at_backbone(model)
     np.testing.assert_allclose(head.predict(features.predict(inputs, verbose=0), verbose=0), expected, atol=1e-5)
     model.compile("adam", "mse")
     model.fit(inputs, tf.constant(LABELS), batch_size=3, verbose=0)
@@ -93,7 +95,7 @@ def test_logits_follow_the_formula(folder):
 
 
 def test_a_regressor_answers_in_the_targets_unit():
-    model = models.image_regressor(tiny(), mean=40.0, deviation=10.0)
+    model = models.image_regressor(tiny(), mean=40.0, stddev=10.0)
     model.get_layer("outputs").set_weights([np.zeros((4, 1)), np.array([0.5])])
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), np.full((6, 1), 45.0), atol=1e-5)
 
@@ -119,7 +121,7 @@ def test_label_smoothing_is_in_the_loss():
 
 def test_the_loss_of_a_regressor_is_in_the_targets_deviations():
     targets, numbers = np.array([[10.0, 1.0], [20.0, 3.0]], "float32"), np.array([[14.0, 1.5], [20.0, 2.0]], "float32")
-    model = models.image_regressor(tiny(), labels=["a", "b"], deviation=[4.0, 0.5])
+    model = models.image_regressor(tiny(), labels=["a", "b"], stddev=[4.0, 0.5])
     expected = np.mean([[1.0, 1.0], [0.0, 4.0]])
     np.testing.assert_allclose(models.loss(model)(targets, numbers), expected, rtol=1e-6)
     again = keras.losses.deserialize(keras.losses.serialize(models.loss(model)))
@@ -150,7 +152,7 @@ def test_labels_travel_with_the_model():
     assert models.labels(model) == ("a", "b", "c")
     assert models.task(model) == "single_label"
     assert models.task(image_classifier(tiny(), multi_label=True)) == "multi_label"
-    ages = models.image_regressor(tiny(), labels=["age", "height"], deviation=[2.0, 5.0])
+    ages = models.image_regressor(tiny(), labels=["age", "height"], stddev=[2.0, 5.0])
     assert (models.labels(ages), models.task(ages)) == (("age", "height"), "regression")
     models.check_labels(model, ["a", "b", "c"])
     with pytest.raises(InputError, match="has d, unknown to the model; it lacks b, c"):
@@ -188,7 +190,8 @@ def test_a_text_classifier_learns_which_word_matters(name):
         f"{a} {word} {b}" for word in ("good", "bad") for a in ("a", "the", "one") for b in ("film", "book", "play")
     ]
     targets = np.eye(2, dtype="float32")[np.repeat([1, 0], 9)]
-    model = models.text_classifier(name, labels=["no", "yes"], texts=texts, width=16, length=8, depth=1, dropout=0.0)
+    sizes = {"embedding_dim": 16, "sequence_length": 8, "num_layers": 1}
+    model = models.text_classifier(name, labels=["no", "yes"], texts=texts, dropout=0.0, **sizes)
     model.compile(keras.optimizers.Adam(0.02), models.loss(model), metrics=["accuracy"])
     model.fit(tf.constant(texts), tf.constant(targets), epochs=15, verbose=0)
     assert model.evaluate(tf.constant(texts), tf.constant(targets), verbose=0)[1] == 1.0
@@ -206,7 +209,7 @@ def test_a_text_classifier_learns_which_word_matters(name):
         (lambda: image_classifier(tiny(), image_size=(64, 64)), InputError, "32 by 32 pixels alone"),
         (lambda: image_classifier(backbones.load(tiny()), image_size=(8, 8)), InputError, "was loaded for images"),
         (lambda: models.image_regressor(tiny(), labels=[]), InputError, "a model needs at least one label"),
-        (lambda: models.image_regressor(tiny(), deviation=0.0), InputError, "must be above 0"),
+        (lambda: models.image_regressor(tiny(), stddev=0.0), InputError, "must be above 0"),
         (lambda: models.image_regressor(tiny(), labels=["a", "b"], mean=[1, 2, 3]), InputError, "or 2, one for each"),
         (lambda: models.text_classifier(labels=["a", "b"]), InputError, "give `texts`"),
         (lambda: models.text_classifier(labels=["a", "b"], texts=[" "]), InputError, "Received: no word"),

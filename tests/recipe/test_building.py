@@ -15,7 +15,7 @@ def place(tmp_path_factory):
     for name, word in (("good", "fine"), ("bad", "dull")):
         lines = "".join(f"a {word} film number {number}\n" for number in range(12))
         (place / "reviews" / f"{name}.txt").write_text(lines)
-    options = {"labels": ["x", "y"], "texts": TEXTS, "vocabulary_size": 20, "width": 8, "depth": 2}
+    options = {"labels": ["x", "y"], "texts": TEXTS, "vocabulary_size": 20, "embedding_dim": 8, "num_layers": 2}
     models.text_classifier("keras:transformer", **options).save(place / "network.keras")
     return place
 
@@ -26,14 +26,14 @@ def built(place, *overrides):
 
 
 def test_the_size_and_the_dropout_of_a_text_network_come_from_the_config(place):
-    sizes = ["model.vocabulary_size=7", "model.length=5", "model.width=6", "model.word_dropout=0.25"]
+    sizes = ["model.vocabulary_size=7", "model.sequence_length=5", "model.embedding_dim=6", "model.word_dropout=0.25"]
     model, _ = built(place, "model.backbone=keras:embedding", *sizes)
     backbone = model.get_layer("backbone")
     assert len(backbone.get_layer("tokens").get_vocabulary()) == 7
     assert backbone.get_layer("tokens")(TEXTS).shape == (2, 5)
     assert backbone.get_layer("words").embeddings.shape == (7, 6)
     assert backbone.get_layer("word_dropout").rate == 0.25
-    model, _ = built(place, "model.backbone=keras:transformer", *sizes, "model.depth=3")
+    model, _ = built(place, "model.backbone=keras:transformer", *sizes, "model.num_layers=3")
     backbone = model.get_layer("backbone")
     assert backbone.get_layer("places").positions.shape == (5, 6)
     assert backbone.get_layer("block_2_dropout").rate == 0.25

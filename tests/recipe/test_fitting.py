@@ -59,7 +59,7 @@ def test_every_optimizer_gets_its_options_from_the_config(model, name):
 
 def test_rates_by_pattern_win_over_those_by_layer_and_spare_the_head_phase(model):
     overrides = ["optimizer.layer_rates={conv2d: 0.3, logits/bias: 2}", "fine_tune.layer_rate_decay=0.5"]
-    head = dict(compiled(models.head(model)[1], *overrides, phase=0).layer_rates)
+    head = dict(compiled(models.split_at_backbone(model)[1], *overrides, phase=0).layer_rates)
     assert head == {"logits/bias": 2.0}
     rates = list(compiled(model, *overrides, phase=1).layer_rates)
     assert rates[:2] == [("conv2d", 0.3), ("logits/bias", 2.0)]

@@ -38,9 +38,7 @@ def fitted(wanted, directory):
 @pytest.mark.slow
 def test_a_lean_run_ends_with_the_weights_of_a_plain_one(place, tmp_path):
     plain = fitted(settings(place), tmp_path / "plain")
-    lean = fitted(
-        settings(place, "memory.micro_batches=3", "memory.checkpoint_blocks=[first, second]"), tmp_path / "lean"
-    )
+    lean = fitted(settings(place, "memory.micro_batches=3", "memory.remat_blocks=[first, second]"), tmp_path / "lean")
     assert lean.train_step.micro_batches == 3
     assert lean.train_step.forward is not None
     for one, other in zip(plain.get_weights(), lean.get_weights(), strict=True):
@@ -54,9 +52,9 @@ def test_texts_are_checkpointed_too(tmp_path):
     for name in ("good", "bad"):
         (folder / f"{name}.txt").write_text("".join(f"a {name} film number {count}\n" for count in range(12)))
     text = [f"data.path={folder}", "data.kind=text", "model.backbone=keras:transformer", "fit.epochs=1"]
-    text += ["model.width=8", "model.depth=1", "fit.global_batch_size=8", "data.augment=[]"]
+    text += ["model.embedding_dim=8", "model.num_layers=1", "fit.global_batch_size=8", "data.augment=[]"]
     plain = fitted(config.load(overrides=text), tmp_path / "plain")
-    lean = fitted(config.load(overrides=[*text, "memory.checkpoint_blocks=auto"]), tmp_path / "lean")
+    lean = fitted(config.load(overrides=[*text, "memory.remat_blocks=auto"]), tmp_path / "lean")
     for one, other in zip(plain.get_weights(), lean.get_weights(), strict=True):
         if one.dtype.kind == "f":
             np.testing.assert_allclose(one, other, atol=1e-5)
@@ -65,13 +63,13 @@ def test_texts_are_checkpointed_too(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (["memory.checkpoint_blocks=[fist]"], "`memory.checkpoint_blocks`: unknown layer 'fist'.*'first'"),
-        (["memory.checkpoint_blocks=99"], "`memory.checkpoint_blocks`: `blocks` must lie in"),
+        (["memory.remat_blocks=[fist]"], "`memory.remat_blocks`: unknown layer 'fist'.*'first'"),
+        (["memory.remat_blocks=99"], "`memory.remat_blocks`: `blocks` must lie in"),
         (
             ["model.hidden_units=[4]", "model.batch_norm=true", "memory.micro_batches=2"],
             "`memory.micro_batches`: a BatchNormalization would see only its micro-batch",
         ),
-        (["model.backbone={place}/module", "memory.checkpoint_blocks=2"], "a HubLayer cannot be taken apart"),
+        (["model.backbone={place}/module", "memory.remat_blocks=2"], "a HubLayer cannot be taken apart"),
     ],
 )
 def test_what_the_model_cannot_do_is_told_before_anything_is_written(place, tmp_path, overrides, reason):
@@ -87,9 +85,9 @@ def test_what_the_model_cannot_do_is_told_before_anything_is_written(place, tmp_
         ("memory.micro_batches=0", "must be a whole number above 0, or auto"),
         ("memory.micro_batches=true", "must be a whole number above 0, or auto"),
         ("memory.micro_batches=33", "must be at most fit.global_batch_size"),
-        ("memory.checkpoint_blocks=2 runtime.jit_compile=measure", "goes with steps without XLA"),
+        ("memory.remat_blocks=2 runtime.jit_compile=measure", "goes with steps without XLA"),
         ("memory.micro_batches=auto runtime.strategy=mirrored", "goes with one device alone"),
-        ("memory.checkpoint_blocks=[]", "or the names of layers"),
+        ("memory.remat_blocks=[]", "or the names of layers"),
         ("fit.epochs=0 memory.micro_batches=2", "memory goes with training the whole model"),
     ],
 )

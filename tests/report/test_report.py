@@ -43,7 +43,7 @@ def run(tmp_path):
     assets = directory / "exports" / "saved_model" / "assets.extra"
     parity.check(outputs, file="saved_model", **same).save(assets / "parity.json")
     heatmap = np.linspace(0, 1, 32 * 32, dtype="float32").reshape(1, 32, 32)
-    explain.write(directory / "explanations" / "a&b_gradcam.png", np.zeros((1, 32, 32, 3)), heatmap)
+    explain.write(np.zeros((1, 32, 32, 3)), heatmap, directory / "explanations" / "a&b_gradcam.png")
     left_out = [quarantine.Quarantined(f"data/{HOSTILE}{number}.png", "empty", f"{HOSTILE}!") for number in range(3)]
     quarantine.write(directory / "quarantine.csv", left_out)
     files.write_text(directory / "checkpoints" / "best.keras", "not listed")

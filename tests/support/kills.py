@@ -94,7 +94,7 @@ def replicas(folder):
     saving = callbacks.Checkpoints(folder / "checkpoints", every="2 steps")
     data = tf.data.Dataset.from_tensor_slices((x, x.sum(axis=1, keepdims=True))).batch(8).repeat(4)
     history = model.fit(
-        distribute.divided(data.skip(saving.start.step), strategy),
+        distribute.shard(data.skip(saving.start.step), strategy),
         epochs=4,
         initial_epoch=saving.start.epoch,
         steps_per_epoch=10,

@@ -161,7 +161,7 @@ def test_remove_and_sweep_leave_only_what_was_not_asked_for(tmp_path):
     (tmp_path / "run" / "kept.tmp" / ".model.a1b2c3_4.tmp" / "half").mkdir(parents=True)
     (tmp_path / "run" / ".hidden").mkdir()
     files.remove(tmp_path / "run" / "a.txt")
-    files.sweep(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path / "run")) == [".hidden", "kept.tmp"]
     assert os.listdir(tmp_path / "run" / "kept.tmp") == ["b.txt"]
 

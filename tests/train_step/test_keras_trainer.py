@@ -23,9 +23,9 @@ def two_devices():
 
 @pytest.fixture
 def mended():
-    keras_trainer.mend()
+    keras_trainer.patch()
     yield
-    keras_trainer.unmend()
+    keras_trainer.unpatch()
 
 
 def weights_after(strategy, batch_size):
@@ -73,10 +73,10 @@ def several_steps(strategy, steps_per_execution):
         model.compile("adam", "mse", steps_per_execution=steps_per_execution)
     data, steps = tf.data.Dataset.from_tensor_slices((INPUTS, INPUTS[:, :1] ** 2)).repeat(2), Steps()
     history = model.fit(
-        distribute.divided(data.batch(3).repeat(3), strategy),
+        distribute.shard(data.batch(3).repeat(3), strategy),
         steps_per_epoch=5,
         epochs=2,
-        validation_data=distribute.divided(data.batch(5).repeat(3), strategy),
+        validation_data=distribute.shard(data.batch(5).repeat(3), strategy),
         validation_steps=3,
         shuffle=False,
         verbose=0,
@@ -144,7 +144,7 @@ def words_of_two_workers(tmp_path, addresses, unmended, options=""):
 
 @pytest.mark.multi_worker
 def test_keras_itself_still_fails_with_two_workers(tmp_path, free_addresses):
-    words = words_of_two_workers(tmp_path, free_addresses(2), "keras_trainer.unmend()")
+    words = words_of_two_workers(tmp_path, free_addresses(2), "keras_trainer.unpatch()")
     assert any("axis" in text or "must have the same" in text or "Error" in text for text in words)
 
 
@@ -161,13 +161,13 @@ def test_keras_itself_still_fails_with_several_steps_of_two_workers(tmp_path, fr
 def test_a_keras_that_was_never_tried_is_refused(monkeypatch):
     monkeypatch.setattr(keras, "__version__", "3.16.0")
     with pytest.raises(ImportError, match=r"Keras 3.12 to 3.15. Received: Keras 3.16.0"):
-        keras_trainer.mend()
+        keras_trainer.patch()
 
 
 def test_a_keras_without_the_private_names_is_refused(monkeypatch):
     monkeypatch.delattr(keras_trainer.trainer, "reduce_per_replica")
     with pytest.raises(ImportError, match="private names"):
-        keras_trainer.mend()
+        keras_trainer.patch()
 
 
 def test_a_step_that_cannot_be_exact_is_refused(two_devices, mended):

@@ -80,7 +80,7 @@ def test_a_module_unfreezes_as_a_whole_with_still_statistics(tmp_path):
     model = models.image_classifier(folder, labels=["a", "b"])
     models.unfreeze(model)
     layer = model.get_layer("backbone")
-    assert (layer.trainable, layer.hold_statistics) == (True, True)
+    assert (layer.trainable, layer.freeze_batch_norm_statistics) == (True, True)
     with pytest.raises(InputError, match="as a whole or not at all"):
         models.unfreeze(model, last=2)
     signature = backbones.load(folder, signature="serving_default", output_key="features")

@@ -15,7 +15,7 @@ from kerastrain.data.augmentation.mixing import cutmix, mixed, mixup, pair_seeds
 from kerastrain.data.augmentation.photometric import blur, colour, erasing, noise
 from kerastrain.data.augmentation.policies import augmix, randaugment
 from kerastrain.data.augmentation.text import word_dropout
-from kerastrain.data.augmentation.transforms import Change, Mix, Repaint, Rewrite, Warp
+from kerastrain.data.augmentation.transforms import Change, GeometricTransform, Mix, PhotometricTransform, TextTransform
 from kerastrain.data.examples import Examples
 from kerastrain.errors import InputError, unknown
 
@@ -32,7 +32,7 @@ def augment(*names: str | Own, **arguments: Mapping[str, float]) -> "Augmentatio
     Args:
         *names: names of `AUGMENTATIONS` at their default strengths, or functions (example, seed int64 (2,)) -> example of
             the same shape, that take an image float32 (height, width, 3) in [0, 255] or a text.
-        **arguments: for a name, the arguments to change, such as `noise={"deviation": 4}`; naming it here is enough.
+        **arguments: for a name, the arguments to change, such as `noise={"stddev": 4}`; naming it here is enough.
 
     Returns:
         Augmentation, for `batches(augment=...)`.
@@ -51,7 +51,7 @@ def augment(*names: str | Own, **arguments: Mapping[str, float]) -> "Augmentatio
         if name not in AUGMENTATIONS:
             raise InputError(unknown("augmentation", name, AUGMENTATIONS))
     changes = {stream: _made(name, wanted[name]) for stream, name in enumerate(AUGMENTATIONS) if name in wanted}
-    if len({isinstance(change, Rewrite) for change in changes.values()}) > 1:
+    if len({isinstance(change, TextTransform) for change in changes.values()}) > 1:
         raise InputError(
             f"`augment` changes images or texts, not both. Received: {', '.join(wanted)}. Of these, word_dropout is for "
             "texts."
@@ -91,13 +91,13 @@ class Augmentation:
         inputs, seeds = tf.convert_to_tensor(inputs), tf.convert_to_tensor(seeds, tf.int64)
         self._check_inputs(inputs.dtype == tf.string, inputs.shape)
         if inputs.dtype == tf.string:
-            for stream, change in self._of(Rewrite).items():
+            for stream, change in self._of(TextTransform).items():
                 inputs = change.change(inputs, seeds, stream)
             return self._by_own(inputs, seeds), *given
-        alone = self._of(Warp) | self._of(Repaint)
+        alone = self._of(GeometricTransform) | self._of(PhotometricTransform)
         drawn = philox.uniform(seeds, {stream: change.draws for stream, change in alone.items()})
         images = self._warped(inputs, drawn)
-        for stream, change in self._of(Repaint).items():
+        for stream, change in self._of(PhotometricTransform).items():
             images = change.change(images, drawn[stream])
         images = tf.ensure_shape(self._by_own(images, seeds), inputs.shape)
         if self.mixes:
@@ -123,7 +123,7 @@ class Augmentation:
             )
 
     def _check_inputs(self, are_texts: bool, shape: tuple) -> None:
-        for_texts = bool(self._of(Rewrite))
+        for_texts = bool(self._of(TextTransform))
         if self.changes and for_texts != are_texts:
             one, other = ("images", "texts") if for_texts else ("texts", "images")
             raise InputError(
@@ -138,7 +138,7 @@ class Augmentation:
         return {stream: change for stream, change in self.changes.items() if isinstance(change, kind)}
 
     def _warped(self, images: tf.Tensor, drawn: Mapping[int, tf.Tensor]) -> tf.Tensor:
-        warps = self._of(Warp)
+        warps = self._of(GeometricTransform)
         if not warps:
             return tf.cast(images, tf.float32)
         height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))

@@ -1,6 +1,6 @@
 """Changes of where things are: mirror images, crops and rotations, all of them together one resampling.
 
-Takes strengths, gives `Warp`s; their product takes each pixel of the result to its place in the image. Each image is read
+Takes strengths, gives `GeometricTransform`s; their product takes each pixel of the result to its place. Each image is read
 once, however many warps there are, so that it is blurred once and the edge that a rotation shows is the photograph's.
 """
 
@@ -9,10 +9,10 @@ import math
 import tensorflow as tf
 
 from kerastrain.data.augmentation.philox import rounded
-from kerastrain.data.augmentation.transforms import Warp, check_fraction, check_range
+from kerastrain.data.augmentation.transforms import GeometricTransform, check_fraction, check_range
 
 
-def flip(*, probability: float = 0.5, vertical_probability: float = 0.0) -> Warp:
+def flip(*, probability: float = 0.5, vertical_probability: float = 0.0) -> GeometricTransform:
     """Mirrors left and right, and top and bottom where that is asked for.
 
     Args:
@@ -26,10 +26,10 @@ def flip(*, probability: float = 0.5, vertical_probability: float = 0.0) -> Warp
         across, down = _chance(draws[:, 0], probability), _chance(draws[:, 1], vertical_probability)
         return matrix((1 - 2 * across, 0.0, across * (width - 1)), (0.0, 1 - 2 * down, down * (height - 1)))
 
-    return Warp(2, matrices, stays_inside=True)
+    return GeometricTransform(2, matrices, stays_inside=True)
 
 
-def crop(*, shift_fraction: float = 0.125) -> Warp:
+def crop(*, shift_fraction: float = 0.125) -> GeometricTransform:
     """Cuts a window of the image's size, moved by whole pixels; beyond the edge it shows the reflection.
 
     Args:
@@ -45,10 +45,10 @@ def crop(*, shift_fraction: float = 0.125) -> Warp:
         shifts = tf.floor(draws * (2 * limits + 1)) - limits
         return matrix((1.0, 0.0, shifts[:, 0]), (0.0, 1.0, shifts[:, 1]))
 
-    return Warp(2, matrices, stays_inside=False)
+    return GeometricTransform(2, matrices, stays_inside=False)
 
 
-def resized_crop(*, area_fraction: float = 0.7, aspect_factor: float = 1.2) -> Warp:
+def resized_crop(*, area_fraction: float = 0.7, aspect_factor: float = 1.2) -> GeometricTransform:
     """Cuts out a rectangle and enlarges it to the whole image: changes of scale, place and proportion.
 
     The rectangle covers a share of the image drawn from [area_fraction, 1]; its proportion differs from the image's by a
@@ -69,10 +69,10 @@ def resized_crop(*, area_fraction: float = 0.7, aspect_factor: float = 1.2) -> W
         left, top = draws[:, 3] * (1 - across) * (width - 1), draws[:, 2] * (1 - down) * (height - 1)
         return matrix((across, 0.0, left), (0.0, down, top))
 
-    return Warp(4, matrices, stays_inside=True)
+    return GeometricTransform(4, matrices, stays_inside=True)
 
 
-def rotation(*, degrees: float = 15.0) -> Warp:
+def rotation(*, degrees: float = 15.0) -> GeometricTransform:
     """Turns the image about its centre; the corners are filled by reflection.
 
     Args:
@@ -84,7 +84,7 @@ def rotation(*, degrees: float = 15.0) -> Warp:
         angle = (2 * draws[:, 0] - 1) * math.radians(degrees)
         return about_centre(turned(angle), height, width)
 
-    return Warp(1, matrices, stays_inside=False)
+    return GeometricTransform(1, matrices, stays_inside=False)
 
 
 def turned(angle: tf.Tensor) -> tf.Tensor:
@@ -112,7 +112,7 @@ def resampled(images: tf.Tensor, matrices: tf.Tensor, *, stays_inside: bool) -> 
     Args:
         images: uint8 or float32 (b, h, w, 3).
         matrices: float32 (b, 3, 3), from pixels (x, y, 1) of the result to pixels of the image.
-        stays_inside: bool, as of `Warp`: then the work is done by `tf.image.crop_and_resize`.
+        stays_inside: bool, as of `GeometricTransform`: then the work is done by `tf.image.crop_and_resize`.
 
     Returns:
         float32 (b, h, w, 3); beyond the edge stands the reflection, "d c b a | a b c d | d c b a".

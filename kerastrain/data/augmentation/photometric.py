@@ -1,6 +1,6 @@
 """Changes of values: light and colour, blur, a covered rectangle, noise.
 
-Takes strengths, gives `Repaint`s. Values stay in [0, 255].
+Takes strengths, gives `PhotometricTransform`s. Values stay in [0, 255].
 """
 
 import functools
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerastrain.data.augmentation.geometric import sides
 from kerastrain.data.augmentation.philox import rounded
-from kerastrain.data.augmentation.transforms import Repaint, check_fraction, check_range
+from kerastrain.data.augmentation.transforms import PhotometricTransform, check_fraction, check_range
 
 # Luma of red, green and blue (ITU-R BT.601) and the two colour axes of YIQ.
 _YIQ = np.array(((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)))
@@ -19,7 +19,9 @@ _GREY = 127.5
 _TABLE = (2**16, 64)
 
 
-def colour(*, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, hue: float = 0.02) -> Repaint:
+def colour(
+    *, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, hue: float = 0.02
+) -> PhotometricTransform:
     """Colour jitter: changes light and colour by one affine map of RGB.
 
     Keras's RandomColorJitter makes the four changes one after the other, each over the whole batch, the hue by way of HSV.
@@ -41,7 +43,7 @@ def colour(*, brightness: float = 0.2, contrast: float = 0.2, saturation: float 
         light, spread, saturated, angle = tf.unstack((2 * draws - 1) * strengths, axis=1)
         return recoloured(images, 1 + light, 1 + spread, 1 + saturated, angle)
 
-    return Repaint(4, change)
+    return PhotometricTransform(4, change)
 
 
 def recoloured(
@@ -89,26 +91,26 @@ def colour_matrix(saturation: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
     return to @ tf.transpose(turn, (0, 2, 1)) @ back
 
 
-def blur(*, probability: float = 0.5, deviation_pixels: float = 1.0) -> Repaint:
+def blur(*, probability: float = 0.5, stddev_pixels: float = 1.0) -> PhotometricTransform:
     """Blurs by a Gaussian, each image by its own; beyond the edge stands the reflection.
 
-    Keras's RandomGaussianBlur draws one deviation for the whole batch and fills the edge with black.
+    Keras's RandomGaussianBlur draws one stddev for the whole batch and fills the edge with black.
 
     Args:
         probability: float in [0, 1].
-        deviation_pixels: float > 0, the largest standard deviation in pixels; the image's own is drawn from
-            [0, deviation_pixels].
+        stddev_pixels: float > 0, the largest standard deviation in pixels; the image's own is drawn from
+            [0, stddev_pixels].
 
     Reference: Chen et al. 2020, https://arxiv.org/abs/2002.05709, appendix A.
     """
     check_fraction("blur.probability", probability)
-    check_range("blur.deviation_pixels", deviation_pixels, 0, 100)
-    radius = math.ceil(3 * deviation_pixels)
+    check_range("blur.stddev_pixels", stddev_pixels, 0, 100)
+    radius = math.ceil(3 * stddev_pixels)
 
     def blurred(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        image, deviation = pair
+        image, stddev = pair
         offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
-        weights = tf.nn.softmax(-0.5 * (offsets / tf.maximum(deviation, 1e-3)) ** 2)
+        weights = tf.nn.softmax(-0.5 * (offsets / tf.maximum(stddev, 1e-3)) ** 2)
         kernel = tf.tile(weights[:, tf.newaxis, tf.newaxis, tf.newaxis], (1, 1, 3, 1))
         values = _reflected(_reflected(image, radius, 0), radius, 1)[tf.newaxis]
         for one in (kernel, tf.transpose(kernel, (1, 0, 2, 3))):
@@ -116,17 +118,17 @@ def blur(*, probability: float = 0.5, deviation_pixels: float = 1.0) -> Repaint:
         return values[0]
 
     def change(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        deviations = tf.where(draws[:, 0] < probability, draws[:, 1] * deviation_pixels, 0.0)
+        deviations = tf.where(draws[:, 0] < probability, draws[:, 1] * stddev_pixels, 0.0)
         each = lambda pair: tf.cond(pair[1] > 0, lambda: blurred(pair), lambda: pair[0])
         return tf.map_fn(each, (images, deviations), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32))
 
-    return Repaint(2, change)
+    return PhotometricTransform(2, change)
 
 
-def erasing(*, probability: float = 0.5, area_fraction: float = 0.2) -> Repaint:
+def erasing(*, probability: float = 0.5, area_fraction: float = 0.2) -> PhotometricTransform:
     """Covers one rectangle with middle grey, so that no single part of the object decides.
 
-    Keras's RandomErasing fills with noise of deviation 255, which is black and white for the most part.
+    Keras's RandomErasing fills with noise of stddev 255, which is black and white for the most part.
 
     Args:
         probability: float in [0, 1].
@@ -144,22 +146,22 @@ def erasing(*, probability: float = 0.5, area_fraction: float = 0.2) -> Repaint:
         rows = covered(height, draws[:, 3] * (1 - down), down) * amount[:, tf.newaxis]
         return pasted(images, _GREY, rows, covered(width, draws[:, 4] * (1 - across), across))
 
-    return Repaint(5, change)
+    return PhotometricTransform(5, change)
 
 
-def noise(*, deviation: float = 8.0) -> Repaint:
+def noise(*, stddev: float = 8.0) -> PhotometricTransform:
     """Adds independent Gaussian noise to every value.
 
     The values come from a table of 2**22 that is drawn once; an image takes those from a place of its own on. That costs a
     tenth of drawing them anew, for which other changes wait longest. Keras's GaussianNoise takes deviations up to 1 alone.
 
     Args:
-        deviation: float >= 0, the largest standard deviation in grey levels of 0 to 255; the image's own is drawn
-            from [0, deviation].
+        stddev: float >= 0, the largest standard deviation in grey levels of 0 to 255; the image's own is drawn
+            from [0, stddev].
 
     Reference: Salimans et al. 2017, https://arxiv.org/abs/1703.03864, section 2.1 (the shared noise table).
     """
-    check_range("noise.deviation", deviation, 0)
+    check_range("noise.stddev", stddev, 0)
     table = _noise_table()
 
     def change(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -167,11 +169,11 @@ def noise(*, deviation: float = 8.0) -> Repaint:
         first = tf.cast(draws[:, 1] * _TABLE[0], tf.int32)
         rows = (first[:, tf.newaxis] + tf.range(-(-count // _TABLE[1]))) % _TABLE[0]
         values = tf.reshape(tf.gather(table, rows), (tf.shape(images)[0], -1))[:, :count]
-        signed = deviation * draws[:, 0] * tf.where(draws[:, 2] < 0.5, 1.0, -1.0)
+        signed = stddev * draws[:, 0] * tf.where(draws[:, 2] < 0.5, 1.0, -1.0)
         changed = images + signed[:, tf.newaxis, tf.newaxis, tf.newaxis] * tf.reshape(values, tf.shape(images))
         return tf.clip_by_value(changed, 0.0, 255.0)
 
-    return Repaint(3, change)
+    return PhotometricTransform(3, change)
 
 
 def covered(size: tf.Tensor, first: tf.Tensor, share: tf.Tensor) -> tf.Tensor:

@@ -1,16 +1,16 @@
 """Chains of operations chosen at random: RandAugment and AugMix.
 
-Takes strengths, gives `Repaint`s.
+Takes strengths, gives `PhotometricTransform`s.
 """
 
 import tensorflow as tf
 
 from kerastrain.data.augmentation.operations import AUGMIX_OPERATIONS, OPERATIONS, applied
 from kerastrain.data.augmentation.philox import rounded
-from kerastrain.data.augmentation.transforms import Repaint, check_count, check_fraction
+from kerastrain.data.augmentation.transforms import PhotometricTransform, check_count, check_fraction
 
 
-def randaugment(*, count: int = 2, strength_fraction: float = 0.3) -> Repaint:
+def randaugment(*, count: int = 2, strength_fraction: float = 0.3) -> PhotometricTransform:
     """Changes each image by a few operations of its own, one after the other, all of one strength.
 
     Keras's RandAugment chooses the same operations for a whole batch, and turns by up to half a circle where the paper
@@ -32,10 +32,10 @@ def randaugment(*, count: int = 2, strength_fraction: float = 0.3) -> Repaint:
             images = applied(images, _chosen(draws[:, first], OPERATIONS), sign * strength_fraction)
         return images
 
-    return Repaint(2 * count, change)
+    return PhotometricTransform(2 * count, change)
 
 
-def augmix(*, chains: int = 3, depth: int = 3, strength_fraction: float = 0.3) -> Repaint:
+def augmix(*, chains: int = 3, depth: int = 3, strength_fraction: float = 0.3) -> PhotometricTransform:
     """Blends each image with a mixture of chains of operations: varied, and yet near the image.
 
         image' = (1 - m) image + m * sum over chains c of w_c chain_c(image),  m ~ Uniform(0, 1),  w ~ Dirichlet(1, ..., 1)
@@ -71,7 +71,7 @@ def augmix(*, chains: int = 3, depth: int = 3, strength_fraction: float = 0.3) -
         kept = (1 - draws[:, -1])[:, tf.newaxis, tf.newaxis, tf.newaxis]
         return tf.clip_by_value(kept * images + tf.reshape(mixture, shape), 0.0, 255.0)
 
-    return Repaint(chains * of_chain + chains + 1, change)
+    return PhotometricTransform(chains * of_chain + chains + 1, change)
 
 
 def _chosen(draws: tf.Tensor, names: tuple[str, ...]) -> tf.Tensor:

@@ -1,15 +1,15 @@
 """Changes of texts.
 
-Takes strengths, gives `Rewrite`s.
+Takes strengths, gives `TextTransform`s.
 """
 
 import tensorflow as tf
 
 from kerastrain.data.augmentation.philox import fractions, words
-from kerastrain.data.augmentation.transforms import Rewrite, check_fraction
+from kerastrain.data.augmentation.transforms import TextTransform, check_fraction
 
 
-def word_dropout(*, probability: float = 0.1) -> Rewrite:
+def word_dropout(*, probability: float = 0.1) -> TextTransform:
     """Leaves out words, so that no single one decides.
 
     A word is what stands between white space. At least one is kept, and a text that lost none is unchanged to the letter;
@@ -35,4 +35,4 @@ def word_dropout(*, probability: float = 0.1) -> Rewrite:
         joined = tf.strings.reduce_join(tf.ragged.boolean_mask(split, kept), axis=1, separator=" ")
         return tf.where(tf.reduce_all(kept, axis=1), texts, joined)
 
-    return Rewrite(change)
+    return TextTransform(change)

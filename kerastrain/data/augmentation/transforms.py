@@ -13,7 +13,7 @@ from kerastrain.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Warp:
+class GeometricTransform:
     """A change of where things are.
 
     Attributes:
@@ -29,7 +29,7 @@ class Warp:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Repaint:
+class PhotometricTransform:
     """A change of values.
 
     Attributes:
@@ -56,7 +56,7 @@ class Mix:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rewrite:
+class TextTransform:
     """A change of texts.
 
     Attributes:
@@ -66,7 +66,7 @@ class Rewrite:
     change: Callable[[tf.Tensor, tf.Tensor, int], tf.Tensor]
 
 
-Change = Warp | Repaint | Mix | Rewrite
+Change = GeometricTransform | PhotometricTransform | Mix | TextTransform
 
 
 def check_fraction(name: str, value: float, *, positive: bool = False) -> None:

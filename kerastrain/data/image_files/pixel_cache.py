@@ -28,7 +28,7 @@ Place = Literal["auto", "memory", "disk", "none"]
 _NOT_MET = -1
 
 
-def keep(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -> "KeptImages":
+def cache(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -> "CachedImages":
     """The images of `store`, each decoded once where there is room for its pixels.
 
     "auto" takes the memory if the pixels fit into `memory_fraction` of what is free, else the disk if they fit into half
@@ -45,7 +45,7 @@ def keep(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -
         memory_fraction: float in [0, 1], the share of the free memory that the pixels may fill under "auto".
 
     Returns:
-        KeptImages, whose `where` says in words what was chosen.
+        CachedImages, whose `where` says in words what was chosen.
 
     Raises:
         InputError: `place` is unknown or `memory_fraction` out of range.
@@ -69,7 +69,7 @@ def keep(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -
 
 
 @dataclasses.dataclass(frozen=True)
-class KeptImages:
+class CachedImages:
     """Images, each decoded when it is first asked for and then kept where there is room; a `Store`.
 
     Args:
@@ -105,7 +105,7 @@ class KeptImages:
         """Keeps the decoded image at `index`, uint8 (height, width, 3), so that it need not be decoded again."""
         self.kept.write(self.rows[index], np.ascontiguousarray(image))
 
-    def subset(self, indices: np.ndarray) -> "KeptImages":
+    def subset(self, indices: np.ndarray) -> "CachedImages":
         """The store of the images at `indices` alone, which keeps them at the same place."""
         return dataclasses.replace(self, store=self.store.subset(indices), rows=self.rows[indices])
 
@@ -185,9 +185,9 @@ def _on_disk(store: Store) -> tuple[_DiskRows, str]:
     return _DiskRows(store, path), f"decoded once and kept in '{path}'"
 
 
-def _kept(store: Store, rows: _Rows, where: str) -> KeptImages:
+def _kept(store: Store, rows: _Rows, where: str) -> CachedImages:
     size = f"{len(store):,} images of {_readable(math.prod(store.shape))}"
-    return KeptImages(store, rows, np.arange(len(store)), f"{size}, {where}")
+    return CachedImages(store, rows, np.arange(len(store)), f"{size}, {where}")
 
 
 def _workers_here() -> int:

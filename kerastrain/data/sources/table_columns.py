@@ -153,7 +153,7 @@ def groups(table: Table, columns: Columns) -> np.ndarray | None:
     return np.array([str(value) for value in table.check(columns.group, _is_there, "the name of a group")], object)
 
 
-def marks(table: Table, columns: Columns) -> np.ndarray | None:
+def predefined_split(table: Table, columns: Columns) -> np.ndarray | None:
     """The part of each row, or None where the table does not say."""
     name = "split" if columns.split is None and "split" in table.values else columns.split
     if name is None:

@@ -70,7 +70,7 @@ def listing(
         paths=paths,
         keys=tuple(given),
     )
-    return Listing(table.source, examples, table_columns.marks(table, columns))
+    return Listing(table.source, examples, table_columns.predefined_split(table, columns))
 
 
 def read(path: Path) -> Table:

@@ -75,7 +75,7 @@ def divide(
     wanted["train"] = 1 - sum(share for part, share in wanted.items() if part != "train")
     if len(wanted) > 1:
         rest = parts.pop("train")
-        shared = stratified.shared_out(
+        shared = stratified.split_by_strata(
             *_columns(examples, rest, min(wanted.values())),
             wanted,
             names=examples.labels,

@@ -12,7 +12,7 @@ FEWEST_HELD_OUT = 100
 FEWEST_PER_CLASS = 20
 
 
-def few_examples(parts: Mapping[str, Examples]) -> str | None:
+def small_data_warning(parts: Mapping[str, Examples]) -> str | None:
     """A warning where there are so few examples that a person would be misled, or None.
 
     Two things are told. With fewer than 100 examples held out, an accuracy of 80 % is known to 8 points at best,

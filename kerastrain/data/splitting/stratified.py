@@ -18,7 +18,7 @@ from kerastrain.data.splitting.balanced import balanced
 from kerastrain.errors import InputError
 
 
-def shared_out(
+def split_by_strata(
     strata: np.ndarray,
     keys: Sequence[str],
     shares: Mapping[str, float],
@@ -72,13 +72,13 @@ def stratified(
 
     Args:
         classes: int64 array (n,) in [0, len(names)).
-        keys: as for `shared_out`.
-        shares: as for `shared_out`, in order; the first takes what the others leave.
+        keys: as for `split_by_strata`.
+        shares: as for `split_by_strata`, in order; the first takes what the others leave.
         names: the name of each class, for messages.
         seed: int, which of the possible divisions.
 
     Returns:
-        dict as from `shared_out`.
+        dict as from `split_by_strata`.
 
     Raises:
         InputError: a class is too small to have an example in each part.
@@ -113,11 +113,11 @@ def fold_numbers(
     """The fold that each example is held out in, every fold holding its share of every stratum.
 
     Args:
-        strata: as for `shared_out`.
-        keys: as for `shared_out`.
+        strata: as for `split_by_strata`.
+        keys: as for `split_by_strata`.
         count: int >= 2, how many folds.
         names: the name of each kind, for messages.
-        groups: as for `shared_out`.
+        groups: as for `split_by_strata`.
         seed: int, which of the possible divisions.
 
     Returns:
@@ -131,7 +131,7 @@ def fold_numbers(
     numbers = np.zeros(len(keys), np.int64)
     if groups is not None or strata.ndim != 1:
         shares = {str(fold): 1 / count for fold in range(count)}
-        parts = shared_out(strata, keys, shares, names=names, groups=groups, seed=seed)
+        parts = split_by_strata(strata, keys, shares, names=names, groups=groups, seed=seed)
         for fold, indices in enumerate(parts.values()):
             numbers[indices] = fold
         return numbers

@@ -24,7 +24,7 @@ NOTHING = {
     "colour": {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0},
     "blur": {"probability": 0},
     "erasing": {"probability": 0},
-    "noise": {"deviation": 0},
+    "noise": {"stddev": 0},
     "mixup": {"probability": 0},
     "cutmix": {"probability": 0},
     "word_dropout": {"probability": 0},
@@ -105,7 +105,7 @@ def test_naming_none_changes_nothing(images):
 
 def test_adding_one_leaves_the_draws_of_the_others(images):
     flipped, _ = data.augment("flip")(images, tf.eye(12), seeds=seeds(12))
-    both, _ = data.augment("noise", "mixup", flip={}, noise={"deviation": 0.1}, mixup=NOTHING["mixup"])(
+    both, _ = data.augment("noise", "mixup", flip={}, noise={"stddev": 0.1}, mixup=NOTHING["mixup"])(
         images, tf.eye(12), seeds=seeds(12)
     )
     np.testing.assert_allclose(both, flipped, atol=1)
@@ -285,11 +285,11 @@ def test_light_and_contrast_stay_within_their_strengths(name):
 @pytest.mark.parametrize("size", [(40, 50), (5, 3)])
 def test_blur_is_scipys_gaussian_filter(size):
     images = smooth(2, size)
-    changed = photometric.blur(probability=1, deviation_pixels=1.5).change(
+    changed = photometric.blur(probability=1, stddev_pixels=1.5).change(
         tf.constant(images), tf.constant([[0.0, 0.9], [0.0, 0.2]])
     )
-    for before, after, deviation in zip(images, changed.numpy(), (1.35, 0.3), strict=True):
-        expected = scipy.ndimage.gaussian_filter(before, (deviation, deviation, 0), mode="reflect", radius=(5, 5, 0))
+    for before, after, stddev in zip(images, changed.numpy(), (1.35, 0.3), strict=True):
+        expected = scipy.ndimage.gaussian_filter(before, (stddev, stddev, 0), mode="reflect", radius=(5, 5, 0))
         np.testing.assert_allclose(after, expected, atol=0.02)
 
 
@@ -306,7 +306,7 @@ def test_erasing_covers_one_rectangle_of_the_share_asked_for():
 
 def test_noise_is_gaussian_with_the_deviation_asked_for():
     grey = np.full((60, 64, 64, 3), 128.0, np.float32)
-    errors = data.augment(noise={"deviation": 10})(grey, None, seeds=seeds(60))[0].numpy() - 128
+    errors = data.augment(noise={"stddev": 10})(grey, None, seeds=seeds(60))[0].numpy() - 128
     deviations = errors.std(axis=(1, 2, 3))
     assert deviations.max() <= 10.3
     assert abs(deviations.mean() - 5) < 1.2
@@ -506,7 +506,7 @@ def test_word_dropout_keeps_one_word_and_the_letters_of_a_text_that_lost_none():
     ("names", "arguments", "message"),
     [
         (["color"], {}, "unknown augmentation 'color'. Known: .* Did you mean 'colour'?"),
-        ([], {"noise": {"sigma": 3}}, "unknown argument of augmentation 'noise' 'sigma'. Known: deviation."),
+        ([], {"noise": {"sigma": 3}}, "unknown argument of augmentation 'noise' 'sigma'. Known: stddev."),
         ([], {"flip": {"probability": 2}}, r"`flip.probability` must lie in \[0, 1\]. Received: 2"),
         ([], {"flip": {"probability": "often"}}, r"`flip.probability` must lie in \[0, 1\]. Received: 'often'"),
         ([], {"resized_crop": {"area_fraction": 0}}, r"`resized_crop.area_fraction` must lie in \(0, 1\]. Received: 0"),
@@ -519,7 +519,7 @@ def test_word_dropout_keeps_one_word_and_the_letters_of_a_text_that_lost_none():
         ([], {"colour": {"hue": 0.6}}, r"`colour.hue` must lie in \[0, 0.5\]"),
         ([], {"colour": {"contrast": -1}}, r"`colour.contrast` must lie in \[0, 1\]"),
         ([], {"erasing": {"area_fraction": float("nan")}}, r"`erasing.area_fraction` must lie in \(0, 1\]"),
-        ([], {"noise": {"deviation": -1}}, "`noise.deviation` must be >= 0 and finite. Received: -1"),
+        ([], {"noise": {"stddev": -1}}, "`noise.stddev` must be >= 0 and finite. Received: -1"),
         ([], {"randaugment": {"count": 0}}, "`randaugment.count` must be a whole number >= 1. Received: 0"),
         ([], {"mixup": {"alpha": 0}}, r"`mixup.alpha` must lie in \[0.001, 1000\]. Received: 0"),
         (["flip", "word_dropout"], {}, "changes images or texts, not both. Received: flip, word_dropout."),

@@ -57,7 +57,7 @@ def greys(store, indices=range(COUNT)):
 
 @pytest.mark.parametrize(("place", "later"), [("memory", 0), ("disk", 0), ("none", 100)])
 def test_images_are_decoded_once_where_they_are_kept(files, place, later):
-    store = pixel_cache.keep(files, place)
+    store = pixel_cache.cache(files, place)
     assert (len(store), store.shape, store.dtype) == (COUNT, (COUNT, *SIZE, 3), np.uint8)
     assert greys(store) == [0, 1, 2, 3, 4, 5]
     for number, path in enumerate(files.paths):
@@ -69,12 +69,12 @@ def test_images_are_decoded_once_where_they_are_kept(files, place, later):
 def test_no_image_is_opened_before_it_is_asked_for(files, place):
     for path in files.paths[:4]:
         os.remove(path)
-    assert greys(pixel_cache.keep(files, place), [5, 4]) == [5, 4]
+    assert greys(pixel_cache.cache(files, place), [5, 4]) == [5, 4]
 
 
 @pytest.mark.parametrize("place", ["memory", "disk", "none"])
 def test_subsets_share_what_is_kept(files, place):
-    store = pixel_cache.keep(files, place)
+    store = pixel_cache.cache(files, place)
     assert greys(store.subset(np.array([4, 2, 0])).subset(np.array([2, 1])), [1, 0]) == [2, 0]
     for path in files.paths:
         draw_unnoticed(path, 9)
@@ -83,35 +83,35 @@ def test_subsets_share_what_is_kept(files, place):
 
 @pytest.mark.parametrize("place", ["memory", "disk"])
 def test_put_keeps_what_somebody_else_decoded(files, place):
-    store = pixel_cache.keep(files, place)
+    store = pixel_cache.cache(files, place)
     store.put(3, np.full((*SIZE, 3), 77, np.uint8))
     assert greys(store, [2, 3]) == [2, 77]
 
 
 def test_later_runs_find_the_pixels_on_disk(files, folder):
-    greys(pixel_cache.keep(files, "disk"), [0, 1, 2])
+    greys(pixel_cache.cache(files, "disk"), [0, 1, 2])
     for path in files.paths:
         draw_unnoticed(path, 9)
-    assert greys(pixel_cache.keep(files, "disk")) == [0, 1, 2, 9, 9, 9]
+    assert greys(pixel_cache.cache(files, "disk")) == [0, 1, 2, 9, 9, 9]
     assert [path.stat().st_mode & 0o777 for path in folder.iterdir()] == [0o600]
 
 
 def test_a_changed_image_is_decoded_again_and_alone(files):
-    greys(pixel_cache.keep(files, "disk"))
+    greys(pixel_cache.cache(files, "disk"))
     for path in files.paths[1:]:
         draw_unnoticed(path, 9)
     draw(files.paths[0], 50)
     os.utime(files.paths[0], ns=(0, os.stat(files.paths[0]).st_mtime_ns + 1))
     for _ in range(2):
-        assert greys(pixel_cache.keep(files, "disk")) == [50, 1, 2, 3, 4, 5]
+        assert greys(pixel_cache.cache(files, "disk")) == [50, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("other", ["size", "paths", "order"])
 def test_other_sizes_and_files_have_files_of_their_own(files, folder, other):
-    greys(pixel_cache.keep(files, "disk"))
+    greys(pixel_cache.cache(files, "disk"))
     paths = {"size": files.paths, "paths": files.paths[:5], "order": files.paths[::-1]}[other]
     image_size = (5, 4) if other == "size" else SIZE
-    store = pixel_cache.keep(ImageFiles(paths, image_size), "disk")
+    store = pixel_cache.cache(ImageFiles(paths, image_size), "disk")
     assert store[np.arange(5)][:, 0, 0, 0].tolist() == [int(Path(path).stem) for path in paths[:5]]
     assert len(list(folder.iterdir())) == 2
 
@@ -133,16 +133,16 @@ def flip_one_bit(content):
     ids=["bit", "cut", "empty", "zeros", "shifted", "longer"],
 )
 def test_a_damaged_file_gives_the_right_pixels_and_is_mended(files, folder, damage):
-    greys(pixel_cache.keep(files, "disk"))
+    greys(pixel_cache.cache(files, "disk"))
     (kept,) = folder.iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(damage(whole))
-    assert greys(pixel_cache.keep(files, "disk")) == [0, 1, 2, 3, 4, 5]
+    assert greys(pixel_cache.cache(files, "disk")) == [0, 1, 2, 3, 4, 5]
     assert kept.read_bytes()[: len(whole)] == whole
 
 
 def test_damage_during_a_run_is_noticed(files, folder):
-    store = pixel_cache.keep(files, "disk")
+    store = pixel_cache.cache(files, "disk")
     greys(store)
     (kept,) = folder.iterdir()
     kept.write_bytes(flip_one_bit(kept.read_bytes()))
@@ -152,7 +152,7 @@ def test_damage_during_a_run_is_noticed(files, folder):
 
 
 def test_a_full_disk_is_told_once_and_costs_nothing_but_time(files, folder, caplog):
-    store = pixel_cache.keep(files, "disk")
+    store = pixel_cache.cache(files, "disk")
     greys(store, [0, 1])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * IMAGE_BYTES, limits[1]))
@@ -166,12 +166,12 @@ def test_a_full_disk_is_told_once_and_costs_nothing_but_time(files, folder, capl
         r"no more can be kept in '.*' \(File too large\): it is removed, and images are decoded anew", told
     )
     assert not list(folder.iterdir())
-    assert greys(pixel_cache.keep(files, "disk")) == [0, 1, 2, 3, 4, 5]
+    assert greys(pixel_cache.cache(files, "disk")) == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("place", ["memory", "disk"])
 def test_threads_that_read_and_write_at_once_agree(files, place):
-    store = pixel_cache.keep(files, place)
+    store = pixel_cache.cache(files, place)
     generator = np.random.default_rng(0)
     asked = [generator.integers(0, COUNT, 8) for _ in range(200)]
     with ThreadPoolExecutor(8) as pool:
@@ -230,7 +230,7 @@ def test_processes_that_write_at_once_agree(tmp_path, folder):
 def test_place_follows_from_measured_sizes(files, monkeypatch, place, memory_bytes, disk_bytes, where):
     monkeypatch.setattr(pixel_cache, "available_bytes", lambda: memory_bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, disk_bytes))
-    store = pixel_cache.keep(files, place)
+    store = pixel_cache.cache(files, place)
     assert re.fullmatch(where, store.where)
     assert greys(store) == greys(store) == [0, 1, 2, 3, 4, 5]
 
@@ -240,7 +240,7 @@ def test_workers_of_one_machine_share_its_memory(files, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", Cluster(tuple(workers), 2).tf_config())
     for free_bytes, is_kept in ((4 * 360, True), (4 * 360 - 1, False)):
         monkeypatch.setattr(pixel_cache, "available_bytes", lambda free_bytes=free_bytes: free_bytes)
-        assert pixel_cache.keep(files).where.endswith("kept in memory") == is_kept
+        assert pixel_cache.cache(files).where.endswith("kept in memory") == is_kept
 
 
 class Pictures:
@@ -266,7 +266,7 @@ class Pictures:
 )
 def test_any_store_is_kept_in_memory(place, where, read):
     pictures = Pictures(np.arange(COUNT * IMAGE_BYTES, dtype=np.uint16).astype(np.uint8).reshape(COUNT, *SIZE, 3))
-    store = pixel_cache.keep(pictures, place)
+    store = pixel_cache.cache(pictures, place)
     assert store.where.endswith(f", decoded {where}")
     for _ in range(2):
         np.testing.assert_array_equal(store[np.array([4, 1])], pictures.images[[4, 1]])
@@ -276,7 +276,7 @@ def test_any_store_is_kept_in_memory(place, where, read):
 def test_images_are_decoded_when_no_file_can_be_made(files, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    store = pixel_cache.keep(files, "disk")
+    store = pixel_cache.cache(files, "disk")
     assert store.where.endswith(", decoded in every epoch, not on disk (Not a directory)")
     assert greys(store) == [0, 1, 2, 3, 4, 5]
 
@@ -314,7 +314,7 @@ def test_room_is_made_by_removing_what_was_opened_longest_ago(
 
 
 def test_a_removed_file_serves_the_run_that_has_it_open(files, folder):
-    store = pixel_cache.keep(files, "disk")
+    store = pixel_cache.cache(files, "disk")
     greys(store)
     (kept,) = folder.iterdir()
     kept.unlink()
@@ -325,6 +325,6 @@ def test_a_removed_file_serves_the_run_that_has_it_open(files, folder):
 
 def test_input_error_names_the_argument_and_what_it_may_be(files):
     with pytest.raises(InputError, match="unknown `cache` 'disc'. Known: auto, disk, memory, none. Did you mean"):
-        pixel_cache.keep(files, "disc")
+        pixel_cache.cache(files, "disc")
     with pytest.raises(InputError, match=r"`memory_fraction` must lie in \[0, 1\]. Received: 2"):
-        pixel_cache.keep(files, memory_fraction=2)
+        pixel_cache.cache(files, memory_fraction=2)

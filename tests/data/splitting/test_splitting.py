@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from kerastrain.data.splitting.balanced import balanced
-from kerastrain.data.splitting.stratified import fold_numbers, shared_out, shares
+from kerastrain.data.splitting.stratified import fold_numbers, shares, split_by_strata
 from kerastrain.errors import InputError
 
 
 def split(classes, keys=None, *, validation=0.2, test=0.1, seed=0, groups=None):
     keys = [f"{index}.jpg" for index in range(len(classes))] if keys is None else keys
     names = [f"class {number}" for number in range(max(classes) + 1)]
-    return shared_out(np.array(classes), keys, shares(validation, test), names=names, groups=groups, seed=seed)
+    return split_by_strata(np.array(classes), keys, shares(validation, test), names=names, groups=groups, seed=seed)
 
 
 def test_parts_share_nothing_and_cover_everything():
@@ -143,7 +143,7 @@ def test_many_labels_are_shared_out_rare_ones_too():
     random = np.random.default_rng(0)
     labels = (random.random((2000, 8)) < [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5]).astype(np.float32)
     keys = [str(index) for index in range(2000)]
-    parts = shared_out(labels, keys, shares(0.2, 0.1), names="abcdefgh")
+    parts = split_by_strata(labels, keys, shares(0.2, 0.1), names="abcdefgh")
     for part, share in (("train", 0.7), ("validation", 0.2), ("test", 0.1)):
         assert abs(len(parts[part]) - share * 2000) <= 2
         np.testing.assert_allclose(labels[parts[part]].sum(axis=0), share * labels.sum(axis=0), atol=1.5)
@@ -152,14 +152,14 @@ def test_many_labels_are_shared_out_rare_ones_too():
 def test_a_label_that_occurs_once_is_trained_on():
     labels = np.zeros((30, 2), np.float32)
     labels[:15, 0] = labels[7, 1] = 1
-    assert 7 in shared_out(labels, [str(index) for index in range(30)], shares(0.2, 0.1), names="ab")["train"]
+    assert 7 in split_by_strata(labels, [str(index) for index in range(30)], shares(0.2, 0.1), names="ab")["train"]
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=3, max_size=30), st.integers(0, 3))
 @settings(deadline=None)
 def test_no_part_is_empty_however_rare_the_labels_are(labels, seed):
     keys = [str(index) for index in range(len(labels))]
-    parts = shared_out(np.array(labels, np.float32), keys, shares(0.2, 0.1), names="abc", seed=seed)
+    parts = split_by_strata(np.array(labels, np.float32), keys, shares(0.2, 0.1), names="abc", seed=seed)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(len(labels)))
     assert all(len(indices) for indices in parts.values())
 
@@ -193,4 +193,4 @@ def test_a_class_in_one_group_alone_is_told():
 def test_too_few_groups_or_examples_are_told():
     labels = np.ones((2, 1), np.float32)
     with pytest.raises(InputError, match="2 examples are too few for train, validation, test: nothing is left for"):
-        shared_out(labels, "ab", shares(0.2, 0.1), names="a")
+        split_by_strata(labels, "ab", shares(0.2, 0.1), names="a")

@@ -16,9 +16,9 @@ LABELS = np.eye(3, dtype="float32")[np.arange(7) % 3]
 
 @pytest.fixture(scope="module")
 def two_devices():
-    keras_trainer.mend()
+    keras_trainer.patch()
     yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
-    keras_trainer.unmend()
+    keras_trainer.unpatch()
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def module(tmp_path_factory):
 
 
 def hub_module(module):
-    return [HubLayer(module, trainable=True, hold_statistics=True)]
+    return [HubLayer(module, trainable=True, freeze_batch_norm_statistics=True)]
 
 
 def convolutions(module):
@@ -51,10 +51,10 @@ def trained(strategy, layers, size, reduction="sum_over_batch_size"):
         model.compile("adam", loss, metrics=["accuracy", keras.metrics.AUC(from_logits=True, name="auc")])
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(size)
     steps = int(batches.cardinality())
-    whole = distribute.divided(batches.repeat(2), strategy)
+    whole = distribute.shard(batches.repeat(2), strategy)
     history = model.fit(whole, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0).history
-    measures = model.evaluate(distribute.divided(batches, strategy), steps=steps, verbose=0)
-    answers = model.predict(distribute.divided(batches, strategy), steps=steps, verbose=0)
+    measures = model.evaluate(distribute.shard(batches, strategy), steps=steps, verbose=0)
+    answers = model.predict(distribute.shard(batches, strategy), steps=steps, verbose=0)
     return [*model.get_weights(), *map(np.array, history.values()), np.array(measures), answers]
 
 
@@ -112,4 +112,4 @@ def test_a_model_with_a_step_of_its_own_is_refused(two_devices):
     with pytest.raises(
         ValueError, match=r"must take Keras's own steps. Received: .*Own, which has its own `train_step`"
     ):
-        model.fit(distribute.divided(batches, two_devices), steps_per_epoch=2, shuffle=False, verbose=0)
+        model.fit(distribute.shard(batches, two_devices), steps_per_epoch=2, shuffle=False, verbose=0)
