@@ -50,3 +50,19 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}. Known: {', '.join(known)}.{hint}"
+
+
+def is_whole_number(value: object) -> bool:
+    """Whether `value` is an int and not a bool.
+
+    Args:
+        value: object, the value to check.
+
+    Returns:
+        bool, False also for floats such as 2.0 and for NumPy integers.
+
+    Example:
+        >>> is_whole_number(3), is_whole_number(True), is_whole_number(2.0)
+        (True, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool)
