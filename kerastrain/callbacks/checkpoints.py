@@ -18,7 +18,7 @@ import keras
 
 from kerastrain import checkpoints, durations
 from kerastrain.callbacks import callback_state, nonfinite_search
-from kerastrain.callbacks.nonfinite_search import BadNumbersError
+from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.checkpoints import Position
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
@@ -54,7 +54,7 @@ class Checkpoints(keras.callbacks.Callback):
         InputError: `every` or `keep` is out of range. In `fit`: it does not begin at `start`, its steps are not known
             or have changed, or model, optimizer or metrics are not those of the checkpoint.
         WriteError: a checkpoint cannot be written; those before it are whole.
-        BadNumbersError: a weight is NaN or infinite; such a state is not saved.
+        NonFiniteError: a weight is NaN or infinite; such a state is not saved.
         Stopped: a signal came; the state is saved.
 
     Example:
@@ -180,7 +180,7 @@ class Checkpoints(keras.callbacks.Callback):
         began = time.monotonic()
         if weight := nonfinite_search.infinite_weight(self.model):
             message = f"the weight {weight!r} is not finite before {position}."
-            raise BadNumbersError(position.step - 1, message, weight=weight)
+            raise NonFiniteError(position.step - 1, message, weight=weight)
         state = {
             "position": vars(position),
             "roll_backs": self._roll_backs,

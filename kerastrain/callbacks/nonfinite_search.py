@@ -47,7 +47,7 @@ class Finding:
         return _SENTENCES[self.place].format(layer=self.layer)
 
 
-class BadNumbersError(InputError):
+class NonFiniteError(InputError):
     """A training met NaN or infinity.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 
 from kerastrain.callbacks import nonfinite_search
-from kerastrain.callbacks.nonfinite_search import BadNumbersError
+from kerastrain.callbacks.nonfinite_search import NonFiniteError
 
 
 class TerminateOnNonFinite(keras.callbacks.Callback):
@@ -26,7 +26,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             `suspect_step`.
 
     Raises:
-        BadNumbersError: in `fit`; its `step` counts from the first epoch on, its `finding` is there after a search.
+        NonFiniteError: in `fit`; its `step` counts from the first epoch on, its `finding` is there after a search.
 
     Example:
         >>> model.fit(data, callbacks=[TerminateOnNonFinite()])  # doctest: +SKIP
@@ -53,7 +53,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
             return
         finding = nonfinite_search.find(self.model, *self.batch_at(step))
         if finding is not None:
-            raise BadNumbersError(step, f"NaN or infinity at step {step:,}: {finding}.", finding)
+            raise NonFiniteError(step, f"NaN or infinity at step {step:,}: {finding}.", finding)
 
     def on_train_batch_end(self, batch, logs=None):
         """Looks at the loss."""
@@ -61,7 +61,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             step = self._first + batch
-            raise BadNumbersError(step, f"the loss is {float(loss)} at step {step:,}.")
+            raise NonFiniteError(step, f"the loss is {float(loss)} at step {step:,}.")
 
     def on_epoch_end(self, epoch, logs=None):
         """Looks at the weights, which no further step of this training may use."""
@@ -69,7 +69,7 @@ class TerminateOnNonFinite(keras.callbacks.Callback):
         self._earlier_steps = self._seen_steps = 0
         weight = nonfinite_search.infinite_weight(self.model)
         if weight is not None:
-            raise BadNumbersError(step, f"the weight {weight!r} is not finite after step {step:,}.", weight=weight)
+            raise NonFiniteError(step, f"the weight {weight!r} is not finite after step {step:,}.", weight=weight)
 
     def saved_state(self) -> dict:
         """What a resumed training needs: the steps that its epoch has behind it."""

@@ -16,7 +16,7 @@ from sklearn.cluster import KMeans
 from kerastrain.compress import fine_tuning
 from kerastrain.compress.sparsity_masks import prunable, require_unconstrained
 from kerastrain.compress.weight_sharing import KeepClusters
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 
 _LARGEST_SAMPLE = 100_000
 
@@ -65,7 +65,7 @@ def cluster(
 
     Reference: Han et al. 2016, https://arxiv.org/abs/1510.00149, section 3; with the linear initialization of 3.2.
     """
-    if isinstance(clusters, bool) or not isinstance(clusters, int) or not 2 <= clusters <= 256:
+    if not is_whole_number(clusters) or not 2 <= clusters <= 256:
         raise InputError(f"`clusters` must be a whole number in [2, 256]. Received: {clusters!r}.")
     steps = fine_tuning.steps(dataset, epochs, optimizer)
     loss = fine_tuning.loss_of(model, loss)

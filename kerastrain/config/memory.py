@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from kerastrain.config.values import Section
+from kerastrain.errors import is_whole_number
 
 
 class MemoryConfig(Section):
@@ -43,4 +44,4 @@ class MemoryConfig(Section):
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return is_whole_number(value) and value > 0

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 
 _POLL_SECONDS = 0.2
 _SLURM_PORT = 8888
@@ -161,7 +161,7 @@ def _addresses(addresses: object, job: str) -> list[str]:
 def _place(jobs: dict, task: dict) -> int:
     job, index = task.get("type"), task.get("index", 0)
     count = len(jobs.get(job, [])) if isinstance(job, str) else 0
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
+    if not is_whole_number(index) or not 0 <= index < count:
         sizes = ", ".join(f"{len(addresses)} of type {name!r}" for name, addresses in jobs.items())
         raise InputError(
             f"`task` of TF_CONFIG must name one of its workers. Received: type {job!r}, index {index!r}; the cluster "

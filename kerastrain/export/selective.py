@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 from kerastrain.export import compact
 
 _MEASURED = 32
@@ -34,7 +34,7 @@ def require(float_layers: int, quantize: str | None, *, learned: bool) -> None:
     Raises:
         InputError: the number is negative, or the file is none of int8 after training.
     """
-    if isinstance(float_layers, bool) or not isinstance(float_layers, int) or float_layers < 0:
+    if not is_whole_number(float_layers) or float_layers < 0:
         raise InputError(f"`float_layers` must be a whole number >= 0. Received: {float_layers!r}.")
     if float_layers and (quantize != "int8" or learned):
         raise InputError(

@@ -17,7 +17,7 @@ import scipy.ndimage
 import tensorflow as tf
 
 from kerastrain import data, distribute
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 from kerastrain.finders.restoring import restored
 from kerastrain.system import figures
 
@@ -209,7 +209,7 @@ def _check(lowest: float, highest: float, steps: int, divergence: float) -> None
         raise InputError(
             f"`lowest` and `highest` must be rates above 0 that rise. Received: lowest={lowest}, highest={highest}."
         )
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2 * _MEAN_STEPS:
+    if not is_whole_number(steps) or steps < 2 * _MEAN_STEPS:
         raise InputError(f"`steps` must be a whole number of at least {2 * _MEAN_STEPS}. Received: steps={steps!r}.")
     if not divergence > 1:
         raise InputError(f"`divergence` must be above 1. Received: divergence={divergence}.")

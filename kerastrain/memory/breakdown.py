@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 from kerastrain.keras_internals import program as programs
 from kerastrain.train_step import exact_step
 
@@ -98,7 +98,7 @@ def report(model: keras.Model, *, batch_size: int) -> Report:
         (848, 848, True)
     """
     program, optimizer = programs.record(model), getattr(model, "optimizer", None)
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole_number(batch_size) or batch_size < 1:
         raise InputError(f"`batch_size` must be an int of at least 1. Received: {batch_size!r}.")
     if optimizer is None:
         raise InputError("`model` must be compiled with an optimizer. Received: a model without. Call `compile`.")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from kerastrain.errors import InputError, unknown
+from kerastrain.errors import InputError, is_whole_number, unknown
 from kerastrain.keras_internals import program as programs
 from kerastrain.train_step import blocks as blocks_of_layers
 from kerastrain.train_step import exact_step
@@ -89,7 +89,7 @@ def _even_cuts(program: programs.Program, blocks: int | None) -> list[int]:
     """Where to cut so that the blocks hold about the same bytes of activations, at the narrowest place nearby."""
     count = len(program.instructions)
     blocks = round(math.sqrt(count)) if blocks is None else blocks
-    if isinstance(blocks, bool) or not isinstance(blocks, int) or not 1 <= blocks <= count:
+    if not is_whole_number(blocks) or not 1 <= blocks <= count:
         raise InputError(f"`blocks` must lie in [1, {count}], the calls of layers in the model. Received: {blocks!r}.")
     passed = [0]
     for instruction in program.instructions:

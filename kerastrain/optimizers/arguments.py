@@ -6,7 +6,7 @@ starts.
 
 from collections.abc import Callable, Mapping
 
-from kerastrain.errors import InputError, unknown
+from kerastrain.errors import InputError, is_whole_number, unknown
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "sgd": ("momentum", "nesterov"),
@@ -100,7 +100,7 @@ _RULES: dict[tuple[str, ...], tuple[str, Callable[[object], bool]]] = {
     ("rms_rate",): ("be a number above 0, or None", lambda value: value is None or _number(lambda v: v > 0)(value)),
     ("ns_steps",): (
         "be a whole number above 0",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+        lambda value: is_whole_number(value) and value > 0,
     ),
     ("nesterov", "amsgrad", "centered", "relative_step", "exclude_embeddings"): (
         "be true or false",

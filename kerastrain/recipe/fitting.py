@@ -22,7 +22,7 @@ from kerastrain import (
     runtime,
     schedules,
 )
-from kerastrain.callbacks.nonfinite_search import BadNumbersError
+from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.recipe import nonfinite_steps, plan
@@ -69,7 +69,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
     """Trains one compiled phase, from its last checkpoint in `directory` on, and again from there after bad numbers.
 
     Raises:
-        BadNumbersError: a step met NaN or infinity, and the config says to stop, or several devices share the step.
+        NonFiniteError: a step met NaN or infinity, and the config says to stop, or several devices share the step.
     """
     strategy = stage.model.distribute_strategy
     watch = callbacks.TerminateOnNonFinite()
@@ -100,9 +100,9 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
                 verbose="auto" if distribute.is_chief() else 0,
                 callbacks=saving.before([watch, *stage.callbacks, *standard]),
             )
-        except BadNumbersError as error:
+        except NonFiniteError as error:
             if strategy.num_replicas_in_sync > 1:
-                raise BadNumbersError(
+                raise NonFiniteError(
                     error.step,
                     f"{error} On several devices it is not looked for. Go on with one, where the layer and the files are "
                     f"told: kerastrain train runtime.strategy=none --resume {directory}",

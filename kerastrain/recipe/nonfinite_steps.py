@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kerastrain import callbacks, checkpoints, data, run_directory
-from kerastrain.callbacks.nonfinite_search import BadNumbersError, Finding
+from kerastrain.callbacks.nonfinite_search import NonFiniteError, Finding
 from kerastrain.config import Config
 from kerastrain.recipe import plan
 from kerastrain.recipe.stages import Stage, drawing, training_batches
@@ -19,7 +19,7 @@ logger = logging.getLogger("kerastrain")
 
 
 def handle_nonfinite_step(
-    error: BadNumbersError,
+    error: NonFiniteError,
     watch: callbacks.TerminateOnNonFinite,
     stage: Stage,
     config: Config,
@@ -29,10 +29,10 @@ def handle_nonfinite_step(
     """What watches the next try, which goes on from the last checkpoint.
 
     The first time that a step is bad the next try leads to it again and looks into it layer by layer. Then the finding
-    is told and written to `bad_numbers.json`, and the run goes back at a lower rate, if `fit.on_bad_numbers` says so.
+    is told and written to `nonfinite.json`, and the run goes back at a lower rate, if `fit.on_bad_numbers` says so.
 
     Raises:
-        BadNumbersError: the run stops, because the config says so or because it went back often enough.
+        NonFiniteError: the run stops, because the config says so or because it went back often enough.
     """
     if error.finding is None and watch.suspect_step is None:
         logger.warning("%s It is looked for, from the last checkpoint on.", error)
@@ -47,9 +47,7 @@ def handle_nonfinite_step(
     roll_backs = checkpoints.latest(run_directory.resume_folder(directory)).outline["roll_backs"]
     if config.fit.on_bad_numbers == "stop" or roll_backs == config.fit.roll_backs:
         went = f" after {roll_backs} roll-backs" if roll_backs else ""
-        raise BadNumbersError(
-            error.step, f"{told}{went}. {_advice(error, config, directory)}", error.finding
-        ) from error
+        raise NonFiniteError(error.step, f"{told}{went}. {_advice(error, config, directory)}", error.finding) from error
     stored = checkpoints.roll_back(
         run_directory.resume_folder(directory),
         rate_factor=config.fit.roll_back_factor,
@@ -66,12 +64,12 @@ def handle_nonfinite_step(
     return callbacks.TerminateOnNonFinite()
 
 
-def _told(error: BadNumbersError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:
-    """The finding in a sentence without its full stop; all files of the batch go to `bad_numbers.json`."""
+def _told(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:
+    """The finding in a sentence without its full stop; all files of the batch go to `nonfinite.json`."""
     indices = data.indices(stage.train, config.fit.global_batch_size, error.step, **drawing(config))
     names = [_name(stage.train, index) for index in indices]
     at_fault = [names[place] for place in error.finding.examples] if error.finding else []
-    epoch, path = error.step // phase.steps_per_epoch + 1, directory / "bad_numbers.json"
+    epoch, path = error.step // phase.steps_per_epoch + 1, directory / "nonfinite.json"
     record = {
         "phase": phase.name,
         "epoch": epoch,
@@ -91,7 +89,7 @@ def _told(error: BadNumbersError, stage: Stage, config: Config, phase: plan.Phas
     )
 
 
-def _advice(error: BadNumbersError, config: Config, directory: Path) -> str:
+def _advice(error: NonFiniteError, config: Config, directory: Path) -> str:
     if error.finding and error.finding.place in ("inputs", "targets"):
         return "Mend or remove these examples."
     advice = "Lower `optimizer.learning_rate`, or clip the gradients with `optimizer.global_clip_norm`"

@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 from kerastrain.train_step import shards, support
 
 logger = logging.getLogger("kerastrain")
@@ -100,7 +100,7 @@ def split(model: keras.Model, micro_batches: int, *, overlapping: bool = False) 
         TypeError: the model brings a `train_step` of its own.
         InputError: `micro_batches` is no positive int, or a BatchNormalization would see only its micro-batch.
     """
-    if isinstance(micro_batches, bool) or not isinstance(micro_batches, int) or micro_batches < 1:
+    if not is_whole_number(micro_batches) or micro_batches < 1:
         raise InputError(f"`micro_batches` must be an int of at least 1. Received: {micro_batches!r}.")
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     seeing = [layer.name for layer in norms if layer.trainable]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import keras
 
-from kerastrain.errors import InputError, unknown
+from kerastrain.errors import InputError, is_whole_number, unknown
 from kerastrain.transfer import freezing
 
 ADAPTABLE = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
@@ -41,7 +41,7 @@ def add_lora(
 
     Reference: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
     """
-    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+    if not is_whole_number(rank) or rank < 1:
         raise InputError(f"`rank` must be a whole number above 0. Received: {rank!r}.")
     scope = freezing.backbone_or_all(model)
     parts = [scope] if layers is None else _named(model, layers)

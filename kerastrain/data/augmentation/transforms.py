@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, is_whole_number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
 
 def check_count(name: str, value: int) -> None:
     """Refuses what is not a whole number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not is_whole_number(value) or value < 1:
         raise InputError(f"`{name}` must be a whole number >= 1. Received: {value!r}.")
 
 
