@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerastrain import callbacks, checkpoints, optimizers
 from kerastrain.callbacks import nonfinite_search
-from kerastrain.callbacks.nonfinite_search import BadNumbersError, Finding
+from kerastrain.callbacks.nonfinite_search import NonFiniteError, Finding
 from kerastrain.errors import InputError
 
 STEPS = 4
@@ -138,13 +138,13 @@ def fit(model, folder, watch, bad_step=None):
 
 def test_a_training_stops_at_the_step_and_a_second_pass_finds_the_place(tmp_path):
     model = network()
-    with pytest.raises(BadNumbersError, match=r"the loss is inf at step 5\.") as first:
+    with pytest.raises(NonFiniteError, match=r"the loss is inf at step 5\.") as first:
         fit(model, tmp_path, callbacks.TerminateOnNonFinite(), bad_step=5)
     assert (first.value.step, first.value.finding) == (5, None)
     watch = callbacks.TerminateOnNonFinite(
         suspect_step=first.value.step, batch_at=lambda step: next(iter(data(5, step)))
     )
-    with pytest.raises(BadNumbersError, match="NaN or infinity at step 5: the model's outputs are finite") as second:
+    with pytest.raises(NonFiniteError, match="NaN or infinity at step 5: the model's outputs are finite") as second:
         fit(model, tmp_path, watch, bad_step=5)
     assert second.value.finding.place == "loss"
 
@@ -154,12 +154,12 @@ def test_a_bad_gradient_is_traced_to_the_step_before_the_one_whose_loss_shows_it
         return keras.ops.sqrt(keras.ops.relu(values - 1e6))
 
     model = network(rooted)
-    with pytest.raises(BadNumbersError) as first:
+    with pytest.raises(NonFiniteError) as first:
         fit(model, tmp_path, callbacks.TerminateOnNonFinite())
     assert first.value.step == 1
     watch = callbacks.TerminateOnNonFinite(suspect_step=1, batch_at=lambda step: next(iter(data(None, step))))
     with pytest.raises(
-        BadNumbersError, match="at step 0: the loss is finite, and its gradient is first not so"
+        NonFiniteError, match="at step 0: the loss is finite, and its gradient is first not so"
     ) as second:
         fit(model, tmp_path, watch)
     assert second.value.finding == Finding("gradients", "sqrt")
@@ -173,7 +173,7 @@ def test_a_weight_that_the_last_step_spoils_is_found_at_the_end_of_the_epoch():
             model.get_layer("last").kernel.assign(np.full((4, 2), np.inf))
 
     spoiler = keras.callbacks.LambdaCallback(on_train_batch_end=spoil)
-    with pytest.raises(BadNumbersError, match="the weight 'last/kernel' is not finite after step 3"):
+    with pytest.raises(NonFiniteError, match="the weight 'last/kernel' is not finite after step 3"):
         model.fit(
             data(),
             steps_per_epoch=STEPS,
@@ -192,7 +192,7 @@ def test_a_state_with_bad_weights_is_not_saved(tmp_path):
 
     saving = callbacks.Checkpoints(tmp_path, every="2 steps")
     used = saving.before([keras.callbacks.LambdaCallback(on_train_batch_end=spoil)])
-    with pytest.raises(BadNumbersError, match="the weight '.*/kernel' is not finite before step 6") as caught:
+    with pytest.raises(NonFiniteError, match="the weight '.*/kernel' is not finite before step 6") as caught:
         model.fit(data(), steps_per_epoch=12, shuffle=False, verbose=0, callbacks=used)
     assert caught.value.step == 5
     assert callbacks.Checkpoints(tmp_path).start.step == 4
@@ -203,7 +203,7 @@ def test_a_state_with_bad_weights_is_not_saved(tmp_path):
 
 def test_a_roll_back_goes_on_from_the_last_state_at_a_lower_rate(tmp_path):
     model = network()
-    with pytest.raises(BadNumbersError):
+    with pytest.raises(NonFiniteError):
         fit(model, tmp_path, callbacks.TerminateOnNonFinite(), bad_step=5)
     good = checkpoints.latest(tmp_path).read()
     stored = checkpoints.roll_back(tmp_path, rate_factor=0.25)

@@ -233,6 +233,6 @@ def test_a_weight_that_the_last_update_of_a_phase_spoils_is_told_by_its_name(pla
     done = kerastrain(place, "train", *overrides, "--run", "spoilt", code=2)
     assert "Traceback" not in done.stderr
     assert "the update after it made the weight" in done.stderr
-    [record] = json.loads((place / "spoilt" / "bad_numbers.json").read_text())
+    [record] = json.loads((place / "spoilt" / "nonfinite.json").read_text())
     assert record["place"] == "update"
     assert record["layer"].endswith("kernel")
