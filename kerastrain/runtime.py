@@ -17,6 +17,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kerastrain.system import resources
+
 _RECORDED = (
     "tensorflow",
     "keras",
@@ -72,7 +74,7 @@ def record() -> dict:
         "kerastrain": sys.modules["kerastrain"].__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "processor": f"{resources.processor_name()}, {os.cpu_count()} cores",
         **{name: importlib.metadata.version(name) for name in _RECORDED},
         "devices": [_device(device) for device in tf.config.list_logical_devices()],
     }
@@ -91,13 +93,6 @@ def _git_says(*arguments: str) -> str:
     # Without the hook that a repository's own settings may name.
     command = ["git", "-c", "core.fsmonitor=false", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _device(device: tf.config.LogicalDevice) -> str:

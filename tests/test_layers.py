@@ -8,7 +8,6 @@ import kerastrain
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = {
     "errors": 1,
-    "runtime": 1,
     "tasks": 1,
     "durations": 2,
     "keras_internals": 2,
@@ -17,6 +16,7 @@ LEVELS = {
     "evaluation": 3,
     "hub": 3,
     "losses": 3,
+    "runtime": 3,
     "schedules": 3,
     "train_step": 3,
     "tuning": 3,

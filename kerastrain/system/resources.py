@@ -1,13 +1,18 @@
-"""What this process may use of the machine: memory that is still free, and processors.
+"""Memory and processors of this machine: what is free, what this process uses, and the processor's name and features.
 
-Takes nothing; gives numbers that respect the limits of a container. Must not import TensorFlow.
+Takes nothing and returns plain numbers and strings. The free memory and the processor count respect the limits of a
+container. The only module that reads /proc or getrusage for these. Must not import TensorFlow.
 """
 
 import os
+import platform
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-_ASSUMED_FREE_BYTES = 4 * 2**30  # Where the system does not say.
+_ASSUMED_FREE_BYTES = 4 * 2**30  # Where the system does not tell: no /proc/meminfo.
+_PROC = Path("/proc")
 
 
 def available_bytes() -> int:
@@ -15,20 +20,63 @@ def available_bytes() -> int:
     return min([_free_bytes(), *_container_bytes()])
 
 
+def process_bytes() -> int:
+    """Resident memory of this process, in bytes; where the system has no /proc, the peak so far."""
+    try:
+        return _status_bytes("VmRSS")
+    except OSError:
+        return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Highest resident memory of this process, in bytes, since `reset_peak_bytes` or since the process started."""
+    try:
+        return _status_bytes("VmHWM")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB.
+
+
+def reset_peak_bytes() -> bool:
+    """Restarts the measurement of `peak_bytes` at the memory that is resident now.
+
+    Returns:
+        bool, False where this is not possible: outside Linux, or in a container that forbids it. `peak_bytes` then
+        remains the peak since the process started.
+
+    Reference: `/proc/pid/clear_refs` in proc(5), https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
+    """
+    try:
+        (_PROC / "self" / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
 def processor_count() -> int:
     """Processors that this process may run on, at least 1."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processor_name() -> str:
+    """Model name of the processor, or its architecture where the system does not name the model."""
+    return _processor_field("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags() -> str:
+    """Instruction set extensions of the processor, separated by spaces, such as "avx2 avx512_bf16"; "" if unknown."""
+    return _processor_field("flags") or _processor_field("Features")  # x86 or Arm
+
+
 def _free_bytes() -> int:
     try:
-        return _kernel_table(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+        return _kernel_table(_PROC / "meminfo")["MemAvailable:"] * 1024
     except FileNotFoundError:
         return _ASSUMED_FREE_BYTES
 
 
 def _container_bytes(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """What the limit of cgroup version 2 or 1 leaves, not counting file pages that the kernel would give back."""
+    """Memory left below the limit of cgroup version 2 or 1; file pages that the kernel would reclaim count as free."""
     for limit, used, table, reclaimable in (
         ("memory.max", "memory.current", "memory.stat", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -42,3 +90,16 @@ def _container_bytes(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
 
 def _kernel_table(path: Path) -> dict[str, int]:
     return {line.split()[0]: int(line.split()[1]) for line in path.read_text().splitlines()}
+
+
+def _status_bytes(key: str) -> int:
+    lines = (_PROC / "self" / "status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def _processor_field(name: str) -> str:
+    """Value of the first line `name : value` of /proc/cpuinfo, or ""."""
+    cpuinfo = _PROC / "cpuinfo"
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    fields = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in fields if key.strip() == name), "")

@@ -5,7 +5,6 @@ from PIL import Image
 from kerastrain.data.image_files import decode_all
 from kerastrain.data.image_files.stores import ImageFiles
 from kerastrain.errors import InputError
-from kerastrain.system import resources
 
 
 @pytest.fixture
@@ -38,32 +37,3 @@ def test_every_bad_file_is_counted_and_three_are_named(paths, memory_fraction):
             file.write("no picture")
     with pytest.raises(InputError, match=r"^4 files cannot be used. .*00.png.*10.png.*20.png.* And 1 more. Mend"):
         decode_all.decode(ImageFiles(paths, (2, 3)), memory_fraction=memory_fraction)
-
-
-def test_available_bytes_are_those_of_the_kernel():
-    with open("/proc/meminfo") as file:
-        total_bytes = int(file.readline().split()[1]) * 1024
-    assert 0 < decode_all.available_bytes() < total_bytes
-
-
-@pytest.mark.parametrize(
-    ("files", "left"),
-    [
-        ({"memory.max": "1000\n", "memory.current": "900\n", "memory.stat": "anon 700\ninactive_file 150\n"}, [250]),
-        ({"memory.max": "max\n", "memory.current": "900\n", "memory.stat": "inactive_file 150\n"}, []),
-        (
-            {
-                "memory/memory.limit_in_bytes": "1000",
-                "memory/memory.usage_in_bytes": "400",
-                "memory/memory.stat": "inactive_file 1\ntotal_inactive_file 50\n",
-            },
-            [650],
-        ),
-        ({}, []),
-    ],
-)
-def test_container_limit_is_read_for_both_versions_of_cgroup(tmp_path, files, left):
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
-    assert list(resources._container_bytes(tmp_path)) == left
