@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kerastrain import callbacks, checkpoints, data, run_directory
-from kerastrain.callbacks.nonfinite_search import NonFiniteError, Finding
+from kerastrain.callbacks.nonfinite_search import Finding, NonFiniteError
 from kerastrain.config import Config
 from kerastrain.recipe import plan
 from kerastrain.recipe.stages import Stage, drawing, training_batches
