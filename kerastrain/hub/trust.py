@@ -5,10 +5,9 @@ themselves; its fingerprint is remembered for the user, as ssh remembers hosts, 
 open. Takes and gives fingerprints; must not load anything.
 """
 
-import os
 from pathlib import Path
 
-from kerastrain.system import files
+from kerastrain.system import files, user_folders
 
 
 def remember(fingerprint: str) -> None:
@@ -28,6 +27,4 @@ def remembered() -> frozenset[str]:
 
 
 def _list() -> Path:
-    """`kerastrain/trusted_modules` in the XDG state folder, https://specifications.freedesktop.org/basedir-spec/."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state, "kerastrain", "trusted_modules")
+    return user_folders.state_folder() / "trusted_modules"

@@ -21,6 +21,7 @@ from kerastrain.data.image_files import decoder, row_file
 from kerastrain.data.image_files.stores import ImageFiles, Store
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError, unknown
+from kerastrain.system import user_folders
 from kerastrain.system.resources import available_bytes
 
 Place = Literal["auto", "memory", "disk", "none"]
@@ -208,5 +209,4 @@ def _path(files: ImageFiles) -> Path:
     digest = hashlib.sha256(Path(decoder.__file__).read_bytes())
     for part in (PIL.__version__, files.image_size, *map(os.path.abspath, files.paths)):
         digest.update(f"{part}\n".encode(errors="surrogateescape"))
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder, "kerastrain", "pixels", f"{digest.hexdigest()[:32]}{row_file.SUFFIX}")
+    return user_folders.cache_folder() / "pixels" / f"{digest.hexdigest()[:32]}{row_file.SUFFIX}"

@@ -16,7 +16,7 @@ import PIL
 import PIL.Image
 
 from kerastrain.data.image_files import decoder, file_signatures
-from kerastrain.system import files
+from kerastrain.system import files, user_folders
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,8 @@ class ScanCache:
         return os.path.abspath(path)[len(self._root) :]
 
     def _path(self) -> Path:
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         name = hashlib.sha256(os.fsencode(self._root)).hexdigest()[:32]
-        return Path(folder, "kerastrain", "scans", f"{name}.json")
+        return user_folders.cache_folder() / "scans" / f"{name}.json"
 
 
 def _version() -> str:
