@@ -33,5 +33,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "testing",
         "tuning",
     ],
-    submod_attrs={"hub.layer": ["HubLayer"]},
+    submod_attrs={"hub.layer": ["HubLayer"], "system": ["signals"]},
 )

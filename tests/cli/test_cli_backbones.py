@@ -224,12 +224,12 @@ def documented(chapter):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", documented("Of images"))
+@pytest.mark.parametrize("kind", documented("Image backbones"))
 def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
     quick = ["data.augment=[]", "fit.head_epochs=1", "fit.epochs=1", "--run", str(tmp_path / "run")]
     quick += ["data.image_size=[32, 32]"]
     sha256 = modules.fingerprint(place / "module")
-    words = [word.replace("SHA256", sha256) for word in documented("Of images")[kind]]
+    words = [word.replace("SHA256", sha256) for word in documented("Image backbones")[kind]]
     monkeypatch.setattr(sys, "argv", ["kerastrain", *TRAIN[:-2], *quick, *words])
     if "ours.keras" in words[0]:  # of a model that this user has trained before
         trust.remember(sha256)
@@ -253,10 +253,10 @@ def test_a_model_of_ones_own_is_fine_tuned_in_python(place, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", documented("Of texts"))
+@pytest.mark.parametrize("kind", documented("Text backbones"))
 def test_every_kind_of_text_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
     quick = ["fit.head_epochs=1", "fit.epochs=1", "export.formats=[]", "--run", str(tmp_path / "run")]
-    words = documented("Of texts")[kind]
+    words = documented("Text backbones")[kind]
     monkeypatch.setattr(sys, "argv", ["kerastrain", "train", "data.kind=text", "data.path=reviews", *quick, *words])
     with pytest.raises(SystemExit) as caught:
         cli.main()
