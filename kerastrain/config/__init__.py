@@ -1,6 +1,7 @@
-"""The config of a run as data: what can be set, what it may be, and every fault of a file at once.
+"""The config of a run: its keys, their defaults and rules, and reading and writing of YAML.
 
-Parts and tools never see a config: only `recipe`, `tuning` and `cli` do. Must not import TensorFlow.
+`load` takes a YAML file and overrides, returns a frozen `Config`, and reports every fault of the file at once. Only
+`recipe`, `compression_search`, `run_directory` and `cli` import this package. Must not import TensorFlow.
 """
 
 from kerastrain.config.compression import BudgetConfig, CompressConfig

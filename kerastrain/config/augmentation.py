@@ -1,6 +1,7 @@
-"""The key `data.augment`: which random changes are made to training examples, and how strong they are.
+"""The key `data.augment`: which random transforms training examples get, and how strong they are.
 
-Must not import TensorFlow; the changes themselves are in `kerastrain.data.augmentation`, under the same names.
+Takes the value of the key in any of its forms and returns a frozen record. The transforms themselves have the same names
+in `kerastrain.data.augmentation`. Must not import TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -16,166 +17,166 @@ Whole = Annotated[int, Field(ge=1)]
 
 
 class Flip(Section):
-    """Mirror images; leave them out where these are other things, as with digits and letters."""
+    """Mirrors images. Leave it out where a mirrored image means something else, as with digits and letters."""
 
     probability: Fraction = 0.5
-    """Of left and right changing places."""
+    """Probability that an image is mirrored left to right."""
     vertical_probability: Fraction = 0.0
-    """Of top and bottom changing places."""
+    """Probability that an image is mirrored top to bottom."""
 
 
 class Crop(Section):
-    """A window of the image's size moved by whole pixels; beyond the edge it shows the reflection."""
+    """Shifts images by whole pixels; the uncovered border shows a reflection of the image."""
 
     shift_fraction: Fraction = 0.125
-    """Largest move to each side, as a share of it."""
+    """Largest shift in each direction, as a fraction of the image's height or width."""
 
 
 class ResizedCrop(Section):
-    """A rectangle cut out and enlarged to the whole image: changes of scale, place and proportion."""
+    """Cuts out a random rectangle and enlarges it to the size of the image."""
 
     area_fraction: Above0Fraction = 0.7
-    """Smallest share of the image that it covers."""
+    """Smallest area of the rectangle, as a fraction of the image's area."""
     aspect_factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.2
-    """Largest change of proportion; 1 keeps it."""
+    """Largest factor by which the aspect ratio changes; 1 keeps it."""
 
 
 class Rotation(Section):
-    """A turn about the centre; the corners are filled by reflection."""
+    """Rotates images about their centre; the corners show a reflection of the image."""
 
     degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
-    """Largest angle to either side."""
+    """Largest angle in either direction, in degrees."""
 
 
 class Colour(Section):
     """Colour jitter."""
 
     brightness: Fraction = 0.2
-    """Factor drawn from 1 less to 1 more than this."""
+    """Largest relative change of brightness: the factor is drawn from [1 - value, 1 + value]."""
     contrast: Fraction = 0.2
-    """Likewise, about the mean grey."""
+    """Largest relative change of contrast about the mean grey: the factor is drawn from [1 - value, 1 + value]."""
     saturation: Fraction = 0.2
-    """Likewise."""
+    """Largest relative change of saturation: the factor is drawn from [1 - value, 1 + value]."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Largest turn to either side, as a share of the colour circle."""
+    """Largest rotation of the hue in either direction, as a fraction of the colour circle."""
 
 
 class RandAugment(Section):
-    """A few of fourteen operations, one after the other, chosen anew for each image."""
+    """Applies a few of fourteen operations in sequence, drawn separately for each image."""
 
     count: Whole = 2
-    """Operations for an image."""
+    """Number of operations applied to each image."""
     strength_fraction: Fraction = 0.3
-    """How strong, as a share of each operation's largest change; 0.3 is magnitude 9 of 30."""
+    """Strength, as a fraction of each operation's largest change; 0.3 is magnitude 9 of 30 in the paper."""
 
 
 class AugMix(Section):
-    """A blend of the image with a mixture of chains of operations."""
+    """Blends each image with a mixture of several chains of operations."""
 
     chains: Whole = 3
-    """Chains that are mixed."""
+    """Number of chains that are mixed."""
     depth: Whole = 3
-    """The most operations of a chain."""
+    """Largest number of operations in a chain."""
     strength_fraction: Fraction = 0.3
-    """The strongest operation, as a share of its largest change; 0.3 is severity 3 of 10."""
+    """Largest strength, as a fraction of each operation's largest change; 0.3 is severity 3 of 10 in the paper."""
 
 
 class Blur(Section):
-    """A Gaussian blur."""
+    """Blurs images with a Gaussian."""
 
-    probability: Fraction = 0.5
-    """Of an image's being blurred."""
     renamed_keys = {"deviation_pixels": "stddev_pixels"}
 
+    probability: Fraction = 0.5
+    """Probability that an image is blurred."""
     stddev_pixels: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Largest standard deviation in pixels."""
+    """Largest standard deviation of the Gaussian, in pixels."""
 
 
 class Erasing(Section):
-    """A rectangle covered with middle grey."""
+    """Covers a random rectangle with mid-grey."""
 
     probability: Fraction = 0.5
-    """Of a rectangle's being covered."""
+    """Probability that an image gets a rectangle."""
     area_fraction: Above0Fraction = 0.2
-    """Largest share of the image that is covered."""
+    """Largest area of the rectangle, as a fraction of the image's area."""
 
 
 class Noise(Section):
-    """Gaussian noise on every value."""
+    """Adds Gaussian noise to every pixel value."""
 
     renamed_keys = {"deviation": "stddev"}
 
     stddev: NotNegative = 8.0
-    """Largest standard deviation in grey levels of 0 to 255."""
+    """Largest standard deviation of the noise, in grey levels of 0 to 255."""
 
 
 class MixUp(Section):
-    """Two images blended, and their labels by the same shares. With `cutmix`, each pair gets one of the two."""
+    """Blends pairs of images, and their labels in the same proportion. With `cutmix`, each pair gets one of the two."""
 
     alpha: Concentration = 0.2
-    """Of the Beta(alpha, alpha) distribution of the share; 1 makes all shares equally likely."""
+    """Parameter of the Beta(alpha, alpha) distribution of the mixing proportion; 1 makes it uniform."""
     probability: Fraction = 1.0
-    """Of an example's being blended at all."""
+    """Probability that an example is blended."""
 
 
 class CutMix(Section):
-    """A rectangle covered by another image, and the labels' shares those of the area."""
+    """Pastes a rectangle of another image, and mixes the labels in proportion to the areas."""
 
     alpha: Concentration = 1.0
-    """Of the Beta(alpha, alpha) distribution of the share that is covered."""
+    """Parameter of the Beta(alpha, alpha) distribution of the pasted area; 1 makes it uniform."""
     probability: Fraction = 1.0
-    """Of an example's being covered at all."""
+    """Probability that an example gets a pasted rectangle."""
 
 
 class WordDropout(Section):
-    """For texts: words left out."""
+    """For texts: drops random words."""
 
     probability: Fraction = 0.1
-    """Of each word's being left out; at least one is kept."""
+    """Probability that a word is dropped; at least one word of a text remains."""
 
 
 class AugmentConfig(Section):
-    """Random changes to training examples, each with its arguments, or null where it is not made."""
+    """Random transforms of training examples, each with its arguments, or null where it is off."""
 
     flip: Flip | None = None
-    """Mirror images."""
+    """Mirror images; null turns it off."""
     crop: Crop | None = None
-    """Moved windows."""
+    """Shift images by some pixels; null turns it off."""
     resized_crop: ResizedCrop | None = None
-    """Enlarged cuttings."""
+    """Cut out and enlarge a rectangle; null turns it off."""
     rotation: Rotation | None = None
-    """Turns."""
+    """Rotate images; null turns it off."""
     colour: Colour | None = None
-    """Colour jitter: brightness, contrast, saturation, hue."""
+    """Colour jitter: brightness, contrast, saturation, hue; null turns it off."""
     randaugment: RandAugment | None = None
-    """RandAugment (Cubuk et al. 2019)."""
+    """RandAugment (Cubuk et al. 2019); null turns it off."""
     augmix: AugMix | None = None
-    """AugMix (Hendrycks et al. 2019)."""
+    """AugMix (Hendrycks et al. 2019); null turns it off."""
     blur: Blur | None = None
-    """Gaussian blur."""
+    """Gaussian blur; null turns it off."""
     erasing: Erasing | None = None
-    """Covered rectangles."""
+    """Cover a random rectangle; null turns it off."""
     noise: Noise | None = None
-    """Gaussian noise."""
+    """Gaussian noise; null turns it off."""
     mixup: MixUp | None = None
-    """MixUp (Zhang et al. 2017); it changes the labels too."""
+    """MixUp (Zhang et al. 2017), which changes the labels too; null turns it off."""
     cutmix: CutMix | None = None
-    """CutMix (Yun et al. 2019); it changes the labels too."""
+    """CutMix (Yun et al. 2019), which changes the labels too; null turns it off."""
     word_dropout: WordDropout | None = None
-    """For texts alone: words left out."""
+    """For texts only: drop random words; null turns it off."""
 
     @property
     def named(self) -> dict[str, dict[str, float]]:
-        """Each change that is made, with its arguments, as `data.augment` takes them."""
+        """The transforms that are on, with their arguments, as `data.augment` takes them."""
         return self.model_dump(exclude_none=True)
 
 
 class OrNames:
-    """Marks a field of `AugmentConfig` that a list may stand for, so that the JSON schema says so."""
+    """Marks a field of type `AugmentConfig` that may also be a list of names, so that the JSON schema allows both."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict:
-        """The schema of the section, or of a list."""
+        """Returns the JSON schema of the section or of a list."""
         section = handler(core_schema)
         name = {"enum": list(AugmentConfig.model_fields)}
         return {"anyOf": [section, {"type": "array", "items": {"anyOf": [name, section]}}]}
@@ -184,16 +185,19 @@ class OrNames:
 DEFAULTS = {"images": ("resized_crop", "colour", "noise"), "text": ()}
 
 
-def spelled_out(value: Any, kind: str) -> Any:
-    """A value of `data.augment` as a mapping from each name to its arguments or None.
+def normalize_augment(value: Any, kind: str) -> Any:
+    """Converts any accepted form of `data.augment` into a mapping from transform names to arguments or None.
 
     Args:
-        value: list of names and of mappings from a name to arguments, which alone are made then; or a mapping, what is
-            other than the default for the kind of data.
-        kind: "images" or "text".
+        value: a list of names and of mappings from a name to arguments, which replaces the defaults; a mapping, which is
+            merged into the defaults; None, which turns every transform off; or an `AugmentConfig`.
+        kind: "images" or "text", the kind of data, which decides the defaults.
+
+    Returns:
+        dict from str to a mapping of arguments or None; an `AugmentConfig` is returned as it is.
 
     Raises:
-        ValueError: the value is neither, or an entry of the list is neither.
+        ValueError: `value` or an entry of the list has another type.
     """
     if isinstance(value, AugmentConfig):
         return value

@@ -1,4 +1,4 @@
-"""What `kerastrain compress` does to a finished run: one way that is spelled out, or the best within a budget.
+"""The settings of `kerastrain compress`: the steps to apply, or a budget to search within.
 
 Frozen pydantic records. Must not import TensorFlow.
 """
@@ -14,74 +14,76 @@ OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class DistillConfig(Section):
-    """A small new network that is taught by the run's model."""
+    """Trains a small new network on the outputs of the run's model."""
 
     parameters_fraction: OpenFraction = 0.25
-    """The most parameters that the student may have, as a share of the teacher's."""
+    """Largest number of parameters of the student, as a fraction of the teacher's."""
     temperature: Positive = 4.0
-    """How much of the teacher's wrong answers shows."""
+    """Temperature of the softmax; higher values show more of the teacher's probabilities for the wrong classes."""
     soft_weight: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """The share of the teacher's answers against the targets."""
+    """Weight of the loss against the teacher's outputs; the loss against the true targets has the rest."""
     epochs: Epochs = 20
-    """Passes over the training data."""
+    """Training epochs."""
     learning_rate: Positive = 3e-3
-    """Peak rate of Adam, which falls along a cosine."""
+    """Peak learning rate of Adam, which follows a cosine decay."""
 
 
 class PruneChannelsConfig(Section):
-    """Whole channels out of a convolutional network."""
+    """Removes whole channels from a convolutional network."""
 
     multiply_adds_fraction: OpenFraction = 0.5
-    """The most multiply-adds that may be left, as a share of those before."""
+    """Largest number of multiply-adds that remain, as a fraction of the original."""
     epochs: Epochs = 5
-    """Epochs of fine-tuning afterwards."""
+    """Epochs of fine-tuning after the channels are removed."""
     learning_rate: Positive = 1e-3
-    """Peak rate of that fine-tuning."""
+    """Peak learning rate of the fine-tuning."""
 
 
 class PruneConfig(Section):
-    """Magnitude pruning with fine-tuning in between."""
+    """Sets the weights of smallest magnitude to zero, while fine-tuning."""
 
     fraction: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    """Share of each kernel's weights set to zero, reached exactly; 0 leaves pruning out."""
+    """Fraction of each kernel's weights set to zero, reached exactly; 0 skips pruning."""
     epochs: Epochs = 5
-    """Epochs of fine-tuning, in the first half of which the fraction rises to its end."""
+    """Epochs of fine-tuning; the fraction of zeros rises during the first half."""
     learning_rate: Positive = 2e-3
-    """Peak rate of that fine-tuning, of Adam along a cosine."""
+    """Peak learning rate of Adam in the fine-tuning, which follows a cosine decay."""
 
 
 class ClusterConfig(Section):
-    """Few values for each kernel, with fine-tuning."""
+    """Lets the weights of each kernel share a few values, with fine-tuning."""
 
     clusters: Annotated[int, Field(ge=2, le=256)] = 16
-    """Different values of a kernel."""
+    """Number of different values in a kernel."""
     epochs: Epochs = 5
     """Epochs of fine-tuning."""
     learning_rate: Positive = 3e-3
-    """Peak rate of that fine-tuning: a value moves by the mean of its weights' steps, most of which cancel."""
+    """Peak learning rate of the fine-tuning. A shared value moves by the mean of its weights' updates, most of which
+    cancel, so it needs a higher rate than pruning."""
 
 
 class QuantizeAwareConfig(Section):
-    """Training in the steps of int8."""
+    """Trains with simulated int8 rounding."""
 
     epochs: Epochs = 3
-    """Epochs of training."""
+    """Training epochs."""
     learning_rate: Positive = 1e-4
-    """Peak rate of that training."""
+    """Peak learning rate."""
 
 
 class BudgetConfig(Section):
-    """What the result may cost; one of the two. Every way that makes sense is tried then."""
+    """What the result may cost: give exactly one of accuracy_points and kilobytes. All sensible candidates are tried."""
 
     accuracy_points: NotNegative | None = None
-    """The most that may be lost on the validation part, in points (hundredths; of R² for numbers): the smallest file wins."""
+    """Largest loss of validation accuracy, in percentage points (for regression, of R² times 100). The smallest file
+    wins."""
     kilobytes: Positive | None = None
-    """The largest file, in units of 1,000 bytes: the one with the best validation accuracy wins."""
+    """Largest file size, in kilobytes of 1,000 bytes. The file with the best validation accuracy wins."""
     size: Literal["file", "gzip"] = "file"
-    """Whether a file's own size counts, or that after gzip, as app stores and browsers transfer it."""
+    """Which size counts: that of the file, or after gzip, as app stores and browsers transfer it."""
 
     @model_validator(mode="after")
-    def _is_one(self):
+    def _has_exactly_one_limit(self):
         if (self.accuracy_points is None) == (self.kilobytes is None):
             both = "neither" if self.kilobytes is None else "both"
             raise ValueError(f"takes either accuracy_points or kilobytes. Received: {both}. Give one.")
@@ -89,39 +91,40 @@ class BudgetConfig(Section):
 
 
 class CompressConfig(Section):
-    """What `kerastrain compress` does: the steps that are given, in the order of these keys; pruning if none is.
+    """What `kerastrain compress` does. The steps that are set run in the order of these keys; without any, it prunes.
 
-    With `budget` all steps are tried, alone and together, with the settings given here.
+    With `budget`, every step is tried alone and combined with others, with the settings given here.
     """
 
     renamed_keys = {"distil": "distill", "channels": "prune_channels", "aware": "quantize_aware"}
 
     budget: BudgetConfig | None = None
-    """What the result may cost; null does the steps below, and nothing else."""
+    """What the result may cost; null applies the steps below without a search."""
     distill: DistillConfig | None = None
-    """A student in place of the run's model; `distill={}` takes its defaults, as for all steps. First: it starts anew."""
+    """Train a small student in place of the run's model. `distill={}` uses the defaults, as for all steps. It comes first,
+    because the student starts from random weights."""
     prune_channels: PruneChannelsConfig | None = None
-    """Fewer channels. Before zeros and clusters, which its fine-tuning would not keep."""
+    """Remove channels. It comes before pruning and clustering, whose results its fine-tuning would not keep."""
     prune: PruneConfig | None = None
-    """Zeros. Before clusters, which keep them."""
+    """Set weights to zero. It comes before clustering, which keeps the zeros."""
     cluster: ClusterConfig | None = None
-    """Few values. Training for int8 keeps them, and the zeros."""
+    """Let weights share a few values. Quantization-aware training keeps them, and the zeros."""
     quantize_aware: QuantizeAwareConfig = QuantizeAwareConfig()
     """How `quantize=quantize_aware` trains."""
     quantize: Literal["float32", "float16", "dynamic", "int8", "int16x8", "int4", "dynamic_int4", "quantize_aware"] = (
         "int8"
     )
-    """Number format of the TFLite file at the end; "quantize_aware" trains for int8 first."""
+    """Number format of the TFLite file; "quantize_aware" trains for int8 first."""
     calibration_counts: tuple[Annotated[int, Field(gt=0)], ...] = (8, 32, 128)
-    """Training examples to calibrate int8 with, each tried, to show what more of them bring; [] for none."""
+    """Numbers of training examples to calibrate int8 with, compared in a table; [] skips the table."""
     threads: Annotated[int, Field(gt=0)] = 1
-    """Threads of the interpreter when times are measured."""
+    """Interpreter threads while latency is measured."""
 
     @model_validator(mode="before")
     @classmethod
-    def _something_is_done(cls, values):
+    def _prunes_by_default(cls, values):
         if not isinstance(values, dict):
             return values
         if values.get("budget") is not None and "quantize" in values:
-            raise ValueError("a budget tries every number format. Received: quantize beside budget. Leave one out.")
+            raise ValueError("a budget tries every number format. Received: both budget and quantize. Remove one.")
         return values if {"distill", "prune_channels", "prune", "cluster"} & set(values) else {**values, "prune": {}}

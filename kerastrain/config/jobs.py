@@ -1,4 +1,4 @@
-"""The settings of a search over many runs.
+"""The settings of a hyperparameter search.
 
 Frozen pydantic records, like the sections of a run. Must not import TensorFlow.
 """
@@ -14,13 +14,16 @@ class Range(Section):
     """An interval of numbers to search."""
 
     min: float
+    """Smallest value, included."""
     max: float
+    """Largest value, included."""
     sampling: Literal["linear", "log"] = "linear"
-    """Whether equal steps or equal factors are equally likely; log needs min > 0."""
+    """Distribution of random values: uniform (linear) or log-uniform (log, which needs min > 0)."""
     integer: bool = False
+    """Whether only whole numbers are tried."""
 
     @model_validator(mode="after")
-    def _is_an_interval(self):
+    def _check_ends(self):
         if not self.min < self.max:
             raise ValueError(f"min must be less than max. Received: {self.min:g} and {self.max:g}.")
         if self.sampling == "log" and self.min <= 0:
@@ -29,13 +32,13 @@ class Range(Section):
 
 
 class SearchConfig(Section):
-    """What `kerastrain tune` tries, and how it chooses."""
+    """What `kerastrain tune` tries and how it ranks the trials."""
 
     algorithm: Literal["random", "bayesian", "hyperband", "tpe"] = "random"
-    """The algorithm of keras-tuner; "tpe" is hyperopt's tree-structured Parzen estimator, with the extra `tpe`."""
+    """Search algorithm of keras-tuner. "tpe" is hyperopt's tree-structured Parzen estimator and needs the extra `tpe`."""
     trials: Annotated[int, Field(gt=0)] = 10
-    """Configs tried; hyperband sets its own number from `fit.epochs`."""
+    """Number of configs to try. hyperband ignores it and derives its own number from `fit.epochs`."""
     objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """The validation value of a trial's best epoch that ranks it."""
+    """Metric that ranks the trials, taken from each trial's best epoch."""
     space: Annotated[dict[str, Range | list[float | int | str]], Field(min_length=1)]
-    """Config keys such as `optimizer.learning_rate`, each with an interval or a list of choices."""
+    """Config keys to search, such as `optimizer.learning_rate`, each with an interval or a list of choices."""

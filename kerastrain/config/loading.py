@@ -1,6 +1,6 @@
-"""From YAML and overrides to a checked config, with every fault of a file at once.
+"""Reads YAML and overrides into a validated config, and reports every fault at once.
 
-Takes YAML with only the differences from the defaults, and overrides such as `fit.epochs=3`; gives frozen records.
+Takes YAML with only the differences from the defaults, and overrides such as `fit.epochs=3`; returns frozen records.
 Must not import TensorFlow.
 """
 
@@ -18,18 +18,19 @@ from kerastrain.errors import ConfigError, unknown
 
 
 def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """The config of a YAML file, with overrides, checked as a whole.
+    """Loads the config from a YAML file and overrides.
 
     Args:
-        path: path of a YAML file that holds the differences from the defaults, or None for the defaults.
-        overrides: iterable of str such as "fit.epochs=3"; the value is read as YAML, later ones win.
+        path: str or Path of a YAML file with the differences from the defaults, or None for the defaults.
+        overrides: iterable of str such as "fit.epochs=3". The value is parsed as YAML; later overrides win.
 
     Returns:
-        Config; paths of data and backbone that exist are made absolute, so that the saved copy works from anywhere.
+        Config. Paths of data, backbone and weights that exist are made absolute, so that the saved copy works from any
+        folder.
 
     Raises:
         FileNotFoundError: there is no file at `path`.
-        ConfigError: with every fault of the file and the overrides, each with its key path and the nearest name.
+        ConfigError: a key or value is invalid. The error lists every fault with its key path and the nearest known name.
 
     Example:
         >>> load(overrides=["fit.epochs=3"]).fit.epochs
@@ -41,11 +42,17 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Confi
 
 
 def read_yaml(path: str | Path) -> dict:
-    """The mapping in a YAML file, read without any of YAML's power to construct objects.
+    """Reads the mapping in a YAML file with `yaml.safe_load`, which constructs no Python objects.
+
+    Args:
+        path: str or Path of the file, UTF-8.
+
+    Returns:
+        dict, nested plain values; empty for an empty file.
 
     Raises:
         FileNotFoundError: there is no file at `path`.
-        ConfigError: the file is not YAML, or holds something other than a mapping.
+        ConfigError: the file is not valid YAML, or its content is not a mapping.
     """
     path = Path(path)
     if not path.is_file():
@@ -67,10 +74,17 @@ def read_yaml(path: str | Path) -> dict:
 
 
 def override(values: Mapping, overrides: Iterable[str]) -> dict:
-    """A copy of nested `values` with each "section.key=value" put in.
+    """Returns a copy of nested `values` with every override applied.
+
+    Args:
+        values: nested mapping, as from `read_yaml`.
+        overrides: iterable of str "section.key=value"; the value is parsed as YAML.
+
+    Returns:
+        dict, a new nested mapping.
 
     Raises:
-        ConfigError: an override has no `=` or no key.
+        ConfigError: an override has no `=` or an empty key, or its value is not valid YAML.
 
     Example:
         >>> override({"fit": {"epochs": 5}}, ["fit.epochs=3"])
@@ -80,7 +94,7 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
     for text in overrides:
         keys, equals, value = text.partition("=")
         if not equals or not all(keys.split(".")):
-            faults.append((text, "an override is `section.key=value`, such as fit.epochs=3."))
+            faults.append((text, "an override must have the form `section.key=value`, such as fit.epochs=3."))
             continue
         try:
             result = put(result, keys, yaml.safe_load(value))
@@ -92,7 +106,15 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
 
 
 def put(values: Any, key: str, value: Any) -> dict:
-    """A copy of nested `values` in which the dotted `key` has `value`.
+    """Returns a copy of nested `values` in which the dotted `key` has `value`.
+
+    Args:
+        values: nested mapping; anything else counts as empty.
+        key: str, such as "fit.epochs".
+        value: the new value.
+
+    Returns:
+        dict, a new nested mapping.
 
     Example:
         >>> put({"fit": {"epochs": 5}}, "fit.epochs", 3)
@@ -105,18 +127,18 @@ def put(values: Any, key: str, value: Any) -> dict:
 
 
 def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "the config") -> Any:
-    """A record of `kind` from nested values, or every fault at once.
+    """Builds a frozen record from nested values.
 
     Args:
-        values: nested mapping, as read from YAML.
-        kind: subclass of Section, the record to make.
-        source: str, what the message calls the values.
+        values: nested mapping, as from `read_yaml`.
+        kind: subclass of Section to build.
+        source: str, the name of the values in error messages, such as the path of their file.
 
     Returns:
-        an instance of `kind`.
+        An instance of `kind`. In a Config, nulls whose default depends on other keys are resolved, and paths are absolute.
 
     Raises:
-        ConfigError: with every fault.
+        ConfigError: a key or value is invalid; the error lists every fault.
     """
     try:
         record = kind.model_validate(dict(values))
@@ -126,24 +148,24 @@ def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "th
 
 
 def _resolved(config: Config) -> Config:
-    """The config with every null that stands for a choice by another key spelled out, and absolute paths."""
+    """Returns the config with absolute paths and with every null resolved whose default depends on other keys."""
     images = config.data.kind == "images"
     backbone = config.model.backbone or ("kerastrain:fractal_small" if images else "keras:embedding")
     formats = config.export.formats
     if formats is None:
-        # A Hub module of texts reads strings, which TFLite does not hold.
-        of_texts = ("saved_model", "tflite_float32") if backbone.startswith("keras:") else ("saved_model",)
-        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else of_texts
+        # A Hub text module reads strings, which TFLite does not support.
+        text_formats = ("saved_model", "tflite_float32") if backbone.startswith("keras:") else ("saved_model",)
+        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else text_formats
 
     warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
-    # Words that are met once are learnt by heart at the higher rate: chosen on the validation part of film reviews.
-    of_words = not images and backbone.startswith("keras:")
-    rate = config.optimizer.learning_rate or (3e-3 if of_words else 1e-2)
+    # Rare words overfit at 1e-2; 3e-3 was chosen on rt_polarity's validation split.
+    trains_embedding = not images and backbone.startswith("keras:")
+    rate = config.optimizer.learning_rate or (3e-3 if trains_embedding else 1e-2)
 
     def absolute(text):
         return str(Path(text).absolute()) if text and Path(text).exists() else text
 
-    # The embedded name wins over a folder that happens to be called the same.
+    # The name of the bundled data set wins over a folder of the same name.
     path = config.data.path
     if path != "digits":
         prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
@@ -161,7 +183,7 @@ def _resolved(config: Config) -> Config:
 
 
 def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
-    """Key path and sentence of one of pydantic's error details."""
+    """Returns the key path and the message for one entry of pydantic's `ValidationError.errors()`."""
     where, received = details["loc"], details["input"]
     path = ".".join(str(key) for key in where) or "config"
     if details["type"] == "extra_forbidden":
@@ -178,7 +200,7 @@ def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
     if details["type"] == "model_type":
         return (
             path,
-            f"must be a section with keys of its own: {', '.join(_fields(kind, where))}. Received: {received!r}.",
+            f"must be a section with the keys {', '.join(_fields(kind, where))}. Received: {received!r}.",
         )
     rule = details["msg"].replace("Input should be", "must be")
     return path, f"{rule[0].lower()}{rule[1:]}. Received: {received!r}."
@@ -187,7 +209,7 @@ def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
 def _section(kind: type[Section], keys: Iterable) -> type[Section]:
     for key in keys:
         annotation = kind.model_fields[key].annotation
-        # A section that may be null is a union of the section and None.
+        # The annotation of an optional section is a union with None.
         kind = next((member for member in get_args(annotation) if member is not type(None)), annotation)
     return kind
 
@@ -197,21 +219,35 @@ def _fields(kind: type[Section], keys: Iterable) -> list[str]:
 
 
 def dump(record: Section) -> str:
-    """A record as YAML, every value spelled out, in the order of its definition."""
+    """Returns a record as YAML text with every value, in the order of the fields.
+
+    Args:
+        record: Section.
+
+    Returns:
+        str, YAML.
+    """
     return to_yaml(record.model_dump(mode="json"))
 
 
 def to_yaml(values: Mapping) -> str:
-    """Nested plain values as YAML for people: short lists on one line, keys in their order."""
+    """Returns nested plain values as readable YAML: short lists on one line, keys in their order.
+
+    Args:
+        values: nested mapping of str, numbers, bool, None and lists.
+
+    Returns:
+        str, YAML.
+    """
     options = {"sort_keys": False, "default_flow_style": None, "width": 100, "allow_unicode": True}
     return yaml.dump(dict(values), Dumper=_Dumper, **options)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what YAML takes for the end of a line, as in U+0085, so that it is read as it was."""
+    """Quotes strings with U+0085, U+2028 or U+2029, which YAML would otherwise read back as line breaks."""
 
     def represent_text(self, text: str) -> yaml.Node:
-        """A scalar, escaped where it must be."""
+        """Returns the node of a string, quoted if necessary."""
         style = '"' if set(text) & set("\x85\u2028\u2029") else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -220,5 +256,5 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def schema() -> dict:
-    """The JSON schema of a config file, for editors."""
+    """Returns the JSON schema of a config file as a dict, for completion and checks in editors."""
     return Config.model_json_schema()

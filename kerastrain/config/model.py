@@ -1,4 +1,4 @@
-"""The sections `model` and `fine_tune`: backbone, head, and what of the backbone trains. Must not import TensorFlow."""
+"""The sections `model` and `fine_tune`: backbone, head, and which layers are fine-tuned. Must not import TensorFlow."""
 
 from typing import Annotated
 
@@ -8,116 +8,122 @@ from kerastrain.config.values import Count, NotNegative, Positive, Section
 
 
 class ModelConfig(Section):
-    """The backbone and the head put on it."""
+    """The backbone and the head on top of it."""
 
-    backbone: str | None = None
-    """A TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras file, or the bundled
-    `kerastrain:fractal_small`, which null takes. For texts a Hub text module, a .keras file,
-    `keras:transformer`, or `keras:embedding`, which null takes."""
-    weights: str | None = None
-    """Only for `keras:NAME`: a weights file, `imagenet` (downloads), or null for random ones."""
-    value_range: tuple[float, float] | None = None
-    """What the backbone wants pixels scaled to; null takes what it says, or [0, 1], the convention of TF Hub."""
-    alpha: Positive | None = None
-    """Only for the MobileNets of `keras:NAME`: their width as a share of the standard one."""
-    stochastic_depth: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Only for the EfficientNets of `keras:NAME`: how often their last block is skipped in training; null takes 0.2."""
     renamed_keys = {"width": "embedding_dim", "depth": "num_layers", "length": "sequence_length"}
 
+    backbone: str | None = None
+    """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras
+    file, or the bundled `kerastrain:fractal_small` (the default). Texts: a Hub text module, a .keras file,
+    `keras:transformer`, or `keras:embedding` (the default)."""
+    weights: str | None = None
+    """Only for `keras:NAME` of images: a weights file, or `imagenet` to download them. Null means random weights."""
+    value_range: tuple[float, float] | None = None
+    """Smallest and largest pixel value that the backbone expects. Null uses the range that it declares, or else [0, 1],
+    the convention of TF Hub."""
+    alpha: Positive | None = None
+    """Only for the MobileNets of `keras:NAME`: width multiplier of the network. Null means 1."""
+    stochastic_depth: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Only for the EfficientNets of `keras:NAME`: probability that the last block is skipped in a training step. Null means
+    0.2."""
     embedding_dim: Annotated[int, Field(gt=0)] | None = None
-    """Only for texts under `keras:NAME`: numbers of a word's embedding; null takes the network's default."""
+    """Only for texts with `keras:NAME`: size of a word's embedding. Null means the network's default."""
     num_layers: Annotated[int, Field(gt=0)] | None = None
-    """Only for `keras:transformer`: its blocks; null takes the network's default."""
+    """Only for `keras:transformer`: number of transformer blocks. Null means the network's default."""
     sequence_length: Annotated[int, Field(gt=0)] | None = None
-    """Only for texts under `keras:NAME`: how many words (and pairs) of a text count; null takes the network's default."""
+    """Only for texts with `keras:NAME`: number of tokens (words and word pairs) that a text is cut to. Null means the
+    network's default."""
     vocabulary_size: Annotated[int, Field(gt=2)] | None = None
-    """Only for texts under `keras:NAME`: the most words (and pairs) that are kept; null takes 30000."""
+    """Only for texts with `keras:NAME`: largest number of tokens (words and word pairs) in the vocabulary. Null means
+    30000."""
     word_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Only for texts under `keras:NAME`: share of embeddings (and of what attention gives) dropped while training; null
-    takes 0.3."""
+    """Only for texts with `keras:NAME`: dropout rate of the embeddings (and attention outputs) in training. Null means
+    0.3."""
     signature: str | None = None
-    """Only for a Hub module or SavedModel: the signature to call, which never trains; null calls the module itself."""
+    """Only for a Hub module or SavedModel: name of the signature to call; a signature cannot be fine-tuned. Null calls the
+    module itself."""
     output_key: str | None = None
-    """Only for a Hub module or SavedModel: which of several outputs are the features."""
+    """Only for a Hub module or SavedModel: name of the output that holds the features, if there are several."""
     hidden_units: tuple[Annotated[int, Field(gt=0)], ...] = ()
-    """Widths of dense layers between the features and the logits."""
+    """Numbers of units of the dense layers between the features and the logits."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """Share of features dropped before the logits while training."""
+    """Dropout rate before each dense layer of the head, in training."""
     batch_norm: bool = False
-    """Whether batch norm stands before each hidden ReLU of the head."""
+    """Whether the head has batch normalization before each hidden ReLU."""
     l1: NotNegative = 0.0
-    """L1 penalty on the kernels of the head."""
+    """Weight of the L1 penalty on the kernels of the head."""
     l2: NotNegative = 0.0
-    """L2 penalty on the kernels of the head."""
+    """Weight of the L2 penalty on the kernels of the head."""
 
     def check_fits(self, kind: str) -> None:
-        """Refuses a setting that the backbone would not look at.
+        """Raises an error if a setting is given that the backbone would ignore.
 
         Args:
             kind: "images" or "text".
 
         Raises:
-            ValueError: a setting goes with other backbones.
+            ValueError: a setting belongs to other backbones.
         """
         backbone = self.backbone or ("kerastrain:fractal_small" if kind == "images" else "keras:embedding")
         for owner, names in _owners(kind, backbone):
             for name in names:
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"model.{name} goes with {owner} alone. Received: model.{name}={getattr(self, name)}, and the "
-                        f"backbone {backbone!r} for {kind}. Remove it."
+                        f"model.{name} is only for {owner}. Received: model.{name}={getattr(self, name)}, and the backbone "
+                        f"{backbone!r} for {kind}. Remove it."
                     )
 
 
 def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
-    """What a backbone does not look at: whose settings they are, and their names."""
+    """Returns (the backbones that have them, names) of the settings that a backbone ignores."""
     is_network, is_file = backbone.startswith("keras:"), backbone.endswith(".keras")
     owners = {
-        "networks `keras:NAME` of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
-        "images and modules or files": (("value_range",), kind == "images" and not is_network),
-        "texts and `keras:embedding` or `keras:transformer`": (
+        "`keras:NAME` networks of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
+        "modules and .keras files of images": (("value_range",), kind == "images" and not is_network),
+        "`keras:embedding` and `keras:transformer` on texts": (
             ("embedding_dim", "sequence_length", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
-        "texts and `keras:transformer`": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
-        "a Hub module or SavedModel": (("signature", "output_key"), not is_network and not is_file),
+        "`keras:transformer` on texts": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
+        "Hub modules and SavedModels": (("signature", "output_key"), not is_network and not is_file),
     }
-    return [(owner, names) for owner, (names, is_meant) in owners.items() if not is_meant]
+    return [(owner, names) for owner, (names, is_used) in owners.items() if not is_used]
 
 
 class FineTuneConfig(Section):
-    """What of a pre-trained backbone trains in the second phase, and how fast."""
+    """Which weights of a pre-trained backbone train in the second phase, and how fast."""
 
     last: Count | None = None
-    """How many layers with weights train, counted from the backbone's end; null for all."""
+    """Number of layers with weights that train, counted from the end of the backbone; null means all."""
     from_layer: str | None = None
-    """Name of the first layer of the backbone that trains; null for all."""
+    """Name of the first backbone layer that trains, with all layers after it; null means all."""
     batch_norm: bool = False
-    """Whether batch norm trains too; on few images it had better stay still."""
+    """Whether batch normalization trains too. Leave it off for small data sets."""
     layer_rate_decay: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Factor on the rate from each layer to the one below it; null gives all layers the same rate."""
+    """Factor by which the learning rate falls from each layer to the one below it; null means equal rates."""
     lora_rank: Annotated[int, Field(gt=0)] | None = None
-    """Rank of low-rank pairs that train instead of the dense, embedding and attention kernels; merged at the end."""
+    """Rank of the LoRA matrices that train in place of the dense, embedding and attention kernels. They are merged into
+    the kernels at the end. Null means no LoRA."""
     lora_alpha: Positive | None = None
-    """Strength of the low-rank pairs, whose product counts alpha / rank times; null takes lora_rank, which makes it 1."""
+    """The product of the LoRA matrices is scaled by lora_alpha / lora_rank. Null means lora_rank, for a scale of 1."""
     lora_layers: tuple[str, ...] | None = None
-    """Names of the layers that get such pairs, each with all that lies inside it; null takes the whole backbone."""
+    """Names of the layers that get LoRA matrices, including the layers inside them; null means the whole backbone."""
     timetable: dict[Count, Annotated[int, Field(gt=0)] | None] = {}
-    """Epoch (from 0) and how many layers train from then on, null for all: gradual unfreezing."""
+    """Gradual unfreezing: maps an epoch, counted from 0, to the number of layers that train from then on (null: all)."""
 
     @model_validator(mode="after")
-    def _one_way_only(self):
+    def _check_one_choice(self):
         ways = [name for name in ("last", "from_layer", "lora_rank") if getattr(self, name) is not None]
         ways += ["timetable"] if self.timetable else []
         if len(ways) > 1:
-            raise ValueError(f"what trains is chosen one way only. Received: {' and '.join(ways)}. Keep one.")
+            raise ValueError(
+                f"choose the layers that train in one way. Received: {' and '.join(ways)}. Keep one of them."
+            )
         return self
 
     @model_validator(mode="after")
-    def _pairs_have_a_rank(self):
+    def _check_rank(self):
         for name in ("lora_alpha", "lora_layers"):
             if getattr(self, name) is not None and self.lora_rank is None:
-                raise ValueError(
-                    f"{name} goes with lora_rank. Received: {getattr(self, name)}. Set fine_tune.lora_rank."
-                )
+                raise ValueError(f"{name} needs lora_rank. Received: {getattr(self, name)}. Set fine_tune.lora_rank.")
         return self

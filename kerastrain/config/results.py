@@ -1,4 +1,4 @@
-"""The sections `evaluation`, `export` and `runtime`: what is measured and shipped, and on what the run stands.
+"""The sections `evaluation`, `export` and `runtime`: what is measured, which files are written, and on which devices.
 
 Must not import TensorFlow.
 """
@@ -24,65 +24,69 @@ ExportName = Literal[
 
 
 class EvaluationConfig(Section):
-    """What the finished model is measured on."""
+    """How the trained model is evaluated."""
 
     sets: tuple[Literal["train", "validation", "test"], ...] = ("validation", "test")
-    """Parts of the data; a part that is empty is left out."""
+    """Parts of the data to evaluate; empty parts are skipped."""
     batch_size: Annotated[int, Field(gt=0)] = 64
-    """Examples in one forward pass."""
+    """Examples per forward pass."""
 
 
 class ExportConfig(Section):
-    """The files that ship, each re-opened and compared with `predict` before it counts."""
+    """The exported files. Each is re-opened and compared with `predict`, and removed if it differs too much."""
 
     formats: tuple[ExportName, ...] | None = None
-    """Files written at the end of a run, `kerastrain export` writes more; null takes SavedModel, float32 and int8
-    TFLite for images, SavedModel and float32 TFLite for texts, of which a Hub module gives SavedModel alone. `onnx` and
-    the int4 formats need the extras `onnx` and `int4`."""
+    """Formats written at the end of a run; `kerastrain export` can write more later. Null means SavedModel, float32 TFLite
+    and int8 TFLite for images, SavedModel and float32 TFLite for texts, and only SavedModel for a Hub text module. `onnx`
+    needs the extra `onnx`, the int4 formats need the extra `int4`."""
     probabilities: bool = False
-    """Whether the exported file ends in a softmax instead of logits."""
+    """Whether the files return probabilities (softmax or sigmoid) instead of logits."""
     samples: Annotated[int, Field(ge=8)] | None = 512
-    """Held-out examples on which a file is compared with `predict`, spread over the classes; null takes all."""
+    """Number of held-out examples on which a file is compared with `predict`, spread over the classes; null means all."""
     score_loss_fraction: Fraction | None = None
-    """The most accuracy (of numbers, R²) that a file may lose on them, 0.01 for a point; past it, it is removed. Null takes
-    0.005 for float32, 0.01 for float16, 0.1 for int4 and 0.05 for other integers."""
+    """Largest loss of accuracy (for regression, of R²) on these examples, as a fraction: 0.01 is one percentage point. A
+    file that loses more is removed. Null means 0.005 for float32, 0.01 for float16, 0.1 for int4 and 0.05 for the other
+    integer formats."""
     representative_samples: Annotated[int, Field(ge=8)] = 128
-    """Training images that int8 quantization takes its ranges from, spread over the classes."""
+    """Number of training examples that calibrate the int8 ranges, spread over the classes."""
 
 
 class RuntimeConfig(Section):
-    """What the run stands on."""
+    """Seed, precision, devices and XLA."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """The one seed: split, order, augmentation, initial weights, dropout."""
+    """Seed of the split, the order of the examples, augmentation, initial weights and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "measure"] = "float32"
-    """Keras dtype policy of the layers; variables and logits stay float32. `measure` times the train step under those that the
-    machine has in hardware (bfloat16 on CPUs with AMX or AVX-512 BF16, GPUs and TPUs) and keeps the fastest."""
+    """Keras dtype policy of the layers; variables and logits stay float32. `measure` times the train step with float32 and
+    with every precision that the hardware supports (bfloat16 on CPUs with AMX or AVX-512 BF16, on GPUs and TPUs), and
+    keeps the fastest."""
     jit_compile: bool | Literal["auto", "measure"] = "auto"
-    """Whether XLA compiles the train step. `auto` is Keras's rule: on one GPU or a TPU, never on a CPU. `measure` times the
-    step both ways, on a CPU only where compiling takes seconds; what was chosen stands in the run's config.yaml."""
+    """Whether XLA compiles the train step. `auto` is Keras's rule: yes on one GPU or a TPU, no on a CPU. `measure` times the
+    step with and without XLA (on a CPU, only if compiling takes seconds) and writes its choice to the run's config.yaml."""
     strategy: Literal["auto", "none", "mirrored", "multi_worker", "tpu"] = "auto"
-    """Which devices train together, with the weights of one: none (one device), mirrored (all GPUs of this machine),
-    multi_worker (all processes of `kerastrain launch` or of a cluster), tpu; auto takes what the machine has."""
+    """Which devices train together. none: one device. mirrored: all GPUs of this machine. multi_worker: all processes of
+    `kerastrain launch` or of a cluster. tpu: a TPU. auto chooses by the devices of the machine. All of them train to the
+    same weights as one device."""
     devices: Annotated[int, Field(gt=0)] | None = None
-    """Only for mirrored: how many devices; null takes all. Without a GPU the CPU is divided into so many."""
+    """Only for mirrored: number of devices; null means all. Without a GPU, the CPU is divided into that many devices."""
     all_reduce: Literal["auto", "nccl", "ring", "hierarchical_copy", "one_device"] = "auto"
-    """How gradients are added up: nccl, hierarchical_copy or one_device under mirrored, nccl or ring under
-    multi_worker; auto is NCCL among GPUs."""
+    """Algorithm that sums the gradients: nccl, hierarchical_copy or one_device for mirrored, nccl or ring for multi_worker.
+    auto uses NCCL between GPUs."""
     start_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
-    """Only for multi_worker: how long a worker waits for the others to start; then it says which is missing, and ends."""
+    """Only for multi_worker: how long a worker waits for the others to start, in seconds. After that it reports which one
+    is missing and exits."""
     deterministic: bool = False
-    """Whether every operation must give the same bits on every run. Slower on a GPU, where a few operations
-    refuse it."""
+    """Whether every operation must return the same bits on every run. It is slower on a GPU, where a few operations raise
+    an error."""
 
     @model_validator(mode="after")
-    def _the_strategy_takes_them(self):
+    def _check_strategy_options(self):
         if self.devices is not None and self.strategy != "mirrored":
-            raise ValueError(f"devices goes with strategy mirrored. Received: strategy {self.strategy!r}. Remove it.")
-        takes = {"mirrored": ("nccl", "hierarchical_copy", "one_device"), "multi_worker": ("nccl", "ring")}
-        if self.all_reduce != "auto" and self.all_reduce not in takes.get(self.strategy, ()):
+            raise ValueError(f"devices is only for strategy mirrored. Received: strategy {self.strategy!r}. Remove it.")
+        known = {"mirrored": ("nccl", "hierarchical_copy", "one_device"), "multi_worker": ("nccl", "ring")}
+        if self.all_reduce != "auto" and self.all_reduce not in known.get(self.strategy, ()):
             raise ValueError(
-                f"all_reduce {self.all_reduce!r} does not go with strategy {self.strategy!r}. Known: "
-                f"{', '.join(takes.get(self.strategy, ()))}{', ' if self.strategy in takes else ''}auto."
+                f"strategy {self.strategy!r} has no all_reduce {self.all_reduce!r}. Known: "
+                f"{', '.join((*known.get(self.strategy, ()), 'auto'))}."
             )
         return self

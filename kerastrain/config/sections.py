@@ -1,4 +1,4 @@
-"""The whole config: its sections, in the order of a run. Must not import TensorFlow."""
+"""The config of a run: its sections, and the rules between them. Must not import TensorFlow."""
 
 from pydantic import model_validator
 
@@ -11,7 +11,7 @@ from kerastrain.config.values import Section
 
 
 class Config(Section):
-    """Everything that decides a run; the resolved copy in the run directory reproduces it."""
+    """The config of a run. The resolved copy in the run directory reproduces the run."""
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -25,25 +25,25 @@ class Config(Section):
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")
-    def _numbers_are_no_classes(self):
+    def _check_regression(self):
         if self.data.task == "regression" and self.fit.label_smoothing:
-            raise ValueError("fit.label_smoothing goes with classes. Received: data.task regression. Remove it.")
+            raise ValueError("fit.label_smoothing is only for classes. Received: data.task regression. Remove it.")
         if self.data.task == "regression" and self.export.probabilities:
-            raise ValueError("export.probabilities goes with classes. Received: data.task regression. Remove it.")
+            raise ValueError("export.probabilities is only for classes. Received: data.task regression. Remove it.")
         return self
 
     @model_validator(mode="after")
-    def _model_fits_its_backbone(self):
+    def _check_model(self):
         self.model.check_fits(self.data.kind)
         return self
 
     @model_validator(mode="after")
-    def _fine_tunes_what_is_pre_trained(self):
-        asked = [name for name, value in self.fine_tune if value != getattr(FineTuneConfig(), name)]
-        if asked and self.from_scratch:
+    def _check_fine_tune(self):
+        changed = [name for name, value in self.fine_tune if value != getattr(FineTuneConfig(), name)]
+        if changed and self.from_scratch:
             raise ValueError(
-                f"fine_tune.{asked[0]} goes with a pre-trained backbone. Received: {self.model.backbone or 'null'}, which "
-                "has random weights and trains as a whole from the start. Remove it, or name another model.backbone"
+                f"fine_tune.{changed[0]} needs a pre-trained backbone. Received: {self.model.backbone or 'null'}, which has "
+                "random weights and trains from scratch. Remove it, or set another model.backbone"
                 f"{' or model.weights' if self.data.kind == 'images' else ''}."
             )
         late = [epoch for epoch in self.fine_tune.timetable if epoch >= self.fit.epochs]
@@ -55,24 +55,24 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _memory_is_spared_where_steps_allow(self):
+    def _check_memory(self):
         if not self.memory.is_spared:
             return self
         parts, examples = self.memory.micro_batches, self.fit.global_batch_size
         if not self.fit.epochs:
             raise ValueError(
-                "memory goes with training the whole model. Received: fit.epochs 0, which trains the head alone, on "
-                "features. Remove it."
+                "memory is only for training the whole model. Received: fit.epochs 0, which trains only the head. Remove "
+                "memory."
             )
         if self.runtime.jit_compile not in (False, "auto"):
             raise ValueError(
-                "memory goes with steps without XLA, which keeps the activations that are to be freed. Received: "
-                f"runtime.jit_compile {str(self.runtime.jit_compile).lower()}. Remove it, or memory."
+                "memory needs steps without XLA, because XLA keeps the activations that should be freed. Received: "
+                f"runtime.jit_compile {str(self.runtime.jit_compile).lower()}. Remove it, or remove memory."
             )
         if parts == "auto" and self.runtime.strategy not in ("auto", "none"):
             raise ValueError(
-                f"memory.micro_batches auto goes with one device alone. Received: runtime.strategy "
-                f"{self.runtime.strategy}. Give a number."
+                f"memory.micro_batches auto is only for one device. Received: runtime.strategy {self.runtime.strategy}. "
+                "Set a number."
             )
         if parts != "auto" and parts > examples:
             raise ValueError(
@@ -82,6 +82,6 @@ class Config(Section):
 
     @property
     def from_scratch(self) -> bool:
-        """Whether the backbone has random weights, so that there is nothing to keep frozen."""
+        """Whether the backbone has random weights, so that the whole model trains in one phase."""
         backbone = self.model.backbone or ("keras:embedding" if self.data.kind == "text" else "")
         return backbone.startswith("keras:") and self.model.weights is None

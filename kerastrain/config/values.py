@@ -1,6 +1,6 @@
-"""The kinds of value that config keys hold, and the section they stand in.
+"""The types of config values, and `Section`, the base class of every part of the config.
 
-Frozen pydantic records; the sentence under a key is its documentation in the JSON schema. Must not import TensorFlow.
+Frozen pydantic records. The docstring under a key is its description in the JSON schema. Must not import TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ Interval = Annotated[str, AfterValidator(lambda text: str(durations.parse_interv
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are faults, values never change after validation."""
+    """A part of the config. Unknown keys are errors, and a section is frozen after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     renamed_keys: ClassVar[Mapping[str, str]] = {}
-    """Keys of earlier versions and what they are called now, so that the error for an old key names the new one."""
+    """Maps keys of earlier versions to their names today, for the error message of an old key."""
 
     @field_validator("*", mode="before")
     @classmethod
-    def _truth_is_no_number(cls, value, info):
+    def _refuse_bool_as_number(cls, value, info):
         annotation = cls.model_fields[info.field_name].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
             raise ValueError(f"must not be true or false (or yes, no, on, off without quotes). Received: {value!r}.")

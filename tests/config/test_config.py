@@ -67,68 +67,71 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("fit=3", "fit: must be a section with keys of its own: head_epochs, epochs,"),
-        ("fit.epochs", "an override is `section.key=value`"),
-        ("fit..epochs=3", "an override is `section.key=value`"),
+        ("fit=3", "fit: must be a section with the keys head_epochs, epochs,"),
+        ("fit.epochs", "an override must have the form `section.key=value`"),
+        ("fit..epochs=3", "an override must have the form `section.key=value`"),
         ("fit.epochs=[", "not valid YAML"),
         ("fit.epochs=true", "fit.epochs: must not be true or false"),
         ("data.validation_fraction=0.95", "must sum to less than 1"),
         (
             "model.weights=imagenet",
-            "model.weights goes with networks `keras:NAME` of images alone. Received: model.weig",
+            "model.weights is only for `keras:NAME` networks of images. Received: model.weights",
         ),
         (
             "model={backbone: 'keras:VGG16', value_range: [0, 1]}",
-            "model.value_range goes with images and modules or fi",
+            "model.value_range is only for modules and .keras files of images. Received: ",
         ),
         (
             "model={backbone: network.keras, output_key: a}",
-            "model.output_key goes with a Hub module or SavedModel alone",
+            "model.output_key is only for Hub modules and SavedModels. Received: ",
         ),
         (
             "model.embedding_dim=8",
-            "model.embedding_dim goes with texts and `keras:embedding` or `keras:transformer` alone. Received: ",
+            "model.embedding_dim is only for `keras:embedding` and `keras:transformer` on texts. Received: ",
         ),
         (
             "model.word_dropout=0.1",
-            "model.word_dropout goes with texts and `keras:embedding` or `keras:transformer` alone",
+            "model.word_dropout is only for `keras:embedding` and `keras:transformer` on texts. Received: ",
         ),
         ("model.sequence_length=0", "model.sequence_length: must be greater than 0. Received: 0."),
-        ("fine_tune.lora_alpha=8", "lora_alpha goes with lora_rank. Received: 8.0. Set fine_tune.lora_rank."),
+        ("fine_tune.lora_alpha=8", "lora_alpha needs lora_rank. Received: 8.0. Set fine_tune.lora_rank."),
         (
             "fine_tune.lora_layers=[mix]",
-            "lora_layers goes with lora_rank. Received: ('mix',). Set fine_tune.lora_rank.",
+            "lora_layers needs lora_rank. Received: ('mix',). Set fine_tune.lora_rank.",
         ),
         ("fine_tune.timetable={0: 0}", "fine_tune.timetable.0: must be greater than 0. Received: 0."),
         ("fine_tune.timetable={10: null}", "must name epochs below fit.epochs. Received: 10, and fit.epochs is 10"),
-        ("optimizer.momentum=0.9", "momentum goes with sgd, rmsprop and muon"),
+        ("optimizer.momentum=0.9", "momentum is only for sgd, rmsprop and muon"),
         ("schedule={name: exponential, end_fraction: 0}", "end_fraction must be > 0"),
-        ("schedule={name: step, end_fraction: 0.1}", "end_fraction does not go with 'step'"),
+        ("schedule={name: step, end_fraction: 0.1}", "'step' has no end_fraction. Received: "),
         (
             "optimizer.arguments.beta1=0.8",
             "optimizer.arguments: unknown argument of optimizer 'adamw': 'beta1'. Known:",
         ),
         ("optimizer.arguments.beta_1=2", "`beta_1` must lie in [0, 1). Received: beta_1=2."),
-        ("optimizer.arguments.momentum=0.5", "momentum has a key of its own. Write optimizer.momentum."),
+        ("optimizer.arguments.momentum=0.5", "momentum has its own key. Write optimizer.momentum."),
         ('optimizer.layer_rates={"(": 1}', "optimizer.layer_rates: keys must be regular expressions. Received: '('"),
         ("optimizer.ema_momentum=1", "optimizer.ema_momentum: must be less than 1. Received: 1."),
-        ("schedule.boundaries=[1 epoch]", "boundaries does not go with 'cosine'. Received: boundaries=('1 epochs',)."),
-        ("schedule={name: constant, power: 2}", "power does not go with 'constant'. Received: power=2.0. Remove power"),
+        ("schedule.boundaries=[1 epoch]", "'cosine' has no boundaries. Received: boundaries=('1 epochs',)."),
+        ("schedule={name: constant, power: 2}", "'constant' has no power. Received: power=2.0. Remove power"),
         ("schedule={name: piecewise, fractions: [0.1]}", "'piecewise' needs boundaries. Received: none."),
         ("schedule.plateau_factor=1", "schedule.plateau_factor: must be less than 1. Received: 1."),
         ("data.kind=text", "path must name a folder of texts"),
         ("data.task=multilabel", "data.task: unknown value 'multilabel'. Known: "),
-        ("data={kind: text, path: a.csv, task: regression}", "task regression works on images. Received: kind 'text'"),
+        (
+            "data={kind: text, path: a.csv, task: regression}",
+            "task regression is only for images. Received: kind 'text'",
+        ),
         ("data.folds=1", "data.folds: must be greater than or equal to 2. Received: 1."),
         ("data.fold=1", "fold must be less than folds, counted from 0. Received: fold 1 and no folds."),
         ("data={folds: 3, fold: 3}", "fold must be less than folds, counted from 0. Received: fold 3 and folds: 3."),
         (
             "data={task: multi_label, class_weights: balanced}",
-            "class_weights goes with task single_label. Received: task",
+            "class_weights is only for task single_label. Received: task",
         ),
         (
             "data={sampling: balanced, class_weights: balanced}",
-            "class_weights and sampling: balanced do the same thing",
+            "class_weights and sampling: balanced both balance the classes. Remove one.",
         ),
         (
             "data.class_weights=balance",
@@ -140,7 +143,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
             "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets",
         ),
         ("data.columns.separator=", "data.columns.separator: "),
-        ("fine_tune={last: 2, lora_rank: 4}", "chosen one way only. Received: last and lora_rank"),
+        ("fine_tune={last: 2, lora_rank: 4}", "choose the layers that train in one way. Received: last and lora_rank"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: must be a finite number"),
     ],
 )
@@ -155,12 +158,12 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     models = kt.models
     built = {models.image_classifier, models.image_regressor, models.text_classifier, kt.backbones.load}
     elsewhere = {
-        *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # the data, or what is built upon
+        *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # from the data, or from `model.backbone`
         *("mean", "stddev"),  # measured on the training part
-        "image_size",  # of the data
+        "image_size",  # a key of `data`
     }
-    wanted = {one for builder in built for one in inspect.signature(builder).parameters} - elsewhere
-    assert wanted - set(kt.config.Config().model.model_dump()) == set()
+    expected = {name for builder in built for name in inspect.signature(builder).parameters} - elsewhere
+    assert expected - set(kt.config.Config().model.model_dump()) == set()
     tuned = set(inspect.signature(models.unfreeze).parameters) - {"model"}
     tuned |= {f"lora_{name}" for name in inspect.signature(models.add_lora).parameters} - {"lora_model"}
     tuned |= {"layer_rate_decay", "timetable"}  # the one argument of `layer_rates` and of `GradualUnfreezing`
@@ -174,18 +177,18 @@ def test_classes_called_by_numbers_are_weighted_by_them():
 def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():
     text = ["data.kind=text", "data.path=reviews"]
     for overrides in (["model.backbone=keras:VGG16"], text, [*text, "model.backbone=keras:transformer"]):
-        with pytest.raises(ConfigError, match="fine_tune.last goes with a pre-trained backbone. Received: "):
+        with pytest.raises(ConfigError, match="fine_tune.last needs a pre-trained backbone. Received: "):
             kt.config.load(overrides=[*overrides, "fine_tune.last=2"])
-    with pytest.raises(ConfigError, match="model.num_layers goes with texts and `keras:transformer` alone"):
+    with pytest.raises(ConfigError, match="model.num_layers is only for `keras:transformer` on texts. Received: "):
         kt.config.load(overrides=[*text, "model.num_layers=3"])
-    with pytest.raises(ConfigError, match="model.weights goes with networks `keras:NAME` of images alone"):
+    with pytest.raises(ConfigError, match="model.weights is only for `keras:NAME` networks of images. Received: "):
         kt.config.load(overrides=[*text, "model.weights=imagenet"])
 
 
 def test_numbers_have_no_labels_to_smooth_and_no_probabilities():
-    with pytest.raises(ConfigError, match="fit.label_smoothing goes with classes. Received: data.task regression"):
+    with pytest.raises(ConfigError, match="fit.label_smoothing is only for classes. Received: data.task regression"):
         kt.config.load(overrides=["data.task=regression", "fit.label_smoothing=0.1"])
-    with pytest.raises(ConfigError, match="export.probabilities goes with classes. Received: data.task regression"):
+    with pytest.raises(ConfigError, match="export.probabilities is only for classes. Received: data.task regression"):
         kt.config.load(overrides=["data.task=regression", "export.probabilities=true"])
 
 
@@ -202,7 +205,7 @@ def test_the_folder_of_a_named_set_is_made_absolute(tmp_path, monkeypatch):
 
 
 def test_two_clips_or_no_epochs_are_faults():
-    with pytest.raises(ConfigError, match="clipped one way only. Received: clip_norm and clip_value"):
+    with pytest.raises(ConfigError, match="choose one way to clip gradients. Received: clip_norm and clip_value"):
         kt.config.load(overrides=["optimizer.clip_norm=1", "optimizer.clip_value=1"])
     with pytest.raises(ConfigError, match="must not both be 0"):
         kt.config.load(overrides=["fit.epochs=0", "fit.head_epochs=0"])

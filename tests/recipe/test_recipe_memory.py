@@ -1,4 +1,4 @@
-"""The config's section `memory`: faults before anything is written, and the weights of a plain run."""
+"""The config section `memory`: errors come before anything is written, and the weights equal those of a plain run."""
 
 import keras
 import numpy as np
@@ -85,10 +85,10 @@ def test_what_the_model_cannot_do_is_told_before_anything_is_written(place, tmp_
         ("memory.micro_batches=0", "must be a whole number above 0, or auto"),
         ("memory.micro_batches=true", "must be a whole number above 0, or auto"),
         ("memory.micro_batches=33", "must be at most fit.global_batch_size"),
-        ("memory.remat_blocks=2 runtime.jit_compile=measure", "goes with steps without XLA"),
-        ("memory.micro_batches=auto runtime.strategy=mirrored", "goes with one device alone"),
+        ("memory.remat_blocks=2 runtime.jit_compile=measure", "memory needs steps without XLA"),
+        ("memory.micro_batches=auto runtime.strategy=mirrored", "is only for one device"),
         ("memory.remat_blocks=[]", "or the names of layers"),
-        ("fit.epochs=0 memory.micro_batches=2", "memory goes with training the whole model"),
+        ("fit.epochs=0 memory.micro_batches=2", "memory is only for training the whole model"),
     ],
 )
 def test_a_setting_that_cannot_be_is_told(override, reason):
