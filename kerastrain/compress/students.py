@@ -11,6 +11,7 @@ import numpy as np
 
 from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
+from kerastrain.keras_internals.layers import every_layer
 
 _NETWORKS = ("MobileNet", "MobileNetV2")
 _NARROWEST = 0.05
@@ -102,9 +103,7 @@ def _of_images(name: str, budget: int, outputs: int, size: tuple[int | None, int
 
 def _of_texts(teacher: keras.Model, budget: int, outputs: int) -> list[Proposal]:
     vocabularies = [
-        layer.vocabulary_size()
-        for layer in teacher._flatten_layers()
-        if isinstance(layer, keras.layers.TextVectorization)
+        layer.vocabulary_size() for layer in every_layer(teacher) if isinstance(layer, keras.layers.TextVectorization)
     ]
     words = vocabularies[0] if vocabularies else 30_000
     pairs = [(words, (budget - outputs) // (words + outputs)), (budget // _EMBEDDING - 2 * outputs, _EMBEDDING)]

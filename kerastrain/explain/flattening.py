@@ -2,18 +2,15 @@
 
 Takes a `keras.Model`; gives a functional model over the same weights in which every operation of every nested
 functional or Sequential model is a layer of its own. The given model gets no new nodes, weights or configuration.
-Private here: `Functional._run_through_graph` and `KerasTensor._keras_history`, checked with Keras 3.13 to 3.15;
-`tests/explain/test_explain.py` fails when either moves. The public `keras.models.clone_model` cannot replay a graph onto
-tensors of another model.
 """
 
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
 from kerastrain.hub.layer import HubLayer
+from kerastrain.keras_internals.graph import is_transparent, producer, run_through_graph
 
 _SQUASHING = ("softmax", "sigmoid")
 
@@ -37,13 +34,6 @@ class Step(keras.layers.Layer):
     def call(self, *tensors):
         """What the operation gives."""
         return self.function(*tensors)
-
-
-def is_transparent(model: keras.Layer) -> bool:
-    """Whether the operations inside `model` can be seen: a functional or Sequential model that keeps Keras's `call`."""
-    return (isinstance(model, Functional) and type(model).call is Functional.call) or (
-        isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call
-    )
 
 
 def flattened(model: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
@@ -85,7 +75,7 @@ def _replay(model, inputs, path, squashing):
         for layer in model.layers:
             tensor = call(layer, tensor)
         return tensor
-    return model._run_through_graph(inputs, call_fn=call)
+    return run_through_graph(model, inputs, call)
 
 
 def _on_tensors(function: Callable, args: tuple, kwargs: dict) -> Callable:
@@ -112,7 +102,7 @@ def _squashing_layer(model: keras.Model) -> keras.Layer | None:
     """The layer that turns logits into probabilities at the end of `model`, if there is one."""
     operation = _producer(model)
     while _passes_on(operation):
-        operation = operation.input._keras_history.operation
+        operation = producer(operation.input)
         operation = _producer(operation) if is_transparent(operation) else operation
     activation = getattr(getattr(operation, "activation", None), "__name__", None)
     squashes = isinstance(operation, keras.layers.Softmax) or activation in _SQUASHING
@@ -121,7 +111,7 @@ def _squashing_layer(model: keras.Model) -> keras.Layer | None:
 
 def _producer(model: keras.Layer) -> keras.Operation:
     while is_transparent(model):
-        model = model.layers[-1] if isinstance(model, keras.Sequential) else model.outputs[0]._keras_history.operation
+        model = model.layers[-1] if isinstance(model, keras.Sequential) else producer(model.outputs[0])
     return model
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError, unknown
-from kerastrain.explain.flattening import Step, flattened, is_transparent
+from kerastrain.explain.flattening import Step, flattened
+from kerastrain.keras_internals.graph import is_transparent
 from kerastrain.system import isolated_imports
 
 

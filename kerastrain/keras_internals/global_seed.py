@@ -1,9 +1,11 @@
-"""The seed that Keras draws from where a layer or a function was given none: `keras.random.normal(shape)`.
+"""The seed that Keras draws from where a layer or function has none of its own: `keras.random.normal(shape)`.
 
-Gives a variable. Private here: `global_seed_generator` and `GLOBAL_SEED_GENERATOR` of
-`keras.src.random.seed_generator` and `get_global_attribute` of `keras.src.backend.common.global_state`. Keras has a
-public name that resets the generator (`set_random_seed`, https://github.com/keras-team/keras/pull/21874) and none that
-reads it. Read in Keras 3.13.2 to 3.15.1; `tests/checkpoints/test_checkpoints.py` fails when they move. Must hold nothing else.
+Returns its variable. Must not draw from it.
+
+The private names are `global_seed_generator` and `GLOBAL_SEED_GENERATOR` of `keras.src.random.seed_generator` and
+`get_global_attribute` of `keras.src.backend.common.global_state`. Keras has a public name that resets the generator
+(`set_random_seed`, https://github.com/keras-team/keras/pull/21874) but none that reads it. Read in Keras 3.13.2 to
+3.15.1; `tests/checkpoints/test_checkpoints.py` fails when they move.
 """
 
 import keras
@@ -15,17 +17,20 @@ PRIVATE_NAMES = ("global_seed_generator", "GLOBAL_SEED_GENERATOR")
 _missing = [name for name in PRIVATE_NAMES if not hasattr(seed_generator, name)]
 if _missing:
     raise ImportError(
-        f"kerastrain keeps Keras's global seed through keras.src.random.seed_generator.{_missing[0]}, which Keras "
+        f"kerastrain saves Keras's global seed through keras.src.random.seed_generator.{_missing[0]}, which Keras "
         f"{keras.__version__} does not have. Without it a resumed training could differ. Install keras>=3.13.2,<3.16."
     )
 
 
 def existing() -> list[keras.Variable]:
-    """The state of Keras's global seed generator, if one was made; making one would draw from Python's generator."""
+    """The state of Keras's global seed generator, or no variable if it does not exist yet.
+
+    It is not created here, because creating it draws from Python's generator.
+    """
     generator = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
     return [] if generator is None else [generator.state]
 
 
-def made() -> list[keras.Variable]:
-    """The state of Keras's global seed generator, which is made now if there is none."""
+def get_or_create() -> list[keras.Variable]:
+    """The state of Keras's global seed generator, which is created if it does not exist yet."""
     return [seed_generator.global_seed_generator().state]

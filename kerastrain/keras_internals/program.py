@@ -1,11 +1,11 @@
 """A functional model as a flat list of instructions, which can be cut anywhere and run in parts.
 
-Takes a functional or Sequential `keras.Model`, nested ones included; gives records. The model gets no new nodes,
+Takes a functional or Sequential `keras.Model` with any models nested in it; returns records. The model gets no new nodes,
 weights or configuration. Must not know why a program is cut.
 
 The private names are `_nodes_by_depth`, `_inputs`, `_outputs_struct`, `_standardize_inputs` and `_functional` of
-Keras's models, and `_call_context_args` of a layer, read in Keras 3.12.4 and 3.15.1: there is no public way to see how
-a model's layers are wired. `tests/memory/test_memory.py` fails when one moves.
+Keras's models, and `_call_context_args` of a layer, read in Keras 3.12.4 and 3.15.1: no public name tells how the
+layers of a model are connected. `tests/memory/test_memory.py` fails when one of them moves.
 """
 
 import itertools
@@ -20,12 +20,12 @@ from kerastrain.errors import InputError
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one tensor in a program.
+    """One tensor of a program.
 
     Args:
-        number: int, its name.
-        shape: tuple of int or None, as the model was built.
-        dtype: str.
+        number: int >= 0, unique in the program.
+        shape: tuple of int or None, batch included, as the model was built.
+        dtype: str, such as "float32".
     """
 
     number: int
@@ -39,8 +39,8 @@ class Instruction:
 
     Args:
         operation: keras.Operation.
-        args: tuple, the arguments, with a `Slot` in the place of each tensor.
-        kwargs: dict, likewise.
+        args: tuple, the positional arguments, each tensor replaced by its `Slot`.
+        kwargs: dict, the keyword arguments, each tensor replaced by its `Slot`.
         outputs: tuple of Slot, in the order of the flattened result.
     """
 
@@ -51,7 +51,7 @@ class Instruction:
 
     @property
     def inputs(self) -> tuple[Slot, ...]:
-        """The tensors that it reads."""
+        """The tensors that the operation reads."""
         return tuple(leaf for leaf in keras.tree.flatten((self.args, self.kwargs)) if isinstance(leaf, Slot))
 
 
@@ -61,7 +61,7 @@ class Program:
 
     Args:
         inputs: tuple of Slot, in the order of the flattened inputs of the model.
-        instructions: tuple of Instruction, each after those whose results it reads.
+        instructions: tuple of Instruction, in an order in which each follows those whose results it reads.
         outputs: tuple of Slot, in the order of the flattened outputs.
     """
 
@@ -71,10 +71,16 @@ class Program:
 
 
 def functional(model: keras.Model) -> Functional:
-    """The functional model that `model` is or, if it is Sequential, wraps.
+    """`model` itself if it is functional, or the functional model inside a Sequential one.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        Functional, which shares the layers of `model`.
 
     Raises:
-        InputError: it is a subclass with a `call` of its own, or not built.
+        InputError: `model` is a subclass that overrides `call`, or a Sequential model that is not built.
     """
     if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call and model.built:
         model = model._functional
@@ -87,7 +93,13 @@ def functional(model: keras.Model) -> Functional:
 
 
 def record(model: keras.Model) -> Program:
-    """The program of `model`, models in it taken apart.
+    """The program of `model`, with the instructions of nested functional and Sequential models in place of the models.
+
+    Args:
+        model: functional keras.Model, or a built Sequential one.
+
+    Returns:
+        Program, whose operations are those of `model`.
 
     Raises:
         InputError: `model` is not functional.
@@ -99,7 +111,13 @@ def record(model: keras.Model) -> Program:
 
 
 def run(instructions: Sequence[Instruction], values: dict[int, object], *, training: bool) -> None:
-    """Executes `instructions`, reading and adding tensors in `values`, by the numbers of their slots."""
+    """Executes `instructions` on the tensors in `values`, and adds their results to `values`.
+
+    Args:
+        instructions: sequence of Instruction, in the order of a program.
+        values: dict from the number of a slot to its tensor; changed in place.
+        training: bool, passed to every operation that takes `training`.
+    """
     for instruction in instructions:
         args, kwargs = keras.tree.map_structure(
             lambda leaf: values[leaf.number] if isinstance(leaf, Slot) else leaf,
@@ -112,18 +130,44 @@ def run(instructions: Sequence[Instruction], values: dict[int, object], *, train
 
 
 def flat_inputs(model: keras.Model, x) -> list:
-    """The inputs of a call of `model` in the order of its program's, converted as the model itself would."""
+    """The inputs of a call of `model`, converted as the model would convert them.
+
+    Args:
+        model: functional keras.Model, or a built Sequential one.
+        x: tensor, or nest of tensors, as the model is called with.
+
+    Returns:
+        list of tensors, in the order of its `Program.inputs`.
+    """
     return functional(model)._standardize_inputs(x)
 
 
 def packed_outputs(model: keras.Model, outputs: Sequence) -> object:
-    """`outputs`, in the order of its program's, in the structure that a call of `model` gives."""
+    """Tensors in the structure that a call of `model` returns.
+
+    Args:
+        model: functional keras.Model, or a built Sequential one.
+        outputs: sequence of tensors, in the order of its `Program.outputs`.
+
+    Returns:
+        tensor, or nest of tensors.
+    """
     packed = keras.tree.pack_sequence_as(functional(model)._outputs_struct, list(outputs))
     return packed[0] if isinstance(packed, list | tuple) and len(packed) == 1 else packed
 
 
 def boundaries(program: Program, begin: int, end: int) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:
-    """The tensors that instructions `begin` to `end` read from outside, and those that others read from them."""
+    """The tensors that go into a part of a program, and those that come out of it.
+
+    Args:
+        program: Program.
+        begin: int >= 0, index of the first instruction of the part.
+        end: int > `begin`, index after the last instruction of the part.
+
+    Returns:
+        (tuple of Slot, tuple of Slot): what the part reads and does not compute, and what it computes and later
+        instructions or the outputs of the program read.
+    """
     own = program.instructions[begin:end]
     made = {slot for instruction in own for slot in instruction.outputs}
     read = dict.fromkeys(slot for instruction in own for slot in instruction.inputs if slot not in made)

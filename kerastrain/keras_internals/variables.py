@@ -1,13 +1,17 @@
-"""The places where a Hub module meets a private name of Keras 3: its variables, and safe mode.
+"""The variables of a Hub module as Keras variables, and Keras's safe mode.
 
-Takes a module's `tf.Variable`s; gives `keras.Variable`s that *are* them. Keras wraps a `tf.Variable` that it gets as
-`initializer`, so optimizers, checkpoints and the module's own functions see one and the same state. Private here:
-`keras.Variable._value` and TensorFlow's `_unique_id` (a wrapper made before its module is there is pointed at the
-module's variable afterwards), and `serialization_lib.in_safe_mode`. Checked with Keras 3.13 to 3.15;
-`tests/hub/test_hub_layer.py` fails when one of them moves. Must not load modules.
+Takes a module's `tf.Variable`s; returns `keras.Variable`s with these as their values. Keras wraps a `tf.Variable` that is
+passed as `initializer`, so optimizers, checkpoints and the module's own functions share one state. Must not load modules.
+
+The private names are `keras.Variable._value`, `keras.Layer._track_variable` and `_trainable_variables`, TensorFlow's
+`_unique_id` and `serialization_lib.in_safe_mode`. A wrapper that is created before its module is loaded must be pointed
+at the module's variable afterwards, a layer has no public way to adopt a variable, and the public `trainable_variables`
+of a frozen layer is empty. Read in Keras 3.13 to 3.15; `tests/hub/test_hub_layer.py` and
+`tests/keras_internals/test_keras_variables.py` fail when one of them moves.
 """
 
 import weakref
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -17,15 +21,15 @@ _wrappers: "weakref.WeakValueDictionary[int, keras.Variable]" = weakref.WeakValu
 
 
 def wrapper(variable: tf.Variable, *, name: str, trainable: bool) -> keras.Variable:
-    """The `keras.Variable` whose value is `variable` itself, the same one at every call.
+    """The `keras.Variable` whose value is `variable`, the same one at every call.
 
-    Two layers on one module must share their wrappers: an optimizer tells variables apart by the wrapper, and would
-    move a variable with two of them twice.
+    Two layers on one module must share their wrappers: an optimizer distinguishes variables by the wrapper, and would
+    update a variable with two wrappers twice.
 
     Args:
         variable: tf.Variable, of any numeric dtype.
         name: str, a name for it without "/".
-        trainable: bool, whether an optimizer may move it, for every layer that has it.
+        trainable: bool, whether an optimizer may change it, for every layer that has it.
 
     Returns:
         keras.Variable of the same dtype and shape; assigning to it assigns to `variable`.
@@ -42,12 +46,39 @@ def wrapper(variable: tf.Variable, *, name: str, trainable: bool) -> keras.Varia
 
 
 def redirect(wrapped: keras.Variable, variable: tf.Variable) -> None:
-    """Points an existing wrapper at another `tf.Variable`, which takes over the wrapper's present value."""
+    """Points an existing wrapper at another `tf.Variable` and copies the wrapper's present value into it.
+
+    Args:
+        wrapped: keras.Variable.
+        variable: tf.Variable of the same shape and dtype.
+    """
     variable.assign(wrapped.value)
-    # An optimizer that is built already knows the weight by this id.
+    # A built optimizer knows the weight by this id.
     getattr(variable, "_primary", variable)._unique_id = wrapped.value._unique_id
     wrapped._value = variable
     _wrappers[id(variable)] = wrapped
+
+
+def track(layer: keras.Layer, variable: keras.Variable) -> None:
+    """Makes a variable one of the layer's weights.
+
+    Args:
+        layer: keras.Layer that is not built yet.
+        variable: keras.Variable, trainable or not.
+    """
+    layer._track_variable(variable)
+
+
+def trainable_when_unfrozen(layer: keras.Layer) -> Sequence[keras.Variable]:
+    """The layer's own variables that train while the layer is trainable, whether or not it is now.
+
+    Args:
+        layer: keras.Layer.
+
+    Returns:
+        sequence of keras.Variable, without those of inner layers.
+    """
+    return layer._trainable_variables
 
 
 def in_safe_mode() -> bool:
