@@ -1,11 +1,11 @@
-"""What helps against overfitting, side by side: one remedy at a time on a network that is too large for its data.
+"""Remedies against overfitting, compared one at a time on a network that is too large for its data.
 
     python examples/overfitting.py [--epochs 60] [--only none dropout]
 
-A residual network of 338,186 parameters learns 120 of scikit-learn's handwritten digits; 898 others validate. Alone it
-knows all of the 120 and much less of the rest. Each remedy closes the gap in loss; in accuracy not all do. The gap is
-the validation loss less the training loss, both measured after the training without dropout, augmentation or smoothing.
-On two cores of a CPU it takes two to three minutes and prints
+A residual network of 338,186 parameters trains on 120 of scikit-learn's handwritten digits; 898 others are the validation
+data. Without a remedy it fits all of the 120 and generalizes much less. Each remedy narrows the gap in loss; in accuracy not
+all do. The gap is the validation loss minus the training loss, both measured after training, without dropout, augmentation
+or smoothing. On two CPU cores the script takes two to three minutes and prints
 
 | remedy | train loss | validation loss | gap | train accuracy | validation accuracy |
 |---|---|---|---|---|---|

@@ -1,9 +1,9 @@
-"""The whole road on plain `keras.Model`s, without a config: data, model, two phases of training, measures, files.
+"""The whole workflow on plain `keras.Model`s, without a config: data, model, two training phases, evaluation, export.
 
     python examples/quickstart.py [FOLDER]
 
-FOLDER holds one folder of images per class; without it, scikit-learn's digits. Prints the test measures and writes
-`quickstart/model.tflite`, checked against the model.
+FOLDER contains one folder of images per class; the default is scikit-learn's digits. Prints the test measures and writes
+`quickstart/model.tflite`, compared with the model.
 """
 
 import sys
@@ -23,12 +23,12 @@ def main(folder=None):
     split = kt.data.image_folder(folder, **options) if folder else kt.data.digits(**options)
     model = kt.models.image_classifier(backbone, labels=split.labels, dropout=0.2)
 
-    # The head alone, on features that the frozen backbone gives once.
+    # Train the head on features that the frozen backbone computes once.
     features, head = kt.models.split_at_backbone(model)
     train, validation = (kt.data.features.precompute(features, part) for part in (split.train, split.validation))
     fit(head, train, validation, 5e-3, HEAD_EPOCHS)
 
-    # All of it, with a lower rate and augmented images; batch-norm statistics stay as they are.
+    # Fine-tune the whole model with a lower learning rate and augmented images; batch-norm statistics stay frozen.
     kt.models.unfreeze(model)
     fit(model, split.train, split.validation, 5e-4, EPOCHS, augment=kt.data.augment("resized_crop", "colour", "noise"))
 

@@ -28,7 +28,7 @@ from kerastrain.transfer import freezing
 RESUME_MAY_CHANGE = (
     "fit.checkpoint_every",
     "fit.checkpoints_kept",
-    "fit.on_bad_numbers",
+    "fit.on_nonfinite",
     "fit.roll_back_factor",
     "fit.roll_backs",
     "runtime.all_reduce",

@@ -40,7 +40,7 @@ def test_a_run_goes_on_with_its_own_config(stopped):
     other = configs.load(overrides=["fit.epochs=5", "runtime.seed=1"])
     with pytest.raises(InputError, match=r"Received: fit.epochs=5 \(in the run 3\), runtime.seed=1 \(in the run 0\)"):
         run_directory.resumable(stopped, other)
-    often = configs.load(overrides=["fit.epochs=3", "fit.checkpoint_every=10 steps", "fit.on_bad_numbers=roll_back"])
+    often = configs.load(overrides=["fit.epochs=3", "fit.checkpoint_every=10 steps", "fit.on_nonfinite=roll_back"])
     with run_directory.reopen(stopped, run_directory.resumable(stopped, often), data_sha256="abc"):
         assert run_directory.resumable(stopped).fit.checkpoint_every == "10 steps"
 

@@ -185,7 +185,9 @@ class FitConfig(Section):
     stretched if saving would take more than 2 % of the training time."""
     checkpoints_kept: Annotated[int, Field(gt=0)] = 3
     """Number of checkpoints kept while a run trains; a finished run keeps none."""
-    on_bad_numbers: Literal["stop", "roll_back"] = "stop"
+    renamed_keys = {"on_bad_numbers": "on_nonfinite"}
+
+    on_nonfinite: Literal["stop", "roll_back"] = "stop"
     """What happens after NaN or infinity in the loss, gradients or weights. Its origin is reported first. stop ends the run;
     roll_back resumes from the last checkpoint at a lower learning rate."""
     roll_back_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import json
 import tempfile
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import kerastrain as kt
 from kerastrain.errors import ConfigError
+from kerastrain.models.heads import HeadOptions
 
 
 def test_defaults_are_valid_and_come_back_from_their_own_dump(tmp_path):
@@ -161,8 +163,10 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
         *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # from the data, or from `model.backbone`
         *("mean", "stddev"),  # measured on the training part
         "image_size",  # a key of `data`
+        "head",  # the keywords of `HeadOptions`
     }
     expected = {name for builder in built for name in inspect.signature(builder).parameters} - elsewhere
+    expected |= {field.name for field in dataclasses.fields(HeadOptions)}
     assert expected - set(kt.config.Config().model.model_dump()) == set()
     tuned = set(inspect.signature(models.unfreeze).parameters) - {"model"}
     tuned |= {f"lora_{name}" for name in inspect.signature(models.add_lora).parameters} - {"lora_model"}
@@ -312,6 +316,7 @@ def test_any_bytes_of_a_file_are_a_config_or_a_config_error(content):
 @pytest.mark.parametrize(
     ("key", "kind", "message"),
     [
+        ("fit.on_bad_numbers=stop", kt.config.Config, "`fit.on_bad_numbers` is now `fit.on_nonfinite`."),
         ("memory.checkpoint_blocks=2", kt.config.Config, "`memory.checkpoint_blocks` is now `memory.remat_blocks`."),
         ("model.width=8", kt.config.Config, "`model.width` is now `model.embedding_dim`."),
         ("model.depth=2", kt.config.Config, "`model.depth` is now `model.num_layers`."),
