@@ -60,7 +60,7 @@ def preview(
 def _print_quarantine(quarantined) -> None:
     from kerastrain.data.image_files import quarantine
 
-    table = Table("left out as", "files", "because each …")
+    table = Table("skipped as", "files", "because each …")
     for kind, count in quarantine.counts(quarantined).items():
         table.add_row(kind, f"{count:,}", quarantine.KINDS[kind])
     console.print(table)

@@ -146,6 +146,6 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     if isinstance(split.train.inputs, data.CachedImages):
         logger.info("cache: %s", split.train.inputs.where)
     if split.quarantined:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in data.quarantine.counts(split.quarantined).items())
-        logger.info("quarantine: %d left out (%s), listed in quarantine.csv", len(split.quarantined), kinds)
+        count, kinds = f"{len(split.quarantined):,}", data.quarantine.summary(split.quarantined)
+        logger.info("quarantine: skipped %s files (%s), listed in quarantine.csv", count, kinds)
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")

@@ -1,4 +1,4 @@
-"""Files as folders of pictures really hold them: bad ones with the reason to leave them out, odd ones with their colour."""
+"""Image files as they occur in real folders: bad ones with the reason to skip them, odd ones with their colour."""
 
 import io
 import os
@@ -22,17 +22,17 @@ def noise(size=(64, 64)):
 
 
 def exif(orientation):
-    made = Image.Exif()
-    made[0x0112] = orientation
-    return made
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
 
 
 def saver(image, file_format=None, **options):
     return lambda path: image.save(path, format=file_format, **options)
 
 
-def content(what):
-    return lambda path: path.write_bytes(what)
+def content(whole):
+    return lambda path: path.write_bytes(whole)
 
 
 def truncated(**options):
@@ -44,7 +44,7 @@ def truncated(**options):
 
 
 def write_png(path, size, *, depth=8, colour=0, pixels=b""):
-    """A PNG file of one image chunk, whose header may promise more than there is."""
+    """Writes a PNG file of one image chunk, whose header may announce more pixels than it has."""
 
     def chunk(name, body):
         return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
@@ -68,7 +68,7 @@ def write_endless(path):
 
 def write_socket(path):
     here = os.getcwd()
-    os.chdir(path.parent)  # The name of a socket may have no more than 107 bytes.
+    os.chdir(path.parent)  # The path of a socket is limited to 107 bytes.
     try:
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path.name)
@@ -83,8 +83,8 @@ def write_folder_link(path):
 
 BAD = {
     "empty.jpg": (content(b""), "empty", "the file is empty"),
-    "zeros.jpg": (content(bytes(5000)), "no image", "it is zeros only, as a broken disk"),
-    "notes.jpg": (content(b"no picture"), "no image", "it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"),
+    "zeros.jpg": (content(bytes(5000)), "no image", "it is all zeros, as after a disk failure"),
+    "notes.jpg": (content(b"no picture"), "no image", "it is not one of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"),
     "page.jpg": (content(b"\xef\xbb\xbf\r\n<!DOCTYPE html><html>"), "no image", "it is a web page (HTML)"),
     "logo.png": (content(b"<?xml version='1.0'?><svg/>"), "no image", "it is an SVG drawing"),
     "feed.png": (content(b"<?xml version='1.0'?><rss/>"), "no image", "it is an XML document"),
@@ -101,19 +101,19 @@ BAD = {
     "cut.bmp": (truncated(), "truncated", "its BMP data end before the picture does"),
     "cut.webp": (truncated(), "truncated", "its WEBP data end before the picture does"),
     "cut.tiff": (truncated(), "truncated", "its TIFF data end before the picture does"),
-    "head.png": (content(PNG_START), "damaged", "it begins like a PNG file and does not go on like one"),
+    "head.png": (content(PNG_START), "damaged", "it starts like a PNG file, but the rest is not one"),
     "scratched.png": (write_scratched, "damaged", "its PNG data are damaged"),
     "bomb.png": (lambda path: write_png(path, (60000, 60000)), "too large", "more than 89,478,485 pixels"),
     "small_bomb.png": (lambda path: write_png(path, (10000, 9000)), "too large", "more than 89,478,485 pixels"),
     "endless.png": (write_endless, "too large", "it has 1,073,741,825 bytes, and the limit is 1,073,741,824"),
     "float.tiff": (saver(Image.new("F", (4, 4), 0.5)), "unsupported", "its pixels are floating-point numbers"),
-    "counts.tiff": (saver(Image.new("I", (4, 4), 70000)), "unsupported", "whole numbers outside of 0 to 65535"),
+    "counts.tiff": (saver(Image.new("I", (4, 4), 70000)), "unsupported", "integers outside 0 to 65535"),
     "lab.tiff": (saver(Image.new("LAB", (4, 4))), "unsupported", "its pixels are CIELAB colours"),
-    "lost.jpg": (lambda path: path.symlink_to("gone.jpg"), "unreadable", "a link to 'gone.jpg', which is not there"),
+    "lost.jpg": (lambda path: path.symlink_to("gone.jpg"), "unreadable", "a link to 'gone.jpg', which is missing"),
     "ring.jpg": (lambda path: path.symlink_to(path), "unreadable", "it is a link that leads back to itself"),
     "folder_link.jpg": (write_folder_link, "unreadable", "it is a link to a folder, which is not followed"),
-    "pipe.jpg": (os.mkfifo, "unreadable", "it is a pipe, a socket or a device and no file"),
-    "socket.jpg": (write_socket, "unreadable", "it is a pipe, a socket or a device and no file"),
+    "pipe.jpg": (os.mkfifo, "unreadable", "it is a pipe, a socket or a device, not a file"),
+    "socket.jpg": (write_socket, "unreadable", "it is a pipe, a socket or a device, not a file"),
     "device.jpg": (lambda path: path.symlink_to("/dev/zero"), "unreadable", "it is a pipe, a socket or a device"),
 }
 
@@ -123,13 +123,13 @@ def animated(file_format, **options):
 
 
 def write_ycck(path):
-    """A JPEG as Photoshop writes it: inverted inks, the first three as luma and two differences of colour."""
+    """Writes a JPEG as Photoshop does: inverted inks, the first three as luma and two colour differences."""
     inks = 255.0 - np.array(RED)
     luma = inks @ [0.299, 0.587, 0.114]
     stored = [luma, 128 + 0.564 * (inks[2] - luma), 128 + 0.713 * (inks[0] - luma), 255]
     Image.new("CMYK", (16, 12), tuple(255 - round(value) for value in stored)).save(path, "JPEG", quality=100)
     whole = path.read_bytes()
-    place = whole.index(b"Adobe") + 11  # The transform: 0 for CMYK, 2 for YCCK.
+    place = whole.index(b"Adobe") + 11  # The colour transform: 0 for CMYK, 2 for YCCK.
     path.write_bytes(whole[:place] + b"\2" + whole[place + 1 :])
 
 
@@ -155,7 +155,7 @@ def write_tag_soup(path):
 
 
 GREY, WHITE = (119, 119, 119), (255, 255, 255)
-HALF = tuple(round(0.2 * value + 0.8 * 255) for value in RED)  # What a fifth of red over white shows.
+HALF = tuple(round(0.2 * value + 0.8 * 255) for value in RED)  # Red on white at an opacity of one fifth.
 ODD = {
     "plain.jpg": (saver(red(), quality=95), RED),
     "progressive.jpg": (saver(red(), progressive=True, quality=95), RED),

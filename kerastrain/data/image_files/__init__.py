@@ -1,4 +1,4 @@
-"""Image files: proving that each one opens, decoding, caching, and setting broken ones aside."""
+"""Image files: checking that each can be read, decoding, caching, and the list of those that a run skips."""
 
 import lazy_loader
 

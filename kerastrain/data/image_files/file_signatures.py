@@ -1,12 +1,12 @@
-"""What a file is by its first bytes, whatever its name says.
+"""Recognizes the type of a file by its first bytes; its name does not count.
 
-Takes the beginning of a file, gives the name of an image format or a description for a message. Must not decode.
+Takes the beginning of a file, returns the name of an image format or a description for a message. Must not decode.
 """
 
-# Formats that start other programs (EPS) or fetch files (SVG) stay out. "JPEG" covers MPO, which many phones write.
+# Not EPS, which starts another program, nor SVG, which fetches files. "JPEG" includes MPO, which many phones write.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
-HEAD_BYTES = 512  # What `image_format` and `description` need to see of a file.
+HEAD_BYTES = 512  # `image_format` and `description` need no more of a file.
 
 _FORMATS = {
     b"BM": "BMP",
@@ -26,7 +26,7 @@ _OTHERS = {
     b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
     b"8BPS": "a Photoshop document",
     b"%!PS": "a PostScript program",
-    b"version https://git-lfs": "a Git LFS pointer, whose image was never fetched",
+    b"version https://git-lfs": "a Git LFS pointer, whose image was not fetched",
 }
 # The brand of a file of the ISO base media format, ISO/IEC 14496-12, section 4.3.
 _BRANDS = {b"avif": "an AVIF image", b"avis": "an AVIF image", b"heic": "a HEIC image", b"heix": "a HEIC image"}
@@ -34,7 +34,13 @@ _BRANDS |= {b"mif1": "a HEIF image", b"msf1": "a HEIF image"}
 
 
 def image_format(head: bytes) -> str | None:
-    """The one of `FORMATS` that the file's first bytes announce, or None.
+    """Image format of a file.
+
+    Args:
+        head: bytes, the first `HEAD_BYTES` of the file, or more.
+
+    Returns:
+        str, one of `FORMATS`; None for a file of another type.
 
     Example:
         >>> image_format(b"GIF89a ..."), image_format(b"<html>")
@@ -46,17 +52,24 @@ def image_format(head: bytes) -> str | None:
 
 
 def description(head: bytes) -> str:
-    """What a file is that is none of `FORMATS`, for a sentence that begins with "it is"."""
+    """Description of a file that has none of the `FORMATS`.
+
+    Args:
+        head: bytes, the first `HEAD_BYTES` of the file, or more; not empty.
+
+    Returns:
+        str, the end of a sentence that starts with "it is", such as "a ZIP archive".
+    """
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "a video")
     known = next((name for start, name in _OTHERS.items() if head.startswith(start)), None)
     if known:
         return known
     if not head.strip(b"\0"):
-        return "zeros only, as a broken disk or an unfinished download leaves them"
+        return "all zeros, as after a disk failure or an unfinished download"
     words = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if words.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return "a web page (HTML)"
     if words.startswith((b"<?xml", b"<svg")):
         return "an SVG drawing" if b"<svg" in words else "an XML document"
-    return f"none of {', '.join(FORMATS)}"
+    return f"not one of {', '.join(FORMATS)}"

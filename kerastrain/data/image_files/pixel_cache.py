@@ -1,8 +1,8 @@
-"""Decoded images that are kept once they have been asked for: in memory, in a file on disk, or not at all.
+"""Caches decoded images the first time they are used: in memory, in a file on disk, or not at all.
 
-Takes a `Store`, gives a `Store` of the same pixels, so that an epoch after the first need not decode. Nothing is
-decoded before it is asked for: a run that starts at a later step never opens what it skips. Must not know targets or
-import TensorFlow.
+Takes a `Store`, returns a `Store` of the same pixels, so that epochs after the first need not decode. Nothing is decoded
+before it is used: a run that starts at a later step never opens the files that it skips. Must not know targets or import
+TensorFlow.
 """
 
 import contextlib
@@ -26,30 +26,31 @@ from kerastrain.system.resources import available_bytes
 
 Place = Literal["auto", "memory", "disk", "none"]
 
-_NOT_MET = -1
+_UNKNOWN = -1
 
 
 def cache(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) -> "CachedImages":
-    """The images of `store`, each decoded once where there is room for its pixels.
+    """Wraps a store so that each image is decoded once, if there is room for its pixels.
 
-    "auto" takes the memory if the pixels fit into `memory_fraction` of what is free, else the disk if they fit into half
-    of what is free there, else decodes in every epoch. "memory" and "disk" take theirs if the pixels fit at all, and
-    decode in every epoch if not. Workers of one training on one machine take equal shares of its memory, and one file.
+    "auto" uses the memory if the pixels fit into `memory_fraction` of the free memory, else the disk if they fit into half
+    of its free space, else it decodes in every epoch. "memory" and "disk" use theirs if the pixels fit at all, and decode
+    in every epoch if not. The workers of one training on one machine use equal shares of its memory, and one file.
 
-    The file on disk lies in the user's cache folder, `$XDG_CACHE_HOME/kerastrain` or `~/.cache/kerastrain`; it serves
-    every later run over the same files, and forgets an image when its file's size or time of change differs.
+    The file on disk is in `pixels` in the user's cache folder, on Linux `$XDG_CACHE_HOME/kerastrain` or
+    `~/.cache/kerastrain`. Every later run over the same files uses it; an image whose file has another size or
+    modification time is decoded again.
 
     Args:
-        store: Store of uint8 images, before they are split: all parts, and other splits of it, share what is kept. Only
-            `ImageFiles` are kept on disk, for they alone tell when an image changes.
+        store: Store of uint8 images, before they are split: all parts, and other splits of it, share the cached pixels.
+            Only `ImageFiles` are cached on disk, because only files tell when an image changes.
         place: "auto", "memory", "disk" or "none".
-        memory_fraction: float in [0, 1], the share of the free memory that the pixels may fill under "auto".
+        memory_fraction: float in [0, 1], the fraction of the free memory that the pixels may fill under "auto".
 
     Returns:
-        CachedImages, whose `where` says in words what was chosen.
+        CachedImages, whose `where` describes the choice.
 
     Raises:
-        InputError: `place` is unknown or `memory_fraction` out of range.
+        InputError: `place` is unknown or `memory_fraction` outside [0, 1].
     """
     if place not in get_args(Place):
         raise InputError(unknown("`cache`", place, get_args(Place)))
@@ -59,29 +60,29 @@ def cache(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) 
     if place in ("auto", "memory"):
         room_bytes = int(available_bytes() * (memory_fraction if place == "auto" else 1)) // _workers_here()
         if math.prod(store.shape) <= room_bytes:
-            return _kept(store, _MemoryRows(store.shape), "decoded once and kept in memory")
-        reasons.append(f"more than the {_readable(room_bytes)} of memory that they may fill")
+            return _cached(store, _MemoryRows(store.shape), "decoded once and cached in memory")
+        reasons.append(f"more than the {_mebibytes(room_bytes)} of memory that the cache may fill")
     if place in ("auto", "disk"):
         try:
-            return _kept(store, *_on_disk(store))
-        except (OSError, RuntimeError) as fault:  # No room, no home folder, or no right to write to it.
-            reasons.append(f"not on disk ({fault.strerror if isinstance(fault, OSError) else fault})")
-    return _kept(store, _NoRows(), ", ".join(reasons))
+            return _cached(store, *_on_disk(store))
+        except (OSError, RuntimeError) as error:  # No space, no home folder, or no permission to write to it.
+            reasons.append(f"not cached on disk ({error.strerror if isinstance(error, OSError) else error})")
+    return _cached(store, _NoRows(), ", ".join(reasons))
 
 
 @dataclasses.dataclass(frozen=True)
 class CachedImages:
-    """Images, each decoded when it is first asked for and then kept where there is room; a `Store`.
+    """Images that are decoded when they are first used, and cached if there is room; a `Store`.
 
     Args:
         store: Store that decodes them.
-        kept: the rows of pixels, shared by all subsets.
-        rows: int64 array (n,), where in `kept` each image of `store` stands.
-        where: str, in words, how many they are, where their pixels are kept, and why.
+        cached: the rows of pixels, shared by all subsets.
+        rows: int64 array (n,), the row in `cached` of each image of `store`.
+        where: str, description of the number of images, where their pixels are cached, and why.
     """
 
     store: Store
-    kept: "_Rows"
+    cached: "_Rows"
     rows: np.ndarray
     where: str
     dtype = np.dtype(np.uint8)
@@ -97,58 +98,77 @@ class CachedImages:
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         images = np.empty((len(indices), *self.shape[1:]), np.uint8)
         for image, index in zip(images, indices, strict=True):
-            if not self.kept.read(self.rows[index], image):
+            if not self.cached.read(self.rows[index], image):
                 image[...] = self.store[np.array([index])][0]
-                self.kept.write(self.rows[index], image)
+                self.cached.write(self.rows[index], image)
         return images
 
     def put(self, index: int, image: np.ndarray) -> None:
-        """Keeps the decoded image at `index`, uint8 (height, width, 3), so that it need not be decoded again."""
-        self.kept.write(self.rows[index], np.ascontiguousarray(image))
+        """Caches an image that was decoded elsewhere.
+
+        Args:
+            index: int in [0, n).
+            image: uint8 array (height, width, 3) in [0, 255].
+        """
+        self.cached.write(self.rows[index], np.ascontiguousarray(image))
 
     def subset(self, indices: np.ndarray) -> "CachedImages":
-        """The store of the images at `indices` alone, which keeps them at the same place."""
+        """Selects images, which share the cache.
+
+        Args:
+            indices: int array (m,) in [0, n).
+
+        Returns:
+            CachedImages of m images.
+        """
         return dataclasses.replace(self, store=self.store.subset(indices), rows=self.rows[indices])
 
     def content(self, index: int) -> bytes:
-        """The image at `index` as the bytes of an image file."""
+        """An image before it is decoded.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes of an image file.
+        """
         return self.store.content(index)
 
 
 class _Rows(Protocol):
-    """Where the pixels of one image after the other are kept; any number of threads may read and write."""
+    """Storage for the pixels of images; any number of threads may read and write."""
 
     def read(self, row: int, out: np.ndarray) -> bool:
-        """Fills `out`, a contiguous uint8 array; False, and `out` undefined, where the row is not there."""
+        """Reads into `out`, a contiguous uint8 array; returns False, and leaves `out` undefined, if the row is missing."""
 
     def write(self, row: int, image: np.ndarray) -> None:
-        """Keeps a contiguous uint8 array, if it can."""
+        """Stores a contiguous uint8 array, if possible."""
 
 
 class _MemoryRows:
-    """Rows in memory, which the system hands out only as they are written."""
+    """Rows in memory, which the system allocates only as they are written."""
 
     def __init__(self, shape: tuple[int, ...]):
         self._images = np.empty(shape, np.uint8)
-        self._is_known = np.zeros(shape[0], bool)
+        self._is_written = np.zeros(shape[0], bool)
 
     def read(self, row: int, out: np.ndarray) -> bool:
-        if self._is_known[row]:
+        if self._is_written[row]:
             out[...] = self._images[row]
-        return bool(self._is_known[row])
+        return bool(self._is_written[row])
 
     def write(self, row: int, image: np.ndarray) -> None:
         self._images[row] = image
-        self._is_known[row] = True
+        self._is_written[row] = True
 
 
 class _DiskRows:
-    """Rows in a file, sealed with the size and time of change that each image had when this process first met it."""
+    """Rows in a file; the seed of a row is the size and modification time of the image when this process first uses it."""
 
     def __init__(self, files: ImageFiles, path: Path):
         self._paths = files.paths
         self._file = row_file.RowFile(path, row_bytes=math.prod(files.shape[1:]))
-        self._seeds = np.full(len(files), _NOT_MET)
+        self._seeds = np.full(len(files), _UNKNOWN)
 
     def read(self, row: int, out: np.ndarray) -> bool:
         seed = self._seed(row)
@@ -160,16 +180,16 @@ class _DiskRows:
             self._file.write(row, seed=seed, content=image)
 
     def _seed(self, row: int) -> int | None:
-        """None where the image is gone, which its decoding will tell."""
-        if self._seeds[row] == _NOT_MET:
+        """The seed of a row; None if the image file is missing, which decoding it will report."""
+        if self._seeds[row] == _UNKNOWN:
             with contextlib.suppress(OSError):
-                met = os.stat(self._paths[row])
-                self._seeds[row] = zlib.crc32(f"{met.st_size} {met.st_mtime_ns}".encode())
-        return None if self._seeds[row] == _NOT_MET else int(self._seeds[row])
+                status = os.stat(self._paths[row])
+                self._seeds[row] = zlib.crc32(f"{status.st_size} {status.st_mtime_ns}".encode())
+        return None if self._seeds[row] == _UNKNOWN else int(self._seeds[row])
 
 
 class _NoRows:
-    """Nothing is kept."""
+    """Caches nothing."""
 
     def read(self, row: int, out: np.ndarray) -> bool:
         return False
@@ -183,16 +203,16 @@ def _on_disk(store: Store) -> tuple[_DiskRows, str]:
         raise RuntimeError("only files tell when an image changes")
     path = _path(store)
     row_file.make_room(path, row_file.size_bytes(len(store), row_bytes=math.prod(store.shape[1:])))
-    return _DiskRows(store, path), f"decoded once and kept in '{path}'"
+    return _DiskRows(store, path), f"decoded once and cached in '{path}'"
 
 
-def _kept(store: Store, rows: _Rows, where: str) -> CachedImages:
-    size = f"{len(store):,} images of {_readable(math.prod(store.shape))}"
+def _cached(store: Store, rows: _Rows, where: str) -> CachedImages:
+    size = f"{len(store):,} images of {_mebibytes(math.prod(store.shape))}"
     return CachedImages(store, rows, np.arange(len(store)), f"{size}, {where}")
 
 
 def _workers_here() -> int:
-    """How many workers of this training, each with all images, this machine has."""
+    """Number of workers of this training on this machine, each of which has all images."""
     workers = cluster.from_environment()
     if workers is None:
         return 1
@@ -200,12 +220,12 @@ def _workers_here() -> int:
     return hosts.count(hosts[workers.index])
 
 
-def _readable(count_bytes: int) -> str:
+def _mebibytes(count_bytes: int) -> str:
     return f"{count_bytes / 2**20:,.1f} MiB"
 
 
 def _path(files: ImageFiles) -> Path:
-    """The same file for the same paths, image size and decoder, which its own source text tells from any other."""
+    """Path of the cache of these files at this image size; the source text of the decoder and Pillow's version count."""
     digest = hashlib.sha256(Path(decoder.__file__).read_bytes())
     for part in (PIL.__version__, files.image_size, *map(os.path.abspath, files.paths)):
         digest.update(f"{part}\n".encode(errors="surrogateescape"))

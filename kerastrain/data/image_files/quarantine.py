@@ -1,7 +1,7 @@
-"""The files that a run leaves out, each with the reason, and which of several equal files those are.
+"""The image files that a run skips, each with the reason, and the choice among files with the same bytes.
 
-Takes paths and digests, gives `Quarantined` records and a CSV file that is safe to open in a spreadsheet. Must not read
-the files themselves.
+Takes paths and digests; returns `Quarantined` records and writes a CSV file that is safe to open in a spreadsheet. Must
+not read the image files.
 """
 
 import csv
@@ -16,35 +16,42 @@ from kerastrain.system import files
 from kerastrain.system.terminal import printable
 
 KINDS = {
-    "unreadable": "is not there, is no file, or may not be opened",
+    "unreadable": "is missing, is not a regular file, or may not be opened",
     "empty": "has no bytes",
-    "no image": "is something else, or a format that is not read",
+    "no image": "is another type of file, or an image format that is not supported",
     "truncated": "ends before its picture does",
-    "damaged": "begins like an image and cannot be decoded",
+    "damaged": "starts like an image but cannot be decoded",
     "unsupported": "has pixels of unknown range",
-    "too large": "is larger than is decoded: an accident, or made to fill the memory",
+    "too large": "exceeds the limit on bytes or pixels, which protects the memory",
     "duplicate": "has the same bytes as a file that is used",
-    "leakage": "has the same bytes as a file of a held-out part, on which the model would be measured",
+    "leakage": "has the same bytes as a file of a held-out part, on which the model is evaluated",
     "contradiction": "has the same bytes as a file with other labels",
 }
 REPEATS = ("duplicate", "leakage", "contradiction")
 ALARMING = {
-    "leakage": "a model would be measured on what it was trained on",
-    "contradiction": "nobody knows which of their labels is right",
+    "leakage": "a model would be evaluated on what it was trained on",
+    "contradiction": "it is unknown which of the labels is right",
 }
 
+# The kind in a count, as in "1 duplicate" and "2 duplicates"; the other kinds have one form.
+_COUNTED = {
+    "no image": ("not an image", "not images"),
+    "duplicate": ("duplicate", "duplicates"),
+    "leakage": ("copy of a held-out file", "copies of held-out files"),
+    "contradiction": ("with conflicting labels", "with conflicting labels"),
+}
 _FORMULA_STARTS = ("=", "+", "-", "@")
 _HELD_OUT_FIRST = ("test", "validation", "train")
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One file that is left out.
+    """A file that a run skips.
 
     Args:
-        path: str, the file as the source named it.
+        path: str, path of the file as the source names it.
         kind: str, a key of `KINDS`.
-        reason: str, the rest of a sentence, such as "the file is empty".
+        reason: str, the rest of a sentence about the file, such as "the file is empty".
     """
 
     path: str
@@ -53,84 +60,114 @@ class Quarantined:
 
 
 def repeats(
-    paths: Sequence[str], digests: Sequence[str | None], targets: Sequence[str], marks: Sequence[str] | None = None
+    paths: Sequence[str],
+    digests: Sequence[str | None],
+    targets: Sequence[str],
+    predefined_split: Sequence[str] | None = None,
 ) -> dict[int, Quarantined]:
-    """What is left out of files that hold the same bytes, by index, so that no example stands in two parts.
+    """Chooses which of several files with the same bytes to skip, so that no example is in two parts.
 
-    | the copies have | left out | as |
+    | the copies have | skipped | kind |
     |---|---|---|
-    | other targets | all of them, for no one knows which is right | contradiction |
-    | one target, in parts that the source marks | all but one: of test, else of validation | leakage |
-    | one target, in one part or in none yet | all but the first path | duplicate |
+    | different targets | all of them, because it is unknown which is right | contradiction |
+    | one target, in several predefined parts | all but one: of test, else of validation | leakage |
+    | one target, in one part or not split yet | all but the first path | duplicate |
 
     Args:
         paths: n paths.
         digests: n digests of the files' bytes; None for a file that cannot be used anyway.
-        targets: n str, what is to be learnt of each file.
-        marks: n of "train", "validation" and "test" where the source marks the parts; None where it does not.
+        targets: n str, the targets of each file in a form that can be compared, such as its class.
+        predefined_split: n of "train", "validation" and "test" where the source defines the parts; else None.
 
     Returns:
-        dict from index to Quarantined.
+        dict from the index of each skipped file to Quarantined.
     """
     groups = {}
     for index, digest in enumerate(digests):
         if digest is not None:
             groups.setdefault(digest, []).append(index)
-    found = {}
+    skipped = {}
     for group in groups.values():
         if len(group) > 1:
-            found |= _left_out(sorted(group, key=paths.__getitem__), paths, targets, marks)
-    return found
+            skipped |= _skipped(sorted(group, key=paths.__getitem__), paths, targets, predefined_split)
+    return skipped
 
 
 def counts(quarantined: Iterable[Quarantined]) -> dict[str, int]:
-    """How many there are of each kind, in the order of `KINDS`, without those of which there is none."""
-    counted = Counter(one.kind for one in quarantined)
+    """Number of skipped files of each kind.
+
+    Args:
+        quarantined: the skipped files.
+
+    Returns:
+        dict from kind to int >= 1, in the order of `KINDS`; kinds that do not occur are missing.
+    """
+    counted = Counter(file.kind for file in quarantined)
     return {kind: counted[kind] for kind in KINDS if kind in counted}
+
+
+def summary(quarantined: Iterable[Quarantined]) -> str:
+    """Number of skipped files of each kind, in words.
+
+    Args:
+        quarantined: the skipped files.
+
+    Returns:
+        str, in the order of `KINDS`.
+
+    Example:
+        >>> files = [Quarantined("a.png", "contradiction", ""), Quarantined("b.png", "duplicate", "")]
+        >>> summary([*files, Quarantined("c.png", "duplicate", "")])
+        '2 duplicates, 1 with conflicting labels'
+    """
+    texts = []
+    for kind, count in counts(quarantined).items():
+        singular, plural = _COUNTED.get(kind, (kind, kind))
+        texts.append(f"{count:,} {singular if count == 1 else plural}")
+    return ", ".join(texts)
 
 
 def write(path: str | os.PathLike, quarantined: Iterable[Quarantined]) -> Path:
     """Writes a CSV file with the columns path, kind and reason, whole or not at all.
 
-    Whatever a file's name holds, each file is one line of printable UTF-8 and no cell is a formula: unprintable signs are
-    spelled out as in Python, and a relative path that begins like a formula gets a "./" in front.
+    Each file is one line of printable UTF-8, and no cell is a formula: unprintable characters are escaped as in Python,
+    and a relative path that starts like a formula is prefixed with "./".
 
     Args:
-        path: path of the CSV file; one that exists is replaced.
-        quarantined: the files.
+        path: path of the CSV file, which is replaced if it exists.
+        quarantined: the skipped files.
 
     Returns:
-        Path of the file.
+        Path of the CSV file.
     """
     text = io.StringIO()
     rows = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
     rows.writerow(field.name for field in fields(Quarantined))
-    rows.writerows(map(_cell, astuple(one)) for one in quarantined)
+    rows.writerows(map(_cell, astuple(file)) for file in quarantined)
     return files.write_text(path, text.getvalue())
 
 
-def _left_out(
-    group: Sequence[int], paths: Sequence[str], targets: Sequence[str], marks: Sequence[str] | None
+def _skipped(
+    group: Sequence[int], paths: Sequence[str], targets: Sequence[str], predefined_split: Sequence[str] | None
 ) -> dict[int, Quarantined]:
-    """The files to leave out of a group with the same bytes, which is in the order of its paths."""
+    """The files to skip of a group with the same bytes, sorted by path."""
     if len({targets[index] for index in group}) > 1:
         return {index: _contradiction(index, group, paths, targets) for index in group}
-    kept = group[0]
-    if marks is not None:
-        kept = min(group, key=lambda index: _HELD_OUT_FIRST.index(marks[index]))
-    same = f"it has the same bytes as {paths[kept]!r}"
-    found = {}
+    parts = predefined_split if predefined_split is not None else dict.fromkeys(group, "train")
+    used = min(group, key=lambda index: _HELD_OUT_FIRST.index(parts[index]))
+    same = f"it has the same bytes as {paths[used]!r}"
+    skipped = {}
     for index in group:
-        if marks is not None and marks[index] != marks[kept]:
-            found[index] = Quarantined(paths[index], "leakage", f"{same}, which is marked {marks[kept]}")
-        elif index != kept:
-            found[index] = Quarantined(paths[index], "duplicate", same)
-    return found
+        if parts[index] != parts[used]:
+            skipped[index] = Quarantined(paths[index], "leakage", f"{same}, which is in the {parts[used]} part")
+        elif index != used:
+            skipped[index] = Quarantined(paths[index], "duplicate", same)
+    return skipped
 
 
 def _contradiction(index: int, group: Sequence[int], paths: Sequence[str], targets: Sequence[str]) -> Quarantined:
-    other = next(one for one in group if targets[one] != targets[index])
-    reason = f"it has the same bytes as {paths[other]!r}, but {targets[index]!r} is not {targets[other]!r}"
+    other = next(candidate for candidate in group if targets[candidate] != targets[index])
+    reason = f"it has the same bytes as {paths[other]!r}, whose label is {targets[other]!r}, not {targets[index]!r}"
     return Quarantined(paths[index], "contradiction", reason)
 
 

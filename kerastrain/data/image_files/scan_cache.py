@@ -1,7 +1,7 @@
-"""What scans found, kept for later runs: a file whose size and time of change are the same is not read again.
+"""Stores the results of scans: a file whose size and modification time are unchanged is not read again.
 
-Takes paths and findings, gives findings. A cache that is missing, damaged, of another version or impossible to write
-costs time and nothing else. Must not read images.
+Takes paths and results, returns results. A cache that is missing, damaged, of another version, or that cannot be written
+costs time, and nothing fails. Must not read images.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from kerastrain.system import files, user_folders
 
 @dataclass(frozen=True)
 class Finding:
-    """What reading a file showed.
+    """Result of reading a file.
 
     Args:
-        digest: str, the SHA-256 of its bytes in hexadecimal, where it can be used; else None.
-        kind: str, a key of `quarantine.KINDS`, where it cannot be used; else None.
-        reason: str, why not; else None.
+        digest: str, the SHA-256 of its bytes in hexadecimal; None if the file cannot be used.
+        kind: str, a key of `quarantine.KINDS`; None if the file can be used.
+        reason: str, why it cannot be used, as in `Quarantined`; None if it can.
     """
 
     digest: str | None
@@ -35,29 +35,39 @@ class Finding:
 
 
 class ScanCache:
-    """The findings of earlier scans of files in one folder, in `$XDG_CACHE_HOME/kerastrain/scans` or `~/.cache/…`.
+    """The results of earlier scans of the files in one folder, stored in `scans` in the user's cache folder.
 
     Args:
-        paths: at least one path of a file; the cache is that of the lowest folder that holds them all.
-
-    Reference: https://specifications.freedesktop.org/basedir-spec/
+        paths: at least one path of a file; the cache belongs to the deepest folder that contains all of them.
     """
 
     def __init__(self, paths: Sequence[str]):
         self._root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-        self._known = _read(self._path())
+        self._rows = _read(self._path())
 
     def get(self, path: str, status: os.stat_result) -> Finding | None:
-        """The finding on the file at `path`, if it has not changed since."""
-        size, time, *finding = self._known.get(self._key(path), (None, None))
+        """Looks up a file.
+
+        Args:
+            path: path of the file.
+            status: os.stat_result of the file now.
+
+        Returns:
+            Finding; None for a file that is new or has changed since.
+        """
+        size, time, *finding = self._rows.get(self._key(path), (None, None))
         return Finding(*finding) if (size, time) == (status.st_size, status.st_mtime_ns) else None
 
     def add(self, findings: Mapping[str, tuple[os.stat_result, Finding]]) -> None:
-        """Keeps new findings, by path, beside those that are there; the file is written whole or not at all."""
+        """Adds results to those stored already, and writes the file, whole or not at all.
+
+        Args:
+            findings: from the path of each file to its os.stat_result, from before it was read, and its Finding.
+        """
         for path, (status, finding) in findings.items():
-            self._known[self._key(path)] = [status.st_size, status.st_mtime_ns, *astuple(finding)]
-        with contextlib.suppress(OSError, RuntimeError):  # No home folder, no room, or no right to write to it.
-            files.write_text(self._path(), json.dumps({"version": _version(), "files": self._known}))
+            self._rows[self._key(path)] = [status.st_size, status.st_mtime_ns, *astuple(finding)]
+        with contextlib.suppress(OSError, RuntimeError):  # No home folder, no space, or no permission to write.
+            files.write_text(self._path(), json.dumps({"version": _version(), "files": self._rows}))
 
     def _key(self, path: str) -> str:
         return os.path.abspath(path)[len(self._root) :]
@@ -68,7 +78,7 @@ class ScanCache:
 
 
 def _version() -> str:
-    """Another one for another Pillow, another limit of it, and another text of what reads the images."""
+    """Changes with the version of Pillow, its limit on pixels, and the source text of the modules that read images."""
     texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (decoder, file_signatures)]
     parts = [PIL.__version__, str(PIL.Image.MAX_IMAGE_PIXELS), *texts]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -77,8 +87,8 @@ def _version() -> str:
 def _read(path: Path) -> dict[str, list]:
     try:
         content = json.loads(path.read_bytes())
-        known = content["files"] if content["version"] == _version() else {}
-        return {key: row for key, row in known.items() if _is_row(row)}
+        rows = content["files"] if content["version"] == _version() else {}
+        return {key: row for key, row in rows.items() if _is_row(row)}
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 

@@ -1,7 +1,8 @@
-"""Every image file read once before the first step: what can be used, and what is left out for which reason.
+"""Reads every image file once before the first step, to find those that can be used.
 
-Takes paths, gives indices and `Quarantined` records; what was decoded on the way can be kept. So a broken file is told
-now and not hours into the run, and equal files cannot stand in two parts. Must not divide examples or import TensorFlow.
+Takes paths; returns indices and `Quarantined` records, and hands each decoded image to a callback. A broken file is
+reported at once instead of hours into the run, and files with the same bytes never end up in two parts. Must not split
+examples or import TensorFlow.
 """
 
 import hashlib
@@ -24,17 +25,18 @@ from kerastrain.system.resources import processor_count
 logger = logging.getLogger("kerastrain")
 
 _NAMED = 3
-_TELLING_SECONDS = 15
+_PROGRESS_SECONDS = 15
 _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
+_HEADINGS = {"leakage": "LEAKAGE", "contradiction": "CONFLICTING LABELS"}
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What a scan found.
+    """Result of a scan.
 
     Args:
         kept: int64 array (m,), the indices of the paths that can be used, ascending.
-        quarantined: tuple of Quarantined, the others in the order of the paths.
+        quarantined: tuple of Quarantined, the other files, in the order of the paths.
     """
 
     kept: np.ndarray
@@ -46,34 +48,37 @@ def scan(
     image_size: tuple[int, int],
     *,
     targets: Sequence[str],
-    marks: Sequence[str] | None = None,
+    predefined_split: Sequence[str] | None = None,
     unreadable_fraction: float = 0.1,
-    keep: Callable[[int, np.ndarray], None] | None = None,
+    cache: Callable[[int, np.ndarray], None] | None = None,
 ) -> Scan:
-    """Reads, hashes and decodes every file on all processors, and says which to leave out.
+    """Reads, hashes and decodes every file on all processors, and determines which files to skip.
 
-    A file is left out where it cannot be read as an image, or has the same bytes as another: see `quarantine.KINDS` and
-    `quarantine.repeats`. A file whose size and time of change are those of an earlier scan is not read again. The logger
-    "kerastrain" is told how far a long scan has come.
+    A file is skipped if it cannot be read as an image or has the same bytes as another: see `quarantine.KINDS` and
+    `quarantine.repeats`. A file whose size and modification time are those of an earlier scan is not read again. A long
+    scan logs its progress.
 
-    Threads decode here, as Pillow lets others run while it does: on two processors, files of 3024 x 3024 pixels came as
-    fast from threads as from processes, whose start and whose pixels on their way cost as much as small files take.
+    Decoding runs in threads, because Pillow releases the GIL: on two processors, files of 3024 x 3024 pixels were decoded
+    as fast by threads as by processes, whose start and whose transfer of the pixels cost as much as decoding small files.
 
     Args:
-        paths: n paths of image files, as `load_image` takes them.
-        image_size: (height, width) in pixels that `keep` is given.
-        targets: n str, what is to be learnt of each file, such as its class: equal files must agree in it.
-        marks: n of "train", "validation" and "test" where the parts are given; None where they are drawn afterwards.
-        unreadable_fraction: float in [0, 1], the largest share of the files that may be unreadable; repeated ones do not
-            count.
-        keep: callable (index, uint8 array (height, width, 3)) that is called from several threads with what was decoded,
-            which are not always all files; None where only the proof is wanted.
+        paths: n paths of image files, as for `load_image`.
+        image_size: (height, width) in pixels, both int >= 1, of the images for `cache`.
+        targets: n str, the targets of each file in a form that can be compared, such as its class. Files with the same
+            bytes must agree in it.
+        predefined_split: n of "train", "validation" and "test" where the source defines the parts; None where the split
+            is drawn afterwards.
+        unreadable_fraction: float in [0, 1], the largest fraction of the files that may be unreadable. Files with the
+            same bytes as others do not count.
+        cache: callable (index, uint8 array (height, width, 3) in [0, 255]), called from several threads with each image
+            that was decoded. Files known from an earlier scan are not decoded. None discards the images.
 
     Returns:
         Scan.
 
     Raises:
-        InputError: a larger share is unreadable, which the sentence counts, with the first reasons.
+        InputError: more than `unreadable_fraction` of the files are unreadable, or it is outside [0, 1]. The message
+            counts the unreadable files and gives the first reasons.
 
     Example:
         >>> scan(["cat.jpg", "empty.jpg"], (224, 224), targets=["cat", "cat"], unreadable_fraction=0.5)  # doctest: +SKIP
@@ -81,56 +86,56 @@ def scan(
     """
     if not 0 <= unreadable_fraction <= 1:
         raise InputError(f"`unreadable_fraction` must lie in [0, 1]. Received: {unreadable_fraction}.")
-    findings = _findings(paths, image_size, keep) if paths else []
-    left_out = {
+    findings = _findings(paths, image_size, cache) if paths else []
+    skipped = {
         index: Quarantined(path, finding.kind, finding.reason)
         for index, (path, finding) in enumerate(zip(paths, findings, strict=True))
         if finding.kind
     }
-    if len(left_out) > unreadable_fraction * len(paths):
-        raise InputError(_too_many(list(left_out.values()), len(paths), unreadable_fraction))
-    left_out |= quarantine.repeats(paths, [finding.digest for finding in findings], targets, marks)
-    quarantined = tuple(left_out[index] for index in sorted(left_out))
-    return Scan(np.array([index for index in range(len(paths)) if index not in left_out], np.int64), quarantined)
+    if len(skipped) > unreadable_fraction * len(paths):
+        raise InputError(_too_many(list(skipped.values()), len(paths), unreadable_fraction))
+    skipped |= quarantine.repeats(paths, [finding.digest for finding in findings], targets, predefined_split)
+    quarantined = tuple(skipped[index] for index in sorted(skipped))
+    return Scan(np.array([index for index in range(len(paths)) if index not in skipped], np.int64), quarantined)
 
 
 def _findings(
-    paths: Sequence[str], image_size: tuple[int, int], keep: Callable[[int, np.ndarray], None] | None
+    paths: Sequence[str], image_size: tuple[int, int], cache: Callable[[int, np.ndarray], None] | None
 ) -> list[Finding]:
-    """What each file is, from the cache or from reading it."""
-    cache = ScanCache(paths)
+    """The result for each file, from an earlier scan or from reading it."""
+    scan_cache = ScanCache(paths)
     fresh = {}
 
-    def found(start: int) -> list[Finding]:
-        return [one(index) for index in range(start, min(start + _CHUNK, len(paths)))]
+    def read_chunk(start: int) -> list[Finding]:
+        return [read_one(index) for index in range(start, min(start + _CHUNK, len(paths)))]
 
-    def one(index: int) -> Finding:
+    def read_one(index: int) -> Finding:
         path = paths[index]
         try:
             status = os.stat(path)
-            known = cache.get(path, status) if os.access(path, os.R_OK) else None
-            if known is not None:
-                return known
+            finding = scan_cache.get(path, status) if os.access(path, os.R_OK) else None
+            if finding is not None:
+                return finding
             finding, image = _read(path, image_size)
-        except OSError as fault:
-            return Finding(None, "unreadable", decoder.access_reason(path, fault))
-        # What the file system says of a file may change while the file does not.
+        except OSError as error:
+            return Finding(None, "unreadable", decoder.access_reason(path, error))
+        # A file can become readable, for instance by its permissions, while its size and modification time stay.
         if finding.kind != "unreadable":
             fresh[path] = status, finding
-        if image is not None and keep is not None:
-            keep(index, image)
+        if image is not None and cache is not None:
+            cache(index, image)
         return finding
 
     with warnings.catch_warnings(), ThreadPoolExecutor(processor_count()) as pool:
-        warnings.filterwarnings("ignore", module="PIL")  # They name no file, and what matters of them is a finding.
-        findings, told = [], time.monotonic()
-        for chunk in pool.map(found, range(0, len(paths), _CHUNK)):
+        warnings.filterwarnings("ignore", module="PIL")  # They name no file; the relevant ones become findings.
+        findings, logged = [], time.monotonic()
+        for chunk in pool.map(read_chunk, range(0, len(paths), _CHUNK)):
             findings += chunk
-            if time.monotonic() - told > _TELLING_SECONDS:
-                told = time.monotonic()
-                logger.info("read %d of %d images", len(findings), len(paths))
+            if time.monotonic() - logged > _PROGRESS_SECONDS:
+                logged = time.monotonic()
+                logger.info("read %s of %s images", f"{len(findings):,}", f"{len(paths):,}")
     if fresh:
-        cache.add(fresh)
+        scan_cache.add(fresh)
     return findings
 
 
@@ -138,34 +143,46 @@ def _read(path: str, image_size: tuple[int, int]) -> tuple[Finding, np.ndarray |
     try:
         content = decoder.read(path)
         image = decoder.decode(path, content, image_size)
-    except decoder.ImageFault as fault:
-        return Finding(None, fault.kind, fault.reason), None
+    except decoder.ImageFault as error:
+        return Finding(None, error.kind, error.reason), None
     return Finding(hashlib.sha256(content).hexdigest()), image
 
 
-def _too_many(faults: Sequence[Quarantined], count: int, allowed: float) -> str:
-    files = "one file" if len(faults) == 1 else f"{len(faults):,} files"
+def _too_many(unreadable: Sequence[Quarantined], count: int, allowed: float) -> str:
     return (
-        f"{files} of {count:,} cannot be used as images, more than the share of {allowed:g} that `unreadable_fraction` "
-        f"lets pass: {_first(faults)}. Mend or remove them, or raise `unreadable_fraction` to leave them out."
+        f"{len(unreadable):,} of {count:,} files cannot be read as images, more than the fraction {allowed:g} that "
+        f"`unreadable_fraction` allows: {_first(unreadable)}. Repair or remove them, or raise `unreadable_fraction` to "
+        "skip them."
     )
 
 
-def tell(quarantined: Sequence[Quarantined], count: int) -> None:
-    """Says to the logger "kerastrain" how many of `count` files are left out, of which kinds, and names the first."""
+def log_quarantined(quarantined: Sequence[Quarantined], count: int) -> None:
+    """Logs a warning with the number of skipped files of each kind and the first of them; logs nothing if there are none.
+
+    Leakage and conflicting labels get a warning each.
+
+    Args:
+        quarantined: the skipped files.
+        count: int, number of all files, the skipped ones included.
+    """
     if not quarantined:
         return
-    told = ", ".join(f"{number:,} {kind}" for kind, number in quarantine.counts(quarantined).items())
-    quiet = [one for one in quarantined if one.kind not in quarantine.ALARMING]
-    examples = f" ({_first(quiet)})" if quiet else ""
-    logger.warning("left out %d of %d images: %s%s", len(quarantined), count, told, examples)
+    others = [file for file in quarantined if file.kind not in quarantine.ALARMING]
+    examples = f" ({_first(others)})" if others else ""
+    logger.warning(
+        "skipped %s of %s images: %s%s",
+        f"{len(quarantined):,}",
+        f"{count:,}",
+        quarantine.summary(quarantined),
+        examples,
+    )
     for kind, consequence in quarantine.ALARMING.items():
-        found = [one for one in quarantined if one.kind == kind]
-        if found:
-            logger.warning("%s in %d of them: %s (%s)", kind.upper(), len(found), consequence, _first(found))
+        files = [file for file in quarantined if file.kind == kind]
+        if files:
+            logger.warning("%s in %s of them: %s (%s)", _HEADINGS[kind], f"{len(files):,}", consequence, _first(files))
 
 
 def _first(quarantined: Sequence[Quarantined]) -> str:
-    """The first few of them in words."""
-    told = "; ".join(f"{one.path!r}: {one.reason}" for one in quarantined[:_NAMED])
-    return told if len(quarantined) <= _NAMED else f"{told}; and {len(quarantined) - _NAMED:,} more"
+    """Paths and reasons of the first few files."""
+    texts = "; ".join(f"{file.path!r}: {file.reason}" for file in quarantined[:_NAMED])
+    return texts if len(quarantined) <= _NAMED else f"{texts}; and {len(quarantined) - _NAMED:,} more"

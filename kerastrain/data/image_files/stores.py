@@ -1,8 +1,7 @@
-"""Inputs that are read only when they are asked for, so that a data set need not fit in memory.
+"""Inputs that are read on demand, so that a data set need not fit in memory.
 
-A store looks like an array whose first axis can be indexed by an int array and by nothing else. Whatever it reads from,
-the example at an index is always the same, so that the order of a run stays a pure function of its seed. Must not know
-targets or import TensorFlow.
+A store looks like an array whose first axis can be indexed by an int array only. The example at an index never changes,
+so that the order of a run is a pure function of its seed. Must not know targets or import TensorFlow.
 """
 
 import dataclasses
@@ -18,36 +17,51 @@ from kerastrain.data.image_files.decoder import load_image
 
 
 class Store(Protocol):
-    """What `Examples.inputs` may be instead of an array.
+    """Interface of `Examples.inputs` that are not an array.
 
     Attributes:
         shape: (n, *shape of one input).
-        dtype: NumPy type of what indexing gives: uint8 for images.
+        dtype: NumPy dtype of the inputs; uint8 for images.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
     def __len__(self) -> int:
-        """n, how many inputs there are."""
+        """Number of inputs n."""
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """The inputs at `indices`, an int array (m,), read and stacked to an array (m, *shape[1:])."""
 
     def subset(self, indices: np.ndarray) -> "Store":
-        """The store of the inputs at `indices` alone, none of them read."""
+        """Selects inputs without reading them.
+
+        Args:
+            indices: int array (m,) in [0, n).
+
+        Returns:
+            Store of m inputs.
+        """
 
     def content(self, index: int) -> bytes:
-        """The image at `index` as the bytes of an image file, as it was before it was decoded."""
+        """An image before it is decoded.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes of an image file.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """Image files, decoded anew each time that they are asked for.
+    """Image files, decoded each time they are indexed.
 
     Args:
         paths: n paths of image files.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        image_size: (height, width) in pixels, both int >= 1, that every image is resized to; None if the files are only
+            counted.
     """
 
     paths: Sequence[str]
@@ -66,21 +80,36 @@ class ImageFiles:
         return np.stack([load_image(self.paths[index], self.image_size) for index in indices])
 
     def subset(self, indices: np.ndarray) -> "ImageFiles":
-        """The files at `indices`."""
+        """Selects files without reading them.
+
+        Args:
+            indices: int array (m,) in [0, n).
+
+        Returns:
+            ImageFiles of m paths.
+        """
         return ImageFiles(tuple(self.paths[index] for index in indices), self.image_size)
 
     def content(self, index: int) -> bytes:
-        """The bytes of the file at `index`."""
+        """Reads a file.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes of the file.
+        """
         return decoder.read(self.paths[index])
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayImages:
-    """Images of one size in memory, each stretched to another when it is asked for.
+    """Images of one size in memory, resized each time they are indexed.
 
     Args:
-        pixels: uint8 array (n, height, width) of grey images or (n, height, width, 3) of RGB ones, in [0, 255].
-        image_size: (height, width) in pixels to stretch to; None where they are only counted.
+        pixels: uint8 array (n, height, width) for grey images or (n, height, width, 3) for RGB, in [0, 255].
+        image_size: (height, width) in pixels, both int >= 1, that every image is resized to; None if the images are only
+            counted.
     """
 
     pixels: np.ndarray
@@ -101,16 +130,37 @@ class ArrayImages:
         return np.stack([picture.resize(width_and_height, Image.Resampling.BILINEAR) for picture in pictures])
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
-        """The images at `indices`."""
+        """Selects images.
+
+        Args:
+            indices: int array (m,) in [0, n).
+
+        Returns:
+            ArrayImages of m images.
+        """
         return ArrayImages(self.pixels[indices], self.image_size)
 
     def content(self, index: int) -> bytes:
-        """The image at `index` at its own size, as a PNG file."""
+        """Encodes an image at its original size.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes of a PNG file.
+        """
         return png(self.pixels[index])
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A PNG file of uint8 pixels (height, width) or (height, width, 3), without loss."""
+    """Encodes an image as PNG, without loss.
+
+    Args:
+        pixels: uint8 array (height, width) or (height, width, 3) in [0, 255].
+
+    Returns:
+        bytes of a PNG file.
+    """
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

@@ -35,5 +35,7 @@ def test_every_bad_file_is_counted_and_three_are_named(paths, memory_fraction):
     for path in paths[::10]:
         with open(path, "w") as file:
             file.write("no picture")
-    with pytest.raises(InputError, match=r"^4 files cannot be used. .*00.png.*10.png.*20.png.* And 1 more. Mend"):
+    with pytest.raises(
+        InputError, match=r"^4 files cannot be read as images. .*00.png.*10.png.*20.png.* And 1 more. Repair"
+    ):
         decode_all.decode(ImageFiles(paths, (2, 3)), memory_fraction=memory_fraction)

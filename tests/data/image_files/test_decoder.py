@@ -99,9 +99,9 @@ def test_large_jpeg_keeps_the_picture_when_decoded_small(tmp_path):
 def test_image_fault_tells_what_a_bad_file_is(tmp_path, name):
     write, kind, reason = odd_files.BAD[name]
     write(tmp_path / name)
-    with pytest.raises(decoder.ImageFault, match=rf"cannot read .*{name}' as an image: .*{re.escape(reason)}") as fault:
+    with pytest.raises(decoder.ImageFault, match=rf"cannot read .*{name}' as an image: .*{re.escape(reason)}") as error:
         load_image(tmp_path / name, (8, 8))
-    assert fault.value.kind == kind
+    assert error.value.kind == kind
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -115,13 +115,13 @@ def test_odd_files_show_their_colour(tmp_path, name):
 
 
 def test_image_fault_tells_that_permission_is_missing():
-    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to everyone but their owner
+    folder = Path(tempfile.mkdtemp())  # Only the owner may enter pytest's folders.
     folder.chmod(0o755)
     halves().save(folder / "secret.png")
     (folder / "secret.png").chmod(0)
     user = os.geteuid()
     if user == 0:
-        os.seteuid(65534)  # nobody, as root may read everything
+        os.seteuid(65534)  # nobody; root may read everything
     try:
         with pytest.raises(decoder.ImageFault, match="secret.png' as an image: permission denied"):
             load_image(folder / "secret.png", (8, 8))

@@ -23,7 +23,7 @@ IMAGE_BYTES = 4 * 5 * 3
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """The user's cache folder of the test."""
+    """The folder of cached pixels."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "kerastrain" / "pixels"
 
@@ -37,12 +37,12 @@ def files(tmp_path):
 
 
 def draw(path, grey):
-    """Fills a picture with one grey; all such files have the same size."""
+    """Writes an image of one grey value; all such files have the same size."""
     Image.new("RGB", (9, 9), (grey, grey, grey)).save(path)
 
 
 def draw_unnoticed(path, grey):
-    """Changes the pixels and nothing that the file system tells: who decodes again gives itself away."""
+    """Changes the pixels but neither size nor modification time, so that decoding again shows."""
     before = os.stat(path)
     draw(path, grey)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -134,20 +134,20 @@ def flip_one_bit(content):
 )
 def test_a_damaged_file_gives_the_right_pixels_and_is_mended(files, folder, damage):
     greys(pixel_cache.cache(files, "disk"))
-    (kept,) = folder.iterdir()
-    whole = kept.read_bytes()
-    kept.write_bytes(damage(whole))
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
     assert greys(pixel_cache.cache(files, "disk")) == [0, 1, 2, 3, 4, 5]
-    assert kept.read_bytes()[: len(whole)] == whole
+    assert file.read_bytes()[: len(whole)] == whole
 
 
 def test_damage_during_a_run_is_noticed(files, folder):
     store = pixel_cache.cache(files, "disk")
     greys(store)
-    (kept,) = folder.iterdir()
-    kept.write_bytes(flip_one_bit(kept.read_bytes()))
+    (file,) = folder.iterdir()
+    file.write_bytes(flip_one_bit(file.read_bytes()))
     assert greys(store) == [0, 1, 2, 3, 4, 5]
-    os.truncate(kept, 100)
+    os.truncate(file, 100)
     assert greys(store) == [0, 1, 2, 3, 4, 5]
 
 
@@ -161,9 +161,9 @@ def test_a_full_disk_is_told_once_and_costs_nothing_but_time(files, folder, capl
         assert greys(store) == [0, 1, 2, 3, 4, 5]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    (told,) = caplog.messages
+    (message,) = caplog.messages
     assert re.fullmatch(
-        r"no more can be kept in '.*' \(File too large\): it is removed, and images are decoded anew", told
+        r"cannot write to the cache '.*' \(File too large\): it is removed, and images are decoded each time", message
     )
     assert not list(folder.iterdir())
     assert greys(pixel_cache.cache(files, "disk")) == [0, 1, 2, 3, 4, 5]
@@ -173,9 +173,9 @@ def test_a_full_disk_is_told_once_and_costs_nothing_but_time(files, folder, capl
 def test_threads_that_read_and_write_at_once_agree(files, place):
     store = pixel_cache.cache(files, place)
     generator = np.random.default_rng(0)
-    asked = [generator.integers(0, COUNT, 8) for _ in range(200)]
+    queries = [generator.integers(0, COUNT, 8) for _ in range(200)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda indices: greys(store, indices), asked)) == [list(indices) for indices in asked]
+        assert list(pool.map(lambda indices: greys(store, indices), queries)) == [list(indices) for indices in queries]
 
 
 WRITER = """
@@ -186,7 +186,7 @@ from kerastrain.data.image_files.stores import ImageFiles
 
 seed, *paths = sys.argv[1:]
 for round in range(20):
-    store = pixel_cache.keep(ImageFiles(paths, (40, 50)), "disk")
+    store = pixel_cache.cache(ImageFiles(paths, (40, 50)), "disk")
     order = np.random.default_rng([int(seed), round]).permutation(len(paths))
     assert store[order][:, 0, 0, 0].tolist() == order.tolist()
 """
@@ -199,30 +199,35 @@ def test_processes_that_write_at_once_agree(tmp_path, folder):
         draw(path, number)
     workers = [subprocess.Popen([sys.executable, "-c", WRITER, seed, *paths]) for seed in ("1", "2", "3")]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
-    (kept,) = folder.iterdir()
-    assert kept.stat().st_size == row_file.size_bytes(40, row_bytes=40 * 50 * 3)
+    (file,) = folder.iterdir()
+    assert file.stat().st_size == row_file.size_bytes(40, row_bytes=40 * 50 * 3)
 
 
 @pytest.mark.parametrize(
     ("place", "memory_bytes", "disk_bytes", "where"),
     [
-        ("auto", 2 * 360, 0, "6 images of 0.0 MiB, decoded once and kept in memory"),
-        ("auto", 2 * 360 - 1, 2 * 408, "6 images of 0.0 MiB, decoded once and kept in '.*/kerastrain/pixels/.*.rows'"),
+        ("auto", 2 * 360, 0, "6 images of 0.0 MiB, decoded once and cached in memory"),
+        (
+            "auto",
+            2 * 360 - 1,
+            2 * 408,
+            "6 images of 0.0 MiB, decoded once and cached in '.*/kerastrain/pixels/.*.rows'",
+        ),
         (
             "auto",
             2 * 360 - 1,
             2 * 408 - 1,
-            "6 images of 0.0 MiB, decoded in every epoch, more than the 0.0 MiB of memory that they may fill, "
-            r"not on disk \(the free half of the disk is too small\)",
+            "6 images of 0.0 MiB, decoded in every epoch, more than the 0.0 MiB of memory that the cache may fill, "
+            r"not cached on disk \(the free half of the disk is too small\)",
         ),
-        ("memory", 360, 0, "6 images of 0.0 MiB, decoded once and kept in memory"),
-        ("memory", 359, 10**6, ".*, decoded in every epoch, more than the 0.0 MiB of memory that they may fill"),
-        ("disk", 10**6, 2 * 408, ".*, decoded once and kept in '.*"),
+        ("memory", 360, 0, "6 images of 0.0 MiB, decoded once and cached in memory"),
+        ("memory", 359, 10**6, ".*, decoded in every epoch, more than the 0.0 MiB of memory that the cache may fill"),
+        ("disk", 10**6, 2 * 408, ".*, decoded once and cached in '.*"),
         (
             "disk",
             10**6,
             2 * 408 - 1,
-            r".*, decoded in every epoch, not on disk \(the free half of the disk is too small\)",
+            r".*, decoded in every epoch, not cached on disk \(the free half of the disk is too small\)",
         ),
         ("none", 10**6, 10**6, "6 images of 0.0 MiB, decoded in every epoch"),
     ],
@@ -238,13 +243,13 @@ def test_place_follows_from_measured_sizes(files, monkeypatch, place, memory_byt
 def test_workers_of_one_machine_share_its_memory(files, monkeypatch):
     workers = ["here:1", "there:1", "here:2", "there:2"]
     monkeypatch.setenv("TF_CONFIG", Cluster(tuple(workers), 2).tf_config())
-    for free_bytes, is_kept in ((4 * 360, True), (4 * 360 - 1, False)):
+    for free_bytes, is_cached in ((4 * 360, True), (4 * 360 - 1, False)):
         monkeypatch.setattr(pixel_cache, "available_bytes", lambda free_bytes=free_bytes: free_bytes)
-        assert pixel_cache.cache(files).where.endswith("kept in memory") == is_kept
+        assert pixel_cache.cache(files).where.endswith("cached in memory") == is_cached
 
 
 class Pictures:
-    """Images that come from no files."""
+    """A store of images in memory, not of files."""
 
     def __init__(self, images):
         self.images, self.shape, self.read = images, images.shape, []
@@ -260,8 +265,8 @@ class Pictures:
 @pytest.mark.parametrize(
     ("place", "where", "read"),
     [
-        ("auto", "once and kept in memory", 1),
-        ("disk", "in every epoch, not on disk (only files tell when an image changes)", 2),
+        ("auto", "once and cached in memory", 1),
+        ("disk", "in every epoch, not cached on disk (only files tell when an image changes)", 2),
     ],
 )
 def test_any_store_is_kept_in_memory(place, where, read):
@@ -277,7 +282,7 @@ def test_images_are_decoded_when_no_file_can_be_made(files, tmp_path, monkeypatc
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     store = pixel_cache.cache(files, "disk")
-    assert store.where.endswith(", decoded in every epoch, not on disk (Not a directory)")
+    assert store.where.endswith(", decoded in every epoch, not cached on disk (Not a directory)")
     assert greys(store) == [0, 1, 2, 3, 4, 5]
 
 
@@ -316,8 +321,8 @@ def test_room_is_made_by_removing_what_was_opened_longest_ago(
 def test_a_removed_file_serves_the_run_that_has_it_open(files, folder):
     store = pixel_cache.cache(files, "disk")
     greys(store)
-    (kept,) = folder.iterdir()
-    kept.unlink()
+    (file,) = folder.iterdir()
+    file.unlink()
     for path in files.paths:
         draw_unnoticed(path, 9)
     assert greys(store) == [0, 1, 2, 3, 4, 5]

@@ -11,7 +11,7 @@ GOOD, BAD = Finding("00ff"), Finding(None, "empty", "the file is empty")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """The user's cache folder of the test."""
+    """The folder of cached scans."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "kerastrain" / "scans"
 
@@ -27,8 +27,7 @@ def paths(tmp_path):
 
 
 def add(paths, *findings):
-    found = {path: (os.stat(path), finding) for path, finding in zip(paths, findings, strict=True)}
-    ScanCache(paths).add(found)
+    ScanCache(paths).add({path: (os.stat(path), finding) for path, finding in zip(paths, findings, strict=True)})
 
 
 def test_findings_are_kept_until_a_file_changes(paths):

@@ -16,7 +16,7 @@ from kerastrain.errors import InputError
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """The user's cache folder of the test."""
+    """The folder of cached scans."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "kerastrain" / "scans"
 
@@ -35,16 +35,16 @@ def scan(paths, **options):
     return scanning.scan(paths, (4, 4), **options)
 
 
-def kinds(found):
-    return {os.path.basename(one.path): one.kind for one in found.quarantined}
+def kinds(result):
+    return {os.path.basename(file.path): file.kind for file in result.quarantined}
 
 
 def test_every_good_file_is_decoded_once_and_handed_on(paths):
-    kept = {}
-    found = scan(paths, keep=kept.__setitem__)
-    assert found.quarantined == ()
-    np.testing.assert_array_equal(found.kept, np.arange(10))
-    assert [int(kept[index][0, 0, 0]) for index in range(10)] == [20 * number for number in range(10)]
+    cached = {}
+    result = scan(paths, cache=cached.__setitem__)
+    assert result.quarantined == ()
+    np.testing.assert_array_equal(result.kept, np.arange(10))
+    assert [int(cached[index][0, 0, 0]) for index in range(10)] == [20 * number for number in range(10)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -52,21 +52,21 @@ def test_each_bad_file_is_named_with_its_reason_and_each_odd_one_used(tmp_path):
     folder = tmp_path / "folder" / "class"
     folder.mkdir(parents=True)
     odd_files.write(folder, odd_files.BAD | odd_files.ODD)
-    paths, kept = sorted(map(str, folder.iterdir())), {}
-    found = scan(paths, unreadable_fraction=0.5, keep=kept.__setitem__)
-    assert kinds(found) == {name: kind for name, (_, kind, _) in odd_files.BAD.items()}
-    for one in found.quarantined:
-        assert odd_files.BAD[os.path.basename(one.path)][2] in one.reason
-    assert {os.path.basename(paths[index]) for index in found.kept} == set(odd_files.ODD)
-    for index in found.kept:
-        np.testing.assert_array_equal(kept[index], load_image(paths[index], (4, 4)))
+    paths, cached = sorted(map(str, folder.iterdir())), {}
+    result = scan(paths, unreadable_fraction=0.5, cache=cached.__setitem__)
+    assert kinds(result) == {name: kind for name, (_, kind, _) in odd_files.BAD.items()}
+    for file in result.quarantined:
+        assert odd_files.BAD[os.path.basename(file.path)][2] in file.reason
+    assert {os.path.basename(paths[index]) for index in result.kept} == set(odd_files.ODD)
+    for index in result.kept:
+        np.testing.assert_array_equal(cached[index], load_image(paths[index], (4, 4)))
 
 
 def test_a_file_that_is_gone_is_left_out(paths):
     os.remove(paths[3])
-    found = scan(paths)
-    assert [(one.path, one.kind, one.reason) for one in found.quarantined] == [
-        (paths[3], "unreadable", "it is not there")
+    result = scan(paths)
+    assert [(file.path, file.kind, file.reason) for file in result.quarantined] == [
+        (paths[3], "unreadable", "it is missing")
     ]
 
 
@@ -74,8 +74,8 @@ def test_equal_files_are_left_out_and_are_not_unreadable(paths, tmp_path):
     os.link(paths[0], tmp_path / "again.png")
     os.symlink(paths[1], tmp_path / "linked.png")
     both = [*paths, str(tmp_path / "again.png"), str(tmp_path / "linked.png")]
-    found = scan(both, unreadable_fraction=0.0)
-    assert kinds(found) == {"again.png": "duplicate", "linked.png": "duplicate"}
+    result = scan(both, unreadable_fraction=0.0)
+    assert kinds(result) == {"again.png": "duplicate", "linked.png": "duplicate"}
 
 
 def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
@@ -83,25 +83,27 @@ def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
     os.link(paths[1], tmp_path / "wrong.png")
     os.truncate(paths[5], 0)
     both = [*paths, str(tmp_path / "leak.png"), str(tmp_path / "wrong.png")]
-    found = scan(both, marks=["train"] * 10 + ["test"] * 2, targets=["cat"] * 11 + ["dog"])
-    left_out = {"0.png": "leakage", "1.png": "contradiction", "5.png": "empty", "wrong.png": "contradiction"}
-    assert kinds(found) == left_out
-    scanning.tell(found.quarantined, len(both))
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(told) == 3
-    assert told[0].startswith("left out 4 of 12 images: 1 empty, 1 leakage, 2 contradiction (")
-    assert told[0].endswith("5.png': the file is empty)")
-    assert told[1].startswith("LEAKAGE in 1 of them: a model would be measured on what it was trained on (")
-    assert told[2].startswith("CONTRADICTION in 2 of them: nobody knows which of their labels is right (")
+    result = scan(both, predefined_split=["train"] * 10 + ["test"] * 2, targets=["cat"] * 11 + ["dog"])
+    skipped = {"0.png": "leakage", "1.png": "contradiction", "5.png": "empty", "wrong.png": "contradiction"}
+    assert kinds(result) == skipped
+    scanning.log_quarantined(result.quarantined, len(both))
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(messages) == 3
+    assert messages[0].startswith(
+        "skipped 4 of 12 images: 1 empty, 1 copy of a held-out file, 2 with conflicting labels ("
+    )
+    assert messages[0].endswith("5.png': the file is empty)")
+    assert messages[1].startswith("LEAKAGE in 1 of them: a model would be evaluated on what it was trained on (")
+    assert messages[2].startswith("CONFLICTING LABELS in 2 of them: it is unknown which of the labels is right (")
 
 
 def test_nothing_is_told_of_a_clean_folder(paths, caplog):
-    scanning.tell(scan(paths).quarantined, len(paths))
+    scanning.log_quarantined(scan(paths).quarantined, len(paths))
     assert caplog.records == []
 
 
 def test_a_long_scan_says_how_far_it_has_come(paths, monkeypatch, caplog):
-    monkeypatch.setattr(scanning, "_TELLING_SECONDS", 0)
+    monkeypatch.setattr(scanning, "_PROGRESS_SECONDS", 0)
     with caplog.at_level(logging.INFO):
         scan(paths * 4)
     assert [record.getMessage() for record in caplog.records] == ["read 32 of 40 images", "read 40 of 40 images"]
@@ -111,11 +113,11 @@ def test_the_run_stops_when_more_than_a_share_is_unreadable(paths):
     for path in paths[2:7]:
         open(path, "w").close()
     assert len(scan(paths, unreadable_fraction=0.5).quarantined) == 5
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         scan(paths, unreadable_fraction=0.4)
-    assert str(told.value).startswith("5 files of 10 cannot be used as images, more than the share of 0.4 that")
-    assert f"{paths[2]!r}: the file is empty; {paths[3]!r}: the file is empty; " in str(told.value)
-    assert "; and 2 more. Mend or remove them" in str(told.value)
+    assert str(error.value).startswith("5 of 10 files cannot be read as images, more than the fraction 0.4 that")
+    assert f"{paths[2]!r}: the file is empty; {paths[3]!r}: the file is empty; " in str(error.value)
+    assert "; and 2 more. Repair or remove them" in str(error.value)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
@@ -125,8 +127,8 @@ def test_a_share_outside_of_zero_to_one_is_refused(paths, fraction):
 
 
 def test_nothing_to_scan_is_nothing_found():
-    found = scan([])
-    assert (len(found.kept), found.quarantined) == (0, ())
+    result = scan([])
+    assert (len(result.kept), result.quarantined) == (0, ())
 
 
 def test_a_file_is_read_again_only_when_it_has_changed(paths, monkeypatch):
@@ -152,7 +154,7 @@ def test_what_is_no_matter_of_the_content_is_asked_again(tmp_path, paths):
 
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory):
-    """Three colours to tell apart, and among the red ones every bad and odd file."""
+    """A folder with one class per colour, and every bad and odd file among the red ones."""
     place = tmp_path_factory.mktemp("messy")
     testing.saved_model(place / "module", image_size=(16, 16))
     testing.colour_folder(place / "data", count=40, size=(16, 16))
@@ -182,7 +184,7 @@ def test_a_folder_with_every_bad_and_odd_file_trains_to_the_end(messy, monkeypat
     assert len(odd_files.BAD) + len(odd_files.ODD) > 25
     assert "Files left out" in (messy / "run" / "report.html").read_text()
     log = (messy / "run" / "log.txt").read_text()
-    assert f"quarantine: {len(odd_files.BAD) + 3} left out (6 unreadable, 1 empty, " in log
+    assert f"quarantine: skipped {len(odd_files.BAD) + 3} files (6 unreadable, 1 empty, " in log
     sizes = map(int, re.search(r"(\d+) train, (\d+) validation, (\d+) test images", log).groups())
     assert sum(sizes) == 3 * 40 - 1 + len(odd_files.ODD)
-    assert "CONTRADICTION in 2 of them" in capsys.readouterr().out
+    assert "CONFLICTING LABELS in 2 of them" in capsys.readouterr().out

@@ -93,7 +93,7 @@ def test_a_file_that_is_no_image_is_left_out_up_to_a_share(folder, caplog):
     split = data.image_folder(folder, image_size=(8, 8))
     assert [(Path(one.path).name, one.kind) for one in split.quarantined] == [("notes.txt", "no image")]
     assert sum(split.sizes.values()) == 10
-    assert "left out 1 of 11 images: 1 no image (" in caplog.text
+    assert "skipped 1 of 11 images: 1 not an image (" in caplog.text
     with pytest.raises(InputError, match=r"one file of 11 cannot be used .*notes.txt': it is none of"):
         data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.05)
 

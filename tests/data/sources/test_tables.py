@@ -46,8 +46,8 @@ def test_an_image_that_is_not_there_is_left_out(folder):
     path = write(folder / "m.csv", [HEADER[:3], *rows, ("a/gone.png", "cat", "train")])
     split = data.manifest(path, image_size=(4, 4), unreadable_fraction=0.2)
     assert split.sizes == {"train": 2, "validation": 1, "test": 1}
-    assert [(Path(one.path).name, one.reason) for one in split.quarantined] == [("gone.png", "it is not there")]
-    with pytest.raises(InputError, match="one file of 5 cannot be used as images, .*a/gone.png': it is not there"):
+    assert [(Path(one.path).name, one.reason) for one in split.quarantined] == [("gone.png", "it is missing")]
+    with pytest.raises(InputError, match="1 of 5 files cannot be read as images, .*a/gone.png': it is missing"):
         data.manifest(path, image_size=(4, 4))
 
 
