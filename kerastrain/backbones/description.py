@@ -46,7 +46,7 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
         [['float32', [None, 32]]]
     """
     if isinstance(handle, keras.Model) or str(handle).endswith(".keras"):
-        with freezing.flags_kept(handle):
+        with freezing.preserved_trainable_flags(handle):
             model = handle if isinstance(handle, keras.Model) else saving.load(handle)
             if text_backbones.takes_texts(model):
                 return _describe_text(handle, text_backbones.load(handle, **options))

@@ -1,7 +1,7 @@
-"""Models ready to compile, and what is done with such a model before and after training.
+"""Models ready to compile, and functions for any model before and after training.
 
 The builders take a backbone and labels and return plain functional `keras.Model`s: raw pixels or strings in, float32
-logits out, labels inside. The other functions take any `keras.Model`. Must not compile, train or read data.
+logits out, with the labels inside. The other functions take any `keras.Model`. Must not compile, train or read data.
 """
 
 from kerastrain.layers.labels import Labels, check_labels, labels, task

@@ -1,21 +1,23 @@
-"""Models ready to compile: a backbone with a head, and what is done with such a model before and after training.
+"""Models ready to compile: a backbone with a head.
 
-Takes a backbone's handle and labels; gives plain functional `keras.Model`s: raw pixels or strings in, float32 logits
-out, labels inside. Must not compile, train or read data.
+Takes a backbone's handle and labels; returns plain functional `keras.Model`s: raw pixels or strings in, float32 logits
+out, with the labels inside. Must not compile, train or read data.
 """
 
+import dataclasses
+import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from kerastrain import backbones
 from kerastrain.backbones import text_backbones
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
 from kerastrain.layers import labels as model_labels
 from kerastrain.layers.labels import Labels
-from kerastrain.models import heads
+from kerastrain.models.heads import HeadOptions, dense_head
 from kerastrain.tasks import Task
 
 
@@ -25,46 +27,40 @@ def image_classifier(
     labels: Sequence[str],
     multi_label: bool = False,
     image_size: tuple[int, int] | None = None,
-    hidden_units: Sequence[int] = (),
-    dropout: float = 0.2,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    batch_norm: bool = False,
     name: str = "image_classifier",
+    **head: object,
 ) -> keras.Model:
-    """A classifier of images: preprocessing, a frozen backbone and a head.
+    """An image classifier: preprocessing, a frozen backbone and a head.
 
         logits = W · dropout(hidden(mean over the image of backbone(preprocessing(pixels)))) + b
 
     Args:
-        backbone: handle for `backbones.load`, or what that returned where it needs options.
-        labels: sequence of str, the classes' names in the order of the logits, at least two.
-        multi_label: bool, whether an image may have any number of the labels; then one is enough.
-        image_size: (height, width) in pixels; None takes the backbone's own.
-        hidden_units: sequence of int, widths of ReLU layers before the logits.
-        dropout: float in [0, 1), share of the inputs of each dense layer that is dropped in training.
-        l1: float >= 0, weight of the sum of absolute values of the head's kernels in the loss.
-        l2: float >= 0, weight of the sum of squares of the head's kernels in the loss.
-        batch_norm: bool, whether batch norm stands before each hidden ReLU.
+        backbone: handle for `backbones.load`, or the Backbone that it returned where the handle needs options.
+        labels: sequence of str, the names of the classes in the order of the logits, at least two.
+        multi_label: bool, whether an image may have any number of the labels; then one label is enough.
+        image_size: (height, width) in pixels; None for the backbone's own.
         name: str, the model's name.
+        **head: `hidden_units`, `dropout` (0.2 unless set), `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
     Returns:
-        keras.Model, uint8 or float32 (b, h, w, 3) in [0, 255] to float32 logits (b, classes); not compiled.
+        keras.Model, uint8 or float32 (batch, height, width, 3) in [0, 255] to float32 logits (batch, classes); not
+        compiled.
 
     Raises:
-        InputError: too few labels, one of them twice, a number outside its range, or what `backbones.load` refuses.
+        InputError: there are too few labels or a label twice, a number lies outside its range, or `backbones.load`
+            refuses the handle.
+        TypeError: an unknown keyword.
 
     Example:
-        >>> model = image_classifier("keras:MobileNetV2", labels=["cat", "dog"], image_size=(96, 96))
+        >>> model = image_classifier("keras:MobileNetV2", labels=["cat", "dog"], image_size=(96, 96), dropout=0.5)
         >>> model.output_shape
         (None, 2)
     """
     names = model_labels.checked_labels(labels, fewest=1 if multi_label else 2)
-    images, values = _image_features(backbone, image_size)
-    values = heads.dense_head(
-        values, len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
-    )
-    return keras.Model(images, Labels(names, _task(multi_label), name="labels")(values), name=name)
+    options = _head_options(image_classifier, head, dropout=0.2)
+    images, features = _image_features(backbone, image_size)
+    logits = dense_head(features, len(names), options)
+    return keras.Model(images, Labels(names, _task(multi_label), name="labels")(logits), name=name)
 
 
 def image_regressor(
@@ -74,52 +70,44 @@ def image_regressor(
     mean: float | Sequence[float] = 0.0,
     stddev: float | Sequence[float] = 1.0,
     image_size: tuple[int, int] | None = None,
-    hidden_units: Sequence[int] = (),
-    dropout: float = 0.0,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    batch_norm: bool = False,
     name: str = "image_regressor",
+    **head: object,
 ) -> keras.Model:
-    """A model from images to numbers: preprocessing, a frozen backbone, a head, and the targets' own scale.
+    """A model from images to numbers: preprocessing, a frozen backbone, a head, and the scale of the targets.
 
         prediction = mean + stddev · (W · dropout(hidden(features)) + b)
 
-    With the mean and the stddev of the training targets the head starts near them, and one learning rate suits
-    years as well as millimetres.
+    With the mean and the standard deviation of the training targets the outputs start near the targets, and one learning
+    rate suits years as well as millimetres.
 
     Args:
-        backbone: handle for `backbones.load`, or what that returned where it needs options.
-        labels: sequence of str, the names of the numbers that an image gives, at least one.
-        mean: float, or one for each output, in the targets' unit.
-        stddev: float > 0, or one for each output, in the targets' unit.
-        image_size: (height, width) in pixels; None takes the backbone's own.
-        hidden_units: sequence of int, widths of ReLU layers before the outputs.
-        dropout: float in [0, 1), share of the inputs of each dense layer that is dropped in training.
-        l1: float >= 0, weight of the sum of absolute values of the head's kernels in the loss.
-        l2: float >= 0, weight of the sum of squares of the head's kernels in the loss.
-        batch_norm: bool, whether batch norm stands before each hidden ReLU.
+        backbone: handle for `backbones.load`, or the Backbone that it returned where the handle needs options.
+        labels: sequence of str, the names of the outputs, at least one.
+        mean: float, or sequence with one float for each output, in the targets' unit.
+        stddev: float > 0, or sequence with one float for each output, in the targets' unit.
+        image_size: (height, width) in pixels; None for the backbone's own.
         name: str, the model's name.
+        **head: `hidden_units`, `dropout`, `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
     Returns:
-        keras.Model, uint8 or float32 (b, h, w, 3) in [0, 255] to float32 (b, outputs); not compiled.
+        keras.Model, uint8 or float32 (batch, height, width, 3) in [0, 255] to float32 (batch, outputs) in the targets'
+        unit; not compiled.
 
     Raises:
-        InputError: no labels or one of them twice, a number outside its range, or what `backbones.load` refuses.
+        InputError: there are no labels or a label twice, a number lies outside its range, or `backbones.load` refuses the
+            handle.
+        TypeError: an unknown keyword.
     """
     names = model_labels.checked_labels(labels, fewest=1)
+    options = _head_options(image_regressor, head)
     outputs = len(names)
-    scales = [
-        np.broadcast_to(_numbers(key, one, outputs), outputs).tolist()
-        for key, one in (("stddev", stddev), ("mean", mean))
-    ]
-    if min(scales[0]) <= 0:
-        raise InputError(f"`stddev` must be above 0. Received: {stddev}. A target that never varies needs no model.")
-    images, values = _image_features(backbone, image_size)
-    values = heads.dense_head(
-        values, outputs, hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm, name="outputs"
-    )
-    values = keras.layers.Rescaling(scales[0], offset=scales[1], dtype="float32", name="targets")(values)
+    scale = np.broadcast_to(_numbers("stddev", stddev, outputs), outputs).tolist()
+    offset = np.broadcast_to(_numbers("mean", mean, outputs), outputs).tolist()
+    if min(scale) <= 0:
+        raise InputError(f"`stddev` must be above 0. Received: {stddev}. A constant target needs no model.")
+    images, features = _image_features(backbone, image_size)
+    values = dense_head(features, outputs, options, name="outputs")
+    values = keras.layers.Rescaling(scale, offset=offset, dtype="float32", name="targets")(values)
     return keras.Model(images, Labels(names, "regression", name="labels")(values), name=name)
 
 
@@ -136,40 +124,33 @@ def text_classifier(
     word_dropout: float = 0.3,
     signature: str | None = None,
     output_key: str | None = None,
-    hidden_units: Sequence[int] = (),
-    dropout: float = 0.5,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    batch_norm: bool = False,
     name: str = "text_classifier",
+    **head: object,
 ) -> keras.Model:
-    """A classifier of texts: strings in, logits out, everything in between inside the model.
+    """A text classifier from strings to logits, with the vocabulary inside the model.
 
     Args:
         backbone: handle for `text_backbones.load` ("keras:embedding", "keras:transformer", a Hub text module, a
-            .keras file, a keras.Model), or a layer that it returned.
-        labels: sequence of str, the classes' names in the order of the logits, at least two.
-        multi_label: bool, whether a text may have any number of the labels; then one is enough.
+            .keras file, a keras.Model), or the layer that it returned.
+        labels: sequence of str, the names of the classes in the order of the logits, at least two.
+        multi_label: bool, whether a text may have any number of the labels; then one label is enough.
         texts: iterable of str, the training texts, for the vocabulary of the "keras:" networks.
-        vocabulary_size: int, the most words (and pairs) that are kept.
-        sequence_length: int, how many words (and pairs) of a text count; None for the network's default.
-        embedding_dim: int, numbers of an embedding; None for the network's default.
-        num_layers: int, blocks of the transformer.
+        vocabulary_size: int > 2, the largest number of words and word pairs in the vocabulary.
+        sequence_length: int >= 1, the number of words and word pairs of a text that count; None for the network's default.
+        embedding_dim: int >= 1, the size of an embedding; None for the network's default.
+        num_layers: int >= 1, the number of transformer blocks.
         word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
         signature: str, for modules: the signature to call.
-        output_key: str, for modules: which of several outputs.
-        hidden_units: sequence of int, widths of ReLU layers before the logits.
-        dropout: float in [0, 1), share of the inputs of each dense layer that is dropped in training.
-        l1: float >= 0, weight of the sum of absolute values of the head's kernels in the loss.
-        l2: float >= 0, weight of the sum of squares of the head's kernels in the loss.
-        batch_norm: bool, whether batch norm stands before each hidden ReLU.
+        output_key: str, for modules: the output to use if there are several.
         name: str, the model's name.
+        **head: `hidden_units`, `dropout` (0.5 unless set), `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
     Returns:
-        keras.Model, string (b,) to float32 logits (b, classes); not compiled.
+        keras.Model, string (batch,) to float32 logits (batch, classes); not compiled.
 
     Raises:
-        InputError: too few labels, a number outside its range, or what `text_backbones.load` refuses.
+        InputError: there are too few labels, a number lies outside its range, or `text_backbones.load` refuses the handle.
+        TypeError: an unknown keyword.
 
     Example:
         >>> model = text_classifier(labels=["bad", "good"], texts=["a fine film", "a dull film"])
@@ -177,8 +158,9 @@ def text_classifier(
         (None, 2)
     """
     names = model_labels.checked_labels(labels, fewest=1 if multi_label else 2)
-    is_layer = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
-    if not is_layer:
+    options = _head_options(text_classifier, head, dropout=0.5)
+    is_loaded = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
+    if not is_loaded:
         backbone = text_backbones.load(
             backbone,
             texts=texts,
@@ -191,10 +173,17 @@ def text_classifier(
             output_key=output_key,
         )
     strings = keras.Input((), dtype="string", name="texts")
-    values = heads.dense_head(
-        backbone(strings), len(names), hidden_units=hidden_units, dropout=dropout, l1=l1, l2=l2, batch_norm=batch_norm
-    )
-    return keras.Model(strings, Labels(names, _task(multi_label), name="labels")(values), name=name)
+    logits = dense_head(backbone(strings), len(names), options)
+    return keras.Model(strings, Labels(names, _task(multi_label), name="labels")(logits), name=name)
+
+
+def _head_options(builder: Callable, options: Mapping[str, object], **defaults: object) -> HeadOptions:
+    known = [field.name for field in dataclasses.fields(HeadOptions)]
+    for name in options:
+        if name not in known:
+            own = [parameter for parameter in inspect.signature(builder).parameters if parameter != "head"]
+            raise TypeError(unknown(f"argument of {builder.__name__}:", name, [*own, *known]))
+    return HeadOptions(**{**defaults, **options})
 
 
 def _task(multi_label: bool) -> Task:
@@ -207,24 +196,24 @@ def _image_features(backbone, image_size) -> tuple[keras.KerasTensor, keras.Kera
     elif image_size is not None and tuple(image_size) != backbone.image_size:
         raise InputError(
             f"the backbone was loaded for images of {backbone.image_size}. Received: image_size={tuple(image_size)}. "
-            "Give the size to `backbones.load`."
+            "Pass the size to `backbones.load`."
         )
-    images = values = keras.Input((*backbone.image_size, 3), name="images")
+    images = features = keras.Input((*backbone.image_size, 3), name="images")
     for layer in (*backbone.preprocessing, backbone.layer):
-        values = layer(values)
-    if not isinstance(values, keras.KerasTensor) or len(values.shape) not in (2, 4):
-        found = keras.tree.map_structure(lambda one: tuple(one.shape), values)
+        features = layer(features)
+    if not isinstance(features, keras.KerasTensor) or len(features.shape) not in (2, 4):
+        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), features)
         raise InputError(
-            f"the backbone {backbone.handle!r} must give features (batch, n) or maps (batch, h, w, n). Received: "
-            f"{found}. Where it gives several outputs, name one with `output_key`."
+            f"the backbone {backbone.handle!r} must return features (batch, n) or maps (batch, h, w, n). Received: "
+            f"{shapes}. If it has several outputs, choose one with `output_key`."
         )
-    if len(values.shape) == 4:
-        values = keras.layers.GlobalAveragePooling2D(name="pooling")(values)
-    return images, values
+    if len(features.shape) == 4:
+        features = keras.layers.GlobalAveragePooling2D(name="pooling")(features)
+    return images, features
 
 
 def _numbers(name: str, value, count: int) -> np.ndarray:
-    found = np.asarray(value, "float64")
-    if found.shape not in ((), (count,)) or not np.isfinite(found).all():
+    numbers = np.asarray(value, "float64")
+    if numbers.shape not in ((), (count,)) or not np.isfinite(numbers).all():
         raise InputError(f"`{name}` must be one finite number, or {count}, one for each output. Received: {value!r}.")
-    return found
+    return numbers

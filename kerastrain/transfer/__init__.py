@@ -1,1 +1,1 @@
-"""Transfer learning on any `keras.Model`: freezing, low-rank adapters, and the cut between features and head."""
+"""Transfer learning on any `keras.Model`: freezing, low-rank adapters, and splitting features from head."""

@@ -1,6 +1,6 @@
-"""A model in two: its features, and the head on them.
+"""Splits a model into its features and its head.
 
-Takes a model of a builder; gives two models that share its layers. Must not train.
+Takes a model of a builder; returns two models that share its layers. Must not train.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,17 @@ from kerastrain.transfer.freezing import backbone_of
 
 
 def split_at_backbone(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """A model cut in two: inputs to features, and features to outputs.
+    """Splits a model in two: inputs to features, and features to outputs.
 
-    While the backbone is frozen its features never change. Compute them once, train the head on them, and every
-    epoch but the first costs nothing; the layers are the model's own, so the model is trained when its head is.
+    The features of a frozen backbone never change. Compute them once and train the head on them: only the first epoch
+    costs a pass through the backbone. Both models share the layers of `model`, so training the head trains `model`.
 
     Args:
-        model: keras.Model from a builder of this module.
+        model: keras.Model from a builder of `kerastrain.models`.
 
     Returns:
-        (keras.Model, keras.Model): inputs to features float (b, d), and features to what the model gives.
+        (keras.Model, keras.Model): from the inputs of `model` to features, float (batch, features), and from the features
+        to the outputs of `model`.
 
     Raises:
         InputError: the model has no layer named "backbone".

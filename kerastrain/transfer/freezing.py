@@ -1,7 +1,7 @@
-"""Which part of a model trains, and when: frozen backbones, unfreezing at once or in stages, rates by layer.
+"""Which part of a model trains, and when: frozen backbones, unfreezing at once or in stages, learning rates by layer.
 
-Takes a `keras.Model` whose backbone is a layer named "backbone", or any other, whose head is its last layer with weights;
-changes its `trainable` flags or gives a callback. Must not compile, and must not train by itself.
+Takes a `keras.Model`: one with a layer named "backbone", or any other, whose head is then its last layer with weights.
+Sets its `trainable` flags, or returns a callback that does. Must not compile or train.
 """
 
 import contextlib
@@ -11,25 +11,40 @@ import keras
 
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub.layer import HubLayer
+from kerastrain.keras_internals import lora, optimizers
 from kerastrain.keras_internals.layers import every_layer
 
 
 def backbone_of(model: keras.Model) -> keras.Layer:
     """The layer named "backbone".
 
+    Args:
+        model: keras.Model.
+
+    Returns:
+        keras.Layer of `model`.
+
     Raises:
-        InputError: the model has none.
+        InputError: the model has no such layer.
     """
     for layer in model.layers:
         if layer.name == "backbone":
             return layer
     raise InputError(
-        f"the model {model.name!r} has no layer named 'backbone'. It has {', '.join(one.name for one in model.layers)}."
+        f"the model {model.name!r} has no layer named 'backbone'. "
+        f"It has {', '.join(layer.name for layer in model.layers)}."
     )
 
 
 def backbone_or_all(model: keras.Model) -> keras.Layer:
-    """The layer named "backbone", or the model itself where there is none."""
+    """The layer named "backbone", or the model if it has none.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        keras.Layer of `model`, or `model` itself.
+    """
     return next((layer for layer in model.layers if layer.name == "backbone"), model)
 
 
@@ -37,12 +52,12 @@ def freeze(model: keras.Model, *, before: str | None = None) -> None:
     """Freezes the backbone, so that only the head trains. Compile the model afterwards.
 
     Args:
-        model: keras.Model; without a layer named "backbone", all but its last layer with weights freeze, and batch norm
-            behind that.
-        before: str, the first layer that trains; all before it freeze.
+        model: keras.Model; without a layer named "backbone", all layers freeze except the last one with weights and the
+            batch norm after it.
+        before: str, name of the first layer that trains; all layers before it freeze. None freezes the backbone.
 
     Raises:
-        InputError: the model has no such layer, or no layer with weights.
+        InputError: the model has no layer named `before`, or no layer with weights.
     """
     if before is None:
         backbone = backbone_or_all(model)
@@ -61,24 +76,24 @@ def freeze(model: keras.Model, *, before: str | None = None) -> None:
 def unfreeze(
     model: keras.Model, *, last: int | None = None, from_layer: str | None = None, batch_norm: bool = False
 ) -> None:
-    """Lets the backbone train, whole or from some layer on. Compile the model afterwards.
+    """Unfreezes the backbone, whole or from some layer on. Compile the model afterwards.
 
-    Batch norm is held still by default: few images and a small rate do not pay for statistics that move under the
-    features. In a Keras backbone its layers stay frozen, scale and offset too, since Keras overrides
-    `training=False` during `fit`; in a Hub module its statistics stay, while scale and offset train.
+    Batch norm stays frozen by default: with few images and a small learning rate, statistics that change under the
+    features do more harm than good. In a Keras backbone its scale and offset stay frozen too, since Keras overrides
+    `training=False` during `fit`; in a Hub module only its statistics stay frozen, and its scale and offset train.
 
     Args:
-        model: keras.Model; without a layer named "backbone", all its layers are meant, the head too.
-        last: int >= 0, how many layers with weights train, counted from the backbone's end; None for all.
-        from_layer: str, the first layer that trains.
+        model: keras.Model; without a layer named "backbone", all its layers count, the head included.
+        last: int >= 0, the number of layers with weights that train, counted from the backbone's end; None for all.
+        from_layer: str, name of the first layer that trains.
         batch_norm: bool, whether batch norm trains too.
 
     Raises:
-        InputError: both `last` and `from_layer`, more layers than there are, a layer that does not exist, a part of an
-            opaque module, or one that cannot train.
+        InputError: both `last` and `from_layer` are set, the model has fewer layers or no layer of that name, a Hub
+            module is to train in part, or it cannot train.
     """
     if last is not None and from_layer is not None:
-        raise InputError("give either `last` or `from_layer`, not both.")
+        raise InputError("set either `last` or `from_layer`, not both.")
     part = backbone_or_all(model)
     if isinstance(part, HubLayer):
         if from_layer is not None or last not in (None, 0):
@@ -90,28 +105,28 @@ def unfreeze(
             part.check_can_train()
         part.trainable, part.freeze_batch_norm_statistics = last is None, not batch_norm
         return
-    layers = leaves(part)
+    layers = _layers_with_weights(part)
     part.trainable = True
     first = _first(layers, last, from_layer)
     for index, layer in enumerate(layers):
-        still = isinstance(layer, keras.layers.BatchNormalization) and not batch_norm
-        layer.trainable = index >= first and not still
+        is_frozen = isinstance(layer, keras.layers.BatchNormalization) and not batch_norm
+        layer.trainable = index >= first and not is_frozen
         if isinstance(layer, HubLayer):
             layer.freeze_batch_norm_statistics = not batch_norm
-    hold_adapted_kernels(part)
+    _freeze_adapted_kernels(part)
 
 
 def synchronize_batch_norm(model: keras.Model) -> None:
-    """Lets batch norm that trains take its statistics over the whole batch, where several devices share one.
+    """Makes batch norm that trains compute its statistics over the whole batch when several devices share it.
 
-    Each device would normalize its part by its own statistics, and the weights would be others than on one device. Where a
-    single device trains the model nothing changes. Compile the model afterwards.
+    Otherwise each device would normalize its part by the statistics of that part, and the weights would differ from those
+    of a training on one device. On a single device nothing changes. Compile the model afterwards.
 
     Args:
-        model: keras.Model, made under the scope of its strategy.
+        model: keras.Model, built under the scope of its strategy.
 
     Raises:
-        InputError: a Hub module moves statistics of its own, which its graph takes over one device's part.
+        InputError: a Hub module updates batch norm statistics, which its graph computes over one device's part.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         return
@@ -123,18 +138,25 @@ def synchronize_batch_norm(model: keras.Model) -> None:
             and layer.non_trainable_weights
         ):
             raise InputError(
-                f"the Hub module {layer.name!r} would take the statistics of its batch norm over the part of one device, "
-                "and the weights would be others than on one device. Hold them still (fine_tune.batch_norm=false), or "
-                "train on one device (runtime.strategy=none)."
+                f"the Hub module {layer.name!r} would compute its batch norm statistics over the part of one device, and "
+                "the weights would differ from those of one device. Freeze them (fine_tune.batch_norm=false), or train "
+                "on one device (runtime.strategy=none)."
             )
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             layer.synchronized = True
 
 
 @contextlib.contextmanager
-def flags_kept(part: object) -> Iterator[None]:
-    """Gives the layers of a model their `trainable` back at the end of the block; anything else is left alone."""
-    layers = every_layer(part) if isinstance(part, keras.Layer) else []
+def preserved_trainable_flags(model: object) -> Iterator[None]:
+    """Restores `trainable` of all layers of a model at the end of the block.
+
+    Args:
+        model: keras.Model or keras.Layer; anything else is ignored.
+
+    Yields:
+        None.
+    """
+    layers = every_layer(model) if isinstance(model, keras.Layer) else []
     flags = [layer.trainable for layer in layers]
     try:
         yield
@@ -143,36 +165,21 @@ def flags_kept(part: object) -> Iterator[None]:
             layer.trainable = flag
 
 
-def hold_adapted_kernels(part: keras.Layer) -> None:
-    """Freezes the kernels that a low-rank pair stands beside, which `trainable = True` would let go."""
-    for layer in every_layer(part):
-        if getattr(layer, "lora_enabled", False):
-            kernel = "_embeddings" if isinstance(layer, keras.layers.Embedding) else "_kernel"
-            getattr(layer, kernel).trainable = False
-
-
-def leaves(part: keras.Layer) -> list[keras.Layer]:
-    """The layers with weights inside a layer or model, in order, nested models opened, attention kept whole."""
-    if isinstance(part, keras.Model):
-        return [leaf for layer in part.layers for leaf in leaves(layer)]
-    return [part] if part.weights else []
-
-
 def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
-    """Factors on the learning rate that fall layer by layer from the head to the inputs.
+    """Factors on the learning rate that decrease layer by layer from the head to the inputs.
 
         factor(layer k below the head) = decay ** k
 
-    Early layers hold what is common to all images and should move least. Batch norm has the rate of its
-    neighbour before it; the head has 1. Call it after `unfreeze`: what is frozen gets no factor.
+    Early layers hold features that all images share and should change least. Batch norm gets the factor of the layer
+    before it; the head's factor is 1. Call it after `unfreeze`: frozen variables get no factor.
 
     Args:
-        model: keras.Model; a backbone that is one opaque module has one factor. Without a layer named "backbone", the
-            last layer with weights is the head.
+        model: keras.Model; a backbone that is a Hub module gets one factor. Without a layer named "backbone", the last
+            layer with weights is the head.
         decay: float in (0, 1], the factor from a layer to the one below it; 0.65 to 0.9 are common.
 
     Returns:
-        dict from a regular expression on variable paths to a factor: `optimizers.make(..., layer_rates=...)`.
+        dict from a regular expression on variable paths to a factor in (0, 1], for `optimizers.make(layer_rates=...)`.
 
     Raises:
         InputError: `decay` lies outside (0, 1].
@@ -184,7 +191,7 @@ def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
     backbone = backbone_or_all(model)
     if isinstance(backbone, HubLayer):
         return {f"^{backbone.name}/": float(decay)}
-    layers = leaves(backbone)
+    layers = _layers_with_weights(backbone)
     if backbone is model:
         layers = layers[: len(layers) - _head_count(model)]
     rates, depth = {}, 0
@@ -196,19 +203,19 @@ def layer_rates(model: keras.Model, decay: float) -> dict[str, float]:
 
 
 class GradualUnfreezing(keras.callbacks.Callback):
-    """Unfreezes the backbone in stages while it trains, the layers nearest to the head first.
+    """Unfreezes the backbone in stages during training, the layers nearest to the head first.
 
-    Which layers train is a function of the epoch alone, so a resumed run has the same ones. The optimizer gets its
-    slots for all layers of all stages at the start, and Keras's train function is made anew at each stage.
+    Which layers train depends only on the epoch, so a resumed run trains the same ones. The optimizer gets its slots for
+    the layers of all stages at the start, and Keras traces a new train function at each stage.
 
     Args:
-        stages: dict from an epoch, counted from 0, to the number of the backbone's last layers that train from then
-            on, None for all of them. Before the first epoch named, only the head trains. In a model without a layer
-            named "backbone", all its layers are counted, as in `unfreeze`, and the head is as in `freeze`.
+        stages: dict from an epoch, counted from 0, to the number of the backbone's last layers that train from this epoch
+            on, None for all of them. Before the first of these epochs only the head trains. In a model without a layer
+            named "backbone" all layers count, as in `unfreeze`, and the head is that of `freeze`.
         batch_norm: bool, whether batch norm trains too.
 
     Raises:
-        InputError: the stages are empty or not epochs and counts, or the optimizer was built for fewer layers.
+        InputError: `stages` is empty or does not map epochs to layer counts, or the optimizer was built for fewer layers.
 
     Example:
         >>> callback = GradualUnfreezing({2: 10, 4: 30, 6: None})
@@ -218,8 +225,8 @@ class GradualUnfreezing(keras.callbacks.Callback):
 
     def __init__(self, stages: Mapping[int, int | None], *, batch_norm: bool = False):
         super().__init__()
-        whole = all(isinstance(epoch, int) and epoch >= 0 for epoch in stages)
-        if not stages or not whole or any(count is not None and count < 1 for count in stages.values()):
+        are_epochs = all(isinstance(epoch, int) and epoch >= 0 for epoch in stages)
+        if not stages or not are_epochs or any(count is not None and count < 1 for count in stages.values()):
             raise InputError(
                 f"`stages` must map epochs >= 0 to numbers of layers >= 1, or None for all. Received: {dict(stages)}."
             )
@@ -228,7 +235,7 @@ class GradualUnfreezing(keras.callbacks.Callback):
         self._stage = None
 
     def on_train_begin(self, logs=None):
-        """Gives the optimizer slots for every variable that will train in any stage."""
+        """Builds the optimizer with slots for the variables of all stages."""
         self._stage = None
         wanted = {}
         for count in (0, *self.stages.values()):
@@ -239,14 +246,14 @@ class GradualUnfreezing(keras.callbacks.Callback):
         if not inner.built:
             ordered = [variable for variable in self.model.variables if variable.path in wanted]
             optimizer.build(ordered)
-        elif len(inner._trainable_variables) < len(wanted):
+        elif (slots := len(optimizers.trained_variables(inner))) < len(wanted):
             raise InputError(
-                f"the optimizer knows {len(inner._trainable_variables)} variables, and the stages train {len(wanted)}: "
-                "compile the model with a new optimizer before `fit`."
+                f"the optimizer was built for {slots} variables, but the stages train {len(wanted)}: compile the model "
+                "with a new optimizer before `fit`."
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Sets which layers train, where that changes."""
+        """Sets which layers train if this epoch begins a stage."""
         reached = [begin for begin in self.stages if begin <= epoch]
         stage = self.stages[reached[-1]] if reached else 0
         if self._stage is None or self._stage[0] != stage:
@@ -261,15 +268,28 @@ class GradualUnfreezing(keras.callbacks.Callback):
             unfreeze(self.model, last=count, batch_norm=self.batch_norm)
 
 
+def _freeze_adapted_kernels(part: keras.Layer) -> None:
+    """Freezes the kernels beside a low-rank pair, which `trainable = True` has unfrozen."""
+    for layer in every_layer(part):
+        if getattr(layer, "lora_enabled", False):
+            lora.stored_kernel(layer).trainable = False
+
+
+def _layers_with_weights(part: keras.Layer) -> list[keras.Layer]:
+    """The layers with weights in order; nested models are replaced by their layers, attention counts as one layer."""
+    if isinstance(part, keras.Model):
+        return [inner for layer in part.layers for inner in _layers_with_weights(layer)]
+    return [part] if part.weights else []
+
+
 def _head_count(model: keras.Model) -> int:
-    """How many of the layers with weights are the head of a model without a backbone."""
-    still = [isinstance(layer, keras.layers.BatchNormalization) for layer in leaves(model)]
-    if not still or all(still):
+    """The number of layers with weights in the head of a model without a backbone."""
+    is_norm = [isinstance(layer, keras.layers.BatchNormalization) for layer in _layers_with_weights(model)]
+    if all(is_norm):
         raise InputError(
-            f"the model {model.name!r} has no layer with weights that could be its head. Build it first, or give "
-            "`before`."
+            f"the model {model.name!r} has no layer with weights that could be its head. Build it first, or set `before`."
         )
-    return still[::-1].index(False) + 1
+    return is_norm[::-1].index(False) + 1
 
 
 def _first(layers: list[keras.Layer], last: int | None, from_layer: str | None) -> int:

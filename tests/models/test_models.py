@@ -211,6 +211,8 @@ def test_a_text_classifier_learns_which_word_matters(name):
         (lambda: models.image_regressor(tiny(), labels=[]), InputError, "a model needs at least one label"),
         (lambda: models.image_regressor(tiny(), stddev=0.0), InputError, "must be above 0"),
         (lambda: models.image_regressor(tiny(), labels=["a", "b"], mean=[1, 2, 3]), InputError, "or 2, one for each"),
+        (lambda: image_classifier(tiny(), drop_out=0.1), TypeError, "image_classifier: 'drop_out'.*mean 'dropout'"),
+        (lambda: image_classifier(tiny(), multilabel=True), TypeError, "Did you mean 'multi_label'"),
         (lambda: models.text_classifier(labels=["a", "b"]), InputError, "give `texts`"),
         (lambda: models.text_classifier(labels=["a", "b"], texts=[" "]), InputError, "Received: no word"),
         (lambda: models.text_classifier("keras:embeding", labels=["a", "b"]), InputError, "Did you mean 'embedding'"),
