@@ -109,7 +109,7 @@ def _learning(model: keras.Model) -> Iterator[None]:
     """
     layers = fine_tuning.following_batch_norm(model)
     momenta = [layer.momentum for layer in layers]
-    with freezing.flags_kept(model):
+    with freezing.preserved_trainable_flags(model):
         for layer in layers:
             layer.trainable, layer.momentum = True, min(layer.momentum, _MOMENTUM)
         try:
