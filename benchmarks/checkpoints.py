@@ -1,10 +1,11 @@
-"""What checkpoints cost: the share of a training's time that goes into saving its state, and into watching for it.
+"""Cost of checkpoints: the share of training time that saving the state, and checking when to save it, takes.
 
     python benchmarks/checkpoints.py
 
-A MobileNetV2 (2.3 million parameters, with AdamW's slots and a moving average 35 MB of state) takes steps of 32 images
-of 96 x 96. Printed are one step without callbacks, the same with `Checkpoints` and `TerminateOnNonFinite` but no write, one
-write, and the share of the default interval that a write takes; together they must stay below 3 % of the time.
+A MobileNetV2 (2.3 million parameters, with AdamW's slots and a moving average 35 MB of state) trains on batches of 32 images
+of 96 x 96. The script prints the time of a step without callbacks, the time of the hooks of `Checkpoints` and
+`TerminateOnNonFinite` per step, the time of one checkpoint, and its share of the default interval. The total must stay
+below 3 % of the training time.
 """
 
 import os
@@ -35,64 +36,64 @@ def network():
 
 
 def data():
-    """One batch, again and again, so that reading it costs nothing."""
+    """One batch, repeated, so that reading it costs nothing."""
     random = np.random.default_rng(0)
     batch = random.random((32, 96, 96, 3), "float32"), random.integers(0, 10, 32)
     return tf.data.Dataset.from_tensors(batch).repeat(STEPS * ROUNDS)
 
 
 class Watch(keras.callbacks.Callback):
-    """Reads the loss of each step, as every progress display does, and notes how long the step took."""
+    """Reads the loss of each step, as every progress display does, and records the duration of the step."""
 
     def __init__(self):
         super().__init__()
         self.seconds = []
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Starts the clock of the step before all other callbacks."""
+        """Starts timing before all other callbacks."""
         self.seconds.append(time.perf_counter())
 
     def on_train_batch_end(self, batch, logs=None):
-        """Stops the clock after Keras has read the loss."""
+        """Stops timing after Keras has read the loss."""
         self.seconds[-1] = time.perf_counter() - self.seconds[-1]
 
 
 def hooks_seconds(directory):
-    """Median seconds that the hooks of both callbacks take in one step, called as `fit` calls them."""
+    """The model, the median seconds of a step, and the median seconds of both callbacks' hooks in a step."""
     model, saving, watch = (
         network(),
         callbacks.Checkpoints(directory, every="1 hours"),
         callbacks.TerminateOnNonFinite(),
     )
-    taken = []
+    durations_of_hooks = []
 
     class Clock(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            began = time.perf_counter()
-            for one in (saving, watch):
-                one.on_train_batch_begin(batch or 1)
-                one.on_train_batch_end(batch, logs)
-            taken.append(time.perf_counter() - began)
+            start = time.perf_counter()
+            for callback in (saving, watch):
+                callback.on_train_batch_begin(batch or 1)
+                callback.on_train_batch_end(batch, logs)
+            durations_of_hooks.append(time.perf_counter() - start)
 
     steps = Watch()
     used = [steps, *saving.before([watch]), Clock()]
     model.fit(data(), epochs=1, steps_per_epoch=STEPS * ROUNDS, shuffle=False, verbose=0, callbacks=used)
-    return model, statistics.median(steps.seconds[2:]), statistics.median(taken[2:])
+    return model, statistics.median(steps.seconds[2:]), statistics.median(durations_of_hooks[2:])
 
 
 def write_seconds(model, directory):
-    """Median seconds of one checkpoint, checksums and flushing to the disk included, and its bytes."""
-    taken = []
+    """Median seconds of one checkpoint, including checksums and flushing to disk, and its size in bytes."""
+    seconds = []
     for number in range(WRITES):
-        began = time.perf_counter()
+        start = time.perf_counter()
         state = {"position": {"phase": "fit"}, "number": number, "model": checkpoints.capture(model)}
         path = checkpoints.write(directory, state)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken), sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def main():
-    """Measures and prints."""
+    """Prints the measurements."""
     with tempfile.TemporaryDirectory() as place:
         model, step, hooks = hooks_seconds(Path(place, "fit"))
         write, size = write_seconds(model, Path(place, "writes"))

@@ -1,16 +1,16 @@
-"""What each way to compress costs in accuracy and saves in bytes and time, on files that LiteRT runs.
+"""Accuracy, size and latency of each kind of compression, measured on files that LiteRT runs.
 
     python benchmarks/compression.py [--folder FOLDER --weights FILE] [--image-size 128] [--epochs 12] [--write]
 
-Without --folder the digits of scikit-learn at 32 x 32 pixels and a small convolutional network; with it a folder of images
-with one folder per class, and MobileNetV1 of width 0.25 with the weights in FILE. A float model is trained first, and
-every method starts from it, or from what it says before its "+". Accuracy is that of the TFLite file on held-out images;
+Without --folder: the digits of scikit-learn at 32 x 32 pixels and a small convolutional network. With --folder: a folder of
+images with one folder per class, and MobileNetV1 of width 0.25 with the weights in FILE. A float model is trained first, and
+every method starts from it, or from the method named before the "+". Accuracy is that of the TFLite file on held-out images;
 sizes are those of the files; times are medians over interleaved runs of one image in one thread, as ratios to the float
-file. Students, a quarter of the float model in parameters, are trained alone and taught by it on the same images for as
-long, from several seeds; "gap closed" is the share of what those alone lack to their teacher, on average, that those taught
-do not. They see their teacher's images; of the digits 100, as where labels are few, for of all they learn as much alone
-(--student-images 0). All trainings augment their images by --augment; a student learns from its teacher's answers to the
-very images that it sees (Beyer et al. 2022, https://arxiv.org/abs/2106.05237).
+file. Students with a quarter of the float model's parameters are trained without a teacher and distilled, on the same images
+for the same number of steps, with several seeds; "gap closed" is the fraction of the mean accuracy gap to the teacher that
+distillation closes. Students see the teacher's images; for digits only 100 of them, as with few labels, because with all of
+them they learn as much without a teacher (--student-images 0). All trainings augment their images with --augment; a student
+learns from the teacher's answers to the augmented images (Beyer et al. 2022, https://arxiv.org/abs/2106.05237).
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import results
 
-ALLOWED = {  # method: points of accuracy lost; size, gzip and time as shares of the float file
+ALLOWED = {  # method: points of accuracy lost; size, gzip and time as fractions of the float file
     "int8": (1.0, 0.30, None, None),
     "quantization-aware": (0.3, None, None, None),
     "pruned": (1.0, None, 0.35, None),
@@ -32,7 +32,7 @@ ALLOWED = {  # method: points of accuracy lost; size, gzip and time as shares of
 
 
 class Bench:
-    """A data set, a loss, a float model, and the files made of it."""
+    """A data set, a loss, a float model, and the files exported from it."""
 
     def __init__(self, options, folder):
         import keras
@@ -49,37 +49,37 @@ class Bench:
         self.model = self.trained(self.network(size), self.batches(options.epochs), 2e-3)
 
     def network(self, size):
-        """The float model before its training."""
+        """The untrained float model."""
         kt = self.kt
         if self.options.folder is None:
             return small(size, len(self.split.labels), 1.0)
         backbone = kt.backbones.load("keras:MobileNet", alpha=0.25, weights=self.options.weights, image_size=size)
         model = kt.models.image_classifier(backbone, labels=self.split.labels)
         model.compile("adam", self.loss)
-        model.fit(self.batches(3), shuffle=False, verbose=0)  # the head alone
-        kt.models.unfreeze(model, batch_norm=True)  # At this rate its statistics must follow.
+        model.fit(self.batches(3), shuffle=False, verbose=0)  # only the head
+        kt.models.unfreeze(model, batch_norm=True)  # At this learning rate the statistics must be updated.
         return model
 
     def batches(self, epochs, seed=0):
-        """So many epochs of training images in one data set."""
+        """Several epochs of training images in one data set."""
         return self.augmented(self.split.train, 32, epochs, seed)
 
     def augmented(self, examples, size, epochs, seed):
-        """So many epochs of examples, each time otherwise augmented, in one data set."""
+        """Several epochs of examples in one data set, augmented differently in each epoch."""
         augment = self.kt.data.augment(*self.options.augment) if self.options.augment else None
         return self.kt.data.batches(examples, size, shuffle=True, epochs=epochs, seed=seed, augment=augment)
 
-    def trained(self, model, data, rate):
-        """The model, trained with Adam and a rate that falls along a cosine."""
+    def trained(self, model, dataset, learning_rate):
+        """The model, trained with Adam and cosine decay."""
         import keras
 
-        falling = keras.optimizers.schedules.CosineDecay(rate, int(data.cardinality()))
-        model.compile(keras.optimizers.Adam(falling), self.loss, metrics=["accuracy"])
-        model.fit(data, shuffle=False, verbose=0)
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, int(dataset.cardinality()))
+        model.compile(keras.optimizers.Adam(schedule), self.loss, metrics=["accuracy"])
+        model.fit(dataset, shuffle=False, verbose=0)
         return model
 
     def export(self, name, model, quantize=None):
-        """Writes and proves the file of a method, and prints its row."""
+        """Writes and checks the file of a method, and prints its accuracy."""
         path = self.folder / f"{len(self.files)}.tflite"
         options = {"samples": self.split.test, "sample_count": 64, "quantize": quantize}
         parity = self.kt.export.tflite(model, path, representative=self.split.train, **options)
@@ -91,7 +91,7 @@ class Bench:
         return model
 
     def accuracy(self, model):
-        """What a model answers right of the test images."""
+        """Accuracy on the test images."""
         return float(
             (
                 model.predict(self.kt.data.batches(self.split.test, 64), verbose=0).argmax(1) == self.split.test.targets
@@ -113,13 +113,13 @@ def small(size, classes, width):
 
 
 def compress(bench):
-    """Every method in turn."""
+    """Exports a file for every method."""
     tools, epochs, options = bench.kt.compress, bench.options.epochs, {"epochs": 1, "loss": bench.loss}
     bench.export("float", bench.model)
     bench.export("int8", bench.model, "int8")
     quick = max(epochs // 3, 1)
-    aware = tools.quantize_aware(bench.model, bench.batches(quick, 1), **options)
-    bench.export("quantization-aware", aware, "int8")
+    quantized = tools.quantize_aware(bench.model, bench.batches(quick, 1), **options)
+    bench.export("quantization-aware", quantized, "int8")
     narrow = tools.prune_channels(bench.model, bench.batches(epochs, 2), learning_rate=2e-3, **options)
     bench.export("half the multiply-adds", narrow)
     bench.export("half the multiply-adds + int8", narrow, "int8")
@@ -135,31 +135,31 @@ def compress(bench):
 
 
 def table(bench):
-    """Markdown: one row for each file."""
+    """A Markdown table with a row per file."""
     measured = bench.kt.export.costs([path for path, _, _ in bench.files.values()])
     times = {name: cost.seconds for name, cost in zip(bench.files, measured, strict=True)}
     _, accuracy, whole = bench.files["float"]
     lines = [
-        "| method | accuracy | points lost | kB | gzip, kB | size of float's | gzip of float's | time of float's | allowed |",
+        "| method | accuracy | points lost | kB | gzip, kB | size ratio | gzip ratio | time ratio | allowed |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (_, right, parity) in bench.files.items():
         lost, slow = 100 * (accuracy - right), times[name] / times["float"]
         size, share = parity.size_bytes / whole.size_bytes, parity.gzip_bytes / whole.gzip_bytes
         bounds, values = ALLOWED.get(name, (None,) * 4), (lost, size, share, slow)
-        kept = all(bound is None or value <= bound for bound, value in zip(bounds, values, strict=True))
+        is_met = all(bound is None or value <= bound for bound, value in zip(bounds, values, strict=True))
         words = ("{:g} points", "size {:g}", "gzip {:g}", "time {:g}")
-        said = ", ".join(word.format(bound) for word, bound in zip(words, bounds, strict=True) if bound is not None)
-        said = said and f"{said}: {'kept' if kept else 'missed'}"
+        verdict = ", ".join(word.format(bound) for word, bound in zip(words, bounds, strict=True) if bound is not None)
+        verdict = verdict and f"{verdict}: {'met' if is_met else 'missed'}"
         lines.append(
             f"| {name} | {right:.3f} | {lost:.1f} | {parity.size_bytes / 1000:.1f} | {parity.gzip_bytes / 1000:.1f} "
-            f"| {size:.2f} | {share:.2f} | {slow:.2f} | {said or '–'} |"
+            f"| {size:.2f} | {share:.2f} | {slow:.2f} | {verdict or '–'} |"
         )
     return "\n".join(lines)
 
 
 def students(bench):
-    """Markdown: what students of a quarter of the parameters learn alone and taught."""
+    """A Markdown table: accuracy of students with a quarter of the parameters, without a teacher and distilled."""
     import keras
     import numpy as np
 
@@ -167,8 +167,8 @@ def students(bench):
     teacher, every = bench.accuracy(bench.model), len(bench.split.train)
     count = min(bench.options.student_images or every, every)
     images = bench.split.train.subset(np.random.default_rng(0).permutation(every)[:count])
-    epochs = bench.options.student_epochs * every // count  # as many steps, however few the images
-    lines, found = ["| seed | alone | taught |", "|---|---|---|"], []
+    epochs = bench.options.student_epochs * every // count  # the same number of steps for any number of images
+    lines, accuracies = ["| seed | without teacher | distilled |", "|---|---|---|"], []
     for seed in range(bench.options.seeds):
 
         def student(seed=seed):
@@ -182,20 +182,20 @@ def students(bench):
             kt.models.unfreeze(model, batch_norm=True)
             return model
 
-        data = bench.augmented(images, 25, epochs, seed)  # no batch so small that it disturbs batch norm
-        alone = bench.accuracy(bench.trained(student(), data, 3e-3))
+        dataset = bench.augmented(images, 25, epochs, seed)  # 25 divides 100, so no batch is too small for batch norm
+        baseline = bench.accuracy(bench.trained(student(), dataset, 3e-3))
         options = {"epochs": 1, "loss": bench.loss, "learning_rate": 3e-3}
-        taught = bench.accuracy(kt.compress.distill(bench.model, student(), data, **options))
-        found.append((alone, taught))
-        lines.append(f"| {seed} | {alone:.3f} | {taught:.3f} |")
+        distilled = bench.accuracy(kt.compress.distill(bench.model, student(), dataset, **options))
+        accuracies.append((baseline, distilled))
+        lines.append(f"| {seed} | {baseline:.3f} | {distilled:.3f} |")
         print(lines[-1], flush=True)
-    small_one = student()
-    share = small_one.count_params() / bench.model.count_params()
-    alone, taught = (statistics.mean(column) for column in zip(*found, strict=True))
-    gap = f"{(taught - alone) / (teacher - alone):.2f} (0.33 wanted)" if alone < teacher else "none to close"
+    share = student().count_params() / bench.model.count_params()
+    baseline, distilled = (statistics.mean(column) for column in zip(*accuracies, strict=True))
+    gap = f"{(distilled - baseline) / (teacher - baseline):.2f} (goal 0.33)" if baseline < teacher else "none"
     return (
-        f"Teacher {teacher:.3f}, of {every} images; students of {share:.2f} of its parameters, {epochs} epochs of {count} of "
-        f"these images, alone {alone:.3f} and taught {taught:.3f}; gap closed: {gap}.\n\n" + "\n".join(lines)
+        f"Teacher {teacher:.3f}, trained on {every} images; students with {share:.2f} of its parameters, {epochs} epochs of "
+        f"{count} of these images, without teacher {baseline:.3f}, distilled {distilled:.3f}; gap closed: {gap}.\n\n"
+        + "\n".join(lines)
     )
 
 
@@ -206,12 +206,16 @@ def main():
     parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV1 0.25")
     parser.add_argument("--image-size", type=int, help="pixels; 32 without a folder, 128 with one")
     parser.add_argument("--epochs", type=int, help="36 without a folder, 12 with one")
-    parser.add_argument("--augment", nargs="*", default=["crop"], help="of `kerastrain.data.augment`")
-    parser.add_argument("--student-epochs", type=int, default=20, help="of all images, or as many steps of fewer")
-    parser.add_argument("--student-images", type=int, help="of the teacher's, 0 for all; 100 without a folder")
-    parser.add_argument("--seeds", type=int, default=3, help="how many students of each kind")
+    parser.add_argument("--augment", nargs="*", default=["crop"], help="names for `kerastrain.data.augment`")
+    parser.add_argument(
+        "--student-epochs", type=int, default=20, help="epochs over all images, or the same number of steps over fewer"
+    )
+    parser.add_argument(
+        "--student-images", type=int, help="number of the teacher's images, 0 for all; 100 without a folder"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="number of students of each kind")
     parser.add_argument("--only", choices=("methods", "students"), help="one of the two tables")
-    parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write the tables to RESULTS.md")
     options = parser.parse_args()
     options.image_size = options.image_size or (128 if options.folder else 32)
     options.epochs = options.epochs or (12 if options.folder else 36)
@@ -226,13 +230,13 @@ def main():
         head = f"{bench.model.count_params():,} parameters, {sizes}. {results.machine()}"
         if options.only != "students":
             compress(bench)
-            tell(f"Compression: {name}", f"{head}\n\n{table(bench)}", write=options.write)
+            print_table(f"Compression: {name}", f"{head}\n\n{table(bench)}", write=options.write)
         if options.only != "methods":
-            tell(f"Students: {name}", f"{head}\n\n{students(bench)}", write=options.write)
+            print_table(f"Students: {name}", f"{head}\n\n{students(bench)}", write=options.write)
 
 
-def tell(title, text, *, write):
-    """Prints a table, and puts it into RESULTS.md."""
+def print_table(title, text, *, write):
+    """Prints a table, and writes it to RESULTS.md if asked to."""
     print(text, flush=True)
     if write:
         results.write(title, text)

@@ -1,18 +1,18 @@
-"""Images per second of kerastrain's input against image_dataset_from_directory + Keras's augmentation layers.
+"""Images per second of kerastrain's input pipeline, compared with image_dataset_from_directory and Keras's layers.
 
     python benchmarks/input_pipeline.py [--folder FOLDER] [--image-size 224 224] [--augment flip crop] [--write]
 
-Both read the same folder in one run, to the same size, in batches of the same number, on two cores, and give float32
-images in [0, 255] with one-hot labels. The rival is `keras.utils.image_dataset_from_directory` with its layers mapped
-under num_parallel_calls=AUTOTUNE and then prefetched, as Keras's guides have it. The first epoch of kerastrain holds the
-scan of the folder, which decodes every file, from empty caches; building graphs is left out on both sides, and listing
-the folder on the rival's. Each is read as `fit` reads it: kerastrain's epochs as one data set with a number of steps per
-epoch, the rival's by a new iterator in each. The variants take turns, and the tables give medians over the repeats: of the
-images per second, of the processor time, and of the ratio to the rival's epoch in the same repeat with its range. "cached"
-is the rival with `.cache()` before its layers, which keeps float32 batches in memory and their order in every epoch.
+Both read the same folder in one run, with the same image size and batch size, on two cores, and produce float32 images in
+[0, 255] with one-hot labels. The rival is `keras.utils.image_dataset_from_directory` with augmentation layers mapped with
+num_parallel_calls=AUTOTUNE and then prefetched, as in Keras's guides. kerastrain's first epoch includes the scan of the
+folder, which decodes every file, with empty caches; building graphs is excluded on both sides, and listing the folder on the
+rival's. Each is read as `fit` reads it: kerastrain's epochs as one data set with a number of steps per epoch, the rival's
+with a new iterator per epoch. The variants take turns, and the tables contain medians over the repeats: of images per second,
+of processor time, and of the ratio to the rival's epoch in the same repeat, with its range. "cached" is the rival with
+`.cache()` before its layers, which keeps float32 batches in memory, in the same order in every epoch.
 
-Without --folder the digits of scikit-learn are drawn as photos: 600 JPEG files of 500 x 375 pixels and about 60 kB.
---write puts the tables into benchmarks/RESULTS.md, in place of earlier ones of the same title.
+Without --folder, the digits of scikit-learn are drawn as photos: 600 JPEG files of 500 x 375 pixels and about 60 kB.
+--write writes the tables to benchmarks/RESULTS.md, replacing earlier ones of the same title.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CORES = 2
 
 
 def layers_of(names):
-    """Keras's layers in the strengths of kerastrain's defaults; a zoom stays in the middle and is less than a crop."""
+    """Keras's layers with the strengths of kerastrain's defaults; a zoom is centred, so it does less than a crop."""
     from keras import layers
 
     made = {
@@ -56,7 +56,7 @@ def layers_of(names):
 
 
 def rival(folder, image_size, batch_size, names, *, cached):
-    """The seconds of the rival's first and second epoch, each as (on the wall, of the processors)."""
+    """(wall-clock seconds, processor seconds) of the rival's first and second epoch."""
     import keras
     import tensorflow as tf
 
@@ -67,16 +67,16 @@ def rival(folder, image_size, batch_size, names, *, cached):
             images = layer(images, training=True)
         return images, labels
 
-    data = keras.utils.image_dataset_from_directory(
+    dataset = keras.utils.image_dataset_from_directory(
         folder, label_mode="categorical", image_size=image_size, batch_size=batch_size, seed=0, verbose=False
     )
-    data = data.cache() if cached else data
-    data = data.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-    return [timed(lambda: consume(data)) for _ in range(2)]
+    dataset = dataset.cache() if cached else dataset
+    dataset = dataset.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return [timed(lambda: consume(dataset)) for _ in range(2)]
 
 
 def ours(folder, image_size, batch_size, names, *, cache):
-    """The seconds of kerastrain's first epoch, the scan included, and of its second."""
+    """(wall-clock seconds, processor seconds) of kerastrain's first epoch, including the scan, and of its second."""
     import kerastrain as kt
 
     with tempfile.TemporaryDirectory() as empty:
@@ -89,28 +89,28 @@ def ours(folder, image_size, batch_size, names, *, cache):
         )
         train = splits[0].train
         steps = kt.data.steps_per_epoch(train, batch_size)
-        data = kt.data.batches(train, batch_size, shuffle=True, epochs=2, augment=kt.data.augment(*names))
+        dataset = kt.data.batches(train, batch_size, shuffle=True, epochs=2, augment=kt.data.augment(*names))
         batches = []
-        seconds = timed(lambda: batches.append(iter(data)) or consume(itertools.islice(batches[0], steps)))
+        seconds = timed(lambda: batches.append(iter(dataset)) or consume(itertools.islice(batches[0], steps)))
         return [(scan[0] + seconds[0], scan[1] + seconds[1]), timed(lambda: consume(batches[0]))]
 
 
-def consume(data):
-    """Takes every batch, as a model on another device would."""
-    for images, labels in data:
+def consume(dataset):
+    """Reads every batch, as a model on another device would."""
+    for images, labels in dataset:
         if images.dtype != "float32" or labels.dtype != "float32":
             raise TypeError(f"expected float32 images and labels, received {images.dtype} and {labels.dtype}")
 
 
 def timed(function):
-    """Seconds that a call takes, on the wall and of all processors."""
+    """(wall-clock seconds, processor seconds) of a call."""
     wall, processors = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - wall, time.process_time() - processors
 
 
 def measure(folder, image_size, batch_size, names, repeats):
-    """The rows of one table, the variants in turn."""
+    """The timings of each variant; the variants take turns."""
     variants = {
         "rival": lambda: rival(folder, image_size, batch_size, names, cached=False),
         "rival, cached": lambda: rival(folder, image_size, batch_size, names, cached=True),
@@ -118,54 +118,54 @@ def measure(folder, image_size, batch_size, names, repeats):
         "kerastrain, disk": lambda: ours(folder, image_size, batch_size, names, cache="disk"),
         "kerastrain, none": lambda: ours(folder, image_size, batch_size, names, cache="none"),
     }
-    found = {name: [] for name in variants}
+    timings = {name: [] for name in variants}
     for repeat in range(repeats):
-        # Each variant comes first and last equally often.
+        # Each variant is first and last equally often.
         for name in [*variants][repeat % len(variants) :] + [*variants][: repeat % len(variants)]:
-            found[name].append(variants[name]())
+            timings[name].append(variants[name]())
             print(f"{', '.join(names)}: repeat {repeat + 1}, {name}", file=sys.stderr)
-    return found
+    return timings
 
 
-def table(found, count):
-    """Markdown: images per second and the ratio to the rival for each variant in both epochs."""
+def table(timings, count):
+    """A Markdown table: images per second and ratio to the rival, for each variant and epoch."""
     lines = [
         "| epoch | input | images / s | processor ms / image | times the rival | from … to |",
         "|---|---|---|---|---|---|",
     ]
     for number, epoch in enumerate(("first", "second")):
-        for name, runs in found.items():
+        for name, runs in timings.items():
             if (epoch, name) == ("first", "rival, cached"):
                 continue
             walls, processors = zip(*(run[number] for run in runs), strict=True)
-            ratios = [run[number][0] / wall for run, wall in zip(found["rival"], walls, strict=True)]
+            ratios = [run[number][0] / wall for run, wall in zip(timings["rival"], walls, strict=True)]
             lines.append(
                 f"| {epoch} | {name} | {count / statistics.median(walls):.0f} "
                 f"| {1000 * statistics.median(processors) / count:.2f} | {statistics.median(ratios):.2f} "
                 f"| {min(ratios):.2f} … {max(ratios):.2f} |"
             )
-    lines += ["", *targets(found)]
+    lines += ["", *targets(timings)]
     return "\n".join(lines)
 
 
-def targets(found):
-    """A line for each epoch: what is wanted of the default, which keeps decoded images in memory, and whether it was kept.
+def targets(timings):
+    """A line per epoch: the goal for the default, which caches decoded images in memory, and whether it was met.
 
-    Beside other work the clock tells little, and the ratio of the processor time more.
+    If the machine is not idle, the ratio of processor time is more reliable than that of wall-clock time.
     """
-    for number, epoch, wanted in ((0, "first", 1.3), (1, "second", 5.0)):
-        pairs = list(zip(found["rival"], found["kerastrain, memory"], strict=True))
+    for number, epoch, goal in ((0, "first", 1.3), (1, "second", 5.0)):
+        pairs = list(zip(timings["rival"], timings["kerastrain, memory"], strict=True))
         wall, processors = (
             statistics.median(rival[number][of] / own[number][of] for rival, own in pairs) for of in (0, 1)
         )
         yield (
-            f"{epoch} epoch: {wall:.2f} times the rival ({processors:.2f} times per processor second), {wanted:g} wanted: "
-            f"{'kept' if wall >= wanted else 'missed'}.  "
+            f"{epoch} epoch: {wall:.2f} times the rival ({processors:.2f} times per processor second), goal {goal:g}: "
+            f"{'met' if wall >= goal else 'missed'}.  "
         )
 
 
 def draw_photos(folder, count=600):
-    """Writes the handwritten digits as JPEG files of the size and the weight of photos on the web."""
+    """Writes the handwritten digits as JPEG files with the dimensions and file size of typical web photos."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -182,14 +182,16 @@ def draw_photos(folder, count=600):
 
 
 def main():
-    """Measures every set of augmentations and prints one table for each."""
+    """Prints one table for each set of augmentations."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="a folder with one folder of images per class")
     parser.add_argument("--image-size", type=int, nargs=2, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--augment", nargs="+", metavar="NAME", help="these augmentations instead of the three sets")
-    parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
+    parser.add_argument(
+        "--augment", nargs="+", metavar="NAME", help="use these augmentations instead of the three sets"
+    )
+    parser.add_argument("--write", action="store_true", help="write the tables to RESULTS.md")
     options = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # before TensorFlow counts them

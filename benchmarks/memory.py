@@ -1,10 +1,10 @@
-"""Peak memory and time of a training step: plain, checkpointed, in micro-batches, and both.
+"""Peak memory and time of a training step: plain, rematerialized, in micro-batches, and both.
 
     python benchmarks/memory.py [--batch-size 64] [--steps 4] [--blocks 8] [--write]
 
-Each variant runs in a process of its own. The peak is the process's largest resident set (getrusage) less that after
-a step with one example in each micro-batch: what the activations of the whole batch add. Prints a Markdown table; "both"
-is to take at most 0.35 of the memory of "plain". "counted" is what `kerastrain.memory.report` says of the step.
+Each variant runs in a separate process. The peak is the largest resident set of the process (getrusage) minus that after
+a step with one example per micro-batch, which leaves the activations of the whole batch. Prints a Markdown table. The goal
+for "both" is at most 0.35 of the memory of "plain". "counted" is the result of `kerastrain.memory.report`.
 """
 
 import argparse
@@ -16,13 +16,13 @@ import time
 
 import results
 
-VARIANTS = {"plain": (False, 1), "checkpointed": (True, 1), "accumulated": (False, 4), "both": (True, 4)}
+VARIANTS = {"plain": (False, 1), "rematerialized": (True, 1), "accumulated": (False, 4), "both": (True, 4)}
 MODELS = ("transformer", "cnn")
-WANTED_FRACTION = 0.35
+GOAL_FRACTION = 0.35
 
 
 def transformer(blocks):
-    """Blocks of attention and a feed-forward part over 64 tokens."""
+    """A transformer: blocks of attention and feed-forward layers over 64 tokens."""
     import keras
 
     x = inputs = keras.Input((64, 128))
@@ -35,7 +35,7 @@ def transformer(blocks):
 
 
 def cnn(blocks):
-    """Pairs of residual convolutions with group normalization on 48 x 48 pixels."""
+    """A residual network of convolutions with group normalization on 48 x 48 pixels."""
     import keras
 
     inputs = keras.Input((48, 48, 3))
@@ -47,7 +47,7 @@ def cnn(blocks):
 
 
 def measure(model_name: str, variant: str, batch_size: int, steps: int, blocks: int) -> None:
-    """Prints the added megabytes and the seconds of a step of one variant."""
+    """Prints counted megabytes, added megabytes, and seconds per step of one variant."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -57,14 +57,14 @@ def measure(model_name: str, variant: str, batch_size: int, steps: int, blocks: 
     keras.utils.set_random_seed(0)
     model = {"transformer": transformer, "cnn": cnn}[model_name](blocks)
     model.compile("adam", "mse", jit_compile=False)
-    checkpointed, micro_batches = VARIANTS[variant]
-    if checkpointed:
+    rematerialized, micro_batches = VARIANTS[variant]
+    if rematerialized:
         memory.remat(model)
     memory.accumulate(model, micro_batches=micro_batches)
     inputs = np.zeros((batch_size * steps, *model.input_shape[1:]), "float32")
     targets = np.zeros((len(inputs), 10), "float32")
     examples = tf.data.Dataset.from_tensor_slices((inputs, targets))
-    # Batches of unknown size in their type: a step that is traced anew would count as memory of the batch.
+    # The batch dimension is None in both data sets: retracing would count as memory of the batch.
     model.fit(examples.take(micro_batches).batch(micro_batches), verbose=0)
     before = _peak_megabytes()
     model.fit(examples.batch(batch_size), verbose=0)
@@ -81,13 +81,13 @@ def _peak_megabytes() -> float:
 
 
 def main() -> None:
-    """Runs every variant in a process of its own and prints the table."""
+    """Runs every variant in a separate process and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--blocks", type=int, default=8, help="of the transformer; twice as many in the CNN")
+    parser.add_argument("--blocks", type=int, default=8, help="blocks of the transformer; the CNN has twice as many")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--write", action="store_true", help="put the table into RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write the table to RESULTS.md")
     parser.add_argument("--measure", nargs=2, metavar=("MODEL", "VARIANT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -100,8 +100,10 @@ def main() -> None:
 
 
 def table(options) -> str:
-    """Markdown: each variant of each model, beside the plain one."""
-    lines = ["| model | variant | counted, MB | peak added, MB | of plain | seconds per step | of plain | wanted |"]
+    """A Markdown table of each variant of each model, compared with the plain one."""
+    lines = [
+        "| model | variant | counted, MB | peak added, MB | ratio to plain | seconds per step | ratio to plain | goal |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     for name in options.models:
@@ -114,11 +116,9 @@ def table(options) -> str:
             counted, megabytes, seconds = map(float, output.split()[-3:])
             plain = plain or (megabytes, seconds)
             memory, slow = megabytes / plain[0], seconds / plain[1]
-            said = (
-                f"{WANTED_FRACTION}: {'kept' if memory <= WANTED_FRACTION else 'missed'}" if variant == "both" else "–"
-            )
+            goal = f"{GOAL_FRACTION}: {'met' if memory <= GOAL_FRACTION else 'missed'}" if variant == "both" else "–"
             lines.append(
-                f"| {name} | {variant} | {counted:.0f} | {megabytes:.0f} | {memory:.2f} | {seconds:.3f} | {slow:.2f} | {said} |"
+                f"| {name} | {variant} | {counted:.0f} | {megabytes:.0f} | {memory:.2f} | {seconds:.3f} | {slow:.2f} | {goal} |"
             )
     return "\n".join(lines)
 

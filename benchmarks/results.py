@@ -1,4 +1,4 @@
-"""Where benchmarks write what they measured, and on what machine."""
+"""Writes results of benchmarks, with the machine they were measured on."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def machine():
-    """What the numbers stand on, in one sentence."""
+    """One sentence about the machine and the versions."""
     import keras
     import tensorflow as tf
 
@@ -21,11 +21,11 @@ def machine():
 
 
 def write(title, text):
-    """Puts a section with the command it came from into RESULTS.md, in place of the one of the same title."""
+    """Writes a section with its command to RESULTS.md, replacing the section of the same title."""
     words = [Path(sys.argv[0]).name, *(word for word in sys.argv[1:] if word != "--write")]
-    # What lies outside the repository is told by its name alone.
+    # Paths outside the repository are shortened to their names.
     command = shlex.join(Path(word).name if word.startswith("/") else word for word in words)
     path = Path(__file__).with_name("RESULTS.md")
     head, *sections = (path.read_text() if path.exists() else "# Measured\n").split("\n## ")
-    kept = [section.strip() for section in sections if section.splitlines()[0] != title]
-    path.write_text("\n\n## ".join([head.strip(), *kept, f"{title}\n\n`benchmarks/{command}`\n\n{text}"]) + "\n")
+    others = [section.strip() for section in sections if section.splitlines()[0] != title]
+    path.write_text("\n\n## ".join([head.strip(), *others, f"{title}\n\n`benchmarks/{command}`\n\n{text}"]) + "\n")

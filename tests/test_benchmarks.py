@@ -21,9 +21,9 @@ def test_input_pipeline_prints_its_ratios(tmp_path):
         (epoch, f"kerastrain, {place}") for epoch in ("first", "second") for place in ("memory", "disk", "none")
     ]
     assert all(float(number) > 0 for _, _, *numbers in rows for number in numbers)
-    told = re.findall(r"epoch: [\d.]+ times the rival \(([\d.]+) times per processor second\)", printed)
-    assert len(told) == 2
-    assert all(float(ratio) > 0 for ratio in told)
+    ratios = re.findall(r"epoch: [\d.]+ times the rival \(([\d.]+) times per processor second\)", printed)
+    assert len(ratios) == 2
+    assert all(float(ratio) > 0 for ratio in ratios)
 
 
 @pytest.mark.slow
@@ -34,8 +34,8 @@ def test_compression_prints_a_row_for_each_method():
     rows = re.findall(r"^\| ([a-z 8+-]+?) \| ([\d.]+) \|.* \|$", printed, re.MULTILINE)
     assert [name for name, _ in rows][:4] == ["float", "int8", "quantization-aware", "half the multiply-adds"]
     assert len(rows) == 10
-    assert printed.count("kept") + printed.count("missed") == 5
-    assert re.search(r"Teacher [\d.]+, of \d+ images; students of 0\.2\d of its parameters", printed)
+    assert printed.count(": met |") + printed.count(": missed |") == 5
+    assert re.search(r"Teacher [\d.]+, trained on \d+ images; students with 0\.2\d of its parameters", printed)
 
 
 def rows(name, *options):
@@ -49,7 +49,7 @@ def rows(name, *options):
 @pytest.mark.slow
 def test_memory_prints_its_ratios():
     found = rows("memory.py", "--models", "transformer", "--blocks", 2, "--batch-size", 16, "--steps", 1)
-    assert [variant for _, variant, *_ in found] == ["plain", "checkpointed", "accumulated", "both"]
+    assert [variant for _, variant, *_ in found] == ["plain", "rematerialized", "accumulated", "both"]
     assert {float(row[4]) for row in found if row[1] == "plain"} == {1.0}
     assert all(float(row[2]) > 0 and float(row[5]) > 0 for row in found)
 
