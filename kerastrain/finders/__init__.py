@@ -1,6 +1,6 @@
-"""Finders: the learning rate, the batch size, precision and XLA that suit a model on this machine, measured before it trains.
+"""Finders measure, before a model trains, which learning rate, batch size, precision and XLA setting suit it on this machine.
 
-Each leaves the model bit by bit as it was.
+Each leaves the model unchanged, bit for bit.
 """
 
 from kerastrain.finders.acceleration import StepTiming, fastest, precisions, reason_against_measuring, step_seconds

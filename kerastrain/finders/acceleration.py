@@ -1,6 +1,6 @@
-"""What makes the train step of a model faster on this machine: XLA or not, half the bits or not, by the clock.
+"""Measured acceleration of a model's train step: with or without XLA, in full or half precision.
 
-Takes compiled models and a batch; gives seconds and a choice, and leaves the models as they were. Must not know of configs.
+Takes compiled models and a batch; returns step times and a choice, and restores the models. Must not know of configs.
 """
 
 import os
@@ -9,16 +9,17 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from kerastrain.finders.restoring import restored
+from kerastrain.keras_internals.layers import every_layer
+from kerastrain.system import resources
 
 MOST_OPERATIONS = 4000
-"""Of a step that is compiled by XLA for a CPU just to see. 3,000 took 9 s on two cores, a whole MobileNetV2 minutes, and
-nothing can stop a compilation once it runs."""
+"""Largest step, in operations, that is compiled by XLA for a CPU only to measure it. 3,000 took 9 s on two cores, a whole
+MobileNetV2 minutes, and a compilation cannot be interrupted."""
 _GAIN = 0.9
 _STEPS, _SECONDS = 10, 5.0
 _FAILURES = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.InternalError)
@@ -26,13 +27,13 @@ _FAILURES = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.er
 
 @dataclass(frozen=True)
 class StepTiming:
-    """The train step of one model, timed.
+    """Measured time of one model's train step.
 
     Attributes:
-        name: str, what is tried.
-        first_seconds: float, of the first step, compilation included; None where nothing was timed.
-        step_seconds: float, the median of those after it; None as above.
-        reason: str, why nothing was timed, or "".
+        name: str, the setting that was measured.
+        first_seconds: float > 0, the time of the first step with its compilation; None if nothing was measured.
+        step_seconds: float > 0, the median time of the later steps; None if nothing was measured.
+        reason: str, why nothing was measured, or "".
     """
 
     name: str
@@ -42,98 +43,103 @@ class StepTiming:
 
 
 def step_seconds(model: keras.Model, batch: Sequence, *, jit_compile: bool, name: str) -> StepTiming:
-    """Times the train step of a model on one batch, ten times or for five seconds; the model comes back bit by bit.
+    """Measures the train step of a model on one batch, for ten steps or five seconds, and restores the model bit for bit.
 
     Args:
         model: keras.Model, built and compiled.
         batch: (inputs, targets) or (inputs, targets, weights), as `fit` takes them.
         jit_compile: bool, whether XLA compiles the step.
-        name: str, what is tried, for the record.
+        name: str, the setting to measure, for the record.
 
     Returns:
-        StepTiming; without seconds where XLA cannot compile the step, or would take minutes for it on a CPU.
+        StepTiming; without times where XLA cannot compile the step, or would need minutes for it on a CPU.
     """
     if jit_compile and (reason := _reason_against_xla(model, batch)):
         return StepTiming(name, reason=reason)
-    kept, times = model.jit_compile, []
+    compiled_jit_compile, seconds = model.jit_compile, []
     try:
         with restored(model):
             model.jit_compile = jit_compile
-            while len(times) <= _STEPS and sum(times[1:]) < _SECONDS:
+            while len(seconds) <= _STEPS and sum(seconds[1:]) < _SECONDS:
                 start = time.perf_counter()
                 model.train_on_batch(*batch)
-                times.append(time.perf_counter() - start)
+                seconds.append(time.perf_counter() - start)
     except _FAILURES as error:
         if not jit_compile:
             raise
         return StepTiming(name, reason=f"XLA cannot compile it: {' '.join(str(error).split())[:120]}")
     finally:
-        model.jit_compile = kept
-    return StepTiming(name, round(times[0], 4), round(statistics.median(times[1:]), 6))
+        model.jit_compile = compiled_jit_compile
+    return StepTiming(name, round(seconds[0], 4), round(statistics.median(seconds[1:]), 6))
 
 
-def fastest(timed: Sequence[StepTiming]) -> StepTiming:
-    """The first of `timed`, or the fastest of the others if it takes at most nine tenths of its time.
+def fastest(timings: Sequence[StepTiming]) -> StepTiming:
+    """The fastest timing if it takes at most nine tenths of the time of the first, otherwise the first.
+
+    Args:
+        timings: sequence of StepTiming, at least one; the first is the default and must have a `step_seconds`.
+
+    Returns:
+        StepTiming, one of `timings`.
 
     Example:
-        >>> faster([StepTiming("float32", 1.0, 0.10), StepTiming("mixed_bfloat16", 1.0, 0.04)]).name
+        >>> fastest([StepTiming("float32", 1.0, 0.10), StepTiming("mixed_bfloat16", 1.0, 0.04)]).name
         'mixed_bfloat16'
-        >>> faster([StepTiming("no XLA", 1.0, 0.10), StepTiming("XLA", 9.0, 0.099), StepTiming("else", reason="no")]).name
+        >>> fastest([StepTiming("no XLA", 1.0, 0.10), StepTiming("XLA", 9.0, 0.099), StepTiming("n/a", reason="no")]).name
         'no XLA'
     """
-    first, *others = timed
-    found = min((one for one in others if one.step_seconds), key=lambda one: one.step_seconds, default=first)
-    return found if found.step_seconds <= _GAIN * first.step_seconds else first
+    first, *others = timings
+    measured = [timing for timing in others if timing.step_seconds]
+    best = min(measured, key=lambda timing: timing.step_seconds, default=first)
+    return best if best.step_seconds <= _GAIN * first.step_seconds else first
 
 
 def precisions(flags: str | None = None) -> Mapping[str, str]:
-    """The dtype policies that this machine computes in hardware, beside float32.
+    """Mixed-precision dtype policies that this machine's hardware supports.
 
-    A GPU from compute capability 8.0 on and a TPU have bfloat16, a GPU from 7.0 on float16; a CPU bfloat16 where it has AMX or
-    AVX-512 BF16.
+    A GPU supports bfloat16 from compute capability 8.0 and float16 from 7.0; a TPU supports bfloat16; a CPU supports
+    bfloat16 if it has AMX or AVX-512 BF16.
 
     Args:
-        flags: str, the features of a CPU; None reads /proc/cpuinfo.
+        flags: str, the features of the CPU, separated by spaces; None for those of this machine.
 
     Returns:
-        dict from a policy to what it runs on; empty where there is none.
+        dict from the name of a policy to the hardware that supports it; may be empty.
     """
     if tf.config.list_logical_devices("TPU"):
         return {"mixed_bfloat16": "TPU"}
     for device in tf.config.list_physical_devices("GPU"):
         major, _ = tf.config.experimental.get_device_details(device).get("compute_capability", (0, 0))
         policies = {"mixed_bfloat16": 8, "mixed_float16": 7}
-        return {policy: "GPU" for policy, least in policies.items() if major >= least}
-    if flags is None:
-        cpuinfo = Path("/proc/cpuinfo")
-        flags = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
-    found = re.search(r"\b(amx_bf16|avx512_bf16)\b", flags)
-    return {"mixed_bfloat16": found.group(1)} if found else {}
+        return {policy: "GPU" for policy, required in policies.items() if major >= required}
+    flags = resources.processor_flags() if flags is None else flags
+    feature = re.search(r"\b(amx_bf16|avx512_bf16)\b", flags)
+    return {"mixed_bfloat16": feature.group(1)} if feature else {}
 
 
 def reason_against_measuring() -> str:
-    """Why one process must not choose by its own clock, or "": where several devices or processes take one step."""
+    """Why a process must not choose by its own measurement: several devices or processes share a step. "" if it may."""
     if tf.distribute.get_strategy().num_replicas_in_sync > 1 or "TF_CONFIG" in os.environ:
         return "several devices or processes share the step, and each would choose by its own clock"
     return ""
 
 
 def _reason_against_xla(model: keras.Model, batch: Sequence) -> str:
-    if unfit := [layer.name for layer in model._flatten_layers() if not getattr(layer, "supports_jit", True)]:
-        return f"the layer {unfit[0]!r} cannot be compiled by XLA"
+    if unsupported := [layer.name for layer in every_layer(model) if not getattr(layer, "supports_jit", True)]:
+        return f"the layer {unsupported[0]!r} cannot be compiled by XLA"
     if tf.as_dtype(model.inputs[0].dtype) == tf.string:
-        return "XLA has no strings"
+        return "XLA does not support strings"
     if tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("TPU"):
         return ""
-    operations = _operations(model, batch)
+    operations = _operation_count(model, batch)
     if operations > MOST_OPERATIONS:
         return f"its {operations:,} operations would take XLA minutes to compile for a CPU"
     return ""
 
 
-def _operations(model: keras.Model, batch: Sequence) -> int:
-    """How many operations the train step has, those of the functions that it calls included."""
+def _operation_count(model: keras.Model, batch: Sequence) -> int:
+    """Number of operations in the train step, including those of the functions that it calls."""
     with restored(model):
-        graph = tf.function(lambda *given: model.train_step(given)).get_concrete_function(*batch).graph
+        graph = tf.function(lambda *data: model.train_step(data)).get_concrete_function(*batch).graph
     definition = graph.as_graph_def()
     return len(definition.node) + sum(len(function.node_def) for function in definition.library.function)

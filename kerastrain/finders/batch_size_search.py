@@ -1,7 +1,6 @@
-"""The batch size by trial: the largest that fits into memory, and the one with which a model trains fastest.
+"""Batch size search: the largest batch that fits into memory, and the one with which a model trains fastest.
 
-Takes a compiled model and some examples; gives what each size took, and leaves the model as it was. Must not change the
-model.
+Takes a compiled model and some examples; returns time and memory of each size, and restores the model.
 """
 
 import os
@@ -23,12 +22,12 @@ from kerastrain.system import figures
 
 @dataclass(frozen=True)
 class BatchTrial:
-    """What training steps with one batch size took.
+    """Time and memory of training steps with one batch size.
 
     Args:
-        global_batch_size: int > 0, examples of a step over all devices.
-        step_seconds: float, the median time of a step.
-        peak_bytes: int, the most memory in use: of the fullest GPU, or of the process where there is none.
+        global_batch_size: int >= 1, examples of a step over all devices.
+        step_seconds: float > 0, the median time of a step.
+        peak_bytes: int > 0, the peak memory in use: of the fullest GPU, or of the process where there is no GPU.
     """
 
     global_batch_size: int
@@ -37,18 +36,18 @@ class BatchTrial:
 
     @property
     def examples_per_second(self) -> float:
-        """Examples that a second of training goes through."""
+        """Training speed, in examples per second."""
         return self.global_batch_size / self.step_seconds
 
 
 @dataclass(frozen=True)
 class BatchSizes:
-    """The batch sizes that were tried and fit.
+    """The batch sizes that were tried and fit into memory.
 
     Args:
-        trials: tuple of BatchTrial, each of twice the size before it.
-        limit_bytes: int or None, the memory that could be used; None for that of the GPU.
-        stopped: str, one clause that says why no larger size was tried.
+        trials: tuple of BatchTrial, each with twice the batch size of the one before.
+        limit_bytes: int > 0, the memory limit; None for the memory of the GPU.
+        stopped: str, a clause that says why no larger size was tried.
     """
 
     trials: tuple[BatchTrial, ...]
@@ -57,7 +56,7 @@ class BatchSizes:
 
     @property
     def largest(self) -> BatchTrial:
-        """The trial of the largest size."""
+        """The trial with the largest batch size."""
         return self.trials[-1]
 
     @property
@@ -68,7 +67,7 @@ class BatchSizes:
 
 def batch_size(
     model: keras.Model,
-    batches: tf.data.Dataset | data.Examples,
+    dataset: tf.data.Dataset | data.Examples,
     *,
     smallest: int | None = None,
     largest: int = 4096,
@@ -76,49 +75,47 @@ def batch_size(
     longest_step_seconds: float = 20.0,
     steps: int = 3,
 ) -> BatchSizes:
-    """Trains for some steps with ever larger batches, until they do not fit or take too long.
+    """Trains for some steps with larger and larger batches, until they do not fit or take too long.
 
-    The examples come from memory, so the times are those of the model alone. A GPU is filled until it says that it is
-    full. On a CPU the system would end the whole process, so the memory of a size is foretold from the two before it,
-    and not tried where it passes the limit. The model comes back bit by bit.
+    The examples come from memory, so the measured time is only that of the model. On a GPU the sizes grow until TensorFlow
+    runs out of memory. On a CPU the system would kill the whole process, so the memory of a size is extrapolated from
+    smaller ones, and a size that would exceed the limit is not tried. The model is restored bit for bit.
 
     Args:
         model: keras.Model, built and compiled.
-        batches: tf.data.Dataset of batches as for `fit`, or Examples; the first batch is repeated to every size.
-        smallest: int > 0, the first size; None for the number of devices.
-        largest: int >= smallest, the last size; each is twice the one before.
-        memory_limit_bytes: int > 0, the most that may be in use; None for all that the GPU has, or for 90 % of what this
-            machine has free.
-        longest_step_seconds: float > 0, sizes with longer steps are not tried.
-        steps: int > 0, steps timed with each size, after one that is not.
+        dataset: tf.data.Dataset of batches as for `fit`, or Examples; the first batch is repeated to every size.
+        smallest: int >= the number of devices, the first size; None for the number of devices.
+        largest: int >= smallest, the upper bound of the sizes; each size is twice the one before.
+        memory_limit_bytes: int > 0, the most memory that may be in use, in bytes; None for all memory of the GPU, or for
+            90 % of the free memory of this machine.
+        longest_step_seconds: float > 0; sizes with longer steps are not tried.
+        steps: int >= 1, steps measured with each size, after one that is not measured.
 
     Returns:
         BatchSizes.
 
     Raises:
-        InputError: a number lies outside its range, there are no examples, not even the smallest size fits, or the
-            model takes one batch size alone or is not built or compiled.
+        InputError: a number is out of range, there are no examples, not even the smallest size fits, or the model has a
+            fixed batch size, or is not built or compiled.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
-        >>> found = batch_size(model, tf.data.Dataset.from_tensors((tf.ones((4, 8)), tf.ones((4, 1)))), largest=32)
-        >>> [trial.global_batch_size for trial in found.trials], found.stopped
-        ([1, 2, 4, 8, 16, 32], '32 is the largest that was asked for')
+
     """
     smallest = model.distribute_strategy.num_replicas_in_sync if smallest is None else smallest
     _check(model, smallest, largest, memory_limit_bytes, longest_step_seconds, steps)
-    examples = first_batch(batches)
+    examples = first_batch(dataset)
     limit = memory_use.limit_bytes() if memory_limit_bytes is None else memory_limit_bytes
     _check_limit(limit)
     trials: list[BatchTrial] = []
-    stopped = f"{largest} is the largest that was asked for"
+    stopped = f"{largest} is the largest requested size"
     with restored(model, keep_optimizer=_has_built_optimizer(model)):
         for size in _doubled(smallest, largest):
-            stop = _foretold_stop(trials, size, limit, longest_step_seconds)
+            stop = _predicted_stop(trials, size, limit, longest_step_seconds)
             if stop is None:
                 try:
-                    trial = _tried(model, examples, size, steps)
+                    trial = _trial(model, examples, size, steps)
                 except (tf.errors.ResourceExhaustedError, MemoryError):
                     stop = f"{size} does not fit into memory"
                 else:
@@ -129,35 +126,35 @@ def batch_size(
             trials.append(trial)
     if not trials:
         raise InputError(
-            f"not even a batch of {smallest} fits: {stopped}. Take a smaller model, `kerastrain.memory.remat`, or "
+            f"not even a batch of {smallest} fits: {stopped}. Use a smaller model, `kerastrain.memory.remat`, or "
             "smaller images."
         )
     return BatchSizes(tuple(trials), limit, stopped)
 
 
-def plot_batch_sizes(found: BatchSizes, path: str | os.PathLike) -> Path:
-    """Draws speed and memory over the batch size.
+def plot_batch_sizes(result: BatchSizes, path: str | os.PathLike) -> Path:
+    """Plots speed and memory over the batch size.
 
     Args:
-        found: BatchSizes.
-        path: where the picture goes; its suffix (.png, .svg, .pdf) chooses the format.
+        result: BatchSizes.
+        path: path of the figure; its suffix (.png, .svg, .pdf) selects the format.
 
     Returns:
-        Path of the written picture.
+        Path of the figure.
     """
     from matplotlib.figure import Figure
 
-    sizes = [trial.global_batch_size for trial in found.trials]
+    sizes = [trial.global_batch_size for trial in result.trials]
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     speed, memory = figure.subplots(1, 2)
-    speed.plot(sizes, [trial.examples_per_second for trial in found.trials], marker="o")
-    fastest = found.fastest
+    speed.plot(sizes, [trial.examples_per_second for trial in result.trials], marker="o")
+    fastest = result.fastest
     speed.plot(fastest.global_batch_size, fastest.examples_per_second, "o", color="tab:red", label="fastest")
     speed.set(ylabel="examples per second")
-    memory.plot(sizes, [trial.peak_bytes / 1e6 for trial in found.trials], marker="o")
+    memory.plot(sizes, [trial.peak_bytes / 1e6 for trial in result.trials], marker="o")
     memory.set(ylabel="peak memory in MB")
-    if found.limit_bytes is not None and found.limit_bytes < 4 * found.largest.peak_bytes:
-        memory.axhline(found.limit_bytes / 1e6, color="tab:red", linestyle=":", label="limit")
+    if result.limit_bytes is not None and result.limit_bytes < 4 * result.largest.peak_bytes:
+        memory.axhline(result.limit_bytes / 1e6, color="tab:red", linestyle=":", label="limit")
     for axes in (speed, memory):
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda size, position: f"{size:g}")
@@ -169,19 +166,19 @@ def plot_batch_sizes(found: BatchSizes, path: str | os.PathLike) -> Path:
 
 
 class _StepTimes(keras.callbacks.Callback):
-    """Notes when each step has ended."""
+    """Records the time at which each step ends."""
 
     def __init__(self):
         super().__init__()
         self.ends: list[float] = []
 
     def on_train_batch_end(self, batch, logs=None):
-        """Notes the time."""
-        float(logs["loss"])  # waits for a GPU that works behind
+        """Records the time."""
+        float(logs["loss"])  # Waits until a GPU, which runs asynchronously, has finished the step.
         self.ends.append(time.perf_counter())
 
 
-def _tried(model: keras.Model, examples, size: int, steps: int) -> BatchTrial:
+def _trial(model: keras.Model, examples, size: int, steps: int) -> BatchTrial:
     times = _StepTimes()
     memory_use.reset_peak()
     model.fit(
@@ -194,12 +191,13 @@ def _tried(model: keras.Model, examples, size: int, steps: int) -> BatchTrial:
     return BatchTrial(size, float(np.median(np.diff(times.ends))), memory_use.peak_bytes())
 
 
-def _foretold_stop(trials: list[BatchTrial], size: int, limit: int | None, longest_step_seconds: float) -> str | None:
-    """Why twice the last size should not be tried, or None."""
+def _predicted_stop(trials: list[BatchTrial], size: int, limit: int | None, longest_step_seconds: float) -> str | None:
+    """Why `size`, twice the last size, should not be tried, or None."""
     if len(trials) < 2:
         return None
     last = trials[-1]
-    # The steeper of the straight lines through the last and one before: what TensorFlow has taken once it keeps.
+    # Extrapolates by the steeper of two lines, through the last trial and the first or the last but one, because
+    # TensorFlow keeps memory that it has once allocated.
     slopes = [
         (last.peak_bytes - trial.peak_bytes) / (last.global_batch_size - trial.global_batch_size)
         for trial in (trials[0], trials[-2])
@@ -210,10 +208,10 @@ def _foretold_stop(trials: list[BatchTrial], size: int, limit: int | None, longe
     return _over(f"{size} would take", last.peak_bytes + last.global_batch_size * max(slopes), limit)
 
 
-def _over(what: str, used_bytes: float, limit: int | None) -> str | None:
+def _over(subject: str, used_bytes: float, limit: int | None) -> str | None:
     if limit is None or used_bytes <= limit:
         return None
-    return f"{what} {used_bytes / 1e6:,.0f} MB of {limit / 1e6:,.0f}"
+    return f"{subject} {used_bytes / 1e6:,.0f} MB of {limit / 1e6:,.0f}"
 
 
 def _doubled(smallest: int, largest: int) -> Iterator[int]:
@@ -222,20 +220,41 @@ def _doubled(smallest: int, largest: int) -> Iterator[int]:
         smallest *= 2
 
 
-def first_batch(batches: tf.data.Dataset | data.Examples):
-    """The first batch, or up to 64 of the examples; raises InputError where there are none."""
-    if isinstance(batches, data.Examples):
-        batches = data.batches(batches, min(len(batches), 64))
-    first = next(iter(batches.take(1)), None)
+def first_batch(dataset: tf.data.Dataset | data.Examples):
+    """The first batch of a dataset, or a batch of up to 64 of the examples.
+
+    Args:
+        dataset: tf.data.Dataset of batches as for `fit`, or Examples.
+
+    Returns:
+        The batch, a tensor or nest of tensors.
+
+    Raises:
+        InputError: the dataset is empty.
+    """
+    if isinstance(dataset, data.Examples):
+        dataset = data.batches(dataset, min(len(dataset), 64))
+    first = next(iter(dataset.take(1)), None)
     if first is None:
-        raise InputError("`batches` must hold at least one batch. Received: none.")
+        raise InputError("`dataset` must contain at least one batch. Received: none.")
     return first
 
 
 def repeated(examples, size: int, count: int) -> tf.data.Dataset:
-    """`count` times one batch of `size` examples, of unknown size in its type: one traced step serves all sizes."""
-    given = tf.shape(keras.tree.flatten(examples)[0])[0]
-    batch = keras.tree.map_structure(lambda leaf: tf.gather(leaf, tf.range(size) % given), examples)
+    """A dataset that repeats one batch of `size` examples.
+
+    The batch size is unknown in the dataset's element spec, so one traced step serves all sizes.
+
+    Args:
+        examples: tensor or nest of tensors (n, ...), n >= 1; examples are repeated or dropped to make `size`.
+        size: int >= 1, examples of the batch.
+        count: int >= 1, number of batches.
+
+    Returns:
+        tf.data.Dataset of `count` equal batches.
+    """
+    available = tf.shape(keras.tree.flatten(examples)[0])[0]
+    batch = keras.tree.map_structure(lambda leaf: tf.gather(leaf, tf.range(size) % available), examples)
     every = tf.constant(size)
 
     def whole(*parts):
@@ -255,8 +274,8 @@ def _check_limit(limit: int | None) -> None:
     used = memory_use.peak_bytes()
     if limit is not None and used > limit:
         raise InputError(
-            f"`memory_limit_bytes` must be above what is in use already, {used:,} bytes. Received: {limit:,}. "
-            "TensorFlow keeps what it once took: start a new process, or raise the limit."
+            f"`memory_limit_bytes` must be above the memory already in use, {used:,} bytes. Received: {limit:,}. "
+            "TensorFlow keeps memory it has allocated: start a new process, or raise the limit."
         )
 
 
@@ -264,7 +283,7 @@ def _check(model, smallest, largest, memory_limit_bytes, longest_step_seconds, s
     replicas = model.distribute_strategy.num_replicas_in_sync
     if not replicas <= smallest <= largest:
         raise InputError(
-            f"`smallest` and `largest` must rise, and begin at {replicas}, the number of devices. Received: "
+            f"`smallest` must be at least {replicas}, the number of devices, and `largest` at least `smallest`. Received: "
             f"smallest={smallest}, largest={largest}."
         )
     for name, number in (
@@ -277,6 +296,6 @@ def _check(model, smallest, largest, memory_limit_bytes, longest_step_seconds, s
     fixed = [tensor.shape[0] for tensor in getattr(model, "inputs", None) or () if tensor.shape[0] is not None]
     if fixed:
         raise InputError(
-            f"the model must take batches of any size. Received: a model for batches of {fixed[0]} alone. Leave "
-            "`batch_size` out of its `keras.Input`."
+            f"the model must accept batches of any size. Received: a model with a fixed batch size of {fixed[0]}. Remove "
+            "`batch_size` from its `keras.Input`."
         )

@@ -1,62 +1,45 @@
-"""The most memory that was in use: of the GPUs where there are any, else of this process.
+"""Memory in use and its peak: of the GPUs where there are any, otherwise of this process.
 
-Takes nothing; gives bytes. Must not know of models.
+Takes nothing; returns bytes. Must not know of models.
 """
-
-import resource
-import sys
-from pathlib import Path
 
 import tensorflow as tf
 
-from kerastrain.system.resources import available_bytes
+from kerastrain.system import resources
 
 _SPARED_FRACTION = 0.1
 
 
 def limit_bytes() -> int | None:
-    """What may be in use at most: for a process on the CPU what it has plus 90 % of what is free, so that the system
-    does not end it; None for GPUs, which say themselves when they are full.
+    """Memory that a process on the CPU may use at most, in bytes: what it uses now plus 90 % of what is free.
+
+    Beyond that the system may kill the process. None on GPUs, where TensorFlow itself raises when the memory is full.
     """
     if _gpus():
         return None
     reset_peak()
-    return int(peak_bytes() + (1 - _SPARED_FRACTION) * available_bytes())
+    return int(peak_bytes() + (1 - _SPARED_FRACTION) * resources.available_bytes())
 
 
 def reset_peak() -> None:
-    """Lets `peak_bytes` count from now on, where the system can."""
+    """Restarts the measurement of `peak_bytes`; without effect on a CPU where the system does not support it."""
     for gpu in _gpus():
         tf.config.experimental.reset_memory_stats(gpu)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return  # No Linux, or a container that forbids it: the peak is that of the whole process so far.
+    resources.reset_peak_bytes()
 
 
 def peak_bytes() -> int:
-    """The most bytes in use since `reset_peak`: of the fullest GPU, or resident in memory of this process."""
+    """Peak memory since `reset_peak`, in bytes: of the fullest GPU, or resident memory of this process."""
     if gpus := _gpus():
         return max(tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in gpus)
-    try:
-        return _status("VmHWM")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resources.peak_bytes()
 
 
 def current_bytes() -> int:
-    """The bytes in use now: of the fullest GPU, or resident in memory of this process; without Linux its peak so far."""
+    """Memory in use now, in bytes: of the fullest GPU, or resident memory of this process."""
     if gpus := _gpus():
         return max(tf.config.experimental.get_memory_info(gpu)["current"] for gpu in gpus)
-    try:
-        return _status("VmRSS")
-    except OSError:
-        return peak_bytes()
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+    return resources.process_bytes()
 
 
 def _gpus() -> list[str]:

@@ -1,7 +1,6 @@
-"""The learning-rate range test: which rates teach a model, found in some hundred steps and not in whole trainings.
+"""Learning-rate range test: finds good learning rates in a few hundred steps instead of whole trainings.
 
-Takes a compiled model and batches; gives the loss over the rates and a suggestion, and leaves the model as it was.
-Must not change the model.
+Takes a compiled model and a dataset; returns the loss at each rate and a suggestion, and restores the model.
 """
 
 import math
@@ -27,16 +26,17 @@ _MEAN_STEPS = 10
 
 @dataclass(frozen=True, eq=False)
 class RangeTest:
-    """The losses of one training whose learning rate rose in every step by the same factor.
+    """Losses of a training whose learning rate rises by the same factor in every step.
 
     Args:
-        learning_rates: float array (n,), the rate of each step.
-        losses: float array (n,), the loss of each step's batch before its update, cut off where it runs away.
-        smoothed_losses: float array (n,), the same smoothed by a Gaussian with a deviation of 3 % of the whole range.
-        suggestion: float or None, a tenth of the rate at which the smoothed loss is lowest; None where no rate made
-            the loss fall by more than its noise.
-        steepest: float or None, the rate at which the smoothed loss falls fastest; None as above.
-        diverged: bool, whether the loss ran away, so that the highest rates were not tried.
+        learning_rates: float64 array (n,), the rate of each step.
+        losses: float64 array (n,), the loss of each step's batch before its update, clipped where it diverges.
+        smoothed_losses: float64 array (n,), `losses` smoothed by a Gaussian with a standard deviation of 3 % of the
+            planned steps.
+        suggestion: float > 0, a tenth of the rate at which the smoothed loss is lowest; None if no rate lowered the loss
+            by more than its noise.
+        steepest: float > 0, the rate at which the smoothed loss falls fastest; None as for `suggestion`.
+        diverged: bool, whether the loss diverged, so that the highest rates were not tried.
     """
 
     learning_rates: np.ndarray
@@ -49,7 +49,7 @@ class RangeTest:
 
 def learning_rate(
     model: keras.Model,
-    batches: tf.data.Dataset | data.Examples,
+    dataset: tf.data.Dataset | data.Examples,
     *,
     global_batch_size: int = 32,
     lowest: float = 1e-6,
@@ -57,32 +57,35 @@ def learning_rate(
     steps: int = 200,
     divergence: float = 4.0,
 ) -> RangeTest:
-    """Trains for some steps with a rising learning rate, and tells from the losses which rate to train with.
+    """Trains for some steps with a rising learning rate, and suggests a rate from the losses.
 
         rate(t) = lowest * (highest / lowest) ** (t / (steps - 1))
 
-    Too low a rate changes nothing, a good one makes the loss fall, too high a one makes it rise: the test ends there. A
-    tenth of the rate of the lowest loss is near the fastest fall and has room below the edge, and is meant as the peak
-    of a schedule with a warm-up. The model begins where it stands, with a fresh optimizer of its own kind, and comes
-    back bit by bit.
+    At too low a rate the loss stays the same, at a good rate it falls, and at too high a rate it rises, which ends the
+    test. A tenth of the rate with the lowest loss is close to the steepest fall and keeps a margin to divergence; use it
+    as the peak of a schedule with warm-up. The test starts from the model's current weights with a new optimizer of the
+    same settings, and restores the model bit for bit.
 
     Args:
         model: keras.Model, built and compiled.
-        batches: tf.data.Dataset of batches as for `fit`, begun again where it is too short; or Examples, which are
-            shuffled.
-        global_batch_size: int > 0, for Examples alone; the batch that the training will have, for the best rate depends
-            on it.
+        dataset: tf.data.Dataset of batches as for `fit`, repeated if it is too short; or Examples, which are shuffled.
+        global_batch_size: int >= 1, for Examples only; set it to the batch size of the training, because the best rate
+            depends on it.
         lowest: float > 0, the first rate.
         highest: float > lowest, the last rate.
         steps: int >= 20, optimizer steps.
-        divergence: float > 1; the test ends when the loss of the last ten steps is that many times that of the first.
+        divergence: float > 1; the test ends when the mean loss of the last ten steps reaches this multiple of the mean of
+            the first ten.
 
     Returns:
         RangeTest.
 
     Raises:
-        InputError: a number lies outside its range, there are no batches, the loss is no number from the start, or the
-            model is not built, compiled or of one optimizer.
+        InputError: a number is out of range, there are no batches, the loss is NaN or infinite from the start, or the
+            model is not built, not compiled, or has several optimizers.
+
+    Warns:
+        UserWarning: the loss still falls at the highest rate.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
@@ -96,44 +99,44 @@ def learning_rate(
     https://docs.fast.ai/callback.schedule.html#lrfinder.
     """
     _check(lowest, highest, steps, divergence)
-    if isinstance(batches, data.Examples):
-        epochs = math.ceil(steps / data.steps_per_epoch(batches, global_batch_size))
-        batches = data.batches(batches, global_batch_size, shuffle=True, epochs=epochs)
+    if isinstance(dataset, data.Examples):
+        epochs = math.ceil(steps / data.steps_per_epoch(dataset, global_batch_size))
+        dataset = data.batches(dataset, global_batch_size, shuffle=True, epochs=epochs)
     rising = keras.optimizers.schedules.ExponentialDecay(lowest, steps - 1, highest / lowest)
     losses = _Losses(divergence)
     with restored(model, learning_rate=rising):
         model.fit(
-            distribute.shard(_repeated(batches, steps), model.distribute_strategy),
+            distribute.shard(_repeated(dataset, steps), model.distribute_strategy),
             steps_per_epoch=steps,
             shuffle=False,
             verbose=0,
             callbacks=[losses],
         )
-    seen = np.array(losses.seen)
-    if not np.isfinite(seen[:_MEAN_STEPS]).all():
+    step_losses = np.array(losses.values)
+    if not np.isfinite(step_losses[:_MEAN_STEPS]).all():
         raise InputError(
-            f"the loss must be a number at the lowest rates. Received: {', '.join(f'{loss:g}' for loss in seen[:4])}, ... "
-            "Lower `lowest`, or check the data and the loss."
+            f"the loss must be finite at the lowest rates. Received: "
+            f"{', '.join(f'{loss:g}' for loss in step_losses[:4])}, ... Lower `lowest`, or check the data and the loss."
         )
-    rates = lowest * (highest / lowest) ** (np.arange(len(seen)) / (steps - 1))
-    return _read(seen, rates, steps=steps, divergence=divergence, diverged=losses.diverged)
+    rates = lowest * (highest / lowest) ** (np.arange(len(step_losses)) / (steps - 1))
+    return _evaluate(step_losses, rates, steps=steps, divergence=divergence, diverged=losses.diverged)
 
 
-def _repeated(batches: tf.data.Dataset, steps: int) -> tf.data.Dataset:
-    if int(batches.cardinality()) == 0:
-        raise InputError("`batches` must hold at least one batch. Received: none.")
-    return batches.repeat().take(steps).apply(tf.data.experimental.assert_cardinality(steps))
+def _repeated(dataset: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    if int(dataset.cardinality()) == 0:
+        raise InputError("`dataset` must contain at least one batch. Received: none.")
+    return dataset.repeat().take(steps).apply(tf.data.experimental.assert_cardinality(steps))
 
 
 def plot_rates(test: RangeTest, path: str | os.PathLike) -> Path:
-    """Draws the losses of a range test over the rates, and where the suggestion lies.
+    """Plots the losses of a range test over the learning rates, and marks the suggestion.
 
     Args:
         test: RangeTest.
-        path: where the picture goes; its suffix (.png, .svg, .pdf) chooses the format.
+        path: path of the figure; its suffix (.png, .svg, .pdf) selects the format.
 
     Returns:
-        Path of the written picture.
+        Path of the figure.
     """
     from matplotlib.figure import Figure
 
@@ -151,45 +154,45 @@ def plot_rates(test: RangeTest, path: str | os.PathLike) -> Path:
 
 
 class _Losses(keras.callbacks.Callback):
-    """Keeps the loss of each batch, and ends the training once it has run away."""
+    """Records the loss of each batch, and ends the training when it diverges."""
 
     def __init__(self, divergence: float):
         super().__init__()
-        self.seen: list[float] = []
+        self.values: list[float] = []
         self.diverged = False
         self._divergence = divergence
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Lets the mean that Keras logs be that of this batch alone."""
+        """Resets the running mean, so that Keras logs the loss of this batch only."""
         self.model.reset_metrics()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Notes the loss."""
-        self.seen.append(float(logs["loss"]))
-        recent = np.mean(self.seen[-_MEAN_STEPS:])
-        if not recent <= ceiling(self.seen, self._divergence):
+        """Records the loss."""
+        self.values.append(float(logs["loss"]))
+        recent = np.mean(self.values[-_MEAN_STEPS:])
+        if not recent <= _ceiling(self.values, self._divergence):
             self.diverged = self.model.stop_training = True
 
 
-def ceiling(losses: Sequence[float], divergence: float) -> float:
-    """The loss that counts as run away: `divergence` times the mean of the first ten."""
+def _ceiling(losses: Sequence[float], divergence: float) -> float:
+    """Highest loss that does not count as diverged: `divergence` times the mean of the first ten."""
     first = float(np.mean(losses[:_MEAN_STEPS]))
     return first + (divergence - 1) * abs(first)
 
 
-def _read(losses: np.ndarray, rates: np.ndarray, *, steps: int, divergence: float, diverged: bool) -> RangeTest:
-    """What the losses of a test of `steps` planned steps say."""
-    # One loss of a million in the last steps must not be smeared over those before it.
-    losses = np.minimum(np.nan_to_num(losses, nan=np.inf), ceiling(losses, divergence))
-    deviation = _SMOOTHING_FRACTION * steps
-    smoothed = scipy.ndimage.gaussian_filter1d(losses, deviation, mode="nearest")
+def _evaluate(losses: np.ndarray, rates: np.ndarray, *, steps: int, divergence: float, diverged: bool) -> RangeTest:
+    """The result of a test of `steps` planned steps."""
+    # Clipped, because smoothing would spread one loss of a million in the last steps over those before it.
+    losses = np.minimum(np.nan_to_num(losses, nan=np.inf), _ceiling(losses, divergence))
+    stddev = _SMOOTHING_FRACTION * steps
+    smoothed = scipy.ndimage.gaussian_filter1d(losses, stddev, mode="nearest")
     lowest = int(smoothed.argmin())
-    # The deviation of a batch by the median, which the last steps do not move, and a mean under a Gaussian of deviation
-    # s has the noise of one over 2 sqrt(pi) s values.
-    noise = 1.48 * np.median(np.abs(losses - smoothed)) / math.sqrt(2 * math.sqrt(math.pi) * deviation)
+    # The standard deviation of one loss comes from the median deviation, which the last steps do not affect; smoothing by a
+    # Gaussian with standard deviation s averages out noise like a mean over 2 sqrt(pi) s values.
+    noise = 1.48 * np.median(np.abs(losses - smoothed)) / math.sqrt(2 * math.sqrt(math.pi) * stddev)
     first = losses[:_MEAN_STEPS].mean()
-    found = first - smoothed[lowest] > max(4 * noise, 1e-3 * abs(first))
-    if found and not diverged and lowest >= len(losses) - 2:
+    improves = first - smoothed[lowest] > max(4 * noise, 1e-3 * abs(first))
+    if improves and not diverged and lowest >= len(losses) - 2:
         warnings.warn(
             f"the loss still falls at the highest rate. Received: highest={rates[-1]:g}. Raise `highest`.", stacklevel=3
         )
@@ -198,8 +201,8 @@ def _read(losses: np.ndarray, rates: np.ndarray, *, steps: int, divergence: floa
         learning_rates=rates,
         losses=losses,
         smoothed_losses=smoothed,
-        suggestion=float(rates[lowest] / 10) if found else None,
-        steepest=float(rates[slopes[: lowest + 1].argmin()]) if found else None,
+        suggestion=float(rates[lowest] / 10) if improves else None,
+        steepest=float(rates[slopes[: lowest + 1].argmin()]) if improves else None,
         diverged=diverged,
     )
 
@@ -207,7 +210,7 @@ def _read(losses: np.ndarray, rates: np.ndarray, *, steps: int, divergence: floa
 def _check(lowest: float, highest: float, steps: int, divergence: float) -> None:
     if not 0 < lowest < highest < math.inf:
         raise InputError(
-            f"`lowest` and `highest` must be rates above 0 that rise. Received: lowest={lowest}, highest={highest}."
+            f"`lowest` must be above 0 and `highest` above `lowest`. Received: lowest={lowest}, highest={highest}."
         )
     if not is_whole_number(steps) or steps < 2 * _MEAN_STEPS:
         raise InputError(f"`steps` must be a whole number of at least {2 * _MEAN_STEPS}. Received: steps={steps!r}.")

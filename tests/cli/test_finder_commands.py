@@ -1,5 +1,6 @@
 import sys
 
+import pictures
 import pytest
 
 from kerastrain import cli, testing
@@ -26,7 +27,8 @@ def test_learning_rate_suggests_an_override_for_a_phase_and_draws(place, monkeyp
     assert "head" in out
     assert "optimizer.learning_rate=0." in out
     assert "drawn: learning_rate.png" in out
-    assert (place / "learning_rate.png").read_bytes().startswith(b"\x89PNG")
+    assert pictures.pixels("learning_rate.png").shape == (600, 1050, 3)
+    assert pictures.shows("learning_rate.png", "C0")  # the losses
     assert sorted(path.name for path in place.iterdir()) == ["data", "learning_rate.png"]
 
 
@@ -51,10 +53,12 @@ def test_learning_rate_of_a_later_phase_trains_those_before_it(place, monkeypatc
 def test_batch_size_prints_a_row_for_each_size_and_draws(place, monkeypatch, capsys):
     out = said(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "head")
     assert "phase head" in out
-    assert "4096 is the largest that was asked for" in out
+    assert "4096 is the largest requested size" in out
     assert "largest: fit.global_batch_size=4096" in out
     assert "fastest: fit.global_batch_size=" in out
-    assert (place / "batch_size.png").read_bytes().startswith(b"\x89PNG")
+    assert pictures.pixels("batch_size.png").shape == (525, 1350, 3)
+    assert pictures.shows("batch_size.png", "C0")  # speed and memory
+    assert pictures.shows("batch_size.png", "tab:red")  # the fastest
 
 
 def test_a_phase_that_the_config_has_not_is_one_sentence(place, monkeypatch, capsys):

@@ -30,21 +30,23 @@ def network(*layers):
 def test_a_step_is_timed_and_the_model_comes_back_bit_by_bit(jit_compile):
     model = network(keras.layers.BatchNormalization())
     before = [value.numpy() for value in (*model.variables, *model.optimizer.variables)]
-    timed = finders.step_seconds(model, BATCH, jit_compile=jit_compile, name="tried")
-    assert 0 < timed.step_seconds < timed.first_seconds
+    timing = finders.step_seconds(model, BATCH, jit_compile=jit_compile, name="tried")
+    assert 0 < timing.step_seconds < timing.first_seconds
     after = [value.numpy() for value in (*model.variables, *model.optimizer.variables)]
-    for one, other in zip(before, after, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value_before, value_after in zip(before, after, strict=True):
+        np.testing.assert_array_equal(value_before, value_after)
     assert not model.jit_compile
 
 
 @pytest.mark.slow
 def test_what_xla_cannot_compile_or_would_compile_for_minutes_is_not_tried(monkeypatch):
-    unfit = keras.layers.Lambda(lambda x: tf.ensure_shape(tf.numpy_function(np.sign, [x], tf.float32), (None, 8)))
-    assert finders.step_seconds(network(unfit), BATCH, jit_compile=False, name="without XLA").step_seconds > 0
-    said = finders.step_seconds(network(unfit), BATCH, jit_compile=True, name="with XLA")
-    assert said.step_seconds is None
-    assert said.reason.startswith("XLA cannot compile it: Detected unsupported operations")
+    incompatible = keras.layers.Lambda(
+        lambda x: tf.ensure_shape(tf.numpy_function(np.sign, [x], tf.float32), (None, 8))
+    )
+    assert finders.step_seconds(network(incompatible), BATCH, jit_compile=False, name="without XLA").step_seconds > 0
+    timing = finders.step_seconds(network(incompatible), BATCH, jit_compile=True, name="with XLA")
+    assert timing.step_seconds is None
+    assert timing.reason.startswith("XLA cannot compile it: Detected unsupported operations")
     monkeypatch.setattr(acceleration, "MOST_OPERATIONS", 10)
     assert "would take XLA minutes" in finders.step_seconds(network(), BATCH, jit_compile=True, name="x").reason
     texts = keras.Input((), dtype="string")
@@ -84,8 +86,8 @@ def test_a_run_keeps_what_was_measured_and_goes_on_with_it(tmp_path):
     quick = ["fit.head_epochs=1", "fit.epochs=1", "export.formats=[]"]
     config = configs.load(None, [*places, *quick, "runtime.precision=measure", "runtime.jit_compile=measure"])
     done = recipe.run(config, tmp_path / "run")
-    tried = json.loads((tmp_path / "run" / "acceleration.json").read_text())
-    assert {"float32", "without XLA", "with XLA"} <= {one["name"] for one in tried}
+    timings = json.loads((tmp_path / "run" / "acceleration.json").read_text())
+    assert {"float32", "without XLA", "with XLA"} <= {timing["name"] for timing in timings}
     own = configs.load(tmp_path / "run" / "config.yaml")
     assert own.runtime.precision in ("float32", "mixed_bfloat16")
     assert own.runtime.jit_compile in (True, False)
