@@ -1,4 +1,4 @@
-"""Backbones: networks that turn images or texts into features, from every kind of handle.
+"""Backbones: networks that turn images or texts into features, loaded from any kind of handle.
 
 `load` and `image_size` are for images, `text_backbones.load` is for texts, and `describe` is for both. Must not train or
 write.

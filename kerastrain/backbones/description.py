@@ -1,7 +1,6 @@
-"""Backbones: what a handle names, loaded, sized and described.
+"""Describes a backbone before anything is built on it.
 
-Takes a handle; gives a `Backbone`, its image size, or a dict that a person or a program can read. Must not train or
-write.
+Takes a handle; returns a dict of JSON values. Must not train or write.
 """
 
 import os
@@ -22,22 +21,25 @@ __all__ = ["Backbone", "describe", "image_size", "load"]
 
 
 def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict:
-    """What a backbone is, before anything is built on it.
+    """Inputs, outputs, size and endpoints of a backbone.
 
     Args:
-        handle: as for `load`, or as for `text_backbones.load`.
-        **options: further arguments of the one or the other. A SavedModel that has signatures alone may go without
-            `signature`: then these are told, and nothing else.
+        handle: handle for `load` or for `text_backbones.load`.
+        **options: further arguments of that function. `signature` may be left out for a SavedModel that has only
+            signatures: then the result lists them and leaves inputs and outputs None.
 
     Returns:
-        dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape], None like the
-        parameters where a signature must be chosen first or the module does not tell; "image_size" and "value_range"
-        (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains"; "feature_maps", the endpoint
-        or layer that gives the maps before their mean, or None; for modules "endpoints", "signatures" (for each its
-        "inputs" and "outputs", by name [dtype, shape]), "regularization_losses" and "sha256", the pin.
+        dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape]; "image_size" and
+        "value_range" (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains"; "feature_maps",
+        the endpoint or layer with the maps before their mean, or None. For modules also "endpoints"; "signatures", with
+        the "inputs" and "outputs" of each as a dict from name to [dtype, shape]; "regularization_losses", their number;
+        and "sha256", the pin. Inputs, outputs and parameters are None where a signature must be chosen first, and inputs
+        and outputs also where the module does not declare them.
 
     Raises:
-        As `load` and `text_backbones.load` do.
+        InputError: the handle is unknown, or cannot take these options.
+        FileNotFoundError: a path does not exist.
+        ConnectionError: the handle cannot be downloaded.
 
     Example:
         >>> describe("keras:MobileNet", alpha=0.25)["parameters"]
@@ -53,7 +55,7 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
             return _describe_images(load(handle, **options))
     if str(handle).startswith("keras:"):
         name = str(handle).removeprefix("keras:")
-        if name in text_backbones.NETWORKS:  # whose size no vocabulary changes
+        if name in text_backbones.NETWORKS:  # their size does not depend on the texts
             return _describe_text(handle, text_backbones.load(handle, texts=["word"], **options))
         if name not in keras_applications.NETWORKS:
             raise InputError(unknown("network", name, [*keras_applications.NETWORKS, *text_backbones.NETWORKS]))
@@ -70,12 +72,12 @@ def _describe_module(handle: str | os.PathLike, options: dict) -> dict:
         everything = {"signature_outputs_as_dict": True} if signature and not output_key else {}
         layer = HubLayer(folder, name="backbone", signature=signature, output_key=output_key, **everything)
         if image_backbones.are_images(layer.input_specs):
-            first = {"output_key": next(iter(_signatures(module)[signature]["outputs"]))} if everything else {}
-            backbone = load(handle, **options, **first)
+            output = {"output_key": next(iter(_signatures(module)[signature]["outputs"]))} if everything else {}
+            backbone = load(handle, **options, **output)
     endpoints = (name for name in vars(module) if hasattr(getattr(module, name), "concrete_functions"))
     return {
         "handle": str(handle),
-        "inputs": [_words(spec) for spec in layer.input_specs] if layer else None,
+        "inputs": [_dtype_and_shape(spec) for spec in layer.input_specs] if layer else None,
         "outputs": _module_outputs(layer) if layer else None,
         "image_size": list(backbone.image_size) if backbone else None,
         "value_range": list(backbone.value_range) if backbone else None,
@@ -91,12 +93,15 @@ def _describe_module(handle: str | os.PathLike, options: dict) -> dict:
 
 def _signatures(module: object) -> dict:
     return {
-        name: {side: {key: _words(spec) for key, spec in sorted(specs.items())} for side, specs in tensors.items()}
+        name: {
+            side: {key: _dtype_and_shape(spec) for key, spec in sorted(specs.items())}
+            for side, specs in tensors.items()
+        }
         for name, tensors in signatures.signature_tensors(module).items()
     }
 
 
-def _words(tensor: tf.TensorSpec | keras.KerasTensor) -> list:
+def _dtype_and_shape(tensor: tf.TensorSpec | keras.KerasTensor) -> list:
     shape = tf.TensorShape(tensor.shape)
     return [keras.backend.standardize_dtype(tensor.dtype), None if shape.rank is None else list(shape)]
 
@@ -106,19 +111,19 @@ def _module_outputs(layer: HubLayer) -> list | None:
     if len(specs) != 1 or specs[0].shape.rank is None:
         return None
     outputs = layer(keras.Input(batch_shape=tuple(specs[0].shape), dtype=specs[0].dtype.name))
-    return [_words(one) for one in keras.tree.flatten(outputs)]
+    return [_dtype_and_shape(output) for output in keras.tree.flatten(outputs)]
 
 
 def _parameters(layer: keras.Layer) -> dict:
     layer.trainable = True
-    learned = sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
-    return {"parameters": layer.count_params(), "trainable_parameters": learned}
+    trainable = sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
+    return {"parameters": layer.count_params(), "trainable_parameters": trainable}
 
 
 def _describe_images(backbone: Backbone) -> dict:
     layer = backbone.layer
-    inner = next((one for one in layer.layers if isinstance(one, keras.Model)), layer)
-    maps = [one.name for one in inner.layers if len(getattr(one.output, "shape", ())) == 4]
+    inner = next((part for part in layer.layers if isinstance(part, keras.Model)), layer)
+    maps = [part.name for part in inner.layers if len(getattr(part.output, "shape", ())) == 4]
     return {
         "handle": backbone.handle,
         "inputs": [["float32", list(layer.input_shape)]],
@@ -136,7 +141,7 @@ def _describe_text(handle: object, layer: keras.Layer) -> dict:
     return {
         "handle": handle.name if isinstance(handle, keras.Model) else str(handle),
         "inputs": [["string", [None]]],
-        "outputs": [_words(outputs)],
+        "outputs": [_dtype_and_shape(outputs)],
         "image_size": None,
         "value_range": None,
         **_parameters(layer),

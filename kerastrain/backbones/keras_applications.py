@@ -1,7 +1,7 @@
-"""The networks of keras.applications as backbones, each with the preparation of pixels that it was trained with.
+"""The networks of keras.applications as backbones, each with the preprocessing that it was trained with.
 
-Takes a network's name; gives its image size, its preprocessing as layers and the network without its top. Must not
-fetch anything but the weights that are asked for.
+Takes a network's name; returns its image size, its preprocessing layers, and the network without its top. Must not
+download anything except requested weights.
 """
 
 import os
@@ -14,9 +14,9 @@ import numpy as np
 from kerastrain.errors import InputError
 from kerastrain.layers.preprocessing import ReverseChannels
 
-# Kind of preprocessing, image size in pixels, smallest side in pixels. The kinds are those of
-# keras.applications.imagenet_utils ("tf" and "torch" and "caffe"); "inside" networks scale pixels themselves.
-_KINDS = {
+# Preprocessing mode, image size in pixels, smallest side in pixels. The modes are those of
+# keras.applications.imagenet_utils ("tf", "torch" and "caffe"); networks marked "inside" scale pixels themselves.
+_FAMILIES = {
     "ConvNeXt": ("inside", 224, 32),
     "DenseNet": ("torch", 224, 32),
     "EfficientNetB": ("inside", 224, 32),
@@ -41,41 +41,64 @@ _SIZES = {
 NETWORKS = tuple(
     sorted(name for name, value in vars(keras.applications).items() if name[0].isupper() and callable(value))
 )
-"""The names of all networks."""
+"""The names of all networks of keras.applications."""
 
 _KERAS_STOCHASTIC_DEPTH = 0.2
 _RGB_MEAN = np.array([0.485, 0.456, 0.406])
-_RGB_DEVIATION = np.array([0.229, 0.224, 0.225])
+_RGB_STDDEV = np.array([0.229, 0.224, 0.225])
 _BGR_MEAN = (103.939, 116.779, 123.68)
 
 
 def image_size(name: str, requested: tuple[int, int] | None = None) -> tuple[int, int]:
-    """The (height, width) in pixels that a network is used with.
+    """The image size of a network.
+
+    Args:
+        name: str out of `NETWORKS`.
+        requested: (height, width) in pixels, or None for the size that the network was trained on.
+
+    Returns:
+        (height, width) in pixels.
 
     Raises:
-        InputError: the requested size is below what the network takes.
+        InputError: the requested size is too small for the network.
     """
-    _, side, least = _kind(name)
+    _, side, smallest = _family(name)
     size = tuple(requested or (side, side))
-    if min(size) < least:
-        raise InputError(f"{name} takes images of at least {least} by {least} pixels. Received: image_size={size}.")
+    if min(size) < smallest:
+        raise InputError(
+            f"{name} takes images of at least {smallest} by {smallest} pixels. Received: image_size={size}."
+        )
     return size
 
 
 def value_range(name: str) -> tuple[float, float] | None:
-    """The range that a network takes its pixels in, or None where each colour channel is scaled by itself."""
-    return {"tf": (-1.0, 1.0), "inside": (0.0, 255.0)}.get(_kind(name)[0])
+    """The range of pixel values that a network takes.
+
+    Args:
+        name: str out of `NETWORKS`.
+
+    Returns:
+        (low, high), or None where each colour channel has its own scale.
+    """
+    return {"tf": (-1.0, 1.0), "inside": (0.0, 255.0)}.get(_family(name)[0])
 
 
 def preprocessing(name: str) -> tuple[keras.Layer, ...]:
-    """The layers from pixels in [0, 255] to what a network was trained on: its `preprocess_input`, as layers."""
-    kind = _kind(name)[0]
-    if kind == "tf":
+    """A network's `preprocess_input` as layers.
+
+    Args:
+        name: str out of `NETWORKS`.
+
+    Returns:
+        tuple of keras.Layer, from pixels in [0, 255] to the network's input; empty where the network scales them itself.
+    """
+    mode = _family(name)[0]
+    if mode == "tf":
         return (keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing"),)
-    if kind == "torch":
-        scale, offset = 1 / (255 * _RGB_DEVIATION), -_RGB_MEAN / _RGB_DEVIATION
+    if mode == "torch":
+        scale, offset = 1 / (255 * _RGB_STDDEV), -_RGB_MEAN / _RGB_STDDEV
         return (keras.layers.Rescaling(scale.tolist(), offset=offset.tolist(), name="preprocessing"),)
-    if kind == "caffe":
+    if mode == "caffe":
         offset = [-mean for mean in _BGR_MEAN]
         return (ReverseChannels(name="channels"), keras.layers.Rescaling(1.0, offset=offset, name="preprocessing"))
     return ()
@@ -95,26 +118,28 @@ def network(
         name: str out of `NETWORKS`.
         image_size: (height, width) in pixels.
         weights: "imagenet", path of a weights file with or without the top, or None for random weights.
-        alpha: float > 0, the width of a MobileNet; None for 1.0.
-        stochastic_depth: float in [0, 1), the share of examples for which the last block of an EfficientNet passes its
-            input on alone in training; it falls in a straight line to 0 before the first block. None for Keras's 0.2.
+        alpha: float > 0, width multiplier of a MobileNet; None for 1.0.
+        stochastic_depth: float in [0, 1), probability that the last block of an EfficientNet is skipped for an example in
+            training; it decreases linearly to 0 before the first block. None for Keras's 0.2.
 
     Returns:
-        keras.Model, float32 (b, h, w, 3) as `preprocessing` gives it to features (b, d).
+        keras.Model, float32 preprocessed pixels (batch, height, width, 3) to float32 features (batch, features).
 
     Raises:
-        InputError: the network has no `alpha` or no stochastic depth, or the weights file is not of this network.
+        InputError: the network has no `alpha` or no stochastic depth, or the weights file belongs to another network.
         FileNotFoundError: there is no weights file at the path.
-        ConnectionError: "imagenet" could not be downloaded; the message names the folder that is looked in.
+        ConnectionError: "imagenet" could not be downloaded; the message names the folder where a copy is expected.
 
     Reference: Huang et al. 2016, https://arxiv.org/abs/1603.09382 (stochastic depth).
     """
     if alpha is not None and not name.startswith("MobileNet"):
-        raise InputError(f"`alpha` goes with the MobileNets alone. Received: alpha={alpha} for {name}. Leave it out.")
+        raise InputError(
+            f"`alpha` is an option of the MobileNets only. Received: alpha={alpha} for {name}. Leave it out."
+        )
     if stochastic_depth is not None:
         _check_stochastic_depth(name, stochastic_depth)
     build = getattr(keras.applications, name)
-    # Under its own name, by which Keras looks up an EfficientNetV2's blocks.
+    # Keras looks up an EfficientNetV2's blocks by the network's name, so it is renamed after it is built.
     options = {"input_shape": (*image_size, 3), "pooling": "avg"}
     if alpha is not None:
         options["alpha"] = alpha
@@ -125,7 +150,7 @@ def network(
         if weights is not None:
             _load(model, Path(weights))
     if stochastic_depth is not None:
-        for layer in _skips(model):
+        for layer in _branch_dropouts(model):
             layer.rate *= stochastic_depth / _KERAS_STOCHASTIC_DEPTH
     model.name = "backbone"
     model.trainable = False
@@ -135,15 +160,15 @@ def network(
 def _check_stochastic_depth(name: str, stochastic_depth: float) -> None:
     if not name.startswith("EfficientNet"):
         raise InputError(
-            f"`stochastic_depth` goes with the EfficientNets alone, the networks of keras.applications that are built "
-            f"with it. Received: stochastic_depth={stochastic_depth} for {name}. Leave it out."
+            f"`stochastic_depth` is an option of the EfficientNets only, the networks of keras.applications that have it. "
+            f"Received: stochastic_depth={stochastic_depth} for {name}. Leave it out."
         )
     if not 0 <= stochastic_depth < 1:
         raise InputError(f"`stochastic_depth` must lie in [0, 1). Received: stochastic_depth={stochastic_depth}.")
 
 
-def _skips(model: keras.Model) -> list[keras.layers.Dropout]:
-    """The layers that drop a block's whole branch of an example, each with its share of the network's 0.2."""
+def _branch_dropouts(model: keras.Model) -> list[keras.layers.Dropout]:
+    """The layers that drop a block's whole branch for an example; their rates rise to the network's 0.2."""
     return [
         layer
         for layer in model.layers
@@ -154,13 +179,13 @@ def _skips(model: keras.Model) -> list[keras.layers.Dropout]:
 def _with_imagenet(build, name: str, options: dict) -> keras.Model:
     try:
         return build(include_top=False, weights="imagenet", **options)
-    except Exception as error:  # keras.utils.get_file raises a bare Exception when the network fails
+    except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
         if "fetch failure" not in str(error):
             raise
         home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
         raise ConnectionError(
-            f"the ImageNet weights of {name} could not be fetched: {error}. On a machine with a network, fetch that "
-            f"file and put it into {home / 'models'}, or give a weights file as `weights`."
+            f"the ImageNet weights of {name} could not be downloaded: {error}. Download that file on a machine with "
+            f"internet access and put it into {home / 'models'}, or pass a weights file as `weights`."
         ) from error
 
 
@@ -171,10 +196,10 @@ def _load(model: keras.Model, path: Path) -> None:
         if str(path).endswith((".weights.h5", ".keras")):
             model.load_weights(path)
         else:
-            # A file of the whole network holds its top too: layers are found by name, and none may be missing.
+            # A file of the whole network also holds its top: match layers by name, and require all of them.
             with h5py.File(path, "r") as file:
-                held = set(file["model_weights" if "model_weights" in file else "/"])
-            missing = [layer.name for layer in model.layers if layer.weights and layer.name not in held]
+                saved = set(file["model_weights" if "model_weights" in file else "/"])
+            missing = [layer.name for layer in model.layers if layer.weights and layer.name not in saved]
             if missing:
                 raise ValueError(f"the file has no layer {missing[0]!r}")
             model.load_weights(path, by_name=True)
@@ -185,8 +210,9 @@ def _load(model: keras.Model, path: Path) -> None:
         ) from error
 
 
-def _kind(name: str) -> tuple[str, int, int]:
+def _family(name: str) -> tuple[str, int, int]:
+    """Preprocessing mode, image size and smallest side of a network."""
     family = "ResNetV2" if name.startswith("ResNet") and name.endswith("V2") else name
-    prefix = max((prefix for prefix in _KINDS if family.startswith(prefix)), key=len)
-    kind, side, least = _KINDS[prefix]
-    return kind, _SIZES.get(name, side), least
+    prefix = max((prefix for prefix in _FAMILIES if family.startswith(prefix)), key=len)
+    mode, side, smallest = _FAMILIES[prefix]
+    return mode, _SIZES.get(name, side), smallest

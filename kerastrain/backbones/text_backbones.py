@@ -1,6 +1,6 @@
-"""From one word to the network under a text classifier: strings in, features out.
+"""Text backbones from a handle: strings in, features out.
 
-Takes a handle and, for the networks that are built here, texts to take the vocabulary from; gives a Keras layer.
+Takes a handle and, for the networks that are built here, the training texts for the vocabulary; returns a Keras layer.
 Must not know of heads or labels.
 """
 
@@ -29,33 +29,37 @@ def load(
     signature: str | None = None,
     output_key: str | None = None,
 ) -> keras.Layer:
-    """The text backbone that a handle names, named "backbone".
+    """The text backbone of a handle, a layer named "backbone".
 
-    | handle | what |
+    | handle | backbone |
     |---|---|
-    | "keras:embedding" | words and pairs of words, an embedding of each, their mean (Joulin et al. 2016) |
-    | "keras:transformer" | words and places, `num_layers` blocks of self-attention, the mean over the words |
-    | "https://…", "kaggle:…", folder, .tar.gz | a Hub module from strings (b,) to features (b, d) |
-    | "PATH.keras" | a saved model of that kind; a classifier of kerastrain gives its features |
-    | keras.Model | that model, from strings (b,) to features (b, d) |
+    | "keras:embedding" | the mean of the embeddings of words and word pairs (Joulin et al. 2016) |
+    | "keras:transformer" | word and position embeddings, `num_layers` blocks of self-attention, the mean over the words |
+    | "https://…", "kaggle:…", folder, .tar.gz | a Hub module from strings (batch,) to features (batch, features) |
+    | "PATH.keras" | a saved model from strings to features; of a kerastrain classifier, the part before its head |
+    | keras.Model | that model, from strings (batch,) to features (batch, features) |
 
     Args:
         handle: str, path or keras.Model, as in the table.
-        texts: iterable of str, the training texts, from which the two "keras:" networks take their vocabulary.
-        vocabulary_size: int > 2, the most words (and pairs) that are kept.
-        sequence_length: int, how many words (and pairs) of a text count; None for 100 in "keras:embedding", 64 otherwise.
-        embedding_dim: int, numbers of an embedding; None for 32 in "keras:embedding", 64 otherwise.
-        num_layers: int >= 1, blocks of the transformer; None for 2.
-        dropout: float in [0, 1), share of embeddings (and of what attention gives) that is dropped in training.
+        texts: iterable of str, the training texts, for the vocabulary of the two "keras:" networks.
+        vocabulary_size: int > 2, the largest number of words (and word pairs) in the vocabulary.
+        sequence_length: int >= 1, the number of words (and word pairs) of a text that count; None for 100 in
+            "keras:embedding" and 64 in "keras:transformer".
+        embedding_dim: int >= 1, the size of an embedding; None for 32 in "keras:embedding" and 64 in "keras:transformer".
+        num_layers: int >= 1, the number of transformer blocks; None for 2.
+        dropout: float in [0, 1), fraction of embeddings (and of attention weights) that is dropped in training.
         signature: str, for modules: the signature to call.
-        output_key: str, for modules: which of several outputs.
+        output_key: str, for modules: the output to use if there are several.
 
     Returns:
-        keras.Layer, strings (b,) to float (b, d). The "keras:" networks train, modules and models are frozen.
+        keras.Layer, strings (batch,) to float (batch, features). The "keras:" networks train; modules and models are
+        frozen.
 
     Raises:
-        InputError: an unknown name, missing texts, or a module, file or model that takes no strings or is no such file.
+        InputError: the name is unknown, `texts` is missing, or the module, file or model cannot be read or takes no
+            strings.
         FileNotFoundError: a path does not exist.
+        ConnectionError: a module cannot be downloaded.
 
     Reference: Joulin et al. 2016, https://arxiv.org/abs/1607.01759; Vaswani et al. 2017,
     https://arxiv.org/abs/1706.03762, with the normalization before each part (Xiong et al. 2020).
@@ -64,41 +68,43 @@ def load(
         return _of_model(handle, handle.name)
     if str(handle).endswith(".keras"):
         model = saving.load(handle)
-        own = next((layer for layer in model.layers if layer.name == "backbone"), None)
-        return _of_model(model, str(handle), own)
+        backbone = next((layer for layer in model.layers if layer.name == "backbone"), None)
+        return _of_model(model, str(handle), backbone)
     if str(handle).startswith("keras:"):
         name = str(handle).removeprefix("keras:")
         if name not in NETWORKS:
             raise InputError(unknown("text network", name, NETWORKS))
         if texts is None:
-            raise InputError(
-                f"the text backbone {handle!r} takes its vocabulary from the training texts: give `texts`."
-            )
+            raise InputError(f"the text backbone {handle!r} takes its vocabulary from the training texts: set `texts`.")
         return NETWORKS[name](list(texts), vocabulary_size, sequence_length, embedding_dim, num_layers, dropout)
     layer = HubLayer(modules.resolve(handle), name="backbone", signature=signature, output_key=output_key)
     if layer.input_specs and (len(layer.input_specs) != 1 or layer.input_specs[0].dtype != tf.string):
-        found = ", ".join(
+        inputs = ", ".join(
             f"{spec.dtype.name} {tuple(spec.shape) if spec.shape.rank else ''}" for spec in layer.input_specs
         )
-        raise InputError(f"the module {str(handle)!r} takes no texts, which are strings (batch,). It takes: {found}.")
+        raise InputError(f"the module {str(handle)!r} takes no texts, which are strings (batch,). It takes: {inputs}.")
     return layer
 
 
 def takes_texts(model: keras.Model) -> bool:
-    """Whether a model has one input, of strings."""
+    """Whether a model has one input, and that is strings.
+
+    Args:
+        model: keras.Model.
+    """
     return len(model.inputs or ()) == 1 and model.inputs[0].dtype == "string"
 
 
-def _of_model(model: keras.Model, text: str, own: keras.Layer | None = None) -> keras.Layer:
-    """A model, or the layer of it that is its `own` backbone, frozen."""
+def _of_model(model: keras.Model, text: str, backbone: keras.Layer | None = None) -> keras.Layer:
+    """The frozen `backbone` layer of a model, or the frozen model if it has none."""
     if not takes_texts(model):
-        found = ", ".join(f"{one.dtype} {tuple(one.shape)}" for one in model.inputs or ())
-        raise InputError(f"the model {text!r} takes no texts, which are strings (batch,). It takes: {found}.")
-    if own is None:
+        inputs = ", ".join(f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in model.inputs or ())
+        raise InputError(f"the model {text!r} takes no texts, which are strings (batch,). It takes: {inputs}.")
+    if backbone is None:
         strings = keras.Input((), dtype="string", name="strings")
-        own = keras.Model(strings, model(strings), name="backbone")
-    own.trainable = False
-    return own
+        backbone = keras.Model(strings, model(strings), name="backbone")
+    backbone.trainable = False
+    return backbone
 
 
 def _embedding(texts, vocabulary_size, sequence_length, embedding_dim, num_layers, dropout) -> keras.Model:
@@ -141,7 +147,7 @@ def _tokens(
     texts: list[str], vocabulary_size: int, sequence_length: int, *, pairs: bool
 ) -> keras.layers.TextVectorization:
     if not any(text.strip() for text in texts):
-        raise InputError("`texts` must hold words, from which the vocabulary is taken. Received: no word.")
+        raise InputError("`texts` must contain words for the vocabulary. Received: no word.")
     layer = keras.layers.TextVectorization(
         vocabulary_size, ngrams=2 if pairs else None, output_sequence_length=sequence_length, name="tokens"
     )

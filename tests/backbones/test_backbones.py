@@ -89,8 +89,8 @@ def test_a_card_tells_size_and_range(tmp_path):
     backbone = backbones.load(folder)
     assert (backbone.image_size, backbone.value_range, backbone.feature_maps) == ((48, 40), (-1, 1), "feature_maps")
     np.testing.assert_allclose(prepared(backbone.preprocessing, PIXELS), PIXELS / 127.5 - 1, atol=1e-6)
-    asked = backbones.load(folder, value_range=(0, 1))
-    np.testing.assert_allclose(prepared(asked.preprocessing, PIXELS), PIXELS / 255, atol=1e-6)
+    backbone = backbones.load(folder, value_range=(0, 1))
+    np.testing.assert_allclose(prepared(backbone.preprocessing, PIXELS), PIXELS / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", modules.bundled())
@@ -124,13 +124,13 @@ def test_a_genuine_weights_file_gives_the_genuine_features(shared):
     network = backbones.load("keras:MobileNet", weights=shared("models/mobilenet_v1_0.25_224.h5"), alpha=0.25)
     module = backbones.load(shared("models/mobilenet_v1_025_224_feature_vector"))
     images = np.random.default_rng(2).uniform(0, 255, (2, 224, 224, 3)).astype("float32")
-    ours, theirs = (one.layer(prepared(one.preprocessing, images)) for one in (network, module))
+    ours, theirs = (backbone.layer(prepared(backbone.preprocessing, images)) for backbone in (network, module))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_describe_tells_what_a_module_is(folder):
-    found = backbones.describe(folder, image_size=(32, 32))
-    assert found == {
+    description = backbones.describe(folder, image_size=(32, 32))
+    assert description == {
         "handle": str(folder),
         "inputs": [["float32", [None, None, None, 3]]],
         "outputs": [["float32", [None, 4]]],
@@ -175,11 +175,11 @@ def test_describe_tells_what_networks_models_and_text_modules_are(tmp_path):
         ("kerastrain:fractal_smal", {}, InputError, "unknown bundled backbone"),
         ("keras:Xception", {"image_size": (32, 32)}, InputError, "at least 71 by 71"),
         ("keras:MobileNet", {"value_range": (0, 1)}, InputError, "`value_range` is fixed"),
-        ("keras:ResNet50", {"alpha": 0.5}, InputError, "`alpha` goes with the MobileNets"),
-        ("keras:MobileNet", {"signature": "serve"}, InputError, "`signature` goes with a SavedModel"),
-        ("{folder}", {"weights": "imagenet"}, InputError, "`weights` goes with `keras:NAME`"),
+        ("keras:ResNet50", {"alpha": 0.5}, InputError, "`alpha` is an option of the MobileNets only"),
+        ("keras:MobileNet", {"signature": "serve"}, InputError, "`signature` is an option of a SavedModel only"),
+        ("{folder}", {"weights": "imagenet"}, InputError, "`weights` is an option of `keras:NAME` only"),
         ("{folder}", {"value_range": (1, 0)}, InputError, "`value_range` must rise"),
-        ("{fixed}", {"image_size": (32, 32)}, InputError, "takes images of 24 by 16 pixels alone"),
+        ("{fixed}", {"image_size": (32, 32)}, InputError, "takes images of 24 by 16 pixels only"),
         ("nowhere.keras", {}, FileNotFoundError, "does not exist"),
         ("nowhere", {}, FileNotFoundError, "does not exist"),
     ],
@@ -196,16 +196,16 @@ def test_imagenet_weights_without_a_network_name_the_folder(tmp_path, monkeypatc
 
 
 def test_stochastic_depth_scales_the_skips_of_an_efficientnet_and_is_refused_elsewhere():
-    def rates(name, share):
-        layer = backbones.load(f"keras:{name}", image_size=(32, 32), stochastic_depth=share).layer
-        return [one.rate for one in layer.layers if isinstance(one, keras.layers.Dropout)]
+    def rates(name, stochastic_depth):
+        network = backbones.load(f"keras:{name}", image_size=(32, 32), stochastic_depth=stochastic_depth).layer
+        return [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
 
     standard, more = rates("EfficientNetV2B0", None), rates("EfficientNetV2B0", 0.4)
     assert max(standard) == pytest.approx(0.2 * 20 / 21)  # the last of 21 blocks
     np.testing.assert_allclose(more, 2 * np.array(standard))
-    with pytest.raises(InputError, match="`stochastic_depth` goes with the EfficientNets alone, .* for ResNet50"):
+    with pytest.raises(InputError, match="`stochastic_depth` is an option of the EfficientNets only, .* for ResNet50"):
         rates("ResNet50", 0.1)
     with pytest.raises(InputError, match=r"`stochastic_depth` must lie in \[0, 1\)"):
         rates("EfficientNetB0", 1.0)
-    with pytest.raises(InputError, match="`stochastic_depth` goes with `keras:NAME` alone"):
+    with pytest.raises(InputError, match="`stochastic_depth` is an option of `keras:NAME` only"):
         backbones.load("kerastrain:fractal_small", stochastic_depth=0.1)

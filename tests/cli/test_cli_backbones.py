@@ -72,8 +72,8 @@ def _in_place(place, tmp_path, monkeypatch):
         ([f"model.backbone=module#sha256={'0' * 64}"], "is not the pinned one: its sha256 is"),
         (["model.backbone=https://tfhub.dev/google/nothing/1"], "is not in the cache and could not be fetched"),
         (["model.backbone=keras:MobilNet"], "Did you mean 'MobileNet'?"),
-        (["model.backbone=module", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels alone"),
-        (["model.backbone=network.keras", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels alone"),
+        (["model.backbone=module", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels only"),
+        (["model.backbone=network.keras", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels only"),
         (["model.backbone=text.keras"], "takes no images, which are one tensor (batch, height, width, 3)"),
         (["model.backbone=text"], "takes no images, which are one float32 tensor (batch, height, width, 3)"),
         (["model.backbone=signatures"], "It has both(images: float32 (None, 32, 32, 3)) -> max, mean; mean(images"),
@@ -162,7 +162,7 @@ def test_doctor_tells_of_networks_and_files_of_texts(place):
         (["keras:transfomer"], "Did you mean 'transformer'?"),
         (["signatures", "--signature", "bot"], "Did you mean 'both'?"),
         (["signatures", "--signature", "both", "--output-key", "men"], "Did you mean 'mean'?"),
-        (["network.keras", "--signature", "both"], "`signature` goes with a SavedModel alone"),
+        (["network.keras", "--signature", "both"], "`signature` is an option of a SavedModel only"),
     ],
 )
 def test_doctor_says_what_it_cannot_describe(arguments, sentence, monkeypatch, capsys):

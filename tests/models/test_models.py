@@ -140,9 +140,9 @@ def test_data_with_other_labels_than_the_model_is_one_sentence(task, tmp_path):
     model.compile("sgd", models.loss(model), metrics=["mse"])
     model.save(tmp_path / "model.keras")
     ten = np.eye(10, dtype="float32")[:6]
-    for one in (model, models.load(tmp_path / "model.keras")):
-        for act in (one.fit, one.evaluate):
-            one.compile("sgd", one.loss, metrics=["mse"])
+    for compiled in (model, models.load(tmp_path / "model.keras")):
+        for act in (compiled.fit, compiled.evaluate):
+            compiled.compile("sgd", compiled.loss, metrics=["mse"])
             with pytest.raises(InputError, match=r"^the data has 10 labels, the model 3\. Build the model with"):
                 act(IMAGES.astype("float32"), ten, verbose=0)
 
@@ -206,14 +206,14 @@ def test_a_text_classifier_learns_which_word_matters(name):
         (lambda: image_classifier(tiny(), dropout=1.0), InputError, "`dropout` must lie in"),
         (lambda: image_classifier(tiny(), l2=-1.0), InputError, "`l2` must be at least 0"),
         (lambda: image_classifier(tiny(), hidden_units=(0,)), InputError, "whole numbers above 0"),
-        (lambda: image_classifier(tiny(), image_size=(64, 64)), InputError, "32 by 32 pixels alone"),
+        (lambda: image_classifier(tiny(), image_size=(64, 64)), InputError, "32 by 32 pixels only"),
         (lambda: image_classifier(backbones.load(tiny()), image_size=(8, 8)), InputError, "was loaded for images"),
         (lambda: models.image_regressor(tiny(), labels=[]), InputError, "a model needs at least one label"),
         (lambda: models.image_regressor(tiny(), stddev=0.0), InputError, "must be above 0"),
         (lambda: models.image_regressor(tiny(), labels=["a", "b"], mean=[1, 2, 3]), InputError, "or 2, one for each"),
         (lambda: image_classifier(tiny(), drop_out=0.1), TypeError, "image_classifier: 'drop_out'.*mean 'dropout'"),
         (lambda: image_classifier(tiny(), multilabel=True), TypeError, "Did you mean 'multi_label'"),
-        (lambda: models.text_classifier(labels=["a", "b"]), InputError, "give `texts`"),
+        (lambda: models.text_classifier(labels=["a", "b"]), InputError, "set `texts`"),
         (lambda: models.text_classifier(labels=["a", "b"], texts=[" "]), InputError, "Received: no word"),
         (lambda: models.text_classifier("keras:embeding", labels=["a", "b"]), InputError, "Did you mean 'embedding'"),
         (lambda: models.loss(image_classifier(tiny()), label_smoothing=1), InputError, "`label_smoothing` must lie"),
