@@ -160,7 +160,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch = position.epoch
         strategy = self.model.distribute_strategy
         is_chief = collectives.worker_index(strategy) == 0
-        asked, due = collectives.all_reduce_max(strategy, [signals.asked(), is_chief and self._is_due(position)])
+        asked, due = collectives.all_reduce_max(strategy, [signals.pending(), is_chief and self._is_due(position)])
         if position.step != self._saved_step and (asked or due):
             self._save(position, is_chief=is_chief)
         if asked:

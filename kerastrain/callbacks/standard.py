@@ -92,21 +92,21 @@ class _TensorBoard(keras.callbacks.TensorBoard):
     """Keras's, which tells in one sentence what kept it from writing, at the moments at which it opens, writes and flushes."""
 
     def on_train_begin(self, logs=None):
-        with files.explained(self.log_dir):
+        with files.surface_write_errors(self.log_dir):
             super().on_train_begin(logs)
 
     def on_test_begin(self, logs=None):
-        with files.explained(self.log_dir):
+        with files.surface_write_errors(self.log_dir):
             super().on_test_begin(logs)
 
     def on_test_end(self, logs=None):
-        with files.explained(self.log_dir):
+        with files.surface_write_errors(self.log_dir):
             super().on_test_end(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        with files.explained(self.log_dir):
+        with files.surface_write_errors(self.log_dir):
             super().on_epoch_end(epoch, logs)
 
     def on_train_end(self, logs=None):
-        with files.explained(self.log_dir):
+        with files.surface_write_errors(self.log_dir):
             super().on_train_end(logs)

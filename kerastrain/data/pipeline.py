@@ -98,7 +98,7 @@ def batches(
             inputs, *given = augment(inputs, *given, seeds=seeds)
         return inputs, *given
 
-    if augment is None or (isinstance(augment, Augmentation) and not augment.own):
+    if augment is None or (isinstance(augment, Augmentation) and not augment.functions):
         # A caller's function may need AutoGraph; ours need none, and it takes seconds to find that out.
         batch = tf.autograph.experimental.do_not_convert(batch)
     data = tf.data.Dataset.range(start_step, epochs * steps)

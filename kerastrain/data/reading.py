@@ -117,7 +117,7 @@ def _proved(
         decode_all.decode(kept, memory_fraction=0)
         return dataclasses.replace(examples, inputs=kept), everything
     found = _scanned(examples, marks, inputs.image_size, unreadable_fraction, kept.put)
-    scanning.tell(found.quarantined, len(examples))
+    scanning.log_quarantined(found.quarantined, len(examples))
     return examples.subset(found.kept, inputs=kept.subset(found.kept)), found
 
 
@@ -132,9 +132,9 @@ def _scanned(
         examples.inputs.paths,
         image_size,
         targets=_said(examples),
-        marks=marks,
+        predefined_split=marks,
         unreadable_fraction=unreadable_fraction,
-        keep=put,
+        cache=put,
     )
 
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 from kerastrain.hub import trust
 from kerastrain.system import archives, isolated_imports
-from kerastrain.system.files import atomic, explained
+from kerastrain.system.files import atomic, surface_write_errors
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 _PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
@@ -213,7 +213,7 @@ def copy(folder: str | os.PathLike, to: str | os.PathLike) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             target = Path(to) / path.relative_to(folder)
-            with explained(target):
+            with surface_write_errors(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
 

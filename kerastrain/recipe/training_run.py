@@ -121,7 +121,7 @@ def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, ope
             return RunResult(directory, model, {}, {}, time.monotonic() - start)
         if strategy.num_replicas_in_sync > 1:
             model = models.load(saved)  # on one device, as others will
-        signals.leave_if_asked()
+        signals.raise_if_pending()
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split)
         files.write_json(directory / "metrics.json", measures)

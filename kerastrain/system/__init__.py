@@ -1,4 +1,4 @@
-"""Files, signals, archives, the terminal, resources and imports: what every other room needs of the machine."""
+"""Interface to the machine: files, signals, archives, the terminal, resources, folders of the user, and imports."""
 
 import lazy_loader
 

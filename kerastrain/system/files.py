@@ -1,7 +1,7 @@
-"""Files that are either whole or not there: everything kerastrain writes goes through here.
+"""Writes files and folders atomically: they are either complete or missing. All writing of kerastrain uses this module.
 
-Takes paths and contents; gives files that were written beside their place, flushed to the disk and then renamed, so
-that a killed process or a full disk never costs what existed. Must not import TensorFlow.
+Takes paths and contents. A file is written to a temporary folder beside it, flushed to the disk and then renamed, so that a
+killed process or a full disk never damages the previous version. Must not import TensorFlow.
 """
 
 import contextlib
@@ -31,16 +31,16 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class WriteError(OSError):
-    """A file could not be written, and what stood in its place is unchanged.
+    """A file could not be written; its previous version is unchanged.
 
     Args:
-        path: Path that should have been written.
+        path: Path of the file.
         number: int, the system's error number, a key of `errno.errorcode`.
     """
 
     def __init__(self, path: Path, number: int):
         super().__init__(
-            f"cannot write '{path}': {_REASONS[number]}. What stood there before is unchanged. Make room or choose "
+            f"cannot write '{path}': {_REASONS[number]}. The previous version is unchanged. Free some space or choose "
             "another folder, and start again."
         )
         self.path = path
@@ -49,34 +49,34 @@ class WriteError(OSError):
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary neighbour of `path` that takes its place when the block ends without an error.
+    """Context manager that yields a temporary path, and moves it to `path` when the block ends without an error.
 
-    The block may make the neighbour a file or a folder. It keeps the suffix of `path`, because Keras chooses the
-    format by it. When the block raises, the neighbour is removed and what stood at `path` is untouched. A folder that
-    exists is exchanged for the new one in a single step of the Linux kernel (renameat2); where kernel or file system
-    cannot do that, there is a moment at which neither stands at `path`, and a process that is killed in it leaves the
-    old one in the hidden folder `.NAME.XXXXXXXX.tmp` beside it.
+    The block may create a file or a folder at the temporary path, which has the name of `path`, because Keras chooses the
+    format by the suffix. If the block raises, the temporary file is removed and `path` is unchanged. An existing folder is
+    exchanged for the new one by a single system call (renameat2 of Linux). If kernel or file system do not support it,
+    there is a moment at which `path` does not exist; a process that is killed at that moment leaves the previous version in
+    the hidden folder `.NAME.XXXXXXXX.tmp` beside it.
 
     Args:
-        path: path of the file or folder to write; its parent is made if it is missing, and stays only if it is needed.
+        path: path of the file or folder to write. Missing parent folders are created, and removed again after an error.
 
     Yields:
-        Path in the same parent folder, which does not exist yet.
+        Path, which does not exist yet, on the same file system.
 
     Raises:
-        WriteError: the disk is full or read-only, or the folder is not the user's to write, whether the system, HDF5
-            or TensorFlow met it.
+        WriteError: the disk is full or read-only, or permission is missing, whether the error came from the system, HDF5
+            or TensorFlow.
 
     Example:
         >>> with atomic(folder / "model.keras") as temporary:  # doctest: +SKIP
         ...     model.save(temporary)
     """
     path = Path(path)
-    with explained(path), _parent(path):
+    with surface_write_errors(path), _parent(path):
         scratch = _scratch(path)
         temporary = scratch / path.name
         try:
-            with _named(path, within=scratch):
+            with _named_after_target(path, within=scratch):
                 yield temporary
             _flush(temporary)
             _put_in_place(temporary, path, scratch)
@@ -86,55 +86,95 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def explained(path: str | os.PathLike) -> Iterator[None]:
-    """Tells of a full or read-only disk that the block meets as `WriteError` of `path`.
+def surface_write_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Context manager that turns errors of a full or read-only disk into `WriteError`.
 
-    For writers that are not ours, such as TensorBoard's; `atomic` does it by itself.
+    For code that writes by itself, such as TensorBoard's. `atomic` includes it.
+
+    Args:
+        path: path of the file or folder that the block writes.
+
+    Yields:
+        None.
 
     Raises:
-        WriteError: as for `atomic`.
+        WriteError: the disk is full or read-only, or permission is missing, whether the error came from the system, HDF5
+            or TensorFlow.
     """
     path = Path(path)
     try:
         yield
     except WriteError:
         raise
-    except Exception as error:  # TensorFlow's are not OSErrors, and their class cannot be named without importing it
-        number = _reason(error, path.parent)
+    except Exception as error:  # TensorFlow's errors are not OSErrors, and naming their class would import it.
+        number = _error_number(error, path.parent)
         if number is None:
             raise
         raise WriteError(path, number) from error
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> Path:
-    """Writes `content` to `path`, whole or not at all, and returns the path."""
+    """Writes a file atomically.
+
+    Args:
+        path: path of the file.
+        content: bytes of the file.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        WriteError: as for `atomic`.
+    """
     with atomic(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
 
 
 def write_text(path: str | os.PathLike, content: str) -> Path:
-    """Writes `content` to `path` as UTF-8, whole or not at all, and returns the path."""
+    """Writes a text file as UTF-8, atomically.
+
+    Args:
+        path: path of the file.
+        content: str, text of the file.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        WriteError: as for `atomic`.
+    """
     return write_bytes(path, content.encode())
 
 
 def write_json(path: str | os.PathLike, value: object) -> Path:
-    """Writes `value` to `path` as indented JSON, whole or not at all, and returns the path.
+    """Writes a value as indented JSON, atomically.
+
+    Args:
+        path: path of the file.
+        value: object of dicts, lists, str, finite numbers, bools and None.
+
+    Returns:
+        Path of the file.
 
     Raises:
-        ValueError: `value` holds NaN or infinity, which JSON cannot say.
+        ValueError: `value` contains NaN or infinity, which JSON cannot represent.
+        WriteError: as for `atomic`.
     """
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def link(source: Path, target: Path) -> None:
-    """Gives the file `source` the second name `target`, or copies it where the file system has no hard links.
+    """Creates a hard link, or a copy where the file system has no hard links.
 
-    A file that is only ever replaced through `atomic` keeps its contents under its second name.
+    If `source` is only ever replaced through `atomic`, `target` keeps the present content.
 
     Args:
         source: Path of a file.
-        target: Path that does not exist, in a folder that does.
+        target: Path of the link, which does not exist, in an existing folder.
+
+    Raises:
+        FileNotFoundError: `source` or the folder of `target` does not exist.
     """
     try:
         os.link(source, target)
@@ -145,9 +185,17 @@ def link(source: Path, target: Path) -> None:
 
 
 def remove(path: str | os.PathLike) -> None:
-    """Removes a file or folder, which is there whole or not at all for whoever looks meanwhile."""
+    """Removes a file or folder atomically: other processes see all of it or none.
+
+    Args:
+        path: path of the file or folder.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        WriteError: the disk is read-only, or permission is missing.
+    """
     path = Path(path)
-    with explained(path):
+    with surface_write_errors(path):
         scratch = _scratch(path)
         try:
             os.replace(path, scratch / path.name)
@@ -157,9 +205,12 @@ def remove(path: str | os.PathLike) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes the temporary neighbours that killed processes left in `directory` and below it.
+    """Removes the temporary folders of `atomic` that killed processes left in a directory and below it.
 
-    Call it only where no other process is writing.
+    Must not run while another process writes there.
+
+    Args:
+        directory: Path of the directory.
     """
     for parent, names, _ in os.walk(directory):
         for name in [name for name in names if _LEFT_OVER.fullmatch(name)]:
@@ -168,7 +219,14 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's contents, 64 hexadecimal digits."""
+    """SHA-256 of a file's content.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        str of 64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -184,13 +242,13 @@ def _put_in_place(temporary: Path, path: Path, scratch: Path) -> None:
     if path.is_dir():
         if _exchange(temporary, path):
             return
-        # A folder cannot be renamed over a folder that holds files: the old one steps aside first.
+        # A folder cannot be renamed over a folder with files, so the previous one is moved away first.
         os.replace(path, scratch / f"{path.name}.old")
     os.replace(temporary, path)
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchanges what stands at two paths in one step, or says that this system cannot."""
+    """Exchanges two paths by one system call; returns False if this system cannot."""
     rename = _renameat2()
     if rename is None:
         return False
@@ -203,7 +261,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 @functools.cache
 def _renameat2() -> Callable[..., int] | None:
-    """The system's renameat2(2), which Python does not offer; None where the C library has none."""
+    """The function renameat2(2) of the C library, which Python does not offer; None if it has none."""
     try:
         return ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
@@ -228,21 +286,21 @@ def _flush_entry(path: Path) -> None:
 
 @contextlib.contextmanager
 def _parent(path: Path) -> Iterator[None]:
-    """Makes the folders above `path` that are missing, and takes them back if nothing came to stand in them."""
+    """Creates the missing folders above `path`; after an error, removes those that are empty."""
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for folder in missing:  # the innermost first
+        for folder in missing:  # The innermost comes first.
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
 
 
 @contextlib.contextmanager
-def _named(path: Path, within: Path) -> Iterator[None]:
-    """Files of a folder that is in the making are told by the name of what is being made."""
+def _named_after_target(path: Path, within: Path) -> Iterator[None]:
+    """Reports errors in the temporary folder `within` under the final path."""
     try:
         yield
     except WriteError as error:
@@ -251,16 +309,16 @@ def _named(path: Path, within: Path) -> Iterator[None]:
         raise
 
 
-def _reason(error: Exception, folder: Path) -> int | None:
-    """The number of what kept a file in `folder` from being written, or None for an error of another kind."""
+def _error_number(error: Exception, folder: Path) -> int | None:
+    """The key of `_REASONS` for an error of writing a file in `folder`; None for another error."""
     if isinstance(error, OSError):
         number = error.errno
     elif type(error).__module__.startswith("tensorflow"):
-        # TensorFlow hands the system's words on, and not its number.
+        # TensorFlow reports the system's message, but not its number.
         number = next((code for code in _REASONS if os.strerror(code) in str(error)), None)
     else:
         return None
     if number in (errno.EACCES, errno.EPERM) and isinstance(error, OSError):
-        # Another file may have been read in the block, which is no fault of this one.
+        # The block may also have read another file, which does not concern this one.
         return number if error.filename and Path(error.filename).is_relative_to(folder) else None
     return number if number in _REASONS else None

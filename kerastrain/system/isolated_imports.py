@@ -1,7 +1,7 @@
-"""The four libraries that cannot simply be imported beside Keras 3, each imported without side effects.
+"""Imports, without side effects, the libraries that interfere with Keras 3.
 
-Takes nothing, gives modules. Each import leaves `tf.keras`, `os.environ` and `sys.modules` as it found them; nothing
-else in kerastrain may import these four. Measured with tensorflow-hub 0.16.1 and tensorflow-model-optimization 0.8.1.
+Takes nothing, returns modules. Each import leaves `tf.keras`, `os.environ` and `sys.modules` unchanged. No other module of
+kerastrain may import these libraries. Measured with tensorflow-hub 0.16.1 and tensorflow-model-optimization 0.8.1.
 
 References: https://github.com/tensorflow/hub/issues/920 (pkg_resources),
 https://github.com/tensorflow/model-optimization/issues/1119 (Keras 3).
@@ -21,25 +21,25 @@ from packaging.version import parse
 
 
 def tensorflow_hub() -> types.ModuleType:
-    """The module `tensorflow_hub`, also where setuptools >= 82 no longer ships the `pkg_resources` that it imports."""
+    """The module `tensorflow_hub`, even with setuptools >= 82, which lacks the `pkg_resources` that it imports."""
     with _tf_keras_untouched(), _pkg_resources():
         return importlib.import_module("tensorflow_hub")
 
 
 def tensorflow_hub_cache_folder() -> Path:
-    """Where tensorflow_hub keeps what it downloads: TFHUB_CACHE_DIR, or a folder in the temporary one."""
+    """Folder of tensorflow_hub's downloads: TFHUB_CACHE_DIR, or a folder below the system's temporary one."""
     tensorflow_hub()
     return Path(importlib.import_module("tensorflow_hub.resolver").tfhub_cache_dir(use_temp=True))
 
 
 def tfmot() -> types.ModuleType:
-    """The module `tensorflow_model_optimization`, without its switch of the whole process to Keras 2."""
+    """The module `tensorflow_model_optimization`, without its side effect of switching the whole process to Keras 2."""
     with _tf_keras_untouched():
         return importlib.import_module("tensorflow_model_optimization")
 
 
 def tf_keras() -> types.ModuleType:
-    """The module `tf_keras`, Keras 2 beside Keras 3: what `tensorflow_model_optimization` builds on."""
+    """The module `tf_keras`, the Keras 2 that `tensorflow_model_optimization` is built on."""
     return importlib.import_module("tf_keras")
 
 
@@ -49,9 +49,9 @@ def keras_tuner() -> types.ModuleType:
 
 
 def tf_keras_vis() -> types.ModuleType:
-    """The module `tf_keras_vis`, with the parts that draw Grad-CAM and saliency maps."""
+    """The module `tf_keras_vis`, with its submodules for Grad-CAM and saliency maps."""
     with warnings.catch_warnings():
-        # It takes `zoom` from a place that SciPy 2.0 closes; `setup.cfg` keeps SciPy below that.
+        # It imports `zoom` from a module that SciPy 2.0 removes; `setup.cfg` requires an older SciPy.
         warnings.filterwarnings("ignore", message="Please import `zoom`", category=DeprecationWarning)
         for name in ("gradcam", "saliency", "scorecam", "utils.model_modifiers", "utils.scores"):
             importlib.import_module(f"tf_keras_vis.{name}")
@@ -62,7 +62,7 @@ def tf_keras_vis() -> types.ModuleType:
 def _tf_keras_untouched() -> Iterator[None]:
     import tensorflow as tf
 
-    # `tf.keras` is lazy: touched once, it stays the Keras it is now, be it Keras 2 by the user's choice.
+    # `tf.keras` is lazy: accessing it fixes the current version, which may be Keras 2 by the user's choice.
     assert tf.keras.Model
     before = os.environ.get("TF_USE_LEGACY_KERAS")
     try:

@@ -1,6 +1,6 @@
-"""Libraries that only some users need: imported when they are used, and named with the extra that installs them.
+"""Imports libraries that only some users need, and names the extra that installs a missing one.
 
-Must not import any of them by itself.
+Takes the name of a module, returns the module. Must not import any of them at the top level.
 """
 
 import importlib
@@ -10,27 +10,27 @@ from kerastrain.errors import InputError
 
 
 class MissingExtra(InputError, ImportError):
-    """What was asked for needs a library that is not installed; the sentence says how to install it."""
+    """An optional library is not installed; the message says how to install it."""
 
 
 def need(module: str, *, extra: str, to: str) -> ModuleType:
-    """The module of an extra.
+    """Imports an optional module.
 
     Args:
-        module: dotted name of the module.
-        extra: the extra of kerastrain that installs it.
-        to: what it is needed for, as "read a Parquet file".
+        module: str, dotted name of the module.
+        extra: str, the extra of kerastrain that installs it.
+        to: str, the purpose, such as "read a Parquet file".
 
     Returns:
         the module.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: the module is not installed.
     """
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as fault:
+    except ModuleNotFoundError as error:
         raise MissingExtra(
             f"to {to}, kerastrain needs {module.partition('.')[0]}. Install it: pip install 'kerastrain[{extra}]'. "
-            f"({fault})"
-        ) from fault
+            f"({error})"
+        ) from error

@@ -1,12 +1,12 @@
-"""What a process does when it is told to stop: it finishes the step, saves, and says that it can be resumed.
+"""Graceful exit when the process is asked to stop: finish the step, save, and report that the run can be resumed.
 
-Takes the signals SIGTERM (what SLURM, Kubernetes and the clouds' preemption notices send), SIGINT (Ctrl-C) and SIGUSR1
-(what SLURM's `--signal` can be told to send); gives `Stopped`, which ends the process with the exit code 75, the
-EX_TEMPFAIL of sysexits.h: call it again. Must not save anything itself.
+Handles SIGTERM (sent by SLURM, Kubernetes and the preemption of cloud machines), SIGINT (Ctrl-C) and SIGUSR1 (which
+SLURM's `--signal` can send). Raises `Stopped`, which ends the process with exit code 75, EX_TEMPFAIL of sysexits.h: run the
+command again. Must not save anything itself.
 
-Between `hold` and `release` a signal waits, because whoever holds will save at the next step; outside of them there is
-nothing to save and it stops at once. A second SIGINT never waits: it ends the process by KeyboardInterrupt, and what
-was being written is not there.
+Between `hold` and `release` a signal is held back, because the caller of `hold` saves at the next step. Otherwise there is
+nothing to save, and the signal stops the process at once. A second SIGINT always stops it at once, by KeyboardInterrupt;
+a file that is being written is then discarded.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ _held = False
 
 
 class Stopped(SystemExit):
-    """The process was told to stop, and its state is saved.
+    """The process was asked to stop, and its state is saved.
 
     Args:
         number: int, the signal.
-        where: str, what the saved state is of, such as "step 1,200 (epoch 3, phase fit)"; None outside of a training.
+        where: str, the position of the saved state, such as "step 1,200 (epoch 3, phase fit)"; None outside of training.
     """
 
     def __init__(self, number: int, where: str | None = None):
@@ -42,14 +42,14 @@ class Stopped(SystemExit):
 
 @contextlib.contextmanager
 def graceful() -> Iterator[None]:
-    """The block in which a signal stops the process gracefully; the handlers before it come back after it.
+    """Context manager in which a signal stops the process gracefully; restores the previous handlers at the end.
 
-    Does nothing outside of the main thread, where Python cannot handle signals. A signal that is ignored, as SIGINT is
-    in a shell's background job, stays ignored.
+    Does nothing outside of the main thread, where Python cannot handle signals. A signal that is ignored, such as SIGINT in
+    a background job of a shell, stays ignored.
 
     Raises:
-        Stopped: a signal came, and the state is saved.
-        KeyboardInterrupt: SIGINT came a second time.
+        Stopped: a signal arrived, and the state is saved.
+        KeyboardInterrupt: SIGINT arrived a second time.
 
     Example:
         >>> with graceful():
@@ -65,7 +65,7 @@ def graceful() -> Iterator[None]:
         signal.signal(number, _handle)
     try:
         yield
-        leave_if_asked()
+        raise_if_pending()
     finally:
         for number in handled:
             signal.signal(number, before[number])
@@ -74,24 +74,31 @@ def graceful() -> Iterator[None]:
 
 
 def hold() -> None:
-    """From here on a signal waits for `leave_if_asked`, because steps follow after which the state can be saved."""
+    """From now on a signal is held back until `raise_if_pending`, because the state can be saved after the next step."""
     global _held
     _held = True
 
 
 def release() -> None:
-    """From here on a signal stops at once; one that is waiting goes on waiting for `leave_if_asked`."""
+    """From now on a signal stops the process at once; one that is held back still waits for `raise_if_pending`."""
     global _held
     _held = False
 
 
-def asked() -> int:
-    """The signal that is waiting, so that the state should be saved now; 0 for none."""
+def pending() -> int:
+    """The signal that is held back, so that the state should be saved now; 0 if there is none."""
     return _received[0] if _received else 0
 
 
-def leave_if_asked(where: str | None = None) -> None:
-    """Raises `Stopped` if a signal is waiting; call it when the state, described by `where`, has been saved."""
+def raise_if_pending(where: str | None = None) -> None:
+    """Raises `Stopped` if a signal is held back; call it once the state is saved.
+
+    Args:
+        where: str, the position of the saved state, as in `Stopped`; None outside of training.
+
+    Raises:
+        Stopped: a signal is held back.
+    """
     if _received:
         raise Stopped(_received[0], where)
 
@@ -101,7 +108,7 @@ def _handle(number: int, frame) -> None:
         raise Stopped(number)
     if _received and number == signal.SIGINT:
         raise KeyboardInterrupt
-    _received.append(number)  # before the words, which may be answered at once
+    _received.append(number)  # Before the message, because the next signal may follow it at once.
     if len(_received) == 1 and number == signal.SIGINT:
-        # Not `print`, which this may have interrupted.
-        os.write(2, b"\nkerastrain: finishing the step and saving; Ctrl-C again leaves at once\n")
+        # Not `print`, which this handler may have interrupted.
+        os.write(2, b"\nkerastrain: finishing the step and saving; press Ctrl-C again to quit at once\n")

@@ -1,16 +1,16 @@
-"""How names from somebody's data reach a terminal or a log: class names, file names, texts.
+"""Escapes text from untrusted data, such as class names and file names, for a terminal or a log.
 
-Takes and gives strings. Must not import TensorFlow.
+Takes and returns strings. Must not import TensorFlow.
 """
 
 import logging
 
 
 def printable(text: object) -> str:
-    r"""The text with whatever could steer a terminal or hide in a line spelled out: escapes, bells, bidi marks.
+    r"""Escapes all characters that could control a terminal or hide in a line: escapes, bells, bidi marks.
 
     Args:
-        text: object, such as a class's or a file's name that came with somebody's data.
+        text: object whose `str` is shown, such as the name of a class or a file from somebody's data.
 
     Returns:
         str of printable characters and line breaks.
@@ -19,13 +19,20 @@ def printable(text: object) -> str:
         >>> printable("cat\x1b[2J\u202egpj.exe")
         'cat\\x1b[2J\\u202egpj.exe'
     """
-    kept = (char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(text))
-    return "".join(kept)
+    characters = (char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in str(text))
+    return "".join(characters)
 
 
 class PrintableFormatter(logging.Formatter):
-    """A formatter of log records whose lines hold nothing that could steer a terminal."""
+    """A log formatter whose lines cannot control a terminal."""
 
-    def format(self, record):
-        """The record's line, `printable`."""
+    def format(self, record: logging.LogRecord) -> str:
+        """Formats a record, and escapes the result by `printable`.
+
+        Args:
+            record: logging.LogRecord.
+
+        Returns:
+            str.
+        """
         return printable(super().format(record))

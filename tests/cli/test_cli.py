@@ -83,7 +83,7 @@ def _missing(place):
         (_empty, "holds no folders"),
         (_one_class, "holds one class only, 'red'"),
         (_one_image, "class 'red' has one example, too few"),
-        (_broken_images, "4 files of 30 cannot be used as images, more than the share of 0.1"),
+        (_broken_images, "4 of 30 files cannot be read as images, more than the fraction 0.1"),
         (_missing, "there is no such folder"),
     ],
 )

@@ -236,5 +236,5 @@ def test_load_says_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         models.load(tmp_path / "model.keras")
     (tmp_path / "model.keras").write_text("no model")
-    with pytest.raises(InputError, match="is no zip archive, as a .keras file is"):
+    with pytest.raises(InputError, match="is damaged or not a zip archive, which a .keras file must be"):
         models.load(tmp_path / "model.keras")

@@ -37,7 +37,7 @@ def test_atomic_keeps_what_existed_when_the_block_raises(tmp_path):
 
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_atomic_replaces_a_folder_by_a_folder(tmp_path, monkeypatch, exchanges):
-    if not exchanges:  # as on systems that have no call for it
+    if not exchanges:  # As on systems without renameat2.
         monkeypatch.setattr(files, "_renameat2", lambda: None)
     for content in ("old", "new"):
         with files.atomic(tmp_path / "saved_model") as temporary:
@@ -85,7 +85,7 @@ for number in range(200):
 
 
 def limited(tmp_path, script):
-    """Runs `script` in a process whose files may have 100,000 bytes at most, and gives what it printed."""
+    """Runs `script` in a process whose files are limited to 100,000 bytes, and returns its output."""
     start = """
 import resource, signal, sys
 from pathlib import Path
@@ -104,10 +104,10 @@ except OSError as error:
 
 def test_a_file_that_has_no_room_is_told_in_one_sentence_and_costs_nothing(tmp_path):
     path = files.write_text(tmp_path / "model.keras", "good")
-    said = limited(tmp_path, "files.write_bytes(folder / 'model.keras', bytes(200_000))")
-    assert said == (
-        f"WriteError cannot write '{path}': the file would be larger than is allowed here. What stood there before is "
-        "unchanged. Make room or choose another folder, and start again.\n"
+    output = limited(tmp_path, "files.write_bytes(folder / 'model.keras', bytes(200_000))")
+    assert output == (
+        f"WriteError cannot write '{path}': the file would be larger than is allowed here. The previous version is "
+        "unchanged. Free some space or choose another folder, and start again.\n"
     )
     assert path.read_text() == "good"
     assert os.listdir(tmp_path) == ["model.keras"]
@@ -135,9 +135,9 @@ def test_tensorflow_and_hdf5_without_room_are_told_in_the_same_sentence(tmp_path
         except OSError as error:
             print(type(error).__qualname__, error)
     """
-    said = [line for line in limited(tmp_path, script.strip()).splitlines() if "Error" in line]
-    assert len(said) == 3
-    assert all("the file would be larger than is allowed here" in line for line in said)
+    errors = [line for line in limited(tmp_path, script.strip()).splitlines() if "Error" in line]
+    assert len(errors) == 3
+    assert all("the file would be larger than is allowed here" in line for line in errors)
     assert os.listdir(tmp_path) == []
 
 

@@ -1,4 +1,4 @@
-"""What the C library does with freed memory, counted in page faults of fresh processes."""
+"""Whether the C library keeps freed memory, counted by the page faults of new processes."""
 
 import platform
 import subprocess
@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-# The C libraries of Alpine and macOS have no `mallopt`: there `keep` changes nothing and says so.
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep what is freed")
+# The C libraries of Alpine and macOS have no `mallopt`, so that `keep_freed_memory` changes nothing and returns False.
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep freed memory")
 
 SCRIPT = """
 import resource, sys
 from kerastrain.system import malloc
 if sys.argv[1] == "keep":
-    assert malloc.keep()
+    assert malloc.keep_freed_memory()
 bytearray(b"1") * 40_000_000
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):
@@ -28,7 +28,7 @@ import tensorflow as tf
 from kerastrain import distribute
 from kerastrain.system import malloc
 if sys.argv[1] == "give back":
-    malloc.keep = lambda: True
+    malloc.keep_freed_memory = lambda: True
 strategy = distribute.make("mirrored", devices=2)
 
 def layers():
@@ -43,7 +43,7 @@ for _ in range(12):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     step()
     counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(sorted(counts[3:])[4])  # the median: where threads take turns otherwise, a heap may still grow
+print(sorted(counts[3:])[4])  # The median: a heap may still grow when the threads are scheduled in another order.
 """
 
 

@@ -1,4 +1,4 @@
-"""Real signals to real processes: when they stop, with what exit code, and what was left undone."""
+"""Real signals to real processes: when they stop, with which exit code, and what is left behind."""
 
 import os
 import signal
@@ -24,13 +24,13 @@ STEPS = """signals.hold()
     print("ready", flush=True)
     for step in range(1000):
         time.sleep(0.01)
-        if signals.asked():
+        if signals.pending():
             print("saved", flush=True)
-            signals.leave_if_asked(f"step {step}")"""
+            signals.raise_if_pending(f"step {step}")"""
 
 
-def told(body, *numbers, ignored=None):
-    """Exit code and output of a process that gets the signals `numbers` when it has printed a line."""
+def outcome(body, *numbers, ignored=None):
+    """Exit code, output and errors of a process that receives the signals `numbers` once it has printed a line."""
 
     def ignore():
         if ignored is not None:
@@ -43,7 +43,7 @@ def told(body, *numbers, ignored=None):
         assert process.stdout.readline() == "ready\n"
         for count, number in enumerate(numbers):
             if count:
-                assert process.stderr.readline() == "\n"  # the answer to the signal before
+                assert process.stderr.readline() == "\n"  # The start of the reply to the previous signal.
             process.send_signal(number)
         out, err = process.communicate(timeout=60)
     return process.returncode, out, err
@@ -51,13 +51,13 @@ def told(body, *numbers, ignored=None):
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
 def test_a_signal_waits_for_the_step_and_ends_with_the_code_that_says_resume_me(number):
-    code, out, _ = told(STEPS, number)
+    code, out, _ = outcome(STEPS, number)
     assert (code, out) == (75, "saved\n")
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
 def test_outside_of_steps_a_signal_stops_at_once(number):
-    code, out, _ = told('print("ready", flush=True); idle(60)', number)
+    code, out, _ = outcome('print("ready", flush=True); idle(60)', number)
     assert (code, out) == (75, "")
 
 
@@ -67,25 +67,25 @@ def test_a_second_interrupt_leaves_at_once_and_leaves_nothing_torn(tmp_path):
         temporary.write_text("half")
         print("ready", flush=True)
         idle(60)"""
-    code, _, err = told(body, signal.SIGINT, signal.SIGINT)
+    code, _, err = outcome(body, signal.SIGINT, signal.SIGINT)
     assert code == -signal.SIGINT
     assert "KeyboardInterrupt" in err
     assert os.listdir(tmp_path) == []
 
 
 def test_the_first_interrupt_says_what_happens():
-    _, _, err = told(STEPS, signal.SIGINT)
-    assert "finishing the step and saving; Ctrl-C again leaves at once" in err
+    _, _, err = outcome(STEPS, signal.SIGINT)
+    assert "finishing the step and saving; press Ctrl-C again to quit at once" in err
 
 
 def test_a_signal_that_nobody_saved_for_stops_at_the_end_of_the_block():
     body = 'signals.hold(); print("ready", flush=True); idle(0.5); signals.release(); print("step")'
-    code, out, _ = told(body, signal.SIGTERM)
+    code, out, _ = outcome(body, signal.SIGTERM)
     assert (code, out) == (75, "step\n")
 
 
 def test_an_ignored_signal_stays_ignored():
-    code, out, _ = told('print("ready", flush=True); idle(0.5)', signal.SIGINT, ignored=signal.SIGINT)
+    code, out, _ = outcome('print("ready", flush=True); idle(0.5)', signal.SIGINT, ignored=signal.SIGINT)
     assert (code, out) == (0, "through\n")
 
 

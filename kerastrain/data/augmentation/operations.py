@@ -1,11 +1,12 @@
-"""The fourteen operations that RandAugment and AugMix choose from, each image under its own.
+"""The fourteen operations that RandAugment and AugMix choose from, a different one for each image.
 
-Takes images, the number of an operation and an amount for each; gives images. They are sorted by operation, so that each
-image is worked on once. Values stay in [0, 255].
+Takes images, the index of an operation and an amount for each, returns images. The images are grouped by operation, so
+that each image is processed once. Values stay in [0, 255].
 
-Rules are those of PIL's `ImageOps` and `ImageEnhance`, but for what lies beyond the edge, which is the reflection and not
-black. Keras's RandAugment and AugMix choose one operation for a whole batch; of the layers that they call, Equalization
-joins the histograms of the batch, RandomSharpness darkens the edge, and AutoContrast fails on a batch of no images.
+The operations are those of PIL's `ImageOps` and `ImageEnhance`, except that the image is reflected beyond its edge instead
+of filled with black. Keras's RandAugment and AugMix choose one operation for a whole batch; of the layers that they call,
+Equalization merges the histograms of the batch, RandomSharpness darkens the edge, and AutoContrast fails on an empty
+batch.
 """
 
 import math
@@ -16,21 +17,21 @@ import tensorflow as tf
 from kerastrain.data.augmentation.geometric import about_centre, matrix, resampled, turned
 from kerastrain.data.augmentation.photometric import recoloured
 
-_WARPS = ("shear_x", "shear_y", "shift_x", "shift_y", "rotation")
+_GEOMETRIC = ("shear_x", "shear_y", "shift_x", "shift_y", "rotation")
 _COLOURS = ("brightness", "contrast", "saturation")
 
-# The largest changes: those of Cubuk et al. 2019 as torchvision gives them.
+# The largest changes of Cubuk et al. 2019, as torchvision implements them.
 _SHEAR, _SHIFT_FRACTION, _RADIANS, _ENHANCEMENT, _DROPPED_BITS = 0.3, 150 / 331, math.radians(30), 0.9, 4.0
 
 
 def applied(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
-    """The images, each changed by the operation chosen for it.
+    """Applies one operation to each image.
 
     Args:
         images: float32 (b, h, w, 3) in [0, 255].
-        choices: int32 (b,), numbers of `OPERATIONS`.
-        amounts: float32 (b,) in [-1, 1], shares of the operation's largest change, with the direction; "posterize" and
-            "solarize" have none, and "autocontrast" and "equalize" have one strength.
+        choices: int32 (b,), indices into `OPERATIONS`.
+        amounts: float32 (b,) in [-1, 1], fractions of the operation's largest change, with the direction. "posterize" and
+            "solarize" ignore the sign; "autocontrast", "equalize" and "identity" ignore the amount.
 
     Returns:
         float32 (b, h, w, 3) in [0, 255].
@@ -49,8 +50,8 @@ def _same(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.Tenso
     return images
 
 
-def _warped(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
-    shear_x, shear_y, shift_x, shift_y, angle = (_where(choices, name, amounts, 0.0) for name in _WARPS)
+def _transformed(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
+    shear_x, shear_y, shift_x, shift_y, angle = (_where(choices, name, amounts, 0.0) for name in _GEOMETRIC)
     height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (1, 2))
     sheared = matrix((1.0, _SHEAR * shear_x, 0.0), (_SHEAR * shear_y, 1.0, 0.0))
     moved = matrix((1.0, 0.0, _SHIFT_FRACTION * width * shift_x), (0.0, 1.0, _SHIFT_FRACTION * height * shift_y))
@@ -67,13 +68,13 @@ def _sharpened(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32)[:, :, tf.newaxis, tf.newaxis] / 13
     smooth = tf.nn.depthwise_conv2d(images, tf.tile(kernel, (1, 1, 3, 1)), (1, 1, 1, 1), "SAME")
     rows, columns = (_inner(tf.shape(images)[axis]) for axis in (1, 2))
-    share = (
+    strength = (
         _ENHANCEMENT
         * amounts[:, tf.newaxis, tf.newaxis, tf.newaxis]
         * rows[:, tf.newaxis, tf.newaxis]
         * columns[:, tf.newaxis]
     )
-    return tf.clip_by_value(images + share * (images - smooth), 0.0, 255.0)
+    return tf.clip_by_value(images + strength * (images - smooth), 0.0, 255.0)
 
 
 def _posterized(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
@@ -89,7 +90,7 @@ def _solarized(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.
 
 def _stretched(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
     low, high = (reduce(images, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
-    flat = low == high  # a channel of one value stays as it is
+    flat = low == high  # A channel with a single value stays unchanged.
     stretched = (images - tf.where(flat, 0.0, low)) * (255 / tf.where(flat, 255.0, high - low))
     return tf.minimum(stretched, 255.0)
 
@@ -98,15 +99,15 @@ def _equalized(images: tf.Tensor, choices: tf.Tensor, amounts: tf.Tensor) -> tf.
     shape = tf.shape(images)
     histograms = shape[0] * 3
     levels = tf.cast(tf.round(images), tf.int32)
-    places = levels + 256 * (3 * tf.range(shape[0])[:, tf.newaxis, tf.newaxis, tf.newaxis] + tf.range(3))
-    ones = tf.ones((tf.size(places),), tf.int32)
-    counts = tf.reshape(tf.math.unsorted_segment_sum(ones, tf.reshape(places, (-1,)), 256 * histograms), (-1, 256))
-    # PIL's table: as many pixels to each of 255 steps, those of the brightest level not counted.
+    bins = levels + 256 * (3 * tf.range(shape[0])[:, tf.newaxis, tf.newaxis, tf.newaxis] + tf.range(3))
+    ones = tf.ones((tf.size(bins),), tf.int32)
+    counts = tf.reshape(tf.math.unsorted_segment_sum(ones, tf.reshape(bins, (-1,)), 256 * histograms), (-1, 256))
+    # As in PIL, each of 255 steps gets the same number of pixels, not counting those of the brightest level.
     brightest = tf.reduce_max(tf.where(counts > 0, tf.range(256), 0), axis=1)
     step = (shape[1] * shape[2] - tf.gather(counts, brightest, batch_dims=1)) // 255
     table = (step[:, tf.newaxis] // 2 + tf.cumsum(counts, axis=1, exclusive=True)) // tf.maximum(step, 1)[:, tf.newaxis]
     table = tf.where(step[:, tf.newaxis] > 0, tf.minimum(table, 255), tf.range(256))
-    return tf.cast(tf.gather(tf.reshape(table, (-1,)), places), tf.float32)
+    return tf.cast(tf.gather(tf.reshape(table, (-1,)), bins), tf.float32)
 
 
 def _where(choices: tf.Tensor, name: str, amounts: tf.Tensor, other: float) -> tf.Tensor:
@@ -114,9 +115,9 @@ def _where(choices: tf.Tensor, name: str, amounts: tf.Tensor, other: float) -> t
 
 
 def _inner(size: tf.Tensor) -> tf.Tensor:
-    """float32 (size,), 0 for the first and the last pixel, which PIL's filters leave as they are."""
-    places = tf.range(size)
-    return tf.cast((places > 0) & (places < size - 1), tf.float32)
+    """float32 (size,), 0 for the first and the last pixel, which PIL's filters do not change, else 1."""
+    positions = tf.range(size)
+    return tf.cast((positions > 0) & (positions < size - 1), tf.float32)
 
 
 _FUNCTIONS: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
@@ -127,8 +128,8 @@ _FUNCTIONS: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = 
     "autocontrast": _stretched,
     "equalize": _equalized,
     **dict.fromkeys(_COLOURS, _coloured),
-    **dict.fromkeys(_WARPS, _warped),
+    **dict.fromkeys(_GEOMETRIC, _transformed),
 }
 OPERATIONS = tuple(_FUNCTIONS)
-# Those that Hendrycks et al. keep: the others resemble the corruptions on which robustness is measured.
-AUGMIX_OPERATIONS = ("posterize", "solarize", "autocontrast", "equalize", *_WARPS)
+# Hendrycks et al. exclude the others, which resemble the corruptions that measure robustness.
+AUGMIX_OPERATIONS = ("posterize", "solarize", "autocontrast", "equalize", *_GEOMETRIC)

@@ -1,6 +1,6 @@
-"""Changes of texts.
+"""Augmentations of texts.
 
-Takes strengths, gives `TextTransform`s.
+Takes strengths, returns `TextTransform`s.
 """
 
 import tensorflow as tf
@@ -10,13 +10,19 @@ from kerastrain.data.augmentation.transforms import TextTransform, check_fractio
 
 
 def word_dropout(*, probability: float = 0.1) -> TextTransform:
-    """Leaves out words, so that no single one decides.
+    """Drops words at random, so that no prediction depends on a single word.
 
-    A word is what stands between white space. At least one is kept, and a text that lost none is unchanged to the letter;
-    in others one blank stands between words.
+    Words are separated by white space. At least one word remains. A text that loses no word is unchanged; in other texts
+    a single space separates the words.
 
     Args:
-        probability: float in [0, 1), of each word's being left out.
+        probability: float in [0, 1], the probability that a word is dropped.
+
+    Returns:
+        TextTransform.
+
+    Raises:
+        InputError: `probability` is outside [0, 1].
 
     Reference: Iyyer et al. 2015, "Deep unordered composition rivals syntactic methods for text classification",
         https://aclanthology.org/P15-1162, section 3.1.
@@ -27,12 +33,13 @@ def word_dropout(*, probability: float = 0.1) -> TextTransform:
         split = tf.strings.split(texts)
         longest = tf.cast(split.bounding_shape(axis=1), tf.int64)
         blocks = tf.range((longest + 3) // 4)
-        drawn = fractions(words(seeds, tf.fill(tf.shape(blocks), tf.constant(stream, tf.int64)), blocks))[:, :longest]
-        draws = tf.RaggedTensor.from_tensor(drawn, lengths=split.row_lengths())
-        # The word of the largest draw stays, even if all fell below the probability.
+        streams = tf.fill(tf.shape(blocks), tf.constant(stream, tf.int64))
+        padded = fractions(words(seeds, streams, blocks))[:, :longest]
+        draws = tf.RaggedTensor.from_tensor(padded, lengths=split.row_lengths())
+        # The word with the largest draw remains, even if all draws are below the probability.
         largest = tf.reduce_max(draws, axis=1)
-        kept = draws >= tf.minimum(largest, probability)[:, tf.newaxis]
-        joined = tf.strings.reduce_join(tf.ragged.boolean_mask(split, kept), axis=1, separator=" ")
-        return tf.where(tf.reduce_all(kept, axis=1), texts, joined)
+        remains = draws >= tf.minimum(largest, probability)[:, tf.newaxis]
+        joined = tf.strings.reduce_join(tf.ragged.boolean_mask(split, remains), axis=1, separator=" ")
+        return tf.where(tf.reduce_all(remains, axis=1), texts, joined)
 
     return TextTransform(change)

@@ -45,11 +45,11 @@ def smooth(count=1, size=(31, 41)):
     return ((values - values.min()) * (255 / np.ptp(values))).astype(np.float32)
 
 
-def warped(warp, images, drawn):
-    """The images under one warp whose numbers are chosen here and not drawn."""
+def transformed(transform, images, draws):
+    """The images after one geometric transform, with the given numbers instead of random ones."""
     height, width = (tf.constant(float(side)) for side in images.shape[1:3])
-    matrices = warp.matrices(tf.constant(drawn, tf.float32), height, width)
-    return geometric.resampled(tf.constant(images), matrices, stays_inside=warp.stays_inside).numpy()
+    matrices = transform.matrices(tf.constant(draws, tf.float32), height, width)
+    return geometric.resampled(tf.constant(images), matrices, stays_inside=transform.stays_inside).numpy()
 
 
 def operated(name, images, amount):
@@ -63,7 +63,7 @@ def ramp(axis, size=(16, 20)):
     return np.repeat(plane[np.newaxis, ..., np.newaxis], 3, axis=-1)
 
 
-# What all of them promise.
+# Promises of every augmentation.
 
 
 @pytest.mark.parametrize("name", IMAGE_NAMES)
@@ -77,7 +77,7 @@ def test_an_example_depends_on_its_seed_alone_and_keeps_shape_and_range(images, 
     np.testing.assert_allclose(labels.numpy().sum(axis=1), 1, rtol=1e-6)
     again, _ = tf.function(lambda batch, seeds: change(batch, targets, seeds=seeds))(images, seeds(12))
     np.testing.assert_allclose(again, changed, atol=1e-3)
-    order = [8, 9, 2, 3]  # partners of mixing stay side by side
+    order = [8, 9, 2, 3]  # Partners of MixUp and CutMix stay side by side.
     some, _ = change(images[order], tf.gather(targets, order), seeds=tf.gather(seeds(12), order))
     np.testing.assert_allclose(some, changed.numpy()[order], atol=1e-3)
     other, _ = change(images, targets, seeds=seeds(12, key=7 << 32 | 1))
@@ -97,10 +97,10 @@ def test_examples_are_unchanged_when_the_strength_is_nothing(images, name, argum
 
 def test_naming_none_changes_nothing(images):
     weights = tf.range(12.0)
-    changed, targets, kept = data.augment()(images, tf.eye(12), weights, seeds=seeds(12))
+    changed, targets, same_weights = data.augment()(images, tf.eye(12), weights, seeds=seeds(12))
     np.testing.assert_array_equal(changed, images)
     np.testing.assert_array_equal(targets, np.eye(12))
-    np.testing.assert_array_equal(kept, weights)
+    np.testing.assert_array_equal(same_weights, weights)
 
 
 def test_adding_one_leaves_the_draws_of_the_others(images):
@@ -134,14 +134,14 @@ def test_function_of_your_own_takes_one_example_and_a_seed_of_its_own(images):
 
 @pytest.mark.parametrize("names", [("rotation",), ("flip", "crop", "rotation", "resized_crop")])
 def test_turned_images_are_bit_for_bit_those_of_other_batches_and_of_their_bytes(images, names):
-    change, kept = data.augment(*names), images.astype(np.uint8)
-    whole = change(kept, seeds=seeds(12))[0].numpy()
-    parts = [change(kept[first : first + 5], seeds=seeds(12)[first : first + 5])[0] for first in (0, 5, 10)]
+    change, pixels = data.augment(*names), images.astype(np.uint8)
+    whole = change(pixels, seeds=seeds(12))[0].numpy()
+    parts = [change(pixels[first : first + 5], seeds=seeds(12)[first : first + 5])[0] for first in (0, 5, 10)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
-    np.testing.assert_array_equal(change(kept.astype(np.float32), seeds=seeds(12))[0], whole)
+    np.testing.assert_array_equal(change(pixels.astype(np.float32), seeds=seeds(12))[0], whole)
 
 
-# Numbers.
+# Random numbers.
 
 
 def test_words_are_those_of_tensorflows_own_philox():
@@ -175,7 +175,7 @@ def test_symmetric_beta_has_its_distribution(concentration):
     np.testing.assert_allclose([(values < point).mean() for point in points], expected, atol=0.025)
 
 
-# Warps.
+# Geometric augmentations.
 
 
 def test_flip_mirrors_by_chance(images):
@@ -188,8 +188,8 @@ def test_flip_mirrors_by_chance(images):
 
 
 def test_crop_shows_a_moved_window_of_the_reflected_image(images):
-    drawn = [[0.0, 0.0], [0.999, 0.5], [0.5, 0.999]]
-    changed = warped(geometric.crop(shift_fraction=0.25), images[:3], drawn)
+    draws = [[0.0, 0.0], [0.999, 0.5], [0.5, 0.999]]
+    changed = transformed(geometric.crop(shift_fraction=0.25), images[:3], draws)
     padded = np.pad(images[:3], ((0, 0), (4, 4), (5, 5), (0, 0)), mode="symmetric")
     for one, around, (across, down) in zip(changed, padded, [(-5, -4), (5, 0), (0, 4)], strict=True):
         np.testing.assert_array_equal(one, around[4 + down : 20 + down, 5 + across : 25 + across])
@@ -197,7 +197,7 @@ def test_crop_shows_a_moved_window_of_the_reflected_image(images):
 
 def test_resized_crop_enlarges_the_rectangle_that_was_drawn():
     image = smooth()
-    changed = warped(geometric.resized_crop(area_fraction=0.5, aspect_factor=1.5), image, [[0.2, 0.9, 0.4, 0.7]])
+    changed = transformed(geometric.resized_crop(area_fraction=0.5, aspect_factor=1.5), image, [[0.2, 0.9, 0.4, 0.7]])
     stretch = 1.5**0.4
     down, across = math.sqrt(0.6) / stretch, math.sqrt(0.6) * stretch
     rows, columns = ((start * (1 - share) + np.linspace(0, 1, side) * share) * (side - 1)
@@ -242,12 +242,12 @@ def test_warps_are_those_of_keras_affine_transform(images):
 @pytest.mark.parametrize("draw", [0.0, 0.35, 0.9])
 def test_rotation_turns_about_the_centre_like_scipy(draw):
     image = smooth()
-    changed = warped(geometric.rotation(degrees=40), image, [[draw]])[0]
+    changed = transformed(geometric.rotation(degrees=40), image, [[draw]])[0]
     expected = scipy.ndimage.rotate(image[0], (2 * draw - 1) * 40, reshape=False, order=1, mode="reflect")
     np.testing.assert_allclose(changed, expected, atol=0.5)
 
 
-# Values.
+# Photometric augmentations.
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0, 1.5])
@@ -347,7 +347,7 @@ def test_operation_on_values_is_pils(name, amount, reference):
         is_exact = name in ("identity", "posterize", "solarize", "equalize")
         np.testing.assert_allclose(
             after, expected, atol=0 if is_exact else 1.3
-        )  # PIL cuts the fraction off, some twice
+        )  # PIL truncates the fraction, in some operations twice.
 
 
 @pytest.mark.parametrize(
@@ -385,9 +385,9 @@ def test_each_image_has_its_own_operation(images):
 
 
 def test_randaugment_applies_its_operations_one_after_the_other(images):
-    drawn = np.random.default_rng(0).uniform(size=(6, 4)).astype(np.float32)
-    changed = AUGMENTATIONS["randaugment"](strength_fraction=0.4).change(tf.constant(images[:6]), tf.constant(drawn))
-    for image, numbers, ours in zip(images[:6], drawn, changed.numpy(), strict=True):
+    draws = np.random.default_rng(0).uniform(size=(6, 4)).astype(np.float32)
+    changed = AUGMENTATIONS["randaugment"](strength_fraction=0.4).change(tf.constant(images[:6]), tf.constant(draws))
+    for image, numbers, ours in zip(images[:6], draws, changed.numpy(), strict=True):
         expected = image[np.newaxis]
         for choice, sign in numbers.reshape(2, 2):
             expected = operated(operations.OPERATIONS[int(choice * 14)], expected, -0.4 if sign < 0.5 else 0.4)
@@ -395,9 +395,9 @@ def test_randaugment_applies_its_operations_one_after_the_other(images):
 
 
 def test_augmix_blends_the_image_with_its_chains(images):
-    drawn = np.random.default_rng(0).uniform(size=(3, 34)).astype(np.float32)
-    changed = AUGMENTATIONS["augmix"](strength_fraction=0.4).change(tf.constant(images[:3]), tf.constant(drawn))
-    for image, numbers, ours in zip(images[:3], drawn, changed.numpy(), strict=True):
+    draws = np.random.default_rng(0).uniform(size=(3, 34)).astype(np.float32)
+    changed = AUGMENTATIONS["augmix"](strength_fraction=0.4).change(tf.constant(images[:3]), tf.constant(draws))
+    for image, numbers, ours in zip(images[:3], draws, changed.numpy(), strict=True):
         shares = -np.log(1 - numbers[30:33])
         mixture = np.zeros_like(image)
         for share, chain in zip(shares / shares.sum(), numbers[:30].reshape(3, 10), strict=True):
@@ -434,7 +434,9 @@ def test_mixup_blends_images_and_targets_by_the_same_share(images):
 def test_cutmix_shows_a_rectangle_of_the_partner_with_the_share_of_its_area():
     images = np.repeat(np.arange(400, dtype=np.float32) % 2, 30 * 40 * 3).reshape(400, 30, 40, 3) * 255
     changed, targets = data.augment("cutmix")(images, tf.one_hot(np.arange(400) % 2, 2), seeds=seeds(400))
-    np.testing.assert_allclose(changed.numpy()[::2] + changed.numpy()[1::2], 255)  # together both, each once
+    np.testing.assert_allclose(
+        changed.numpy()[::2] + changed.numpy()[1::2], 255
+    )  # Each value of both partners occurs once.
     pasted = changed.numpy()[..., 0] != images[..., 0]
     shares = targets.numpy()[np.arange(400), (np.arange(400) + 1) % 2]
     np.testing.assert_allclose(pasted.mean(axis=(1, 2)), shares, atol=1e-6)
@@ -482,12 +484,12 @@ def test_word_dropout_leaves_out_each_word_by_chance_in_order():
     words = [f"w{number}" for number in range(40)]
     texts = tf.constant([" ".join(words[: 1 + row % 40]) for row in range(400)])
     changed, _ = data.augment(word_dropout={"probability": 0.3})(texts, None, seeds=seeds(400))
-    kept = [text.decode().split() for text in changed.numpy()]
-    for row, some in enumerate(kept):
+    remaining = [text.decode().split() for text in changed.numpy()]
+    for row, some in enumerate(remaining):
         assert some == [word for word in words[: 1 + row % 40] if word in some]
-    assert all(kept)
+    assert all(remaining)
     total = sum(1 + row % 40 for row in range(400))
-    assert abs(sum(map(len, kept)) / total - 0.7) < 0.02
+    assert abs(sum(map(len, remaining)) / total - 0.7) < 0.02
     alone, _ = data.augment(word_dropout={"probability": 0.3})(texts[30:32], None, seeds=seeds(2, first=30))
     assert alone.numpy().tolist() == changed.numpy()[30:32].tolist()
 
@@ -499,7 +501,7 @@ def test_word_dropout_keeps_one_word_and_the_letters_of_a_text_that_lost_none():
     assert changed.numpy()[1] == b"  single "
 
 
-# Faults.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -536,7 +538,9 @@ def test_input_error_where_examples_cannot_be_changed_so(images):
         data.batches(numbers, 4, augment=data.augment("mixup"))
     with pytest.raises(InputError, match="augment must not use mixup or cutmix for task 'regression'"):
         config.load(overrides=["data.task=regression", "data.augment.mixup={}"])
-    with pytest.raises(InputError, match="changes of texts. Received: images. Name changes of images"):
+    with pytest.raises(
+        InputError, match="consists of text augmentations. Received: images. Name image augmentations, or none."
+    ):
         data.batches(numbers, 4, augment=data.augment("word_dropout"))
     features = data.Examples(np.arange(12) % 2, ("a", "b"), np.zeros((12, 5), np.float32))
     with pytest.raises(InputError, match=r"changes images \(batch, height, width, 3\). Received: shape \(None, 5\)"):

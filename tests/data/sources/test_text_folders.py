@@ -118,7 +118,7 @@ def test_batches_serves_texts_as_strings(tmp_path, shuffle):
 
 def test_batches_refuses_to_augment_texts(tmp_path):
     train = data.text_files(write(tmp_path, {f"{key}.txt": texts for key, texts in TEXTS.items()})).train
-    with pytest.raises(InputError, match="changes of images. Received: texts. Name changes of texts, or none."):
+    with pytest.raises(InputError, match="consists of image augmentations. Received: texts. Name text augmentations, or none."):
         data.batches(train, 3, augment=data.augment("flip"))
 
 
