@@ -1,4 +1,4 @@
-"""Callbacks: what happens around the epochs of a training. One class in each file, and `standard` for all of them."""
+"""Callbacks that act around the epochs of a training: one class per file, and `standard` for the usual list."""
 
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint

@@ -1,7 +1,7 @@
-"""Validation and checkpoints on the moving average of the weights, training on the weights themselves.
+"""Validation and checkpoints on the moving average of the weights, while the raw weights keep training.
 
-Takes a model whose optimizer keeps an average (`ema_momentum`, or Schedule-Free); does nothing for any other. Must not
-touch the average.
+Takes a model whose optimizer keeps an average (`ema_momentum`, or Schedule-Free); does nothing for any other model.
+Must not change the average.
 """
 
 import keras
@@ -10,60 +10,65 @@ from kerastrain.callbacks.monitor import inner_optimizer
 
 
 class AverageWeights(keras.callbacks.Callback):
-    """Puts the moving average into the model for validation and from the end of an epoch to the start of the next.
+    """Swaps the moving average into the model for validation, and from the end of an epoch to the start of the next.
 
     Without it Keras validates, and a checkpoint saves, weights that nobody will use: `fit` ends with the average.
-    Keras's SwapEMAWeights exchanges both by sums and differences, which rounds the weights in every epoch, and gives
-    back the wrong ones after early stopping. Here they are kept aside and come back bit by bit.
+    Keras's SwapEMAWeights exchanges the two by adding and subtracting, which rounds the weights in every epoch, and it
+    restores the wrong weights after early stopping. This callback keeps a copy of the raw weights and restores it bit
+    for bit.
 
-    It must stand in the list after callbacks that need the weights of the training (such as one that backs up its
-    state) and before those that want the average (such as `BestCheckpoint`).
+    Place it after callbacks that need the raw weights (such as one that backs up the training state) and before those
+    that need the average (such as `BestCheckpoint`).
     """
 
     def on_train_begin(self, logs=None):
-        """Notes that validation from here on is part of a training."""
+        """Marks that later calls of `on_test_begin` belong to a training."""
         self._training = True
-        self._kept = None
+        self._raw_weights = None
 
     def on_test_begin(self, logs=None):
-        """Validation sees the average."""
-        self._put_average_in()
+        """Swaps the average in for validation."""
+        self._swap_average_in()
 
     def on_test_end(self, logs=None):
-        """Callbacks before this one see the weights of the training at the end of the epoch."""
-        self._put_weights_back()
+        """Restores the raw weights for the callbacks before this one."""
+        self._restore_raw_weights()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Callbacks after this one see the average."""
-        self._put_average_in()
+        """Swaps the average in for the callbacks after this one."""
+        self._swap_average_in()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """The training goes on with its own weights."""
-        self._put_weights_back()
+        """Restores the raw weights for training."""
+        self._restore_raw_weights()
 
     def on_train_end(self, logs=None):
-        """Keras has put the average in for good."""
+        """Drops the copy of the raw weights: the model keeps the average."""
         self._training = False
-        self._kept = None
+        self._raw_weights = None
 
     def saved_state(self) -> dict:
-        """What a resumed training needs: the weights that are kept aside, if the average is in the model."""
-        return {"kept": self._kept}
+        """State for a checkpoint: the raw weights, or None while they are in the model."""
+        return {"kept": self._raw_weights}
 
     def restore_state(self, state: dict) -> None:
-        """Takes back what `saved_state` gave."""
-        self._kept = state["kept"]
+        """Restores the state that `saved_state` returned.
 
-    def _put_average_in(self):
+        Args:
+            state: dict of `saved_state`.
+        """
+        self._raw_weights = state["kept"]
+
+    def _swap_average_in(self):
         optimizer = inner_optimizer(self.model)
         has_average = optimizer.use_ema or getattr(optimizer, "keeps_average", False)
-        if getattr(self, "_training", False) and has_average and self._kept is None:
+        if getattr(self, "_training", False) and has_average and self._raw_weights is None:
             variables = self.model.trainable_variables
-            self._kept = [variable.numpy() for variable in variables]
+            self._raw_weights = [variable.numpy() for variable in variables]
             optimizer.finalize_variable_values(variables)
 
-    def _put_weights_back(self):
-        if getattr(self, "_kept", None) is not None:
-            for variable, weight in zip(self.model.trainable_variables, self._kept, strict=True):
+    def _restore_raw_weights(self):
+        if getattr(self, "_raw_weights", None) is not None:
+            for variable, weight in zip(self.model.trainable_variables, self._raw_weights, strict=True):
                 variable.assign(weight)
-            self._kept = None
+            self._raw_weights = None

@@ -1,6 +1,6 @@
-"""The best model of a training, kept on disk and put back at the end.
+"""The best model of a training: saved whenever it improves, restored at the end.
 
-Takes one logged value to judge by; gives a file that is always whole. Must not stop the training.
+Takes one logged value to compare epochs by; writes a file that is complete at every moment. Must not stop the training.
 """
 
 import os
@@ -16,21 +16,21 @@ from kerastrain.system import files
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Saves the model after each epoch that is the best so far, and loads the best one when the training ends.
+    """Saves the model after each epoch that is the best so far, and restores the best weights when the training ends.
 
-    Keras's ModelCheckpoint opens the good file in place: a process killed while it writes loses it. Here the new file
-    is written beside the old one and then takes its place. A value of NaN is never the best; if every epoch gave NaN,
-    nothing is saved or put back. Of several workers the chief writes, and all read.
+    Keras's ModelCheckpoint overwrites the good file in place: a process killed while it writes loses it. This callback
+    writes a new file and then renames it. NaN never counts as the best value; if every epoch logs NaN, nothing is
+    saved or restored. With several workers the chief writes and all read.
 
     Args:
-        path: path ending in ".keras" (the whole model, also its optimizer) or ".weights.h5" (weights only).
-        monitor: str, the logged value to judge by.
-        mode: "min", "max", or None to tell it by the name.
-        restore: bool, whether the model takes the best weights back when the training ends.
+        path: path ending in ".keras" (the whole model with its optimizer) or ".weights.h5" (weights only).
+        monitor: str, the logged value to compare epochs by.
+        mode: "min", "max", or None to infer it from the name.
+        restore: bool, whether the model gets the best weights back when the training ends.
 
     Raises:
-        InputError: the path ends otherwise, or the mode cannot be told; at the end of the first epoch also if the
-            monitored value was not logged.
+        InputError: the path has another suffix, or the mode cannot be inferred; at the end of the first epoch, also if
+            the monitored value was not logged.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best_epoch: int | None = None
 
     def on_train_begin(self, logs=None):
-        """Forgets the training before."""
+        """Resets the best value."""
         self.best = None
         self.best_epoch = None
 
@@ -66,12 +66,16 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best_epoch = epoch
 
     def saved_state(self) -> dict:
-        """What a resumed training needs: the best value and its file."""
+        """State for a checkpoint: the best value, its epoch and its file."""
         file = self.path if self.best is not None else None
         return {"best": self.best, "best_epoch": self.best_epoch, "file": file}
 
     def restore_state(self, state: dict) -> None:
-        """Takes back what `saved_state` gave; a file that is of a later epoch makes room for the one of that time."""
+        """Restores the state that `saved_state` returned; a file that a later epoch wrote is replaced.
+
+        Args:
+            state: dict of `saved_state`, its `file` a Path inside the checkpoint.
+        """
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         if (
             distribute.is_chief()
@@ -82,7 +86,7 @@ class BestCheckpoint(keras.callbacks.Callback):
                 files.link(state["file"], temporary)
 
     def on_train_end(self, logs=None):
-        """Puts the best weights back."""
+        """Restores the best weights."""
         if self.restore and self.best is not None:
-            collectives.barrier(self.model.distribute_strategy)  # until the chief's file is there
+            collectives.barrier(self.model.distribute_strategy)  # The chief may still be writing the file.
             self.model.load_weights(self.path)

@@ -1,13 +1,13 @@
-"""What callbacks remember from one epoch to the next, so that a resumed training has it again.
+"""State of callbacks, saved and restored so that a resumed training continues as if it had not been interrupted.
 
-Takes callbacks, gives dicts and puts them back. A callback of your own takes part by two methods:
+Takes callbacks; returns dicts and restores them. Your own callback takes part through two methods:
 
     saved_state() -> dict          numbers, text, arrays, Paths of files that are only replaced whole, lists and dicts
     restore_state(state)           called after `on_train_begin` of all callbacks, before `on_epoch_begin` of any other
 
-Private here: `_ema_weights_in_model` of SwapEMAWeights and `_batches_seen_since_last_saving` and `_last_batch_seen` of
-ModelCheckpoint, read in Keras 3.13.2 to 3.15.1; `tests/checkpoints/test_checkpoints.py` fails when one of them moves. Must not
-know of models or files.
+Private names: `_ema_weights_in_model` of SwapEMAWeights and `_batches_seen_since_last_saving` and `_last_batch_seen` of
+ModelCheckpoint, read in Keras 3.13.2 to 3.15.1; `tests/checkpoints/test_checkpoints.py` fails when one of them moves.
+Must not know of models or files.
 """
 
 from collections import Counter
@@ -25,13 +25,26 @@ KERAS_CALLBACKS = {
 
 
 def saved(callbacks: Iterable[keras.callbacks.Callback]) -> dict:
-    """What each of `callbacks` remembers, by its class and its number among those of its class."""
+    """State of each callback that has any.
+
+    Args:
+        callbacks: iterable of keras.callbacks.Callback.
+
+    Returns:
+        dict from "ClassName number" (the number counts the callbacks of the class from 1) to the callback's state, a
+        dict.
+    """
     states = {name: _state(callback) for name, callback in _named(callbacks)}
     return {name: state for name, state in states.items() if state}
 
 
 def restore(callbacks: Iterable[keras.callbacks.Callback], states: dict) -> None:
-    """Gives each of `callbacks` what its like remembered; one that was not there begins anew."""
+    """Restores the state of each callback; one without a saved state keeps its initial state.
+
+    Args:
+        callbacks: iterable of keras.callbacks.Callback.
+        states: dict of `saved`.
+    """
     for name, callback in _named(callbacks):
         if name not in states:
             continue
@@ -49,8 +62,8 @@ def _state(callback: keras.callbacks.Callback) -> dict:
 
 
 def _named(callbacks: Iterable[keras.callbacks.Callback]) -> Iterator[tuple[str, keras.callbacks.Callback]]:
-    seen = Counter()
+    count = Counter()
     for callback in callbacks:
         name = type(callback).__qualname__
-        seen[name] += 1
-        yield f"{name} {seen[name]}", callback
+        count[name] += 1
+        yield f"{name} {count[name]}", callback

@@ -1,12 +1,12 @@
-"""The state of a training, kept on disk so that a later process goes on from it bit for bit.
+"""Checkpoints of the whole training state, from which a later process resumes bit for bit.
 
-Takes a folder and how often; gives numbered checkpoints there, and the place where `fit` has to go on. Must not read
+Takes a folder and an interval; writes numbered checkpoints there and reports where `fit` has to resume. Must not read
 data, and must not know of phases or configs.
 
-Keras's `fit` can begin at an epoch and not within one. Two of its promises make up for that. In the epoch that was
-begun before, `model.stop_training` ends the loop over the batches when the rest of its steps is done; validation and
-`on_epoch_end` follow as after any epoch, and since the mark is taken back there, so does the next epoch. And what
-`fit` resets at the start of an epoch, the metrics, is put back before its first step.
+Keras's `fit` can start at an epoch but not within one. This callback relies on two properties of `fit` to resume in the
+middle of an epoch. When the remaining steps of the resumed epoch are done, it sets `model.stop_training`, which ends the
+loop over the batches; validation and `on_epoch_end` follow as after any epoch, and since the flag is reset there, so does
+the next epoch. And the metrics, which `fit` resets at the start of an epoch, are restored before its first step.
 """
 
 import os
@@ -25,37 +25,38 @@ from kerastrain.errors import InputError
 from kerastrain.system import signals
 
 # A checkpoint that takes t seconds is followed by at least 50 t without one: 2 % of the time, whatever the disk.
-_LEAST_SECONDS_PER_WRITE_SECOND = 50
+_MIN_SECONDS_PER_WRITE_SECOND = 50
 _END_OF_EPOCH = "the rest of a resumed epoch is done"
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the whole state of a training, and goes on from the last whole checkpoint.
+    """Saves the whole state of a training, and resumes from the newest complete checkpoint.
 
-    Weights, optimizer, learning rate, seeds, metrics, history and what the other callbacks remember come out bit-equal
-    to those of a training that was never interrupted, in the middle of an epoch too, if the data at a step depend on
-    the step alone, as those of `kerastrain.data.batches` do. (Of a `tf.data.Dataset` of one epoch without shuffling,
-    `data.repeat(epochs).skip(start.step)` is such data.)
+    Weights, optimizer, learning rate, seeds, metrics, history and the state of the other callbacks end bit-equal to those
+    of a training that was never interrupted, even from the middle of an epoch, if the data of a step depends only on the
+    number of the step, as with `kerastrain.data.batches`. (For a `tf.data.Dataset` of one epoch without shuffling,
+    `dataset.repeat(epochs).skip(start.step)` is such data.)
 
-    Within `kerastrain.system.signals.graceful()` SIGTERM, SIGINT and SIGUSR1 save the state before the next step and end the
-    process with exit code 75. One that comes in the validation waits for its end, where the next step is.
+    Within `kerastrain.system.signals.graceful()`, SIGTERM, SIGINT and SIGUSR1 save the state before the next step and end
+    the process with exit code 75. A signal during validation takes effect when the validation is over, before the next
+    step.
 
-    Where several workers train together, they agree before each step whether to save and whether to stop, so that a signal
-    to one stops all after the same step. The chief alone writes; all must see its folder, for all go on from it.
+    Several workers that train together agree before each step whether to save and whether to stop, so a signal to one of
+    them stops all after the same step. Only the chief writes; all workers must see the folder, because all resume from it.
 
     Args:
-        directory: path of the folder of the checkpoints. What is in it is gone on with.
-        every: str, how often: "500 steps", "1 epochs", "10 minutes". By the clock, a checkpoint that takes long is
-            made more seldom, so that all take at most 2 % of the time. One is always made at the start.
-        keep: int > 0, checkpoints that stay; the oldest go.
-        phase: str, the name of this stretch of training; checkpoints of another one are not gone on with.
+        directory: path of the folder of checkpoints. Training resumes from the newest checkpoint in it.
+        every: str, the interval: "500 steps", "1 epochs", "10 minutes". An interval in time grows where a checkpoint takes
+            long to write, so that checkpoints take at most 2 % of the time. One is always written at the start.
+        keep: int >= 1, the number of checkpoints to keep; older ones are deleted.
+        phase: str, the name of this stretch of training; checkpoints of another phase are ignored.
 
     Raises:
-        InputError: `every` or `keep` is out of range. In `fit`: it does not begin at `start`, its steps are not known
-            or have changed, or model, optimizer or metrics are not those of the checkpoint.
-        WriteError: a checkpoint cannot be written; those before it are whole.
+        InputError: `every` or `keep` is out of range. In `fit`: it does not start at `start`, the number of steps is
+            unknown or has changed, or model, optimizer or metrics differ from those of the checkpoint.
+        WriteError: a checkpoint cannot be written; earlier checkpoints remain complete.
         NonFiniteError: a weight is NaN or infinite; such a state is not saved.
-        Stopped: a signal came; the state is saved.
+        Stopped: a signal arrived; the state is saved.
 
     Example:
         >>> saving = Checkpoints("run/checkpoints", every="500 steps")  # doctest: +SKIP
@@ -78,12 +79,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._stored, self.start = self._newest()
 
     def before(self, callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
-        """The list for `fit`: this callback before `callbacks`, whose memories become part of the state.
+        """The list for `fit`: this callback, then `callbacks`, whose state becomes part of the checkpoints.
 
         Args:
-            callbacks: sequence of keras.callbacks.Callback. Those of kerastrain and Keras's EarlyStopping,
-                ReduceLROnPlateau, ModelCheckpoint and SwapEMAWeights are remembered; see `callbacks.memories` for your
-                own.
+            callbacks: sequence of keras.callbacks.Callback. The state of kerastrain's callbacks and of Keras's
+                EarlyStopping, ReduceLROnPlateau, ModelCheckpoint and SwapEMAWeights is saved; see
+                `callbacks.callback_state` for your own callbacks.
 
         Returns:
             list of keras.callbacks.Callback.
@@ -92,7 +93,7 @@ class Checkpoints(keras.callbacks.Callback):
         return [self, *self._others]
 
     def on_train_begin(self, logs=None):
-        """Looks for the place to go on from."""
+        """Finds the position to resume from."""
         self._stored, self.start = self._newest()
         self._roll_backs = 0 if self._stored is None else self._stored.outline["roll_backs"]
         self._steps = self.params.get("steps")
@@ -104,32 +105,32 @@ class Checkpoints(keras.callbacks.Callback):
         signals.hold()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Before the first epoch puts the state back; before any, saves it if it is time."""
+        """Restores the state before the first epoch; saves a checkpoint if one is due."""
         if not self._begun:
             self._begin(epoch)
-        self._at(Position(self.phase, epoch, self._skipped, self._steps))
+        self._before_step(Position(self.phase, epoch, self._skipped, self._steps))
 
     def on_train_batch_begin(self, batch, logs=None):
-        """Saves the state if it is time; before the first step of a resumed epoch, its metrics go on."""
+        """Restores the metrics before the first step of a resumed epoch; saves a checkpoint if one is due."""
         if self._metrics is not None:
             checkpoints.restore_metrics(self.model, self._metrics)
             self._metrics = None
         if batch:
-            self._at(Position(self.phase, self._epoch, self._skipped + batch, self._steps))
+            self._before_step(Position(self.phase, self._epoch, self._skipped + batch, self._steps))
 
     def on_train_batch_end(self, batch, logs=None):
-        """Ends an epoch that was begun before when its steps are done."""
+        """Ends a resumed epoch when its remaining steps are done."""
         if self._skipped and self._skipped + batch + 1 >= self._steps:
             self.model.stop_training = _END_OF_EPOCH
 
     def on_epoch_end(self, epoch, logs=None):
-        """Lets the epochs after a resumed one come."""
+        """Lets training continue with the epoch after a resumed one."""
         self._skipped = 0
         if self.model.stop_training == _END_OF_EPOCH:
             self.model.stop_training = False
 
     def on_train_end(self, logs=None):
-        """Steps are over, and with them the moments at which a signal could save."""
+        """Stops holding signals back: no further step could save the state."""
         signals.release()
 
     def _newest(self) -> tuple[checkpoints.Stored | None, Position]:
@@ -145,8 +146,8 @@ class Checkpoints(keras.callbacks.Callback):
             return
         if epoch != self.start.epoch:
             raise InputError(
-                f"`fit` must go on where the checkpoint {self._stored.directory} stands, at {self.start}. Received: "
-                f"initial_epoch={epoch}. Give it `initial_epoch=checkpoints.start.epoch` and data from "
+                f"`fit` must resume at {self.start}, the position of the checkpoint {self._stored.directory}. Received: "
+                f"initial_epoch={epoch}. Pass `initial_epoch=checkpoints.start.epoch` and data from "
                 "`checkpoints.start.step` on, or choose another folder."
             )
         state = self._stored.read()
@@ -156,15 +157,15 @@ class Checkpoints(keras.callbacks.Callback):
         self._stored = None
         self._saved_step = self.start.step
 
-    def _at(self, position: Position) -> None:
+    def _before_step(self, position: Position) -> None:
         self._epoch = position.epoch
         strategy = self.model.distribute_strategy
         is_chief = collectives.worker_index(strategy) == 0
-        asked, due = collectives.all_reduce_max(strategy, [signals.pending(), is_chief and self._is_due(position)])
-        if position.step != self._saved_step and (asked or due):
+        stop_signal, due = collectives.all_reduce_max(strategy, [signals.pending(), is_chief and self._is_due(position)])
+        if position.step != self._saved_step and (stop_signal or due):
             self._save(position, is_chief=is_chief)
-        if asked:
-            raise signals.Stopped(asked, str(position))
+        if stop_signal:
+            raise signals.Stopped(stop_signal, str(position))
 
     def _is_due(self, position: Position) -> bool:
         if self._saved_step is None:
@@ -174,11 +175,11 @@ class Checkpoints(keras.callbacks.Callback):
             steps = self.every.steps(self._steps)
             return position.step // steps > self._saved_step // steps
         waited = time.monotonic() - self._saved_seconds
-        return waited >= max(seconds, _LEAST_SECONDS_PER_WRITE_SECOND * self._write_seconds)
+        return waited >= max(seconds, _MIN_SECONDS_PER_WRITE_SECOND * self._write_seconds)
 
     def _save(self, position: Position, *, is_chief: bool) -> None:
         began = time.monotonic()
-        if weight := nonfinite_search.infinite_weight(self.model):
+        if weight := nonfinite_search.nonfinite_weight(self.model):
             message = f"the weight {weight!r} is not finite before {position}."
             raise NonFiniteError(position.step - 1, message, weight=weight)
         state = {
@@ -196,8 +197,8 @@ class Checkpoints(keras.callbacks.Callback):
     def _check_steps(self) -> None:
         if not self._steps:
             raise InputError(
-                "checkpoints need to know how many steps an epoch has. Received: data of unknown length. Give `fit` "
-                "`steps_per_epoch`."
+                "checkpoints need to know the number of steps in an epoch. Received: data of unknown length. Pass "
+                "`steps_per_epoch` to `fit`."
             )
         if self._steps % self.model.steps_per_execution:
             raise InputError(
@@ -206,7 +207,7 @@ class Checkpoints(keras.callbacks.Callback):
             )
         if self._stored is not None and self.start.steps_per_epoch != self._steps:
             raise InputError(
-                f"a training goes on with the data that it was begun with. Received: {self._steps} steps per epoch, and "
-                f"the checkpoint {self._stored.directory} was made with {self.start.steps_per_epoch}. Give `fit` the "
-                "same data and batch size, and `steps_per_epoch`, or choose another folder."
+                f"a training must resume with the data it started with. Received: {self._steps} steps per epoch; the "
+                f"checkpoint {self._stored.directory} was written with {self.start.steps_per_epoch}. Pass the same data, "
+                "batch size and `steps_per_epoch` to `fit`, or choose another folder."
             )

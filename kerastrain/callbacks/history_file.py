@@ -1,6 +1,6 @@
 """The history of a run as one CSV file that grows over all its phases.
 
-Takes the logs of each epoch; gives a file that is whole after every epoch. Must not know what is logged.
+Takes the logs of each epoch; writes a file that is complete after every epoch. Must not know what is logged.
 """
 
 import csv
@@ -17,14 +17,14 @@ from kerastrain.system import files
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes one row for each epoch: phase, epoch, seconds, learning_rate, then every logged value.
+    """Writes one row per epoch: phase, epoch, seconds, learning_rate, then every logged value.
 
-    The file is written anew after each epoch, atomically, so it never holds half a row, and a value that is logged
-    for the first time gets its column. Rows of earlier phases stay. A run that goes back, because it was resumed or
-    repeated, drops the rows from there on. Of several workers the chief writes.
+    The file is rewritten atomically after each epoch, so it never holds half a row, and a value that is logged for the
+    first time gets a new column. Rows of earlier phases remain. A run that was resumed or repeated drops the rows of
+    the epochs that it trains again. With several workers the chief writes.
 
     Args:
-        path: path of the CSV file; made with its parents.
+        path: path of the CSV file; its parent folders are created.
         phase: str, the name of this phase, such as "head" or "fine-tuning".
     """
 
@@ -35,7 +35,7 @@ class HistoryFile(keras.callbacks.Callback):
         self._rows: list[dict] = []
 
     def on_train_begin(self, logs=None):
-        """Reads what earlier phases wrote."""
+        """Reads the rows of earlier phases."""
         self._started = False
         self._began_seconds = None
         self._earlier_seconds = 0.0
@@ -78,11 +78,15 @@ class HistoryFile(keras.callbacks.Callback):
             files.write_text(self.path, text.getvalue())
 
     def saved_state(self) -> dict:
-        """What a resumed training needs: how long its epoch has taken so far."""
+        """State for a checkpoint: the seconds that the current epoch has taken so far."""
         return {"seconds": self._seconds()}
 
     def restore_state(self, state: dict) -> None:
-        """Takes back what `saved_state` gave."""
+        """Restores the state that `saved_state` returned.
+
+        Args:
+            state: dict of `saved_state`.
+        """
         self._earlier_seconds = state["seconds"]
 
     def _seconds(self) -> float:

@@ -1,6 +1,6 @@
-"""Which logged value a callback watches, and whether more of it is better.
+"""The logged value that a callback monitors, and whether higher or lower is better.
 
-Takes the logs of an epoch; gives one float, or the error that says what was logged. Must not hold state.
+Takes the logs of an epoch; returns one float, or raises an error that lists what was logged. Must not hold state.
 """
 
 import keras
@@ -16,13 +16,13 @@ def direction(monitor: str, mode: str | None = None) -> str:
 
     Args:
         monitor: str, the name of a logged value, such as "val_loss" or "val_macro_f1".
-        mode: "min", "max", or None to tell it by the name.
+        mode: "min", "max", or None to infer it from the name.
 
     Returns:
         "min" or "max".
 
     Raises:
-        InputError: `mode` is another word, or it is None and the name does not tell.
+        InputError: `mode` is another word, or it is None and cannot be inferred from the name.
 
     Example:
         >>> direction("val_macro_f1"), direction("val_loss"), direction("gain", "max")
@@ -32,32 +32,48 @@ def direction(monitor: str, mode: str | None = None) -> str:
         if mode not in ("min", "max"):
             raise InputError(unknown("mode", mode, ("min", "max")))
         return mode
-    # The last word that tells wins: "auc_loss" is a loss.
+    # The last known word decides: "auc_loss" is a loss.
     for word in reversed(monitor.removeprefix("val_").split("_")):
         if word in _LOWER_IS_BETTER:
             return "min"
         if word in _HIGHER_IS_BETTER:
             return "max"
     raise InputError(
-        f"the name {monitor!r} does not tell whether more of it is better. Give `mode='min'` or `mode='max'`."
+        f"cannot infer from the name {monitor!r} whether higher or lower is better. Set `mode='min'` or `mode='max'`."
     )
 
 
 def monitored(monitor: str, logs: dict[str, float] | None) -> float:
-    """The value of `monitor` among the logs of an epoch.
+    """Value of `monitor` in the logs of an epoch.
+
+    Args:
+        monitor: str, the name of the value.
+        logs: dict from names to floats as Keras passes it to callbacks, or None.
+
+    Returns:
+        float.
 
     Raises:
-        InputError: it was not logged.
+        InputError: `monitor` was not logged.
     """
     logs = logs or {}
     if monitor not in logs:
-        hint = " Give `fit` validation data." if monitor.startswith("val_") and "loss" in logs else ""
+        hint = " Pass validation data to `fit`." if monitor.startswith("val_") and "loss" in logs else ""
         raise InputError(f"{unknown('monitored value', monitor, logs)}{hint}")
     return float(logs[monitor])
 
 
 def is_better(value: float, best: float | None, mode: str, min_change: float = 0.0) -> bool:
-    """Whether `value` betters `best` by more than `min_change`; NaN never does, and anything betters None.
+    """Whether `value` improves on `best` by more than `min_change`.
+
+    Args:
+        value: float, the new value; NaN is never better.
+        best: float, the best value so far; None for none, on which every value but NaN improves.
+        mode: "min" or "max".
+        min_change: float >= 0; a change must be larger than this to count.
+
+    Returns:
+        bool.
 
     Example:
         >>> is_better(0.5, 0.4, "max"), is_better(0.5, 0.4, "min"), is_better(float("nan"), None, "min")
@@ -71,5 +87,12 @@ def is_better(value: float, best: float | None, mode: str, min_change: float = 0
 
 
 def inner_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
-    """The optimizer that steps the weights, taken out of the loss scaling that mixed_float16 puts around it."""
+    """The optimizer that updates the weights, without the LossScaleOptimizer that mixed_float16 wraps around it.
+
+    Args:
+        model: keras.Model, compiled.
+
+    Returns:
+        keras.optimizers.Optimizer.
+    """
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)

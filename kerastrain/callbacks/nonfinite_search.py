@@ -1,7 +1,7 @@
-"""Where NaN or infinity first appears in one step of a training.
+"""Search for the first NaN or infinity in one step of a training.
 
-Takes a compiled `keras.Model` as it was before the step and the step's batch; gives the layer, and the examples. Must
-not change the model, and must not train.
+Takes a compiled `keras.Model` in the state before the step, and the batch of the step; returns the layer and the
+examples. Must not change the model, and must not train.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ import tensorflow as tf
 
 from kerastrain import checkpoints
 from kerastrain.errors import InputError
-from kerastrain.transfer import freezing
+from kerastrain.keras_internals.layers import every_layer
 
 _SENTENCES = {
-    "inputs": "the inputs of the batch are not all finite",
-    "targets": "the targets of the batch are not all finite",
-    "weights": "the update of the step before made the weight {layer!r} infinite or NaN, though loss and gradients were "
+    "inputs": "the inputs of the batch contain NaN or infinity",
+    "targets": "the targets of the batch contain NaN or infinity",
+    "weights": "the update of the previous step made the weight {layer!r} NaN or infinite, though loss and gradients were "
     "finite",
-    "update": "the update after it made the weight {layer!r} infinite or NaN, though loss and gradients were finite",
-    "outputs": "it first appears in what the layer {layer!r} gives",
-    "loss": "the model's outputs are finite, and their loss is not",
-    "gradients": "the loss is finite, and its gradient is first not so in the layer {layer!r}",
+    "update": "the update of this step made the weight {layer!r} NaN or infinite, though loss and gradients were finite",
+    "outputs": "it first appears in the output of the layer {layer!r}",
+    "loss": "the model's outputs are finite, but their loss is not",
+    "gradients": "the loss is finite, but the gradient is not: it first appears in the gradient of the layer {layer!r}",
 }
 
 
@@ -33,10 +33,9 @@ class Finding:
 
     Args:
         place: "inputs", "targets", "weights", "outputs", "loss", "gradients" or "update", in the order in which they are
-            tried; "update" is found by who takes the step.
+            checked; `find` never returns "update", which only the caller that takes the step can see.
         layer: str, the path of the layer or weight, or None.
-        examples: tuple of int, the positions in the batch of the examples that are at fault; empty where it cannot be
-            told.
+        examples: tuple of int, the positions in the batch of the examples that cause it; empty where they are unknown.
     """
 
     place: str
@@ -48,13 +47,13 @@ class Finding:
 
 
 class NonFiniteError(InputError):
-    """A training met NaN or infinity.
+    """NaN or infinity appeared in a training.
 
     Args:
-        step: int, the step of the training, from 0, in which it was noticed.
+        step: int >= 0, the step of the training, from 0, in which it was noticed.
         message: str.
-        finding: Finding, or None where nobody has looked.
-        weight: str, the path of a weight that is not finite after the step, where it was that which was noticed.
+        finding: Finding, or None before a search.
+        weight: str, the path of a weight that is not finite after the step; None where the loss was noticed.
     """
 
     def __init__(self, step: int, message: str, finding: Finding | None = None, *, weight: str | None = None):
@@ -65,27 +64,27 @@ class NonFiniteError(InputError):
 
 
 def find(model: keras.Model, x, y=None, sample_weight=None) -> Finding | None:
-    """Runs one step layer by layer, first forwards, then backwards, and says where it is first not finite.
+    """Runs one step layer by layer, forward and then backward, and returns the first place that is not finite.
 
     Args:
-        model: keras.Model, compiled; it comes out as it went in, seeds and averages too.
+        model: keras.Model, compiled; its whole state is restored afterwards, seeds and moving averages included.
         x: inputs of the batch, as `fit` takes them.
-        y: its targets.
-        sample_weight: its weights, or None.
+        y: targets of the batch.
+        sample_weight: sample weights of the batch, or None.
 
     Returns:
-        Finding, or None if everything is finite, up to the update of the weights.
+        Finding, or None if everything up to the update of the weights is finite.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(tf.math.log, name="log")], name="net")
         >>> model.compile(loss="mse")
         >>> print(find(model, tf.constant([[1.0], [0.0]]), tf.zeros((2, 1))))
-        it first appears in what the layer 'net/log' gives
+        it first appears in the output of the layer 'net/log'
     """
-    for place, given in (("inputs", x), ("targets", (y, sample_weight))):
-        if not is_finite(given):
-            return Finding(place, examples=_at_fault(given))
-    if weight := infinite_weight(model):
+    for place, values in (("inputs", x), ("targets", (y, sample_weight))):
+        if not _is_finite(values):
+            return Finding(place, examples=_nonfinite_examples(values))
+    if weight := nonfinite_weight(model):
         return Finding("weights", weight)
     before = checkpoints.capture(model)
     try:
@@ -94,62 +93,69 @@ def find(model: keras.Model, x, y=None, sample_weight=None) -> Finding | None:
         checkpoints.restore(model, before)
 
 
-def infinite_weight(model: keras.Model) -> str | None:
-    """The path of the first weight that trains and is not finite, or None."""
-    return next((weight.path for weight in model.trainable_variables if not is_finite(weight.value)), None)
+def nonfinite_weight(model: keras.Model) -> str | None:
+    """Path of the first trainable weight that is not finite.
+
+    Args:
+        model: keras.Model, built.
+
+    Returns:
+        str, or None if all trainable weights are finite.
+    """
+    return next((weight.path for weight in model.trainable_variables if not _is_finite(weight.value)), None)
 
 
-def is_finite(values) -> bool:
-    """Whether a tensor or nested structure of them holds no NaN and no infinity; what is not float always does."""
-    return all(bool(tf.reduce_all(tf.math.is_finite(one))) for one in _floats(values))
+def _is_finite(values) -> bool:
+    """True if all float values of a nest of tensors are finite; other dtypes count as finite."""
+    return all(bool(tf.reduce_all(tf.math.is_finite(tensor))) for tensor in _floats(values))
 
 
 def _rerun(model: keras.Model, x, y, sample_weight) -> Finding | None:
-    seen: list[tuple[str, object]] = []
-    with tf.GradientTape() as tape, _watched(_operations(model), lambda name, given: seen.append((name, given))):
+    calls: list[tuple[str, object]] = []  # name and outputs of each operation, in the order of the calls
+    with tf.GradientTape() as tape, _recorded_calls(_operations(model), calls):
         outputs = model(x, training=True)
         loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=sample_weight, training=True)
-    if not is_finite(loss):
-        bad = next(((name, given) for name, given in seen if not is_finite(given)), None)
-        return Finding("loss") if bad is None else Finding("outputs", bad[0], _at_fault(bad[1]))
+    if not _is_finite(loss):
+        first = next(((name, values) for name, values in calls if not _is_finite(values)), None)
+        return Finding("loss") if first is None else Finding("outputs", first[0], _nonfinite_examples(first[1]))
     weights = model.trainable_variables
-    gradients = tape.gradient(loss, [[_floats(given) for _, given in seen], [weight.value for weight in weights]])
-    after = None
-    for (name, _), gradient in zip(reversed(seen), reversed(gradients[0]), strict=True):
-        if not is_finite(gradient):
-            return Finding("gradients", after or name, _at_fault(gradient))
-        after = name
-    bad_weights = (weight.path for weight, one in zip(weights, gradients[1], strict=True) if not is_finite(one))
-    weight = next(bad_weights, None)
-    return None if weight is None else Finding("gradients", weight.rpartition("/")[0] or weight)
+    sources = [[_floats(values) for _, values in calls], [weight.value for weight in weights]]
+    output_gradients, weight_gradients = tape.gradient(loss, sources)
+    next_layer = None
+    for (name, _), gradient in zip(reversed(calls), reversed(output_gradients), strict=True):
+        if not _is_finite(gradient):
+            return Finding("gradients", next_layer or name, _nonfinite_examples(gradient))
+        next_layer = name
+    pairs = zip(weights, weight_gradients, strict=True)
+    path = next((weight.path for weight, gradient in pairs if not _is_finite(gradient)), None)
+    return None if path is None else Finding("gradients", path.rpartition("/")[0] or path)
 
 
 def _operations(model: keras.Model) -> list[keras.Operation]:
-    """The layers inside a model, and the functions of tensors between the layers of functional ones."""
-    layers = freezing.every_layer(model)
-    functions = [
-        one for layer in layers for one in getattr(layer, "operations", ()) if not isinstance(one, keras.Layer)
-    ]
-    return [one for one in layers if one is not model] + functions
+    """The layers inside a model, and the tensor functions between the layers of functional models."""
+    layers = every_layer(model)
+    operations = [operation for layer in layers for operation in getattr(layer, "operations", ())]
+    functions = [operation for operation in operations if not isinstance(operation, keras.Layer)]
+    return [layer for layer in layers if layer is not model] + functions
 
 
 @contextlib.contextmanager
-def _watched(operations: Sequence[keras.Operation], see: Callable) -> Iterator[None]:
-    """Tells `see` the name and the outputs of each operation that is called, as it ends."""
+def _recorded_calls(operations: Sequence[keras.Operation], calls: list[tuple[str, object]]) -> Iterator[None]:
+    """Appends the name and the outputs of each operation to `calls` when a call of it ends."""
 
-    def watching(operation):
+    def recording(operation) -> Callable:
         call, name = operation.call, getattr(operation, "path", None) or operation.name
 
-        def call_and_tell(*arguments, **options):
+        def call_and_record(*arguments, **options):
             outputs = call(*arguments, **options)
-            if tf.executing_eagerly():  # a layer may trace a function of its own
-                see(name, outputs)
+            if tf.executing_eagerly():  # Inside a function that a layer traces, outputs are symbolic.
+                calls.append((name, outputs))
             return outputs
 
-        return call_and_tell
+        return call_and_record
 
     for operation in operations:
-        object.__setattr__(operation, "call", watching(operation))
+        object.__setattr__(operation, "call", recording(operation))
     try:
         yield
     finally:
@@ -157,16 +163,20 @@ def _watched(operations: Sequence[keras.Operation], see: Callable) -> Iterator[N
             object.__delattr__(operation, "call")
 
 
-def _at_fault(values) -> tuple[int, ...]:
-    """Along the first axis, the places that are not finite; none where all are not, which tells nothing."""
-    for one in _floats(values):
-        if one.shape.rank and one.shape[0] > 1:
-            finite = tf.reduce_all(tf.reshape(tf.math.is_finite(one), (one.shape[0], -1)), axis=1)
+def _nonfinite_examples(values) -> tuple[int, ...]:
+    """Positions along the first axis that are not finite; empty where all are, because that points to no example."""
+    for tensor in _floats(values):
+        if tensor.shape.rank and tensor.shape[0] > 1:
+            finite = tf.reduce_all(tf.reshape(tf.math.is_finite(tensor), (tensor.shape[0], -1)), axis=1)
             if not bool(tf.reduce_all(finite)):
                 return () if not bool(tf.reduce_any(finite)) else tuple(map(int, tf.where(~finite)[:, 0].numpy()))
     return ()
 
 
 def _floats(values) -> list[tf.Tensor]:
-    leaves = [one.values if isinstance(one, tf.IndexedSlices) else one for one in keras.tree.flatten(values)]
-    return [tf.convert_to_tensor(one) for one in leaves if one is not None and tf.as_dtype(one.dtype).is_floating]
+    leaves = [
+        leaf.values if isinstance(leaf, tf.IndexedSlices) else leaf
+        for leaf in keras.tree.flatten(values)
+        if leaf is not None
+    ]
+    return [tf.convert_to_tensor(leaf) for leaf in leaves if tf.as_dtype(leaf.dtype).is_floating]

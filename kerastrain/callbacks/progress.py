@@ -1,6 +1,6 @@
-"""What a person sees of a training: a live bar on a terminal, one line for each epoch anywhere else.
+"""Progress display of a training: a live bar on a terminal, one line per epoch everywhere else.
 
-Takes the logs that Keras hands over; gives text. Must not write files or change the training.
+Takes the logs that Keras passes to callbacks; prints text. Must not write files or change the training.
 """
 
 import time
@@ -15,14 +15,14 @@ _REFRESH_SECONDS = 0.1
 
 
 class Progress(keras.callbacks.ProgbarLogger):
-    """A bar that lives while an epoch runs on a terminal, and exactly one line when it ends.
+    """Shows a live bar while an epoch runs on a terminal, and prints exactly one line when it ends.
 
-    It is a ProgbarLogger, so Keras adds no bar of its own. As with Keras, `fit(verbose=0)` silences it and
-    `fit(verbose=2)` leaves the bar out. In a file, a pipe or a notebook there is never a bar.
+    It is a ProgbarLogger, so Keras does not add its own bar. As in Keras, `fit(verbose=0)` silences it and
+    `fit(verbose=2)` omits the bar. There is never a bar in a file, a pipe or a notebook.
 
     Args:
-        phase: str, put before each line, such as "head"; nothing if empty.
-        console: rich.console.Console to write on; None for standard output.
+        phase: str, the prefix of each line, such as "head"; "" for none.
+        console: rich.console.Console to print to; None for standard output.
     """
 
     def __init__(self, *, phase: str = "", console: rich.console.Console | None = None):
@@ -33,7 +33,7 @@ class Progress(keras.callbacks.ProgbarLogger):
         self._steps = None
 
     def on_train_begin(self, logs=None):
-        """Looks where the output goes."""
+        """Checks whether the output is a terminal."""
         self._stop_bar()
         self._console_now = self._console or rich.console.Console()
         on_terminal = self._console_now.file.isatty() and not self._console_now.is_dumb_terminal
@@ -51,24 +51,24 @@ class Progress(keras.callbacks.ProgbarLogger):
             self._bar = _bar(self._console_now)
             self._bar.add_task(self._title, total=self._steps, values="")
             self._bar.start()
-            # Keras tells a callback nothing of an interrupted `fit`; the cursor must come back all the same.
+            # Keras calls no callback when `fit` is interrupted, and the hidden cursor must be shown again even then.
             self._cursor = weakref.finalize(self, self._console_now.show_cursor)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Moves the bar."""
+        """Advances the bar."""
         self._seen_steps = self._earlier_steps + batch + 1
         self._draw(self._title, logs)
 
     def on_test_begin(self, logs=None):
-        """Says that the epoch is in its validation."""
+        """Marks the bar as validating."""
         self._draw_validation()
 
     def on_test_batch_end(self, batch, logs=None):
-        """Keeps the clock of the bar going."""
+        """Updates the clock of the bar."""
         self._draw_validation()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Takes the bar away and prints the line."""
+        """Removes the bar and prints the line of the epoch."""
         self._steps = self._seen_steps or self._steps
         self._seen_steps = self._earlier_steps = 0
         self._stop_bar()
@@ -78,29 +78,33 @@ class Progress(keras.callbacks.ProgbarLogger):
             self._console_now.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def on_train_end(self, logs=None):
-        """Leaves the terminal as it was."""
+        """Removes the bar."""
         self._stop_bar()
 
     def saved_state(self) -> dict:
-        """What a resumed training needs: the steps that its epoch has behind it."""
+        """State for a checkpoint: the steps of the current epoch that are done."""
         return {"steps": self._seen_steps}
 
     def restore_state(self, state: dict) -> None:
-        """Takes back what `saved_state` gave."""
+        """Restores the state that `saved_state` returned.
+
+        Args:
+            state: dict of `saved_state`.
+        """
         self._earlier_steps = state["steps"]
 
-    # Keras draws a bar for `evaluate` and `predict` in these; a training has no part in them.
+    # ProgbarLogger draws the bars of `evaluate` and `predict` in these methods.
     def on_test_end(self, logs=None):
-        """Nothing."""
+        """Does nothing."""
 
     def on_predict_begin(self, logs=None):
-        """Nothing."""
+        """Does nothing."""
 
     def on_predict_batch_end(self, batch, logs=None):
-        """Nothing."""
+        """Does nothing."""
 
     def on_predict_end(self, logs=None):
-        """Nothing."""
+        """Does nothing."""
 
     def _draw_validation(self) -> None:
         if self._bar is not None:
@@ -128,7 +132,7 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
         rich.progress.BarColumn(bar_width=20),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(compact=True),
-        # On a narrow terminal the values are cut off, and never the bar.
+        # On a narrow terminal the values are truncated, not the bar.
         rich.progress.TextColumn("{task.fields[values]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
         console=console,
         auto_refresh=False,
@@ -140,6 +144,6 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
 
 
 def _values(logs: dict | None) -> str:
-    # The loss comes first, for it must be seen where the rest is cut off.
+    # The loss comes first, to be visible where the rest is truncated.
     names = sorted(logs or {}, key=lambda name: (name.startswith("val_"), not name.endswith("loss")))
     return "  ".join(f"{name} {float(logs[name]):#.4g}" for name in names)

@@ -1,6 +1,6 @@
-"""The learning rate lowered when the training no longer gets better.
+"""A lower learning rate when the training stops improving.
 
-Takes one logged value to judge by and an optimizer of `kerastrain.optimizers`. Must not replace its schedule.
+Takes one logged value to monitor and an optimizer of `kerastrain.optimizers`. Must not replace its schedule.
 """
 
 import keras
@@ -10,22 +10,22 @@ from kerastrain.errors import InputError
 
 
 class ReduceOnPlateau(keras.callbacks.Callback):
-    """Multiplies all learning rates by `drop_factor` after `patience_epochs` epochs without a better value.
+    """Multiplies all learning rates by `drop_factor` after `patience_epochs` epochs without improvement.
 
-    Keras's ReduceLROnPlateau refuses a schedule. This one turns the optimizer's `rate_factor`, so it works on top of
-    any schedule and warm-up, and the factor is saved with the optimizer.
+    Keras's ReduceLROnPlateau rejects schedules. This callback lowers the optimizer's `rate_factor`, so it works on top
+    of any schedule and warm-up, and the factor is saved with the optimizer.
 
     Args:
-        monitor: str, the logged value to judge by.
-        mode: "min", "max", or None to tell it by the name.
-        drop_factor: float in (0, 1), the rate after a drop over the rate before it.
-        patience_epochs: int > 0, epochs without a better value before a drop.
-        min_change: float >= 0, the least change that counts as better.
-        lowest_fraction: float in [0, 1), the share of the schedule's rate below which it does not drop.
+        monitor: str, the logged value to monitor.
+        mode: "min", "max", or None to infer it from the name.
+        drop_factor: float in (0, 1), the factor of each drop.
+        patience_epochs: int >= 1, epochs without improvement before a drop.
+        min_change: float >= 0; a change must be larger than this to count as an improvement.
+        lowest_fraction: float in [0, 1), the lowest rate as a fraction of the schedule's rate.
 
     Raises:
-        InputError: a number lies outside its range, or the mode cannot be told; at the start of a training also if
-            the optimizer has no `rate_factor`.
+        InputError: a number is out of range, or the mode cannot be inferred; at the start of a training, also if the
+            optimizer has no `rate_factor`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         self.lowest_fraction = lowest_fraction
 
     def on_train_begin(self, logs=None):
-        """Starts to wait anew; the optimizer keeps the factor it has."""
+        """Resets the patience; the optimizer keeps its factor."""
         self._best = None
         self._wait_epochs = 0
         if not hasattr(inner_optimizer(self.model), "rate_factor"):
@@ -65,15 +65,19 @@ class ReduceOnPlateau(keras.callbacks.Callback):
             )
 
     def saved_state(self) -> dict:
-        """What a resumed training needs; the factor itself is in the optimizer."""
+        """State for a checkpoint: the best value and the epochs since; the factor is in the optimizer's state."""
         return {"best": self._best, "wait_epochs": self._wait_epochs}
 
     def restore_state(self, state: dict) -> None:
-        """Takes back what `saved_state` gave."""
+        """Restores the state that `saved_state` returned.
+
+        Args:
+            state: dict of `saved_state`.
+        """
         self._best, self._wait_epochs = state["best"], state["wait_epochs"]
 
     def on_epoch_end(self, epoch, logs=None):
-        """Counts the epochs without a better value and lowers the rate after the last one."""
+        """Counts the epochs without improvement, and lowers the rate when the patience is over."""
         value = monitored(self.monitor, logs)
         if is_better(value, self._best, self.mode, self.min_change):
             self._best = value

@@ -1,6 +1,6 @@
-"""The callbacks that nearly every training wants, in the one right order.
+"""The callbacks that most trainings need, in the order that works.
 
-Takes a run directory; gives a list for `fit(callbacks=...)`. Must not know of configs or models.
+Takes a run directory; returns a list for `fit(callbacks=...)`. Must not know of configs or models.
 """
 
 import os
@@ -33,28 +33,28 @@ def standard(
 ) -> list[keras.callbacks.Callback]:
     """History, best checkpoint, early stopping, TensorBoard and a progress display for one phase of a run.
 
-    Make a new list for each phase; the history file goes on where the phase before left it. Written are
-    `history.csv`, `checkpoints/best_<phase>.keras` and `tensorboard/<phase>/` in the run directory. When `fit` ends,
-    the model holds the weights of the best epoch; if the optimizer keeps a moving average, that of the best epoch. Of
-    several workers of a cluster the chief alone writes and speaks.
+    Make a new list for each phase; the history file continues the history of the earlier phases. The callbacks write
+    `history.csv`, `checkpoints/best_<phase>.keras` and `tensorboard/<phase>/` in the run directory. When `fit` ends, the
+    model has the weights of the best epoch; if the optimizer keeps a moving average, the average of the best epoch. In a
+    cluster of several workers only the chief writes and prints.
 
     Args:
-        run_directory: path of the folder; made if it is missing.
+        run_directory: path of the folder; created if it does not exist.
         phase: str, the name of this phase of the run, such as "head" or "fine-tuning"; part of file names.
-        monitor: str, the logged value by which epochs are judged. "val_loss" needs validation data in `fit`.
-        mode: "min", "max", or None to tell it by the name of the value.
-        early_stopping_epochs: int > 0, epochs without a better value after which the training stops; None for never.
-        plateau_epochs: int > 0, epochs without a better value after which the learning rate drops; None for never.
-        plateau_factor: float in (0, 1), the learning rate after such a drop over the one before it.
+        monitor: str, the logged value to compare epochs by. "val_loss" needs validation data in `fit`.
+        mode: "min", "max", or None to infer it from the name of the value.
+        early_stopping_epochs: int >= 1, epochs without improvement before the training stops; None for never.
+        plateau_epochs: int >= 1, epochs without improvement before the learning rate drops; None for never.
+        plateau_factor: float in (0, 1), the factor of each drop of the learning rate.
         tensorboard: bool, whether to write TensorBoard's event files.
-        progress: bool, whether to show `Progress`; with False Keras's own bar comes unless `fit(verbose=0)`.
+        progress: bool, whether to show `Progress`; with False, Keras shows its own bar unless `fit(verbose=0)`.
 
     Returns:
         list of keras.callbacks.Callback.
 
     Raises:
-        InputError: a number outside its range, a mode that cannot be told, or a phase that is no file name; after the
-            first epoch, also if `monitor` was not logged.
+        InputError: a number is out of range, the mode cannot be inferred, or the phase is not usable in a file name;
+            after the first epoch, also if `monitor` was not logged.
         WriteError: in `fit`: the disk is full or read-only.
 
     Example:
@@ -65,7 +65,7 @@ def standard(
         raise InputError(f"`phase` must be usable in a file name. Received: phase={phase!r}.")
     mode = direction(monitor, mode)
     directory = Path(run_directory)
-    # The average goes in before anything is saved; the line is printed when all else is done.
+    # `AverageWeights` comes before everything that saves the model; `Progress` prints when all others are done.
     callbacks = [
         AverageWeights(),
         HistoryFile(directory / "history.csv", phase=phase),
@@ -89,7 +89,7 @@ def standard(
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
-    """Keras's, which tells in one sentence what kept it from writing, at the moments at which it opens, writes and flushes."""
+    """Keras's TensorBoard, with a one-sentence WriteError when opening, writing or flushing its files fails."""
 
     def on_train_begin(self, logs=None):
         with files.surface_write_errors(self.log_dir):

@@ -1,9 +1,9 @@
-"""Numbered folders of state, each with a manifest of its files' checksums; a torn one is told and passed over.
+"""Numbered folders of state, each with a manifest of checksums; incomplete ones are reported and skipped.
 
-Takes nested values with tensors and files in them, gives them back. Must not know what they mean.
+Takes nested values with tensors and files in them, and returns them. Must not know what they mean.
 
-A folder holds `tensors.*` (TensorFlow's bundle format, read by `tf.train.load_checkpoint`), `state.json` (all else, in
-which a tensor or a file is named by its place), `files/` (second names of files that never change) and `manifest.json`.
+A folder contains `tensors.*` (TensorFlow's bundle format, read by `tf.train.load_checkpoint`), `state.json` (all other
+values, with references to the tensors and files), `files/` (hard links to files that never change) and `manifest.json`.
 """
 
 import json
@@ -25,37 +25,37 @@ logger = logging.getLogger("kerastrain")
 
 @dataclass(frozen=True)
 class Stored:
-    """One whole checkpoint.
+    """One complete checkpoint.
 
     Args:
         directory: Path of its folder.
-        outline: dict, the state with its tensors and files still on the disk.
+        outline: dict, the state, with references in place of its tensors and files.
     """
 
     directory: Path
     outline: dict
 
     def read(self) -> dict:
-        """The state as it was given to `write`: tensors as arrays, files as Paths inside the checkpoint."""
+        """The state that was passed to `write`, with tensors as NumPy arrays and files as Paths inside the checkpoint."""
         reader = tf.train.load_checkpoint(str(self.directory / "tensors"))
         return _unpacked(self.outline, reader, self.directory / "files")
 
 
 def write(directory: Path, state: Mapping, *, keep: int = 3) -> Path:
-    """Writes one more checkpoint and removes the oldest ones.
+    """Writes one more checkpoint and deletes the oldest ones.
 
     Args:
-        directory: Path of the folder of checkpoints; made if missing. One process at a time writes there.
-        state: nested dicts (keys are str), lists, numbers, str, None, tensors and arrays; and Paths of files that are
-            only ever replaced through `files.atomic`, which get a second name and cost no room.
-        keep: int > 0, checkpoints that stay.
+        directory: Path of the folder of checkpoints; created if missing. Only one process may write there at a time.
+        state: nested dicts (with str keys), lists, numbers, str, None, tensors and arrays; and Paths of files that are
+            only replaced through `files.atomic`, which are hard-linked and so take no extra space.
+        keep: int >= 1, the number of checkpoints to keep.
 
     Returns:
-        Path of the new checkpoint, whose name counts up: `000001`, `000002`, ….
+        Path of the new checkpoint, named by the next number: `000001`, `000002`, ….
 
     Raises:
-        WriteError: it could not be written; all checkpoints before it are untouched.
-        TypeError: the state holds a value of another kind.
+        WriteError: the checkpoint cannot be written; all earlier checkpoints remain complete.
+        TypeError: the state contains a value of another type.
     """
     numbers = [int(path.name) for path in _folders(directory)]
     target = directory / f"{max(numbers, default=0) + 1:06d}"
@@ -80,12 +80,19 @@ def write(directory: Path, state: Mapping, *, keep: int = 3) -> Path:
 
 
 def latest(directory: Path) -> Stored | None:
-    """The newest checkpoint that is whole, or None; each torn one that is passed over is told to the log."""
+    """The newest complete checkpoint; logs a warning for each newer one that is incomplete.
+
+    Args:
+        directory: Path of the folder of checkpoints; it may not exist.
+
+    Returns:
+        Stored, or None if there is no complete checkpoint.
+    """
     for folder in reversed(_folders(directory)):
         fault = _fault(folder)
         if fault is None:
             return Stored(folder, json.loads((folder / "state.json").read_text(encoding="utf-8")))
-        logger.warning("the checkpoint %s is torn (%s) and is passed over for the one before it", folder, fault)
+        logger.warning("skipped the checkpoint %s, which is incomplete: %s; trying the one before it", folder, fault)
     return None
 
 
@@ -98,30 +105,30 @@ def _checked(path: Path) -> dict:
 
 
 def _fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None if it is whole."""
+    """Why a checkpoint is incomplete, or None if it is complete."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
-            return f"its format is {manifest['format']}, and this version reads {FORMAT}"
+            return f"its format is {manifest['format']}, but this version reads {FORMAT}"
         for name, expected in manifest["files"].items():
             path = folder / name
             if not path.is_file():
                 return f"{name} is missing"
             if path.stat().st_size != expected["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes of {expected['bytes']}"
+                return f"{name} has {path.stat().st_size} of {expected['bytes']} bytes"
             if "sha256" in expected and files.sha256(path) != expected["sha256"]:
-                return f"{name} has another checksum"
+                return f"{name} has a wrong checksum"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "manifest.json cannot be read"
     return None
 
 
 def _packed(value, place: str, tensors: dict, folder: Path):
-    """`value` as JSON can hold it, its tensors put into `tensors` and its files into `folder`."""
+    """`value` in a form that JSON can hold; adds its tensors to `tensors` and links its files into `folder`."""
     if isinstance(value, Mapping):
-        return {key: _packed(one, f"{place}/{key}", tensors, folder) for key, one in value.items()}
+        return {key: _packed(item, f"{place}/{key}", tensors, folder) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_packed(one, f"{place}/{number}", tensors, folder) for number, one in enumerate(value)]
+        return [_packed(item, f"{place}/{number}", tensors, folder) for number, item in enumerate(value)]
     if isinstance(value, np.ndarray) or tf.is_tensor(value):
         name = f"{len(tensors)}{place}"
         tensors[name] = tf.convert_to_tensor(value)
@@ -135,18 +142,18 @@ def _packed(value, place: str, tensors: dict, folder: Path):
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(
-        f"the state of a training is made of numbers, text, arrays, Paths, lists and dicts. Received: "
+        f"the state of a training may contain only numbers, text, arrays, Paths, lists and dicts. Received: "
         f"{type(value).__module__}.{type(value).__qualname__} at {place[1:]!r}."
     )
 
 
 def _unpacked(value, reader, folder: Path):
     if isinstance(value, list):
-        return [_unpacked(one, reader, folder) for one in value]
+        return [_unpacked(item, reader, folder) for item in value]
     if not isinstance(value, dict):
         return value
     if "<tensor>" in value:
         return np.asarray(reader.get_tensor(value["<tensor>"]))
     if "<file>" in value:
         return folder / value["<file>"]
-    return {key: _unpacked(one, reader, folder) for key, one in value.items()}
+    return {key: _unpacked(item, reader, folder) for key, item in value.items()}

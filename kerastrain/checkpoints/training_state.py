@@ -1,13 +1,13 @@
-"""What the next step of a training depends on inside a compiled model: its variables, as nested tensors and back.
+"""Everything inside a compiled model that the next step depends on: its variables, as nested tensors and back.
 
-Takes a `keras.Model`, gives a dict for `store.write`. The state is that of
+Takes a `keras.Model`; returns a dict for `store.write`. The state consists of
 
-    weights and averages · seeds of dropout and its like · optimizer with its step, slots, moving averages and rate factor
-    · masks and other variables of constraints · metrics in the middle of an epoch · Keras's global seed.
+    weights and averages · seeds of dropout and similar layers · optimizer with its step, slots, moving averages and rate
+    factor · masks and other variables of constraints · metrics in the middle of an epoch · Keras's global seed.
 
-Where replicas differ, each one's value is kept, those of other workers too. Not kept, because TensorFlow gives no
-access to it, is the state inside stateful random operations (`tf.random.uniform` in a layer of your own or in a Hub
-module): use `keras.random` with a `keras.random.SeedGenerator`. Must not write files.
+Where replicas differ, the value of each is kept, including those of other workers. The state inside stateful random
+operations (`tf.random.uniform` in a custom layer or in a Hub module) is not kept, because TensorFlow gives no access to
+it: use `keras.random` with a `keras.random.SeedGenerator`. Must not write files.
 """
 
 import logging
@@ -28,13 +28,13 @@ logger = logging.getLogger("kerastrain")
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training stands, before a step that is still to be done.
+    """Position of a training, before a step that is still to be taken.
 
     Args:
         phase: str, the name of the stretch of training.
-        epoch: int >= 0, epochs that are over.
-        epoch_step: int >= 0, steps of this epoch that are over.
-        steps_per_epoch: int >= 0; 0 where nothing has been trained.
+        epoch: int >= 0, the number of epochs that are done.
+        epoch_step: int >= 0, the number of steps of this epoch that are done.
+        steps_per_epoch: int >= 0; 0 before any training.
     """
 
     phase: str = "fit"
@@ -44,7 +44,7 @@ class Position:
 
     @property
     def step(self) -> int:
-        """Steps of all epochs that are over: where the data goes on."""
+        """Number of steps that are done over all epochs; the data resume from this step."""
         return self.epoch * self.steps_per_epoch + self.epoch_step
 
     def __str__(self) -> str:
@@ -52,32 +52,32 @@ class Position:
 
 
 def capture(model: keras.Model) -> dict:
-    """The state of `model`, between two steps. Where several workers train, all must call it after the same step.
+    """State of `model` between two steps. Where several workers train, all must call it after the same step.
 
     Args:
         model: keras.Model, built and compiled.
 
     Returns:
-        dict of lists, each variable a dict of `path`, `count`, its replicas, and `replicas`, a tensor for each of them,
-        or one for all where they are equal.
+        dict from the names of groups ("model", "optimizer", …) to lists with a dict for each variable: `path` is a str,
+        `count` the number of replicas, and `replicas` a list with the value of each, or with one value if all are equal.
 
     Raises:
         InputError: the model is not built or not compiled.
     """
     _require_state(model)
-    # Gradients are summed over the replicas before they move a weight or a slot: these are equal everywhere.
+    # Gradients are summed over the replicas before they change a weight or a slot, so these are equal everywhere.
     equal = {id(variable) for variable in [*model.trainable_variables, *model.optimizer.variables]}
-    alone = model.distribute_strategy.num_replicas_in_sync == 1
+    has_one_replica = model.distribute_strategy.num_replicas_in_sync == 1
     groups = {**_groups(model), "metrics": model.metrics_variables, "global_seed": global_seed.existing()}
     strategy = model.distribute_strategy
     every = [variable for variables in groups.values() for variable in variables]
-    unequal = [] if alone else [variable for variable in every if id(variable) not in equal]
-    values = {id(variable): [np.asarray(one.numpy()) for one in _replicas(variable)] for variable in unequal}
-    workers = collectives.all_gather(strategy, [value for found in values.values() for value in found])
+    unequal = [] if has_one_replica else [variable for variable in every if id(variable) not in equal]
+    values = {id(variable): [np.asarray(replica.numpy()) for replica in _replicas(variable)] for variable in unequal}
+    workers = collectives.all_gather(strategy, [array for arrays in values.values() for array in arrays])
     gathered = [iter(arrays) for arrays in workers]
-    for found in values.values():
-        # Each worker's replicas, one worker after the other.
-        found[:] = [next(arrays) for arrays in gathered for _ in range(len(found))]
+    for arrays in values.values():
+        # The replicas of the first worker, then those of the second, …
+        arrays[:] = [next(of_worker) for of_worker in gathered for _ in range(len(arrays))]
     count = collectives.worker_count(strategy)
     return {
         group: [_captured(variable, values.get(id(variable)), count) for variable in variables]
@@ -86,40 +86,40 @@ def capture(model: keras.Model) -> dict:
 
 
 def restore(model: keras.Model, state: dict) -> None:
-    """Gives `model` the state that `capture` took, but for its metrics.
+    """Restores the state that `capture` returned, except for the metrics.
 
     Args:
-        model: keras.Model of the same layers and optimizer, built and compiled; it may be on another number of
-            replicas, where the training goes on from the same weights but not bit for bit.
-        state: dict of `capture`, as the store gave it back.
+        model: keras.Model with the same layers and optimizer, built and compiled; it may have another number of
+            replicas, in which case training resumes from the same weights but not bit for bit.
+        state: dict of `capture`, as the store returns it.
 
     Raises:
-        InputError: the model differs from the one that the state was taken of.
+        InputError: the model differs from the one whose state was captured.
     """
     _require_state(model)
     before, now = state["optimizer"][0]["count"], model.distribute_strategy.num_replicas_in_sync
     if before != now:
         logger.warning(
-            "a training on %d replicas goes on with %d: from the same weights, but not bit for bit", before, now
+            "a training on %d replicas resumes on %d: from the same weights, but not bit for bit", before, now
         )
     for group, variables in _groups(model).items():
         _assign(group, variables, state[group], model.distribute_strategy)
     if state["global_seed"]:
-        _assign("global_seed", global_seed.made(), state["global_seed"], model.distribute_strategy)
+        _assign("global_seed", global_seed.get_or_create(), state["global_seed"], model.distribute_strategy)
 
 
 def restore_metrics(model: keras.Model, state: dict) -> None:
-    """Gives the metrics of `model` the values that they had; call it right before a step of `fit`.
+    """Restores the metrics that `capture` returned; call it right before a step of `fit`.
 
-    Keras makes most metrics only when it traces the first step. Then they are made right before it, by tracing their
-    part of it.
+    Keras creates most metrics only when it traces the first step. In that case they are created right before the step,
+    by tracing the part of it that computes them.
 
     Args:
         model: keras.Model whose `fit` is about to call its `train_function`.
         state: dict of `capture`.
 
     Raises:
-        InputError: the metrics differ from those that the state was taken of.
+        InputError: the metrics differ from those whose state was captured.
     """
     if len(model.metrics_variables) == len(state["metrics"]):
         _assign("metrics", model.metrics_variables, state["metrics"], model.distribute_strategy)
@@ -142,38 +142,42 @@ def restore_metrics(model: keras.Model, state: dict) -> None:
 
 def _groups(model: keras.Model) -> dict[str, Sequence[keras.Variable]]:
     constraints = [variable.constraint for variable in model.variables if variable.constraint is not None]
+    attributes = [value for constraint in constraints for value in vars(constraint).values()]
     return {
         "model": model.variables,
         "optimizer": model.optimizer.variables,
-        "constraints": [one for held in constraints for one in vars(held).values() if isinstance(one, keras.Variable)],
+        "constraints": [value for value in attributes if isinstance(value, keras.Variable)],
     }
 
 
 def _captured(variable: keras.Variable, values: Sequence[np.ndarray] | None, workers: int) -> dict:
-    """What is stored of one variable: the values of all replicas, or one where they are equal; None where it is known."""
-    own = _replicas(variable)
-    if values is None or all(np.array_equal(one, values[0]) for one in values[1:]):
-        values = [tf.convert_to_tensor(own[0])]
-    return {"path": variable.path, "count": workers * len(own), "replicas": [*values]}
+    """The entry of one variable: the values of all replicas, or one value if they are equal.
+
+    `values` is None for a variable whose replicas are known to be equal.
+    """
+    replicas = _replicas(variable)
+    if values is None or all(np.array_equal(value, values[0]) for value in values[1:]):
+        values = [tf.convert_to_tensor(replicas[0])]
+    return {"path": variable.path, "count": workers * len(replicas), "replicas": [*values]}
 
 
 def _assign(
     group: str, variables: Sequence[keras.Variable], stored: Sequence[dict], strategy: tf.distribute.Strategy
 ) -> None:
     _check_equal(group, variables, stored)
-    for variable, one in zip(variables, stored, strict=True):
-        values = one["replicas"] * one["count"] if len(one["replicas"]) == 1 else one["replicas"]
+    for variable, entry in zip(variables, stored, strict=True):
+        values = entry["replicas"] * entry["count"] if len(entry["replicas"]) == 1 else entry["replicas"]
         replicas = _replicas(variable)
         count = collectives.worker_count(strategy) * len(replicas)
         if len(values) != count:
-            values = _divided(values, count, is_sum=variable.aggregation == "sum")
+            values = _redistributed(values, count, is_sum=variable.aggregation == "sum")
         first = collectives.worker_index(strategy) * len(replicas)
         for replica, value in zip(replicas, values[first : first + len(replicas)], strict=True):
             replica.assign(value)
 
 
-def _divided(values: Sequence[np.ndarray], count: int, *, is_sum: bool) -> Sequence[np.ndarray]:
-    """The values for `count` replicas, made of the values that another number of replicas had."""
+def _redistributed(values: Sequence[np.ndarray], count: int, *, is_sum: bool) -> Sequence[np.ndarray]:
+    """Values for `count` replicas, made from the values of another number of replicas."""
     if is_sum:
         return [np.sum(values, axis=0, dtype=values[0].dtype), *[np.zeros_like(values[0])] * (count - 1)]
     return [values[0]] * count
@@ -185,31 +189,31 @@ def _replicas(variable: keras.Variable) -> Sequence[tf.Variable]:
 
 
 def _check_equal(group: str, variables: Sequence[keras.Variable], stored: Sequence[dict]) -> None:
-    here = [(_name(one.path), tuple(one.shape)) for one in variables]
-    there = [(_name(one["path"]), tuple(one["replicas"][0].shape)) for one in stored]
+    here = [(_name(variable.path), tuple(variable.shape)) for variable in variables]
+    there = [(_name(entry["path"]), tuple(entry["replicas"][0].shape)) for entry in stored]
     if here == there:
         return
     first = next((index for index, pair in enumerate(zip(here, there, strict=False)) if pair[0] != pair[1]), None)
     if first is None:
-        difference = f"{len(there)} variables, and {len(here)} here"
+        difference = f"{len(there)} variables, the model {len(here)}"
     else:
-        difference = f"{there[first][0]} of shape {there[first][1]}, and {here[first][0]} of {here[first][1]} here"
+        difference = f"{there[first][0]} of shape {there[first][1]}, the model {here[first][0]} of {here[first][1]}"
     raise InputError(
-        f"a training goes on with the model, the optimizer and the metrics that it was begun with. The checkpoint has "
-        f"in its {group} {difference}. Make the model as it was, or choose another folder of checkpoints."
+        f"a training must resume with the model, optimizer and metrics it started with. In the group {group!r} the "
+        f"checkpoint has {difference}. Build the model as before, or choose another folder of checkpoints."
     )
 
 
 def _name(path: str) -> str:
-    # Keras counts names up over a process: dense_3 here may be dense_1 there.
+    # Keras numbers names within a process: dense_3 here may be dense_1 there.
     return re.sub(r"_\d+(?=[_/]|$)", "", path)
 
 
 def _require_state(model: keras.Model) -> None:
-    """Makes the optimizer's variables, if Keras has not made them yet; refuses a model that has none of its own."""
+    """Builds the optimizer if Keras has not done so yet; raises for a model that is not built or not compiled."""
     if not model.built or not model.compiled:
         raise InputError(
-            f"a training whose state is kept needs a model that is built and compiled. Received: {model.name!r}, which "
+            f"saving the state of a training needs a model that is built and compiled. Received: {model.name!r}, which "
             "is not. Give it a keras.Input, or call it on a batch, and call `compile`."
         )
     if not model.optimizer.built:

@@ -16,7 +16,7 @@ from kerastrain.errors import InputError
 
 
 class Scripted(keras.callbacks.Callback):
-    """Stands first in a list and gives the logs of each epoch, as if the training had come to them."""
+    """First callback of a list; sets the logs of each epoch, as if the training had produced them."""
 
     def __init__(self, **values):
         super().__init__()
@@ -27,7 +27,7 @@ class Scripted(keras.callbacks.Callback):
 
 
 def one_weight(optimizer=None, metrics=()):
-    """A model of one weight that starts at 0 and learns to be 1."""
+    """A model with one weight, which starts at 0 and converges to 1."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     model.compile(optimizer or keras.optimizers.SGD(0.1), "mse", metrics=list(metrics))
     return model
@@ -125,7 +125,9 @@ def test_best_checkpoint_keeps_the_good_file_when_saving_fails(tmp_path, monkeyp
 
 def test_best_checkpoint_says_what_was_logged(tmp_path):
     best = callbacks.BestCheckpoint(tmp_path / "best.keras", monitor="val_loss")
-    with pytest.raises(InputError, match="unknown monitored value 'val_loss'. Known: loss.*Give `fit` validation data"):
+    with pytest.raises(
+        InputError, match="unknown monitored value 'val_loss'. Known: loss.*Pass validation data to `fit`"
+    ):
         fit(one_weight(), [best])
 
 
@@ -146,7 +148,7 @@ def test_direction_is_told_by_the_name(name, expected):
 
 
 def test_direction_asks_when_the_name_does_not_tell():
-    with pytest.raises(InputError, match="'gain' does not tell whether more of it is better. Give `mode='min'`"):
+    with pytest.raises(InputError, match="'gain' whether higher or lower is better. Set `mode='min'`"):
         monitor.direction("gain")
     with pytest.raises(InputError, match="unknown mode 'maximum'"):
         monitor.direction("gain", "maximum")
@@ -183,8 +185,8 @@ def test_reduce_on_plateau_says_what_is_wrong(options):
 
 def averaged(weights, momentum):
     average = weights[0]
-    for one in weights[1:]:
-        average = momentum * average + (1 - momentum) * one
+    for value in weights[1:]:
+        average = momentum * average + (1 - momentum) * value
     return average
 
 
@@ -243,7 +245,7 @@ def test_progress_is_silent_when_fit_is(capsys):
 
 
 def on_terminal(act):
-    """What `act(file)` writes to a file that is a terminal."""
+    """The text that `act(file)` writes to a file that is a terminal."""
     master, slave = pty.openpty()
     chunks = []
 
@@ -251,7 +253,7 @@ def on_terminal(act):
         try:
             while chunk := os.read(master, 4096):
                 chunks.append(chunk)
-        except OSError:  # Linux says so when the other end is closed.
+        except OSError:  # raised by Linux when the other end is closed
             pass
 
     reader = threading.Thread(target=read)
@@ -275,7 +277,7 @@ def test_progress_draws_a_bar_on_a_terminal_and_leaves_one_line(monkeypatch):
     assert "━" in drawn
     assert "2/3" in drawn
     assert "epoch 1/2, validating" in drawn
-    # Each bar is erased before its line, and the cursor comes back.
+    # Each bar is erased before its line, and the cursor is shown again.
     lasting = [line for line in drawn.splitlines() if line.rpartition("\x1b[2K")[2].endswith(" s")]
     assert len(lasting) == 2
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
@@ -336,7 +338,7 @@ def test_standard_stops_early_and_restores_the_best(tmp_path):
         ({"phase": ""}, "`phase` must be usable"),
         ({"early_stopping_epochs": 0}, "`early_stopping_epochs` must be at least 1"),
         ({"plateau_epochs": 0}, "`patience_epochs` must be at least 1"),
-        ({"monitor": "gain"}, "does not tell"),
+        ({"monitor": "gain"}, "cannot infer from the name 'gain'"),
     ],
 )
 def test_standard_says_what_is_wrong(tmp_path, options, message):

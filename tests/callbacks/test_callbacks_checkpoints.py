@@ -1,4 +1,4 @@
-"""Checkpoints in `fit`: a training that is interrupted anywhere ends with the bits of one that was not."""
+"""Checkpoints in `fit`: a training that is interrupted anywhere ends bit-equal to an uninterrupted one."""
 
 import contextlib
 import csv
@@ -22,7 +22,7 @@ STEPS, EPOCHS = 5, 4
 
 
 def data(start_step=0):
-    """All epochs in one data set, each in an order of its own; the last batch of an epoch is smaller."""
+    """All epochs in one dataset, each in a different order; the last batch of an epoch is smaller."""
     random = np.random.default_rng(0)
     x = random.normal(size=(EPOCHS, 4 * STEPS - 1, 6)).astype("float32")
     y = x.sum(axis=-1, keepdims=True) + random.normal(size=(EPOCHS, 4 * STEPS - 1, 1)).astype("float32")
@@ -56,7 +56,7 @@ def used(folder):
 
 
 def trained(folder, interruptions=(), *, make=network, others=used, every="2 steps", fit=None):
-    """Fits, in a new process as it were after each interruption, and gives the end."""
+    """Fits, after each interruption with new objects as in a new process; returns the last model and its history."""
     for steps in itertools.chain(interruptions, [None]):
         model, saving = make(), callbacks.Checkpoints(folder / "checkpoints", every=every)
         extra = [] if steps is None else [InterruptAfter(steps)]
@@ -77,14 +77,14 @@ def trained(folder, interruptions=(), *, make=network, others=used, every="2 ste
 
 
 def ended(model, history):
-    """Everything in which two trainings could differ."""
+    """Everything in which the ends of two trainings could differ."""
     variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
     return [variable.numpy() for variable in variables], history.history, history.epoch
 
 
 def assert_equal(left, right):
-    for one, other in zip(left[0], right[0], strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, expected in zip(left[0], right[0], strict=True):
+        np.testing.assert_array_equal(value, expected)
     assert left[1:] == right[1:]
 
 
@@ -97,14 +97,14 @@ def rows(path):
 def test_an_interrupted_training_ends_bit_equal(tmp_path):
     validation = {"validation_data": data().take(3)}
     whole = trained(tmp_path / "whole", fit=validation)
-    # In the first epoch, right before an epoch's last step, right after it, and again from the same checkpoint.
+    # Interrupted in the first epoch, right before the last step of an epoch, right after it, and from the same checkpoint.
     parts = trained(tmp_path / "parts", (3, 7, 2, 1), fit=validation)
     assert_equal(ended(*parts), ended(*whole))
     assert 0 < len(whole[1].epoch) <= EPOCHS
     assert rows(tmp_path / "parts" / "history.csv") == rows(tmp_path / "whole" / "history.csv")
     best = [keras.models.load_model(tmp_path / name / "best.keras").get_weights() for name in ("parts", "whole")]
-    for one, other in zip(*best, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, expected_value in zip(*best, strict=True):
+        np.testing.assert_array_equal(value, expected_value)
 
 
 def stages():
@@ -127,7 +127,7 @@ def adapted():
 
 
 class Halves(keras.constraints.Constraint):
-    """A mask that moves at every step, as the masks of pruning do."""
+    """A mask that changes at every step, as the masks of pruning do."""
 
     def __init__(self, shape):
         self.mask = keras.Variable(np.eye(*shape), trainable=False, name="mask")
@@ -230,15 +230,15 @@ def test_a_set_of_one_epoch_can_be_gone_on_with(tmp_path):
     resumed = fit()
     plain = one_weight()
     plain.fit(data().take(STEPS), epochs=3, shuffle=False, verbose=0)
-    for one, other in zip(resumed, plain.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, expected_value in zip(resumed, plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected_value)
 
 
-# How often.
+# The interval.
 
 
 def saved_steps(tmp_path, every, monkeypatch, seconds_per_step=0.0, seconds_per_write=0.0):
-    """The steps before which a training of 4 epochs of 5 steps saves, on a clock of our own."""
+    """The steps before which a training of 4 epochs of 5 steps saves, with a simulated clock."""
     clock, steps = [0.0], []
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
@@ -288,7 +288,7 @@ def test_a_signal_saves_before_the_next_step_and_stops(tmp_path, caplog):
     assert callbacks.Checkpoints(tmp_path).start.step == 1
 
 
-# The best model of the time.
+# The best model at the time of the checkpoint.
 
 
 def test_the_best_file_of_a_later_epoch_makes_room_for_that_of_the_checkpoint(tmp_path):
@@ -304,7 +304,7 @@ def test_the_best_file_of_a_later_epoch_makes_room_for_that_of_the_checkpoint(tm
     assert twin.path.stat().st_ino == inode
 
 
-# What is told.
+# Errors.
 
 
 def fit(saving, model=None, **options):
@@ -315,20 +315,20 @@ def fit(saving, model=None, **options):
 
 def test_a_fit_that_begins_elsewhere_is_told(tmp_path):
     fit(callbacks.Checkpoints(tmp_path, every="7 steps"))
-    message = r"must go on where the checkpoint .*/000003 stands, at step 14 \(epoch 3, phase fit\). Received: initial_epoch=0"
+    message = r"must resume at step 14 \(epoch 3, phase fit\), the position .*/000003. Received: initial_epoch=0"
     with pytest.raises(InputError, match=message):
         fit(callbacks.Checkpoints(tmp_path))
 
 
 def test_data_of_another_length_are_told(tmp_path):
     fit(callbacks.Checkpoints(tmp_path, every="7 steps"))
-    with pytest.raises(InputError, match="Received: 4 steps per epoch, and the checkpoint .* was made with 5"):
+    with pytest.raises(InputError, match="Received: 4 steps per epoch; the checkpoint .* was written with 5"):
         fit(callbacks.Checkpoints(tmp_path), initial_epoch=2, steps_per_epoch=4)
 
 
 def test_data_of_unknown_length_are_told(tmp_path):
     endless = data().filter(lambda x, y: True)
-    with pytest.raises(InputError, match="data of unknown length. Give `fit` `steps_per_epoch`"):
+    with pytest.raises(InputError, match="data of unknown length. Pass `steps_per_epoch` to `fit`"):
         fit(callbacks.Checkpoints(tmp_path), x=endless, steps_per_epoch=None)
 
 
@@ -345,7 +345,7 @@ def test_a_checkpoint_of_another_phase_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"keep": 0}, "`keep` must be at least 1. Received: keep=0"), ({"every": "often"}, "an interval is")],
+    [({"keep": 0}, "`keep` must be at least 1. Received: keep=0"), ({"every": "often"}, "an interval must be like")],
 )
 def test_checkpoints_say_what_is_wrong(tmp_path, options, message):
     with pytest.raises(InputError, match=message):

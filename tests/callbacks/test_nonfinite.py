@@ -1,4 +1,4 @@
-"""Where NaN and infinity come from: found in real models at every kind of place, and what a training does then."""
+"""The search for NaN and infinity in real models, at every kind of place, and the training that meets them."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kerastrain import callbacks, checkpoints, optimizers
 from kerastrain.callbacks import nonfinite_search
-from kerastrain.callbacks.nonfinite_search import NonFiniteError, Finding
+from kerastrain.callbacks.nonfinite_search import Finding, NonFiniteError
 from kerastrain.errors import InputError
 
 STEPS = 4
@@ -54,7 +54,7 @@ def test_a_bad_input_or_target_is_told_with_its_example():
     y[0, 0] = np.inf
     finding = nonfinite_search.find(network(), x, y)
     assert finding == Finding("targets", None, (0,))
-    assert str(finding) == "the targets of the batch are not all finite"
+    assert str(finding) == "the targets of the batch contain NaN or infinity"
 
 
 def test_a_bad_weight_is_told_by_its_path():
@@ -62,11 +62,11 @@ def test_a_bad_weight_is_told_by_its_path():
     model.get_layer("last").kernel.assign(np.full((4, 2), np.nan))
     finding = nonfinite_search.find(model, *batch())
     assert finding == Finding("weights", "last/kernel")
-    assert "the update of the step before made the weight 'last/kernel' infinite or NaN" in str(finding)
+    assert "the update of the previous step made the weight 'last/kernel' NaN or infinite" in str(finding)
 
 
 class Inverse(keras.layers.Layer):
-    """1 / x, whose own output is infinite."""
+    """1 / x, whose output is infinite at 0."""
 
     def call(self, inputs):
         return 1.0 / inputs
@@ -83,7 +83,7 @@ def test_the_first_layer_whose_output_is_bad_is_told_with_its_examples():
 def test_a_layer_inside_a_nested_model_is_told():
     model = network()
     norm = model.get_layer("body").layers[1]
-    norm.epsilon = -1e9  # the root of a negative variance
+    norm.epsilon = -1e9  # takes the root of a negative number
     assert nonfinite_search.find(model, *batch()).layer.endswith("norm")
 
 
@@ -105,7 +105,9 @@ def test_one_example_that_overflows_is_told():
 def test_a_bad_gradient_of_a_finite_loss_is_told():
     finding = nonfinite_search.find(network(lambda values: keras.ops.sqrt(keras.ops.abs(values) * 0.0)), *batch())
     assert finding == Finding("gradients", "sqrt")
-    assert "the loss is finite, and its gradient is first not so in the layer 'sqrt'" in str(finding)
+    assert "the loss is finite, but the gradient is not: it first appears in the gradient of the layer 'sqrt'" in str(
+        finding
+    )
 
 
 def test_a_loss_that_is_bad_by_itself_is_told():
@@ -158,9 +160,7 @@ def test_a_bad_gradient_is_traced_to_the_step_before_the_one_whose_loss_shows_it
         fit(model, tmp_path, callbacks.TerminateOnNonFinite())
     assert first.value.step == 1
     watch = callbacks.TerminateOnNonFinite(suspect_step=1, batch_at=lambda step: next(iter(data(None, step))))
-    with pytest.raises(
-        NonFiniteError, match="at step 0: the loss is finite, and its gradient is first not so"
-    ) as second:
+    with pytest.raises(NonFiniteError, match="at step 0: the loss is finite, but the gradient is not") as second:
         fit(model, tmp_path, watch)
     assert second.value.finding == Finding("gradients", "sqrt")
 
@@ -216,10 +216,10 @@ def test_a_roll_back_goes_on_from_the_last_state_at_a_lower_rate(tmp_path):
 
 
 def test_a_roll_back_says_what_is_wrong(tmp_path):
-    with pytest.raises(InputError, match="there is no whole checkpoint in"):
+    with pytest.raises(InputError, match="there is no complete checkpoint in"):
         checkpoints.roll_back(tmp_path, rate_factor=0.5)
     with pytest.raises(InputError, match="`rate_factor` must lie between 0 and 1. Received: 1"):
         checkpoints.roll_back(tmp_path, rate_factor=1)
     fit(network(optimizer=keras.optimizers.SGD(0.01)), tmp_path, callbacks.TerminateOnNonFinite())
-    with pytest.raises(InputError, match="with an optimizer made by `kerastrain.optimizers.make`. Received: sgd"):
+    with pytest.raises(InputError, match="needs an optimizer made by `kerastrain.optimizers.make`. Received: sgd"):
         checkpoints.roll_back(tmp_path, rate_factor=0.5)

@@ -1,4 +1,4 @@
-"""The store of checkpoints and the state of a model: what comes back, and what is told of what is torn."""
+"""The store of checkpoints and the state of a model: restored values, and reports of incomplete checkpoints."""
 
 import json
 import os
@@ -61,14 +61,14 @@ def flipped(path):
 @pytest.mark.parametrize(
     ("name", "harm", "fault"),
     [
-        ("tensors.data-00000-of-00001", flipped, "has another checksum"),
-        ("tensors.data-00000-of-00001", shortened, r"has \d+ bytes of \d+"),
+        ("tensors.data-00000-of-00001", flipped, "has a wrong checksum"),
+        ("tensors.data-00000-of-00001", shortened, r"has \d+ of \d+ bytes"),
         ("tensors.index", os.remove, "is missing"),
-        ("state.json", flipped, "has another checksum"),
+        ("state.json", flipped, "has a wrong checksum"),
         ("manifest.json", shortened, "manifest.json cannot be read"),
         ("manifest.json", os.remove, "manifest.json cannot be read"),
         ("manifest.json", lambda path: path.write_text("[]"), "manifest.json cannot be read"),
-        ("manifest.json", lambda path: path.write_text('{"format": 2}'), "its format is 2, and this version reads 1"),
+        ("manifest.json", lambda path: path.write_text('{"format": 2}'), "its format is 2, but this version reads 1"),
         ("files/0_best.keras", os.remove, "is missing"),
     ],
 )
@@ -79,7 +79,7 @@ def test_a_torn_checkpoint_is_told_and_the_one_before_it_is_used(tmp_path, caplo
     harm(tmp_path / "all" / "000002" / name)
     assert checkpoints.latest(tmp_path / "all").outline["number"] == 1
     assert caplog.records[0].levelname == "WARNING"
-    assert f"the checkpoint {tmp_path / 'all' / '000002'} is torn (" in caplog.text
+    assert f"skipped the checkpoint {tmp_path / 'all' / '000002'}, which is incomplete: " in caplog.text
     assert re.search(fault, caplog.text)
 
 
@@ -114,10 +114,10 @@ def data(steps=3, batch=5):
 
 
 def everything(model):
-    """Every value of every replica, metrics included."""
+    """The values of all variables on all replicas, metrics included."""
     variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
     local = tf.distribute.get_strategy().experimental_local_results
-    return [one.numpy() for variable in variables for one in local(variable.value)]
+    return [replica.numpy() for variable in variables for replica in local(variable.value)]
 
 
 def through_disk(folder, state):
@@ -126,8 +126,8 @@ def through_disk(folder, state):
 
 
 def assert_same(left, right):
-    for one, other in zip(left, right, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, expected in zip(left, right, strict=True):
+        np.testing.assert_array_equal(value, expected)
 
 
 def test_a_model_gets_its_whole_state_back(tmp_path):
@@ -154,13 +154,13 @@ def test_each_replica_gets_its_own_state_back(tmp_path, caplog):
         checkpoints.restore_metrics(model, state)
         assert_same(everything(model), before)
     assert not caplog.records
-    alone = network()
-    alone.fit(data(), shuffle=False, verbose=0)
-    checkpoints.restore(alone, state)
-    checkpoints.restore_metrics(alone, state)
-    np.testing.assert_array_equal(alone.layers[0].kernel.numpy(), before[0])
-    assert float(alone.metrics[0].result()) == pytest.approx(loss)
-    assert "a training on 2 replicas goes on with 1: from the same weights, but not bit for bit" in caplog.text
+    on_one_device = network()
+    on_one_device.fit(data(), shuffle=False, verbose=0)
+    checkpoints.restore(on_one_device, state)
+    checkpoints.restore_metrics(on_one_device, state)
+    np.testing.assert_array_equal(on_one_device.layers[0].kernel.numpy(), before[0])
+    assert float(on_one_device.metrics[0].result()) == pytest.approx(loss)
+    assert "a training on 2 replicas resumes on 1: from the same weights, but not bit for bit" in caplog.text
 
 
 def test_masks_of_constraints_and_the_global_seed_are_part_of_the_state(tmp_path):
@@ -174,13 +174,13 @@ def test_masks_of_constraints_and_the_global_seed_are_part_of_the_state(tmp_path
     model = network()
     model.layers[0].kernel.constraint = Masked()
     keras.random.normal((1,))
-    seed = global_seed.made()[0].numpy()
+    seed = global_seed.get_or_create()[0].numpy()
     state = through_disk(tmp_path, checkpoints.capture(model))
     model.layers[0].kernel.constraint.mask.assign([[0.0, 0.0, 0.0]])
     keras.random.normal((1,))
     checkpoints.restore(model, state)
     assert model.layers[0].kernel.constraint.mask.numpy().tolist() == [[1, 0, 1]]
-    np.testing.assert_array_equal(global_seed.made()[0].numpy(), seed)
+    np.testing.assert_array_equal(global_seed.get_or_create()[0].numpy(), seed)
     keras.utils.set_random_seed(1)
     assert global_seed.existing() == []
     checkpoints.restore(model, state)
@@ -199,10 +199,11 @@ def test_the_names_that_keras_counts_up_do_not_matter(tmp_path):
     [
         (
             {"units": 5},
-            r"in its model sequential/dense/kernel of shape \(4, 3\), and sequential/dense/kernel of \(4, 5\)",
+            r"group 'model' the checkpoint has sequential/dense/kernel of shape \(4, 3\), the model "
+            r"sequential/dense/kernel of \(4, 5\)",
         ),
-        ({"optimizer": "sgd"}, "in its optimizer adam/iteration of shape"),
-        ({"ema_momentum": 0.9}, "in its optimizer "),
+        ({"optimizer": "sgd"}, "In the group 'optimizer' the checkpoint has adam/iteration of shape"),
+        ({"ema_momentum": 0.9}, "In the group 'optimizer' the checkpoint has "),
     ],
 )
 def test_another_model_is_told(tmp_path, options, difference):
@@ -225,7 +226,7 @@ def test_the_position_counts_the_steps_of_all_epochs():
     assert checkpoints.Position(**json.loads(json.dumps(vars(position)))) == position
 
 
-# What callbacks remember.
+# The state of callbacks.
 
 
 def test_keras_still_has_the_names_of_what_its_callbacks_remember():
@@ -265,5 +266,5 @@ def test_memories_are_told_apart_by_class_and_number():
     }
     others = [Counter(), Counter(), Counter(), keras.callbacks.EarlyStopping()]
     callback_state.restore(others, states)
-    assert [one.count for one in others[:3]] == [0, 2, 0]
+    assert [counter.count for counter in others[:3]] == [0, 2, 0]
     assert others[3].wait == 3

@@ -1,14 +1,18 @@
-"""A training that ends in the middle, as if its process had been killed."""
+"""Interruption of a training in the middle, as if its process had been killed."""
 
 import keras
 
 
 class Interrupted(Exception):
-    """The training ends here, as if the process had been killed."""
+    """Ends the training in place of a kill signal."""
 
 
 class InterruptAfter(keras.callbacks.Callback):
-    """Ends the training after so many steps of this process."""
+    """Ends the training after a number of steps of this process.
+
+    Args:
+        steps: int >= 1.
+    """
 
     def __init__(self, steps):
         super().__init__()
