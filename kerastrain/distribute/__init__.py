@@ -1,8 +1,8 @@
-"""Several devices and several machines, with the answer of one device.
+"""Training on several devices and several machines, with the results of one device.
 
-`make` gives the strategy of the process, `shard` the data for its devices, `agreement` what its workers tell each
-other, `launch` starts the worker processes of this machine, `place` spreads one large model. Loaded on first use,
-because `launch` needs no TensorFlow.
+`make` returns the strategy of the process, `shard` distributes a dataset over its devices, `collectives` exchanges values
+between workers, `launch` starts worker processes on this machine, `place` splits one large model over devices. Names are
+loaded on first use, because `launch` does not need TensorFlow.
 """
 
 import lazy_loader

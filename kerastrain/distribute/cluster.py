@@ -1,7 +1,7 @@
 """The worker processes of one training, as the environment describes them.
 
 Takes environment variables: TF_CONFIG, which Kubeflow's TFJob and `kerastrain launch` set, or those of a SLURM step.
-Gives a `Cluster`, or one sentence about what is wrong with it. Must not start TensorFlow's own servers.
+Returns a `Cluster`, or raises an error that names the faulty variable. Must not start TensorFlow's servers.
 
 References: https://www.tensorflow.org/guide/distributed_training#TF_CONFIG,
 https://www.kubeflow.org/docs/components/training/tensorflow/.
@@ -23,11 +23,11 @@ _SHAPE = '{"cluster": {"worker": ["host:port", …]}, "task": {"type": "worker",
 
 @dataclass(frozen=True)
 class Cluster:
-    """All workers of a training, and which of them this process is.
+    """All workers of a training, and the index of this process among them.
 
     Args:
-        addresses: tuple of str, "host:port" of every worker, the same in all of them. A `chief` comes first.
-        index: int, the place of this process in `addresses`; 0 is the chief, who writes the files.
+        addresses: tuple of str, "host:port" of every worker, the same in all workers. A `chief` comes first.
+        index: int >= 0, the position of this process in `addresses`; 0 is the chief, which writes the files.
     """
 
     addresses: tuple[str, ...]
@@ -39,23 +39,23 @@ class Cluster:
         return self.index == 0
 
     def tf_config(self) -> str:
-        """The cluster as a value for TF_CONFIG, all workers of one type."""
+        """The cluster as a value of TF_CONFIG, with all processes of type "worker"."""
         task = {"type": "worker", "index": self.index}
         return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster | None:
-    """The cluster that this process is a worker of; None if it trains alone.
+    """The cluster that this process is a worker of.
 
     Args:
-        environment: mapping of str, such as `os.environ`. TF_CONFIG wins over SLURM's variables.
+        environment: mapping from str to str, such as `os.environ`. TF_CONFIG takes precedence over SLURM's variables.
 
     Returns:
-        Cluster of at least two workers, or None.
+        Cluster of at least two workers; None if this process is the only one.
 
     Raises:
-        InputError: TF_CONFIG is no JSON, has no workers, names an address without a port, or a task that is none of
-            its workers; SLURM's variables do not fit each other.
+        InputError: TF_CONFIG is not JSON, has no workers, has an address without a port, or its task is not one of its
+            workers; or SLURM's variables contradict each other.
     """
     if environment.get("TF_CONFIG", "").strip():
         cluster = _from_tf_config(environment["TF_CONFIG"])
@@ -70,23 +70,23 @@ def _slurm_tasks(environment: Mapping[str, str]) -> int:
     text = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if not text.isdecimal():
         raise InputError(
-            f"SLURM_STEP_NUM_TASKS must be a whole number. Received: {text!r}. Start the training with `srun`, or unset it."
+            f"SLURM_STEP_NUM_TASKS must be a whole number. Received: {text!r}. Start the training by `srun`, or unset it."
         )
     return int(text)
 
 
 def wait_for_workers(cluster: Cluster, *, timeout_seconds: float = 60.0) -> None:
-    """Returns when every worker of `cluster` can be reached, or says which cannot.
+    """Waits until every worker of `cluster` can be reached; raises an error that names those that cannot.
 
-    TensorFlow itself would wait for a missing worker without a word. Each worker listens on its own port until it has
-    reached all others; then TensorFlow takes the port over.
+    TensorFlow itself would wait for a missing worker without any message. Each worker listens on its own port until it has
+    reached all others; then TensorFlow takes over the port.
 
     Args:
         cluster: Cluster.
         timeout_seconds: float > 0, the longest wait for the last worker.
 
     Raises:
-        InputError: the own port is taken or lies on another machine, or a worker was not reached in time.
+        InputError: this worker cannot listen at its address, or another worker was not reached in time.
     """
     deadline = time.monotonic() + timeout_seconds
     with _listening(cluster):
@@ -96,9 +96,9 @@ def wait_for_workers(cluster: Cluster, *, timeout_seconds: float = 60.0) -> None
             if missing and time.monotonic() > deadline:
                 names = ", ".join(f"worker {index} at {cluster.addresses[index]}" for index in missing)
                 raise InputError(
-                    f"worker {cluster.index} could not reach {names} within {timeout_seconds:g} seconds. See whether "
-                    f"all workers were started, with the same TF_CONFIG but for the index, and whether a firewall "
-                    f"stands between them."
+                    f"worker {cluster.index} could not reach {names} within {timeout_seconds:g} seconds. Check that all "
+                    f"workers were started, that their TF_CONFIG differs only in the index, and that no firewall blocks "
+                    f"the ports."
                 )
             if missing:
                 time.sleep(_POLL_SECONDS)
@@ -115,7 +115,7 @@ def _listening(cluster: Cluster) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InputError(
-            f"worker {cluster.index} could not listen at {address}: {error.strerror}. Give it another port in TF_CONFIG."
+            f"worker {cluster.index} could not listen at {address}: {error.strerror}. Set another port in TF_CONFIG."
         ) from error
     return listener
 
@@ -141,7 +141,7 @@ def _from_tf_config(text: str) -> Cluster:
     others = sorted(set(jobs) - {"chief", "worker"})
     if others:
         raise InputError(
-            f"TF_CONFIG may name only the jobs `chief` and `worker`. Received: {', '.join(others)}. Parameter servers "
+            f"TF_CONFIG may contain only the jobs `chief` and `worker`. Received: {', '.join(others)}. Parameter servers "
             f"and evaluators are not supported: start every process as a worker."
         )
     addresses = [address for job in ("chief", "worker") for address in _addresses(jobs.get(job, []), job)]
@@ -164,31 +164,26 @@ def _place(jobs: dict, task: dict) -> int:
     if not is_whole_number(index) or not 0 <= index < count:
         sizes = ", ".join(f"{len(addresses)} of type {name!r}" for name, addresses in jobs.items())
         raise InputError(
-            f"`task` of TF_CONFIG must name one of its workers. Received: type {job!r}, index {index!r}; the cluster "
-            f"has {sizes or 'none'}, counted from 0."
+            f"`task` of TF_CONFIG must be one of its workers. Received: type {job!r}, index {index!r}; the cluster has "
+            f"{sizes or 'none'}, counted from 0."
         )
     return index + (len(jobs.get("chief", [])) if job == "worker" else 0)
 
 
 def _from_slurm() -> Cluster:
-    import tensorflow as tf
+    from kerastrain.keras_internals import slurm  # Imports TensorFlow, which `launch` does not need.
 
     try:
-        # TensorFlow's resolver sorts hosts by name and so puts node10 before node2, against SLURM's own ranks: only
-        # its reading of the variables is used. One GPU for each task, so that it never asks nvidia-smi.
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            auto_set_gpu=False, gpus_per_node=int(os.environ["SLURM_STEP_NUM_TASKS"]), gpus_per_task=1
-        )
-        tasks = resolver._resolve_task_configuration()
+        tasks = slurm.tasks_per_host(int(os.environ["SLURM_STEP_NUM_TASKS"]))
         index = int(os.environ["SLURM_PROCID"])
         hosts = [host for host, count in tasks.items() for _ in range(count)]
         addresses = [f"{host}:{_SLURM_PORT + offset}" for host, count in tasks.items() for offset in range(count)]
-        own = os.environ.get("SLURMD_NODENAME", hosts[index])
-        if own != hosts[index]:
-            raise ValueError(f"task {index} runs on {own}, in blocks it would on {hosts[index]}; try -m block")
+        host = os.environ.get("SLURMD_NODENAME", hosts[index])
+        if host != hosts[index]:
+            raise ValueError(f"task {index} runs on {host}, but by blocks it would run on {hosts[index]}; try -m block")
         return Cluster(tuple(addresses), index)
     except (RuntimeError, ValueError, LookupError) as error:
         raise InputError(
-            f"SLURM_STEP_NUM_TASKS promises several workers, but the other variables of the step do not describe them: "
-            f"{error}. Start the training with `srun`, or set TF_CONFIG."
+            f"SLURM_STEP_NUM_TASKS is above 1, but the other variables of the step do not describe that many workers: "
+            f"{error}. Start the training by `srun`, or set TF_CONFIG."
         ) from error

@@ -1,10 +1,10 @@
-"""Worker processes of one training on this machine: started, watched, stopped together, started again.
+"""Launcher of one training's worker processes on this machine: starts, monitors, stops and restarts them together.
 
-Takes a command line; gives its exit code. The command makes the strategy "multi_worker" and goes on from its own last
+Takes a command line; returns its exit code. The command must make the strategy "multi_worker" and resume from its newest
 checkpoint, if there is one. Must not import TensorFlow, and must not know what the command does.
 
-Where a cluster has already named the workers, by TF_CONFIG or SLURM's variables, the command runs once, as the worker
-that this process is; the same command line serves there.
+Where the environment already describes a cluster, by TF_CONFIG or SLURM's variables, the command runs once, as the worker
+that this process is, so the same command line works there.
 """
 
 import os
@@ -35,27 +35,27 @@ def launch(
     say: Callable[[str], None] = print,
     environment: Mapping[str, str] = os.environ,
 ) -> int:
-    """Runs `command` in `workers` processes of this machine until all have ended well.
+    """Runs `command` in `workers` processes on this machine until all have succeeded.
 
-    When one worker fails, all are stopped, and all start again with the same command, at most `restarts` times. A
-    worker that exits with 2 was given something that it cannot use: that is not tried again.
+    When one worker fails, all are stopped and started again with the same command, at most `restarts` times. Exit code 2
+    means invalid input and is not retried.
 
     Args:
         command: list of str, the program and its arguments.
-        workers: int > 0, processes; each gets TF_CONFIG with free ports of 127.0.0.1.
-        restarts: int >= 0, how often all workers may be started again.
-        gpus_per_worker: int > 0, GPUs that each worker sees, through CUDA_VISIBLE_DEVICES; None to leave it alone.
-        stop_seconds: float >= 0, time between SIGTERM and SIGKILL for the workers that are stopped.
-        say: callable, told each line of a worker as "[1] line", and what is done about a failure.
-        environment: mapping of str, the environment of the workers.
+        workers: int >= 1, the number of processes; each gets TF_CONFIG with free ports of 127.0.0.1.
+        restarts: int >= 0, how often all workers may be restarted.
+        gpus_per_worker: int >= 1, the GPUs that each worker sees, by CUDA_VISIBLE_DEVICES; None to leave it unchanged.
+        stop_seconds: float >= 0, the time between SIGTERM and SIGKILL for the workers that are stopped.
+        say: callable that takes a str: each line of a worker as "[1] line", and a message about each restart.
+        environment: mapping from str to str, the environment of the workers.
 
     Returns:
-        int, 0 if all workers of the last start exited with 0; otherwise the exit code of the first that failed, or
-        128 + the signal that ended it. After SIGINT or SIGTERM to this process, 128 + that signal, or 75 if every
-        worker answered it by saving its state (see `kerastrain.system.signals`).
+        int, 0 if all workers of the last attempt exited with 0; otherwise the exit code of the first that failed, or
+        128 + the signal that ended it. After SIGINT or SIGTERM to this process, 128 + that signal, or 75 if every worker
+        saved its state in response (see `kerastrain.system.signals`).
 
     Raises:
-        InputError: a number is out of range, or the environment describes a cluster wrongly.
+        InputError: a number is out of range, or the environment describes an invalid cluster.
         FileNotFoundError: there is no such program.
     """
     _check(command, workers=workers, restarts=restarts, gpus_per_worker=gpus_per_worker)
@@ -69,14 +69,14 @@ def launch(
             code, codes = _run(command, environments, stop_seconds, say, received)
             if code in (0, INPUT_ERROR) or received or attempt == restarts:
                 break
-            say(f"a worker ended with {code}; restart {attempt + 1} of {restarts}")
+            say(f"a worker exited with {code}; restart {attempt + 1} of {restarts}")
     if received:
         return signals.EXIT_CODE if set(codes) == {signals.EXIT_CODE} else 128 + received[0]
     return code
 
 
 def _run(command, environments, stop_seconds: float, say, received: list[int]) -> tuple[int, list[int]]:
-    """The exit code of all together, and that of each."""
+    """Runs all workers once; returns the exit code of the attempt, and the exit code of each worker."""
     processes, readers = [], []
     try:
         for index, environment in enumerate(environments):
@@ -87,10 +87,10 @@ def _run(command, environments, stop_seconds: float, say, received: list[int]) -
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # so that what a worker starts is stopped with it
+                start_new_session=True,  # A process group per worker, so that its child processes are stopped too.
             )
             processes.append(process)
-            readers.append(threading.Thread(target=_tell, args=(process, index, say), daemon=True))
+            readers.append(threading.Thread(target=_forward_output, args=(process, index, say), daemon=True))
             readers[-1].start()
         code = _first_failure(processes, received)
     finally:
@@ -129,10 +129,10 @@ def _signal_group(process: subprocess.Popen, number: int) -> None:
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
-        return  # it ended in between
+        return  # It has ended in the meantime.
 
 
-def _tell(process: subprocess.Popen, index: int, say) -> None:
+def _forward_output(process: subprocess.Popen, index: int, say) -> None:
     for line in process.stdout:
         say(f"[{index}] {line.rstrip()}")
 
@@ -141,11 +141,12 @@ def _environments(environment: Mapping[str, str], workers: int, gpus_per_worker:
     addresses = _free_addresses(workers)
     environments = []
     for index in range(workers):
-        own = {**environment, "TF_CONFIG": clusters.Cluster(addresses, index).tf_config(), "PYTHONUNBUFFERED": "1"}
+        tf_config = clusters.Cluster(addresses, index).tf_config()
+        environments.append({**environment, "TF_CONFIG": tf_config, "PYTHONUNBUFFERED": "1"})
         if gpus_per_worker is not None:
             first = index * gpus_per_worker
-            own["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(first, first + gpus_per_worker)))
-        environments.append(own)
+            gpus = map(str, range(first, first + gpus_per_worker))
+            environments[-1]["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     return environments
 
 
@@ -159,7 +160,7 @@ def _free_addresses(count: int) -> tuple[str, ...]:
 
 @contextmanager
 def _stopping_signals():
-    """A list that takes the number of the first SIGINT or SIGTERM; nothing changes outside the main thread."""
+    """Yields a list to which each SIGINT or SIGTERM appends its number; does nothing outside the main thread."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -1,11 +1,11 @@
-"""The one `tf.distribute.Strategy` of a process, chosen by name or by what the machine has.
+"""The `tf.distribute.Strategy` of a process, chosen by name or by the devices of the machine.
 
-Takes a name and devices; gives a strategy under which plain `keras.Model`s train as on one device. Must not know of
-models or data. What Keras gets wrong under a strategy is mended when one of several devices is made; see
+Takes a name and devices; returns a strategy under which plain `keras.Model`s train as on one device. Must not know of
+models or data. Making a strategy with several devices patches Keras's bugs under strategies; see
 `kerastrain.train_step.keras_trainer`.
 
-The TPU strategy was never run: no TPU was at hand. `keras.distribution` (DataParallel, ModelParallel) does nothing on
-TensorFlow, without a word; `refuse_keras_distribution` finds it.
+The TPU strategy was never run, for lack of a TPU. `keras.distribution` (DataParallel, ModelParallel) silently does nothing
+on TensorFlow; `make` raises an error if it is set.
 """
 
 import logging
@@ -28,11 +28,11 @@ _made: dict[str, object] = {}
 
 @dataclass(frozen=True)
 class Choice:
-    """What "auto" would take on this machine.
+    """The strategy that "auto" selects on this machine.
 
     Args:
         name: str, a key of `STRATEGIES`.
-        reason: str, one clause that says why.
+        reason: str, a clause that says why.
         devices: tuple of str, the devices of this process that would train.
     """
 
@@ -42,10 +42,16 @@ class Choice:
 
 
 def choose(environment: Mapping[str, str] = os.environ) -> Choice:
-    """The strategy for what this machine and its environment have.
+    """Selects a strategy by the environment and the devices of this machine.
+
+    Args:
+        environment: mapping from str to str, such as `os.environ`.
+
+    Returns:
+        Choice.
 
     Raises:
-        InputError: the environment describes a cluster wrongly.
+        InputError: the environment describes an invalid cluster.
     """
     cluster = clusters.from_environment(environment)
     gpus = _gpus()
@@ -67,27 +73,27 @@ def make(
     all_reduce: str = "auto",
     timeout_seconds: float = 60.0,
 ) -> tf.distribute.Strategy:
-    """The strategy of that name; make models, optimizers and metrics under its `scope()`.
+    """Makes the strategy of that name; create models, optimizers and metrics in its `scope()`.
 
-    A process has one strategy of several devices: asked again, the same comes back. Make "multi_worker" before anything else of
-    TensorFlow, for its servers start with the process.
+    A process has one strategy with several devices: a second call returns the same object. Make "multi_worker" before any
+    other TensorFlow operation, because its servers start with the process.
 
     Args:
-        name: "none" (one device), "mirrored" (all devices of this machine), "multi_worker" (all processes that
-            TF_CONFIG or SLURM name), "tpu", or "auto" for `choose().name`.
-        devices: list of str such as ["GPU:0", "GPU:1"], or how many, for "mirrored" only; None for all GPUs, or all
-            logical CPUs. On a machine without a GPU a number divides the CPU, to try what several devices would do;
-            that must come before anything else of TensorFlow.
-        all_reduce: how gradients are added up. "mirrored" takes "nccl", "hierarchical_copy" or "one_device",
-            "multi_worker" takes "nccl" or "ring"; "auto" is NCCL for GPUs alone, and else what works on all devices.
+        name: "none" (one device), "mirrored" (all devices of this machine), "multi_worker" (all processes that TF_CONFIG
+            or SLURM name), "tpu", or "auto" for `choose().name`.
+        devices: for "mirrored" only: sequence of str such as ["GPU:0", "GPU:1"], or int, the number of devices; None for
+            all GPUs, or all logical CPUs. On a machine without a GPU a number splits the CPU into logical devices, to try
+            several devices; that must happen before any other TensorFlow operation.
+        all_reduce: how gradients are summed: "nccl", "hierarchical_copy" or "one_device" for "mirrored", "nccl" or "ring"
+            for "multi_worker"; "auto" for NCCL if all devices are GPUs, otherwise an algorithm that works on all devices.
         timeout_seconds: float > 0, how long a worker waits for the others to start.
 
     Returns:
         tf.distribute.Strategy.
 
     Raises:
-        InputError: an unknown name or way to reduce, a device that is not there, a second strategy that differs from
-            the first, or a cluster that is described wrongly or does not come together in time.
+        InputError: the name or `all_reduce` is unknown, a device does not exist, the process already has another strategy,
+            the environment describes an invalid cluster, or its workers do not start in time.
 
     Example:
         >>> with make("none").scope():
@@ -99,17 +105,17 @@ def make(
         raise InputError(unknown("strategy", name, [*STRATEGIES, "auto"]))
     if devices is not None and name != "mirrored":
         raise InputError(f"`devices` belongs to the strategy 'mirrored'. Received: {devices} with {name!r}.")
-    refuse_keras_distribution()
+    _check_keras_distribution()
     if name == "none":
         return _none(devices, all_reduce, timeout_seconds)
     key = (name, tuple(devices) if isinstance(devices, Sequence) else devices, all_reduce)
     if _made.get("key", key) != key:
         raise InputError(
-            f"a process has one strategy. Received: {key}, after {_made['key']}. Start another process for another."
+            f"a process has one strategy. Received: {key}, after {_made['key']}. Start another process for it."
         )
     if "strategy" not in _made:
         if not tf.config.list_physical_devices("GPU"):
-            malloc.keep_freed_memory()  # before the threads that will allocate
+            malloc.keep_freed_memory()  # before TensorFlow starts the threads that allocate
         strategy = STRATEGIES[name](devices, all_reduce, timeout_seconds)
         if strategy.num_replicas_in_sync > 1:
             from kerastrain.train_step import keras_trainer
@@ -119,18 +125,19 @@ def make(
     return _made["strategy"]
 
 
-def refuse_keras_distribution() -> None:
+def _check_keras_distribution() -> None:
     """Raises InputError if `keras.distribution.set_distribution` was called: on TensorFlow it does nothing."""
     distribution = keras.distribution.distribution()
     if distribution is not None:
         raise InputError(
             f"`keras.distribution` does nothing on the TensorFlow backend. Received: {type(distribution).__qualname__}. "
-            f"Take `kerastrain.distribute.make('mirrored')` for data, `kerastrain.distribute.place` for a large model."
+            f"Use `kerastrain.distribute.make('mirrored')` for data parallelism, `kerastrain.distribute.place` for a large "
+            f"model."
         )
 
 
 def is_chief() -> bool:
-    """Whether this process writes files: the only one, or worker 0 of a cluster."""
+    """Whether this process writes files: it is the only one, or worker 0 of a cluster."""
     cluster = clusters.from_environment()
     return cluster is None or cluster.is_chief
 
@@ -143,34 +150,36 @@ def _none(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
 def _mirrored(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
     if isinstance(devices, int):
         devices = _first(devices)
-    wanted = tuple(devices or _gpus() or _logical("CPU"))
-    everything = (*_logical("GPU"), *_logical("CPU"))
-    for device in wanted:
-        if device not in everything:
-            raise InputError(unknown("device", device, everything))
+    selected = tuple(devices or _gpus() or _logical("CPU"))
+    available = (*_logical("GPU"), *_logical("CPU"))
+    for device in selected:
+        if device not in available:
+            raise InputError(unknown("device", device, available))
     reduce = _all_reduce("mirrored", all_reduce, MIRRORED_ALL_REDUCE)
     if reduce is None:
-        # TensorFlow's own choice for CPUs fails with steps_per_execution and in a second strategy.
-        nccl = len(wanted) > 1 and all(device.startswith("GPU") for device in wanted)
+        # TensorFlow's default for CPUs fails with steps_per_execution and in a second strategy.
+        nccl = len(selected) > 1 and all(device.startswith("GPU") for device in selected)
         reduce = MIRRORED_ALL_REDUCE["nccl" if nccl else "hierarchical_copy"]
-    return tf.distribute.MirroredStrategy(list(wanted), cross_device_ops=reduce())
+    return tf.distribute.MirroredStrategy(list(selected), cross_device_ops=reduce())
 
 
 def _first(count: int) -> tuple[str, ...]:
-    """So many GPUs, or parts of the CPU where there is none."""
+    """The first `count` GPUs; logical devices of the CPU if there is no GPU."""
     cpus = tf.config.list_physical_devices("CPU")
     if not tf.config.list_physical_devices("GPU") and tf.config.get_logical_device_configuration(cpus[0]) is None:
         try:
             tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * count)
         except RuntimeError as error:
             raise InputError(
-                "the CPU must be divided before anything else of TensorFlow runs in the process. Make the strategy right "
-                "after the imports."
+                "the CPU must be split into logical devices before any other TensorFlow operation of the process. Make the "
+                "strategy right after the imports."
             ) from error
-    known = _gpus() or _logical("CPU")
-    if not 1 <= count <= len(known):
-        raise InputError(f"`devices` must lie in [1, {len(known)}], the devices of this machine. Received: {count}.")
-    return known[:count]
+    available = _gpus() or _logical("CPU")
+    if not 1 <= count <= len(available):
+        raise InputError(
+            f"`devices` must lie in [1, {len(available)}], the number of devices of this machine. Received: {count}."
+        )
+    return available[:count]
 
 
 def _multi_worker(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
@@ -178,7 +187,7 @@ def _multi_worker(devices, all_reduce, timeout_seconds) -> tf.distribute.Strateg
     if cluster is None:
         raise InputError(
             "the strategy 'multi_worker' needs TF_CONFIG with two workers or more, or a SLURM step. Received: neither. "
-            "Start the workers with `kerastrain launch --workers 2 …`."
+            "Start the workers by `kerastrain launch --workers 2 …`."
         )
     implementation = _all_reduce("multi_worker", all_reduce, MULTI_WORKER_ALL_REDUCE)
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -190,8 +199,8 @@ def _multi_worker(devices, all_reduce, timeout_seconds) -> tf.distribute.Strateg
     clusters.wait_for_workers(cluster, timeout_seconds=timeout_seconds)
     if cluster.is_chief:
         logger.warning(
-            "TensorFlow's workers listen on every network interface, and their protocol asks for no password: keep "
-            "strangers from their ports (%s)",
+            "TensorFlow's workers listen on every network interface without authentication: block access to their ports "
+            "(%s) from outside the cluster",
             ", ".join(cluster.addresses),
         )
     try:
@@ -205,8 +214,8 @@ def _multi_worker(devices, all_reduce, timeout_seconds) -> tf.distribute.Strateg
         if "program startup" not in str(error):
             raise
         raise InputError(
-            "the strategy 'multi_worker' must be made before anything else of TensorFlow runs in the process. Make it "
-            "right after the imports."
+            "the strategy 'multi_worker' must be made before any other TensorFlow operation of the process. Make it right "
+            "after the imports."
         ) from error
 
 

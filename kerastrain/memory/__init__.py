@@ -1,4 +1,4 @@
-"""Training that needs less memory and ends with the same weights, and an account of where the memory goes."""
+"""Training with less memory and the same weights, and a breakdown of the memory that a step uses."""
 
 from kerastrain.memory.breakdown import LayerMemory, Report, report
 from kerastrain.memory.micro_batches_and_remat import accumulate, remat, split_when_full

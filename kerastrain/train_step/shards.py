@@ -1,6 +1,6 @@
-"""What one device gets of a batch, and how many of its examples count.
+"""The part of a batch that one device gets, and how many of its examples are valid.
 
-Takes and gives tensors. Must not know of strategies or of where a batch comes from.
+Takes and returns tensors. Must not know of strategies or of where a batch comes from.
 """
 
 from typing import NamedTuple
@@ -10,13 +10,13 @@ import tensorflow as tf
 
 
 class Shard(NamedTuple):
-    """What one device gets of a batch.
+    """The part of a batch that one device gets.
 
     Attributes:
-        batch: a batch as `shard` was given it, at least one example of it.
-        valid_count: int64 scalar tensor, how many of the examples, from the first on, count in a sum over all devices: all
-            of them, or none where the whole batch is given to several and this is not the first.
-        global_batch_size: int64 scalar tensor, the examples of the whole batch.
+        batch: tuple of tensors (b, ...), b >= 1: this device's examples of the batch that was passed to `shard`.
+        valid_count: int64 scalar tensor in [0, b]; only the first `valid_count` examples count in a sum over all devices.
+            It is b, or 0 where the whole batch goes to every device and this is not the first.
+        global_batch_size: int64 scalar tensor, the number of examples in the whole batch.
     """
 
     batch: tuple
@@ -25,12 +25,27 @@ class Shard(NamedTuple):
 
 
 def unpack(data) -> tuple:
-    """The batch in what a step is given, how many of its examples count, None for all, and its `Shard`, if it is one."""
+    """Separates a batch from the counts of its `Shard`.
+
+    Args:
+        data: a `Shard`, or a batch as Keras passes it to `train_step`.
+
+    Returns:
+        (batch, valid_count, shard); the last two are None where `data` is not a `Shard`.
+    """
     return (data.batch, data.valid_count, data) if isinstance(data, Shard) else (data, None, None)
 
 
-def counting(nest, valid_count):
-    """The examples of a nest of tensors (b, ...) that count."""
+def valid_examples(nest, valid_count):
+    """The valid examples of a nest of tensors.
+
+    Args:
+        nest: tensor or nest of tensors (b, ...), or None.
+        valid_count: integer scalar tensor in [0, b], or None for all.
+
+    Returns:
+        The same nest of tensors (valid_count, ...).
+    """
     if valid_count is None:
         return nest
     return keras.tree.map_structure(lambda leaf: None if leaf is None else leaf[:valid_count], nest)

@@ -1,55 +1,59 @@
-"""What a step cannot share exactly among devices and micro-batches, and is refused for.
+"""Losses and optimizers that a step cannot compute exactly on several devices or micro-batches, and rejects.
 
-Takes a compiled `keras.Model`. Must not know how a step is taken; see `kerastrain.train_step.exact_step`.
-
-The private names are `_compile_loss` of `keras.Model` and `_keras_mask` of a tensor, read in Keras 3.12.4 and 3.15.1.
+Takes a compiled `keras.Model`; raises an error. Must not know how a step is taken; see `kerastrain.train_step.exact_step`.
 """
 
 import keras
 
 from kerastrain.errors import InputError
+from kerastrain.keras_internals.tensor_masks import get_mask
+from kerastrain.keras_internals.training import loss_reductions
 
 _MEANS = ("sum_over_batch_size", "mean")
 
 
 def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_batches: int) -> None:
-    """Raises InputError where a step on several devices or micro-batches would differ from one on one device."""
+    """Rejects a model whose step on several devices or micro-batches would differ from a step on one device.
+
+    Args:
+        model: keras.Model, compiled.
+        y_pred: tensor or nest of tensors (batch, ...), the outputs.
+        sample_weight: tensor or nest of tensors (batch,), or None.
+        replicas: int >= 1, the number of devices.
+        micro_batches: int >= 1, the parts of each device's batch.
+
+    Raises:
+        InputError: the optimizer accumulates gradients, or overwrites the weights by their average on several devices;
+            an output is masked; or the reduction of the loss is not a mean over the batch.
+    """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if optimizer.gradient_accumulation_steps:
         raise InputError(
             f"`gradient_accumulation_steps` of an optimizer does not work on several devices or with micro-batches "
             f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.gradient_accumulation_steps}. "
-            f"Leave it out, and call `kerastrain.memory.accumulate(model, micro_batches=…)` with the larger batch."
+            f"Remove it, and call `kerastrain.memory.accumulate(model, micro_batches=…)` with the larger batch."
         )
     if optimizer.ema_overwrite_frequency and replicas > 1:
         raise InputError(
             f"`ema_overwrite_frequency` does not work on several devices "
-            f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.ema_overwrite_frequency}. Leave "
-            f"it out: the average then becomes the weights when `fit` ends."
+            f"(https://github.com/keras-team/keras/issues/20582). Received: {optimizer.ema_overwrite_frequency}. Remove "
+            f"it: the average then replaces the weights when `fit` ends."
         )
-    if any(getattr(leaf, "_keras_mask", None) is not None for leaf in keras.tree.flatten(y_pred)):
+    if any(get_mask(leaf) is not None for leaf in keras.tree.flatten(y_pred)):
         raise InputError(
-            "a masked output's loss is a mean over the valid steps of each device or micro-batch, which differs from "
-            "the mean over all. Give the mask as `sample_weight`, with a layer after the model's last masked one that "
+            "the loss of a masked output is a mean over the valid steps of each device or micro-batch, which differs from "
+            "the mean over all. Pass the mask as `sample_weight`, and add a layer after the model's last masked one that "
             "drops the mask."
         )
-    found = set(reductions(model))
-    if "mean_with_sample_weight" in found and sample_weight is not None:
+    reductions = set(loss_reductions(model))
+    if "mean_with_sample_weight" in reductions and sample_weight is not None:
         raise InputError(
             "the loss reduction 'mean_with_sample_weight' divides by the weights of each device or micro-batch, not of "
-            "the whole batch. Take `reduction='sum_over_batch_size'`."
+            "the whole batch. Use `reduction='sum_over_batch_size'`."
         )
-    exact = found <= {*_MEANS, "mean_with_sample_weight"} or (found == {"sum"} and micro_batches == 1)
-    if not exact:
+    is_mean = reductions <= {*_MEANS, "mean_with_sample_weight"}
+    if not is_mean and not (reductions == {"sum"} and micro_batches == 1):
         raise InputError(
             f"the loss reduction must be 'sum_over_batch_size' on several devices or with micro-batches. Received: "
-            f"{', '.join(sorted(map(repr, found)))}."
+            f"{', '.join(sorted(map(repr, reductions)))}."
         )
-
-
-def reductions(model: keras.Model) -> list[str | None]:
-    """List of str, the reductions of the compiled losses; one mean where `compute_loss` is the model's own."""
-    compiled = model._compile_loss
-    if compiled is None or compiled._flat_losses is None:
-        return ["sum_over_batch_size"]
-    return [entry.loss.reduction for entry in compiled._flat_losses]

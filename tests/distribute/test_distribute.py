@@ -18,7 +18,7 @@ TWO = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index"
 
 @pytest.fixture(autouse=True)
 def _first_strategy(monkeypatch):
-    """Each test is the first to ask for a strategy, in a process that is no worker."""
+    """Lets each test make the first strategy of its process, which is not a worker."""
     monkeypatch.setattr(strategies, "_made", {})
     monkeypatch.delenv("TF_CONFIG", raising=False)
     yield
@@ -67,8 +67,8 @@ def test_mirrored_adds_gradients_up_in_every_way(all_reduce, steps_per_execution
         model.fit(inputs, inputs[:, :1], batch_size=2, shuffle=False, verbose=0)
         return model.get_weights()[0]
 
-    alone = weights(tf.distribute.get_strategy())
-    np.testing.assert_allclose(weights(distribute.make("mirrored", all_reduce=all_reduce)), alone, atol=1e-6)
+    expected = weights(tf.distribute.get_strategy())
+    np.testing.assert_allclose(weights(distribute.make("mirrored", all_reduce=all_reduce)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_a_cluster_is_read_from_tf_config():
 
 
 def test_one_worker_is_no_cluster():
-    alone = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
-    assert cluster.from_environment({"TF_CONFIG": json.dumps(alone)}) is None
+    one_worker = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    assert cluster.from_environment({"TF_CONFIG": json.dumps(one_worker)}) is None
     assert cluster.from_environment({}) is None
 
 
@@ -124,10 +124,10 @@ def test_a_cluster_is_read_from_a_slurm_step():
         assert cluster.from_environment() == cluster.Cluster(("node2:8888", "node2:8889", "node10:8888"), 2)
         assert not distribute.is_chief()
         patch.setenv("SLURMD_NODENAME", "node2")
-        with pytest.raises(ValueError, match="task 2 runs on node2, in blocks it would on node10"):
+        with pytest.raises(ValueError, match="task 2 runs on node2, but by blocks it would run on node10"):
             cluster.from_environment()
         patch.delenv("SLURM_STEP_NODELIST")
-        with pytest.raises(ValueError, match="SLURM_STEP_NUM_TASKS promises several workers"):
+        with pytest.raises(ValueError, match="SLURM_STEP_NUM_TASKS is above 1, but the other variables"):
             cluster.from_environment()
 
 
@@ -188,10 +188,10 @@ def test_every_example_is_seen_once_whatever_the_count(count):
     strategy = distribute.make("mirrored")
     data = distribute.shard(tf.data.Dataset.range(count).batch(4), strategy)
     seen = []
-    for share in data:
-        parts = zip(*map(strategy.experimental_local_results, share), strict=True)
-        seen.append([int(number) for part, counted, _ in parts for number in part[:counted]])
-        assert all(len(part) for part in strategy.experimental_local_results(share.batch))
+    for shard in data:
+        parts = zip(*map(strategy.experimental_local_results, shard), strict=True)
+        seen.append([int(number) for part, valid_count, _ in parts for number in part[:valid_count]])
+        assert all(len(part) for part in strategy.experimental_local_results(shard.batch))
     assert seen == [list(range(first, min(first + 4, count))) for first in range(0, count, 4)]
 
 

@@ -17,7 +17,7 @@ INDEX = "import json, os, sys, time; index = json.loads(os.environ['TF_CONFIG'])
 
 
 def launched(program, **options):
-    """Exit code and lines of a Python program, whose first line sets `index`, in two workers."""
+    """Exit code and printed lines of a Python program that runs in two workers, with `index` set to the worker's index."""
     lines = []
     options = {"workers": 2, "restarts": 0, "environment": {"PATH": os.environ["PATH"]}, **options}
     program = INDEX + textwrap.dedent(program)
@@ -69,9 +69,9 @@ def test_all_workers_start_again_up_to_a_limit(tmp_path):
     program = program.replace("if index == 0 else 9", "if index == 0 else (time.sleep(0.5) or 9)")
     code, lines = launched(program, restarts=3)
     assert code == 0
-    assert lines == ["a worker ended with 5; restart 1 of 3", "a worker ended with 5; restart 2 of 3"]
+    assert lines == ["a worker exited with 5; restart 1 of 3", "a worker exited with 5; restart 2 of 3"]
     code, lines = launched("sys.exit(5)", restarts=1)
-    assert (code, lines) == (5, ["a worker ended with 5; restart 1 of 1"])
+    assert (code, lines) == (5, ["a worker exited with 5; restart 1 of 1"])
 
 
 def test_a_fault_of_the_input_is_not_tried_again():
@@ -153,14 +153,14 @@ model.fit(distribute.shard(data, strategy), initial_epoch=done, epochs=4, steps_
 def test_a_killed_worker_costs_nothing(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(TRAINING)
-    weights, said = {}, {}
+    weights, lines = {}, {}
     for name, extra in (("undisturbed", []), ("killed", ["kill"])):
         (tmp_path / name).mkdir()
-        said[name] = []
+        lines[name] = []
         command = [sys.executable, str(script), str(tmp_path / name), *extra]
-        assert distribute.launch(command, workers=2, say=said[name].append) == 0, said[name]
+        assert distribute.launch(command, workers=2, say=lines[name].append) == 0, lines[name]
         weights[name] = keras.models.load_model(tmp_path / name / "model.keras").get_weights()
-    assert any("restart 1 of 3" in line for line in said["killed"])
-    assert not any("restart" in line for line in said["undisturbed"])
-    for one, other in zip(weights["undisturbed"], weights["killed"], strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert any("restart 1 of 3" in line for line in lines["killed"])
+    assert not any("restart" in line for line in lines["undisturbed"])
+    for expected, value in zip(weights["undisturbed"], weights["killed"], strict=True):
+        np.testing.assert_array_equal(value, expected)

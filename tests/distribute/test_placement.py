@@ -1,4 +1,4 @@
-"""One model on two devices: everything where it belongs, and the weights of one device."""
+"""One model on two devices: every variable and operation on its device, and the same weights as on one device."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ DEVICES = ("CPU:0", "CPU:1")
 
 
 def branching(dropout=0.0):
-    """A model with a skip over the cut, a layer that is shared, and a nested model."""
+    """A model with a skip connection over the cut, a shared layer, and a nested model."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4,))
     shared = keras.layers.Dense(6, "tanh", name="shared")
@@ -50,8 +50,8 @@ def test_decay_and_averages_are_those_of_one_device():
         if place:
             distribute.place(model, DEVICES)
         weights.append(fitted(model)[0])
-    for one, other in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for expected, value in zip(*weights, strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -68,17 +68,18 @@ def test_decay_and_averages_are_those_of_one_device():
 def test_a_placed_model_equals_one_device(options):
     placed = branching()
     distribute.place(placed, DEVICES, **options)
-    for found, expected in zip(fitted(placed), fitted(branching()), strict=True):
-        for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-6)
+    for results, expected_results in zip(fitted(placed), fitted(branching()), strict=True):
+        pairs = zip(keras.tree.flatten(results), keras.tree.flatten(expected_results), strict=True)
+        for value, expected in pairs:
+            np.testing.assert_allclose(value, expected, atol=1e-6)
 
 
 @pytest.mark.slow
 def test_dropout_draws_the_masks_of_one_device():
     placed = branching(dropout=0.5)
     distribute.place(placed, DEVICES)
-    for one, other in zip(fitted(placed)[0], fitted(branching(dropout=0.5))[0], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for value, expected in zip(fitted(placed)[0], fitted(branching(dropout=0.5))[0], strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-6)
 
 
 def test_variables_and_slots_live_on_their_devices():
@@ -133,25 +134,25 @@ def test_operations_run_on_their_devices():
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
     ran = {}
     for line in done.stderr.splitlines():
-        found = re.search(r"StatefulPartitionedCall/(\S+): \((\w+)\): .*device:(\S+)$", line)
-        if found:
-            name, operation, device = found.groups()
+        match = re.search(r"StatefulPartitionedCall/(\S+): \((\w+)\): .*device:(\S+)$", line)
+        if match:
+            name, operation, device = match.groups()
             ran.setdefault(operation, {}).setdefault(device, set()).add(name)
     forward = {device: {name for name in names if "gradient" not in name} for device, names in ran["MatMul"].items()}
     backward = {device: {name for name in names if "gradient" in name} for device, names in ran["MatMul"].items()}
-    # Two micro-batches, each with one product forward in each stage and two backward.
+    # Two micro-batches, each with one matrix product in the forward pass of each stage and two in the backward pass.
     assert {device: len(names) for device, names in forward.items()} == {"CPU:0": 2, "CPU:1": 2}
     assert {device: len(names) for device, names in backward.items()} == {"CPU:0": 4, "CPU:1": 4}
     assert all("first" in name for name in forward["CPU:0"])
     assert all("second" in name for name in forward["CPU:1"])
-    # Adam's root of each of the two variables of a stage.
+    # Adam takes a square root for each of the two variables of a stage.
     assert {device: len(names) for device, names in ran["Sqrt"].items()}["CPU:1"] >= 2
 
 
 def executed(step):
-    """By device the (operation, name) of each node in the graphs that TensorFlow's executors ran while `step` was called.
+    """For each device, the (operation, name) of each node in the graphs that TensorFlow's executors ran during `step`.
 
-    These are the graphs after placement, optimization and partition: one for each device, which its executor runs whole.
+    These are the graphs after placement, optimization and partitioning, one per device, which its executor runs completely.
     """
     tf_context.context().enable_run_metadata()
     try:
@@ -159,25 +160,25 @@ def executed(step):
         graphs = tf_context.context().export_run_metadata().partition_graphs
     finally:
         tf_context.context().disable_run_metadata()
-    found = {}
+    nodes = {}
     for node in (node for graph in graphs for node in graph.node):
-        found.setdefault(node.device[-5:], set()).add((node.op, node.name))
-    return found
+        nodes.setdefault(node.device[-5:], set()).add((node.op, node.name))
+    return nodes
 
 
 def test_each_device_executes_its_stage_forward_backward_and_update():
     model = branching()
     distribute.place(model, DEVICES, at=["inside"])
-    found = executed(lambda: model.fit(INPUTS, TARGETS, batch_size=10, verbose=0))
-    assert set(found) == set(DEVICES)
+    nodes = executed(lambda: model.fit(INPUTS, TARGETS, batch_size=10, verbose=0))
+    assert set(nodes) == set(DEVICES)
     for device, layers, products in [("CPU:0", ["first", "shared"], 2), ("CPU:1", ["inside", "last", "shared"], 3)]:
-        names = [name for kind, name in found[device] if "MatMul" in kind]
+        names = [name for kind, name in nodes[device] if "MatMul" in kind]
         backward = {re.search(r"/(\w+?)_\d+/MatMul/", name)[1] for name in names if "gradient_tape" in name}
         assert sorted(backward) == layers
-        # Forward each product is fused with what follows it.
+        # In the forward pass each product is fused with the operation after it.
         assert sum("gradient_tape" not in name for name in names) == products
-        updated = [name for kind, name in found[device] if kind == "AssignSubVariableOp"]
-        assert len(updated) == sum(one.value.device.endswith(device) for one in model.trainable_variables)
+        updated = [name for kind, name in nodes[device] if kind == "AssignSubVariableOp"]
+        assert len(updated) == sum(variable.value.device.endswith(device) for variable in model.trainable_variables)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +201,10 @@ def test_what_cannot_be_placed_is_told(options, reason):
 def test_a_model_at_the_wrong_moment_is_told():
     model = branching()
     model.fit(INPUTS, TARGETS, verbose=0)
-    with pytest.raises(InputError, match="has its slots already"):
+    with pytest.raises(InputError, match="has an optimizer whose slots already exist"):
         distribute.place(model, DEVICES)
     bare = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dense(1)])
-    with pytest.raises(InputError, match="not compiled"):
+    with pytest.raises(InputError, match="Received: a model that is not compiled"):
         distribute.place(bare, DEVICES)
     with tf.distribute.MirroredStrategy(DEVICES, tf.distribute.HierarchicalCopyAllReduce()).scope():
         model = branching()

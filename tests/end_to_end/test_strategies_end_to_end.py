@@ -127,7 +127,7 @@ def test_several_steps_in_one_execution_end_with_the_weights_of_single_ones(plac
 def test_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place, workers):
     run = place / f"processes_{workers}"
     words = launched(place, "--workers", workers, *TRAIN, "--run", run)
-    assert "keep strangers from their ports (127.0.0.1:" in words
+    assert "block access to their ports (127.0.0.1:" in words
     assert_equal(run, place / "alone", TOLERANCE)
     others = [line for line in words.splitlines() if line.startswith("[") and not line.startswith("[0]")]
     assert not any("epoch" in line and "loss" in line for line in others)

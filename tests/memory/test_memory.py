@@ -33,8 +33,8 @@ def in_whole_batches():
 @pytest.mark.parametrize("micro_batches", [2, 3, 7])
 def test_micro_batches_equal_the_whole_batch(micro_batches, in_whole_batches):
     (weights, history), (expected, whole) = fitted(micro_batches), in_whole_batches
-    for one, other in zip(weights, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for value, expected_value in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(value, expected_value, atol=1e-6)
     for name in ("loss", "mae"):
         np.testing.assert_allclose(history[name], whole[name], rtol=1e-6)
 
@@ -69,7 +69,7 @@ def test_a_model_with_a_step_of_its_own_is_refused():
         def train_step(self, data):
             return {}
 
-    with pytest.raises(TypeError, match="which has one of its own"):
+    with pytest.raises(TypeError, match="which overrides it"):
         memory.accumulate(Own(), micro_batches=2)
 
 
@@ -79,7 +79,7 @@ def test_a_loss_that_is_no_mean_is_refused():
 
 
 def residual(dropout=0.3):
-    """A model with skips, a shared layer, a nested model, dropout and batch normalization."""
+    """A model with skip connections, a shared layer, a nested model, dropout and batch normalization."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((4,))
     shared = keras.layers.Dense(6, "tanh", name="shared")
@@ -112,8 +112,8 @@ def test_checkpointed_training_equals_plain_training(blocks, plain):
     model = residual()
     memory.remat(model, blocks=blocks)
     states, checkpointed_losses = state_after_fit(model)
-    for one, other in zip(states, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for value, expected_value in zip(states, expected, strict=True):
+        np.testing.assert_allclose(value, expected_value, atol=1e-6)
     np.testing.assert_allclose(checkpointed_losses, losses, rtol=1e-6)
 
 
@@ -147,8 +147,8 @@ def test_checkpoint_and_accumulate_go_together():
     lean = model()
     memory.remat(lean, blocks=3)
     memory.accumulate(lean, micro_batches=2)
-    for one, other in zip(state_after_fit(lean)[0], state_after_fit(model())[0], strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for value, expected_value in zip(state_after_fit(lean)[0], state_after_fit(model())[0], strict=True):
+        np.testing.assert_allclose(value, expected_value, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -164,8 +164,8 @@ def test_checkpointed_training_on_two_devices_equals_one():
         states, _ = state_after_fit(model)
     finally:
         keras_trainer.unpatch()
-    for one, other in zip(states, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for value, expected_value in zip(states, expected, strict=True):
+        np.testing.assert_allclose(value, expected_value, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -185,10 +185,10 @@ def test_masks_pass_from_block_to_block():
 
     plain, lean = model(), model()
     memory.remat(lean, blocks=["attention", "norm"])
-    for one in (plain, lean):
-        one.fit(words, targets, batch_size=2, epochs=2, shuffle=False, verbose=0)
-    for one, other in zip(plain.get_weights(), lean.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+    for each in (plain, lean):
+        each.fit(words, targets, batch_size=2, epochs=2, shuffle=False, verbose=0)
+    for value, expected_value in zip(plain.get_weights(), lean.get_weights(), strict=True):
+        np.testing.assert_allclose(value, expected_value, atol=1e-6)
 
 
 @pytest.mark.parametrize(("blocks", "message"), [(0, "`blocks` must lie in"), (["frist"], "Did you mean 'first'")])
@@ -206,7 +206,7 @@ def test_layers_that_cannot_be_repeated_are_refused():
 
 
 class Hungry(keras.layers.Layer):
-    """Asks for 256 TB, which no machine has, for more than `most` examples at once."""
+    """Allocates 256 TB, which no machine has, for more than `most` examples at once."""
 
     def __init__(self, most=2):
         super().__init__()
@@ -234,9 +234,9 @@ def test_a_batch_that_does_not_fit_is_split_and_gives_what_smaller_micro_batches
     ]
     assert full.train_step.micro_batches == 4
     assert histories[0] == histories[1]
-    for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert "a batch of 8 does not fit into memory: it is taken in 4 micro-batches" in caplog.text
+    for value, expected_value in zip(full.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected_value)
+    assert "a batch of 8 does not fit into memory; splitting it into 4 micro-batches" in caplog.text
 
 
 @pytest.mark.slow
@@ -251,8 +251,8 @@ def test_a_step_that_fits_no_more_is_split_as_well():
     for epoch, micro_batches in enumerate((1, 2)):
         memory.accumulate(small, micro_batches=micro_batches)
         small.fit(INPUTS, TARGETS, batch_size=8, epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=0)
-    for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, expected_value in zip(full.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected_value)
 
 
 @pytest.mark.slow
@@ -264,8 +264,8 @@ def test_several_steps_in_one_call_are_all_taken_again():
         model.steps_per_execution = 2
         model.fit(INPUTS, TARGETS, batch_size=4, epochs=2, shuffle=False, verbose=0)
     assert int(full.optimizer.iterations) == 6
-    for one, other in zip(full.get_weights(), small.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for value, expected_value in zip(full.get_weights(), small.get_weights(), strict=True):
+        np.testing.assert_array_equal(value, expected_value)
 
 
 CROWDED = """
@@ -277,7 +277,7 @@ def fitted(limited):
     model = keras.Sequential([keras.Input((32,)), *layers, keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     inputs = np.random.default_rng(0).normal(size=(2**18, 32)).astype("float32")
-    model.fit(inputs[:1], np.ones((1, 1)), verbose=0)  # threads and buffers of the runtime
+    model.fit(inputs[:1], np.ones((1, 1)), verbose=0)  # allocates the threads and buffers of the runtime
     if limited:
         memory.split_when_full(model)
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -291,7 +291,7 @@ print(full.train_step.micro_batches, max(np.abs(a - b).max() for a, b in zip(pla
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the limit on a process's memory is one of Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
 def test_a_process_that_may_take_no_more_memory_splits_its_step():
     environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_ENABLE_ONEDNN_OPTS": "0", "MALLOC_ARENA_MAX": "1"}
     done = subprocess.run(
@@ -337,5 +337,5 @@ def test_a_full_device_under_a_strategy_is_told():
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce()).scope():
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="on one device alone. Received: 2 devices"):
+    with pytest.raises(ValueError, match="works on one device only. Received: 2 devices"):
         memory.split_when_full(model)

@@ -1,4 +1,4 @@
-"""Where the memory of a step goes: counted by hand, and measured by a step of a process of its own."""
+"""The memory breakdown of a step compared with counts by hand, and with a step measured in another process."""
 
 import subprocess
 import sys
@@ -23,19 +23,19 @@ def convolutional():
 
 
 def test_each_layer_counts_what_the_way_back_reads():
-    found = memory.report(convolutional(), batch_size=2)
-    activations = {layer.name: layer.activations_bytes for layer in found.layers}
+    report = memory.report(convolutional(), batch_size=2)
+    activations = {layer.name: layer.activations_bytes for layer in report.layers}
     maps, pooled = 2 * 28 * 28 * 8, 2 * 14 * 14 * 8
-    # The ReLU's output; the largest of each window; what the matrix product reads and one byte a mask; nothing.
+    # The ReLU's output; the maxima of the windows; the input of the matrix product and a byte per element of the mask; none.
     assert activations == {"conv": 4 * maps, "pool": 4 * pooled, "flat": 0, "drop": 5 * pooled, "logits": 0}
     parameters = 9 * 8 + 8 + 1568 * 10 + 10
     seed_bytes = 2 * 4
-    assert found.gradients_bytes == 4 * parameters
-    assert found.parameters_bytes - found.gradients_bytes in (seed_bytes, 2 * seed_bytes)
-    # Adam: two slots for each weight, its step as int64 or int32, and its rate.
-    assert 0 < found.optimizer_bytes - 8 * parameters <= 12
-    assert found.step_bytes == 4 * parameters + sum(activations.values())
-    assert found.total_bytes == found.parameters_bytes + found.optimizer_bytes + found.step_bytes
+    assert report.gradients_bytes == 4 * parameters
+    assert report.parameters_bytes - report.gradients_bytes in (seed_bytes, 2 * seed_bytes)
+    # Adam: two slots for each weight, its step as int64 or int32, and its learning rate.
+    assert 0 < report.optimizer_bytes - 8 * parameters <= 12
+    assert report.step_bytes == 4 * parameters + sum(activations.values())
+    assert report.total_bytes == report.parameters_bytes + report.optimizer_bytes + report.step_bytes
 
 
 def test_micro_batches_and_blocks_are_those_of_the_model():
@@ -61,7 +61,7 @@ def test_half_precision_halves_activations_and_nothing_else():
 
     full, half = model("float32"), model("mixed_bfloat16")
     assert half.gradients_bytes == full.gradients_bytes == 3 * 64 * 64 * 4
-    # Beside the outputs, the inputs and the three kernels are there once more as bfloat16 (the first kernel's is not read).
+    # Besides the outputs, there are bfloat16 copies of the inputs and the three kernels (that of the first is not read).
     assert half.activations_bytes == full.activations_bytes / 2 + 2 * (100 * 64 + 2 * 64 * 64)
 
 
@@ -109,5 +109,5 @@ def test_a_real_step_adds_what_is_counted():
     done = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True, timeout=300)
     counted, measured = map(int, done.stdout.split()[-2:])
     assert counted == pytest.approx(8 * 128 * 96 * 96 * 8 * 4, rel=0.01)
-    # On top come the gradients that flow, two maps at a time, and the batch.
+    # The measured step also has the gradients of two feature maps at a time, and the batch.
     assert counted < measured < 1.6 * counted

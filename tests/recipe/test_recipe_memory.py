@@ -69,7 +69,7 @@ def test_texts_are_checkpointed_too(tmp_path):
             ["model.hidden_units=[4]", "model.batch_norm=true", "memory.micro_batches=2"],
             "`memory.micro_batches`: a BatchNormalization would see only its micro-batch",
         ),
-        (["model.backbone={place}/module", "memory.remat_blocks=2"], "a HubLayer cannot be taken apart"),
+        (["model.backbone={place}/module", "memory.remat_blocks=2"], "a HubLayer cannot be split into blocks"),
     ],
 )
 def test_what_the_model_cannot_do_is_told_before_anything_is_written(place, tmp_path, overrides, reason):

@@ -1,4 +1,4 @@
-"""Each patch is needed: when one of these fails, Keras has mended it and the patch can go."""
+"""Each patch is needed: when one of these tests fails, Keras has fixed the bug and the patch can be removed."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def two_devices():
 
 
 @pytest.fixture
-def mended():
+def patched():
     keras_trainer.patch()
     yield
     keras_trainer.unpatch()
@@ -37,23 +37,23 @@ def weights_after(strategy, batch_size):
     return model.get_weights()[0]
 
 
-def test_an_uneven_last_batch_is_exact(two_devices, mended):
-    alone = weights_after(tf.distribute.get_strategy(), 4)
-    np.testing.assert_allclose(weights_after(two_devices, 4), alone, atol=1e-6)
+def test_an_uneven_last_batch_is_exact(two_devices, patched):
+    expected = weights_after(tf.distribute.get_strategy(), 4)
+    np.testing.assert_allclose(weights_after(two_devices, 4), expected, atol=1e-6)
 
 
-def test_a_batch_of_one_example_is_exact_on_two_devices(two_devices, mended):
-    alone = weights_after(tf.distribute.get_strategy(), 6)
-    np.testing.assert_allclose(weights_after(two_devices, 6), alone, atol=1e-6)
+def test_a_batch_of_one_example_is_exact_on_two_devices(two_devices, patched):
+    expected = weights_after(tf.distribute.get_strategy(), 6)
+    np.testing.assert_allclose(weights_after(two_devices, 6), expected, atol=1e-6)
 
 
-def test_an_uneven_first_batch_is_exact(two_devices, mended):
-    alone = weights_after(tf.distribute.get_strategy(), 7)
-    np.testing.assert_allclose(weights_after(two_devices, 7), alone, atol=1e-6)
+def test_an_uneven_first_batch_is_exact(two_devices, patched):
+    expected = weights_after(tf.distribute.get_strategy(), 7)
+    np.testing.assert_allclose(weights_after(two_devices, 7), expected, atol=1e-6)
 
 
 class Steps(keras.callbacks.Callback):
-    """Notes the last step of each execution."""
+    """Records the last step of each execution."""
 
     def on_train_begin(self, logs=None):
         self.ends = []
@@ -66,7 +66,7 @@ class Steps(keras.callbacks.Callback):
 
 
 def several_steps(strategy, steps_per_execution):
-    """Weights, logs and the ends of executions after two epochs of five steps, each validated in three."""
+    """Weights, logs and last steps of executions, after two epochs of five steps, each validated in three steps."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -87,26 +87,27 @@ def several_steps(strategy, steps_per_execution):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps_per_execution", [2, 4, 9])
-def test_several_steps_in_one_execution_are_those_of_the_epoch(two_devices, mended, steps_per_execution):
-    alone, _ = several_steps(tf.distribute.get_strategy(), 1)
-    together, ends = several_steps(two_devices, steps_per_execution)
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(other, one, atol=1e-6)
+def test_several_steps_in_one_execution_are_those_of_the_epoch(two_devices, patched, steps_per_execution):
+    expected_values, _ = several_steps(tf.distribute.get_strategy(), 1)
+    values, ends = several_steps(two_devices, steps_per_execution)
+    for value, expected in zip(values, expected_values, strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-6)
     assert ends == 2 * {2: [1, 3, 4, -1, -2], 4: [3, 4, -2], 9: [4, -2]}[steps_per_execution]
 
 
-def test_keras_itself_still_reads_on_where_steps_do_not_divide(two_devices, mended, monkeypatch):
-    alone, _ = several_steps(tf.distribute.get_strategy(), 1)
+def test_keras_itself_still_reads_on_where_steps_do_not_divide(two_devices, patched, monkeypatch):
+    expected_values, _ = several_steps(tf.distribute.get_strategy(), 1)
     monkeypatch.setattr(keras_trainer.trainer, "TFEpochIterator", keras_trainer._EpochIterator)
     monkeypatch.setattr(keras_trainer.trainer.TensorFlowTrainer, "_make_function", keras_trainer._make_function)
-    together, ends = several_steps(two_devices, 2)
+    values, ends = several_steps(two_devices, 2)
     assert ends[:5] == [1, 3, 5, -1, -3]
-    assert max(np.abs(one - other).max() for one, other in zip(alone, together, strict=True)) > 1e-4
+    pairs = zip(values, expected_values, strict=True)
+    assert max(np.abs(value - expected).max() for value, expected in pairs) > 1e-4
 
 
 def test_keras_itself_still_averages_means(two_devices):
-    alone = weights_after(tf.distribute.get_strategy(), 4)
-    assert np.abs(weights_after(two_devices, 4) - alone).max() > 1e-3
+    expected = weights_after(tf.distribute.get_strategy(), 4)
+    assert np.abs(weights_after(two_devices, 4) - expected).max() > 1e-3
 
 
 def test_keras_itself_still_fails_on_an_uneven_first_batch(two_devices):
@@ -114,15 +115,15 @@ def test_keras_itself_still_fails_on_an_uneven_first_batch(two_devices):
         weights_after(two_devices, 7)
 
 
-def words_of_two_workers(tmp_path, addresses, unmended, options=""):
-    """What two workers say on standard error that fit with some of the patches taken out; both must fail."""
-    script = tmp_path / "unmended.py"
+def errors_of_two_workers(tmp_path, addresses, unpatch, options=""):
+    """Standard error of two workers that call `fit` with some of the patches removed; both must fail."""
+    script = tmp_path / "unpatched.py"
     script.write_text(
         "import numpy as np, keras\n"
         "from kerastrain import distribute\n"
         "from kerastrain.train_step import keras_trainer\n"
         "strategy = distribute.make('multi_worker')\n"
-        f"{unmended}\n"
+        f"{unpatch}\n"
         "with strategy.scope():\n"
         "    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])\n"
         f"    model.compile('sgd', 'mse'{options})\n"
@@ -137,25 +138,25 @@ def words_of_two_workers(tmp_path, addresses, unmended, options=""):
         )
         for index in range(2)
     ]
-    words = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert all(worker.returncode for worker in workers), words
-    return words
+    errors = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert all(worker.returncode for worker in workers), errors
+    return errors
 
 
 @pytest.mark.multi_worker
 def test_keras_itself_still_fails_with_two_workers(tmp_path, free_addresses):
-    words = words_of_two_workers(tmp_path, free_addresses(2), "keras_trainer.unpatch()")
-    assert any("axis" in text or "must have the same" in text or "Error" in text for text in words)
+    errors = errors_of_two_workers(tmp_path, free_addresses(2), "keras_trainer.unpatch()")
+    assert any("axis" in text or "must have the same" in text or "Error" in text for text in errors)
 
 
 @pytest.mark.multi_worker
 def test_keras_itself_still_fails_with_several_steps_of_two_workers(tmp_path, free_addresses):
-    taken_out = (
+    unpatch = (
         "keras_trainer.trainer.TFEpochIterator = keras_trainer._EpochIterator\n"
         "keras_trainer.trainer.TensorFlowTrainer._make_function = keras_trainer._make_function"
     )
-    words = words_of_two_workers(tmp_path, free_addresses(2), taken_out, ", steps_per_execution=2")
-    assert any("You must feed a value for placeholder" in text for text in words)
+    errors = errors_of_two_workers(tmp_path, free_addresses(2), unpatch, ", steps_per_execution=2")
+    assert any("You must feed a value for placeholder" in text for text in errors)
 
 
 def test_a_keras_that_was_never_tried_is_refused(monkeypatch):
@@ -170,7 +171,7 @@ def test_a_keras_without_the_private_names_is_refused(monkeypatch):
         keras_trainer.patch()
 
 
-def test_a_step_that_cannot_be_exact_is_refused(two_devices, mended):
+def test_a_step_that_cannot_be_exact_is_refused(two_devices, patched):
     with two_devices.scope():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")

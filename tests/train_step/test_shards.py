@@ -1,4 +1,4 @@
-"""Batches of fewer examples than devices: the answer of one device, and no device asked about no example."""
+"""Batches with fewer examples than devices: the results equal those of one device, and no device gets an empty batch."""
 
 import keras
 import numpy as np
@@ -43,25 +43,25 @@ def convolutions(module):
 
 
 def trained(strategy, layers, size, reduction="sum_over_batch_size"):
-    """Weights, logs of two epochs and measures of 7 images in batches of `size`."""
+    """Weights, logs of two epochs, metrics and predictions of 7 images in batches of `size`."""
     with strategy.scope():
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((8, 8, 3)), *layers(), keras.layers.Dense(3)])
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, reduction=reduction)
         model.compile("adam", loss, metrics=["accuracy", keras.metrics.AUC(from_logits=True, name="auc")])
-    batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(size)
-    steps = int(batches.cardinality())
-    whole = distribute.shard(batches.repeat(2), strategy)
-    history = model.fit(whole, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0).history
-    measures = model.evaluate(distribute.shard(batches, strategy), steps=steps, verbose=0)
-    answers = model.predict(distribute.shard(batches, strategy), steps=steps, verbose=0)
-    return [*model.get_weights(), *map(np.array, history.values()), np.array(measures), answers]
+    dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(size)
+    steps = int(dataset.cardinality())
+    two_epochs = distribute.shard(dataset.repeat(2), strategy)
+    history = model.fit(two_epochs, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0).history
+    metrics = model.evaluate(distribute.shard(dataset, strategy), steps=steps, verbose=0)
+    predictions = model.predict(distribute.shard(dataset, strategy), steps=steps, verbose=0)
+    return [*model.get_weights(), *map(np.array, history.values()), np.array(metrics), predictions]
 
 
 def assert_equal_to_one_device(strategy, layers, **options):
-    alone, together = trained(tf.distribute.get_strategy(), layers, **options), trained(strategy, layers, **options)
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(other, one, atol=TOLERANCE)
+    expected_values = trained(tf.distribute.get_strategy(), layers, **options)
+    for value, expected in zip(trained(strategy, layers, **options), expected_values, strict=True):
+        np.testing.assert_allclose(value, expected, atol=TOLERANCE)
 
 
 @pytest.mark.slow
@@ -96,8 +96,8 @@ def test_fewer_examples_than_micro_batches_train_to_the_weights_of_the_whole_bat
         history = model.fit(IMAGES, LABELS, batch_size=3, shuffle=False, verbose=0).history
         return [*model.get_weights(), *history.values()]
 
-    for one, other in zip(weights(1), weights(3), strict=True):
-        np.testing.assert_allclose(other, one, atol=TOLERANCE)
+    for expected, value in zip(weights(1), weights(3), strict=True):
+        np.testing.assert_allclose(value, expected, atol=TOLERANCE)
 
 
 def test_a_model_with_a_step_of_its_own_is_refused(two_devices):
@@ -109,7 +109,5 @@ def test_a_model_with_a_step_of_its_own_is_refused(two_devices):
         model = Own([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
         model.compile("sgd", "mse")
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(4)
-    with pytest.raises(
-        ValueError, match=r"must take Keras's own steps. Received: .*Own, which has its own `train_step`"
-    ):
+    with pytest.raises(ValueError, match=r"must use Keras's own steps. Received: .*Own, which overrides `train_step`"):
         model.fit(distribute.shard(batches, two_devices), steps_per_epoch=2, shuffle=False, verbose=0)
