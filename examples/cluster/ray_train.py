@@ -1,11 +1,12 @@
-"""Two workers under Ray Train, by the line of one machine: what follows the script's name is given to `kerastrain train`.
+"""Two workers under Ray Train, with the command line of one machine: the script's arguments go to `kerastrain train`.
 
     python examples/cluster/ray_train.py recipe.yaml fit.epochs=5 --resume /shared/runs/flowers
 
-Ray sets TF_CONFIG in each worker. The folder of the run must be one that all nodes see, and paths must be absolute: a
-worker has a working directory of its own.
+Ray sets TF_CONFIG in each worker. All nodes must see the folder of the run, and paths must be absolute, because each worker
+has another working directory.
 
-Tried by hand: Ray 2.60.0, two workers on one host, which ended with the losses of one process. Not tried: several hosts.
+Tested by hand: Ray 2.60.0 with two workers on one host, which ended with the losses of one process. Not tested: several
+hosts.
 """
 
 import subprocess
@@ -16,7 +17,7 @@ from ray.train.tensorflow import TensorflowTrainer
 
 
 def worker(settings):
-    """What each worker does: TF_CONFIG passes on to the command, which needs a process of its own."""
+    """Runs the command in each worker, in a new process that inherits TF_CONFIG."""
     subprocess.run(["kerastrain", "train", *settings["arguments"]], check=True)
 
 

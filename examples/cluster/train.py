@@ -2,8 +2,8 @@
 
     kerastrain launch --workers 2 -- python examples/cluster/train.py FOLDER
 
-Each worker makes the strategy, opens the last checkpoint in FOLDER if there is one, and takes its own part of every
-batch. The chief alone writes. Restarted after a failure, it ends with the weights of an undisturbed run.
+Each worker makes the strategy, opens the last checkpoint in FOLDER if there is one, and trains on its part of every batch.
+Only the chief writes. After a failure and a restart, training ends with the weights of an uninterrupted run.
 """
 
 import sys
@@ -27,14 +27,14 @@ class Checkpoint(keras.callbacks.Callback):
         self.path = path
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes beside the file that is there, then takes its place."""
+        """Writes a temporary file and then renames it, so that the old file remains until the new one is complete."""
         if distribute.is_chief():
             with files.atomic(self.path) as temporary:
                 self.model.save(temporary)
 
 
-def model_of(path):
-    """The model in the file at `path`, or a new one."""
+def load_or_build(path):
+    """Loads the model in the file at `path`, or builds a new one if there is no file."""
     if path.exists():
         return keras.models.load_model(path)
     model = keras.Sequential(
@@ -47,18 +47,18 @@ def model_of(path):
 
 def main(folder):
     """Trains on scikit-learn's digits and prints the accuracy of the last epoch."""
-    strategy = distribute.make()  # before anything else of TensorFlow
+    strategy = distribute.make()  # before any other TensorFlow operation
     keras.utils.set_random_seed(0)
     path = Path(folder) / "model.keras"
     with strategy.scope():
-        model = model_of(path)
+        model = load_or_build(path)
     images, labels = load_digits(return_X_y=True)
-    data = tf.data.Dataset.from_tensor_slices((images.astype("float32"), labels)).batch(GLOBAL_BATCH_SIZE)
-    steps = int(data.cardinality())
-    done = int(model.optimizer.iterations.numpy()) // steps
+    dataset = tf.data.Dataset.from_tensor_slices((images.astype("float32"), labels)).batch(GLOBAL_BATCH_SIZE)
+    steps = int(dataset.cardinality())
+    epochs_done = int(model.optimizer.iterations.numpy()) // steps
     history = model.fit(
-        distribute.shard(data.repeat(max(EPOCHS - done, 1)), strategy),
-        initial_epoch=done,
+        distribute.shard(dataset.repeat(max(EPOCHS - epochs_done, 1)), strategy),
+        initial_epoch=epochs_done,
         epochs=EPOCHS,
         steps_per_epoch=steps,
         shuffle=False,
