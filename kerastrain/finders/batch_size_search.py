@@ -101,7 +101,9 @@ def batch_size(
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
         >>> model.compile("sgd", "mse")
-
+        >>> sizes = batch_size(model, tf.data.Dataset.from_tensors((tf.ones((4, 8)), tf.ones((4, 1)))), largest=32)
+        >>> [trial.global_batch_size for trial in sizes.trials], sizes.stopped
+        ([1, 2, 4, 8, 16, 32], '32 is the largest requested size')
     """
     smallest = model.distribute_strategy.num_replicas_in_sync if smallest is None else smallest
     _check(model, smallest, largest, memory_limit_bytes, longest_step_seconds, steps)

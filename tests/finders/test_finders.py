@@ -2,6 +2,7 @@ import random
 
 import keras
 import numpy as np
+import pictures
 import pytest
 import tensorflow as tf
 
@@ -38,7 +39,7 @@ def test_the_losses_are_those_of_gradient_descent_at_each_rate():
 def test_the_test_ends_where_gradient_descent_diverges_and_suggests_less():
     test = finders.learning_rate(line_model(), lines())
     assert test.diverged
-    assert 1 < test.learning_rates[-1] < 10  # the descent of this loss is stable below a rate of 1
+    assert 1 < test.learning_rates[-1] < 10  # Gradient descent on this loss is stable below a rate of 1.
     lowest = test.learning_rates[test.smoothed_losses.argmin()]
     assert test.suggestion == pytest.approx(lowest / 10)
     assert 1e-3 < test.suggestion < 0.1
@@ -54,7 +55,7 @@ def test_nothing_is_suggested_where_no_rate_teaches():
 
 
 def images_model(steps_per_execution=2):
-    """A model with every kind of state: batch norm, random draws, schedule, average, metrics, taken some steps."""
+    """A model with every kind of state: batch norm, random seeds, schedule, moving average, metrics."""
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [
@@ -102,8 +103,8 @@ def variables(model):
     return [*model.variables, *model.metrics_variables, *model.optimizer.variables]
 
 
-def assert_unchanged(kept):
-    for variable, value in kept:
+def assert_unchanged(values_before):
+    for variable, value in values_before:
         np.testing.assert_array_equal(variable.numpy(), value, strict=True)
 
 
@@ -118,16 +119,16 @@ def test_the_model_comes_back_bit_by_bit(name, epochs_before):
     def compiled_state():
         return model.optimizer, model.optimizer.built, model.train_function, model.steps_per_execution
 
-    kept, compiled = [(variable, variable.numpy()) for variable in variables(model)], compiled_state()
+    before, compiled = [(variable, variable.numpy()) for variable in variables(model)], compiled_state()
     generators = random.getstate(), str(np.random.get_state())
     FINDERS[name](model)
-    assert_unchanged(kept)
+    assert_unchanged(before)
     assert compiled_state() == compiled
     assert (random.getstate(), str(np.random.get_state())) == generators
-    # The further training is that of a model that was never tested, dropout masks included.
+    # Further training equals that of a model on which no finder ran, dropout masks included.
     assert fit(model) == fit(untouched)
-    for one, other in zip(variables(model), variables(untouched), strict=True):
-        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    for value, expected_value in zip(variables(model), variables(untouched), strict=True):
+        np.testing.assert_array_equal(value.numpy(), expected_value.numpy())
 
 
 @pytest.fixture
@@ -144,16 +145,16 @@ def test_the_model_comes_back_on_every_device(name, keras_as_it_came):
         model = images_model(steps_per_execution=1)
         model.optimizer.build(model.trainable_variables)
     parts = [part for each in variables(model) for part in strategy.experimental_local_results(each.value)]
-    kept = [(part, part.numpy()) for part in parts]
-    found = FINDERS[name](model)
-    assert_unchanged(kept)
+    before = [(part, part.numpy()) for part in parts]
+    result = FINDERS[name](model)
+    assert_unchanged(before)
     if name == "batch_size":
-        assert [trial.global_batch_size for trial in found.trials] == [2, 4, 8]
+        assert [trial.global_batch_size for trial in result.trials] == [2, 4, 8]
 
 
 def test_the_model_comes_back_when_its_training_fails():
     model = images_model(steps_per_execution=1)
-    kept = [(variable, variable.numpy()) for variable in variables(model)]
+    before = [(variable, variable.numpy()) for variable in variables(model)]
 
     def failing(step, batch):
         with tf.control_dependencies([tf.debugging.assert_less(step, tf.constant(3, tf.int64))]):
@@ -162,7 +163,7 @@ def test_the_model_comes_back_when_its_training_fails():
     broken = data.batches(examples(), 8).enumerate().map(failing)
     with pytest.raises(tf.errors.InvalidArgumentError):
         finders.learning_rate(model, broken, steps=20)
-    assert_unchanged(kept)
+    assert_unchanged(before)
 
 
 def test_the_rate_of_an_optimizer_that_scales_the_loss_is_found():
@@ -173,63 +174,85 @@ def test_the_rate_of_an_optimizer_that_scales_the_loss_is_found():
 
 
 def test_every_batch_size_has_its_memory_and_the_largest_stays_below_the_limit():
-    # One example's activations and their gradients hold 2 * 4 MB.
+    # The activations of one example and their gradients take 2 * 4 MB.
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2**20, "tanh"), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     memory_use.reset_peak()
     limit = memory_use.peak_bytes() + 600 * 2**20
-    found = finders.batch_size(model, lines(), memory_limit_bytes=limit, steps=2)
-    sizes = [trial.global_batch_size for trial in found.trials]
+    result = finders.batch_size(model, lines(), memory_limit_bytes=limit, steps=2)
+    sizes = [trial.global_batch_size for trial in result.trials]
     assert sizes == [2**power for power in range(len(sizes))]
-    assert 4 <= found.largest.global_batch_size <= 64
-    assert found.largest.peak_bytes <= limit < found.largest.peak_bytes + found.largest.global_batch_size * 32 * 2**20
-    assert f"{2 * found.largest.global_batch_size} " in found.stopped
-    assert " MB of " in found.stopped
-    assert found.fastest.examples_per_second == max(trial.examples_per_second for trial in found.trials)
+    assert 4 <= result.largest.global_batch_size <= 64
+    assert (
+        result.largest.peak_bytes <= limit < result.largest.peak_bytes + result.largest.global_batch_size * 32 * 2**20
+    )
+    assert f"{2 * result.largest.global_batch_size} " in result.stopped
+    assert " MB of " in result.stopped
+    assert result.fastest.examples_per_second == max(trial.examples_per_second for trial in result.trials)
 
 
 class Hungry(keras.layers.Layer):
-    """Asks for a terabyte as soon as it sees more than `allowed` examples."""
+    """Allocates a terabyte for each example beyond `allowed`."""
 
     def __init__(self, allowed):
         super().__init__()
         self.allowed = allowed
 
     def call(self, inputs):
-        """The inputs."""
+        """Returns the inputs."""
         rows = tf.maximum(tf.shape(inputs, out_type=tf.int64)[0] - self.allowed, 0)
         return inputs + tf.reduce_sum(tf.random.uniform([rows * 2**38]))
 
 
 @pytest.mark.slow
 def test_a_real_lack_of_memory_ends_the_trials():
-    """TensorFlow waits for ten seconds before it says that there is no memory."""
+    """Slow, because TensorFlow waits for ten seconds before it reports that memory is exhausted."""
     model = keras.Sequential([keras.Input((1,)), Hungry(4), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    found = finders.batch_size(model, lines())
-    assert found.largest.global_batch_size == 4
-    assert found.stopped == "8 does not fit into memory"
+    result = finders.batch_size(model, lines())
+    assert result.largest.global_batch_size == 4
+    assert result.stopped == "8 does not fit into memory"
 
 
 def test_a_model_that_does_not_fit_at_all_is_refused():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2**24, "tanh"), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     memory_use.reset_peak()
-    with pytest.raises(InputError, match="not even a batch of 1 fits: 1 takes .* MB of .* Take a smaller model"):
+    with pytest.raises(InputError, match="not even a batch of 1 fits: 1 takes .* MB of .* Use a smaller model"):
         finders.batch_size(model, lines(), memory_limit_bytes=memory_use.peak_bytes() + 2**20, steps=1)
 
 
 def test_long_steps_end_the_trials():
-    found = finders.batch_size(line_model(), lines(), longest_step_seconds=1e-9)
-    assert len(found.trials) == 2
-    assert found.stopped.startswith("a step with 4 would take")
+    result = finders.batch_size(line_model(), lines(), longest_step_seconds=1e-9)
+    assert len(result.trials) == 2
+    assert result.stopped.startswith("a step with 4 would take")
 
 
-def test_the_pictures_are_written(tmp_path):
-    rates = finders.plot_rates(finders.learning_rate(line_model(), lines(), steps=20), tmp_path / "rates.png")
-    sizes = finders.plot_batch_sizes(finders.batch_size(line_model(), lines(), largest=4), tmp_path / "sizes.svg")
-    assert rates.read_bytes().startswith(b"\x89PNG")
-    assert sizes.read_bytes().startswith(b"<?xml")
+def test_the_picture_of_a_range_test_shows_its_losses_and_the_suggestion(tmp_path, monkeypatch):
+    figures = pictures.saved_figures(monkeypatch)
+    test = finders.learning_rate(line_model(), lines())
+    path = finders.plot_rates(test, tmp_path / "rates.png")
+    assert pictures.pixels(path).shape == (600, 1050, 3)  # inches at 150 dots
+    assert pictures.shows(path, "C0")
+    assert pictures.shows(path, "tab:red")
+    (axes,) = figures[0].axes
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "learning rate", "loss")
+    assert len(test.losses) > 3
+    losses, smoothed, suggestion, steepest = (line.get_xydata() for line in axes.lines)
+    np.testing.assert_array_equal(losses, np.stack([test.learning_rates, test.losses], axis=1))
+    np.testing.assert_array_equal(smoothed, np.stack([test.learning_rates, test.smoothed_losses], axis=1))
+    assert (suggestion[0, 0], steepest[0, 0]) == (test.suggestion, test.steepest)
+
+
+def test_the_picture_of_batch_sizes_shows_speed_and_memory(tmp_path):
+    speeds, peaks = (100, 190, 350, 300), (1e9, 1.1e9, 1.3e9, 1.7e9)
+    rows = zip((1, 2, 4, 8), speeds, peaks, strict=True)
+    trials = tuple(finders.BatchTrial(size, size / speed, round(peak)) for size, speed, peak in rows)
+    path = finders.plot_batch_sizes(finders.BatchSizes(trials, None, "it stopped"), tmp_path / "sizes.svg")
+    assert {"examples per second", "peak memory in MB", "global batch size", "fastest"} <= pictures.texts(path)
+    for curve, values in zip(pictures.curves(path), (speeds, peaks), strict=True):
+        pictures.assert_proportional(curve[:, 0], [0, 1, 2, 3])  # powers of two
+        pictures.assert_proportional(curve[:, 1], values)
 
 
 def nothing():
@@ -243,12 +266,12 @@ def not_a_number():
 @pytest.mark.parametrize(
     ("batches", "options", "message"),
     [
-        (lines, {"lowest": 0.0}, "`lowest` and `highest` must be rates above 0 that rise. Received: lowest=0.0"),
-        (lines, {"lowest": 1.0, "highest": 1.0}, "must be rates above 0 that rise"),
+        (lines, {"lowest": 0.0}, "`lowest` must be above 0 and `highest` above `lowest`. Received: lowest=0.0"),
+        (lines, {"lowest": 1.0, "highest": 1.0}, "`highest` above `lowest`. Received: lowest=1.0, highest=1.0"),
         (lines, {"steps": 19}, "`steps` must be a whole number of at least 20. Received: steps=19"),
         (lines, {"divergence": 1}, "`divergence` must be above 1"),
-        (nothing, {}, "`batches` must hold at least one batch"),
-        (not_a_number, {}, "the loss must be a number at the lowest rates. Received: nan"),
+        (nothing, {}, "`dataset` must contain at least one batch"),
+        (not_a_number, {}, "the loss must be finite at the lowest rates. Received: nan"),
     ],
 )
 def test_learning_rate_says_what_is_wrong(batches, options, message):
@@ -259,12 +282,12 @@ def test_learning_rate_says_what_is_wrong(batches, options, message):
 @pytest.mark.parametrize(
     ("batches", "options", "message"),
     [
-        (lines, {"smallest": 0}, "`smallest` and `largest` must rise, and begin at 1, the number of devices"),
-        (lines, {"smallest": 8, "largest": 4}, "must rise"),
+        (lines, {"smallest": 0}, "`smallest` must be at least 1, the number of devices"),
+        (lines, {"smallest": 8, "largest": 4}, "`largest` at least `smallest`. Received: smallest=8, largest=4"),
         (lines, {"steps": 0}, "`steps` must be above 0"),
         (lines, {"longest_step_seconds": 0}, "`longest_step_seconds` must be above 0"),
-        (lines, {"memory_limit_bytes": 10_000}, "must be above what is in use already, .* Received: 10,000"),
-        (nothing, {}, "`batches` must hold at least one batch"),
+        (lines, {"memory_limit_bytes": 10_000}, "must be above the memory already in use, .* Received: 10,000"),
+        (nothing, {}, "`dataset` must contain at least one batch"),
     ],
 )
 def test_batch_size_says_what_is_wrong(batches, options, message):
@@ -285,5 +308,7 @@ def test_a_model_that_cannot_train_is_refused(find):
 def test_a_model_of_one_batch_size_is_refused():
     model = keras.Sequential([keras.Input((1,), batch_size=2), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
-    with pytest.raises(InputError, match="must take batches of any size. Received: a model for batches of 2 alone"):
+    with pytest.raises(
+        InputError, match="must accept batches of any size. Received: a model with a fixed batch size of 2"
+    ):
         finders.batch_size(model, lines())
