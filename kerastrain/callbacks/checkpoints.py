@@ -161,7 +161,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._epoch = position.epoch
         strategy = self.model.distribute_strategy
         is_chief = collectives.worker_index(strategy) == 0
-        stop_signal, due = collectives.all_reduce_max(strategy, [signals.pending(), is_chief and self._is_due(position)])
+        stop_signal, due = collectives.all_reduce_max(
+            strategy, [signals.pending(), is_chief and self._is_due(position)]
+        )
         if position.step != self._saved_step and (stop_signal or due):
             self._save(position, is_chief=is_chief)
         if stop_signal:
