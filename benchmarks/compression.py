@@ -114,23 +114,27 @@ def small(size, classes, width):
 
 def compress(bench):
     """Exports a file for every method."""
-    tools, epochs, options = bench.kt.compress, bench.options.epochs, {"epochs": 1, "loss": bench.loss}
+    tools, epochs = bench.kt.compress, bench.options.epochs
+
+    def fine_tuning(learning_rate=None):
+        return tools.FineTuning(epochs=1, learning_rate=learning_rate, loss=bench.loss)
+
     bench.export("float", bench.model)
     bench.export("int8", bench.model, "int8")
     quick = max(epochs // 3, 1)
-    quantized = tools.quantize_aware(bench.model, bench.batches(quick, 1), **options)
+    quantized = tools.quantize_aware(bench.model, bench.batches(quick, 1), fine_tuning=fine_tuning())
     bench.export("quantization-aware", quantized, "int8")
-    narrow = tools.prune_channels(bench.model, bench.batches(epochs, 2), learning_rate=2e-3, **options)
+    narrow = tools.prune_channels(bench.model, bench.batches(epochs, 2), fine_tuning=fine_tuning(2e-3))
     bench.export("half the multiply-adds", narrow)
     bench.export("half the multiply-adds + int8", narrow, "int8")
-    pruned = tools.prune(bench.model, bench.batches(epochs, 3), fraction=0.8, learning_rate=2e-3, **options)
+    pruned = tools.prune(bench.model, bench.batches(epochs, 3), fraction=0.8, fine_tuning=fine_tuning(2e-3))
     bench.export("pruned", pruned)
     bench.export("pruned + int8", pruned, "int8")
-    clustered = tools.cluster(bench.model, bench.batches(quick, 4), learning_rate=3e-4, **options)
+    clustered = tools.cluster(bench.model, bench.batches(quick, 4), fine_tuning=fine_tuning(3e-4))
     bench.export("clustered + int8", clustered, "int8")
-    both = tools.cluster(pruned, bench.batches(quick, 4), learning_rate=3e-4, **options)
+    both = tools.cluster(pruned, bench.batches(quick, 4), fine_tuning=fine_tuning(3e-4))
     bench.export("pruned + clustered + int8", both, "int8")
-    last = tools.quantize_aware(both, bench.batches(quick, 5), **options)
+    last = tools.quantize_aware(both, bench.batches(quick, 5), fine_tuning=fine_tuning())
     bench.export("pruned + clustered + quantization-aware", last, "int8")
 
 
@@ -184,8 +188,8 @@ def students(bench):
 
         dataset = bench.augmented(images, 25, epochs, seed)  # 25 divides 100, so no batch is too small for batch norm
         baseline = bench.accuracy(bench.trained(student(), dataset, 3e-3))
-        options = {"epochs": 1, "loss": bench.loss, "learning_rate": 3e-3}
-        distilled = bench.accuracy(kt.compress.distill(bench.model, student(), dataset, **options))
+        fine_tuning = kt.compress.FineTuning(epochs=1, loss=bench.loss, learning_rate=3e-3)
+        distilled = bench.accuracy(kt.compress.distill(bench.model, student(), dataset, fine_tuning=fine_tuning))
         accuracies.append((baseline, distilled))
         lines.append(f"| {seed} | {baseline:.3f} | {distilled:.3f} |")
         print(lines[-1], flush=True)

@@ -1,15 +1,17 @@
-"""Smaller models from trained ones: fewer channels, zeros, few values, networks of integers, small students.
+"""Makes trained models smaller: channel pruning, weight pruning, weight sharing, quantization and distillation.
 
-`prune_channels`, `prune`, `cluster` and `quantize_aware` give a new model and can follow each other in this order;
-`distill` teaches a small one, whose size `propose_students` finds. `multiply_adds`, `sparsity` and `distinct_values` tell
-what a model is, `keep_zeros` and `keep_clusters` hold it through further training; `require_removable_channels` and
-`require_int8_layers` refuse at once what would be refused after hours of other steps. `export.tflite` writes the integers.
+`prune_channels`, `prune`, `cluster` and `quantize_aware` return a new model and can be chained in this order. `distill`
+trains a small student; `propose_students` finds architectures of the right size. `FineTuning` holds the training options
+of all five. `multiply_adds`, `sparsity` and `distinct_values` measure a model. `keep_zeros` and `keep_clusters` preserve
+its zeros and shared values during further training. `require_removable_channels` and `require_int8_layers` raise
+before a long chain of steps starts, instead of in its last step. `export.tflite` writes the integers.
 """
 
 from kerastrain.compress.channel_dependencies import multiply_adds
 from kerastrain.compress.channel_pruning import prune_channels, require_removable_channels
 from kerastrain.compress.clustering import cluster
 from kerastrain.compress.distillation import distill
+from kerastrain.compress.fine_tuning import FineTuning
 from kerastrain.compress.pruning import prune
 from kerastrain.compress.quantize_aware import quantize_aware, require_int8_layers
 from kerastrain.compress.sparsity_masks import Sparsity, keep_zeros, sparsity
@@ -18,6 +20,7 @@ from kerastrain.compress.students import Proposal, propose_students
 from kerastrain.compress.weight_sharing import distinct_values, keep_clusters
 
 __all__ = [
+    "FineTuning",
     "Polynomial",
     "Proposal",
     "Sparsity",

@@ -1,15 +1,15 @@
-"""A model rewritten into few kinds of layers, one after the other, with the same answers: what tfmot and TFLite know.
+"""Rewrites a model into a flat model of the few kinds of layers that tfmot and TFLite support, with the same outputs.
 
-Takes a built functional model; gives a flat one of Keras 3 with weights of its own. What has no place in a network of int8
-is refused by name, with the reason. Must not know of tf_keras.
+Takes a built functional model; returns a flat Keras 3 model with its own weights. Raises for layers that int8 does not
+support, with their name and the reason. Must not know of tf_keras.
 
 | layer | becomes |
 |---|---|
-| a model in the model | its layers |
+| nested model | its layers |
 | SeparableConv2D | DepthwiseConv2D, Conv2D |
-| Rescaling, Normalization | a Rescaling that multiplies, and one that adds |
-| ReverseChannels | a Conv2D of zeros and ones that never trains |
-| an activation inside a layer | a layer, unless it is ReLU |
+| Rescaling, Normalization | a Rescaling that multiplies, and a Rescaling that adds |
+| ReverseChannels | a frozen Conv2D of zeros and ones |
+| activation of a layer | a separate layer, unless it is ReLU |
 | ReLU after a convolution without batch norm | the convolution's activation |
 | x + y, x * y | Add, Multiply |
 """
@@ -40,27 +40,27 @@ _ACTIVATIONS = ("linear", "relu", "relu6", "sigmoid", "silu", "softmax", "tanh")
 _OPERATIONS = {"Add": KINDS.Add, "Multiply": KINDS.Multiply}
 
 Part = tuple[type, dict, list]
-"""A layer to be made: its class, its config without a name, its weights."""
+"""A layer to create: its class, its config without a name, its weights."""
 
 
 def plain(model: keras.Model) -> keras.Model:
-    """`model` as one flat functional model of basic layers, with weights of its own.
+    """Rewrites a model as a flat functional model of basic layers, with its own weights.
 
     Args:
         model: keras.Model, functional or Sequential, built, with one input and one output.
 
     Returns:
-        keras.Model in float32 that gives the same to rounding; frozen layers stay frozen, regularizers stay.
+        keras.Model in float32 with the same outputs up to float rounding. Frozen layers and regularizers are kept.
 
     Raises:
-        InputError: the model is no such, or it holds a layer that cannot be trained for int8; the message names the layer,
-            the reason and what to do instead.
+        InputError: the model is not functional, has several inputs or outputs, or contains a layer that cannot be trained
+            for int8; the message names the layer, the reason and the alternative.
     """
     program = programs.record(model)
     if len(program.inputs) != 1 or len(program.outputs) != 1:
         raise InputError(
             f"`model` must have one input and one output. Received: {model.name!r} with {len(program.inputs)} and "
-            f"{len(program.outputs)}. Compress a keras.Model(inputs, outputs) for each answer."
+            f"{len(program.outputs)}. Compress a keras.Model(inputs, output) for each output."
         )
     readers = _readers(program)
     _check(program, readers)
@@ -68,8 +68,8 @@ def plain(model: keras.Model) -> keras.Model:
     inputs = keras.Input(source.shape[1:], dtype="float32", name=names.unique("inputs"))
     values = {source.number: inputs}
     for call in program.instructions:
-        given = [values[slot.number] for slot in call.inputs]
-        value = given[0] if len(given) == 1 else given
+        call_inputs = [values[slot.number] for slot in call.inputs]
+        value = call_inputs[0] if len(call_inputs) == 1 else call_inputs
         relu = _following_relu(call, readers)
         fused.update({id(relu)} if relu else ())
         parts = [] if id(call.operation) in fused else _parts(call.operation, relu=relu is not None)
@@ -91,7 +91,7 @@ class _Names:
 
 
 def _parts(layer: keras.Operation, *, relu: bool) -> list[Part]:
-    """What `layer` becomes; `relu` says whether it takes a ReLU in that follows it."""
+    """The layers that replace `layer`; `relu` says whether the ReLU that follows is fused into it."""
     if not isinstance(layer, keras.Layer):
         return [(_OPERATIONS[type(layer).__name__], {}, [])]
     rewrite = _REWRITTEN.get(type(layer))
@@ -101,14 +101,14 @@ def _parts(layer: keras.Operation, *, relu: bool) -> list[Part]:
     if not isinstance(layer, WITH_KERNEL):
         return [(type(layer), config, layer.get_weights())]
     activation = "relu" if relu else _activation(layer)
-    kept = activation if activation == "relu" else "linear"
-    return [(type(layer), {**config, "activation": kept}, layer.get_weights()), *_activations(activation, kept)]
+    fused = activation if activation == "relu" else "linear"
+    return [(type(layer), {**config, "activation": fused}, layer.get_weights()), *_activations(activation, fused)]
 
 
-def _activations(name: str, done: str = "linear") -> Iterator[Part]:
-    if name in ("relu", "relu6") and name != done:
+def _activations(name: str, fused: str = "linear") -> Iterator[Part]:
+    if name in ("relu", "relu6") and name != fused:
         yield KINDS.ReLU, {"max_value": 6.0 if name == "relu6" else None}, []
-    elif name not in ("linear", done):
+    elif name not in ("linear", fused):
         yield KINDS.Activation, {"activation": name}, []
 
 
@@ -139,7 +139,7 @@ def _separable(layer: KINDS.SeparableConv2D) -> Iterator[Part]:
         },
         weights[1:],
     )
-    yield from _activations(activation, done="relu")
+    yield from _activations(activation, fused="relu")
 
 
 def _scaled(scale, offset) -> Iterator[Part]:
@@ -152,8 +152,8 @@ def _scaled(scale, offset) -> Iterator[Part]:
 
 def _normalization(layer: KINDS.Normalization) -> Iterator[Part]:
     mean, variance = (np.asarray(keras.ops.convert_to_numpy(value)) for value in (layer.mean, layer.variance))
-    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
-    return _scaled(deviation, mean) if layer.invert else _scaled(1 / deviation, -mean / deviation)
+    stddev = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return _scaled(stddev, mean) if layer.invert else _scaled(1 / stddev, -mean / stddev)
 
 
 def _reversed_channels(layer: ReverseChannels) -> Iterator[Part]:
@@ -185,7 +185,7 @@ def _readers(program: programs.Program) -> dict[int, list[programs.Instruction]]
 
 
 def _following_relu(call: programs.Instruction, readers) -> keras.Layer | None:
-    """The ReLU that alone reads what a layer with a kernel gives, and that int8 arithmetic does in one with it."""
+    """The ReLU that is the only reader of a layer with a kernel, so that int8 arithmetic fuses the two."""
     after = [reader.operation for reader in readers[call.outputs[0].number]]
     if not isinstance(call.operation, WITH_KERNEL) or _activation(call.operation) != "linear" or len(after) != 1:
         return None
@@ -197,12 +197,12 @@ def _following_relu(call: programs.Instruction, readers) -> keras.Layer | None:
 
 
 def _check(program: programs.Program, readers) -> None:
-    makers = {slot.number: call for call in program.instructions for slot in call.outputs}
-    called = collections.Counter(id(call.operation) for call in program.instructions)
+    producers = {slot.number: call for call in program.instructions for slot in call.outputs}
+    calls = collections.Counter(id(call.operation) for call in program.instructions)
     for call in program.instructions:
-        reason = _reason(call.operation, [makers.get(slot.number) for slot in call.inputs], readers)
-        if called[id(call.operation)] > 1 and getattr(call.operation, "weights", None):
-            reason = "it is called more than once, and each call would need ranges of its own"
+        reason = _reason(call.operation, [producers.get(slot.number) for slot in call.inputs], readers)
+        if calls[id(call.operation)] > 1 and getattr(call.operation, "weights", None):
+            reason = "it is called more than once, and each call would need its own ranges"
         if reason:
             kind = f"{type(call.operation).__module__.split('.')[0]}.{type(call.operation).__qualname__}"
             raise InputError(
@@ -211,29 +211,29 @@ def _check(program: programs.Program, readers) -> None:
             )
 
 
-def _reason(layer: keras.Operation, makers: list, readers) -> str | None:
-    """Why `layer` has no place in a network of int8, or None where it has."""
+def _reason(layer: keras.Operation, producers: list, readers) -> str | None:
+    """The reason why `layer` cannot be trained for int8, or None if it can."""
     kind = type(layer)
     if kind is HubLayer:
-        return "a SavedModel is a finished graph, into which no rounding can be put"
+        return "a SavedModel is a finished graph, and rounding cannot be inserted into it"
     if not isinstance(layer, keras.Layer):
-        known = kind.__name__ in _OPERATIONS and len(makers) == 2
-        return None if known else "it is an operation outside of any layer"
+        supported = kind.__name__ in _OPERATIONS and len(producers) == 2
+        return None if supported else "it is an operation outside of any layer"
     if kind not in (*_UNCHANGED, *WITH_KERNEL, *_REWRITTEN):
         return "tensorflow_model_optimization has no rule for it"
     if getattr(layer, "lora_enabled", False):
         return "its low-rank pairs are not merged; see `models.merge_lora`"
     if hasattr(layer, "activation") and _activation(layer) not in _ACTIVATIONS:
         return f"its activation {_activation(layer)!r} has no int8 form that can be trained"
-    if kind is KINDS.BatchNormalization and not _folds(makers[0], readers):
-        return "batch norm becomes part of the convolution right before it, and here is none"
+    if kind is KINDS.BatchNormalization and not _folds(producers[0], readers):
+        return "batch norm becomes part of the convolution right before it, and there is no such convolution"
     return None
 
 
-def _folds(maker: programs.Instruction | None, readers) -> bool:
+def _folds(producer: programs.Instruction | None, readers) -> bool:
     return (
-        maker is not None
-        and isinstance(maker.operation, (*WITH_KERNEL, KINDS.SeparableConv2D))
-        and _activation(maker.operation) == "linear"
-        and len(readers[maker.outputs[0].number]) == 1
+        producer is not None
+        and isinstance(producer.operation, (*WITH_KERNEL, KINDS.SeparableConv2D))
+        and _activation(producer.operation) == "linear"
+        and len(readers[producer.outputs[0].number]) == 1
     )

@@ -1,7 +1,7 @@
-"""A small model taught by a large one: it learns what the large one answers, not only what is right.
+"""Knowledge distillation: a small model learns from the outputs of a large one as well as from the targets.
 
-Takes a teacher of any kind, a student and data; gives the student, trained, as the plain keras.Model that it was. Must not
-change the models given, or write files.
+Takes a teacher of any kind, a student and data; returns the trained student as a plain keras.Model. Must not change the
+given models, or write files.
 """
 
 import dataclasses
@@ -13,22 +13,37 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain import saving
-from kerastrain.compress import distillation_loss, fine_tuning
+from kerastrain.compress.distillation_loss import (
+    DistillationLoss,
+    DistillationModel,
+    OutputsAndFeatures,
+    forward_with_features,
+)
+from kerastrain.compress.fine_tuning import (
+    FineTuning,
+    compile_for_evaluation,
+    compile_for_training,
+    copy_model,
+    count_steps,
+    fit,
+    resolve,
+)
 from kerastrain.data import pipeline
 from kerastrain.data.examples import Examples
 from kerastrain.errors import InputError
 from kerastrain.hub.layer import HubLayer
 from kerastrain.tasks import Task
 
-_PROBABILITIES = "Give logits: leave its last activation out, or, for a teacher, say `teacher_probabilities=True`."
+_LEARNING_RATE = 1e-3
+_PROBABILITIES = "Give logits: leave its last activation out, or, for a teacher, pass `teacher_probabilities=True`."
 
 
 def distill(
     teacher: keras.Model | keras.Layer | str | os.PathLike,
     student: keras.Model,
-    data: tf.data.Dataset | Examples,
+    dataset: tf.data.Dataset | Examples,
     *,
-    epochs: int,
+    fine_tuning: FineTuning,
     temperature: float = 4.0,
     soft_weight: float = 0.9,
     features: Mapping[str, str] | None = None,
@@ -37,94 +52,77 @@ def distill(
     global_batch_size: int = 32,
     augment: Callable | None = None,
     seed: int = 0,
-    optimizer: keras.optimizers.Optimizer | None = None,
-    learning_rate: float = 1e-3,
-    loss: keras.losses.Loss | str | None = None,
-    metrics: Sequence = (),
-    validation_data: tf.data.Dataset | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int | str = 0,
 ) -> keras.Model:
-    """A copy of `student`, trained on the targets, the teacher's answers, and if so wanted the teacher's features.
+    """Trains a copy of `student` on the targets, the teacher's outputs and optionally the teacher's features.
 
         loss = (1 - soft_weight) * hard + soft_weight * T² * KL(teacher / T || student / T)
                + feature_weight * mean((teacher's feature - projection(student's feature))²) + regularization
 
-    `soft_weight` 0 learns from features alone, no `features` from answers alone. The teacher stays in inference mode. Given
-    `Examples` and no `augment`, it is asked once for each of them; otherwise once in every step. Under a strategy of
-    `distribute.make` the weights are those of one device, also where the last batch is uneven.
+    With `soft_weight` 0 the student does not learn from the teacher's outputs; without `features` it does not learn from
+    the teacher's features. The teacher runs in inference mode: once per example if `dataset` is `Examples` and there is no
+    `augment`, otherwise once per step. Under a strategy of `distribute.make` the weights equal those of a training on one
+    device, also where the last batch is uneven.
 
     Args:
-        teacher: keras.Model, HubLayer, or path of a `.keras` file or a SavedModel, from inputs to logits (b, n), or
+        teacher: keras.Model, HubLayer, or path of a `.keras` file or a SavedModel, from inputs to logits (b, n), or to
             numbers for regression; not changed.
-        student: keras.Model, built, from the same inputs to as many logits; not changed, and copied through its `.keras`
-            form.
-        data: tf.data.Dataset as for `fit`, of known length; or Examples, which are shuffled and batched here.
-        epochs: int > 0, passes over `data`.
-        temperature: float > 0, T: how much of the teacher's wrong answers shows; no part in regression.
-        soft_weight: float in [0, 1], the share of the teacher's answers against the targets.
-        features: from names of the student's layers to names of the teacher's, at any depth, whose outputs are to be
-            alike; maps must have the same height and width. Where channels differ, a linear projection learns between
-            them, and is thrown away. Both models must be functional then.
-        feature_weight: float >= 0, the weight of each pair.
-        teacher_probabilities: bool, whether the teacher gives probabilities, of which the logarithm is taken.
+        student: keras.Model, built, from the same inputs to the same number of logits; not changed, and copied through
+            its `.keras` form.
+        dataset: tf.data.Dataset as for `fit`, of known length; or Examples, which are shuffled and batched here.
+        fine_tuning: FineTuning. Its loss must take logits, and its validation loss is the student's own loss. The default
+            learning rate is 1e-3.
+        temperature: float > 0, T: higher values give more weight to the teacher's small probabilities; unused for
+            regression.
+        soft_weight: float in [0, 1], the weight of the teacher's outputs relative to the targets.
+        features: mapping from names of student layers to names of teacher layers, at any depth, whose outputs are
+            compared. Feature maps must have the same height and width. Where channels differ, a linear projection is
+            trained between them and dropped afterwards. Both models must be functional.
+        feature_weight: float >= 0, the weight of each pair of features.
+        teacher_probabilities: bool, whether the teacher outputs probabilities, which are converted to logits.
         global_batch_size: int > 0, for Examples.
         augment: from `data.augment`, for Examples.
-        seed: int in [0, 2**31), of order and augmentation of Examples.
-        optimizer: fresh keras.optimizers.Optimizer, or None for Adam whose rate falls from `learning_rate` to 0 along a
-            cosine.
-        learning_rate: float > 0, used where `optimizer` is None.
-        loss: as for `compile`, on logits; or None for the loss that `student` was compiled with.
-        metrics: as for `compile`.
-        validation_data: as for `fit`; its loss is the student's own.
-        callbacks: as for `fit`; the model they see holds the student as `student`.
-        verbose: as for `fit`.
+        seed: int in [0, 2**31), seed of order and augmentation of Examples.
 
     Returns:
-        keras.Model, compiled; nothing of teacher or projections is left in it.
+        keras.Model, the trained student, compiled; without the teacher and the projections.
 
     Raises:
-        InputError: an option breaks its rule, the outputs or features of the two do not fit, one of them gives
+        InputError: an option is invalid, the outputs or features of the two models do not fit, one of them gives
             probabilities, or the student is not built.
+        TypeError: `teacher` is neither a layer nor a path.
 
     Reference: Hinton et al. 2015, https://arxiv.org/abs/1503.02531; Romero et al. 2015 (features),
         https://arxiv.org/abs/1412.6550.
     """
     _check_numbers(temperature, soft_weight, feature_weight)
-    loss = fine_tuning.loss_of(student, loss, name="student")
+    fine_tuning = resolve(fine_tuning, student, learning_rate=_LEARNING_RATE, argument="student")
+    loss = fine_tuning.loss
     task = _task(loss)
     features = dict(features or {})
-    learner = fine_tuning.copy(student)
-    teach = _teaching(_opened(teacher), list(features.values()), probabilities=teacher_probabilities, task=task)
-    whole, steps_per_epoch = _batches(data, teach, epochs, global_batch_size, augment, seed)
-    first = keras.utils.unpack_x_y_sample_weight(next(iter(whole)))[0]
-    soft = distillation_loss.DistillationLoss(temperature, task) if task != "regression" else _loss_object(loss)
-    lesson = distillation_loss.DistillationModel(
-        learner,
-        teach,
-        layers=list(features),
-        widths=_checked_widths(learner, teach, first, features, task),
-        soft=soft,
+    trained_student = copy_model(student)
+    teacher_forward = _teacher_forward(
+        _load_teacher(teacher), list(features.values()), probabilities=teacher_probabilities, task=task
+    )
+    batches, steps_per_epoch = _all_epochs(
+        dataset, teacher_forward, fine_tuning.epochs, global_batch_size, augment, seed
+    )
+    first_inputs = keras.utils.unpack_x_y_sample_weight(next(iter(batches)))[0]
+    distillation_model = DistillationModel(
+        trained_student,
+        teacher_forward,
+        feature_layers=list(features),
+        feature_channels=_feature_channels(trained_student, teacher_forward, first_inputs, features, task),
+        soft_loss=DistillationLoss(temperature, task) if task != "regression" else _loss_object(loss),
         soft_weight=soft_weight,
         feature_weight=feature_weight,
     )
-    steps = fine_tuning.steps(whole, 1, optimizer)
-    lesson.compile(
-        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps), loss=loss, metrics=list(metrics)
-    )
-    fine_tuning.fit(
-        lesson,
-        whole,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        validation_data=validation_data,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
-    return fine_tuning.compiled_for_evaluation(learner, learning_rate=learning_rate, loss=loss, metrics=metrics)
+    compile_for_training(distillation_model, fine_tuning, count_steps(batches, 1, fine_tuning.optimizer))
+    fit(distillation_model, batches, fine_tuning, steps_per_epoch=steps_per_epoch)
+    compile_for_evaluation(trained_student, fine_tuning)
+    return trained_student
 
 
-def _opened(teacher: object) -> keras.Layer:
+def _load_teacher(teacher: object) -> keras.Layer:
     if isinstance(teacher, str | os.PathLike):
         return saving.load(teacher) if str(teacher).endswith(".keras") else HubLayer(teacher)
     if not isinstance(teacher, keras.Layer):
@@ -135,15 +133,15 @@ def _opened(teacher: object) -> keras.Layer:
     return teacher
 
 
-def _teaching(
-    teacher, layers: Sequence[str], *, probabilities: bool, task: Task
-) -> Callable[..., distillation_loss.Answers]:
-    """The function from inputs to the teacher's answers as logits, in inference mode."""
-    answer = distillation_loss.forward_with_features(teacher, layers)
+def _teacher_forward(
+    teacher: keras.Layer, layers: Sequence[str], *, probabilities: bool, task: Task
+) -> Callable[..., OutputsAndFeatures]:
+    """The function from inputs to the teacher's logits and features, in inference mode."""
+    forward = forward_with_features(teacher, layers)
 
-    def teach(inputs):
-        answers = answer(inputs, training=False)
-        outputs = answers["outputs"]
+    def teacher_forward(inputs):
+        result = forward(inputs, training=False)
+        outputs = result["outputs"]
         if not tf.is_tensor(outputs):
             raise InputError(
                 f"`teacher` must give one tensor. Received: {type(outputs).__qualname__}. Choose one of several outputs "
@@ -151,56 +149,62 @@ def _teaching(
             )
         outputs = tf.cast(outputs, tf.float32)
         if probabilities:
-            shares = tf.clip_by_value(outputs, 1e-7, 1 - 1e-7)
-            outputs = tf.math.log(shares) - (tf.math.log(1 - shares) if task == "multi_label" else 0.0)
-        return {**answers, "outputs": outputs}
+            clipped = tf.clip_by_value(outputs, 1e-7, 1 - 1e-7)
+            outputs = tf.math.log(clipped) - (tf.math.log(1 - clipped) if task == "multi_label" else 0.0)
+        return {**result, "outputs": outputs}
 
-    return teach
+    return teacher_forward
 
 
-def _batches(data, teach, epochs: int, size: int, augment, seed: int) -> tuple[tf.data.Dataset, int]:
-    """All epochs in one data set, and the steps of each; the teacher's answers are in it where they never change."""
-    if isinstance(data, tf.data.Dataset):
-        return data.repeat(epochs), fine_tuning.steps(data, epochs, None) // epochs
-    steps = pipeline.steps_per_epoch(data, size)
+def _all_epochs(
+    dataset, teacher_forward, epochs: int, batch_size: int, augment, seed: int
+) -> tuple[tf.data.Dataset, int]:
+    """All epochs in one dataset, and the steps per epoch; with the teacher's outputs in the targets if they are fixed."""
+    if isinstance(dataset, tf.data.Dataset):
+        return dataset.repeat(epochs), count_steps(dataset, epochs, None) // epochs
+    examples = dataset
+    steps_per_epoch = pipeline.steps_per_epoch(examples, batch_size)
     options = {"shuffle": True, "seed": seed, "epochs": epochs}
-    whole = pipeline.batches(data, size, augment=augment, **options)
+    batches = pipeline.batches(examples, batch_size, augment=augment, **options)
     if augment is not None:
-        return whole, steps
-    asked = tf.function(teach, reduce_retracing=True)
-    answers = [asked(batch[0]) for batch in pipeline.batches(data, size)]
-    table = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *answers)
-    numbers = dataclasses.replace(data, inputs=np.arange(len(data)), paths=None)
+        return batches, steps_per_epoch
+    compiled_forward = tf.function(teacher_forward, reduce_retracing=True)
+    outputs = [compiled_forward(batch[0]) for batch in pipeline.batches(examples, batch_size)]
+    table = keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *outputs)
+    row_numbers = dataclasses.replace(examples, inputs=np.arange(len(examples)), paths=None)
 
-    def with_answers(batch, numbered):
+    def with_teacher_outputs(batch, numbered_batch):
         inputs, targets, *weights = batch
-        taught = keras.tree.map_structure(lambda column: tf.gather(column, tf.cast(numbered[0], tf.int64)), table)
-        return inputs, {"targets": targets, "taught": taught}, *weights
+        rows = tf.cast(numbered_batch[0], tf.int64)
+        teacher_outputs = keras.tree.map_structure(lambda column: tf.gather(column, rows), table)
+        return inputs, {"targets": targets, "teacher_outputs": teacher_outputs}, *weights
 
-    return tf.data.Dataset.zip(whole, pipeline.batches(numbers, size, **options)).map(with_answers), steps
+    numbered = pipeline.batches(row_numbers, batch_size, **options)
+    return tf.data.Dataset.zip(batches, numbered).map(with_teacher_outputs), steps_per_epoch
 
 
-def _checked_widths(student, teach, inputs, features: Mapping[str, str], task: Task) -> list[int]:
-    """The channels of the teacher's features, after all outputs and features were held against each other."""
-    wanted, given = (
-        teach(inputs),
-        distillation_loss.forward_with_features(student, list(features))(inputs, training=False),
-    )
-    if wanted["outputs"].shape != given["outputs"].shape:
+def _feature_channels(student, teacher_forward, inputs, features: Mapping[str, str], task: Task) -> list[int]:
+    """The channels of the teacher's features; raises if outputs or features of the two models do not fit."""
+    teacher_result = teacher_forward(inputs)
+    student_result = forward_with_features(student, list(features))(inputs, training=False)
+    if teacher_result["outputs"].shape != student_result["outputs"].shape:
         raise InputError(
-            f"`student` must give as many outputs as `teacher`. Received: {tuple(given['outputs'].shape[1:])} and "
-            f"{tuple(wanted['outputs'].shape[1:])} for each example."
+            "`student` must give as many outputs as `teacher`. Received: "
+            f"{tuple(student_result['outputs'].shape[1:])} and {tuple(teacher_result['outputs'].shape[1:])} for each "
+            "example."
         )
-    for name, answers in (("teacher", wanted), ("student", given)):
-        if _are_probabilities(answers["outputs"], task):
-            raise InputError(f"`{name}` must give logits. Received: probabilities. {_PROBABILITIES}")
-    for (ours, theirs), one, other in zip(features.items(), given["features"], wanted["features"], strict=True):
-        if one.shape[:-1] != other.shape[:-1]:
+    for argument, result in (("teacher", teacher_result), ("student", student_result)):
+        if _are_probabilities(result["outputs"], task):
+            raise InputError(f"`{argument}` must give logits. Received: probabilities. {_PROBABILITIES}")
+    pairs = zip(features.items(), student_result["features"], teacher_result["features"], strict=True)
+    for (student_layer, teacher_layer), student_feature, teacher_feature in pairs:
+        if student_feature.shape[:-1] != teacher_feature.shape[:-1]:
             raise InputError(
-                f"`features` must pair maps of the same size. Received: {tuple(one.shape[1:])} of {ours!r} and "
-                f"{tuple(other.shape[1:])} of {theirs!r}. Name layers where both models have the same height and width."
+                f"`features` must pair maps of the same size. Received: {tuple(student_feature.shape[1:])} of "
+                f"{student_layer!r} and {tuple(teacher_feature.shape[1:])} of {teacher_layer!r}. Name layers where both "
+                "models have the same height and width."
             )
-    return [feature.shape[-1] for feature in wanted["features"]]
+    return [feature.shape[-1] for feature in teacher_result["features"]]
 
 
 def _are_probabilities(outputs: tf.Tensor, task: Task) -> bool:
@@ -211,7 +215,7 @@ def _are_probabilities(outputs: tf.Tensor, task: Task) -> bool:
 
 
 def _task(loss: object) -> Task:
-    """What `loss` is a loss of, refused where it does not take logits."""
+    """The task that `loss` belongs to; raises if it is a cross-entropy that does not take logits."""
     name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "")
     if "crossentropy" not in name.replace("_", "").lower():
         return "regression"
@@ -226,7 +230,7 @@ def _loss_object(loss: object) -> keras.losses.Loss:
 
 def _check_numbers(temperature: float, soft_weight: float, feature_weight: float) -> None:
     if not temperature > 0:
-        raise InputError(f"`temperature` must be above 0. Received: {temperature!r}. Hinton et al. take 1 to 20.")
+        raise InputError(f"`temperature` must be above 0. Received: {temperature!r}. Hinton et al. use 1 to 20.")
     if not 0 <= soft_weight <= 1:
         raise InputError(f"`soft_weight` must lie in [0, 1]. Received: {soft_weight!r}.")
     if feature_weight < 0:

@@ -1,45 +1,46 @@
-"""Magnitude pruning while a model trains: its smallest weights become zero, and the others learn to do without them.
+"""Magnitude pruning during training: the smallest weights become zero while the others adapt.
 
-Takes a trained keras.Model and a data set, gives a new model whose zeros are exact. The masks live in the constraints of
-the kernels, which every Keras optimizer applies inside its update: so pruning works with any train step, in graphs, under
-XLA, on several replicas and in mixed precision. Must not change the model given, or write files.
+Takes a trained keras.Model and a dataset; returns a new model whose zeros are exact. The masks are in the constraints of
+the kernels, which every Keras optimizer applies in its update step. So pruning works with any train step, in graphs,
+under XLA, on several replicas and in mixed precision. Must not change the given model, or write files.
 """
-
-from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from kerastrain.compress import fine_tuning, sparsity_schedules
+from kerastrain.compress import sparsity_schedules
+from kerastrain.compress.fine_tuning import FineTuning, compile_for_training, copy_model, count_steps, fit, resolve
 from kerastrain.compress.masks import Pattern
 from kerastrain.compress.sparsity_masks import prunable, require_unconstrained
 from kerastrain.errors import InputError
 
+_LEARNING_RATE = 1e-3
 
-class Pruned(keras.constraints.Constraint):
-    """Keeps a mask on a kernel and makes it anew when the schedule says so.
+
+class PruningConstraint(keras.constraints.Constraint):
+    """Applies a mask to a kernel, and recomputes the mask in the steps that the schedule selects.
 
     Args:
         kernel: keras.Variable to prune.
-        schedule: a schedule of `sparsity_schedules`.
-        optimizer: keras.Optimizer whose `iterations` are the schedule's steps.
+        schedule: a schedule as in `sparsity_schedules`.
+        optimizer: keras.Optimizer, whose `iterations` count the steps of the schedule.
         pattern: Pattern that fits the kernel.
     """
 
-    def __init__(self, kernel, schedule, optimizer, pattern: Pattern):
+    def __init__(self, kernel: keras.Variable, schedule, optimizer: keras.optimizers.Optimizer, pattern: Pattern):
         self.schedule, self.optimizer, self.pattern = schedule, optimizer, pattern
         self.mask = keras.Variable(
             tf.ones(kernel.shape, kernel.dtype), trainable=False, name="mask", aggregation="only_first_replica"
         )
 
     def __call__(self, kernel):
-        """The kernel under its mask."""
+        """The masked kernel, of the same shape and dtype."""
         kernel = tf.convert_to_tensor(kernel)
-        # An optimizer counts an update after it has applied the constraints; schedules count from 1.
+        # `iterations` is incremented after the constraints are applied, and schedules count from 1.
         update, fraction = self.schedule(tf.convert_to_tensor(self.optimizer.iterations) + 1)
         mask = tf.cond(update, lambda: self.pattern.mask(kernel, fraction), lambda: tf.convert_to_tensor(self.mask))
         self.mask.assign(mask)
-        # Not a product: infinity times zero is no number.
+        # Not kernel * mask: infinity times zero is NaN.
         return tf.where(mask > 0, kernel, tf.zeros_like(kernel))
 
 
@@ -48,62 +49,43 @@ def prune(
     dataset: tf.data.Dataset,
     *,
     fraction: float,
-    epochs: int,
+    fine_tuning: FineTuning,
     pattern: str = "1x1",
     schedule: sparsity_schedules.Schedule | None = None,
-    optimizer: keras.optimizers.Optimizer | None = None,
-    learning_rate: float = 1e-3,
-    loss: keras.losses.Loss | str | None = None,
-    metrics: Sequence = (),
-    validation_data: tf.data.Dataset | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-    verbose: int | str = 0,
 ) -> keras.Model:
-    """A copy of `model`, fine-tuned while `fraction` of each of its trainable kernels becomes zero.
+    """Fine-tunes a copy of `model` while `fraction` of each of its trainable kernels becomes zero.
 
-    Every kernel that fits the pattern ends with round(fraction * blocks) blocks of zeros, exactly; the others, depthwise
-    kernels, embeddings and frozen layers stay dense. Zeros make a file small where it is compressed (gzip, app stores),
-    not the float file itself.
+    Every kernel that fits the pattern ends with exactly round(fraction * blocks) blocks of zeros. Other kernels,
+    depthwise kernels, embeddings and frozen layers stay dense. Zeros make a file smaller where it is compressed (gzip,
+    app stores); they do not change the size of the float file.
 
     Args:
         model: keras.Model, built; not changed, and copied through its `.keras` form.
         dataset: tf.data.Dataset as for `fit`, of known length.
-        fraction: float in (0, 1); for a pattern like "2:4" what the pattern says.
-        epochs: int > 0, passes over `dataset`.
+        fraction: float in (0, 1); for a pattern like "2:4" the fraction of that pattern.
+        fine_tuning: FineTuning. The default learning rate is 1e-3.
         pattern: "1x1", blocks like "1x4" (inputs x outputs), or "2:4" (two zeros of every four along input channels).
-        schedule: None for cubic growth over the first half of the run; or one of `sparsity_schedules` or
+        schedule: None for cubic growth over the first half of the training; or a schedule of `sparsity_schedules` or
             tensorflow_model_optimization.
-        optimizer: fresh keras.optimizers.Optimizer, or None for Adam whose rate falls from `learning_rate` to 0 along a
-            cosine.
-        learning_rate: float > 0, used where `optimizer` is None.
-        loss: as for `compile`, or None for the loss that `model` was compiled with.
-        metrics: as for `compile`.
-        validation_data: as for `fit`.
-        callbacks: as for `fit`.
-        verbose: as for `fit`.
 
     Returns:
-        keras.Model, compiled, without constraints; `keep_zeros` holds its zeros through further training.
+        keras.Model, compiled, without constraints; `keep_zeros` preserves its zeros during further training.
 
     Raises:
-        InputError: an option breaks its rule, nothing is prunable, or the schedule does not reach `fraction` in this
-            run.
+        InputError: an option is invalid, nothing is prunable, or the schedule does not reach `fraction` in this
+            training.
 
     Reference: Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878.
     """
     pattern = Pattern.parse(pattern)
-    steps = fine_tuning.steps(dataset, epochs, optimizer)
-    schedule = schedule or sparsity_schedules.for_run(_fraction(fraction, pattern), steps)
+    steps = count_steps(dataset, fine_tuning.epochs, fine_tuning.optimizer)
+    schedule = schedule or sparsity_schedules.for_run(_checked_fraction(fraction, pattern), steps)
     _require_reached(schedule, fraction, steps)
-    loss = fine_tuning.loss_of(model, loss)
-    pruned = fine_tuning.copy(model)
-    pruned.compile(
-        optimizer or fine_tuning.adam_with_cosine_decay(learning_rate, steps), loss=loss, metrics=list(metrics)
-    )
+    fine_tuning = resolve(fine_tuning, model, learning_rate=_LEARNING_RATE)
+    pruned = copy_model(model)
+    compile_for_training(pruned, fine_tuning, steps)
     kernels = _attach(pruned, schedule, pattern)
-    fine_tuning.fit(
-        pruned, dataset, epochs=epochs, validation_data=validation_data, callbacks=callbacks, verbose=verbose
-    )
+    fit(pruned, dataset, fine_tuning)
     _detach(pruned, kernels)
     return pruned
 
@@ -118,20 +100,20 @@ def _attach(model: keras.Model, schedule, pattern: Pattern) -> list[keras.Variab
         )
     for kernel in kernels:
         require_unconstrained(kernel)
-        kernel.constraint = Pruned(kernel, schedule, model.optimizer, pattern)
+        kernel.constraint = PruningConstraint(kernel, schedule, model.optimizer, pattern)
     return kernels
 
 
 def _detach(model: keras.Model, kernels: list[keras.Variable]) -> None:
     for kernel in kernels:
-        # Callbacks and averages of weights (EMA) may have brought weights back behind the masks.
+        # Callbacks and moving averages of weights (EMA) may have assigned values that are not masked.
         value = tf.convert_to_tensor(kernel)
         kernel.assign(tf.where(tf.convert_to_tensor(kernel.constraint.mask) > 0, value, tf.zeros_like(value)))
         kernel.constraint = None
-    model.train_function = None  # The traced step still holds the masks.
+    model.train_function = None  # The traced step still applies the masks.
 
 
-def _fraction(fraction: float, pattern: Pattern) -> float:
+def _checked_fraction(fraction: float, pattern: Pattern) -> float:
     if not 0 < fraction < 1:
         raise InputError(
             f"`fraction` must lie in (0, 1). Received: {fraction!r}. Give the share of zeros, such as 0.8."
@@ -148,6 +130,6 @@ def _require_reached(schedule, fraction: float, steps: int) -> None:
     reached = sparsity_schedules.reached(schedule, steps)
     if abs(reached - fraction) > 1e-4:
         raise InputError(
-            f"`schedule` must reach the fraction {fraction:g} within the run. Received: one that ends at {reached:g} after "
-            f"{steps} steps. Train longer, or lower its end step or frequency."
+            f"`schedule` must reach the fraction {fraction:g} within the run. Received: a schedule that ends at "
+            f"{reached:g} after {steps} steps. Train longer, or lower its end step or frequency."
         )

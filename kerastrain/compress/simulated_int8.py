@@ -1,7 +1,7 @@
-"""A tf_keras network that trains as if it were int8 already: tensorflow_model_optimization's part of the work.
+"""Adds the rounding of int8 to a tf_keras network, with tensorflow_model_optimization.
 
-Takes the tf_keras twin of a flat Keras 3 model; gives its variables, sorted by the Keras 3 layer that they belong to. tfmot
-decides where a network of int8 is rounded. Must not train, and must not know where the twin comes from.
+Takes the tf_keras twin of a flat Keras 3 model; returns its variables, grouped by the Keras 3 layer that they belong to.
+tfmot decides where an int8 network is rounded. Must not train, and must not know where the twin comes from.
 """
 
 import dataclasses
@@ -12,18 +12,18 @@ from kerastrain.compress.tf_keras_models import PREFIX
 from kerastrain.system import isolated_imports
 
 INPUTS = "inputs"
-"""The name of the input among the ranges."""
+"""The key of the model's input in `Simulation.ranges`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Simulation:
-    """A network with rounding, to be trained.
+    """A network with simulated rounding, ready to be trained.
 
     Attributes:
         network: tf_keras.Model with tfmot's wrappers.
-        weights: dict from a Keras 3 layer's name to its tf.Variables, in the order of `layer.weights`.
-        ranges: dict from a Keras 3 layer's name, or `INPUTS`, to the tf.Variables (low, high) of what it gives; a layer
-            that shares the rounding of the next one has none.
+        weights: dict from the name of a Keras 3 layer to its tf.Variables, in the order of `layer.weights`.
+        ranges: dict from the name of a Keras 3 layer, or `INPUTS`, to the tf.Variables (low, high) of its output; a layer
+            that shares the rounding of the next layer is missing.
     """
 
     network: object
@@ -32,18 +32,18 @@ class Simulation:
 
 
 def simulate(twin, *, per_channel: bool) -> Simulation:
-    """The twin with rounding where TFLite rounds.
+    """Adds rounding to a twin, in the places where TFLite rounds.
 
     Args:
         twin: tf_keras.Model of `tf_keras_models.twin`.
-        per_channel: bool, whether each output channel of a convolution has steps of its own.
+        per_channel: bool, whether each output channel of a convolution has its own step size.
 
     Returns:
-        Simulation with weights of its own; its ranges are tfmot's first ones, [-6, 6], and wait to be calibrated.
+        Simulation with its own weights; its ranges are tfmot's initial ones, [-6, 6], and must be calibrated.
     """
     tf_keras, quantization = isolated_imports.tf_keras(), isolated_imports.tfmot().quantization.keras
     output_only = _output_only(quantization)
-    # tfmot has rules for all layers of the table but these, whose outputs are rounded like any other.
+    # tfmot has rules for all layers of `tf_keras_models` except these. Their outputs are rounded like all others.
     without_rule = (tf_keras.layers.Rescaling, tf_keras.layers.Multiply)
 
     def annotate(layer):
@@ -59,19 +59,19 @@ def simulate(twin, *, per_channel: bool) -> Simulation:
     for layer in network.layers:
         named = {variable.name.split("/")[-1].removesuffix(":0"): variable for variable in layer.weights}
         name = layer.name.removeprefix("quant_").removeprefix(PREFIX)
-        if layer.name.startswith("quantize_layer"):  # tf_keras counts them up over a process, as quantize_layer_1
+        if layer.name.startswith("quantize_layer"):  # tf_keras numbers them per process: quantize_layer_1, …
             ranges[INPUTS] = (named[f"{layer.name}_min"], named[f"{layer.name}_max"])
-        for place in ("output", "post_activation"):
-            if f"{place}_min" in named:
-                ranges[name] = (named[f"{place}_min"], named[f"{place}_max"])
-        own = [word for word in named if not word.endswith(("_min", "_max")) and word != "optimizer_step"]
-        weights[name] = [named[word] for word in own]
+        for prefix in ("output", "post_activation"):
+            if f"{prefix}_min" in named:
+                ranges[name] = (named[f"{prefix}_min"], named[f"{prefix}_max"])
+        layer_weights = [key for key in named if not key.endswith(("_min", "_max")) and key != "optimizer_step"]
+        weights[name] = [named[key] for key in layer_weights]
     return Simulation(network, weights, ranges)
 
 
 def _output_only(quantization):
     class OutputOnly(quantization.QuantizeConfig):
-        """Rounds what a layer gives, and nothing in it."""
+        """Rounds the output of a layer, but not its weights."""
 
         def get_weights_and_quantizers(self, layer):
             return []

@@ -1,6 +1,6 @@
-"""How much of a model is zero, and how its zeros are kept through further training.
+"""Counts the zeros of a model, and preserves them during further training.
 
-Takes any keras.Model, also those with a SavedModel inside. Must not train.
+Takes any keras.Model, also a model with a SavedModel inside. Must not train.
 """
 
 import dataclasses
@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
+from kerastrain.keras_internals.layers import every_layer
 
-_KEPT_DENSE = ("depthwise", "embedding")
+_DENSE = ("depthwise", "embedding")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +21,9 @@ class Sparsity:
     """The zeros among a model's prunable weights.
 
     Args:
-        zeros: int, weights that are exactly 0.
-        weights: int, all prunable weights.
-        by_kernel: tuple of (path, fraction), for each kernel in the model's order.
+        zeros: int >= 0, weights that are exactly 0.
+        weights: int >= 0, all prunable weights.
+        by_kernel: tuple of (str path, float fraction in [0, 1]), for each kernel in the order of the model's variables.
     """
 
     zeros: int
@@ -31,12 +32,18 @@ class Sparsity:
 
     @property
     def fraction(self) -> float:
-        """The share of zeros, float in [0, 1]; 0 where nothing is prunable."""
+        """The fraction of zeros, float in [0, 1]; 0 if nothing is prunable."""
         return self.zeros / self.weights if self.weights else 0.0
 
 
 def sparsity(model: keras.Model) -> Sparsity:
-    """Counts the exact zeros in the kernels of `model`, frozen ones included.
+    """Counts the exact zeros in the kernels of a model, including frozen ones.
+
+    Args:
+        model: keras.Model, built.
+
+    Returns:
+        Sparsity.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_initializer="identity")])
@@ -46,62 +53,75 @@ def sparsity(model: keras.Model) -> Sparsity:
     kernels = list(prunable(model))
     zeros = [int(np.count_nonzero(keras.ops.convert_to_numpy(kernel) == 0)) for kernel in kernels]
     sizes = [int(np.prod(kernel.shape)) for kernel in kernels]
-    shares = tuple((kernel.path, zero / size) for kernel, zero, size in zip(kernels, zeros, sizes, strict=True))
-    return Sparsity(sum(zeros), sum(sizes), shares)
+    fractions = tuple((kernel.path, count / size) for kernel, count, size in zip(kernels, zeros, sizes, strict=True))
+    return Sparsity(sum(zeros), sum(sizes), fractions)
 
 
 def prunable(model: keras.Model, *, trainable: bool = False) -> Iterable[keras.Variable]:
-    """The kernels of `model`: floating point, of two dimensions and more; only those that train, if so wanted.
+    """Lists the kernels of a model: floating-point variables of at least two dimensions.
 
-    Depthwise kernels are left dense, being the fewest and most sensitive weights of a network, and so are embeddings,
-    whose rows are looked up, not multiplied.
+    Depthwise kernels are excluded because they are the fewest and most sensitive weights of a network. Embeddings are
+    excluded because their rows are looked up, not multiplied.
+
+    Args:
+        model: keras.Model.
+        trainable: bool, whether to list trainable kernels only.
+
+    Returns:
+        Iterable of keras.Variable, in the order of the model's variables.
     """
     kinds = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
-    depthwise = {id(layer.kernel) for layer in model._flatten_layers() if isinstance(layer, kinds) and layer.built}
+    depthwise = {id(layer.kernel) for layer in every_layer(model) if isinstance(layer, kinds) and layer.built}
     for variable in model.trainable_variables if trainable else model.variables:
         floating = keras.backend.is_float_dtype(variable.dtype)
-        # Inside a Hub module, and in a SeparableConv2D, only the name tells.
-        kept = id(variable) in depthwise or any(word in variable.path for word in _KEPT_DENSE)
-        if floating and len(variable.shape) >= 2 and not kept:
+        # In Hub modules and SeparableConv2D only the name identifies such a kernel.
+        dense = id(variable) in depthwise or any(word in variable.path for word in _DENSE)
+        if floating and len(variable.shape) >= 2 and not dense:
             yield variable
 
 
 class KeepZeros(keras.constraints.Constraint):
-    """Holds a kernel's present zeros at zero, whatever optimizer trains it.
+    """Keeps the present zeros of a kernel at zero, with any optimizer.
 
     Args:
-        kernel: keras.Variable whose zeros are held.
+        kernel: keras.Variable whose zeros are kept.
     """
 
     def __init__(self, kernel: keras.Variable):
         self.mask = tf.constant(keras.ops.convert_to_numpy(kernel) != 0)
 
     def __call__(self, kernel):
-        """The kernel with its zeros put back."""
+        """The kernel with its zeros restored, of the same shape and dtype."""
         kernel = tf.convert_to_tensor(kernel)
         return tf.where(self.mask, kernel, tf.zeros_like(kernel))
 
 
 def keep_zeros(model: keras.Model) -> None:
-    """Makes further training of `model` leave its zeros alone; call it before `compile` or `fit`.
+    """Keeps the zeros of a model during further training; call it before `compile` or `fit`.
 
-    It marks the model given, in memory only: a saved model is loaded without the hold. An optimizer with `use_ema` averages
-    zeros with zeros, so they last.
+    The constraints exist in memory only and are not saved with the model. The zeros also survive an optimizer with
+    `use_ema`, because the average of zeros is zero.
+
+    Args:
+        model: keras.Model, whose trainable kernels get a constraint.
 
     Raises:
-        InputError: a kernel has a constraint of its own.
+        InputError: a kernel already has another constraint.
     """
     for kernel in prunable(model, trainable=True):
         require_unconstrained(kernel)
         kernel.constraint = KeepZeros(kernel)
-    model.train_function = None  # A traced step would know nothing of the constraint.
+    model.train_function = None  # A step that was traced before does not apply the constraint.
 
 
 def require_unconstrained(kernel: keras.Variable) -> None:
-    """Refuses a kernel whose constraint would be lost, or would undo the zeros.
+    """Raises if a kernel has a constraint that compression would replace, or that would change zeros.
+
+    Args:
+        kernel: keras.Variable.
 
     Raises:
-        InputError: `kernel` has a constraint that is not of this package.
+        InputError: `kernel` has a constraint other than KeepZeros.
     """
     if kernel.constraint is not None and not isinstance(kernel.constraint, KeepZeros):
         raise InputError(

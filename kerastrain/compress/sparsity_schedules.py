@@ -1,8 +1,8 @@
-"""How sparse a network is at each step of its pruning, and whether the run is long enough to get there.
+"""Schedules of the pruned fraction over the steps of a training.
 
-A schedule is a callable from a step, int64 scalar tensor counted from 1 (the first update of the weights), to
-(update: bool, fraction: float32) scalar tensors: whether masks are made anew at this step, and for which fraction. The
-public schedules of tensorflow_model_optimization are such callables. Must not know of models.
+A schedule is a callable from a step, int64 scalar tensor that counts from 1 (the first update of the weights), to
+(bool update, float32 fraction) scalar tensors: whether the masks are recomputed in this step, and for which fraction of
+zeros. The public schedules of tensorflow_model_optimization are such callables. Must not know of models.
 """
 
 import dataclasses
@@ -18,23 +18,23 @@ Schedule = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 @dataclasses.dataclass(frozen=True)
 class Polynomial:
-    """A fraction that rises fast while weights are plenty and slowly where they become scarce.
+    """A fraction that increases fast at first, and slowly when few weights are left.
 
         fraction(t) = final + (initial - final) * (1 - (t - begin) / (end - begin)) ** power
 
-    Masks are made at `begin`, at every `frequency` steps after it, and always at `end`: the target is never missed by
-    a remainder. Before `begin` nothing is pruned, after `end` the masks stay.
+    Masks are computed at `begin`, every `frequency` steps after it, and always at `end`, so that the final fraction is
+    reached exactly. Before `begin` nothing is pruned; after `end` the masks stay the same.
 
     Args:
         final: float in [0, 1), the fraction at `end`.
-        end: int, step of the last mask.
-        begin: int, 0 < begin <= end, step of the first mask.
+        end: int >= 1, step of the last mask.
+        begin: int in [1, end], step of the first mask.
         initial: float in [0, final], the fraction at `begin`.
         power: float > 0.
-        frequency: int > 0, steps from one mask to the next; each costs a sort of every kernel.
+        frequency: int >= 1, steps from one mask to the next; each mask sorts every kernel.
 
     Raises:
-        InputError: a value lies outside its range.
+        InputError: a value is out of range.
 
     Example:
         >>> update, fraction = Polynomial(0.8, end=100)(tf.constant(100, tf.int64))
@@ -52,37 +52,51 @@ class Polynomial:
     frequency: int = 1
 
     def __post_init__(self):
-        for name, fits, rule in (
+        for name, is_valid, rule in (
             ("final", 0 <= self.final < 1, "must lie in [0, 1)"),
             ("initial", 0 <= self.initial <= self.final, "must lie in [0, `final`]"),
             ("begin", 0 < self.begin <= self.end, "must lie in [1, `end`]"),
             ("power", self.power > 0, "must be positive"),
             ("frequency", self.frequency > 0, "must be positive"),
         ):
-            if not fits:
+            if not is_valid:
                 raise InputError(f"`{name}` {rule}. Received: {getattr(self, name)!r}.")
 
     def __call__(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Whether masks are made at `step`, and for which fraction."""
+        """Whether masks are recomputed at `step`, and for which fraction."""
         step = tf.cast(step, tf.int64)
         due = tf.logical_or((step - self.begin) % self.frequency == 0, tf.equal(step, self.end))
         update = tf.logical_and(due, tf.logical_and(step >= self.begin, step <= self.end))
         progress = tf.cast(step - self.begin, tf.float32) / max(self.end - self.begin, 1)
-        left = (1 - tf.clip_by_value(progress, 0.0, 1.0)) ** self.power if self.end > self.begin else 0.0
-        return update, tf.cast(self.final + (self.initial - self.final) * left, tf.float32)
+        remaining = (1 - tf.clip_by_value(progress, 0.0, 1.0)) ** self.power if self.end > self.begin else 0.0
+        return update, tf.cast(self.final + (self.initial - self.final) * remaining, tf.float32)
 
 
 def for_run(fraction: float, steps: int) -> Polynomial:
-    """The schedule that reaches `fraction` halfway through a run of `steps`, and leaves the rest to recover.
+    """The default schedule: it reaches `fraction` after half of the steps, and the second half recovers accuracy.
 
-    Masks are made about a hundred times, so that sorting costs little.
+    Masks are computed about a hundred times, so that sorting costs little.
+
+    Args:
+        fraction: float in [0, 1), the final fraction.
+        steps: int >= 1, updates of the weights in the training.
+
+    Returns:
+        Polynomial.
     """
     end = max(1, steps // 2)
     return Polynomial(fraction, end=end, frequency=max(1, end // 100))
 
 
 def reached(schedule: Schedule, steps: int) -> float:
-    """The fraction of the last mask that `schedule` makes in a run of `steps`; 0 where it makes none.
+    """The fraction of the last mask that a schedule computes in a training; 0 if it computes none.
+
+    Args:
+        schedule: Schedule.
+        steps: int >= 1, updates of the weights in the training.
+
+    Returns:
+        float in [0, 1].
 
     Example:
         >>> round(reached(Polynomial(0.5, end=10, frequency=4), 10), 6)
@@ -95,5 +109,5 @@ def reached(schedule: Schedule, steps: int) -> float:
         tf.range(1, steps + 1, dtype=tf.int64),
         fn_output_signature=(tf.float32, tf.float32),
     )
-    made = np.flatnonzero(update.numpy())
-    return float(fraction[made[-1]]) if len(made) else 0.0
+    update_steps = np.flatnonzero(update.numpy())
+    return float(fraction[update_steps[-1]]) if len(update_steps) else 0.0

@@ -1,9 +1,9 @@
-"""The compression of a finished run: one way or all that make sense, each trained, written, proven and measured.
+"""Compresses a finished run: one requested combination of steps, or all candidates within a budget.
 
-    ways -> training -> measuring -> climbing -> choosing -> picture
+    candidates -> training -> measurement -> sweep -> selection -> pareto_plot
 
-Takes a run with its data; gives files and rungs. Made of calls to public functions of `compress` and `export`. Must not
-change the run's model.
+Takes a run with its data; returns files and measured results. Made of calls to public functions of `compress` and
+`export`. Must not change the model of the run.
 """
 
 from kerastrain.compression_search.calibration import calibration_table
@@ -15,14 +15,14 @@ from kerastrain.compression_search.sweep import sweep
 
 __all__ = [
     "CANDIDATES",
-    "Choice",
-    "CandidateResult",
-    "Score",
     "Candidate",
+    "CandidateResult",
+    "Choice",
+    "Score",
     "calibration_table",
     "choose",
-    "sweep",
     "draw",
     "requested_candidates",
     "size_of",
+    "sweep",
 ]

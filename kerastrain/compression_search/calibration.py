@@ -1,6 +1,6 @@
-"""How many training examples the calibration of int8 needs: the same file from few and from many.
+"""Measures how many training examples the calibration of int8 needs, by exporting a model with different counts.
 
-Takes a model and its data; gives a table. Must not leave files.
+Takes a model and its data; returns a table. Must not leave files.
 """
 
 import dataclasses
@@ -15,28 +15,30 @@ from kerastrain.compression_search.measurement import score
 
 
 def calibration_table(model: keras.Model, split: data.Split, counts: Sequence[int], *, samples: int) -> list[dict]:
-    """An int8 file of `model` for each number of calibration examples, measured on the validation part.
+    """Exports a model as int8 for each number of calibration examples, and measures the files on the validation part.
 
-    The examples are drawn from the training part so that each class has its share.
+    The calibration examples are a stratified sample of the training part.
 
     Args:
         model: keras.Model.
         split: data.Split.
-        counts: numbers of examples, each > 0; those beyond the training part are left out.
-        samples: int > 0, validation examples on which file and model are held against each other.
+        counts: sequence of int >= 1, numbers of calibration examples; counts above the size of the training part are
+            skipped.
+        samples: int >= 1, validation examples on which the outputs of file and model are compared.
 
     Returns:
-        list of dict with "count", "validation" (a Score as dict) and "agreement", the share of answers like the model's.
+        list of dict with "count" (int), "validation" (a Score as dict) and "agreement" (float in [0, 1], the fraction of
+        examples with the same output as the model).
 
     Raises:
-        InputError: the model cannot be written as int8.
+        InputError: the model cannot be exported as int8.
     """
-    # What few examples do to the file is what the table tells: it must not be refused for it.
-    any_agreement = export.Tolerance(relative_difference=1e9, agreement=0.0)
+    # The table shows the effect of few examples, so the export must not fail because of it.
+    no_limit = export.Tolerance(relative_difference=1e9, agreement=0.0)
     rows = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as folder:
         for count in [count for count in counts if count <= len(split.train)]:
-            path = Path(scratch) / f"{count}.tflite"
+            path = Path(folder) / f"{count}.tflite"
             parity = export.tflite(
                 model,
                 path,
@@ -45,8 +47,8 @@ def calibration_table(model: keras.Model, split: data.Split, counts: Sequence[in
                 quantize="int8",
                 representative=split.train,
                 representative_count=count,
-                tolerance=any_agreement,
+                tolerance=no_limit,
             )
-            found = dataclasses.asdict(score(path, split.validation))
-            rows.append({"count": count, "validation": found, "agreement": parity.agreement})
+            validation = dataclasses.asdict(score(path, split.validation))
+            rows.append({"count": count, "validation": validation, "agreement": parity.agreement})
     return rows

@@ -1,30 +1,32 @@
-"""Which ways of compression there are: what is trained, one after the other, and how the file holds its numbers.
+"""The candidates of a compression: which steps are trained, in which order, and the number format of the file.
 
-Must not import TensorFlow, and must not do any of it.
+Must not import TensorFlow, and must not run any step.
 """
 
 from dataclasses import dataclass
 
 from kerastrain.config import CompressConfig
 
-WORDS = {
+STEP_NAMES = {
     "distill": "distilled",
     "prune_channels": "channel_pruned",
     "prune": "pruned",
     "cluster": "clustered",
     "quantize_aware": "qat",
 }
-"""The steps in the only order in which each keeps what those before it did, and what a file is called after them."""
+"""The steps, in the only order in which each step keeps the results of those before it, and their names in file names."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way of compression.
+    """A combination of training steps and a number format.
 
     Args:
-        steps: keys of `WORDS`, in that order.
-        quantize: "float32", "float16", "dynamic", "int16x8", "int8", "int4" or "dynamic_int4", the numbers of the file.
-        float_layers: int >= 0, the most sensitive operations of an int8 file, which stay in float32 with what reads them.
+        steps: tuple of keys of `STEP_NAMES`, in that order.
+        quantize: "float32", "float16", "dynamic", "int16x8", "int8", "int4" or "dynamic_int4", the number format of the
+            file.
+        float_layers: int >= 0, the number of operations of an int8 file that stay in float32 with those that read them,
+            the most sensitive first.
     """
 
     steps: tuple[str, ...]
@@ -33,14 +35,14 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Such as "pruned_int8"; what is as it was before any step is called so."""
-        kept = f"_{self.float_layers}_in_float" if self.float_layers else ""
-        return f"{self.stem}_{self.quantize}{kept}"
+        """The name of the file without suffix, such as "pruned_int8"."""
+        float_layers = f"_{self.float_layers}_in_float" if self.float_layers else ""
+        return f"{self.stem}_{self.quantize}{float_layers}"
 
     @property
     def stem(self) -> str:
-        """The name of the model that the file is written from, such as "pruned"."""
-        return "_".join(WORDS[step] for step in self.steps) or "baseline"
+        """The name of the model that the file is written from, such as "pruned"; "baseline" without steps."""
+        return "_".join(STEP_NAMES[step] for step in self.steps) or "baseline"
 
 
 CANDIDATES = (
@@ -63,27 +65,34 @@ CANDIDATES = (
     Candidate(("distill",), "float32"),
     Candidate(("distill",), "int8"),
 )
-"""What a budget tries. Where int8 alone breaks a budget of accuracy, files with some layers in float are added."""
+"""The candidates of a budget. If int8 alone exceeds a budget of accuracy, files with some float layers are added."""
 
 
 def requested_candidates(settings: CompressConfig) -> tuple[Candidate, ...]:
-    """The way that settings without a budget spell out, with the float file after each step.
+    """The candidates that settings without a budget request: the float file after each step, and the quantized file.
+
+    Args:
+        settings: CompressConfig.
+
+    Returns:
+        tuple of Candidate; the first is the float file of the run's model.
 
     Example:
         >>> from kerastrain import config
-        >>> [way.name for way in requested_candidates(config.CompressConfig(quantize="quantize_aware"))]
+        >>> settings = config.CompressConfig(quantize="quantize_aware")
+        >>> [candidate.name for candidate in requested_candidates(settings)]
         ['baseline_float32', 'pruned_float32', 'pruned_qat_int8']
     """
-    given = {
+    requested = {
         "distill": settings.distill,
         "prune_channels": settings.prune_channels,
         "prune": settings.prune and settings.prune.fraction,
         "cluster": settings.cluster,
     }
-    steps = tuple(step for step in WORDS if given.get(step))
-    ways = [Candidate(steps[:count], "float32") for count in range(len(steps) + 1)]
+    steps = tuple(step for step in STEP_NAMES if requested.get(step))
+    candidates = [Candidate(steps[:count], "float32") for count in range(len(steps) + 1)]
     if settings.quantize == "quantize_aware":
-        ways.append(Candidate((*steps, "quantize_aware"), "int8"))
+        candidates.append(Candidate((*steps, "quantize_aware"), "int8"))
     elif settings.quantize != "float32":
-        ways.append(Candidate(steps, settings.quantize))
-    return tuple(ways)
+        candidates.append(Candidate(steps, settings.quantize))
+    return tuple(candidates)

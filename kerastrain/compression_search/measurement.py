@@ -1,6 +1,6 @@
-"""What a compressed file is worth: its own answers on held-out data, its size, its time.
+"""Measures compressed files: their score on held-out data, their size and their time.
 
-Takes files and examples; gives records. Must not train.
+Takes files and examples; returns records. Must not train.
 """
 
 import gzip
@@ -17,13 +17,13 @@ from kerastrain.evaluation import intervals, scores
 
 @dataclass(frozen=True)
 class Score:
-    """How right the answers of a file are on one part of the data.
+    """The score of a file on one part of the data, with its 95 % confidence interval.
 
     Args:
         value: float, the measure.
-        low: float, the lower end of its 95 % interval: Wilson's for one label, by bootstrap otherwise.
-        high: float, the upper end.
-        count: int, examples.
+        low: float, the lower end of the interval: Wilson's for one label, by bootstrap otherwise.
+        high: float, the upper end of the interval.
+        count: int >= 1, examples.
     """
 
     value: float
@@ -34,20 +34,21 @@ class Score:
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """One file, measured.
+    """The measurements of one file.
 
     Args:
-        name: str, the way, such as "pruned_int8".
-        file: str, the TFLite file.
-        steps: what was trained, as in `ways.WORDS`.
-        measure: str, what the scores are: "accuracy", of many labels the share of right answers yes or no; or "R²".
-        validation: Score on the validation part, by which is chosen.
-        test: Score on the test part, by which nothing is chosen; None where the run has none.
-        zeros_fraction: float in [0, 1], share of exact zeros in the kernels of the file's model.
-        size_bytes: int.
-        gzip_bytes: int, after gzip, as app stores and browsers transfer it.
-        time_ratio: float, median time of one answer over that of the first file, both measured in one run; None before.
-        memory_ratio: float, peak memory over that of the first file; None where the system does not say.
+        name: str, the name of the candidate, such as "pruned_int8".
+        file: str, the name of the TFLite file.
+        steps: tuple of str, the training steps, keys of `candidates.STEP_NAMES`.
+        measure: str, what the scores are: "accuracy"; for several labels, the fraction of correct yes/no answers; "R²".
+        validation: Score on the validation part, which selects the winner.
+        test: Score on the test part, which is only reported; None if the run has no test part.
+        zeros_fraction: float in [0, 1], fraction of exact zeros in the kernels of the file's model.
+        size_bytes: int >= 1, the size of the file.
+        gzip_bytes: int >= 1, the size after gzip, as app stores and browsers transfer it.
+        time_ratio: float > 0, median time of one inference divided by that of the first file, measured in the same run;
+            None before the measurement.
+        memory_ratio: float > 0, peak memory divided by that of the first file; None if the system does not report it.
     """
 
     name: str
@@ -63,13 +64,23 @@ class CandidateResult:
     memory_ratio: float | None = None
 
 
-def candidate_result(way: Candidate, path: Path, model: keras.Model, split: data.Split) -> CandidateResult:
-    """Measures the file at `path`, which `model` was written to."""
+def candidate_result(candidate: Candidate, path: Path, model: keras.Model, split: data.Split) -> CandidateResult:
+    """Measures the score and the size of a file.
+
+    Args:
+        candidate: Candidate of the file.
+        path: Path of the TFLite file.
+        model: keras.Model that the file was written from.
+        split: data.Split, whose validation and test parts are scored.
+
+    Returns:
+        CandidateResult, without ratios of time and memory.
+    """
     content = path.read_bytes()
     return CandidateResult(
-        name=way.name,
+        name=candidate.name,
         file=path.name,
-        steps=way.steps,
+        steps=candidate.steps,
         measure=scores.MEASURES[split.task],
         validation=score(path, split.validation),
         test=score(path, split.test) if split.test is not None and len(split.test) else None,
@@ -79,17 +90,25 @@ def candidate_result(way: Candidate, path: Path, model: keras.Model, split: data
     )
 
 
-def score(path: Path, held: data.Examples) -> Score:
-    """How right a TFLite file is on examples, by its own answers."""
-    inputs = held.read(np.arange(len(held)))
+def score(path: Path, examples: data.Examples) -> Score:
+    """Scores the outputs of a TFLite file.
+
+    Args:
+        path: Path of the TFLite file.
+        examples: data.Examples, at least one.
+
+    Returns:
+        Score.
+    """
+    inputs = examples.read(np.arange(len(examples)))
     if inputs.dtype == object:
         inputs = export.tokenize(path, inputs)
-    answers, count = export.litert.run(path, inputs), len(held)
-    value = scores.score(answers, held.targets, held.task)
-    if held.task == "single_label":
+    outputs, count = export.litert.run(path, inputs), len(examples)
+    value = scores.score(outputs, examples.targets, examples.task)
+    if examples.task == "single_label":
         return Score(value, *intervals.wilson(round(value * count), count), count)
 
-    def measure(chosen: np.ndarray) -> float:
-        return scores.score(answers[chosen], held.targets[chosen], held.task)
+    def measure(indices: np.ndarray) -> float:
+        return scores.score(outputs[indices], examples.targets[indices], examples.task)
 
     return Score(value, *intervals.bootstrap(measure, count), count)

@@ -1,7 +1,7 @@
-"""The climb: every way in turn, from training to a measured file, and the times of all files in one run at the end.
+"""Trains, exports and measures all candidates, and times all files together at the end.
 
-Takes a run, its data and ways; writes files into a folder, gives rungs. What a model does not allow is left out, with the
-reason.
+Takes a run, its data and candidates; writes files to a folder and returns results. With a budget, candidates that the
+model does not support are skipped, with the reason.
 """
 
 import dataclasses
@@ -25,98 +25,98 @@ _FLOAT_LAYERS = (1, 2, 4, 8, 16)
 
 
 def sweep(
-    run: Run, split: data.Split, ways: Sequence[Candidate], settings: CompressConfig, folder: Path
+    run: Run, split: data.Split, candidates: Sequence[Candidate], settings: CompressConfig, folder: Path
 ) -> tuple[list[CandidateResult], dict[str, str]]:
-    """Does all `ways`, and measures their files.
+    """Trains, exports and measures candidates.
 
     Args:
         run: Run, whose model is not changed.
         split: data.Split of the run.
-        ways: the first of them the float file that all are held against.
-        settings: CompressConfig. With a budget, what cannot be done is left out; without one it is an error.
-        folder: Path of a folder, for a file NAME.tflite of each way, and a NAME.keras of what each trained.
+        candidates: sequence of Candidate; the first is the float file that the others are compared with.
+        settings: CompressConfig. With a budget, candidates that cannot be made are skipped; without, they raise.
+        folder: Path of a folder, for a file NAME.tflite of each candidate, and a file STEM.keras of each trained model.
 
     Returns:
-        the rungs, and the reason for each way left out, by its name.
+        (list of CandidateResult, dict from the name of a skipped candidate to the reason).
 
     Raises:
-        InputError: a way cannot be done, and there is no budget.
+        InputError: a candidate cannot be made, and there is no budget.
     """
-    trainer, rungs, left_out = Trainer(run, split, settings), [], {}
+    trainer, results, skipped = Trainer(run, split, settings), [], {}
 
-    def attempt(way: Candidate, does: Callable) -> CandidateResult | None:
+    def attempt(candidate: Candidate, action: Callable) -> CandidateResult | None:
         try:
-            return does(trainer, way)
+            return action(trainer, candidate)
         except InputError as error:
-            if settings.budget is None or way is ways[0]:
+            if settings.budget is None or candidate is candidates[0]:
                 raise
-            left_out[way.name] = str(error)
-            logger.info("%s left out: %s", way.name, error)
+            skipped[candidate.name] = str(error)
+            logger.info("skipped %s: %s", candidate.name, error)
 
-    for way in ways:  # before any of them trains
-        attempt(way, Trainer.require)
-    for way in ways:
-        if way.name not in left_out and (made := attempt(way, partial(_rung, folder=folder))):
-            rungs.append(made)
+    for candidate in candidates:  # Check all candidates before the first one trains.
+        attempt(candidate, Trainer.require)
+    for candidate in candidates:
+        if candidate.name not in skipped and (result := attempt(candidate, partial(_result, folder=folder))):
+            results.append(result)
     if settings.budget is not None:
-        rungs += _with_float_layers(trainer, rungs, settings.budget, folder, left_out)
-    return _timed(rungs, folder, settings.threads), left_out
+        results += _with_float_layers(trainer, results, settings.budget, folder, skipped)
+    return _timed(results, folder, settings.threads), skipped
 
 
-def _rung(trainer: Trainer, way: Candidate, *, folder: Path) -> CandidateResult:
-    model, config, split = trainer.model(way.steps), trainer.run.config, trainer.split
-    path = folder / f"{way.name}.tflite"
+def _result(trainer: Trainer, candidate: Candidate, *, folder: Path) -> CandidateResult:
+    model, config, split = trainer.model(candidate.steps), trainer.run.config, trainer.split
+    path = folder / f"{candidate.name}.tflite"
     export.tflite(
         model,
         path,
         samples=split.validation,
         sample_count=config.export.samples,
-        quantize=None if way.quantize == "float32" else way.quantize,
-        float_layers=way.float_layers,
+        quantize=None if candidate.quantize == "float32" else candidate.quantize,
+        float_layers=candidate.float_layers,
         representative=split.train,
         representative_count=config.export.representative_samples,
-        tolerance=_tolerance(way.quantize, judged_later=trainer.settings.budget is not None),
+        tolerance=_tolerance(candidate.quantize, has_budget=trainer.settings.budget is not None),
     )
-    found = candidate_result(way, path, model, split)
+    result = candidate_result(candidate, path, model, split)
     logger.info(
         "%s: validation %s %.4f, %.1f kB, gzip %.1f kB",
-        *(way.name, found.measure, found.validation.value, found.size_bytes / 1000, found.gzip_bytes / 1000),
+        *(candidate.name, result.measure, result.validation.value, result.size_bytes / 1000, result.gzip_bytes / 1000),
     )
-    kept = folder / f"{way.stem}.keras"
-    if way.steps and not kept.exists():
-        model.save(kept)
-    return found
+    model_path = folder / f"{candidate.stem}.keras"
+    if candidate.steps and not model_path.exists():
+        model.save(model_path)
+    return result
 
 
-def _tolerance(kind: str, *, judged_later: bool) -> export.Tolerance:
-    """How far a file may stray; what a budget judges afterwards, on the whole validation part, is not judged here."""
-    tolerance = export.TOLERANCES[kind]
-    return dataclasses.replace(tolerance, agreement=0.0, score_loss_fraction=1.0) if judged_later else tolerance
+def _tolerance(quantize: str, *, has_budget: bool) -> export.Tolerance:
+    """The tolerance of the export; with a budget, the whole validation part decides later on the loss of accuracy."""
+    tolerance = export.TOLERANCES[quantize]
+    return dataclasses.replace(tolerance, agreement=0.0, score_loss_fraction=1.0) if has_budget else tolerance
 
 
 def _with_float_layers(
-    trainer: Trainer, rungs: Sequence[CandidateResult], budget: BudgetConfig, folder: Path, left_out: dict[str, str]
+    trainer: Trainer, results: Sequence[CandidateResult], budget: BudgetConfig, folder: Path, skipped: dict[str, str]
 ) -> list[CandidateResult]:
-    """Where int8 loses more than the budget: files with ever more of the sensitive layers in float, until one does not."""
-    found, before = [], rungs[0]
-    whole = next((one for one in rungs if one.name == Candidate((), "int8").name), None)
-    if budget.accuracy_points is None or whole is None or is_within(whole, budget, before):
-        return found
+    """If int8 exceeds the budget: files with more and more sensitive layers in float, until one is within the budget."""
+    int8 = next((result for result in results if result.name == Candidate((), "int8").name), None)
+    if budget.accuracy_points is None or int8 is None or is_within(int8, budget, results[0]):
+        return []
+    added = []
     for count in _FLOAT_LAYERS:
-        way = Candidate((), "int8", count)
+        candidate = Candidate((), "int8", count)
         try:
-            found.append(_rung(trainer, way, folder=folder))
+            added.append(_result(trainer, candidate, folder=folder))
         except InputError as error:
-            left_out[way.name] = str(error)
+            skipped[candidate.name] = str(error)
             break
-        if is_within(found[-1], budget, before):
+        if is_within(added[-1], budget, results[0]):
             break
-    return found
+    return added
 
 
-def _timed(rungs: Sequence[CandidateResult], folder: Path, threads: int) -> list[CandidateResult]:
-    measured = export.costs([folder / one.file for one in rungs], threads=threads)
+def _timed(results: Sequence[CandidateResult], folder: Path, threads: int) -> list[CandidateResult]:
+    costs = export.costs([folder / result.file for result in results], threads=threads)
     return [
-        dataclasses.replace(one, time_ratio=cost.time_ratio, memory_ratio=cost.memory_ratio)
-        for one, cost in zip(rungs, measured, strict=True)
+        dataclasses.replace(result, time_ratio=cost.time_ratio, memory_ratio=cost.memory_ratio)
+        for result, cost in zip(results, costs, strict=True)
     ]

@@ -1,1 +1,1 @@
-"""Keras layers of our own, registered so that `.keras` files open; and functions that read them from a model."""
+"""Custom Keras layers, registered so that `.keras` files load, and functions that read them from a model."""

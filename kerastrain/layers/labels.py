@@ -1,6 +1,6 @@
-"""The last layer of a model, which carries the names of its outputs, and the functions that read them.
+"""The last layer of a model, which stores the names of its outputs, and functions that read them.
 
-Takes label names or a finished model; gives a layer, names and a task. Must not know of backbones or losses.
+Takes label names or a finished model; returns a layer, names or a task. Must not know of backbones or losses.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,16 @@ from kerastrain.tasks import TASKS, Task
 
 @keras.saving.register_keras_serializable("kerastrain")
 class Labels(keras.layers.Layer):
-    """The last layer of a model: passes the outputs on as float32, and keeps their names and what they mean.
+    """The last layer of a model: casts the outputs to float32, and stores their names and the task.
 
     Args:
-        labels: sequence of str, one for each output, in their order: the classes, or for "regression" the numbers.
-        task: "single_label", where the outputs are logits of a softmax; "multi_label", where each is the logit of a
-            sigmoid and an example may have any number of labels; or "regression", where they are the numbers.
+        labels: sequence of str, one for each output, in the same order: the classes, or for "regression" the numbers.
+        task: "single_label" if the outputs are logits of a softmax; "multi_label" if each output is the logit of a
+            sigmoid and an example may have any number of labels; or "regression" if the outputs are numbers.
         **options: `name` of a Keras layer.
+
+    Raises:
+        InputError: the task is unknown; or, when the layer is called, the number of outputs differs from the labels.
     """
 
     def __init__(self, labels: Sequence[str], task: Task = "single_label", **options: object):
@@ -30,77 +33,96 @@ class Labels(keras.layers.Layer):
         self.task = task
 
     def call(self, outputs):
-        """`outputs` (b, labels), float32."""
+        """`outputs` (b, labels) as float32."""
         return keras.ops.cast(outputs, "float32")
 
     def compute_output_spec(self, outputs):
-        """float32 of the shape that came in."""
+        """float32 of the same shape."""
         if outputs.shape[-1] not in (None, len(self.labels)):
             raise InputError(f"a model of {outputs.shape[-1]} outputs cannot have {len(self.labels)} labels.")
         return keras.KerasTensor(outputs.shape, dtype="float32")
 
     def get_config(self):
-        """The layer's arguments."""
+        """The arguments of the layer."""
         return {**super().get_config(), "labels": list(self.labels), "task": self.task}
 
 
 def labels(model: keras.Model) -> tuple[str, ...]:
-    """The names of a classifier's classes, in the order of its logits; of a regressor's numbers.
+    """Returns the names of a model's outputs: the classes of a classifier, the numbers of a regressor.
+
+    Args:
+        model: keras.Model with a `Labels` layer.
+
+    Returns:
+        tuple of str, in the order of the outputs.
 
     Raises:
-        InputError: the model was not built with labels.
+        InputError: the model has no labels.
     """
     return _labels_layer(model).labels
 
 
 def task(model: keras.Model) -> Task:
-    """What the model says of an example: "single_label", "multi_label" or "regression".
+    """Returns the task of a model.
+
+    Args:
+        model: keras.Model with a `Labels` layer.
+
+    Returns:
+        "single_label", "multi_label" or "regression".
 
     Raises:
-        InputError: the model was not built with labels.
+        InputError: the model has no labels.
     """
     return _labels_layer(model).task
 
 
-def check_labels(model: keras.Model, found: Sequence[str]) -> None:
-    """Refuses data whose classes are not the model's, name by name and in the same order.
+def check_labels(model: keras.Model, names: Sequence[str]) -> None:
+    """Raises if the classes of some data are not the classes of a model, in the same order.
+
+    Args:
+        model: keras.Model with a `Labels` layer.
+        names: sequence of str, the classes of the data.
 
     Raises:
-        InputError: they differ; the message says in what.
+        InputError: the classes differ, and the message lists the differences; or the model has no labels.
     """
     known = labels(model)
-    if tuple(found) == known:
+    if tuple(names) == known:
         return
-    if sorted(found) == sorted(known):
-        raise InputError(f"the data has the model's classes in another order: {', '.join(found)}.")
-    more, less = [one for one in found if one not in known], [one for one in known if one not in found]
-    differences = [f"it has {', '.join(more)}, unknown to the model" if more else ""]
-    differences.append(f"it lacks {', '.join(less)}" if less else "")
+    if sorted(names) == sorted(known):
+        raise InputError(f"the data has the model's classes in another order: {', '.join(names)}.")
+    unexpected, missing = [name for name in names if name not in known], [name for name in known if name not in names]
+    differences = [f"it has {', '.join(unexpected)}, unknown to the model" if unexpected else ""]
+    differences.append(f"it lacks {', '.join(missing)}" if missing else "")
     raise InputError(
-        f"the data has {len(found)} classes, the model {len(known)}: {'; '.join(filter(None, differences))}. Train "
-        "a model on this data, or give data with the model's classes."
+        f"the data has {len(names)} classes, the model {len(known)}: {'; '.join(filter(None, differences))}. Train "
+        "a model on this data, or use data with the model's classes."
     )
 
 
 def checked_labels(names: Sequence[str], *, fewest: int = 2) -> tuple[str, ...]:
-    """`names` as a tuple.
+    """Checks the names of a model's outputs.
 
     Args:
         names: sequence of str.
-        fewest: int, how many there must be.
+        fewest: int >= 1, the smallest allowed number of names.
+
+    Returns:
+        tuple of str, the same names.
 
     Raises:
-        TypeError: they are no sequence of str.
-        InputError: too few of them, or one of them twice.
+        TypeError: `names` is not a sequence of str.
+        InputError: there are too few names, or duplicates.
     """
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"`labels` must be a sequence of str. Received: {names!r}.")
     if len(names) < fewest:
-        what = "a classifier needs at least two labels" if fewest == 2 else "a model needs at least one label"
-        raise InputError(f"{what}. Received: {list(names)}.")
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise InputError(f"`labels` must differ from each other. Received twice: {', '.join(twice)}.")
+        rule = "a classifier needs at least two labels" if fewest == 2 else "a model needs at least one label"
+        raise InputError(f"{rule}. Received: {list(names)}.")
+    duplicates = sorted({name for name in names if list(names).count(name) > 1})
+    if duplicates:
+        raise InputError(f"`labels` must differ from each other. Received twice: {', '.join(duplicates)}.")
     return tuple(names)
 
 
@@ -108,6 +130,4 @@ def _labels_layer(model: keras.Model) -> Labels:
     for layer in model.layers:
         if isinstance(layer, Labels):
             return layer
-    raise InputError(
-        f"the model {model.name!r} carries no labels: it does not end in a kerastrain.models.Labels layer."
-    )
+    raise InputError(f"the model {model.name!r} has no labels: it does not end in a kerastrain.models.Labels layer.")

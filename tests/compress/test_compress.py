@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from interruptions import InterruptAfter, Interrupted
 
 from kerastrain import callbacks, compress, testing
 from kerastrain.compress import masks, pruning, sparsity_schedules
+from kerastrain.compress.fine_tuning import FineTuning
 from kerastrain.errors import InputError
 from kerastrain.hub import layer
 from kerastrain.system import isolated_imports
@@ -37,14 +40,14 @@ def zeros(model):
 def test_prune_reaches_the_fraction_exactly_and_leaves_the_model_alone():
     model = network()
     before = [w.copy() for w in model.get_weights()]
-    pruned = compress.prune(model, dataset(), fraction=0.7, epochs=3, loss=LOSS)
+    pruned = compress.prune(model, dataset(), fraction=0.7, fine_tuning=FineTuning(epochs=3, loss=LOSS))
     assert zeros(pruned) == [round(0.7 * 3 * 3 * 4 * 8), 0, round(0.7 * 128 * 4)]  # the middle one is depthwise
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
-    counted = compress.sparsity(pruned)
-    assert (counted.zeros, counted.weights) == (202 + 358, 288 + 512)
-    assert counted.fraction == 0.7
-    assert [path.split("/")[-1] for path, _ in counted.by_kernel] == ["kernel", "kernel"]
+    measured = compress.sparsity(pruned)
+    assert (measured.zeros, measured.weights) == (202 + 358, 288 + 512)
+    assert measured.fraction == 0.7
+    assert [path.split("/")[-1] for path, _ in measured.by_kernel] == ["kernel", "kernel"]
     assert not any(v.constraint for v in pruned.variables)
     assert pruned.predict(dataset(), verbose=0).shape == (48, 4)
 
@@ -53,7 +56,9 @@ def test_prune_reaches_the_fraction_exactly_and_leaves_the_model_alone():
     ("pattern", "fraction", "expected"), [("1x4", 0.5, [144, 0, 256]), ("4x1", 0.25, [72, 0, 128]), ("2:4", 0.5, [144, 0, 256])]
 )  # fmt: skip
 def test_prune_keeps_to_the_pattern(pattern, fraction, expected):
-    pruned = compress.prune(network(), dataset(), fraction=fraction, epochs=1, pattern=pattern, loss=LOSS)
+    pruned = compress.prune(
+        network(), dataset(), fraction=fraction, pattern=pattern, fine_tuning=FineTuning(epochs=1, loss=LOSS)
+    )
     assert zeros(pruned) == expected
     kernel = pruned.trainable_variables[-2].numpy() != 0
     groups = {"1x4": kernel.reshape(-1, 4), "4x1": kernel.T.reshape(-1, 4), "2:4": kernel.T.reshape(-1, 4)}[pattern]
@@ -72,8 +77,12 @@ def test_prune_holds_its_zeros_under_every_optimizer(change):
     schedule = compress.Polynomial(0.5, end=steps)
     model = network(dtype="mixed_bfloat16") if change == "mixed" else network()
     pruned = compress.prune(
-        model, dataset(), fraction=0.5, epochs=2, schedule=schedule, optimizer=optimizer, loss=LOSS
-    )  # fmt: skip
+        model,
+        dataset(),
+        fraction=0.5,
+        schedule=schedule,
+        fine_tuning=FineTuning(epochs=2, optimizer=optimizer, loss=LOSS),
+    )
     assert zeros(pruned) == [144, 0, 256]
 
 
@@ -87,12 +96,19 @@ def test_masks_grow_under_xla_and_within_several_steps_per_execution():
 
 def test_prune_on_two_replicas_equals_one():
     model = network()
-    model.layers[3].trainable = False  # batch norm apart: its statistics are each replica's own
-    one = compress.prune(model, dataset(), fraction=0.6, epochs=2, loss=LOSS, optimizer=keras.optimizers.SGD(0.05))
+    model.layers[3].trainable = False  # batch norm, whose statistics differ between replicas
+    one = compress.prune(
+        model,
+        dataset(),
+        fraction=0.6,
+        fine_tuning=FineTuning(epochs=2, loss=LOSS, optimizer=keras.optimizers.SGD(0.05)),
+    )
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         optimizer = keras.optimizers.SGD(0.05)
-        two = compress.prune(model, dataset(), fraction=0.6, epochs=2, loss=LOSS, optimizer=optimizer)
+        two = compress.prune(
+            model, dataset(), fraction=0.6, fine_tuning=FineTuning(epochs=2, loss=LOSS, optimizer=optimizer)
+        )
     for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert zeros(two) == zeros(one)
@@ -101,15 +117,19 @@ def test_prune_on_two_replicas_equals_one():
 def test_prune_takes_the_schedules_of_tfmot():
     tfmot = isolated_imports.tfmot().sparsity.keras
     schedule = tfmot.PolynomialDecay(0.0, 0.5, begin_step=0, end_step=6, frequency=2)
-    pruned = compress.prune(network(), dataset(), fraction=0.5, epochs=2, schedule=schedule, loss=LOSS)
+    pruned = compress.prune(
+        network(), dataset(), fraction=0.5, schedule=schedule, fine_tuning=FineTuning(epochs=2, loss=LOSS)
+    )
     assert compress.sparsity(pruned).fraction == 0.5
     with pytest.raises(InputError, match="`schedule` must reach the fraction 0.5 within the run.*ends at 0 after 6"):
         schedule = tfmot.PolynomialDecay(0.0, 0.5, begin_step=0, end_step=6)
-        compress.prune(network(), dataset(), fraction=0.5, epochs=2, schedule=schedule, loss=LOSS)
+        compress.prune(
+            network(), dataset(), fraction=0.5, schedule=schedule, fine_tuning=FineTuning(epochs=2, loss=LOSS)
+        )
 
 
 def test_keep_zeros_holds_them_through_further_training_and_saving(tmp_path):
-    pruned = compress.prune(network(), dataset(), fraction=0.5, epochs=1, loss=LOSS)
+    pruned = compress.prune(network(), dataset(), fraction=0.5, fine_tuning=FineTuning(epochs=1, loss=LOSS))
     pruned.save(tmp_path / "pruned.keras")
     loaded = keras.saving.load_model(tmp_path / "pruned.keras")
     before = [v.numpy() for v in loaded.trainable_variables]
@@ -125,37 +145,35 @@ def test_prune_prunes_the_variables_of_a_saved_model_inside_a_layer(tmp_path):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.Dense(4)(module(inputs)))
     images = dataset().map(lambda images, labels: (images[..., :3], labels))
-    pruned = compress.prune(model, images, fraction=0.5, epochs=1, loss=LOSS)
+    pruned = compress.prune(model, images, fraction=0.5, fine_tuning=FineTuning(epochs=1, loss=LOSS))
     assert zeros(pruned) == [3 * 3 * 3 * 8 // 2, 8 * 4 // 2]
     assert zeros(model) == [0, 0]
 
 
-WAYS = {
-    "prune": lambda model, data, **options: compress.prune(model, data, fraction=0.5, **options),
-    "cluster": lambda model, data, **options: compress.cluster(model, data, clusters=4, **options),
-    "prune_channels": lambda model, data, **options: compress.prune_channels(
-        model, data, multiply_adds_fraction=0.6, **options
-    ),
+COMPRESSIONS = {
+    "prune": partial(compress.prune, fraction=0.5),
+    "cluster": partial(compress.cluster, clusters=4),
+    "prune_channels": partial(compress.prune_channels, multiply_adds_fraction=0.6),
     "quantize_aware": compress.quantize_aware,
-    "distill": lambda model, data, **options: compress.distill(model, network(), data, **options),
+    "distill": lambda model, dataset, **options: compress.distill(model, network(), dataset, **options),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_train_goes_on_from_a_checkpoint_to_the_same_bits(way, tmp_path):
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_every_way_to_train_goes_on_from_a_checkpoint_to_the_same_bits(name, tmp_path):
     def train(folder, *others):
         keras.utils.set_random_seed(0)
         saving = callbacks.Checkpoints(folder, every="1 steps")
-        options = {"epochs": 3, "loss": LOSS, "callbacks": saving.before(others)}
-        return WAYS[way](network(), dataset(), **options).get_weights()
+        fine_tuning = FineTuning(epochs=3, loss=LOSS, callbacks=saving.before(others))
+        return COMPRESSIONS[name](network(), dataset(), fine_tuning=fine_tuning).get_weights()
 
-    whole = train(tmp_path / "whole")
+    uninterrupted = train(tmp_path / "whole")
     for steps in (4, 8):
         with pytest.raises(Interrupted):
             train(tmp_path / f"cut_{steps}", InterruptAfter(steps))
-        for one, other in zip(train(tmp_path / f"cut_{steps}"), whole, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for resumed, expected in zip(train(tmp_path / f"cut_{steps}"), uninterrupted, strict=True):
+            np.testing.assert_array_equal(resumed, expected)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +183,9 @@ def test_every_way_to_train_goes_on_from_a_checkpoint_to_the_same_bits(way, tmp_
         ({"fraction": 0.7, "pattern": "2:4"}, "`fraction` must be 0.5 for the pattern 2:4"),
         ({"pattern": "4:2"}, "`pattern` must be ROWSxCOLUMNS or ZEROS:GROUP"),
         ({"pattern": "1x5"}, "`model` must have a trainable kernel that fits the pattern"),
-        ({"epochs": 0}, "must not be empty"),
+        ({"fine_tuning": FineTuning(epochs=0, loss=LOSS)}, "must not be empty"),
         ({"dataset": dataset().repeat()}, "`dataset` must have a known, finite length"),
-        ({"loss": None}, "`loss` must be given"),
+        ({"fine_tuning": FineTuning(epochs=1)}, "`loss` must be given"),
         ({"model": keras.Sequential([keras.layers.Dense(4)])}, "`model` must be built"),
         (
             {"model": network(kernel_constraint="max_norm")},
@@ -177,7 +195,13 @@ def test_every_way_to_train_goes_on_from_a_checkpoint_to_the_same_bits(way, tmp_
     ],
 )
 def test_prune_refuses_what_it_cannot_do(change, message):
-    arguments = {"model": network(), "dataset": dataset(), "fraction": 0.5, "epochs": 1, "loss": LOSS, **change}
+    arguments = {
+        "model": network(),
+        "dataset": dataset(),
+        "fraction": 0.5,
+        "fine_tuning": FineTuning(epochs=1, loss=LOSS),
+        **change,
+    }
     with pytest.raises(InputError, match=message):
         compress.prune(arguments.pop("model"), arguments.pop("dataset"), **arguments)
 
@@ -186,7 +210,7 @@ def test_every_way_to_train_refuses_probabilities_where_the_loss_takes_logits():
     inputs = keras.Input((8, 8, 4))
     last = keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, last, name="sure")
-    for way, options in (
+    for compression, options in (
         (compress.prune, {"fraction": 0.5}),
         (compress.cluster, {}),
         (compress.prune_channels, {}),
@@ -195,7 +219,7 @@ def test_every_way_to_train_refuses_probabilities_where_the_loss_takes_logits():
         with pytest.raises(
             InputError, match="`model` must give logits. Received: probabilities: 'sure' ends in softmax"
         ):
-            way(model, dataset(), epochs=1, loss=LOSS, **options)
+            compression(model, dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS), **options)
 
 
 def test_block_mask_zeroes_the_blocks_of_smallest_magnitude():

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kerastrain import backbones, compress, models, testing
 from kerastrain.compress import channel_dependencies, channel_pruning
+from kerastrain.compress.fine_tuning import FineTuning
 from kerastrain.errors import InputError
 from kerastrain.hub import layer
 from kerastrain.keras_internals import program as programs
@@ -15,12 +16,12 @@ IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
 
 
 def block(channels_in):
-    """An inner model: depthwise, separable and strided convolutions, with a branch that is concatenated."""
+    """A nested model of depthwise, separable and strided convolutions, with a concatenated branch."""
     inputs = keras.Input((8, 8, channels_in))
     x = KINDS.ReLU()(KINDS.BatchNormalization()(KINDS.DepthwiseConv2D(3, padding="same")(inputs)))
-    one = KINDS.SeparableConv2D(10, 3, strides=2, padding="same", activation="relu", name="conv")(x)
-    other = KINDS.MaxPooling2D()(KINDS.Conv2D(6, 1, name="side")(x))
-    return keras.Model(inputs, KINDS.Concatenate()([one, other]), name="block")
+    main = KINDS.SeparableConv2D(10, 3, strides=2, padding="same", activation="relu", name="conv")(x)
+    side = KINDS.MaxPooling2D()(KINDS.Conv2D(6, 1, name="side")(x))
+    return keras.Model(inputs, KINDS.Concatenate()([main, side]), name="block")
 
 
 def network():
@@ -40,46 +41,46 @@ def dataset():
     return tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
 
 
-def narrowed(model, kept):
+def without_channels(model, keep):
     program = programs.record(model)
-    return channel_pruning._narrowed(model, program, channel_dependencies.trace(program), kept)
+    return channel_pruning._without_channels(model, program, channel_dependencies.trace(program), keep)
 
 
-def silenced(model, kept):
-    """`model` with every weight at 0 that makes a channel not kept, the channels in place."""
-    for flow in channel_dependencies.trace(programs.record(model)).flows:
-        gone = ~kept[flow.made]
-        weights = flow.layer.get_weights()
-        if isinstance(flow.layer, KINDS.BatchNormalization):
-            weights[0][gone] = weights[1][gone] = 0
-        elif isinstance(flow.layer, KINDS.DepthwiseConv2D):
-            weights[0][:, :, gone], weights[1][gone] = 0, 0
+def with_zeroed_channels(model, keep):
+    """`model` with zero weights for the removed channels, which stay in place."""
+    for channels in channel_dependencies.trace(programs.record(model)).layers:
+        removed = ~keep[channels.outputs]
+        layer, weights = channels.layer, channels.layer.get_weights()
+        if isinstance(layer, KINDS.BatchNormalization):
+            weights[0][removed] = weights[1][removed] = 0
+        elif isinstance(layer, KINDS.DepthwiseConv2D):
+            weights[0][:, :, removed], weights[1][removed] = 0, 0
         else:
-            for index in range(1 if isinstance(flow.layer, KINDS.SeparableConv2D) else 0, len(weights)):
-                weights[index][..., gone] = 0
-        flow.layer.set_weights(weights)
+            for index in range(1 if isinstance(layer, KINDS.SeparableConv2D) else 0, len(weights)):
+                weights[index][..., removed] = 0
+        layer.set_weights(weights)
     return model
 
 
 def test_a_network_without_channels_answers_as_one_in_which_they_are_silent():
     model = network()
-    found = channel_dependencies.trace(programs.record(model))
-    kept = (found.fixed | (np.random.default_rng(1).random(len(found.group)) < 0.6))[found.group]
-    narrow = narrowed(model, kept)
-    np.testing.assert_allclose(narrow(IMAGES), silenced(model, kept)(IMAGES), atol=1e-5)
+    channels = channel_dependencies.trace(programs.record(model))
+    keep = (channels.fixed | (np.random.default_rng(1).random(len(channels.group)) < 0.6))[channels.group]
+    narrow = without_channels(model, keep)
+    np.testing.assert_allclose(narrow(IMAGES), with_zeroed_channels(model, keep)(IMAGES), atol=1e-5)
     assert narrow.count_params() < 0.6 * model.count_params()
 
 
 def test_channels_that_are_added_or_multiplied_go_together():
     model = network()
-    found = channel_dependencies.trace(programs.record(model))
-    flows = {flow.layer.name: flow for flow in found.flows}
-    np.testing.assert_array_equal(found.group[flows["residual"].made], found.group[flows["residual"].read])
-    joined = np.concatenate([flows["conv"].made, flows["side"].made])  # "conv" of the block, the later one
-    np.testing.assert_array_equal(found.group[flows["gate"].made], found.group[joined])
-    np.testing.assert_array_equal(found.group[flows["hidden"].read], np.tile(found.group[joined], 16))
-    assert found.fixed[flows["logits"].made].all()
-    assert not found.fixed[flows["hidden"].made].any()
+    channels = channel_dependencies.trace(programs.record(model))
+    group, fixed, layers = channels.group, channels.fixed, {each.layer.name: each for each in channels.layers}
+    np.testing.assert_array_equal(group[layers["residual"].outputs], group[layers["residual"].inputs])
+    joined = np.concatenate([layers["conv"].outputs, layers["side"].outputs])  # the last "conv", inside the block
+    np.testing.assert_array_equal(group[layers["gate"].outputs], group[joined])
+    np.testing.assert_array_equal(group[layers["hidden"].inputs], np.tile(group[joined], 16))
+    assert fixed[layers["logits"].outputs].all()
+    assert not fixed[layers["hidden"].outputs].any()
 
 
 def test_multiply_adds_are_counted_layer_by_layer():
@@ -93,7 +94,10 @@ def test_prune_channels_reaches_its_multiply_adds_and_leaves_the_model_alone(fra
     model = network()
     before = [w.copy() for w in model.get_weights()]
     narrow = compress.prune_channels(
-        model, dataset(), multiply_adds_fraction=fraction, epochs=1, loss=LOSS, metrics=["accuracy"]
+        model,
+        dataset(),
+        multiply_adds_fraction=fraction,
+        fine_tuning=FineTuning(epochs=1, loss=LOSS, metrics=["accuracy"]),
     )
     share = compress.multiply_adds(narrow) / compress.multiply_adds(model)
     assert 0.75 * fraction <= share <= fraction
@@ -111,10 +115,10 @@ def test_the_channels_go_that_the_loss_would_miss_least():
     kernel, bias = model.get_layer("logits").get_weights()
     kernel[[1, 4, 6]] *= 1e-3
     model.get_layer("logits").set_weights([kernel, bias])
-    still = keras.optimizers.SGD(0.0)
+    no_updates = keras.optimizers.SGD(0.0)
     narrow = compress.prune_channels(
-        model, dataset(), multiply_adds_fraction=0.63, epochs=1, loss=LOSS, optimizer=still
-    )  # fmt: skip
+        model, dataset(), multiply_adds_fraction=0.63, fine_tuning=FineTuning(epochs=1, loss=LOSS, optimizer=no_updates)
+    )
     np.testing.assert_array_equal(
         narrow.get_layer("conv").get_weights()[0], np.delete(model.get_layer("conv").get_weights()[0], [1, 4, 6], -1)
     )
@@ -135,19 +139,23 @@ def test_frozen_layers_and_unknown_ones_keep_their_channels(tmp_path):
     x = KINDS.LayerNormalization()(KINDS.Conv2D(8, 3, name="read")(x))
     x = KINDS.Conv2D(8, 3, name="free")(x)
     model = keras.Model(images, KINDS.Dense(4)(KINDS.Flatten()(x)))
-    narrow = compress.prune_channels(model, dataset(), multiply_adds_fraction=0.9, epochs=1, loss=LOSS)
+    narrow = compress.prune_channels(
+        model, dataset(), multiply_adds_fraction=0.9, fine_tuning=FineTuning(epochs=1, loss=LOSS)
+    )
     assert [narrow.get_layer(name).filters for name in ("frozen", "read")] == [8, 8]
     assert narrow.get_layer("free").filters < 8
-    with pytest.raises(InputError, match="`multiply_adds_fraction` must leave what cannot be removed. Received: 0.1"):
-        compress.prune_channels(model, dataset(), multiply_adds_fraction=0.1, epochs=1, loss=LOSS)
+    with pytest.raises(InputError, match="`multiply_adds_fraction` must cover what cannot be removed. Received: 0.1"):
+        compress.prune_channels(
+            model, dataset(), multiply_adds_fraction=0.1, fine_tuning=FineTuning(epochs=1, loss=LOSS)
+        )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"multiply_adds_fraction": 1.0}, r"`multiply_adds_fraction` must lie in \(0, 1\)"),
-        ({"epochs": 0}, "must not be empty"),
-        ({"loss": None}, "`loss` must be given"),
+        ({"fine_tuning": FineTuning(epochs=0, loss=LOSS)}, "must not be empty"),
+        ({"fine_tuning": FineTuning(epochs=1)}, "`loss` must be given"),
         ({"model": keras.Sequential([KINDS.Dense(2)])}, "`model` must be built"),
         (
             {"model": keras.Sequential([keras.Input((None, None, 3)), KINDS.Conv2D(4, 3)])},
@@ -156,7 +164,7 @@ def test_frozen_layers_and_unknown_ones_keep_their_channels(tmp_path):
     ],
 )
 def test_prune_channels_refuses_what_it_cannot_do(change, message):
-    arguments = {"model": network(), "dataset": dataset(), "epochs": 1, "loss": LOSS, **change}
+    arguments = {"model": network(), "dataset": dataset(), "fine_tuning": FineTuning(epochs=1, loss=LOSS), **change}
     with pytest.raises(InputError, match=message):
         compress.prune_channels(arguments.pop("model"), arguments.pop("dataset"), **arguments)
 
@@ -166,7 +174,7 @@ def test_prune_channels_refuses_a_hub_module(tmp_path):
     module = layer.HubLayer(str(testing.saved_model(tmp_path / "module")), trainable=True)
     model = keras.Model(images, KINDS.Dense(4)(module(images)))
     with pytest.raises(InputError, match="cannot lose channels: a SavedModel is a finished graph.*`distill={}`"):
-        compress.prune_channels(model, dataset(), epochs=1, loss=LOSS)
+        compress.prune_channels(model, dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS))
 
 
 @pytest.mark.slow
@@ -176,8 +184,8 @@ def test_prune_channels_refuses_a_hub_module(tmp_path):
 def test_networks_of_keras_applications_lose_channels(name):
     model = models.image_classifier(backbones.load(f"keras:{name}", image_size=(96, 96)), labels=list("abcd"))
     models.unfreeze(model, batch_norm=True)
-    found = channel_dependencies.trace(programs.record(model))
-    importance = np.random.default_rng(0).random(len(found.group))
-    narrow = narrowed(model, channel_pruning._chosen(found, importance, 0.5))
+    channels = channel_dependencies.trace(programs.record(model))
+    importance = np.random.default_rng(0).random(len(channels.group))
+    narrow = without_channels(model, channel_pruning._channels_to_keep(channels, importance, 0.5))
     assert 0.4 < compress.multiply_adds(narrow) / compress.multiply_adds(model) <= 0.5
     assert narrow.output_shape == (None, 4)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from kerastrain import compress, testing
 from kerastrain.compress import clustering, weight_sharing
+from kerastrain.compress.fine_tuning import FineTuning
 from kerastrain.errors import InputError
 from kerastrain.hub import layer
 
@@ -14,7 +15,7 @@ LOSS = keras.losses.CategoricalCrossentropy(from_logits=True)
 def network(**options):
     inputs = keras.Input((8, 8, 4))
     x = keras.layers.Conv2D(8, 3, activation="relu", **options)(inputs)
-    x = keras.layers.DepthwiseConv2D(3, name="each_alone")(x)
+    x = keras.layers.DepthwiseConv2D(3, name="depthwise_conv")(x)
     return keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
 
 
@@ -32,18 +33,20 @@ def counts(model):
 def test_cluster_leaves_exactly_so_many_values_and_the_model_alone():
     model = network()
     before = [w.copy() for w in model.get_weights()]
-    clustered = compress.cluster(model, dataset(), clusters=8, epochs=2, loss=LOSS)
+    clustered = compress.cluster(model, dataset(), clusters=8, fine_tuning=FineTuning(epochs=2, loss=LOSS))
     assert counts(clustered) == [8, 8]
-    assert len(np.unique(clustered.get_layer("each_alone").get_weights()[0])) == 72  # depthwise
+    assert len(np.unique(clustered.get_layer("depthwise_conv").get_weights()[0])) == 72
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
     assert not any(v.constraint for v in clustered.variables)
-    assert np.abs(clustered.get_weights()[0] - clustering.shared(before[0], 8)).max() > 1e-6  # the clusters moved
+    assert (
+        np.abs(clustered.get_weights()[0] - clustering.clustered_kernel(before[0], 8)).max() > 1e-6
+    )  # the values were trained
 
 
 def test_cluster_keeps_zeros_and_counts_them_as_one_value():
-    pruned = compress.prune(network(), dataset(), fraction=0.5, epochs=1, loss=LOSS)
-    clustered = compress.cluster(pruned, dataset(), clusters=8, epochs=1)
+    pruned = compress.prune(network(), dataset(), fraction=0.5, fine_tuning=FineTuning(epochs=1, loss=LOSS))
+    clustered = compress.cluster(pruned, dataset(), clusters=8, fine_tuning=FineTuning(epochs=1))
     assert counts(clustered) == [8, 8]
     assert compress.sparsity(clustered).by_kernel == compress.sparsity(pruned).by_kernel
     for before, after in zip(pruned.get_weights(), clustered.get_weights(), strict=True):
@@ -58,18 +61,20 @@ def test_batch_norm_starts_from_the_means_of_the_shared_kernels(frozen):
     x = norm(keras.layers.Conv2D(8, 3, use_bias=False, name="conv")(inputs))
     model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(x)))
     optimizer = keras.optimizers.SGD(1e-9)
-    clustered = compress.cluster(model, dataset(), clusters=2, epochs=1, loss=LOSS, optimizer=optimizer)
-    kernel, given = clustered.get_layer("conv").kernel, []
+    clustered = compress.cluster(
+        model, dataset(), clusters=2, fine_tuning=FineTuning(epochs=1, loss=LOSS, optimizer=optimizer)
+    )
+    kernel, outputs = clustered.get_layer("conv").kernel, []
     for images, _ in dataset():
-        given.append(tf.nn.conv2d(images, tf.convert_to_tensor(kernel), 1, "VALID").numpy())
-    mean = np.mean(given, axis=(0, 1, 2, 3))
-    variance = np.mean(np.var(given, axis=(1, 2, 3)), axis=0)
-    found = clustered.get_layer("norm")
-    assert (found.trainable, found.momentum) == (not frozen, 0.99)
+        outputs.append(tf.nn.conv2d(images, tf.convert_to_tensor(kernel), 1, "VALID").numpy())
+    mean = np.mean(outputs, axis=(0, 1, 2, 3))
+    variance = np.mean(np.var(outputs, axis=(1, 2, 3)), axis=0)
+    clustered_norm = clustered.get_layer("norm")
+    assert (clustered_norm.trainable, clustered_norm.momentum) == (not frozen, 0.99)
     assert norm.get_weights()[-2].tolist() == [0.0] * 8
-    # The three steps of the training move a batch norm that is not frozen by its momentum.
-    np.testing.assert_allclose(found.moving_mean, mean, atol=1e-5 if frozen else 1e-2)
-    np.testing.assert_allclose(found.moving_variance, variance, rtol=1e-4 if frozen else 1e-2)
+    # The three training steps change the statistics of a trainable batch norm.
+    np.testing.assert_allclose(clustered_norm.moving_mean, mean, atol=1e-5 if frozen else 1e-2)
+    np.testing.assert_allclose(clustered_norm.moving_variance, variance, rtol=1e-4 if frozen else 1e-2)
 
 
 @pytest.mark.slow
@@ -81,16 +86,25 @@ def test_cluster_holds_its_values_under_every_optimizer(change):
     }
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, **options.get(change, {}))
     model = network(dtype="mixed_bfloat16") if change == "mixed" else network()
-    assert counts(compress.cluster(model, dataset(), clusters=4, epochs=2, optimizer=optimizer, loss=LOSS)) == [4, 4]
+    assert counts(
+        compress.cluster(model, dataset(), clusters=4, fine_tuning=FineTuning(epochs=2, optimizer=optimizer, loss=LOSS))
+    ) == [4, 4]
 
 
 def test_cluster_on_two_replicas_equals_one():
     model = network()
-    one = compress.cluster(model, dataset(), clusters=8, epochs=2, loss=LOSS, optimizer=keras.optimizers.SGD(0.05))
+    one = compress.cluster(
+        model,
+        dataset(),
+        clusters=8,
+        fine_tuning=FineTuning(epochs=2, loss=LOSS, optimizer=keras.optimizers.SGD(0.05)),
+    )
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
     with strategy.scope():
         optimizer = keras.optimizers.SGD(0.05)
-        two = compress.cluster(model, dataset(), clusters=8, epochs=2, loss=LOSS, optimizer=optimizer)
+        two = compress.cluster(
+            model, dataset(), clusters=8, fine_tuning=FineTuning(epochs=2, loss=LOSS, optimizer=optimizer)
+        )
     for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -100,13 +114,13 @@ def test_cluster_shares_the_values_of_a_saved_model_inside_a_layer(tmp_path):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.Dense(4)(module(inputs)))
     images = dataset().map(lambda images, labels: (images[..., :3], labels))
-    clustered = compress.cluster(model, images, clusters=5, epochs=1, loss=LOSS)
+    clustered = compress.cluster(model, images, clusters=5, fine_tuning=FineTuning(epochs=1, loss=LOSS))
     assert sorted(counts(clustered)) == [5, 5]
     assert max(counts(model)) > 5
 
 
 def test_keep_clusters_holds_them_through_further_training(tmp_path):
-    clustered = compress.cluster(network(), dataset(), clusters=6, epochs=1, loss=LOSS)
+    clustered = compress.cluster(network(), dataset(), clusters=6, fine_tuning=FineTuning(epochs=1, loss=LOSS))
     clustered.save(tmp_path / "clustered.keras")
     loaded = keras.saving.load_model(tmp_path / "clustered.keras")
     before = loaded.get_weights()[0]
@@ -126,10 +140,10 @@ def test_keep_clusters_moves_a_cluster_by_the_mean_and_zeros_never():
 
 def test_shared_is_the_k_means_of_one_dimension():
     kernel = np.random.default_rng(0).normal(size=(3, 3, 4, 40)).astype("float32")
-    result = clustering.shared(kernel, 16)
+    result = clustering.clustered_kernel(kernel, 16)
     values, owners = np.unique(result, return_inverse=True)
     assert len(values) == 16
-    for cluster, value in enumerate(values):  # each weight at the mean of its cluster, and with the nearest one
+    for cluster, value in enumerate(values):  # each value is the mean of its cluster
         assert np.mean(kernel[owners.reshape(kernel.shape) == cluster]) == pytest.approx(value, abs=1e-2)
     nearest = values[np.abs(kernel[..., None] - values).argmin(-1)]
     np.testing.assert_array_equal(result, nearest)
@@ -140,7 +154,7 @@ def test_shares_values_tells_clustered_kernels_from_trained_and_pruned_ones():
     pruned = np.where(np.abs(random) > 1, random, 0)
     assert not weight_sharing.shares_values(keras.Variable(random))
     assert not weight_sharing.shares_values(keras.Variable(pruned))
-    assert weight_sharing.shares_values(keras.Variable(clustering.shared(pruned, 16)))
+    assert weight_sharing.shares_values(keras.Variable(clustering.clustered_kernel(pruned, 16)))
     assert not weight_sharing.shares_values(keras.Variable(np.zeros((3, 3), "float32")))
 
 
@@ -149,8 +163,8 @@ def test_shares_values_tells_clustered_kernels_from_trained_and_pruned_ones():
     [
         ({"clusters": 1}, r"`clusters` must be a whole number in \[2, 256\]. Received: 1"),
         ({"clusters": 16.0}, "`clusters` must be a whole number"),
-        ({"epochs": 0}, "must not be empty"),
-        ({"loss": None}, "`loss` must be given"),
+        ({"fine_tuning": FineTuning(epochs=0, loss=LOSS)}, "must not be empty"),
+        ({"fine_tuning": FineTuning(epochs=1)}, "`loss` must be given"),
         ({"model": keras.Sequential([keras.layers.Dense(2)])}, "`model` must be built"),
         (
             {"model": network(kernel_constraint="max_norm")},
@@ -160,7 +174,7 @@ def test_shares_values_tells_clustered_kernels_from_trained_and_pruned_ones():
     ],
 )
 def test_cluster_refuses_what_it_cannot_do(change, message):
-    arguments = {"model": network(), "dataset": dataset(), "epochs": 1, "loss": LOSS, **change}
+    arguments = {"model": network(), "dataset": dataset(), "fine_tuning": FineTuning(epochs=1, loss=LOSS), **change}
     with pytest.raises(InputError, match=message):
         compress.cluster(arguments.pop("model"), arguments.pop("dataset"), **arguments)
 
@@ -169,4 +183,4 @@ def test_cluster_refuses_a_model_that_is_frozen():
     model = network()
     model.trainable = False
     with pytest.raises(InputError, match="`model` must have a trainable kernel"):
-        compress.cluster(model, dataset(), epochs=1, loss=LOSS)
+        compress.cluster(model, dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS))

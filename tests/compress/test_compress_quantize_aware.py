@@ -7,6 +7,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from kerastrain import backbones, compress, data, export, models, testing
 from kerastrain.backbones import keras_applications
 from kerastrain.compress import basic_layers, simulated_int8, tf_keras_models
+from kerastrain.compress.fine_tuning import FineTuning
 from kerastrain.errors import InputError
 from kerastrain.hub import layer as hub_layer
 from kerastrain.layers import labels as model_labels
@@ -17,7 +18,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3)).astype("float
 
 
 def batch_norm(x, seed=0):
-    """Batch norm as after a training: with statistics and factors of its own."""
+    """Batch norm as after a training, with random statistics and factors."""
     x = (layer := KINDS.BatchNormalization())(x)
     draw = np.random.default_rng(seed).uniform
     layer.set_weights([draw(0.5, 1.5, x.shape[-1]), *draw(-0.3, 0.3, (2, x.shape[-1])), draw(0.5, 1.5, x.shape[-1])])
@@ -25,7 +26,7 @@ def batch_norm(x, seed=0):
 
 
 def network(**options):
-    """One of each: scaling, batch norm after convolutions, a branch, a separable convolution, ReLU in four ways."""
+    """Scaling, batch norm after convolutions, a branch, a separable convolution, and four kinds of ReLU."""
     images = keras.Input((16, 16, 3))
     x = KINDS.Rescaling(1 / 127.5, -1.0)(images)
     x = KINDS.ReLU(6.0)(batch_norm(KINDS.Conv2D(8, 3, strides=2, padding="same", use_bias=False, **options)(x)))
@@ -46,7 +47,7 @@ def dataset(count=48):
 
 
 def inner():
-    """A model in a model, with what image networks hold besides convolutions."""
+    """A nested model with the other layers of image networks."""
     inputs = keras.Input((16, 16, 3))
     x = keras_applications.ReverseChannels()(inputs)
     normalization = KINDS.Normalization(mean=[100.0, 110.0, 120.0], variance=[900.0, 1600.0, 2500.0])
@@ -75,7 +76,7 @@ def test_a_plain_model_and_its_twin_in_tf_keras_answer_as_the_model(make):
     assert not any(isinstance(layer, keras.Model) for layer in flat.layers)
     twin = tf_keras_models.twin(flat, IMAGES)
     np.testing.assert_allclose(twin(IMAGES), expected, atol=1e-5 * max(1, np.abs(expected).max()))
-    assert tf.keras.Model is keras.Model  # tf_keras leaves it alone.
+    assert tf.keras.Model is keras.Model  # tf_keras does not replace tf.keras.
 
 
 def test_twins_that_answer_otherwise_are_refused():
@@ -84,7 +85,7 @@ def test_twins_that_answer_otherwise_are_refused():
     weights = twin.get_weights()
     twin.set_weights([weights[0] * 1.001, *weights[1:]])
     with pytest.raises(
-        InputError, match=r"answers otherwise in tf_keras. Received: a difference of \d.*1e-05 is allowed"
+        InputError, match=r"gives other outputs in tf_keras. Received: a difference of \d.*1e-05 is allowed"
     ):
         tf_keras_models.require_equal(flat, twin, IMAGES)
 
@@ -96,10 +97,10 @@ def test_the_simulation_holds_the_weights_of_each_layer_in_their_order():
     flat = basic_layers.plain(model)
     simulation = simulated_int8.simulate(tf_keras_models.twin(flat, IMAGES), per_channel=True)
     for layer in flat.layers:
-        held = [variable.numpy() for variable in simulation.weights.get(layer.name, [])]
-        for one, other in zip(held, layer.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
-    # Rounded: the input, both halves of the scaling, and one place for each convolution, sum, pooling and dense layer.
+        simulated = [variable.numpy() for variable in simulation.weights.get(layer.name, [])]
+        for weight, expected in zip(simulated, layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(weight, expected)
+    # Rounding of the input, both parts of the scaling, and each convolution, sum, pooling and dense layer.
     assert len(simulation.ranges) == 12
 
 
@@ -128,14 +129,14 @@ def tensors(path):
         model_path=str(path), experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True
     )
     interpreter.allocate_tensors()
-    return [(found, interpreter.get_tensor(found["index"])) for found in interpreter.get_tensor_details()]
+    return [(details, interpreter.get_tensor(details["index"])) for details in interpreter.get_tensor_details()]
 
 
 @pytest.mark.slow
 def test_quantize_aware_loses_little_and_its_file_answers_as_it_predicts(trained, tmp_path):
     model, split = trained
     before = [w.copy() for w in model.get_weights()]
-    quantized = compress.quantize_aware(model, batches(split), epochs=1, metrics=["accuracy"])
+    quantized = compress.quantize_aware(model, batches(split), fine_tuning=FineTuning(epochs=1, metrics=["accuracy"]))
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
     test = data.batches(split.test, 64)
@@ -143,20 +144,19 @@ def test_quantize_aware_loses_little_and_its_file_answers_as_it_predicts(trained
     quantized.save(tmp_path / "quantized.keras")
     loaded = models.load(tmp_path / "quantized.keras")
     parity = export.tflite(loaded, tmp_path / "a.tflite", quantize="int8", samples=split.test, labels=split.labels)
-    assert parity.agreement > 0.99  # Two answers that are equal but for a step may change places.
-    found = tensors(tmp_path / "a.tflite")
-    assert {detail["dtype"] for detail, _ in found} <= {np.int8, np.uint8, np.int32}
-    answers = export.litert.run(tmp_path / "a.tflite", split.test.read(np.arange(64)))
+    assert parity.agreement > 0.99  # Two outputs that differ by a step may swap ranks.
+    assert {details["dtype"] for details, _ in tensors(tmp_path / "a.tflite")} <= {np.int8, np.uint8, np.int32}
+    outputs = export.litert.run(tmp_path / "a.tflite", split.test.read(np.arange(64)))
     steps = 2 * next(layer for layer in loaded.layers[::-1] if hasattr(layer, "high")).high / 255 * 2
-    assert np.abs(answers - loaded.predict(data.batches(split.test, 64), verbose=0)[:64]).max() <= steps
+    assert np.abs(outputs - loaded.predict(data.batches(split.test, 64), verbose=0)[:64]).max() <= steps
 
 
 @pytest.mark.slow
 def test_quantize_aware_keeps_zeros_and_clusters_to_the_integers_of_the_file(trained, tmp_path):
     model, split = trained
-    pruned = compress.prune(model, batches(split, 1), fraction=0.6, epochs=1)
-    clustered = compress.cluster(pruned, batches(split, 1), clusters=16, epochs=1)
-    quantized = compress.quantize_aware(clustered, batches(split, 1), epochs=1)
+    pruned = compress.prune(model, batches(split, 1), fraction=0.6, fine_tuning=FineTuning(epochs=1))
+    clustered = compress.cluster(pruned, batches(split, 1), clusters=16, fine_tuning=FineTuning(epochs=1))
+    quantized = compress.quantize_aware(clustered, batches(split, 1), fine_tuning=FineTuning(epochs=1))
     assert compress.sparsity(quantized).zeros == compress.sparsity(pruned).zeros
     assert set(compress.distinct_values(quantized).values()) == {16}
     export.tflite(quantized, tmp_path / "a.tflite", quantize="int8", samples=split.test)
@@ -171,8 +171,8 @@ def test_quantize_aware_keeps_zeros_and_clusters_to_the_integers_of_the_file(tra
 @pytest.mark.slow
 def test_quantize_aware_keeps_the_zeros_of_a_pruned_model(trained):
     model, split = trained
-    pruned = compress.prune(model, batches(split, 1), fraction=0.8, epochs=1)
-    quantized = compress.quantize_aware(pruned, batches(split, 1), epochs=1, learning_rate=1e-3)
+    pruned = compress.prune(model, batches(split, 1), fraction=0.8, fine_tuning=FineTuning(epochs=1))
+    quantized = compress.quantize_aware(pruned, batches(split, 1), fine_tuning=FineTuning(epochs=1, learning_rate=1e-3))
     assert compress.sparsity(quantized).fraction == compress.sparsity(pruned).fraction
     assert np.abs(quantized.get_weights()[0] - pruned.get_weights()[0]).max() > 1e-4
 
@@ -180,22 +180,26 @@ def test_quantize_aware_keeps_the_zeros_of_a_pruned_model(trained):
 @pytest.mark.slow
 def test_quantize_aware_starts_from_the_ranges_of_the_data():
     model = network()
-    quantized = compress.quantize_aware(model, dataset(), epochs=1, loss=LOSS, learning_rate=1e-9)
+    quantized = compress.quantize_aware(
+        model, dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS, learning_rate=1e-9)
+    )
     flat = basic_layers.plain(model)
     sums = keras.Model(flat.input, flat.get_layer("add").output)
-    found = [sums(batch, training=False).numpy() for batch, _ in dataset()]
+    values = [sums(batch, training=False).numpy() for batch, _ in dataset()]
     layer = quantized.get_layer("add_rounded")
-    assert layer.low == pytest.approx(np.mean([batch.min() for batch in found]), rel=0.02)
-    assert layer.high == pytest.approx(np.mean([batch.max() for batch in found]), rel=0.02)
-    entrance = quantized.get_layer("inputs_rounded")
-    assert (entrance.low, entrance.high) == (0, 255)
+    assert layer.low == pytest.approx(np.mean([batch.min() for batch in values]), rel=0.02)
+    assert layer.high == pytest.approx(np.mean([batch.max() for batch in values]), rel=0.02)
+    inputs = quantized.get_layer("inputs_rounded")
+    assert (inputs.low, inputs.high) == (0, 255)
 
 
 @pytest.mark.slow
 def test_quantize_aware_takes_a_model_whose_answers_are_all_negative(tmp_path):
     model = network()
     model.get_layer("logits").bias.assign([-900.0, -901.0, -902.0, -903.0])
-    quantized = compress.quantize_aware(model, dataset(), epochs=1, learning_rate=1e-6, loss=LOSS)
+    quantized = compress.quantize_aware(
+        model, dataset(), fine_tuning=FineTuning(epochs=1, learning_rate=1e-6, loss=LOSS)
+    )
     np.testing.assert_allclose(quantized.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0), atol=8)
 
 
@@ -205,20 +209,22 @@ def test_quantize_aware_leaves_frozen_layers_and_counts_regularizers():
     for layer in model.layers[4:]:
         layer.trainable = False
     quantized = compress.quantize_aware(
-        model, dataset(), epochs=2, loss=LOSS, optimizer=keras.optimizers.SGD(0.05, momentum=0.0)
+        model,
+        dataset(),
+        fine_tuning=FineTuning(epochs=2, loss=LOSS, optimizer=keras.optimizers.SGD(0.05, momentum=0.0)),
     )
     before, after = basic_layers.plain(model), quantized
     first = np.linalg.norm(before.get_layer("conv2d").get_weights()[0])
-    assert np.linalg.norm(after.get_layer("conv2d").get_weights()[0]) < 0.7 * first  # (1 - 0.05 * 2) ** 6, and the data
+    assert np.linalg.norm(after.get_layer("conv2d").get_weights()[0]) < 0.7 * first  # L2 alone: (1 - 0.05 * 2) ** 6
     for name in ("conv2d_1", "batch_normalization_1", "separable_conv2d", "logits"):
-        for one, other in zip(before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
+        for old, new in zip(before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True):
+            np.testing.assert_array_equal(new, old)
 
 
 @pytest.mark.slow
 def test_a_model_of_quantize_aware_is_exported_as_int8_alone(trained, tmp_path):
     model, split = trained
-    quantized = compress.quantize_aware(model, batches(split, 1).take(2), epochs=1)
+    quantized = compress.quantize_aware(model, batches(split, 1).take(2), fine_tuning=FineTuning(epochs=1))
     with pytest.raises(
         InputError, match='`quantize` must be "int8" for a model that was trained for it. Received: None'
     ):
@@ -279,7 +285,7 @@ class Subclass(keras.Model):
 )
 def test_quantize_aware_refuses_what_it_cannot_carry(make, message):
     with pytest.raises(InputError, match=message):
-        compress.quantize_aware(make(), dataset(), epochs=1, loss=LOSS)
+        compress.quantize_aware(make(), dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS))
 
 
 def test_quantize_aware_refuses_a_hub_module_and_names_the_alternative(tmp_path):
@@ -289,19 +295,19 @@ def test_quantize_aware_refuses_a_hub_module_and_names_the_alternative(tmp_path)
     with pytest.raises(
         InputError, match=r"layer 'backbone' \(kerastrain.HubLayer\).*finished graph.*Quantize after training"
     ):
-        compress.quantize_aware(model, dataset(), epochs=1, loss=LOSS)
+        compress.quantize_aware(model, dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "must not be empty"),
-        ({"loss": None}, "`loss` must be given"),
+        ({"fine_tuning": FineTuning(epochs=0, loss=LOSS)}, "must not be empty"),
+        ({"fine_tuning": FineTuning(epochs=1)}, "`loss` must be given"),
         ({"dataset": dataset().repeat()}, "`dataset` must have a known, finite length"),
     ],
 )
 def test_quantize_aware_refuses_options_out_of_range(change, message):
-    arguments = {"model": network(), "dataset": dataset(), "epochs": 1, "loss": LOSS, **change}
+    arguments = {"model": network(), "dataset": dataset(), "fine_tuning": FineTuning(epochs=1, loss=LOSS), **change}
     with pytest.raises(InputError, match=message):
         compress.quantize_aware(arguments.pop("model"), arguments.pop("dataset"), **arguments)
 
@@ -309,10 +315,10 @@ def test_quantize_aware_refuses_options_out_of_range(change, message):
 def test_quantize_aware_refuses_several_devices():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
     with strategy.scope(), pytest.raises(InputError, match="`quantize_aware` trains on one device"):
-        compress.quantize_aware(network(), dataset(), epochs=1, loss=LOSS)
+        compress.quantize_aware(network(), dataset(), fine_tuning=FineTuning(epochs=1, loss=LOSS))
 
 
-# With each, a variance for all batch norms at which random weights give logits near 1.
+# For each network, the variance of all batch norms with which random weights give logits near 1.
 NETWORKS = {"EfficientNetB0": 0.65, "MobileNet": 0.02, "MobileNetV2": 0.03, "ResNet50": 1, "VGG16": 1, "Xception": 0.03}
 
 

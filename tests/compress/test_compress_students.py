@@ -10,9 +10,10 @@ from kerastrain.errors import InputError
 def test_proposed_networks_have_nearly_the_size_that_was_asked_for(fraction):
     teacher = keras.applications.MobileNetV2(input_shape=(64, 64, 3), weights=None, classes=10)
     budget = fraction * teacher.count_params()
-    found = compress.propose_students(teacher, fraction=fraction)
-    assert [proposal.parameters for proposal in found] == sorted((p.parameters for p in found), reverse=True)
-    for proposal in found:
+    proposals = compress.propose_students(teacher, fraction=fraction)
+    sizes = [proposal.parameters for proposal in proposals]
+    assert sizes == sorted(sizes, reverse=True)
+    for proposal in proposals:
         backbone = backbones.load(proposal.backbone, **proposal.options)
         student = models.image_classifier(backbone, labels=[str(digit) for digit in range(10)])
         assert student.count_params() == proposal.parameters
@@ -24,7 +25,7 @@ def test_students_of_texts_are_narrower_or_know_fewer_words():
     texts = [f"word{number} other{number}" for number in range(2000)]
     teacher = models.text_classifier(labels=["bad", "good"], texts=texts, vocabulary_size=5000, embedding_dim=64)
     narrow, few = sorted(
-        compress.propose_students(teacher, fraction=0.5), key=lambda found: found.options["embedding_dim"]
+        compress.propose_students(teacher, fraction=0.5), key=lambda proposal: proposal.options["embedding_dim"]
     )
     for proposal in (narrow, few):
         student = models.text_classifier(proposal.backbone, labels=["bad", "good"], texts=texts, **proposal.options)

@@ -2,6 +2,7 @@ import re
 
 import keras
 import numpy as np
+import pictures
 import pytest
 
 from kerastrain import compression_search, config, data, models, run_directory
@@ -9,7 +10,7 @@ from kerastrain.compression_search.training import Trainer
 from kerastrain.errors import ConfigError
 
 
-def rung(name, validation, kilobytes, gzip=None, test=None):
+def result(name, validation, kilobytes, gzip=None, test=None):
     def score(value):
         return compression_search.Score(value, value - 0.02, value + 0.02, 400)
 
@@ -28,12 +29,12 @@ def rung(name, validation, kilobytes, gzip=None, test=None):
     )
 
 
-RUNGS = [
-    rung("baseline_float32", 0.95, 1000, 900, test=0.5),
-    rung("baseline_int8", 0.945, 260, 200, test=0.4),
-    rung("baseline_dynamic", 0.93, 255, 240, test=0.99),
-    rung("pruned_int8", 0.94, 262, 90, test=0.6),
-    rung("distilled_int8", 0.90, 60, 50, test=0.99),
+RESULTS = [
+    result("baseline_float32", 0.95, 1000, 900, test=0.5),
+    result("baseline_int8", 0.945, 260, 200, test=0.4),
+    result("baseline_dynamic", 0.93, 255, 240, test=0.99),
+    result("pruned_int8", 0.94, 262, 90, test=0.6),
+    result("distilled_int8", 0.90, 60, 50, test=0.99),
 ]
 
 
@@ -51,26 +52,28 @@ RUNGS = [
     ],
 )
 def test_choose_goes_by_the_validation_part_and_the_size_that_counts(budget, winner):
-    found = compression_search.choose(RUNGS, config.BudgetConfig(**budget))
-    assert found.winner == winner
-    assert (winner or "none of 5 files") in found.reason
+    choice = compression_search.choose(RESULTS, config.BudgetConfig(**budget))
+    assert choice.winner == winner
+    assert (winner or "none of 5 files") in choice.reason
 
 
 def test_what_another_file_beats_in_size_and_accuracy_is_not_kept():
-    by_file = compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).pareto
+    by_file = compression_search.choose(RESULTS, config.BudgetConfig(accuracy_points=1)).pareto
     assert by_file == ("distilled_int8", "baseline_dynamic", "baseline_int8", "baseline_float32")
-    by_gzip = compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1, size="gzip")).pareto
+    by_gzip = compression_search.choose(RESULTS, config.BudgetConfig(accuracy_points=1, size="gzip")).pareto
     assert by_gzip == ("distilled_int8", "pruned_int8", "baseline_int8", "baseline_float32")
 
 
 def test_a_validation_part_too_small_for_the_budget_is_told():
-    assert "±2.0 points" in compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=1)).reason
-    assert "±" not in compression_search.choose(RUNGS, config.BudgetConfig(accuracy_points=3)).reason
+    assert "±2.0 points" in compression_search.choose(RESULTS, config.BudgetConfig(accuracy_points=1)).reason
+    assert "±" not in compression_search.choose(RESULTS, config.BudgetConfig(accuracy_points=3)).reason
 
 
 def test_the_steps_that_are_given_are_done_in_the_order_in_which_they_keep_each_other():
     def names(**settings):
-        return [way.name for way in compression_search.requested_candidates(config.CompressConfig(**settings))]
+        return [
+            candidate.name for candidate in compression_search.requested_candidates(config.CompressConfig(**settings))
+        ]
 
     assert names() == ["baseline_float32", "pruned_float32", "pruned_int8"]
     assert names(prune={"fraction": 0}, quantize="dynamic") == ["baseline_float32", "baseline_dynamic"]
@@ -82,7 +85,7 @@ def test_the_steps_that_are_given_are_done_in_the_order_in_which_they_keep_each_
 
 
 def test_every_way_of_the_ladder_is_another_file_and_the_float_file_comes_first():
-    names = [way.name for way in compression_search.CANDIDATES]
+    names = [candidate.name for candidate in compression_search.CANDIDATES]
     assert len(set(names)) == len(names)
     assert names[0] == "baseline_float32"
 
@@ -103,15 +106,35 @@ def test_settings_that_contradict_each_other_are_one_sentence(values, sentence):
         config.validate(values, config.CompressConfig)
 
 
-def test_the_picture_is_drawn(tmp_path):
+def test_the_picture_is_drawn(tmp_path, monkeypatch):
+    figures = pictures.saved_figures(monkeypatch)
     budget = config.BudgetConfig(accuracy_points=1)
-    path = compression_search.draw(tmp_path / "pareto.png", RUNGS, compression_search.choose(RUNGS, budget), budget)
-    assert path.read_bytes().startswith(b"\x89PNG")
+    choice = compression_search.choose(RESULTS, budget)
+    path = compression_search.draw(RESULTS, choice, budget, tmp_path / "pareto.png")
+    assert pictures.pixels(path).shape == (720, 1350, 3)  # inches at 150 dots
+    blue, orange = "#1f5fbf", "#c2410c"
+    assert pictures.shows(path, blue)
+    assert pictures.shows(path, orange)
+    (axes,) = figures[0].axes
+    points = {
+        line.get_label(): (*line.get_xydata()[0], line.get_color()) for line in axes.lines if line.get_marker() == "o"
+    }
+    assert points == {
+        "1  distilled_int8": (60, 0.90, blue),
+        "2  baseline_dynamic": (255, 0.93, blue),
+        "3  baseline_int8": (260, 0.945, orange),
+        "4  pruned_int8": (262, 0.94, "#8a94a6"),
+        "5  baseline_float32": (1000, 0.95, blue),
+    }
+    front, limit = [line for line in axes.lines if len(line.get_xdata()) > 1][-2:]
+    np.testing.assert_allclose(front.get_xydata(), [(60, 0.90), (255, 0.93), (260, 0.945), (1000, 0.95)])
+    np.testing.assert_allclose(limit.get_ydata(), [0.94, 0.94])  # a point below the float file
+    assert {text.get_text(): text.xy for text in axes.texts} == {name[0]: (x, y) for name, (x, y, _) in points.items()}
 
 
 @pytest.mark.slow
 def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
-    """One weight of a dense layer's kernel is large and its input small, so that int8 has no steps for the others."""
+    """One input of a dense layer is small and its weights are large, so int8 has no steps for the other weights."""
     split = data.digits(image_size=(16, 16), validation_fraction=0.2, test_fraction=0.0)
     inputs = keras.Input((16, 16, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(inputs)
@@ -128,14 +151,14 @@ def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
 
     run = run_directory.Run(tmp_path, config.Config(), model)
     settings = config.CompressConfig(budget={"accuracy_points": 1})
-    ways = (compression_search.Candidate((), "float32"), compression_search.Candidate((), "int8"))
-    rungs, left_out = compression_search.sweep(run, split, ways, settings, tmp_path)
-    whole, mixed = rungs[1:]
-    assert not left_out
-    assert mixed.name == "before_int8_1_in_float"
-    assert whole.validation.value < 0.5 < 0.9 < mixed.validation.value
-    assert whole.size_bytes < mixed.size_bytes < rungs[0].size_bytes
-    assert compression_search.choose(rungs, settings.budget).winner == mixed.name
+    candidates = (compression_search.Candidate((), "float32"), compression_search.Candidate((), "int8"))
+    results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
+    int8, mixed = results[1:]
+    assert not skipped
+    assert mixed.name == "baseline_int8_1_in_float"
+    assert int8.validation.value < 0.5 < 0.9 < mixed.validation.value
+    assert int8.size_bytes < mixed.size_bytes < results[0].size_bytes
+    assert compression_search.choose(results, settings.budget).winner == mixed.name
 
 
 @pytest.mark.slow

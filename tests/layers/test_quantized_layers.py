@@ -10,7 +10,7 @@ from kerastrain.layers.quantized import QuantizedKernel, QuantizedOutput
 
 
 def on_the_grid(values, low, high):
-    """TFLite's rounding, in NumPy: 256 steps, the zero point a whole number."""
+    """The rounding of TFLite in NumPy: 256 steps, with an integer zero point."""
     step = (high - low) / 255
     zero = np.round(-low / step)
     return (np.clip(np.round(values / step + zero), 0, 255) - zero) * step
@@ -22,7 +22,9 @@ def test_an_output_is_rounded_as_tflite_rounds(low, high):
     result = QuantizedOutput(low, high)(values).numpy()
     step = (high - low) / 255
     expected = on_the_grid(values, low, high)
-    assert np.mean(np.abs(result - expected) < 1e-5) > 0.99  # a value in the middle of two steps may go either way
+    assert (
+        np.mean(np.abs(result - expected) < 1e-5) > 0.99
+    )  # a value halfway between two steps may be rounded up or down
     assert np.abs(result - expected).max() < 1.001 * step
     assert QuantizedOutput(low, high)(np.zeros(1)).numpy() == 0
 
@@ -72,5 +74,5 @@ def test_a_model_with_rounding_is_saved_and_opened_again(tmp_path):
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (1.0, 2.0), (-2.0, -1.0)])
 def test_a_range_must_hold_zero(low, high):
-    with pytest.raises(InputError, match="must be a range that holds 0"):
+    with pytest.raises(InputError, match="must be a range that includes 0"):
         QuantizedOutput(low, high)
