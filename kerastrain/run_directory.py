@@ -1,8 +1,9 @@
-"""The folder of a run: made once, never overwritten, opened again by every command after training.
+"""The folder of a run: creates it, reopens it to resume training, and loads the finished run.
 
-Takes and gives paths and records. A run holds `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
-`tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`; and
-`quarantine.csv`, if image files were left out, and `acceleration.json`, if precision or XLA were measured.
+Takes and returns paths and records. A run contains `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
+`tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`; also
+`quarantine.csv` if image files were skipped, and `acceleration.json` if precision or XLA was measured. Must not overwrite
+an existing folder, and must not train.
 """
 
 import contextlib
@@ -42,12 +43,12 @@ logger = logging.getLogger("kerastrain")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, opened.
+    """A finished run.
 
     Args:
-        directory: Path of its folder.
-        config: Config that made it.
-        model: keras.Model as it was after training.
+        directory: Path of the run's folder.
+        config: Config of the run, resolved.
+        model: keras.Model after training.
     """
 
     directory: Path
@@ -56,40 +57,49 @@ class Run:
 
 
 def refuse_existing(directory: str | Path) -> Path:
-    """`directory` as a Path, if nothing stands there yet.
+    """Checks that a path is free for a new folder.
+
+    Args:
+        directory: str or Path.
+
+    Returns:
+        Path, `directory` itself.
 
     Raises:
-        FileExistsError: a file or folder stands there; of a run that was stopped it says how to go on with it.
+        FileExistsError: a file or folder exists at the path or a file at one of its parents. For a stopped run, the
+            message contains the command that resumes it.
     """
     directory = Path(directory)
     if (directory / "config.yaml").is_file() and not (directory / "finished.json").is_file():
         raise FileExistsError(
-            f"{str(directory)!r} holds a run that was stopped before its end. Go on with it by `kerastrain train "
-            f"--resume {directory}`, or choose another name."
+            f"{str(directory)!r} holds a run that has not finished. Resume it with `kerastrain train --resume {directory}`, "
+            "or choose another name."
         )
     if blocking := next((parent for parent in directory.parents if parent.is_file()), None):
-        raise FileExistsError(f"{str(directory)!r} cannot be made: {str(blocking)!r} is a file. Choose another folder.")
+        raise FileExistsError(
+            f"{str(directory)!r} cannot be created: {str(blocking)!r} is a file. Choose another folder."
+        )
     if directory.exists():
         raise FileExistsError(
-            f"{str(directory)!r} exists already and nothing is overwritten. Choose another name, or remove it."
+            f"{str(directory)!r} exists already and is not overwritten. Choose another name, or remove it."
         )
     return directory
 
 
 @contextlib.contextmanager
 def create(directory: Path, config: configs.Config, *, data_sha256: str | None = None) -> Iterator[Path]:
-    """A new run directory, whose `log.txt` takes what the logger "kerastrain" says while the block runs.
+    """Creates a run directory, locks it, and copies the logger "kerastrain" to its `log.txt` within the block.
 
     Args:
         directory: Path that must not exist.
-        config: Config, saved with every value spelled out.
-        data_sha256: str, `data.fingerprint` of what the run trains on.
+        config: Config, saved with the value of every key.
+        data_sha256: str, the `data.fingerprint` of the run's data; None for unknown data.
 
     Yields:
-        Path, the directory, with `config.yaml` and `environment.json` in it.
+        Path, the directory, which contains `config.yaml` and `environment.json`.
 
     Raises:
-        FileExistsError: a file or folder stands there.
+        FileExistsError: a file or folder exists at `directory`.
     """
     with files.atomic(refuse_existing(directory)) as folder:
         folder.mkdir()
@@ -101,79 +111,85 @@ def create(directory: Path, config: configs.Config, *, data_sha256: str | None =
 
 @contextlib.contextmanager
 def reopen(directory: Path, config: configs.Config, *, data_sha256: str | None = None) -> Iterator[Path]:
-    """The directory of a run that was stopped, to go on in; what a killed process left half written is removed.
+    """Reopens the directory of a stopped run. Training resumes from the newest checkpoint in it.
+
+    Locks the directory, removes the files that a killed process left half-written, and appends to `log.txt`.
 
     Args:
         directory: Path of the run.
         config: Config from `resumable`.
-        data_sha256: str, `data.fingerprint` of what the run would go on with.
+        data_sha256: str, the `data.fingerprint` of the data now, which must equal that of the run.
 
     Yields:
         Path, the directory.
 
     Raises:
-        InputError: the data are not those that the run was begun with, or another process works in the directory.
+        InputError: the run was started with other data, or another process trains in the directory.
     """
     before = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
     if before["data_sha256"] != data_sha256:
         raise InputError(
-            f"a run goes on with the data that it was begun with. Received: other data at {config.data.path!r} than those "
-            f"of {str(directory)!r} (files were added, removed or changed). Put them back, or train a new run."
+            f"a run can only be resumed with the data that it was started with. Received: at {config.data.path!r}, files were "
+            f"added, removed or changed since {str(directory)!r} was started. Restore them, or train a new run."
         )
     with _locked(directory), _logged(directory):
         files.remove_leftovers(directory)
         files.write_text(directory / "config.yaml", configs.dump(config))
-        logger.info("the run goes on")
+        logger.info("resuming the run")
         now = runtime.record()
         for name in [name for name in now if name not in ("command", "git") and now[name] != before.get(name)]:
             logger.warning(
-                "%s was %s and is %s: the last digits of the result may differ", name, before.get(name), now[name]
+                "%s was %s and is now %s: the last digits of the result may differ", name, before.get(name), now[name]
             )
         yield directory
 
 
 def resumable(directory: str | Path, config: configs.Config | None = None) -> configs.Config:
-    """The config to go on with in the run that was stopped in `directory`.
+    """Returns the config to resume a stopped run with.
 
     Args:
-        directory: folder of the run.
-        config: Config that is wanted, or None for the run's own. Only `RESUME_MAY_CHANGE` may differ.
+        directory: str or Path of the run.
+        config: Config to resume with, or None for the run's own. Only the keys in `RESUME_MAY_CHANGE` may differ from the
+            run's own config. A "measure" takes the run's measured choice.
+
+    Returns:
+        Config.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no `config.yaml` in it.
-        InputError: the run is finished, or `config` is another one.
+        FileNotFoundError: `directory` does not exist or has no `config.yaml`.
+        InputError: the run is finished, or `config` differs in a key that must not change.
     """
-    directory = _existing(directory)
+    directory = _run_path(directory)
     if (directory / "finished.json").is_file():
         raise InputError(
-            f"the run in {str(directory)!r} is finished and has nothing to go on with. Its model is "
-            f"{str(directory / 'model.keras')!r}; to train it further, give that file to a new run as `model.backbone`."
+            f"the run in {str(directory)!r} is finished and cannot be resumed. Its model is "
+            f"{str(directory / 'model.keras')!r}. To train it further, set `model.backbone` of a new run to this file."
         )
     own = configs.load(directory / "config.yaml")
     if config is None:
         return own
-    # What was left to the clock was chosen when the run began, and stays.
+    # The measured choices of the run stay, because another choice would change the result.
     measured = {name: getattr(own.runtime, name) for name, value in config.runtime if value == "measure"}
     config = config.model_copy(update={"runtime": config.runtime.model_copy(update=measured)})
     differences = [
-        f"{key}={wanted!r} (in the run {had!r})"
-        for (key, wanted), (_, had) in zip(_values(config), _values(own), strict=True)
-        if wanted != had and key not in RESUME_MAY_CHANGE
+        f"{key}={value!r} (in the run {own_value!r})"
+        for (key, value), (_, own_value) in zip(_values(config), _values(own), strict=True)
+        if value != own_value and key not in RESUME_MAY_CHANGE
     ]
     if differences:
         raise InputError(
-            f"a run goes on with the config that it was begun with. Received: {', '.join(differences)}. Leave them out, or "
-            "train a new run."
+            f"a run can only be resumed with the config that it was started with. Received: {', '.join(differences)}. Remove "
+            "these keys, or train a new run."
         )
     return config
 
 
 def finish(directory: Path, seconds: float) -> None:
-    """Marks the run as finished and removes the states that it could have gone on from.
+    """Marks a run as finished and removes the checkpoints to resume from.
 
     Args:
-        directory: Path of the run, whose files are all written.
-        seconds: float, wall-clock time of the process that finished it.
+        directory: Path of the run, all of whose files are written.
+        seconds: float >= 0, wall-clock time of the process that finished it, in seconds.
     """
     files.write_json(directory / "finished.json", {"seconds": round(seconds, 3)})
     if resume_folder(directory).exists():
@@ -181,26 +197,36 @@ def finish(directory: Path, seconds: float) -> None:
 
 
 def resume_folder(directory: Path) -> Path:
-    """The folder of the checkpoints that a stopped run in `directory` goes on from."""
+    """Returns the folder of the checkpoints that a stopped run resumes from.
+
+    Args:
+        directory: Path of the run.
+
+    Returns:
+        Path; it may not exist.
+    """
     return directory / "checkpoints" / "resume"
 
 
 def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
-    """The finished run in `directory`.
+    """Loads a finished run.
 
     Args:
-        directory: folder of the run.
-        allow_modules: bool, whether a Hub module inside its model may run although the user never trained with it;
-            it is remembered then (see `trust`).
+        directory: str or Path of the run.
+        allow_modules: bool, whether to trust the Hub modules inside the model, which are programs, even if the user never
+            trained with them. Trusted modules are remembered (see `kerastrain.hub.trust`).
+
+    Returns:
+        Run.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no `config.yaml` in it.
-        InputError: the run has no `model.keras`: it was stopped before the end.
+        FileNotFoundError: `directory` does not exist or has no `config.yaml`.
+        InputError: the run has no `model.keras`, because it was stopped before the end of training.
     """
-    directory = _existing(directory)
+    directory = _run_path(directory)
     if not (directory / "model.keras").is_file():
         raise InputError(
-            f"the run in {str(directory)!r} was stopped before it had a model. Go on with it by `kerastrain train "
+            f"the run in {str(directory)!r} was stopped before its training finished. Resume it with `kerastrain train "
             f"--resume {directory}`."
         )
     run = Run(
@@ -214,23 +240,28 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
 
 
 def remember_modules(model: keras.Model) -> None:
-    """Remembers the Hub modules in a model as the user's own, so that files that bring them open again."""
+    """Remembers the Hub modules in a model as trusted, so that files that contain them can be opened again.
+
+    Args:
+        model: keras.Model.
+    """
     for layer in freezing.every_layer(model):
         if isinstance(layer, HubLayer):
             trust.remember(layer.fingerprint)
 
 
-def _existing(directory: str | Path) -> Path:
+def _run_path(directory: str | Path) -> Path:
+    """Returns the path of an existing run directory."""
     directory = Path(directory)
     if not (directory / "config.yaml").is_file():
         raise FileNotFoundError(
-            f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed."
+            f"{str(directory)!r} is not a run directory: it has no config.yaml. Give the folder that `train` printed."
         )
     return directory
 
 
 def _values(config: configs.Config) -> list[tuple[str, object]]:
-    """Every key of a config with its value, such as ("fit.epochs", 5)."""
+    """Returns every key of a config with its value, such as ("fit.epochs", 5)."""
     return [
         (f"{section}.{key}", value)
         for section, values in config.model_dump(mode="json").items()
@@ -240,17 +271,17 @@ def _values(config: configs.Config) -> list[tuple[str, object]]:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Keeps a second process out of the directory; the lock goes with the process, however it ends."""
+    """Locks the directory against a second process; the kernel releases the lock when the process ends."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise InputError(
-            f"another process is training in {str(directory)!r}. Wait for its end, or stop it first."
+            f"another process is training in {str(directory)!r}. Wait until it ends, or stop it."
         ) from error
     except OSError:
-        logger.warning("the file system of %s has no locks: start no second process in it", directory)
+        logger.warning("the file system of %s has no locks: do not start a second process in this folder", directory)
     try:
         yield
     finally:

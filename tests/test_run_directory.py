@@ -1,4 +1,4 @@
-"""The folder of a run that was stopped: who may go on in it, and what is told to everybody else."""
+"""The folder of a stopped run: when it can be resumed, and the error messages when it cannot."""
 
 import os
 
@@ -28,10 +28,11 @@ def test_a_run_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
 def test_a_stopped_run_says_how_to_go_on(stopped):
     with pytest.raises(
-        FileExistsError, match=f"stopped before its end. Go on with it by `kerastrain train --resume {stopped}`"
+        FileExistsError,
+        match=f"holds a run that has not finished. Resume it with `kerastrain train --resume {stopped}`",
     ):
         run_directory.refuse_existing(stopped)
-    with pytest.raises(InputError, match="before it had a model. Go on with it by `kerastrain train --resume"):
+    with pytest.raises(InputError, match="before its training finished. Resume it with `kerastrain train --resume"):
         run_directory.load(stopped)
 
 
@@ -46,7 +47,7 @@ def test_a_run_goes_on_with_its_own_config(stopped):
 
 
 def test_a_run_goes_on_with_its_own_data(stopped):
-    message = "a run goes on with the data that it was begun with. Received: other data"
+    message = "a run can only be resumed with the data that it was started with. Received: at .*, files were added"
     with pytest.raises(InputError, match=message), run_directory.reopen(stopped, CONFIG, data_sha256="def"):
         pass
 
@@ -67,18 +68,18 @@ def test_a_finished_run_has_nothing_to_go_on_with(stopped):
     run_directory.finish(stopped, 1.23456)
     assert (stopped / "finished.json").read_text() == '{\n  "seconds": 1.235\n}\n'
     assert not run_directory.resume_folder(stopped).exists()
-    with pytest.raises(InputError, match="is finished and has nothing to go on with. Its model is '.*model.keras'"):
+    with pytest.raises(InputError, match="is finished and cannot be resumed. Its model is '.*model.keras'"):
         run_directory.resumable(stopped)
-    with pytest.raises(FileExistsError, match="exists already and nothing is overwritten"):
+    with pytest.raises(FileExistsError, match="exists already and is not overwritten"):
         run_directory.refuse_existing(stopped)
 
 
 def test_no_run_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no run directory: it has no config.yaml"):
+    with pytest.raises(FileNotFoundError, match="is not a run directory: it has no config.yaml"):
         run_directory.resumable(tmp_path / "none")
 
 
 def test_a_run_below_a_file_is_one_sentence(tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(FileExistsError, match=r"notes.txt/run' cannot be made: '.*notes.txt' is a file"):
+    with pytest.raises(FileExistsError, match=r"notes.txt/run' cannot be created: '.*notes.txt' is a file"):
         run_directory.refuse_existing(tmp_path / "notes.txt" / "run")

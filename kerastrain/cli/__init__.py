@@ -1,10 +1,10 @@
-"""The command line: verbs and paths; every number comes from a config or an override `section.key=value`.
+"""The command line. Its arguments are paths and choices; all settings come from a config or overrides `section.key=value`.
 
-Takes arguments, prints for people, and returns 0, or 2 with one sentence when what it was given cannot be used. Must
-not hold logic: each verb is a few calls to public functions. TensorFlow starts only in the verbs that need it.
+Takes arguments, prints tables and messages, and exits with 0, or with 2 and an error message for invalid input. Must not
+contain logic: each command is a few calls to public functions. Only the commands that need TensorFlow import it.
 """
 
-# Each import adds its verbs to the program, and the help lists them in this order.
+# Each import adds its commands to the program. The help lists them in this order.
 # isort: off
 from kerastrain.cli import training_commands  # noqa: F401
 from kerastrain.cli import data_commands  # noqa: F401

@@ -1,4 +1,4 @@
-"""The verbs about this machine."""
+"""The command that describes this machine or a backbone: `kerastrain doctor`."""
 
 from typing import Annotated
 
@@ -11,13 +11,19 @@ from kerastrain.system.terminal import printable
 
 @app.command()
 def doctor(
-    backbone: Annotated[str | None, typer.Option(help="A handle as in `model.backbone`, to describe.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone to describe, as in `model.backbone`.")] = None,
     signature: Annotated[
-        str | None, typer.Option(help="As `model.signature`: which signature of it is called.")
+        str | None, typer.Option(help="Signature of the backbone to describe, as in `model.signature`.")
     ] = None,
-    output_key: Annotated[str | None, typer.Option(help="As `model.output_key`: which output is the features.")] = None,
+    output_key: Annotated[
+        str | None, typer.Option(help="Output that holds the features, as in `model.output_key`.")
+    ] = None,
 ) -> None:
-    """Print the versions and devices of this machine and the strategy they lead to, or what a backbone takes and gives."""
+    """Print versions and devices, or describe a backbone.
+
+    Without --backbone, print the versions and devices of this machine and the strategy that `auto` chooses. With it, print
+    the inputs, the outputs and the number of parameters of the backbone.
+    """
     start_tensorflow()
     from kerastrain import backbones, distribute, runtime
 
@@ -25,6 +31,6 @@ def doctor(
         choice = distribute.choose()
         facts = {**runtime.record(), "strategy": {"auto": choice.name, "because": choice.reason}}
     else:
-        chosen = {"signature": signature, "output_key": output_key}
-        facts = backbones.describe(backbone, **{name: value for name, value in chosen.items() if value is not None})
+        options = {"signature": signature, "output_key": output_key}
+        facts = backbones.describe(backbone, **{name: value for name, value in options.items() if value is not None})
     print(printable(configs.to_yaml(facts).rstrip()))

@@ -1,4 +1,4 @@
-"""The verb that starts one training in several processes: `kerastrain launch --workers 2 train …`."""
+"""The command that starts a training in several processes: `kerastrain launch --workers 2 train …`."""
 
 import sys
 from collections.abc import Sequence
@@ -17,16 +17,23 @@ from kerastrain.system.terminal import printable
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def launch(
     context: typer.Context,
-    workers: Annotated[int, typer.Option(min=1, help="Processes to start on this machine.")],
-    restarts: Annotated[int, typer.Option(min=0, help="How often all are started again when one fails.")] = 3,
-    gpus_per_worker: Annotated[int | None, typer.Option(min=1, help="GPUs that each of them sees.")] = None,
-    stop_seconds: Annotated[float, typer.Option(min=0, help="Time to save when they are told to stop.")] = 30.0,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes to start on this machine.")],
+    restarts: Annotated[
+        int, typer.Option(min=0, help="Number of times that all processes are restarted after one fails.")
+    ] = 3,
+    gpus_per_worker: Annotated[int | None, typer.Option(min=1, help="Number of GPUs that each process sees.")] = None,
+    stop_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that a worker has to save a checkpoint after a stop signal.")
+    ] = 30.0,
 ) -> None:
-    """Run `train …`, or any other command, in several processes that train as one; where a cluster set TF_CONFIG or
-    SLURM's variables, as the one worker that this process is.
+    """Run a training in several processes.
 
-    A training goes on from its last saved state when a worker fails. The exit code is that of the worker that failed.
-    """  # noqa: D205, D415
+    Write the command after the options: kerastrain launch --workers 2 train recipe.yaml. The processes train one model
+    together. If a cluster has set TF_CONFIG or SLURM's variables, this process becomes one worker of that cluster.
+
+    When a worker fails, all are restarted, and training resumes from the newest checkpoint. The exit code is that of the
+    worker that failed. Other commands than train run unchanged in every process.
+    """
     cluster = clusters.from_environment()
     command = _command(context.args, workers=workers, in_cluster=cluster is not None)
     code = distribute.launch(
@@ -41,29 +48,34 @@ def launch(
 
 
 def _command(arguments: Sequence[str], *, workers: int, in_cluster: bool) -> list[str]:
-    """What each worker runs: a training goes on in its folder, whether it is started or started again."""
+    """Returns the command of each worker. A training gets --resume, so that a restart continues in the same folder."""
     if not arguments:
         raise InputError(
             "launch needs a command. Received: none. Write: kerastrain launch --workers 2 train recipe.yaml"
         )
     if arguments[0] != "train":
         return list(arguments)
-    verb, *rest = arguments
-    rest = [part for one in rest for part in (one.split("=", 1) if one.startswith(("--run=", "--resume=")) else [one])]
+    name, *rest = arguments
+    rest = [
+        part
+        for argument in rest
+        for part in (argument.split("=", 1) if argument.startswith(("--run=", "--resume=")) else [argument])
+    ]
     if not {"--run", "--resume"} & set(rest):
         if in_cluster:
             raise InputError(
-                "all workers of a cluster must share one folder. Received: none. Add --resume and a folder that all see."
+                "all workers of a cluster must share one folder. Received: none. Add --resume and a folder that all workers can "
+                "access."
             )
         rest += ["--resume", str(dated("runs"))]
     if "--run" in rest:
         place = rest.index("--run")
         if not in_cluster and Path(*rest[place + 1 : place + 2]).exists() and rest[place + 1 :]:
             raise InputError(
-                f"{rest[place + 1]!r} exists already and nothing is overwritten. Choose another name, or go on with "
-                f"what is there by --resume {rest[place + 1]}."
+                f"{rest[place + 1]!r} exists already and is not overwritten. Choose another name, or resume the run in it "
+                f"with --resume {rest[place + 1]}."
             )
         rest[place] = "--resume"
-    if (workers > 1 or in_cluster) and not any(one.startswith("runtime.strategy=") for one in rest):
+    if (workers > 1 or in_cluster) and not any(argument.startswith("runtime.strategy=") for argument in rest):
         rest.append("runtime.strategy=multi_worker")
-    return [sys.executable, "-m", "kerastrain", verb, *rest]
+    return [sys.executable, "-m", "kerastrain", name, *rest]

@@ -1,4 +1,4 @@
-"""The program that the verbs belong to: its entry point, and what the verbs share."""
+"""The program with its entry point, and what the commands share: arguments, the console, reading of the config."""
 
 import datetime
 import logging
@@ -19,7 +19,7 @@ from kerastrain.system.terminal import PrintableFormatter, printable
 
 app = typer.Typer(
     name="kerastrain",
-    help="From a folder of images to a small, explainable, verified model.",
+    help="Train, explain, compress and export image and text models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,15 +31,18 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fini
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")]
 Arguments = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RECIPE.yaml] [SECTION.KEY=VALUE]...", help="A config file, and values that win over it."),
+    typer.Argument(
+        metavar="[RECIPE.yaml] [SECTION.KEY=VALUE]...",
+        help="Config file and overrides. Without a file, the defaults are used.",
+    ),
 ]
 
 
 def main() -> None:
-    """The entry point: a fault of the input is one sentence on stderr and exit code 2."""
+    """Runs the command line. Invalid input leads to a message on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Of broken notes in files whose pictures are whole; no file is named.
+    # PIL warns of broken metadata in intact images, without the name of the file.
     warnings.filterwarnings("ignore", module="PIL")
     logger = logging.getLogger("kerastrain")
     logger.setLevel(logging.INFO)
@@ -55,20 +58,20 @@ def main() -> None:
 
 
 def plain(text: object) -> str:
-    """`text` as rich prints it letter by letter: no markup, and nothing that could steer the terminal."""
+    """Escapes text for rich: no markup, and no control characters for the terminal."""
     return escape(printable(text))
 
 
 def start_tensorflow(config: configs.Config | None = None) -> None:
-    """Imports TensorFlow without its greeting, which it writes to stderr before it reads TF_CPP_MIN_LOG_LEVEL.
+    """Imports TensorFlow and hides its start messages, which it writes to stderr before it reads TF_CPP_MIN_LOG_LEVEL.
 
     Args:
-        config: Config whose strategy is made, which must come first; None where one device does all.
+        config: Config whose strategy is made before any other TensorFlow function; None for one device.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as greeting:
-        os.dup2(greeting.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
         try:
             import tensorflow as tf
 
@@ -78,20 +81,20 @@ def start_tensorflow(config: configs.Config | None = None) -> None:
                 recipe.make_strategy(config)
             tf.config.list_logical_devices()
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-def read_config(arguments: list[str] | None, *, otherwise: Path | None = None) -> configs.Config:
-    """The config that a file's name and overrides among `arguments` describe; without a name, `otherwise`."""
+def read_config(arguments: list[str] | None, *, default_path: Path | None = None) -> configs.Config:
+    """Loads the config from the file and the overrides among `arguments`; without a file, from `default_path`."""
     files = [text for text in arguments or [] if "=" not in text]
     if len(files) > 1:
         raise InputError(
-            f"one config file at most. Received: {', '.join(files)}. An override is written section.key=value."
+            f"give at most one config file. Received: {', '.join(files)}. Overrides have the form section.key=value."
         )
-    return configs.load(files[0] if files else otherwise, [text for text in arguments or [] if "=" in text])
+    return configs.load(files[0] if files else default_path, [text for text in arguments or [] if "=" in text])
 
 
 def dated(parent: str) -> Path:
-    """A folder name in `parent` after the present second."""
+    """Returns a path in `parent` named after the current date and time."""
     return Path(parent, f"{datetime.datetime.now():%Y-%m-%d_%H-%M-%S}")

@@ -1,4 +1,4 @@
-"""The verbs on a finished run: measure, ask, explain, compress, export and report it, and trust one from elsewhere."""
+"""The commands for a finished run: evaluate, predict, explain, compress, export, report and trust."""
 
 import json
 from typing import Annotated
@@ -18,10 +18,16 @@ def evaluate(
     run: RunFolder,
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PATH", help="What `data.path` takes, such as a folder or manifest, under a name."),
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Other data to evaluate: a path as in `data.path`, and a name for it. Can be repeated.",
+        ),
     ] = None,
 ) -> None:
-    """Measure a run on its own validation and test parts, or on other data."""
+    """Evaluate a run on its own data or on other data.
+
+    Without --data, the parts in `evaluation.sets` are evaluated, by default validation and test.
+    """
     places = dict(_named_place(text) for text in data or [])
     start_tensorflow()
     from kerastrain import run_directory
@@ -33,24 +39,28 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files; for a model of texts, texts.")],
-    top: Annotated[int, typer.Option(min=1, help="Labels to print for each image.")] = 3,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, or texts for a text model.")],
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to print for each input.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Print the labels of image files, or of texts, with probabilities; of a model of numbers, those."""
+    """Predict labels with probabilities, or numbers.
+
+    The inputs are image files, or texts for a text model. A regression model predicts numbers.
+    """
     start_tensorflow()
     from kerastrain import models, run_directory
     from kerastrain.recipe import finished_runs
 
     loaded = run_directory.load(run)
-    answers = finished_runs.predict(loaded, inputs, top=top)
-    said, form = ("numbers", "{} {:.4g}") if models.task(loaded.model) == "regression" else ("labels", "{} {:.1%}")
+    predictions = finished_runs.predict(loaded, inputs, top=top)
+    is_regression = models.task(loaded.model) == "regression"
+    key, template = ("numbers", "{} {:.4g}") if is_regression else ("labels", "{} {:.1%}")
     if as_json:
-        print(json.dumps([{"input": given, said: dict(pairs)} for given, pairs in answers], indent=2))
+        print(json.dumps([{"input": name, key: dict(pairs)} for name, pairs in predictions], indent=2))
         return
-    table = Table("input", said)
-    for given, pairs in answers:
-        table.add_row(plain(given), plain(", ".join(form.format(*pair) for pair in pairs)))
+    table = Table("input", key)
+    for name, pairs in predictions:
+        table.add_row(plain(name), plain(", ".join(template.format(*pair) for pair in pairs)))
     console.print(table)
 
 
@@ -58,10 +68,13 @@ def predict(
 def explain(
     run: RunFolder,
     images: Images,
-    method: Annotated[str, typer.Option(help="gradcam or saliency.")] = "gradcam",
-    label: Annotated[str | None, typer.Option(help="Class to explain; the predicted one if left out.")] = None,
+    method: Annotated[str, typer.Option(help="Method: gradcam or saliency.")] = "gradcam",
+    label: Annotated[str | None, typer.Option(help="Class to explain. Default: the predicted class.")] = None,
 ) -> None:
-    """Draw where the model looked, over each image."""
+    """Draw heatmaps of what a prediction depends on.
+
+    Writes a PNG file for each image into the run's folder `explanations`.
+    """
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.recipe import finished_runs
@@ -74,11 +87,14 @@ def explain(
 def compress(
     run: RunFolder,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="budget.accuracy_points=1")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as budget.accuracy_points=1.")
     ] = None,
 ) -> None:
-    """Make a run's model smaller: the best within a budget (budget.accuracy_points=1 or budget.kilobytes=300), or one
-    way, such as prune.fraction=0.8 quantize=quantize_aware; the run's own model stays.
+    """Compress a run's model into TFLite files.
+
+    With a budget (budget.accuracy_points=1 or budget.kilobytes=300), all candidates are tried and the best one within the
+    budget wins; exit code 1 means that none fits. Without a budget, the given steps run, such as prune.fraction=0.8
+    quantize=quantize_aware. The files are written to the run's folder `compressed`; the run's own model does not change.
     """
     settings = configs.validate(
         configs.override({}, overrides or []), configs.CompressConfig, source="the command line"
@@ -87,9 +103,9 @@ def compress(
     from kerastrain import run_directory
     from kerastrain.recipe import finished_runs
 
-    done = finished_runs.compress(run_directory.load(run), settings)
-    print_compression(done, run / "compressed")
-    if done.choice is not None and done.choice.winner is None:
+    compression = finished_runs.compress(run_directory.load(run), settings)
+    print_compression(compression, run / "compressed")
+    if compression.choice is not None and compression.choice.winner is None:
         raise typer.Exit(1)
 
 
@@ -97,22 +113,26 @@ def compress(
 def export(
     run: RunFolder,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of `export`: score_loss_fraction=0.01")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="Keys of the config section `export`, such as score_loss_fraction=0.01."
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", help="One of the names of `export.formats`; may be repeated. The run's own if left out."
+            "--format", help="Format, as in `export.formats`. Can be repeated. Default: the formats of the run."
         ),
     ] = None,
-    replace: Annotated[bool, typer.Option(help="Replace a file that exists.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace existing files.")] = False,
 ) -> None:
-    """Write a run's model as SavedModel, TFLite, ONNX or .keras, and check each file against the model.
+    """Export a run's model and verify each file.
 
-    A file that does not answer as the model does is removed, and the exit code is 2.
+    The formats are SavedModel, TFLite, ONNX and .keras. Each file is compared with the model. A file that differs too much
+    is removed, and the exit code is 2.
     """
-    given = {"formats": formats} if formats else {}
-    changes = {"export": {**configs.override({}, overrides or []), **given}}
+    chosen_formats = {"formats": formats} if formats else {}
+    changes = {"export": {**configs.override({}, overrides or []), **chosen_formats}}
     configs.validate(changes, source="the command line")
     start_tensorflow()
     from kerastrain import run_directory
@@ -123,7 +143,7 @@ def export(
 
 @app.command()
 def report(run: RunFolder) -> None:
-    """Write a run's report.html anew."""
+    """Write a run's report.html again."""
     from kerastrain import report as reports
 
     print(printable(reports.write(run)))
@@ -131,16 +151,19 @@ def report(run: RunFolder) -> None:
 
 @app.command()
 def trust(run: RunFolder) -> None:
-    """Let the Hub module inside a run that somebody else trained open here; its graph is a program."""
+    """Trust the Hub module inside someone else's run.
+
+    A Hub module is a program. Only trust a run whose author you trust.
+    """
     start_tensorflow()
     from kerastrain import run_directory
 
     run_directory.load(run, allow_modules=True)
-    print(printable(f"the module of {run} opens from now on"))
+    print(printable(f"the Hub module in {run} is trusted from now on"))
 
 
 def _named_place(text: str) -> tuple[str, str]:
     name, equals, place = text.partition("=")
     if not (name and equals and place):
-        raise InputError(f"--data takes NAME=PATH, such as test=more_flowers/. Received: {text!r}.")
+        raise InputError(f"--data must have the form NAME=PATH, such as test=more_flowers/. Received: {text!r}.")
     return name, place

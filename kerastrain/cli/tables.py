@@ -1,4 +1,4 @@
-"""Tables that several verbs print."""
+"""Tables that several commands print."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ def print_measures(measures: dict) -> None:
 
 
 def print_exports(parities: dict, directory: Path) -> None:
-    """Prints how each exported file compares with the model; `directory` is the run's."""
+    """Prints how each exported file in the run `directory` compares with the model."""
     if not parities:
         return
     folder = next(iter(parities)).parent.relative_to(directory)
     table = Table(
-        title=f"Files in {plain(folder)}, each opened again and compared with the model: same answers, largest difference",
+        title=f"Files in {plain(folder)}, re-opened and compared with the model: same predictions, largest difference",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         show_edge=False,
     )
-    table.add_column("file", overflow="fold", min_width=22)  # the longest of our own names
+    table.add_column("file", overflow="fold", min_width=22)  # the longest name that kerastrain gives a file
     scored = next((parity.measure for parity in parities.values() if parity.measure), None)
     for column in ("kB", "same", "difference", *([scored, "model's"] if scored else []), "samples"):
         table.add_column(column, justify="right")
@@ -45,12 +45,12 @@ def print_exports(parities: dict, directory: Path) -> None:
 
 
 def print_compression(done, directory: Path) -> None:
-    """Prints every file of a `finished.Compression`, which of them wins, and what could not be done."""
+    """Prints every file of a `finished_runs.Compression`, the winner, and the skipped candidates."""
     kept = done.choice.pareto if done.choice else ()
-    measure = done.rungs[0].measure
-    title = f"Validation {measure} with 95 % interval, and the time of one answer against the first file's"
+    measure = done.results[0].measure
+    title = f"Validation {measure} with its 95 % confidence interval; time relative to the first file"
     table = Table(
-        *("way", measure, "test", "zeros", "kB", "gzip", "time", ""),
+        *("candidate", measure, "test", "zeros", "kB", "gzip", "time", ""),
         title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -61,33 +61,33 @@ def print_compression(done, directory: Path) -> None:
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    for rung in done.rungs:
-        found, test = rung.validation, rung.test
+    for result in done.results:
+        validation, test = result.validation, result.test
         table.add_row(
-            plain(rung.name),
-            f"{found.value:.3f} {found.low:.3f}–{found.high:.3f}",
+            plain(result.name),
+            f"{validation.value:.3f} {validation.low:.3f}–{validation.high:.3f}",
             "–" if test is None else f"{test.value:.3f}",
-            f"{rung.zeros_fraction:.0%}",
-            _kilobytes(rung.size_bytes),
-            _kilobytes(rung.gzip_bytes),
-            f"{rung.time_ratio:.2f}",
-            "wins" if done.choice and rung.name == done.choice.winner else "kept" if rung.name in kept else "",
+            f"{result.zeros_fraction:.0%}",
+            _kilobytes(result.size_bytes),
+            _kilobytes(result.gzip_bytes),
+            f"{result.time_ratio:.2f}",
+            "wins" if done.choice and result.name == done.choice.winner else "kept" if result.name in kept else "",
         )
     console.print(table)
     for reason in dict.fromkeys(done.left_out.values()):
-        names = ", ".join(name for name, found in done.left_out.items() if found == reason)
-        console.print(plain(f"left out  {names}: {reason}"))
+        names = ", ".join(name for name, own_reason in done.left_out.items() if own_reason == reason)
+        console.print(plain(f"skipped  {names}: {reason}"))
     if done.calibration:
         table = Table(
             "calibration examples",
             f"validation {measure}",
-            "agreement",
+            "same prediction",
             title="int8 after training",
             box=box.SIMPLE_HEAD,
         )
         for row in done.calibration:
-            shown = row["validation"]
-            table.add_row(str(row["count"]), f"{shown['value']:.4f}", f"{row['agreement']:.2%}")
+            validation = row["validation"]
+            table.add_row(str(row["count"]), f"{validation['value']:.4f}", f"{row['agreement']:.2%}")
         console.print(table)
     if done.choice:
         console.print(plain(done.choice.reason))
@@ -95,5 +95,5 @@ def print_compression(done, directory: Path) -> None:
 
 
 def _kilobytes(size: int) -> str:
-    """Three digits or more: short enough for a table of eight columns in a terminal of 80."""
+    """Formats a size with three digits or more, short enough for eight columns in a terminal of 80 characters."""
     return f"{size / 1000:,.0f}" if size >= 100_000 else f"{size / 1000:.1f}"

@@ -1,4 +1,4 @@
-"""The verbs around training: train, tune, and what can be asked before."""
+"""The commands around training: train, check, schema and tune."""
 
 import json
 import shlex
@@ -18,56 +18,64 @@ from kerastrain.system import signals
 @app.command()
 def train(
     arguments: Arguments = None,
-    run: Annotated[Path | None, typer.Option(help="Folder to make; runs/DATE_TIME if left out.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder to create. Default: runs/DATE_TIME.")] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Go on with the run in this folder; with a config and no such folder, make it."
+            metavar="RUN", help="Folder of the run to resume. With a config, it is created if it does not exist."
         ),
     ] = None,
 ) -> None:
-    """Train, evaluate and export what a config describes; without one, the embedded demo.
+    """Train, evaluate and export a model.
 
-    SIGTERM, SIGUSR1 and Ctrl-C finish the step, save, and exit with code 75; --resume goes on from there, as it does
-    after a kill. A second Ctrl-C leaves at once.
+    Without a config, a demo on the bundled digits is trained.
+
+    On SIGTERM, SIGUSR1 or Ctrl-C, the current step ends, a checkpoint is saved, and the exit code is 75. Training resumes
+    from the newest checkpoint with --resume, also after a kill. A second Ctrl-C exits at once.
     """
     if run and resume:
-        raise InputError(f"--run makes a folder and --resume goes on in one. Received: {run} and {resume}. Give one.")
+        raise InputError(
+            f"--run creates a folder and --resume continues in one. Received: {run} and {resume}. Give one of them."
+        )
     directory = resume or run or dated("runs")
-    goes_on = resume is not None and (resume.exists() or not arguments)
-    own = directory / "config.yaml"
-    config = read_config(arguments, otherwise=own if goes_on and own.is_file() else None)
+    resumes = resume is not None and (resume.exists() or not arguments)
+    own_config = directory / "config.yaml"
+    config = read_config(arguments, default_path=own_config if resumes and own_config.is_file() else None)
     start_tensorflow(config)
     from kerastrain import recipe
     from kerastrain.distribute import collectives
 
     try:
         with signals.graceful():
-            finished = recipe.resume(directory, config) if goes_on else recipe.run(config, directory)
+            result = recipe.resume(directory, config) if resumes else recipe.run(config, directory)
     except signals.Stopped as stopped:
         console.print(plain(stopped))
         if (directory / "config.yaml").is_file():
-            console.print(f"go on by: kerastrain train --resume {plain(shlex.quote(str(directory)))}")
+            console.print(f"resume with: kerastrain train --resume {plain(shlex.quote(str(directory)))}")
         raise
     except collectives.WorkerLost as lost:
         console.print(plain(lost))
         raise
-    if not finished.measures:
+    if not result.measures:
         return  # another worker is the chief
-    print_measures(finished.measures)
-    print_exports(finished.exports, finished.directory)
-    console.print(f"\nrun     {plain(finished.directory)}  ({finished.seconds:.0f} s)")
-    console.print(f"report  {plain(finished.directory / 'report.html')}")
+    print_measures(result.measures)
+    print_exports(result.exports, result.directory)
+    console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")
+    console.print(f"report  {plain(result.directory / 'report.html')}")
 
 
 @app.command()
 def check(
     arguments: Arguments = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Where to draw the learning rate over all phases.")
+        Path | None, typer.Option(metavar="FILE.png", help="File for a plot of the learning rate over all phases.")
     ] = None,
 ) -> None:
-    """Validate a config and print what it would run, without starting TensorFlow."""
+    """Validate a config and print its plan.
+
+    Prints the value of every key, the number of examples in each part, and the training phases. TensorFlow is not
+    started.
+    """
     from kerastrain import data, schedules
     from kerastrain.recipe import plan
 
@@ -88,35 +96,43 @@ def check(
     console.print(table)
     if plot is not None:
         rates = {phase.name: phase.learning_rates for phase in phases}
-        console.print(f"drawn: {plain(schedules.plot(rates, plot, steps_per_epoch=phases[0].steps_per_epoch))}")
+        console.print(
+            f"plot written to {plain(schedules.plot(rates, plot, steps_per_epoch=phases[0].steps_per_epoch))}"
+        )
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of a config file, for editors."""
+    """Print the JSON schema of config files for editors."""
     print(json.dumps(configs.schema(), indent=2))
 
 
 @app.command()
 def tune(
-    search: Annotated[Path, typer.Argument(metavar="SEARCH.yaml", help="Algorithm, trials and space.")],
+    search: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SEARCH.yaml", help="File with the algorithm, the number of trials and the search space."
+        ),
+    ],
     arguments: Arguments = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to make; searches/DATE_TIME if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: searches/DATE_TIME.")] = None,
 ) -> None:
-    """Search config keys for the best validation score, and write the winner as a config file."""
+    """Search config keys for the best validation score.
+
+    Trains a model for each trial and writes the best config to best.yaml in the output folder.
+    """
     settings = configs.validate(configs.read_yaml(search), configs.SearchConfig, source=str(search))
     config = read_config(arguments)
     start_tensorflow(config)
-    from kerastrain.recipe import tuning as searches
+    from kerastrain.recipe import tuning
 
     directory = out or dated("searches")
-    trials = searches.run(config, settings, directory)
+    trials = tuning.run(config, settings, directory)
     table = Table(settings.objective, *(plain(key) for key in settings.space))
     for trial in trials:
         score = plain(trial.fault or "failed") if trial.score is None else f"{trial.score:.4f}"
-        table.add_row(
-            score,
-            *(plain(f"{value:.4g}" if isinstance(value, float) else str(value)) for value in trial.values.values()),
-        )
+        values = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.values.values()]
+        table.add_row(score, *map(plain, values))
     console.print(table)
-    console.print(f"winner: {plain(directory / 'best.yaml')}")
+    console.print(f"best config: {plain(directory / 'best.yaml')}")

@@ -1,9 +1,9 @@
-"""The one composition: from a config to a trained, measured and exported model, in the order of the README.
+"""The compositions of kerastrain: train a run, tune, find settings, and work with a finished run.
 
-Takes a `Config` and a folder name, gives a `keras.Model` and files. Made only of calls to public functions, so its
-body, copied into a script, runs. Must not hold logic that a part or a tool could hold.
+Takes a `Config` and the path of a folder; returns a `keras.Model` and writes files. Only calls public functions, so its
+body also runs when it is copied into a script. Logic that a part or a tool could hold does not belong here.
 
-Loaded on first use, because `recipe.plan` answers without TensorFlow.
+Submodules are imported on first use, because `recipe.plan` works without TensorFlow.
 """
 
 import lazy_loader
@@ -11,10 +11,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "building": ["build", "load_backbone", "load_data", "make_strategy"],
+        "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
         "finding": ["find_batch_size", "find_learning_rate", "find_memory"],
         "fitting": ["compiled", "fit"],
         "precision_and_xla": ["with_measured_precision"],
+        "preparation": ["prepare"],
         "previewing": ["preview"],
         "results": ["export_all", "measure"],
         "training_run": ["RunResult", "resume", "run"],

@@ -1,7 +1,11 @@
-"""What a run starts from: the backbone, the examples, and the compiled model that a config describes."""
+"""Builds what a run needs from its config: the strategy, the backbone, the data and the compiled model.
+
+Takes a `Config`. Must not train, and must not write files.
+"""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -9,11 +13,13 @@ import tensorflow as tf
 from kerastrain import backbones, data, distribute, models, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
+from kerastrain.models import task_models
 from kerastrain.recipe import plan
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
-_OF_TEXTS = (
+_HEAD_KEYS = ("hidden_units", "dropout", "l1", "l2", "batch_norm")
+_TEXT_KEYS = (
     "vocabulary_size",
     "sequence_length",
     "embedding_dim",
@@ -24,23 +30,64 @@ _OF_TEXTS = (
 )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs before it trains.
+
+    Args:
+        config: Config, whose "measure" keys are replaced by the measured choices.
+        strategy: tf.distribute.Strategy whose scope the model is built in.
+        backbone: Backbone, loaded in the precision of `config`; None for texts.
+        split: data.Split.
+        timings: list of dict, a `finders.StepTiming` for each measured choice; empty if nothing was measured.
+    """
+
+    config: Config
+    strategy: tf.distribute.Strategy
+    backbone: backbones.Backbone | None
+    split: data.Split
+    timings: Sequence[dict] = ()
+
+    def build(self) -> keras.Model:
+        """Builds the compiled model in the scope of the strategy; call it once, because it consumes the backbone."""
+        with self.strategy.scope():
+            return build(self.config, self.backbone, self.split)
+
+
 def make_strategy(config: Config) -> tf.distribute.Strategy:
-    """The strategy that `config` names; several workers must make it before anything else of TensorFlow.
+    """Makes the distribution strategy of `config`. With several workers, call it before any other TensorFlow function.
+
+    Args:
+        config: Config, of which `runtime` is used.
+
+    Returns:
+        tf.distribute.Strategy.
 
     Raises:
-        InputError: this machine has no such devices, or the cluster is described wrongly or does not come together.
+        InputError: the machine has no such devices, the cluster is described wrongly, or its workers do not start in
+            time.
     """
-    wanted = config.runtime
+    options = config.runtime
     return distribute.make(
-        wanted.strategy,
-        devices=wanted.devices,
-        all_reduce=wanted.all_reduce,
-        timeout_seconds=wanted.start_timeout_seconds,
+        options.strategy,
+        devices=options.devices,
+        all_reduce=options.all_reduce,
+        timeout_seconds=options.start_timeout_seconds,
     )
 
 
 def load_backbone(config: Config) -> backbones.Backbone:
-    """The image backbone that `config` names, frozen; raises as `backbones.load` does."""
+    """Loads the image backbone of `config`, frozen, in the precision of `config`.
+
+    Args:
+        config: Config for images.
+
+    Returns:
+        Backbone.
+
+    Raises:
+        InputError: as for `backbones.load`.
+    """
     with runtime.precision(_policy(config)):
         return backbones.load(
             config.model.backbone,
@@ -55,7 +102,19 @@ def load_backbone(config: Config) -> backbones.Backbone:
 
 
 def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
-    """The examples that `config` names, images stretched to `image_size`; raises as `data.split` does."""
+    """Loads and splits the examples of `config`, with class weights if it asks for them.
+
+    Args:
+        config: Config.
+        image_size: (height, width) in pixels that images are resized to; None for texts.
+
+    Returns:
+        data.Split.
+
+    Raises:
+        InputError: the data cannot be used (as for `data.split`), or a class weight names an unknown class.
+        FileNotFoundError: the path of the data does not exist.
+    """
     split = data.split(
         plan.listing(config, image_size=image_size),
         cache=config.data.cache,
@@ -66,12 +125,36 @@ def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
         return split
     weights = data.class_weights(split.train)
     if config.data.class_weights != "balanced":
-        weights = _by_number(config.data.class_weights, split.labels)
+        weights = _weights_by_index(config.data.class_weights, split.labels)
     return dataclasses.replace(split, train=data.weighted(split.train, weights))
 
 
+def prepare_unmeasured(
+    config: Config,
+    strategy: tf.distribute.Strategy,
+    load: Callable[[Config, tuple[int, int] | None], data.Split] = load_data,
+) -> Prepared:
+    """Sets the seed, then loads the backbone and the data, without measuring precision or XLA.
+
+    Args:
+        config: Config. "measure" counts as float32 and as Keras's rule for XLA.
+        strategy: tf.distribute.Strategy.
+        load: callable that returns the data.Split for a config and an image size.
+
+    Returns:
+        Prepared, with `config` unchanged.
+
+    Raises:
+        InputError: the data or the backbone cannot be used.
+    """
+    runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
+    with strategy.scope():
+        backbone = load_backbone(config) if config.data.kind == "images" else None
+        return Prepared(config, strategy, backbone, load(config, backbone and backbone.image_size))
+
+
 def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
-    """The model that `config` describes: raw pixels or strings to float32 outputs, compiled for its first phase.
+    """Builds the model of `config` and compiles it for the first phase.
 
     Args:
         config: Config.
@@ -79,30 +162,21 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
         split: data.Split, for the labels, the vocabulary and the number of steps.
 
     Returns:
-        keras.Model, its backbone frozen unless it has random weights.
+        keras.Model from raw pixels or strings to float32 outputs. Its backbone is frozen, unless it has random weights.
+
+    Raises:
+        InputError: the config asks for something that the backbone does not support.
     """
-    several = split.task == "multi_label"
-    head = {name: getattr(config.model, name) for name in ("hidden_units", "dropout", "l1", "l2", "batch_norm")}
+    head = {name: getattr(config.model, name) for name in _HEAD_KEYS}
+    text_network = {name: value for name in _TEXT_KEYS if (value := getattr(config.model, name)) is not None}
     with runtime.precision(_policy(config)):
-        if split.task == "regression":
-            numbers = split.train.targets
-            scale = {"mean": numbers.mean(axis=0), "stddev": numbers.std(axis=0)}
-            model = models.image_regressor(backbone, labels=split.labels, **scale, **head)
-        elif backbone is not None:
-            model = models.image_classifier(backbone, labels=split.labels, multi_label=several, **head)
-        else:
-            model = models.text_classifier(
-                config.model.backbone,
-                labels=split.labels,
-                multi_label=several,
-                texts=split.train.inputs,
-                **{name: value for name in _OF_TEXTS if (value := getattr(config.model, name)) is not None},
-                **head,
-            )
+        model = task_models.for_split(
+            split, config.model.backbone if backbone is None else backbone, head=head, text_network=text_network
+        )
     if config.from_scratch:
         models.unfreeze(model, batch_norm=True)
     elif config.fit.epochs:
-        # Once now, so that what the backbone refuses is told before anything is written.
+        # Try the fine-tuning setup now, so that whatever the backbone does not support fails before files are written.
         unfreeze(model, config)
         models.synchronize_batch_norm(model)
         spare_memory(model, config)
@@ -112,12 +186,12 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
 
 
 def _policy(config: Config) -> str:
-    """The dtype policy; float32 where the choice is left to a measurement that was not made, as by the finders."""
+    """Returns the dtype policy; "measure" is float32 where nothing was measured, as in the finders."""
     return "float32" if config.runtime.precision == "measure" else config.runtime.precision
 
 
-def _by_number(weights: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:
-    """Weights of classes by their numbers in place of their names."""
+def _weights_by_index(weights: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:
+    """Converts weights by class name into weights by class index."""
     for label in weights:
         if label not in labels:
             raise InputError(f"`data.class_weights`: {unknown('class', label, labels)}")

@@ -1,6 +1,7 @@
-"""What is done with a finished run: measure it on more data, ask it, explain it, export it, compress it.
+"""Works with a finished run: evaluates, predicts, explains, exports and compresses its model.
 
-Takes a `Run`, gives records and files in the run's folder. Made only of calls to public functions, like `recipe`.
+Takes a `Run`; returns records and writes files into the run's folder. Only calls public functions. Must not change the
+model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,16 +22,17 @@ from kerastrain.system import files
 
 @dataclass(frozen=True)
 class Compression:
-    """What the compression of a run came to.
+    """The result of compressing a run.
 
     Args:
-        rungs: tuple of ladder.Rung, every file that was made, the run's float model first.
-        left_out: dict from the name of a way that could not be done to the reason.
-        choice: ladder.Choice within the budget, or None where there was none.
-        calibration: list of dict, what more calibration examples bring to int8; see `ladder.calibration_table`.
+        results: tuple of compression_search.CandidateResult, one for each file, the run's float model first.
+        left_out: dict from the name of a skipped candidate to the reason.
+        choice: compression_search.Choice within the budget, or None if there is no budget.
+        calibration: list of dict, int8 files by number of calibration examples; see
+            `compression_search.calibration_table`.
     """
 
-    rungs: tuple[compression_search.CandidateResult, ...]
+    results: tuple[compression_search.CandidateResult, ...]
     left_out: dict[str, str]
     choice: compression_search.Choice | None
     calibration: list[dict]
@@ -42,18 +44,21 @@ _ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigm
 
 @data.surface_read_errors()
 def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
-    """The measures of a run on other data, written to `evaluations/NAME.json`; without any, on its own parts.
+    """Evaluates a run on other data, or on its own validation and test parts.
+
+    Measures of other data are written to `evaluations/NAME.json`, and the report is updated.
 
     Args:
         run: Run.
-        places: mapping from a name to a path as in `data.path`, whose labels are among the model's. Where what stands there
-            marks its parts and the name is one of them, such as "test", that part alone is measured.
+        places: mapping from a name to a path as in `data.path`. If the data there are divided into parts and the name is
+            one of them, such as "test", only that part is evaluated. If the mapping is empty, the run's own parts are.
 
     Returns:
-        dict from each name to its measures.
+        dict from each name to its measures; see `evaluation.report`.
 
     Raises:
-        InputError: a label there is none of the model's, or more of the files than allowed are no images.
+        InputError: the data have a label that the model does not know, or too many files are unreadable.
+        FileNotFoundError: a path does not exist.
     """
     if not places:
         return recipe.measure(run.model, run.config, _split(run))
@@ -69,44 +74,50 @@ def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
 
 
 def predict(run: Run, inputs: Sequence[str | Path], *, top: int = 3) -> list[tuple[str, list[tuple[str, float]]]]:
-    """The most probable labels of image files, or of texts; of a model of numbers, those.
+    """Predicts the most probable labels of image files or texts, or the numbers of a regression model.
 
     Args:
         run: Run.
-        inputs: image files; for a model of texts, texts.
-        top: int > 0, labels for each; numbers are given all.
+        inputs: sequence of paths of image files; for a text model, sequence of str.
+        top: int > 0, number of labels per input; ignored for regression, which returns every number.
 
     Returns:
-        list of (input, [(label, probability in [0, 1]), …] from the most probable down); of a model of numbers (input,
-        [(name, number), …] in its own order. Where an example may have several labels, each has its own probability.
+        list of (input, [(label, probability in [0, 1]), …]), most probable label first. The probabilities of a multi_label
+        model are independent of each other. For regression: list of (input, [(name, number), …]) in the model's order.
+
+    Raises:
+        InputError: a file is not an image that can be decoded.
+        FileNotFoundError: a file does not exist.
     """
     labels, task = models.labels(run.model), models.task(run.model)
     is_text = run.config.data.kind == "text"
     values = tf.constant([str(text) for text in inputs]) if is_text else _images(run, inputs)
-    answers = keras.ops.convert_to_numpy(_ACTIVATIONS[task](run.model.predict(values, verbose=0)))
-    order = np.argsort(-answers, axis=1)[:, :top]
+    outputs = keras.ops.convert_to_numpy(_ACTIVATIONS[task](run.model.predict(values, verbose=0)))
+    order = np.argsort(-outputs, axis=1)[:, :top]
     if task == "regression":
-        order = np.broadcast_to(np.arange(len(labels)), answers.shape)
+        order = np.broadcast_to(np.arange(len(labels)), outputs.shape)
     return [
-        (str(given), [(labels[index], float(row[index])) for index in shown])
-        for given, row, shown in zip(inputs, answers, order, strict=True)
+        (str(example), [(labels[index], float(row[index])) for index in indices])
+        for example, row, indices in zip(inputs, outputs, order, strict=True)
     ]
 
 
 def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", label: str | None = None) -> list[Path]:
-    """Pictures of where the model looked, in `explanations/`, one for each image.
+    """Draws a heatmap over each image that shows which pixels the prediction depends on.
 
     Args:
-        run: Run.
-        paths: image files.
+        run: Run of an image model.
+        paths: sequence of Path of image files.
         method: "gradcam" or "saliency".
-        label: str, the class or number to explain; None for the predicted class, or the first number.
+        label: str, the class or number to explain; None for the predicted class, or for the first number.
 
     Returns:
-        list of Path of the PNG files.
+        list of Path of the PNG files in `explanations/`, one for each image.
 
     Raises:
-        InputError: an unknown method or label, or a backbone that shows no feature maps (`saliency` is offered).
+        InputError: the method or label is unknown, the model is for texts, or the backbone has no feature maps for
+            Grad-CAM (use "saliency").
+        FileNotFoundError: an image file does not exist.
     """
     _require_images(run, "explain")
     labels, paths = models.labels(run.model), [Path(path) for path in paths]
@@ -118,9 +129,9 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
     is_number = models.task(run.model) == "regression"
     classes = labels.index(label or labels[0]) if label or is_number else None
     heatmaps = _METHODS[method](run.model, images, classes)
-    form = "{} {:.4g}" if is_number else "{} {:.1%}"
-    answers = [dict(pairs) for _, pairs in predict(run, paths, top=len(labels))]
-    titles = [form.format(shown := label or next(iter(one)), one[shown]) for one in answers]
+    template = "{} {:.4g}" if is_number else "{} {:.1%}"
+    predictions = [dict(pairs) for _, pairs in predict(run, paths, top=len(labels))]
+    titles = [template.format(shown := label or next(iter(scores)), scores[shown]) for scores in predictions]
     written = []
     for name, image, heatmap, title in zip(_names(paths), images, heatmaps, titles, strict=True):
         target = run.directory / "explanations" / f"{name}_{method}.png"
@@ -130,19 +141,20 @@ def explain_images(run: Run, paths: Sequence[Path], *, method: str = "gradcam", 
 
 
 def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dict[Path, export.Parity]:
-    """Writes a run's model in more formats into `exports/`; see `recipe.export_all`.
+    """Exports a run's model to more formats in `exports/`; see `recipe.export_all`.
 
     Args:
         run: Run.
-        settings: mapping of the keys of `export` that differ from the run's own, `formats` among them.
-        replace: bool, whether files that exist may be replaced.
+        settings: mapping of the keys of the config section `export` that differ from the run's own, such as `formats`.
+        replace: bool, whether existing files may be replaced.
 
     Returns:
-        dict from the Path of each file to its Parity.
+        dict from the Path of each file to its export.Parity.
 
     Raises:
-        ConfigError: a key is unknown or a value cannot be used.
-        ParityError: a file does not answer as the model does; it was removed, those before it stay.
+        ConfigError: a key or value is invalid.
+        ParityError: a file differs too much from the model; it is removed, and the files before it stay.
+        FileExistsError: a file exists and `replace` is False.
     """
     own = run.config.model_dump(mode="json")
     config = validate({**own, "export": {**own["export"], **settings}}, source="the command line")
@@ -154,12 +166,12 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
 
 @data.surface_read_errors()
 def compress(run: Run, settings: CompressConfig) -> Compression:
-    """Makes a run's model smaller, one way or within a budget, as TFLite files in `compressed/`.
+    """Compresses a run's model to TFLite files in `compressed/`, with the requested steps or within a budget.
 
-    The run's own model is not changed. `compressed/` is there whole or not at all: the TFLite files, each checked against
-    its model as every export is; the `.keras` file of every model that was trained; `compression.json`. With a budget every
-    way of `ladder.LADDER` is tried, the files that no other beats are kept, and `pareto.png` shows all of them. Chosen is by
-    the validation part; the test part is only measured.
+    The run's own model is not changed. `compressed/` is written completely or not at all: the TFLite files, each compared
+    with its model like every export; the `.keras` file of every trained model; and `compression.json`. With a budget every
+    candidate of `compression_search.CANDIDATES` is tried, the files that no other file beats are kept, and `pareto.png`
+    shows all of them. The validation part selects the winner; the test part is only measured.
 
     Args:
         run: Run.
@@ -170,39 +182,43 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
 
     Raises:
         FileExistsError: the run has been compressed before.
-        InputError: without a budget, a step cannot be done with this model.
+        InputError: without a budget, the model does not support a requested step.
     """
     target, split, budget = refuse_existing(run.directory / "compressed"), _split(run), settings.budget
-    ways = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
+    candidates = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
     with files.atomic(target) as folder:
         folder.mkdir()
-        rungs, left_out = compression_search.sweep(run, split, ways, settings, folder)
-        choice = compression_search.choose(rungs, budget) if budget else None
+        results, left_out = compression_search.sweep(run, split, candidates, settings, folder)
+        choice = compression_search.choose(results, budget) if budget else None
         calibration = []
-        if any(way.quantize == "int8" and "quantize_aware" not in way.steps for way in ways):
+        if any(item.quantize == "int8" and "quantize_aware" not in item.steps for item in candidates):
             options = {"samples": run.config.export.samples}
             calibration = compression_search.calibration_table(run.model, split, settings.calibration_counts, **options)
         if choice is not None:
-            compression_search.draw(folder / "pareto.png", rungs, choice, budget)
-            _keep(folder, rungs, choice)
-        done = Compression(tuple(rungs), left_out, choice, calibration)
-        files.write_json(folder / "compression.json", {"settings": settings.model_dump(mode="json"), **asdict(done)})
+            compression_search.draw(results, choice, budget, folder / "pareto.png")
+            _remove_beaten(folder, results, choice)
+        compression = Compression(tuple(results), left_out, choice, calibration)
+        record = asdict(compression)  # Its results have the key "rungs" in the file, as in files of 0.1.
+        record = {"settings": settings.model_dump(mode="json"), "rungs": record.pop("results"), **record}
+        files.write_json(folder / "compression.json", record)
     report.write(run.directory)
-    return done
+    return compression
 
 
-def _keep(folder: Path, rungs: Sequence[compression_search.CandidateResult], choice: compression_search.Choice) -> None:
-    """Removes the files that another one beats, and the models that none of the others was written from."""
-    kept = {rung.name for rung in rungs if rung.name in choice.pareto}
-    models_kept = {compression_search.Candidate(rung.steps, "").stem for rung in rungs if rung.name in kept}
+def _remove_beaten(
+    folder: Path, results: Sequence[compression_search.CandidateResult], choice: compression_search.Choice
+) -> None:
+    """Deletes the files that are not on the Pareto front, and the models that no file on it was exported from."""
+    best = {result.name for result in results if result.name in choice.pareto}
+    best_models = {compression_search.Candidate(result.steps, "").stem for result in results if result.name in best}
     for path in folder.iterdir():
-        own = models_kept if path.suffix == ".keras" else kept
-        if path.suffix != ".png" and path.name.split(".")[0] not in own:
+        names = best_models if path.suffix == ".keras" else best
+        if path.suffix != ".png" and path.name.split(".")[0] not in names:
             path.unlink()
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The files' names without suffix, with their folders' names before them where two would be the same."""
+    """Returns file names without suffix, prefixed with the folder's name if two of them would be equal."""
     names = [path.stem for path in paths]
     return names if len(set(names)) == len(names) else [f"{path.parent.name}_{path.stem}" for path in paths]
 
@@ -212,11 +228,11 @@ def _split(run: Run) -> data.Split:
 
 
 def _examples(run: Run, name: str, place: str) -> data.Examples:
-    """What stands at a place, under the labels of the run's model."""
+    """Reads the examples at a path, with targets in the label order of the run's model."""
     listing = plan.listing(run.config, path=place, image_size=_image_size(run))
     examples = data.under_labels(listing, models.labels(run.model))
-    if listing.marks is not None and (part := data.part_named(name)) in listing.marks:
-        examples = examples.subset(np.flatnonzero(listing.marks == part))
+    if listing.predefined_split is not None and (part := data.part_named(name)) in listing.predefined_split:
+        examples = examples.subset(np.flatnonzero(listing.predefined_split == part))
     return data.read(examples, unreadable_fraction=run.config.data.unreadable_fraction)
 
 
@@ -226,7 +242,7 @@ def _image_size(run: Run) -> tuple[int, int] | None:
 
 def _require_images(run: Run, what: str) -> None:
     if run.config.data.kind != "images":
-        raise InputError(f"{what} works on models of images. Received: {str(run.directory)!r}, a model of texts.")
+        raise InputError(f"{what} needs an image model. Received: {str(run.directory)!r}, a text model.")
 
 
 def _images(run: Run, paths: Sequence[Path]) -> np.ndarray:

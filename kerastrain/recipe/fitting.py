@@ -1,4 +1,7 @@
-"""Training through the phases of a config: each compiled with its own optimizer and schedule."""
+"""Trains a model through the phases of a config, each with its own optimizer and learning rate schedule.
+
+Takes the model, the config, the data and a folder; changes the model and writes its history and checkpoints.
+"""
 
 import contextlib
 import logging
@@ -33,27 +36,32 @@ logger = logging.getLogger("kerastrain")
 
 @data.surface_read_errors()
 def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, float]:
-    """Trains through the phases of `config`: the head on the frozen backbone's features, then the whole model.
+    """Trains through the phases of `config`: first the head on the features of the frozen backbone, then the whole model.
 
-    Goes on from the last checkpoint in `directory`, if there is one, to the weights of a run that never stopped.
+    Training resumes from the newest checkpoint in `directory`, if there is one, and ends with the weights of an
+    uninterrupted run.
 
     Args:
-        model: keras.Model from `build`, trained in place; it ends with the weights of the last phase's best epoch.
+        model: keras.Model from `build`, trained in place. It ends with the weights of the best epoch of the last phase.
         config: Config.
         split: data.Split.
-        directory: Path, for `history.csv`, `tensorboard/` and `checkpoints/`.
+        directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
 
     Returns:
-        dict, the logs of the best epoch of the last phase, such as {"val_loss": 0.1, "val_accuracy": 0.97}.
+        dict from str to float, the logs of the best epoch of the last phase: {"val_loss": 0.1, "val_accuracy": 0.97, …}.
+
+    Raises:
+        NonFiniteError: a step met NaN or infinity, and no roll-back is allowed; see `fit_phase`.
+        InputError: the data cannot be read, or the model does not fit the config.
     """
     best, phases = {}, plan.phases(config, len(split.train))
     stored = checkpoints.latest(run_directory.resume_folder(directory))
     names = [phase.name for phase in phases]
     for phase in phases if stored is None else phases[names.index(stored.outline["position"]["phase"]) :]:
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
-        # So that what a phase draws does not depend on what was drawn before it, in this process or another.
+        # The random numbers of a phase must not depend on the phases before it, which a resumed process skips.
         runtime.seed(config.runtime.seed)
-        # Training itself stays outside of the scope, in which saving a model makes variables that other workers wait for.
+        # Training stays outside the scope. Saving a model inside it creates variables that the other workers wait for.
         with model.distribute_strategy.scope():
             stage = staged(model, config, split, phase)
             models.synchronize_batch_norm(stage.model)
@@ -66,10 +74,20 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
 
 
 def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> keras.callbacks.History:
-    """Trains one compiled phase, from its last checkpoint in `directory` on, and again from there after bad numbers.
+    """Trains one compiled phase from its newest checkpoint, and retries from there after NaN or infinity.
+
+    Args:
+        stage: Stage whose model is compiled for `phase`.
+        config: Config.
+        phase: plan.Phase.
+        directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
+
+    Returns:
+        keras.callbacks.History of the phase.
 
     Raises:
-        NonFiniteError: a step met NaN or infinity, and the config says to stop, or several devices share the step.
+        NonFiniteError: a step met NaN or infinity, and the config says to stop, no roll-back is left, or the model trains
+            on several devices.
     """
     strategy = stage.model.distribute_strategy
     watch = callbacks.TerminateOnNonFinite()
@@ -88,7 +106,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
             phase=phase.name,
         )
         if saving.start.step:
-            logger.info("goes on at %s", saving.start)
+            logger.info("resuming at %s", saving.start)
         try:
             return stage.model.fit(
                 distribute.shard(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
@@ -96,7 +114,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
                 initial_epoch=saving.start.epoch,
                 steps_per_epoch=phase.steps_per_epoch,
                 **_validation(stage, config, phase),
-                shuffle=False,  # `batches` has shuffled; Keras would warn that it cannot
+                shuffle=False,  # the batches are shuffled already, and Keras would warn that it cannot shuffle them
                 verbose="auto" if distribute.is_chief() else 0,
                 callbacks=saving.before([watch, *stage.callbacks, *standard]),
             )
@@ -104,24 +122,36 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
             if strategy.num_replicas_in_sync > 1:
                 raise NonFiniteError(
                     error.step,
-                    f"{error} On several devices it is not looked for. Go on with one, where the layer and the files are "
-                    f"told: kerastrain train runtime.strategy=none --resume {directory}",
+                    f"{error} With several devices, the layer and the files are not searched for. Resume on one device to "
+                    f"find them: kerastrain train runtime.strategy=none --resume {directory}",
                 ) from error
             watch = nonfinite_steps.handle_nonfinite_step(error, watch, stage, config, phase, directory)
 
 
 def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
-    """The arguments of `fit` that say what to validate on."""
+    """Returns the validation arguments of `fit`."""
     batches, strategy = data.batches(stage.validation, config.evaluation.batch_size), stage.model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         return {"validation_data": batches}
-    # With a number of steps, `fit` goes on in the data where the epoch before ended.
-    divided = distribute.shard(batches.repeat(phase.epochs), strategy)
-    return {"validation_data": divided, "validation_steps": int(batches.cardinality())}
+    # With `validation_steps`, `fit` continues in the data set where the previous epoch ended, so it must repeat.
+    sharded = distribute.shard(batches.repeat(phase.epochs), strategy)
+    return {"validation_data": sharded, "validation_steps": int(batches.cardinality())}
 
 
 def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
-    """`model`, compiled with the optimizer and schedule of one phase, its steps as lean as the config wants them."""
+    """Compiles a model with the optimizer and schedule of a phase, and applies the memory settings.
+
+    Args:
+        model: keras.Model, compiled in place.
+        config: Config.
+        phase: plan.Phase.
+
+    Returns:
+        keras.Model, `model` itself, with a built optimizer.
+
+    Raises:
+        InputError: an optimizer or memory setting does not fit the model.
+    """
     options = config.optimizer
     model.compile(
         optimizer=optimizers.make(
@@ -148,34 +178,39 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
         steps_per_execution=config.fit.steps_per_execution,
     )
-    # A model that is saved before it ever took a step would lose its optimizer when it is loaded.
+    # A model that is saved before its first step would otherwise lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)
-    if phase.name != "head":  # whose steps are small
+    if phase.name != "head":  # the head's steps are small already
         spare_memory(model, config)
     return model
 
 
 def spare_memory(model: keras.Model, config: Config) -> None:
-    """Lets `model` step with as little memory as the config wants.
+    """Applies the rematerialization and the micro-batches of `config.memory` to a model.
+
+    Args:
+        model: keras.Model, compiled or not; changed in place.
+        config: Config.
 
     Raises:
-        InputError: `config.memory`, with the reason why the model cannot.
+        InputError: the model does not support a setting. The message begins with the key.
     """
-    wanted = config.memory
-    if wanted.remat_blocks is not None:
-        blocks = None if wanted.remat_blocks == "auto" else wanted.remat_blocks
-        with _told_of("memory.remat_blocks"):
+    options = config.memory
+    if options.remat_blocks is not None:
+        blocks = None if options.remat_blocks == "auto" else options.remat_blocks
+        with _naming_key("memory.remat_blocks"):
             memory.remat(model, blocks=blocks)
-    if wanted.micro_batches == "auto":
-        with _told_of("memory.micro_batches"):
+    if options.micro_batches == "auto":
+        with _naming_key("memory.micro_batches"):
             memory.split_when_full(model)
-    elif wanted.micro_batches > 1:
-        with _told_of("memory.micro_batches"):
-            memory.accumulate(model, micro_batches=wanted.micro_batches)
+    elif options.micro_batches > 1:
+        with _naming_key("memory.micro_batches"):
+            memory.accumulate(model, micro_batches=options.micro_batches)
 
 
 @contextlib.contextmanager
-def _told_of(key: str) -> Iterator[None]:
+def _naming_key(key: str) -> Iterator[None]:
+    """Puts the config key in front of the message of an InputError."""
     try:
         yield
     except InputError as error:
@@ -183,9 +218,9 @@ def _told_of(key: str) -> Iterator[None]:
 
 
 def _layer_rates(model: keras.Model, config: Config, phase: plan.Phase) -> dict[str, float]:
-    """The factors that the config gives, and after them those of the layers of the backbone."""
+    """Returns the learning rate factors by pattern: those of the config first, then those of `layer_rate_decay`."""
     rates, decay = config.optimizer.layer_rates, config.fine_tune.layer_rate_decay
-    if phase.name == "head":  # which has no part in what the others are meant for
+    if phase.name == "head":  # patterns for the backbone match no weight of the head, which would be an error
         paths = [weight.path for weight in model.trainable_weights]
         rates = {pattern: rate for pattern, rate in rates.items() if any(re.search(pattern, path) for path in paths)}
     by_layer = models.layer_rates(model, decay) if decay and phase.name == "fine_tune" else {}

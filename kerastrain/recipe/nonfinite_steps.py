@@ -1,4 +1,7 @@
-"""What a run does when a step meets NaN or infinity: it finds out where, and stops or goes back."""
+"""Handles a training step that met NaN or infinity: locates it, and then stops or rolls back.
+
+Takes the error and the stage; returns the callback of the next attempt, or raises. Writes `nonfinite.json`.
+"""
 
 import json
 import logging
@@ -26,36 +29,49 @@ def handle_nonfinite_step(
     phase: plan.Phase,
     directory: Path,
 ) -> callbacks.TerminateOnNonFinite:
-    """What watches the next try, which goes on from the last checkpoint.
+    """Returns the callback for the retry from the last checkpoint.
 
-    The first time that a step is bad the next try leads to it again and looks into it layer by layer. Then the finding
-    is told and written to `nonfinite.json`, and the run goes back at a lower rate, if `fit.on_bad_numbers` says so.
+    On the first error, the retry repeats the training up to the bad step and examines that step layer by layer. On the
+    second error, the finding is reported and appended to `nonfinite.json`. With `fit.on_nonfinite=roll_back`, the run then
+    resumes from the last checkpoint at a lower learning rate.
+
+    Args:
+        error: NonFiniteError from `fit`.
+        watch: callbacks.TerminateOnNonFinite that raised it.
+        stage: Stage that was trained.
+        config: Config.
+        phase: plan.Phase.
+        directory: Path of the run, which has a checkpoint.
+
+    Returns:
+        callbacks.TerminateOnNonFinite.
 
     Raises:
-        NonFiniteError: the run stops, because the config says so or because it went back often enough.
+        NonFiniteError: the run stops, because `fit.on_nonfinite` is "stop" or all roll-backs are used up.
     """
     if error.finding is None and watch.suspect_step is None:
-        logger.warning("%s It is looked for, from the last checkpoint on.", error)
+        logger.warning("%s Searching for the cause from the last checkpoint.", error)
         return callbacks.TerminateOnNonFinite(
             suspect_step=error.step,
             batch_at=lambda step: next(iter(training_batches(stage, config, phase, start_step=step))),
         )
     if error.finding is None and error.weight is not None:
-        # The step was run layer by layer without a fault: so its update is what made the weight so.
+        # Every layer of the step was finite, so the update made the weight non-finite.
         error.finding = Finding("update", error.weight)
-    told = _told(error, stage, config, phase, directory)
+    report = _report(error, stage, config, phase, directory)
     roll_backs = checkpoints.latest(run_directory.resume_folder(directory)).outline["roll_backs"]
-    if config.fit.on_bad_numbers == "stop" or roll_backs == config.fit.roll_backs:
-        went = f" after {roll_backs} roll-backs" if roll_backs else ""
-        raise NonFiniteError(error.step, f"{told}{went}. {_advice(error, config, directory)}", error.finding) from error
+    if config.fit.on_nonfinite == "stop" or roll_backs == config.fit.roll_backs:
+        history = f" after {roll_backs} roll-backs" if roll_backs else ""
+        message = f"{report}{history}. {_advice(error, config, directory)}"
+        raise NonFiniteError(error.step, message, error.finding) from error
     stored = checkpoints.roll_back(
         run_directory.resume_folder(directory),
         rate_factor=config.fit.roll_back_factor,
         keep=config.fit.checkpoints_kept,
     )
     logger.warning(
-        "%s; back to %s, the learning rate times %g from here on (%d of %d)",
-        told,
+        "%s; rolled back to %s, with the learning rate multiplied by %g (roll-back %d of %d)",
+        report,
         checkpoints.Position(**stored.outline["position"]),
         config.fit.roll_back_factor,
         roll_backs + 1,
@@ -64,8 +80,8 @@ def handle_nonfinite_step(
     return callbacks.TerminateOnNonFinite()
 
 
-def _told(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:
-    """The finding in a sentence without its full stop; all files of the batch go to `nonfinite.json`."""
+def _report(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:
+    """Appends the finding with all files of the batch to `nonfinite.json`, and returns it in a line without full stop."""
     indices = data.indices(stage.train, config.fit.global_batch_size, error.step, **drawing(config))
     names = [_name(stage.train, index) for index in indices]
     at_fault = [names[place] for place in error.finding.examples] if error.finding else []
@@ -82,19 +98,19 @@ def _told(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Phase
     files.write_json(path, [*(json.loads(path.read_text(encoding="utf-8")) if path.exists() else []), record])
     shown = at_fault or names
     more = f" and {len(shown) - SHOWN_FILES} more" if len(shown) > SHOWN_FILES else ""
-    where = error.finding or "it was not met again when the step was run layer by layer"
+    where = error.finding or "it did not appear again when the step was run layer by layer"
     return (
         f"NaN or infinity at step {error.step:,} (epoch {epoch}, phase {phase.name}): {where}. "
-        f"{'At fault' if at_fault else 'The batch'}: {', '.join(shown[:SHOWN_FILES])}{more} (see {path})"
+        f"{'Caused by' if at_fault else 'The batch'}: {', '.join(shown[:SHOWN_FILES])}{more} (see {path})"
     )
 
 
 def _advice(error: NonFiniteError, config: Config, directory: Path) -> str:
     if error.finding and error.finding.place in ("inputs", "targets"):
-        return "Mend or remove these examples."
+        return "Repair or remove these examples."
     advice = "Lower `optimizer.learning_rate`, or clip the gradients with `optimizer.global_clip_norm`"
-    if config.fit.on_bad_numbers == "stop":
-        advice += f"; or go on at a lower rate by `kerastrain train fit.on_bad_numbers=roll_back --resume {directory}`"
+    if config.fit.on_nonfinite == "stop":
+        advice += f"; or resume at a lower rate: `kerastrain train fit.on_nonfinite=roll_back --resume {directory}`"
     return f"{advice}."
 
 

@@ -1,7 +1,7 @@
-"""What a config would run, before anything runs: the parts of the data, phases, steps and learning rates.
+"""Plans a run: the parts of the data, the phases, their steps and learning rates.
 
-Takes a `Config`, gives numbers and frozen records. Must not import TensorFlow: `kerastrain
-check` answers without it, and `recipe` trains by the same numbers.
+Takes a `Config`; returns numbers and frozen records. `recipe` trains by these numbers, and `kerastrain check` prints them.
+Must not import TensorFlow.
 """
 
 import math
@@ -18,17 +18,17 @@ from kerastrain.schedules import curves
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training under one schedule.
+    """A training phase with its own optimizer and learning rate schedule.
 
     Args:
-        name: "head" (the backbone frozen), "fine_tune" (what `fine_tune` says of it), or "fit" where the backbone has
-            random weights and everything trains from the start.
+        name: "head" (frozen backbone), "fine_tune" (the layers chosen by the config section `fine_tune` train), or "fit"
+            (everything trains, because the backbone has random weights).
         epochs: int > 0.
-        steps_per_epoch: int > 0, optimizer steps; the last, smaller batch of an epoch counts.
-        warmup_steps: int >= 0, optimizer steps of linear rise.
+        steps_per_epoch: int > 0, optimizer steps per epoch, including the last, smaller batch.
+        warmup_steps: int >= 0, optimizer steps of the linear warm-up.
         learning_rate: float > 0, the peak of the schedule.
         schedule: str, a key of `schedules.CURVES`.
-        arguments: mapping, further arguments of that curve, its lengths in steps.
+        arguments: mapping, the curve's other arguments, with lengths in steps.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Phase:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole phase."""
+        """Number of optimizer steps in the phase."""
         return self.epochs * self.steps_per_epoch
 
     @property
     def learning_rates(self) -> np.ndarray:
-        """float32 (steps,), the rate of each step."""
+        """Learning rate of each step, float32 (steps,)."""
         return curves.rate(
             np.arange(self.steps),
             self.schedule,
@@ -58,39 +58,55 @@ class Phase:
 
 
 def parts(config: Config) -> dict[str, data.Examples]:
-    """The examples of "train", "validation" and "test", none of their images decoded.
-
-    Raises:
-        InputError: the folder holds no classes, or too few examples to split.
-        FileNotFoundError: there is no such folder.
-    """
-    listed = listing(config)
-    return {
-        name: listed.examples.subset(indices) for name, indices in data.divide(listed, **split_options(config)).items()
-    }
-
-
-def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:
-    """The examples that `config` names, or those at another `path` under its settings; decodes none.
+    """Splits the examples of `config` without decoding any image.
 
     Args:
         config: Config.
-        path: str, what to read in place of `data.path`; None for that.
-        image_size: (height, width) in pixels that images are stretched to; None where they are only counted.
+
+    Returns:
+        dict from "train", "validation" and "test" to data.Examples.
 
     Raises:
-        InputError, FileNotFoundError: as for `data.listing`.
+        InputError: the folder holds no classes, or too few examples to split.
+        FileNotFoundError: the path of the data does not exist.
+    """
+    everything = listing(config)
+    divided = data.divide(everything, **split_options(config))
+    return {name: everything.examples.subset(indices) for name, indices in divided.items()}
+
+
+def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:
+    """Lists the examples of `config` without decoding any image.
+
+    Args:
+        config: Config.
+        path: str, a path to list in place of `data.path`, with the other settings of `config`; None for `data.path`.
+        image_size: (height, width) in pixels that images are resized to; None if they are only counted.
+
+    Returns:
+        data.Listing.
+
+    Raises:
+        InputError: the data cannot be listed; see `data.listing`.
+        FileNotFoundError: the path does not exist.
     """
     options = {"kind": config.data.kind, "image_size": image_size, "task": config.data.task}
     columns = data.Columns(**config.data.columns.model_dump())
     if path is None:
         return data.listing(config.data.path, columns=columns, **options)
-    # What the columns of the run's own table are called says nothing of a folder.
+    # Another path may be a folder, to which the column names of the run's own table do not apply.
     return data.listing(path, columns=columns if data.has_columns(path) else None, **options)
 
 
 def split_options(config: Config) -> dict[str, float | int | None]:
-    """How `config` divides its examples: the arguments of `data.divide`."""
+    """Returns the arguments of `data.divide` that `config` sets.
+
+    Args:
+        config: Config.
+
+    Returns:
+        dict with "validation_fraction", "test_fraction", "seed", "folds" and "fold".
+    """
     return {
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,
@@ -101,28 +117,30 @@ def split_options(config: Config) -> dict[str, float | int | None]:
 
 
 def phases(config: Config, example_count: int) -> list[Phase]:
-    """The phases that `config` asks for, in order; one with 0 epochs is left out.
+    """Returns the phases of `config` in order; a phase with 0 epochs is skipped.
 
     Args:
         config: Config.
-        example_count: int > 0, training examples.
+        example_count: int > 0, number of training examples.
 
     Returns:
         list of one or two `Phase`.
 
     Raises:
-        InputError: the warm-up is not shorter than a phase, or the schedule does not fit into one.
+        InputError: `fit.epochs` is 0 for a backbone with random weights, `fit.steps_per_execution` does not divide the
+            steps of an epoch, or the warm-up or the schedule does not fit into a phase.
     """
     fit, rate = config.fit, config.optimizer.learning_rate
     if config.from_scratch:
         if not fit.epochs:
             raise InputError(
-                f"`fit.epochs` must be above 0 for a backbone with random weights ({config.model.backbone}), "
-                "of which a head alone learns nothing. Received: 0."
+                f"`fit.epochs` must be above 0 for a backbone with random weights ({config.model.backbone}), whose features "
+                "are useless before training. Received: 0."
             )
         return [_phase(config, "fit", fit.epochs, rate, example_count)]
-    asked = [("head", fit.head_epochs, rate), ("fine_tune", fit.epochs, rate * config.optimizer.fine_tune_fraction)]
-    return [_phase(config, name, epochs, peak, example_count) for name, epochs, peak in asked if epochs]
+    fine_tune_rate = rate * config.optimizer.fine_tune_fraction
+    candidates = [("head", fit.head_epochs, rate), ("fine_tune", fit.epochs, fine_tune_rate)]
+    return [_phase(config, name, epochs, peak, example_count) for name, epochs, peak in candidates if epochs]
 
 
 def _phase(config: Config, name: str, epochs: int, peak: float, example_count: int) -> Phase:
@@ -134,18 +152,18 @@ def _phase(config: Config, name: str, epochs: int, peak: float, example_count: i
             "`fit.global_batch_size`."
         )
     total = epochs * steps_per_epoch
-    name_of_curve, wanted = config.schedule.name, config.schedule.curve_arguments
-    arguments = curves.resolved(name_of_curve, wanted, steps=total, steps_per_epoch=steps_per_epoch)
+    curve = config.schedule.name
+    arguments = curves.resolved(curve, config.schedule.curve_arguments, steps=total, steps_per_epoch=steps_per_epoch)
     warmup = arguments.pop("warmup_steps")
     if warmup >= total:
         raise InputError(
             f"`schedule.warmup` must be shorter than each phase. Received: {config.schedule.warmup!r} ({warmup} steps), "
-            f"phase {name!r} has {total} steps. Lower `schedule.warmup` or raise the epochs of `fit`."
+            f"phase {name!r} has {total} steps. Lower `schedule.warmup` or increase the epochs in `fit`."
         )
     try:
-        curves.check(name_of_curve, peak=peak, steps=total, warmup_steps=warmup, arguments=arguments)
+        curves.check(curve, peak=peak, steps=total, warmup_steps=warmup, arguments=arguments)
     except InputError as error:
         raise InputError(
-            f"`schedule` does not fit phase {name!r} of {total} steps: {error} A length in percent fits every phase."
+            f"`schedule` does not fit phase {name!r} of {total} steps: {error} Give lengths in percent, which fit every phase."
         ) from None
-    return Phase(name, epochs, steps_per_epoch, warmup, peak, name_of_curve, arguments)
+    return Phase(name, epochs, steps_per_epoch, warmup, peak, curve, arguments)

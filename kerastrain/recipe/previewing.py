@@ -1,4 +1,4 @@
-"""What a run would train on, to look at before it trains."""
+"""Previews the first training batch of a config, before any training."""
 
 from kerastrain import data
 from kerastrain.config import Config
@@ -6,7 +6,17 @@ from kerastrain.recipe.building import load_backbone, load_data
 
 
 def preview(config: Config) -> data.Preview:
-    """The first batch of training, before and after what `config` says of augmentation."""
+    """Returns the first training batch before and after augmentation.
+
+    Args:
+        config: Config.
+
+    Returns:
+        data.Preview of `fit.global_batch_size` examples.
+
+    Raises:
+        InputError: the data or the backbone cannot be used.
+    """
     image_size = config.data.image_size
     if config.data.kind == "images" and image_size is None:
         image_size = load_backbone(config).image_size

@@ -1,4 +1,4 @@
-"""What a trained model comes to: measures of the data's parts, and checked files that ship."""
+"""Evaluates a trained model on the parts of its data, and exports it to verified files."""
 
 import dataclasses
 import logging
@@ -22,7 +22,16 @@ _WHOLE = {
 
 @data.surface_read_errors()
 def measure(model: keras.Model, config: Config, split: data.Split) -> dict[str, dict]:
-    """The measures of `model` on the parts of `split` that `evaluation.sets` names, by name."""
+    """Evaluates `model` on the parts of the data that `evaluation.sets` names.
+
+    Args:
+        model: keras.Model.
+        config: Config.
+        split: data.Split; parts that do not exist are skipped.
+
+    Returns:
+        dict from the name of a part to its measures; see `evaluation.report`.
+    """
     sets = {name: part for name, part in split.parts.items() if name in config.evaluation.sets}
     return evaluation.report(
         model, {name: data.batches(part, config.evaluation.batch_size) for name, part in sets.items()}
@@ -38,18 +47,24 @@ def export_all(
     *,
     replace: bool = False,
 ) -> dict[Path, export.Parity]:
-    """Writes `model` in each of `formats` into `directory`, every file checked against `predict` on held-out examples.
+    """Exports `model` to each format, and compares every file with `predict` on held-out examples.
 
     Args:
         model: keras.Model.
-        config: Config, for the numbers of samples, what may be lost, and whether files answer probabilities.
-        split: data.Split; its test part, or else the validation part, is compared on, training examples calibrate int8.
-        formats: names as in `export.formats`: "saved_model", "tflite_float32", "tflite_int8", ….
-        directory: folder for the files.
-        replace: bool, whether files that exist may be replaced.
+        config: Config, of which `export` is used.
+        split: data.Split. Files are compared on the test part, or else on the validation part; training examples
+            calibrate int8.
+        formats: sequence of str as in `export.formats`: "saved_model", "tflite_float32", "tflite_int8", ….
+        directory: Path of the folder for the files.
+        replace: bool, whether existing files may be replaced.
 
     Returns:
-        dict from the Path of each file to its Parity.
+        dict from the Path of each file to its export.Parity.
+
+    Raises:
+        ParityError: a file differs too much from the model; it is removed, and the files before it stay.
+        FileExistsError: a file exists and `replace` is False.
+        InputError: the model cannot be exported to a format.
     """
     exports = {}
     for name in formats:

@@ -1,4 +1,4 @@
-"""What each phase of a run trains, and on what."""
+"""Chooses the model, the examples and the transforms of each training phase."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from kerastrain.recipe import plan
 
 @dataclass(frozen=True)
 class Stage:
-    """What one phase trains, and on what.
+    """The model and the examples of a training phase.
 
     Args:
-        model: keras.Model whose `fit` is called: the head alone, or the whole model.
-        train: data.Examples.
-        validation: data.Examples.
-        augment: the random changes to a batch, or None.
-        callbacks: sequence of keras.callbacks.Callback that the phase needs before all others.
+        model: keras.Model to fit: only the head, or the whole model.
+        train: data.Examples to train on; features in the head phase.
+        validation: data.Examples to validate on.
+        augment: callable from `data.augment` that transforms a batch, or None.
+        callbacks: sequence of keras.callbacks.Callback that must run before all others.
     """
 
     model: keras.Model
@@ -31,7 +31,17 @@ class Stage:
 
 
 def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Phase) -> Stage:
-    """What `phase` trains: the head on the features of all images, computed here; or all of `model`, unfrozen."""
+    """Returns what `phase` trains: the head, on features that are computed here, or the whole unfrozen model.
+
+    Args:
+        model: keras.Model from `build`.
+        config: Config.
+        split: data.Split.
+        phase: plan.Phase.
+
+    Returns:
+        Stage, whose model shares its layers with `model`.
+    """
     if phase.name == "head":
         features, head = models.split_at_backbone(model)
         parts = [
@@ -44,7 +54,17 @@ def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Ph
 
 
 def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_step: int) -> tf.data.Dataset:
-    """The batches that `phase` trains on, from one of its steps on."""
+    """Returns the training batches of `phase` from a step on.
+
+    Args:
+        stage: Stage of the phase.
+        config: Config.
+        phase: plan.Phase.
+        start_step: int >= 0, the first step to return, counted from the start of the phase.
+
+    Returns:
+        tf.data.Dataset of the remaining batches of all epochs.
+    """
     return data.batches(
         stage.train,
         config.fit.global_batch_size,
@@ -56,20 +76,35 @@ def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_s
 
 
 def drawing(config: Config) -> dict:
-    """How the examples of a batch are drawn: arguments of `data.batches` and `data.indices`."""
+    """Returns the arguments of `data.batches` and `data.indices` that decide the order of the examples.
+
+    Args:
+        config: Config.
+
+    Returns:
+        dict with "shuffle", "sampling" and "seed".
+    """
     return {"shuffle": True, "sampling": config.data.sampling, "seed": config.runtime.seed}
 
 
 def unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callback]:
-    """Lets train what `config.fine_tune` says, and gives the callback of its timetable, if there is one.
+    """Unfreezes the layers of `config.fine_tune`, or adds its LoRA matrices.
+
+    Args:
+        model: keras.Model, changed in place.
+        config: Config.
+
+    Returns:
+        list of keras.callbacks.Callback that the fine-tuning needs: a GradualUnfreezing if there is a timetable.
 
     Raises:
-        InputError: the backbone has no such layer, not so many, nothing that can be adapted, or cannot train at all.
+        InputError: the backbone lacks a layer, has too few layers, has no kernel that LoRA can adapt, or cannot train.
     """
-    wanted = config.fine_tune
-    if wanted.lora_rank is not None:
-        models.add_lora(model, wanted.lora_rank, alpha=wanted.lora_alpha, layers=wanted.lora_layers)
+    options = config.fine_tune
+    if options.lora_rank is not None:
+        models.add_lora(model, options.lora_rank, alpha=options.lora_alpha, layers=options.lora_layers)
         return []
-    for last in (*wanted.timetable.values(), wanted.last):
-        models.unfreeze(model, last=last, from_layer=wanted.from_layer, batch_norm=wanted.batch_norm)
-    return [models.GradualUnfreezing(wanted.timetable, batch_norm=wanted.batch_norm)] if wanted.timetable else []
+    # Every entry of the timetable is tried, so that a fault shows before training.
+    for last in (*options.timetable.values(), options.last):
+        models.unfreeze(model, last=last, from_layer=options.from_layer, batch_norm=options.batch_norm)
+    return [models.GradualUnfreezing(options.timetable, batch_norm=options.batch_norm)] if options.timetable else []

@@ -1,4 +1,7 @@
-"""All of a run, from a config to a report."""
+"""Trains a run from its config to its report, and resumes a stopped one.
+
+Takes a `Config` and the path of a folder; returns a `RunResult` and writes the files of the run.
+"""
 
 import contextlib
 import logging
@@ -10,12 +13,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerastrain import data, distribute, export, models, report, run_directory, runtime
+from kerastrain import data, distribute, export, models, report, run_directory
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
-from kerastrain.recipe.building import build, load_backbone, load_data, make_strategy
+from kerastrain.recipe.building import make_strategy
 from kerastrain.recipe.fitting import fit
-from kerastrain.recipe.precision_and_xla import with_measured_precision
+from kerastrain.recipe.preparation import prepare
 from kerastrain.recipe.results import export_all, measure
 from kerastrain.system import files, signals
 
@@ -26,14 +29,15 @@ _NOUNS = {"single_label": ("class", "classes"), "multi_label": ("label", "labels
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to.
+    """The result of a run.
 
     Args:
         directory: Path of the run.
         model: keras.Model, trained.
-        measures: dict from "validation", "test" to their measures.
-        exports: dict from Path to Parity, the files that ship; empty, like `measures`, in all workers but the chief.
-        seconds: float, wall-clock time of it all.
+        measures: mapping from each part in `evaluation.sets`, such as "test", to its measures. Empty in a worker that is
+            not the chief.
+        exports: mapping from the Path of each exported file to its export.Parity. Empty in a worker that is not the chief.
+        seconds: float >= 0, wall-clock time of this process's part of the run, in seconds.
     """
 
     directory: Path
@@ -44,71 +48,71 @@ class RunResult:
 
 
 def run(config: Config, directory: str | Path) -> RunResult:
-    """Trains, measures, exports and reports what `config` describes.
+    """Trains, evaluates and exports the model of `config`, and writes a report.
 
     Args:
         config: Config.
-        directory: folder to make; see `runs` for what it holds afterwards.
+        directory: str or Path of the folder to create; see `kerastrain.run_directory` for its contents.
 
     Returns:
         RunResult.
 
     Raises:
-        FileExistsError: something stands at `directory`.
-        InputError: data or backbone cannot be used; nothing has been written then.
-        ParityError: an exported file does not answer as the model does; the model itself is saved.
-        Stopped: a signal came, under `signals.graceful`; `resume` goes on.
+        FileExistsError: `directory` already exists.
+        InputError: the data or the backbone cannot be used. Nothing is written in that case.
+        ParityError: an exported file differs too much from the model. The model itself has been saved.
+        Stopped: a signal arrived inside `signals.graceful`. `resume` continues the run.
     """
     if distribute.is_chief():
         run_directory.refuse_existing(directory)
-    return _carried_out(config, Path(directory), run_directory.create)
+    return _carry_out(config, Path(directory), run_directory.create)
 
 
 def resume(directory: str | Path, config: Config | None = None) -> RunResult:
-    """Goes on with a run that was stopped or killed, to the bits of one that was not.
+    """Resumes a run that was stopped or killed. The result equals that of an uninterrupted run bit for bit.
 
     Args:
-        directory: folder of the run.
-        config: Config that it should have, or None for its own.
+        directory: str or Path of the folder of the run.
+        config: Config that the run must have been started with, or None to use its own. Only the keys in
+            `run_directory.RESUME_MAY_CHANGE` may differ.
 
     Returns:
         RunResult.
 
     Raises:
-        FileNotFoundError: there is no run.
-        InputError: it is finished, was begun with another config or other data, or is being trained by another process.
-        ParityError, Stopped: as for `run`.
+        FileNotFoundError: there is no run in `directory`.
+        InputError: the run is finished, was started with another config or other data, or another process trains it.
+        ParityError: as for `run`.
+        Stopped: as for `run`.
     """
-    return _carried_out(run_directory.resumable(directory, config), Path(directory), run_directory.reopen)
+    return _carry_out(run_directory.resumable(directory, config), Path(directory), run_directory.reopen)
 
 
-def _carried_out(config: Config, directory: Path, opened: Callable) -> RunResult:
-    strategy = make_strategy(config)
+def _carry_out(config: Config, directory: Path, open_directory: Callable) -> RunResult:
+    strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
     with collectives.exit_on_lost_worker(strategy):
-        return _with(strategy, config, directory, opened)
+        return _train_and_export(strategy, config, directory, open_directory)
 
 
-def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, opened: Callable) -> RunResult:
+def _train_and_export(
+    strategy: tf.distribute.Strategy, config: Config, directory: Path, open_directory: Callable
+) -> RunResult:
     start = time.monotonic()
-    runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
+    prepared = prepare(config, strategy=strategy)
+    config, split = prepared.config, prepared.split
+    saved = directory / "model.keras"
+    is_trained = saved.exists()
     with strategy.scope():
-        backbone = load_backbone(config) if config.data.kind == "images" else None
-        split = load_data(config, backbone and backbone.image_size)
-        config, timed = with_measured_precision(config, split)
-        if timed and backbone is not None:
-            backbone = load_backbone(config)  # in the precision that was chosen
-        saved = directory / "model.keras"
-        is_trained = saved.exists()
-        model = models.load(saved) if is_trained else build(config, backbone, split)
+        model = models.load(saved) if is_trained else prepared.build()
     run_directory.remember_modules(model)
     is_chief = collectives.worker_index(strategy) == 0
     fingerprint = data.fingerprint(split)
-    with opened(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
+    with open_directory(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
             _log_start(config, split, model)
-            if timed:
-                files.write_json(directory / "acceleration.json", timed)
+            if prepared.timings:
+                files.write_json(directory / "acceleration.json", prepared.timings)
             if split.quarantined:
                 data.quarantine.write(directory / "quarantine.csv", split.quarantined)
         if not is_trained:
@@ -120,7 +124,7 @@ def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, ope
             collectives.barrier(strategy)  # until the chief has finished the run
             return RunResult(directory, model, {}, {}, time.monotonic() - start)
         if strategy.num_replicas_in_sync > 1:
-            model = models.load(saved)  # on one device, as others will
+            model = models.load(saved)  # evaluate and export on one device, where the model will be used
         signals.raise_if_pending()
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split)
@@ -135,11 +139,11 @@ def _with(strategy: tf.distribute.Strategy, config: Config, directory: Path, ope
 def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
     size = split.train.image_size
-    what = "texts" if size is None else f"images of {size[0]} x {size[1]}"
+    kind = "texts" if size is None else f"images of {size[0]} x {size[1]}"
     noun = _NOUNS[split.task][len(split.labels) != 1]
-    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, what, len(split.labels), noun)
+    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, kind, len(split.labels), noun)
     if config.runtime.deterministic:
-        logger.info("deterministic: every operation gives the same bits on every run, at the cost of speed on a GPU")
+        logger.info("deterministic: every operation returns the same bits on every run; on a GPU this is slower")
     warning = data.small_data_warning(split.parts)
     if warning:
         logger.warning(warning)

@@ -1,7 +1,7 @@
-"""One self-contained page about a run: what was trained, how good it is, which files came out and how they were checked.
+"""Writes a self-contained page about a run: its training, measures, exported files and their checks.
 
-Takes a run directory; gives `report.html` in it. Reads files only: it needs no model, no data and no TensorFlow, so a
-report can be written again anywhere. Nothing in the page loads or runs anything from outside of it.
+Takes a run directory and writes `report.html` in it. Only reads files: it needs no model, no data and no TensorFlow, so a
+report can be written again on any machine. The page must not load or run anything.
 """
 
 from kerastrain.report.page import write

@@ -1,7 +1,7 @@
-"""The page itself: what the files say, put into `page.html`.
+"""Renders the template `page.html` with the contents of a run's files.
 
-Takes a run directory; writes `report.html`. Every value is escaped by jinja2, pictures are data inside the page, and
-the page's content security policy lets nothing run or load.
+Takes a run directory; writes `report.html`. Every value is escaped by jinja2, pictures are embedded as data, and the
+page's content security policy blocks scripts and everything from other addresses.
 """
 
 import base64
@@ -40,21 +40,21 @@ SCORES = {
 
 
 def write(run_directory: str | os.PathLike) -> Path:
-    """Writes `report.html` into a run directory, from the files that lie in it.
+    """Writes `report.html` into a run directory, from the files in it.
 
-    Curves of the training, measures of each class, confusion and calibration on each data set, the exported files with
-    their checks, pictures of where the model looked, and the config: each where the run has it.
+    The page shows the training curves, the measures of each class, confusion and calibration on each data set, the
+    exported files with their checks, the compression, heatmaps, skipped files and the config, as far as the run has them.
 
     Args:
-        run_directory: path of the run; it must hold `config.yaml`, all else may be missing.
+        run_directory: path of the run. It must contain `config.yaml`; all other files may be missing.
 
     Returns:
-        Path of the page; one that existed is replaced.
+        Path of the page, which replaces an earlier one.
 
     Raises:
-        FileNotFoundError: `run_directory` is no run directory.
-        InputError: one of its files cannot be understood; the sentence names it.
-        OSError: the directory cannot be written to.
+        FileNotFoundError: `run_directory` does not exist or has no `config.yaml`.
+        InputError: a file of the run has invalid content; the message names the file.
+        OSError: the directory is not writable.
 
     Example:
         >>> kt.report.write("runs/flowers")  # doctest: +SKIP
@@ -75,7 +75,7 @@ def write(run_directory: str | os.PathLike) -> Path:
         scores=SCORES,
         curves=_picture(pictures.curves(run.history)) if run.history else None,
         sets={name: _set(measures) for name, measures in run.measures.items()},
-        left_out=_left_out(run.quarantine),
+        skipped=_skipped(run.quarantine),
         pareto=_data(run.pareto, "image/png") if run.pareto else None,
         explanations={name: _data(content, "image/png") for name, content in run.explanations.items()},
     )
@@ -83,7 +83,7 @@ def write(run_directory: str | os.PathLike) -> Path:
 
 
 def _set(measures: Mapping) -> dict:
-    """One data set's measures with what the page draws of them."""
+    """Returns the measures of a data set with their pictures and the most frequent mistakes."""
     if measures["task"] == "regression":
         drawn = zip(measures["outputs"], measures["scatter"], strict=True)
         return {**measures, "pictures": [(row["label"], _picture(pictures.scatter(pairs))) for row, pairs in drawn]}
@@ -101,14 +101,19 @@ def _set(measures: Mapping) -> dict:
 
 
 def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: int = 8) -> list[tuple[int, str, str]]:
-    found = [(count, names[i], names[j]) for i, row in enumerate(confusion) for j, count in enumerate(row) if i != j]
-    return sorted((one for one in found if one[0]), key=lambda one: -one[0])[:most]
+    mistakes = [
+        (count, names[truth], names[predicted])
+        for truth, row in enumerate(confusion)
+        for predicted, count in enumerate(row)
+        if truth != predicted and count
+    ]
+    return sorted(mistakes, key=lambda mistake: -mistake[0])[:most]
 
 
-def _left_out(rows: Sequence[Mapping[str, str]]) -> dict:
-    """The files that the run did not use: how many of each kind and what that means, and the first of them."""
+def _skipped(rows: Sequence[Mapping[str, str]]) -> dict:
+    """Returns the number of skipped files, their kinds with counts and meanings, and the first rows."""
     counts = Counter(row["kind"] for row in rows)
-    # The repeated ones first: they are what makes measures lie.
+    # Duplicates come first, because they can make the measures misleading.
     order = sorted(counts, key=lambda kind: (kind not in quarantine.ALARMING, kind not in quarantine.REPEATS, kind))
     kinds = [(kind, counts[kind], quarantine.KINDS.get(kind, ""), kind in quarantine.ALARMING) for kind in order]
     return {"count": len(rows), "kinds": kinds, "rows": rows[:LARGEST_QUARANTINE_TABLE]}

@@ -1,7 +1,7 @@
-"""The pictures of a report, as SVG text.
+"""Draws the pictures of a report as SVG text.
 
-Takes rows of a history and measures; gives SVG without scripts, the same bytes for the same numbers. Class names stay
-out of pictures: the page shows them as text, in any script.
+Takes rows of a history and measures; returns SVG without scripts, the same bytes for the same numbers. Must not draw class
+names, which the page shows as text in any writing system.
 """
 
 import io
@@ -19,10 +19,11 @@ _TRAIN, _VALIDATION, _QUIET = "#8a94a6", "#1f5fbf", "#c9cfd8"
 
 
 def curves(history: Sequence[Mapping[str, str]]) -> str:
-    """Training and validation curves, a panel for each metric, over all phases.
+    """Draws training and validation curves over the epochs of all phases, with a panel for each metric.
 
     Args:
-        history: rows with `phase`, and columns such as "loss" and "val_loss" that hold a number as text, or nothing.
+        history: sequence of rows of `history.csv`, at least one: mappings with "phase" and columns such as "loss" and
+            "val_loss", whose values are numbers as text, or empty.
 
     Returns:
         str, SVG.
@@ -50,10 +51,10 @@ def curves(history: Sequence[Mapping[str, str]]) -> str:
 
 
 def reliability(calibration: Mapping) -> str:
-    """How often a prediction is right against how sure it is, with the number of examples below.
+    """Draws a reliability diagram: accuracy over confidence, with the number of examples in each bin below.
 
     Args:
-        calibration: dict with "bins", as from `evaluation.measure`.
+        calibration: mapping with "bins", as from `evaluation.measure`.
 
     Returns:
         str, SVG.
@@ -66,7 +67,7 @@ def reliability(calibration: Mapping) -> str:
     above.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
     above.plot([e["confidence"] for e in filled], [e["accuracy"] for e in filled], color=_VALIDATION, marker="o")
     below.bar(middles, [entry["count"] for entry in bins], width=0.9 / len(bins), color=_TRAIN)
-    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share right")
+    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     below.set(xlabel="confidence", ylabel="examples")
     for axes in (above, below):
         _bare(axes)
@@ -74,10 +75,10 @@ def reliability(calibration: Mapping) -> str:
 
 
 def scatter(pairs: Sequence[Sequence[float]]) -> str:
-    """Predicted numbers against true ones, with the line on which they would be equal.
+    """Draws predicted numbers over true numbers, with the line of perfect predictions.
 
     Args:
-        pairs: (truth, prediction) of each example shown, as from `evaluation.regression.measure`.
+        pairs: sequence of (truth, prediction) of the examples shown, at least one, as from `evaluation.regression.measure`.
 
     Returns:
         str, SVG.
@@ -94,10 +95,10 @@ def scatter(pairs: Sequence[Sequence[float]]) -> str:
 
 
 def confusion(matrix: Sequence[Sequence[int]]) -> str:
-    """A large confusion matrix as a picture, each row as shares of its true class.
+    """Draws a confusion matrix whose rows are normalized to fractions of their true class.
 
     Args:
-        matrix: (classes, classes) counts, a row for each true class.
+        matrix: sequence (classes, classes) of int >= 0, counts with a row for each true class.
 
     Returns:
         str, SVG.
@@ -108,7 +109,7 @@ def confusion(matrix: Sequence[Sequence[int]]) -> str:
     axes = figure.subplots()
     drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xlabel="predicted class", ylabel="true class")
-    figure.colorbar(drawn, ax=axes, label="share of the true class", shrink=0.8)
+    figure.colorbar(drawn, ax=axes, label="fraction of the true class", shrink=0.8)
     return _svg(figure)
 
 

@@ -1,6 +1,6 @@
-"""What the files of a run directory say.
+"""Reads and checks the files of a run directory.
 
-Takes the directory; gives one record of plain values, in which what the run does not have is empty. Must not draw.
+Takes the directory; returns one record of plain values, in which missing files are empty. Must not draw.
 """
 
 import csv
@@ -18,7 +18,7 @@ _MEASURES = {
 }
 _PARITY = ("file", "kind", "sample_count", "agreement", "largest_difference", "relative_difference", "size_bytes")
 _PARITY += ("gzip_bytes", "tolerance")
-_OWN = ("report.html", "tensorboard", "checkpoints")
+_NOT_LISTED = ("report.html", "tensorboard", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class RunFiles:
     Args:
         name: str, the directory's name.
         config: str, the YAML text of `config.yaml`.
-        environment: dict, `environment.json`: versions, devices, precision.
+        environment: dict, the contents of `environment.json`: versions and devices.
         history: list of dict from column to str, the rows of `history.csv`.
-        measures: dict from the name of a data set to its measures, `metrics.json` and then `evaluations/*.json`.
+        measures: dict from the name of a data set to its measures, from `metrics.json` and then `evaluations/*.json`.
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
-        explanations: dict from a picture's file name to its PNG bytes, `explanations/*.png`.
+        explanations: dict from the file name of a picture in `explanations/` to its PNG bytes.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
-        compression: dict, `compressed/compression.json`: "rungs", "left_out", "choice" and "calibration".
-        pareto: bytes of the picture `compressed/pareto.png`, none where there is no such file.
-        sizes: dict from a file's path in the run to its size in bytes, checkpoints and TensorBoard left out.
+        compression: dict, the contents of `compressed/compression.json`: "rungs", "left_out", "choice" and "calibration".
+        pareto: bytes of the picture `compressed/pareto.png`; empty if there is no such file.
+        sizes: dict from a file's path in the run to its size in bytes, without checkpoints and TensorBoard files.
     """
 
     name: str
@@ -55,16 +55,24 @@ class RunFiles:
 def read(directory: Path) -> RunFiles:
     """Reads a run directory.
 
+    Args:
+        directory: Path of the run.
+
+    Returns:
+        RunFiles.
+
     Raises:
-        FileNotFoundError: there is no such directory, or no `config.yaml` in it.
-        InputError: one of its files cannot be understood; the sentence names it.
+        FileNotFoundError: `directory` does not exist or has no `config.yaml`.
+        InputError: a file has invalid content; the message names the file.
     """
     if not (directory / "config.yaml").is_file():
         raise FileNotFoundError(
-            f"{str(directory)!r} is no run directory: it has no config.yaml. Give the folder that `train` printed."
+            f"{str(directory)!r} is not a run directory: it has no config.yaml. Give the folder that `train` printed."
         )
     written = directory / "metrics.json"
-    measures = {name: _require_measures(written, one, f"measures of {name!r}") for name, one in _json(written).items()}
+    measures = {
+        name: _require_measures(written, record, f"measures of {name!r}") for name, record in _json(written).items()
+    }
     for path in sorted(directory.glob("evaluations/*.json")):
         measures[path.stem] = _require_measures(path, _json(path), "measures")
     return RunFiles(
@@ -75,19 +83,19 @@ def read(directory: Path) -> RunFiles:
         measures=measures,
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
         explanations={path.name: path.read_bytes() for path in sorted(directory.glob("explanations/*.png"))},
-        quarantine=_left_out(directory / "quarantine.csv"),
+        quarantine=_quarantine(directory / "quarantine.csv"),
         compression=_compression(directory / "compressed" / "compression.json"),
         pareto=_bytes(directory / "compressed" / "pareto.png"),
         sizes={
             path.relative_to(directory).as_posix(): path.stat().st_size
             for path in sorted(directory.rglob("*"))
-            if path.is_file() and path.relative_to(directory).parts[0] not in _OWN
+            if path.is_file() and path.relative_to(directory).parts[0] not in _NOT_LISTED
         },
     )
 
 
 def _compression(path: Path) -> dict:
-    if not path.is_file() or _text(path).startswith("["):  # a list in runs from before there was a budget
+    if not path.is_file() or _text(path).startswith("["):  # a list in runs of versions without budgets
         return {}
     record = _require(path, _json(path), ("rungs", "left_out", "choice", "calibration"), "a compression")
     for row in record["rungs"]:
@@ -98,12 +106,12 @@ def _compression(path: Path) -> dict:
 def _parity(directory: Path, path: Path) -> tuple[str, dict]:
     record = _require(path, _json(path), _PARITY, "a parity record")
     folder = path.parent.parent.parent if path.parent.name == "assets.extra" else path.parent
-    # Records of runs from before files were scored have no `measure`.
+    # Records of earlier versions have no `measure`.
     return (folder / record["file"]).relative_to(directory).as_posix(), {"measure": None, **record}
 
 
 def _require_measures(path: Path, record: dict, what: str) -> dict:
-    # Measures of runs from before there were other tasks do not say theirs.
+    # Measures of earlier versions, which only had single_label, have no `task`.
     task = record.get("task", "single_label") if isinstance(record, dict) else "single_label"
     if task not in _MEASURES:
         raise InputError(f"`{path}`: {unknown('task', task, _MEASURES)}")
@@ -114,7 +122,7 @@ def _require(path: Path, record: dict, keys: tuple[str, ...], what: str) -> dict
     missing = [key for key in keys if not isinstance(record, dict) or key not in record]
     if missing:
         raise InputError(
-            f"`{path}` must hold {what} with {', '.join(keys)}. Missing: {', '.join(missing)}. Write the file again "
+            f"`{path}` must contain {what} with {', '.join(keys)}. Missing: {', '.join(missing)}. Write the file again "
             "with this version of kerastrain, or remove it."
         )
     return record
@@ -129,7 +137,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _left_out(path: Path) -> list[dict[str, str]]:
+def _quarantine(path: Path) -> list[dict[str, str]]:
     rows = list(csv.DictReader(_text(path).splitlines()))
     for row in rows:
         _require(path, row, ("path", "kind", "reason"), "columns")
@@ -141,7 +149,7 @@ def _number(path: Path, column: str, value: str) -> None:
         float(value or "nan")
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"`{path}` must hold numbers in its column {column!r}. Received: {value!r}. Mend the file, or remove it."
+            f"`{path}` must have numbers in its column {column!r}. Received: {value!r}. Repair the file, or remove it."
         ) from error
 
 
@@ -149,10 +157,10 @@ def _json(path: Path) -> dict:
     try:
         value = json.loads(_text(path) or "{}")
     except json.JSONDecodeError as error:
-        raise InputError(f"`{path}` must be JSON. Received: {error}. Mend the file, or remove it.") from error
+        raise InputError(f"`{path}` must be JSON. Received: {error}. Repair the file, or remove it.") from error
     if not isinstance(value, dict):
         raise InputError(
-            f"`{path}` must be a JSON object. Received: {type(value).__name__}. Mend the file, or remove it."
+            f"`{path}` must be a JSON object. Received: {type(value).__name__}. Repair the file, or remove it."
         )
     return value
 
@@ -162,8 +170,8 @@ def _bytes(path: Path) -> bytes:
 
 
 def _text(path: Path) -> str:
-    """The file's text, or nothing where the run has no such file."""
+    """Returns the text of a file, or "" if it does not exist."""
     try:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
     except UnicodeDecodeError as error:
-        raise InputError(f"`{path}` must be UTF-8 text. Received: {error}. Mend the file, or remove it.") from error
+        raise InputError(f"`{path}` must be UTF-8 text. Received: {error}. Repair the file, or remove it.") from error

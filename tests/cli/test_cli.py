@@ -1,4 +1,4 @@
-"""What the command line says to input that cannot be used: one sentence, exit code 2, nothing written."""
+"""Invalid input of the command line: one error message, exit code 2, and nothing is written."""
 
 import importlib.util
 import json
@@ -7,6 +7,7 @@ import sys
 
 import keras
 import numpy as np
+import pictures
 import processes
 import pytest
 from PIL import Image
@@ -30,12 +31,12 @@ def module(tmp_path_factory):
 
 
 def refused(capsys, monkeypatch, *arguments):
-    """What is printed when the arguments are refused with exit code 2 and one sentence."""
+    """Returns the error message of arguments that lead to exit code 2."""
     return refused_after(capsys, monkeypatch, *arguments)[1]
 
 
 def refused_after(capsys, monkeypatch, *arguments):
-    """What was logged before the refusal, and the refusal."""
+    """Returns the log before the error, and the error message."""
     monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -80,8 +81,8 @@ def _missing(place):
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (_empty, "holds no folders"),
-        (_one_class, "holds one class only, 'red'"),
+        (_empty, "contains no folders"),
+        (_one_class, "a classifier needs at least two classes. Received: only 'red'"),
         (_one_image, "class 'red' has one example, too few"),
         (_broken_images, "4 of 30 files cannot be read as images, more than the fraction 0.1"),
         (_missing, "there is no such folder"),
@@ -125,12 +126,12 @@ def test_a_saved_model_without_a_usable_callable_is_told(place, capsys, monkeypa
     ],
 )
 def test_a_folder_that_is_no_run_is_told(place, capsys, monkeypatch, arguments):
-    assert "'nowhere' is no run directory" in refused(capsys, monkeypatch, *arguments)
+    assert "'nowhere' is not a run directory" in refused(capsys, monkeypatch, *arguments)
 
 
 @pytest.fixture(scope="module", params=["module", "network"])
 def finished(request, module, tmp_path_factory):
-    """A run that cannot be trained for int8, and the reason: of a Hub module, or of batch norm before its convolution."""
+    """A run that cannot be trained for int8, and the reason: a Hub module, or batch norm before its convolution."""
     place = tmp_path_factory.mktemp("finished")
     testing.colour_folder(place / "data")
     backbone, reason = module, "a SavedModel is a finished graph"
@@ -147,7 +148,7 @@ def finished(request, module, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["embedding", "transformer"])
 def of_texts(request, tmp_path_factory):
-    """The place and state folder of a finished run of texts."""
+    """The folder of a finished run of a text model, and of the user's state."""
     place = tmp_path_factory.mktemp("texts")
     (place / "data").mkdir()
     for label, word in (("good", "wonderful"), ("bad", "dreadful")):
@@ -164,7 +165,7 @@ def test_training_texts_for_int8_is_refused_with_the_reason_and_what_to_do_inste
     for steps in ([], ["prune.fraction=0.8"]):
         arguments = ["compress", str(of_texts / "run"), *steps, "quantize=quantize_aware"]
         logged, printed = refused_after(capsys, monkeypatch, *arguments)
-        assert not logged  # Nothing was trained or written first.
+        assert not logged  # Nothing was trained or written before.
         assert "(keras.TextVectorization) cannot be trained for int8: tensorflow_model_optimization has no" in printed
         assert "Quantize after training instead, with `quantize=int8`" in printed
         assert not (of_texts / "run" / "compressed").exists()
@@ -176,22 +177,22 @@ def test_a_step_that_the_model_cannot_take_is_told_before_those_before_it_train(
     monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
     before = {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*")}
 
-    def said(*arguments):
+    def error(*arguments):
         logged, printed = refused_after(capsys, monkeypatch, "compress", str(place / "run"), *arguments)
-        assert not logged  # Each file that is made has its line there, the float file first of all.
+        assert not logged  # Every exported file is logged, the float file first.
         assert len(printed.splitlines()) == 1, printed
         assert {path: path.stat().st_mtime_ns for path in (place / "run").rglob("*")} == before
         return printed
 
-    printed = said("prune.fraction=0.8", "quantize=quantize_aware")
+    printed = error("prune.fraction=0.8", "quantize=quantize_aware")
     assert reason in printed
     assert "Quantize after training instead, with `quantize=int8`" in printed
     if "SavedModel" in reason:
-        printed = said("prune.fraction=0.8", "prune_channels={}")
+        printed = error("prune.fraction=0.8", "prune_channels={}")
         assert "cannot lose channels: a SavedModel is a finished graph" in printed
         assert "Distil a smaller network from it, with `distill={}`" in printed
     if importlib.util.find_spec("ai_edge_quantizer") is None:
-        assert "pip install 'kerastrain[int4]'" in said("prune.fraction=0.8", "quantize=int4")
+        assert "pip install 'kerastrain[int4]'" in error("prune.fraction=0.8", "quantize=int4")
 
 
 def test_search_over_an_unknown_key_or_an_impossible_value_is_told(place, capsys, monkeypatch):
@@ -239,7 +240,7 @@ def cli_main_ends_well():
         assert not stopped.code
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "--plot", "rates.png"], ["schema"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--plot", "rates.svg"], ["schema"]])
 def test_help_check_and_schema_answer_without_tensorflow(arguments, tmp_path):
     script = f"""
 import sys
@@ -254,7 +255,16 @@ assert "tensorflow" not in sys.modules and "keras" not in sys.modules
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
-    assert "--plot" not in arguments or (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
+    if "--plot" in arguments:
+        assert {"head", "fine_tune", "optimizer step", "learning rate"} <= pictures.texts(tmp_path / "rates.svg")
+        for curve, steps, warmup_steps in zip(
+            pictures.curves(tmp_path / "rates.svg"), (1200, 400), (60, 20), strict=True
+        ):
+            x, y = curve.T
+            step = (x - x[0]) / (x[-1] - x[0]) * steps
+            cosine = (1 + np.cos(np.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
+            rates = np.where(step < warmup_steps, (step + 1) / (warmup_steps + 1), cosine)
+            pictures.assert_proportional(y, rates, points=10)  # of 171: a step of the warm-up is a level line
 
 
 def test_check_prints_the_parts_and_the_phases(place, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""What the command line says of backbones and of what is asked of them, and that every kind trains by one word."""
+"""Backbones on the command line: error messages, `doctor`, and every kind of backbone trains with one override."""
 
 import os
 import re
@@ -70,7 +70,7 @@ def _in_place(place, tmp_path, monkeypatch):
         (["model.backbone=finished"], "it holds no saved_model.pb. A run's model is '"),
         (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist"),
         ([f"model.backbone=module#sha256={'0' * 64}"], "is not the pinned one: its sha256 is"),
-        (["model.backbone=https://tfhub.dev/google/nothing/1"], "is not in the cache and could not be fetched"),
+        (["model.backbone=https://tfhub.dev/google/nothing/1"], "is not in the cache and could not be downloaded"),
         (["model.backbone=keras:MobilNet"], "Did you mean 'MobileNet'?"),
         (["model.backbone=module", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels only"),
         (["model.backbone=network.keras", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels only"),
@@ -81,7 +81,7 @@ def _in_place(place, tmp_path, monkeypatch):
         (["model.backbone=signatures", "model.signature=both"], "set `output_key` to one of max, mean"),
         (
             ["model.backbone=signatures", "model.signature=mean", "model.output_key=mean"],
-            "a signature cannot be trained, since it tells nothing of training",
+            "a signature cannot be trained: it has no `training` argument and no losses",
         ),
         (["model.backbone=tf1", "data.image_size=[8, 8]"], "a TF1 module cannot be trained, since it tells nothing"),
         (["data.kind=text", "data.path=reviews", "model.backbone=network.keras"], "takes no texts, which are strings"),
@@ -142,7 +142,7 @@ def test_doctor_lists_the_signatures_of_a_module_that_has_nothing_else():
 
 def test_doctor_tells_of_networks_and_files_of_texts(place):
     facts = described("keras:transformer")
-    # Words and places, two blocks of attention (4 kernels) and dense layers (64, 256, 64) with their norms, a last norm.
+    # Word and position embeddings, two blocks of attention (4 kernels) and dense layers (64, 256, 64), layer norms.
     block = 4 * (64 * 64 + 64) + (64 * 256 + 256) + (256 * 64 + 64) + 2 * 2 * 64
     assert facts["parameters"] == 30_000 * 64 + 64 * 64 + 2 * block + 2 * 64
     assert (facts["inputs"], facts["outputs"]) == ([["string", [None]]], [["float32", [None, 64]]])
@@ -215,7 +215,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "backbones.md").read_text(encod
 
 
 def documented(chapter):
-    """The words of each row of the table in a chapter of docs/backbones.md, by the row's kind."""
+    """The overrides in each row of the table in a chapter of docs/backbones.md, by the kind of backbone."""
     rows = re.findall(
         r"^\| (.+) \| `(model\.backbone=.+)` \|$", DOCUMENT.split(f"## {chapter}\n")[1].split("\n## ")[0], re.M
     )
@@ -231,7 +231,7 @@ def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypat
     sha256 = modules.fingerprint(place / "module")
     words = [word.replace("SHA256", sha256) for word in documented("Image backbones")[kind]]
     monkeypatch.setattr(sys, "argv", ["kerastrain", *TRAIN[:-2], *quick, *words])
-    if "ours.keras" in words[0]:  # of a model that this user has trained before
+    if "ours.keras" in words[0]:  # a model that this user has trained before
         trust.remember(sha256)
     with pytest.raises(SystemExit) as caught:
         cli.main()

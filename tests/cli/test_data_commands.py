@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def said(monkeypatch, capsys, *arguments, code=0):
+def output(monkeypatch, capsys, *arguments, code=0):
     monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -26,14 +26,14 @@ def said(monkeypatch, capsys, *arguments, code=0):
 
 
 def test_scan_counts_and_names_what_a_run_would_leave_out(folder, monkeypatch, capsys):
-    out = said(monkeypatch, capsys, "data", "scan", "data.path=data", "--out", "left_out.csv")
+    out = output(monkeypatch, capsys, "data", "scan", "data.path=data", "--out", "skipped.csv")
     assert "30 of 53 image files can be used" in out
     assert "empty: " in out
     assert "red/\\x1b[2J[b]00.png: the file is empty" in out
-    assert "and 3 more; --out FILE.csv lists them all" in out
-    assert "a run would stop: 41.51% are unreadable, and data.unreadable_fraction lets 10.00% pass" in out
+    assert "and 3 more; --out FILE.csv lists all of them" in out
+    assert "a run would stop: 41.51% of the files are unreadable, and data.unreadable_fraction allows 10.00%" in out
     assert "\x1b" not in out
-    with open("left_out.csv", newline="", encoding="utf-8") as file:
+    with open("skipped.csv", newline="", encoding="utf-8") as file:
         kinds = [row["kind"] for row in csv.DictReader(file)]
     assert sorted(kinds) == ["duplicate"] + ["empty"] * 22
 
@@ -41,8 +41,8 @@ def test_scan_counts_and_names_what_a_run_would_leave_out(folder, monkeypatch, c
 def test_scan_of_a_clean_folder_is_one_line(folder, monkeypatch, capsys):
     for path in [*folder.glob("red/*[[]b*"), folder / "red" / "copy.png"]:
         path.unlink()
-    assert said(monkeypatch, capsys, "data", "scan", "data.path=data") == "30 of 30 image files can be used\n"
+    assert output(monkeypatch, capsys, "data", "scan", "data.path=data") == "30 of 30 image files can be used\n"
 
 
 def test_scan_refuses_what_has_no_image_files(monkeypatch, capsys):
-    assert "the digits has none" in said(monkeypatch, capsys, "data", "scan", code=2)
+    assert "there are none in the digits" in output(monkeypatch, capsys, "data", "scan", code=2)

@@ -6,7 +6,7 @@ import pytest
 from kerastrain import cli, testing
 
 
-def said(monkeypatch, capsys, *arguments, code=0):
+def output(monkeypatch, capsys, *arguments, code=0):
     monkeypatch.setattr(sys, "argv", ["kerastrain", "find", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -23,10 +23,10 @@ def place(tmp_path, monkeypatch):
 
 
 def test_learning_rate_suggests_an_override_for_a_phase_and_draws(place, monkeypatch, capsys):
-    out = said(monkeypatch, capsys, "learning-rate", "data.path=data", "fit.global_batch_size=8")
+    out = output(monkeypatch, capsys, "learning-rate", "data.path=data", "fit.global_batch_size=8")
     assert "head" in out
     assert "optimizer.learning_rate=0." in out
-    assert "drawn: learning_rate.png" in out
+    assert "plot written to learning_rate.png" in out
     assert pictures.pixels("learning_rate.png").shape == (600, 1050, 3)
     assert pictures.shows("learning_rate.png", "C0")  # the losses
     assert sorted(path.name for path in place.iterdir()) == ["data", "learning_rate.png"]
@@ -34,7 +34,7 @@ def test_learning_rate_suggests_an_override_for_a_phase_and_draws(place, monkeyp
 
 @pytest.mark.slow
 def test_learning_rate_of_a_later_phase_trains_those_before_it(place, monkeypatch, capsys):
-    out = said(
+    out = output(
         monkeypatch,
         capsys,
         "learning-rate",
@@ -51,7 +51,7 @@ def test_learning_rate_of_a_later_phase_trains_those_before_it(place, monkeypatc
 
 @pytest.mark.slow
 def test_batch_size_prints_a_row_for_each_size_and_draws(place, monkeypatch, capsys):
-    out = said(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "head")
+    out = output(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "head")
     assert "phase head" in out
     assert "4096 is the largest requested size" in out
     assert "largest: fit.global_batch_size=4096" in out
@@ -62,14 +62,14 @@ def test_batch_size_prints_a_row_for_each_size_and_draws(place, monkeypatch, cap
 
 
 def test_a_phase_that_the_config_has_not_is_one_sentence(place, monkeypatch, capsys):
-    told = said(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "fine", code=2)
-    assert told == "kerastrain: unknown phase 'fine'. Known: fine_tune, head. Did you mean 'fine_tune'?\n"
+    error = output(monkeypatch, capsys, "batch-size", "data.path=data", "--phase", "fine", code=2)
+    assert error == "kerastrain: unknown phase 'fine'. Known: fine_tune, head. Did you mean 'fine_tune'?\n"
 
 
 @pytest.mark.slow
 def test_memory_counts_by_layer_and_measures_a_step(place, monkeypatch, capsys):
     options = ["data.path=data", "fit.global_batch_size=8", "memory.micro_batches=2"]
-    out = said(monkeypatch, capsys, "memory", *options, "--layers", "2")
+    out = output(monkeypatch, capsys, "memory", *options, "--layers", "2")
     assert "phase fine_tune: batch of 8, micro-batches 2, blocks none" in out
     assert "added by a real step (measured)" in out
     assert "HubLayer" in out

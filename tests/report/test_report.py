@@ -29,7 +29,7 @@ def measures(names, count=200):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run directory with every file that a report reads."""
+    """A run directory with every file that the report reads."""
     directory = tmp_path / f"run {HOSTILE.replace('/', '')}"
     files.write_text(directory / "config.yaml", f"data:\n  path: '{HOSTILE}'\n")
     files.write_json(directory / "environment.json", {"python": "3.11", "devices": [HOSTILE]})
@@ -85,9 +85,9 @@ def test_the_page_says_what_the_files_say(run):
     assert str(written["validation"]["confusion"][1][1]) in words
     assert {"Measures: validation", "Measures: test", "Measures: more"} <= set(words)
     assert {"exports/model.tflite", "exports/saved_model", "123 kB", "65.4 kB", "a&b_gradcam.png"} <= set(words)
-    assert "passed: at least 99.0%, at most 0.0001" in words
+    assert "passed: at least 99.0% same, relative difference at most 0.0001" in words
     assert "checkpoints/best.keras" not in words
-    assert {"Files left out", "3 files of the data were not used;", f"data/{HOSTILE}2.png", f"{HOSTILE}!"} <= set(words)
+    assert {"Skipped files", "3 files of the data were not used.", f"data/{HOSTILE}2.png", f"{HOSTILE}!"} <= set(words)
 
 
 def test_a_long_quarantine_is_cut_and_its_kinds_are_counted(tmp_path):
@@ -95,7 +95,7 @@ def test_a_long_quarantine_is_cut_and_its_kinds_are_counted(tmp_path):
     kinds = ["leakage"] + ["empty"] * 299
     quarantine.write(tmp_path / "quarantine.csv", [quarantine.Quarantined("a.png", kind, "so") for kind in kinds])
     words = Page(report.write(tmp_path).read_text()).words
-    assert {"The first 200 of them, with the reason", "299", quarantine.KINDS["leakage"]} <= set(words)
+    assert {"The first 200 skipped files, with the reason", "299", quarantine.KINDS["leakage"]} <= set(words)
     assert words.count("a.png") == 200
 
 
@@ -107,7 +107,7 @@ def test_the_page_is_the_same_when_written_twice(run):
 def test_a_run_that_only_has_a_config_has_a_page(tmp_path):
     files.write_text(tmp_path / "config.yaml", "{}\n")
     page = Page(report.write(tmp_path).read_text())
-    assert "How it was made" in page.words
+    assert "Config and environment" in page.words
     assert "Training" not in page.words
     assert "img" not in page.tags
 
@@ -134,13 +134,13 @@ def test_a_class_without_examples_shows_dashes(tmp_path):
         ("metrics.json", "[]", "must be a JSON object. Received: list"),
         ("history.csv", "phase,epoch,loss\nfit,0,high\n", "numbers in its column 'loss'. Received: 'high'"),
         ("history.csv", b"\xff\xfe", "must be UTF-8"),
-        ("exports/model.parity.json", "{}", "must hold a parity record with file, .* Missing: file, "),
-        ("metrics.json", '{"test": {"loss": 1}}', "must hold measures of 'test' with .* Missing: count, accuracy"),
-        ("evaluations/more.json", "{}", "more.json` must hold measures"),
+        ("exports/model.parity.json", "{}", "must contain a parity record with file, .* Missing: file, "),
+        ("metrics.json", '{"test": {"loss": 1}}', "must contain measures of 'test' with .* Missing: count, accuracy"),
+        ("evaluations/more.json", "{}", "more.json` must contain measures"),
         (
             "quarantine.csv",
             "path,why\na.png,so\n",
-            "quarantine.csv` must hold columns with path, .* Missing: kind, reason",
+            "quarantine.csv` must contain columns with path, .* Missing: kind, reason",
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_broken_file_is_named_and_nothing_is_written(tmp_path, name, content, 
 
 
 def test_another_folder_is_no_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no run directory"):
+    with pytest.raises(FileNotFoundError, match="is not a run directory"):
         report.write(tmp_path / "missing")
 
 
@@ -167,10 +167,10 @@ def test_page_shows_the_measures_of_every_task(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"many": many, "numbers": numbers}))
     page = Page(report.write(tmp_path).read_text(encoding="utf-8"))
     words = " ".join(page.words)
-    for said in ("<cat>", "dog", "age & more", f"{numbers['r2']:.3f}", f"{numbers['outputs'][0]['mae']:.3g}"):
-        assert said in words
-    for said in (many["macro"]["average_precision"], many["exact"]):
-        assert f"{said:.1%}" in words
+    for text in ("<cat>", "dog", "age & more", f"{numbers['r2']:.3f}", f"{numbers['outputs'][0]['mae']:.3g}"):
+        assert text in words
+    for score in (many["macro"]["average_precision"], many["exact"]):
+        assert f"{score:.1%}" in words
     assert f"{many['classes'][1]['best_f1']:.3f}" in words
     assert "Confusion" not in words
     assert len(page.sources) == 1

@@ -182,7 +182,7 @@ def test_a_folder_with_every_bad_and_odd_file_trains_to_the_end(messy, monkeypat
     repeated = {"copy.png": "duplicate", "001.png": "contradiction", "wrong.png": "contradiction"}
     assert {name: kind for name, (kind, _) in rows.items() if name not in odd_files.BAD} == repeated
     assert len(odd_files.BAD) + len(odd_files.ODD) > 25
-    assert "Files left out" in (messy / "run" / "report.html").read_text()
+    assert "Skipped files" in (messy / "run" / "report.html").read_text()
     log = (messy / "run" / "log.txt").read_text()
     assert f"quarantine: skipped {len(odd_files.BAD) + 3} files (6 unreadable, 1 empty, " in log
     sizes = map(int, re.search(r"(\d+) train, (\d+) validation, (\d+) test images", log).groups())
