@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# `make test` leaves out what takes long or needs several processes; `make test EVERYTHING=1` leaves out nothing.
-MARKERS := not slow and not multi_worker and not gpu
+# `make test` leaves out what takes long or needs several processes; `make test EVERYTHING=1` leaves out only the campaigns,
+# which `make chaos` and `make equality` run. Each prints its time and its slowest tests.
+MARKERS := not slow and not multi_worker and not gpu and not chaos and not equality
+PYTEST_ALL := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 20
 ifdef EVERYTHING
-MARKERS :=
+MARKERS := not chaos and not equality
 EXTRAS := $(VENV)/extras
 endif
 
@@ -16,14 +18,15 @@ demo: $(VENV)/installed
 	$(BIN)/kerastrain train
 
 test: lint $(EXTRAS)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(MARKERS)" $(PYTEST)
+	$(PYTEST_ALL) -m "$(MARKERS)" $(PYTEST)
 
 # Every optimizer with every option on two devices and in two processes; half an hour.
 equality: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 tests/equality/every_case.py $(PYTEST)
+	$(PYTEST_ALL) -m equality tests $(PYTEST)
 
-# Trainings killed 200 times, at seeded moments, each gone on with to the same bits; an hour.
+# Trainings killed 200 times at seeded moments and resumed to the same bits, full disks, killed workers; an hour.
 chaos: $(VENV)/installed
+	$(PYTEST_ALL) -m chaos tests $(PYTEST)
 	$(BIN)/python tests/support/kills.py 200 0
 
 lint: $(VENV)/installed

@@ -56,6 +56,7 @@ def test_two_processes_equal_one(tmp_path, free_addresses):
     )
 
 
+@pytest.mark.equality
 def test_three_processes_equal_one(tmp_path, free_addresses):
     assert_all_equal_one_process(free_addresses(3), [("adamw", "all")], tmp_path)
 

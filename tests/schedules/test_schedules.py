@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pictures
 import pytest
 import tensorflow as tf
 
@@ -143,11 +144,27 @@ def test_simulate_gives_nothing_for_no_steps():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_plot_writes_a_picture(tmp_path, suffix):
+def test_plot_writes_a_picture(tmp_path, monkeypatch, suffix):
     rates = schedules.simulate(schedules.make("cosine", 1.0, steps=20), 20)
     phases = {"head": rates, "fine_tune": rates[:10] / 20}
+    figures = pictures.saved_figures(monkeypatch)
     path = schedules.plot(phases, tmp_path / f"rate{suffix}", steps_per_epoch=5)
-    assert path.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    cosine = (1 + np.cos(np.pi * np.arange(20) / 20)) / 2
+    if suffix == ".png":
+        assert pictures.pixels(path).shape == (525, 1500, 3)  # inches at 150 dots
+        assert pictures.shows(path, "C0")
+        axes = figures[0].axes
+        assert [each.get_title() for each in axes] == ["head", "fine_tune"]
+        for each, steps, expected in ((axes[0], range(21), cosine), (axes[1], range(20, 31), cosine[:10] / 20)):
+            x, y = each.lines[0].get_data()
+            np.testing.assert_array_equal(x, steps)
+            np.testing.assert_allclose(y, [*expected, expected[-1]], atol=1e-6)
+    else:
+        assert {"head", "fine_tune", "optimizer step", "learning rate", "epoch"} <= pictures.texts(path)
+        head, fine_tune = pictures.curves(path)
+        for curve, expected in ((head, cosine), (fine_tune, cosine[:10] / 20)):
+            # Each step is a level line, and a fall to the next.
+            pictures.assert_proportional(curve[::2, 1], [*expected, expected[-1]])
 
 
 def test_an_optimizer_uses_the_rate_of_its_step_also_after_loading(tmp_path):

@@ -6,6 +6,8 @@ import pytest
 import test_equality_processes
 import test_equality_replicas
 
+pytestmark = pytest.mark.equality
+
 
 @pytest.mark.parametrize(("name", "option"), [case for case in cases.EVERY if case not in cases.QUICK])
 def test_two_devices_equal_one_in_every_case(name, option, two_devices):
