@@ -1,1 +1,1 @@
-"""TF Hub modules as native Keras 3 layers: source, trust, signatures, and the layer itself."""
+"""TF Hub modules as native Keras 3 layers: where they come from, which are trusted, and how they are called."""

@@ -1,7 +1,7 @@
-"""A TF Hub module, or any SavedModel, as a Keras 3 layer whose weights are the module's own.
+"""A TF Hub module, or any SavedModel, as a Keras 3 layer that shares the module's weights.
 
-Takes a handle or a loaded module; gives `HubLayer`, which stands where `hub.KerasLayer` stood under Keras 2. Finding
-and trusting modules is `modules`' work. Must not know of backbones or heads.
+Takes a handle or a loaded module; returns a `HubLayer`, the Keras 3 replacement of `hub.KerasLayer`. `modules` finds
+modules and decides which are trusted. Must not know of backbones or heads.
 """
 
 import functools
@@ -16,44 +16,46 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 from kerastrain.hub import signatures
 from kerastrain.hub.source import Source
+from kerastrain.keras_internals.variables import trainable_when_unfrozen
 
 
 @keras.saving.register_keras_serializable("kerastrain")
 class HubLayer(keras.layers.Layer):
-    """A SavedModel as a layer: its outputs, its weights, its batch norm, its regularization losses.
+    """A SavedModel as a layer, with its outputs, weights, batch norm and regularization losses.
 
-    The module's callable gets the layer's input. If it takes `training`, it gets a Python bool: True while the layer
-    is called for training *and* trainable, as in `keras.layers.BatchNormalization`. While the layer is trainable, the
-    module's `regularization_losses` count in `layer.losses`. `trainable` may change at any time before `compile`.
+    The module's callable receives the layer's input. If it takes `training`, it receives a Python bool: True while the
+    layer is called for training *and* trainable, as in `keras.layers.BatchNormalization`. While the layer is trainable,
+    the module's `regularization_losses` count in `layer.losses`. `trainable` may change at any time before `compile`.
 
     Args:
-        handle: str or path (see `hub_modules.resolve`), or a loaded module: a callable with the optional attributes
-            `variables`, `trainable_variables` and `regularization_losses` (functions of nothing).
-        trainable: bool, whether the module's trainable variables may move. Not for signatures and TF1 modules.
-        arguments: dict of further keyword arguments for the callable, JSON values.
-        tags: list of str, which graph of a TF1 module to take.
+        handle: str or path (see `hub.modules.resolve`), or a loaded module: a callable with the optional attributes
+            `variables`, `trainable_variables` and `regularization_losses` (functions without arguments).
+        trainable: bool, whether the module's trainable variables are updated. Not for signatures and TF1 modules.
+        arguments: dict from str to JSON values, further keyword arguments for the callable.
+        tags: iterable of str, the tags of the graph of a TF1 module to load; None for its only graph.
         signature: str, the signature to call instead of the module itself; TF1 modules have "default".
-        signature_outputs_as_dict: bool, whether a signature's whole dict of outputs is returned.
-        output_key: str, the one entry of a dict of outputs that is returned.
-        output_shape: tuple, or a nest of them, of the output's shape without the batch, where the module's own
-            graph does not know it.
+        signature_outputs_as_dict: bool, whether to return all outputs of a signature as a dict.
+        output_key: str, the entry of a dict of outputs to return.
+        output_shape: tuple of int, or nest of tuples, the shape of the output without the batch, where the module's
+            graph does not define it.
         load_options: tf.saved_model.LoadOptions for this process; not saved with the layer.
-        embed: bool, whether a `.keras` file carries the module inside. False keeps the handle alone, unless another
-            layer on the same module object embeds it.
-        freeze_batch_norm_statistics: bool, whether the module runs with `training=False` even while it trains: batch norm's
-            statistics stay still (its scale and offset train), and dropout inside the module is off.
+        embed: bool, whether a `.keras` file contains the module. False saves the handle only, unless another layer on the
+            same module object embeds it.
+        freeze_batch_norm_statistics: bool, whether the module runs with `training=False` even while it trains: the
+            statistics of its batch norm do not change (scale and offset train), and its dropout is off.
         **options: `name` and `dtype` of a Keras layer.
 
     Raises:
         InputError: the module has no callable and no signature was chosen (the message lists them), a name in
-            `signature` or `output_key` does not exist, or `trainable` is set where nothing can train.
+            `signature` or `output_key` does not exist, or `trainable` is set for a signature or TF1 module.
 
-    Differs: from `hub.KerasLayer`: every argument but the handle goes by keyword. A floating-point output has the
-        layer's compute dtype, since Keras 3 layers must keep to it; the module itself runs in the dtype that it was
-        saved with. Strings enter through `keras.Input(shape=(), dtype="string")`, as Keras 3 has no string dtype for
-        layers. Two layers on one module object share their variables, and with them whether these are trainable, also
-        when they come back from a file, which holds the module once. The layer of a loaded object can be saved. `tags`
-        is saved with the layer. `None` among `variables` is passed over.
+    Differences from `hub.KerasLayer`:
+        All arguments except the handle are keywords. A floating-point output has the layer's compute dtype, as Keras 3
+        requires; the module itself runs in the dtype that it was saved with. Strings enter through
+        `keras.Input(shape=(), dtype="string")`, as Keras 3 has no string dtype for layers. Two layers on one module
+        object share its variables and whether these are trainable, also after they are loaded from a file, which holds
+        the module once. The layer of a loaded object can be saved. `tags` is saved with the layer. `None` among
+        `variables` is ignored.
 
     Example:
         >>> layer = HubLayer("https://tfhub.dev/google/imagenet/mobilenet_v2_100_224/feature_vector/5",
@@ -62,7 +64,7 @@ class HubLayer(keras.layers.Layer):
     Reference: https://www.tensorflow.org/hub/reusable_saved_models
     """
 
-    # For `distribute.blocks`: a SavedModel's graph can be neither cut nor moved to another device.
+    # Tells `train_step.blocks` that a SavedModel's graph can be neither cut nor moved to another device.
     opaque = True
 
     def __init__(
@@ -88,8 +90,8 @@ class HubLayer(keras.layers.Layer):
         )
         self._arguments = types.SimpleNamespace(arguments=dict(arguments or {}), output_shape=output_shape)
         self._calls = types.SimpleNamespace(outputs={})
-        how = {"tags": tags, "load_options": load_options, "embed": embed, "name": self.name}
-        self._source = handle if isinstance(handle, Source) else Source.of(handle, **how)
+        source_options = {"tags": tags, "load_options": load_options, "embed": embed, "name": self.name}
+        self._source = handle if isinstance(handle, Source) else Source.of(handle, **source_options)
         if trainable:
             self._source.trainable = True
         self.freeze_batch_norm_statistics = freeze_batch_norm_statistics
@@ -98,7 +100,7 @@ class HubLayer(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, training=None):
-        """The module's output for `inputs`; see the class for what `training` does."""
+        """The module's output for `inputs`; the class describes `training`."""
         if self.module is None:
             return self._announced_outputs(inputs)
         self.check_can_train(self.trainable)
@@ -108,12 +110,12 @@ class HubLayer(keras.layers.Layer):
         outputs = self._entry.function(keras.tree.map_structure(self._entry.to_module, inputs), **options)
         outputs = self._with_shape(inputs, self._entry.choose(outputs))
         outputs = keras.tree.map_structure(self._to_compute_dtype, outputs)
-        self._calls.outputs[_text(inputs)] = keras.tree.map_structure(_words, outputs)
+        self._calls.outputs[_signature_of(inputs)] = keras.tree.map_structure(_dtype_and_shape, outputs)
         return outputs
 
     def compute_output_spec(self, *arguments, **options):
-        """What `call` gives for symbolic inputs: traced, for the module's own dtypes and nest."""
-        # Keras would ask `compute_output_shape` instead, and give every output one dtype.
+        """The symbolic outputs of `call`, traced for the module's own dtypes and nest."""
+        # Keras would call `compute_output_shape` instead, and give all outputs the same dtype.
         return keras.Operation.compute_output_spec(self, *arguments, **options)
 
     def compute_output_shape(self, input_shape):
@@ -124,56 +126,60 @@ class HubLayer(keras.layers.Layer):
 
     @property
     def module(self) -> object:
-        """The loaded module, or None before a file that is being opened has brought it."""
+        """The loaded module, or None while a file that contains it is being opened."""
         return self._source.module
 
     @property
     def resolved_object(self) -> object:
-        """The module, under the name that `hub.KerasLayer` gives it."""
+        """The module, by the name that it has in `hub.KerasLayer`."""
         return self.module
 
     @property
     def embed(self) -> bool:
-        """Whether a `.keras` file carries the module."""
+        """Whether a `.keras` file contains the module."""
         return self._source.embed
 
     @property
     def input_specs(self) -> tuple:
-        """The tf.TensorSpec of the module's inputs, flattened; empty where the module does not tell."""
+        """The tf.TensorSpec of the module's inputs, flattened; empty where the module does not declare them."""
         return self._entry.input_specs
 
     @property
     def can_train(self) -> bool:
-        """Whether the module has trainable variables and tells what it must for them to be trained."""
-        return self._entry.can_train and bool(self._source._trainable_variables)
+        """Whether the module has trainable variables and can be called for training."""
+        return self._entry.can_train and bool(trainable_when_unfrozen(self._source))
 
     def check_can_train(self, trainable: bool = True) -> None:
-        """Refuses to train what cannot be trained, and a signature or output that is not there.
+        """Checks that the signature and the output exist, and that the module can train.
+
+        Args:
+            trainable: bool, whether the module is to be trained.
 
         Raises:
-            InputError: `trainable` is set, and the module is called by a signature, or is a TF1 module.
+            InputError: `signature` or `output_key` does not exist, or `trainable` is True and the module is called by a
+                signature or is a TF1 module.
         """
         if not self._entry.can_train and trainable:
             raise InputError(
-                f"a {self._entry.kind} cannot be trained, since it tells nothing of training, losses or batch norm. "
-                f"Received: {self._source.text!r}. Keep it frozen, and train the head alone (`fit.epochs=0` in a "
-                "config), or use a TF2 reusable SavedModel."
+                f"a {self._entry.kind} cannot be trained: it has no `training` argument and no losses. Received: "
+                f"{self._source.text!r}. Keep it frozen and train only the head (`fit.epochs=0` in a config), or use a "
+                "TF2 reusable SavedModel."
             )
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the module's files, as `hub_modules.fingerprint` gives it."""
+        """The sha256 of the module's files, see `hub.modules.fingerprint`."""
         return self._source.sha256
 
     def get_config(self):
-        """What `from_config` needs: the arguments, the module's source, and the outputs that it gave so far."""
+        """The arguments, the module's source, and the dtypes and shapes of its outputs so far."""
         settings = {**vars(self._choices), **vars(self._arguments)}
         settings = {name: value for name, value in settings.items() if value is not None and value != {}}
         try:
             json.dumps(settings)
         except TypeError as error:
             raise InputError(f"the arguments of a HubLayer must be JSON values to be saved: {error}.") from error
-        # Keras marks an object that it meets again as shared, and loses the mark on the first in a copy: so meet it twice.
+        # Keras marks an object as shared when it serializes it again, but loses the mark of the first in a copy.
         _, source = keras.saving.serialize_keras_object([self._source, self._source])
         return {
             **super().get_config(),
@@ -185,7 +191,7 @@ class HubLayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        """The layer of a config; see `Source.from_config` for when its module comes, and what it raises."""
+        """The layer of a config; `Source.from_config` describes when its module is loaded and what it raises."""
         config = keras.saving.deserialize_keras_object(dict(config))
         calls = config.pop("calls")
         if "hold_statistics" in config:  # the name in files of 0.1
@@ -199,17 +205,17 @@ class HubLayer(keras.layers.Layer):
         return signatures.entry(self.module, self._source.text, **vars(self._choices))
 
     def _input_dtypes(self, count: int) -> list[str]:
-        if self.module is None:  # as in `_announced_outputs`
+        if self.module is None:  # see `_announced_outputs`
             return re.findall(r'\["(\w+)"', next(iter(self._calls.outputs), "")) or ["float32"] * count
-        told = [spec.dtype.name for spec in self.input_specs]
-        return told if len(told) == count else [self._entry.float_dtype.name] * count
+        dtypes = [spec.dtype.name for spec in self.input_specs]
+        return dtypes if len(dtypes) == count else [self._entry.float_dtype.name] * count
 
     def _announced_outputs(self, inputs) -> object:
-        # While a file is opened its models are built again, before its modules have arrived.
-        known = self._calls.outputs.get(_text(inputs))
-        if known is None or tf.executing_eagerly():
-            raise self._source.absence()
-        return keras.tree.map_structure(lambda words: tf.compat.v1.placeholder(**_read(words)), known)
+        # While Keras opens a file, it rebuilds the models before their modules are loaded.
+        outputs = self._calls.outputs.get(_signature_of(inputs))
+        if outputs is None or tf.executing_eagerly():
+            raise InputError(self._source.not_loaded_message)
+        return keras.tree.map_structure(lambda output: tf.compat.v1.placeholder(**_parsed(output)), outputs)
 
     def _with_shape(self, inputs, outputs):
         if self._arguments.output_shape is None:
@@ -223,27 +229,27 @@ class HubLayer(keras.layers.Layer):
         return tf.cast(output, self.compute_dtype) if output.dtype.is_floating else output
 
 
-def _words(tensor) -> str:
+def _dtype_and_shape(tensor) -> str:
     return json.dumps([keras.backend.standardize_dtype(tensor.dtype), list(tensor.shape)])
 
 
-def _read(words: str) -> dict:
-    dtype, shape = json.loads(words)
+def _parsed(dtype_and_shape: str) -> dict:
+    dtype, shape = json.loads(dtype_and_shape)
     return {"dtype": dtype, "shape": shape}
 
 
-def _text(inputs) -> str:
-    return " ".join(map(_words, keras.tree.flatten(inputs)))
+def _signature_of(inputs) -> str:
+    return " ".join(map(_dtype_and_shape, keras.tree.flatten(inputs)))
 
 
 def _shapes(nest) -> list[tuple]:
-    found = []
-    keras.tree.map_shape_structure(found.append, nest)
-    return found
+    shapes = []
+    keras.tree.map_shape_structure(shapes.append, nest)
+    return shapes
 
 
 def _as_shapes(nest):
-    """`nest` of lists and tuples of numbers with each shape as one leaf."""
+    """`nest` with each innermost list or tuple of numbers replaced by a tf.TensorShape."""
     if isinstance(nest, dict):
         return {key: _as_shapes(value) for key, value in nest.items()}
     if all(size is None or isinstance(size, int) for size in nest):

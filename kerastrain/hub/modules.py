@@ -1,8 +1,8 @@
-"""SavedModels by their handle: found, checked against a pin, loaded, and trusted or refused.
+"""Finds, verifies and loads SavedModels by their handle, and refuses those that are not trusted.
 
-Takes handles as people write them (a URL, a Kaggle handle, a folder, an archive, each with an optional `#sha256=…`);
-gives folders and loaded modules. tensorflow_hub resolves URLs and caches them where it always does. A module's graph
-is a program, so a `.keras` file that brings or names one only opens when it is trusted. Must not build layers.
+Takes handles (a URL, a Kaggle handle, a folder or an archive, each with an optional `#sha256=…`); returns folders and
+loaded modules. tensorflow_hub downloads URLs into its own cache. A module's graph is a program, so a `.keras` file that
+contains or names one opens only if the module is trusted. Must not build layers.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar")
 _PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
 
 _allowed = contextvars.ContextVar("kerastrain_allow_modules", default=False)
-# SavedModel folders that this process has loaded on a person's word: fingerprint -> folder.
+# SavedModel folders that the user of this process has loaded by their handles: fingerprint -> folder.
 _loaded: dict[str, Path] = {}
-# Folders unpacked from `.keras` files live until the process ends: tables read their vocabulary files again at export.
+# Folders unpacked from `.keras` files are kept until the process ends: tables read their vocabulary files again at export.
 _unpacked: list[tempfile.TemporaryDirectory] = []
 
 
@@ -39,7 +39,7 @@ def split_pin(handle: str) -> tuple[str, str | None]:
         handle: str, such as "models/flowers#sha256=3fc9…".
 
     Returns:
-        (str, str | None), the location and 64 lower-case hexadecimal digits, or None where nothing is pinned.
+        (str, str or None), the location and 64 lower-case hexadecimal digits, None without a pin.
 
     Raises:
         InputError: the pin is not 64 hexadecimal digits.
@@ -60,9 +60,9 @@ def split_pin(handle: str) -> tuple[str, str | None]:
 
 
 def fingerprint(folder: str | os.PathLike) -> str:
-    r"""The sha256 of a SavedModel folder, of its file names and contents alone.
+    r"""The sha256 of a SavedModel folder, computed from its file names and contents.
 
-    The same digits come from a shell, inside the folder:
+    A shell computes the same digits inside the folder:
     `find . -type f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum`.
 
     Args:
@@ -72,14 +72,17 @@ def fingerprint(folder: str | os.PathLike) -> str:
         str, 64 hexadecimal digits.
 
     Raises:
-        InputError: a file's name holds a line break or a backslash, with which two folders could share a fingerprint.
+        InputError: a file name contains a line break or a backslash, which would let two folders share a fingerprint.
     """
     folder = Path(folder)
     names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     total = hashlib.sha256()
     for name in sorted(names, key=str.encode):
         if "\n" in name or "\\" in name:
-            raise InputError(f"a SavedModel's files must have plain names. Received: {name!r} in {str(folder)!r}.")
+            raise InputError(
+                f"the file names of a SavedModel must not contain line breaks or backslashes. Received: {name!r} in "
+                f"{str(folder)!r}."
+            )
         with open(folder / name, "rb") as file:
             content = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else _digest(file)
         total.update(f"{content.hexdigest()}  {name}\n".encode())
@@ -87,21 +90,21 @@ def fingerprint(folder: str | os.PathLike) -> str:
 
 
 def resolve(handle: str | os.PathLike) -> Path:
-    """The local folder of the SavedModel that `handle` names, downloaded or unpacked if need be.
+    """The local folder of the SavedModel of a handle, downloaded or unpacked if necessary.
 
     Args:
-        handle: str or path: a folder; a `.tar.gz`, `.tgz` or `.tar` file; an `https://` address as tensorflow_hub
-            takes it; "hub:PUBLISHER/MODEL/VERSION", which is that place on tfhub.dev;
-            "kaggle:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"; a folder on a file system that TensorFlow
-            reads, such as `gs://BUCKET/FOLDER`. Any may end in `#sha256=…`, the fingerprint that the folder must have.
+        handle: str or path: a folder; a `.tar.gz`, `.tgz` or `.tar` file; an `https://` URL that tensorflow_hub
+            understands; "hub:PUBLISHER/MODEL/VERSION" for a module of tfhub.dev;
+            "kaggle:OWNER/MODEL/FRAMEWORK/VARIATION/VERSION"; or a folder on a file system that TensorFlow reads, such as
+            `gs://BUCKET/FOLDER`. Each may end in `#sha256=…`, the fingerprint that the folder must have.
 
     Returns:
         Path of a folder with a `saved_model.pb`.
 
     Raises:
         FileNotFoundError: a local path does not exist.
-        ConnectionError: a remote handle could not be fetched; the message names the cache folder and how to fill it.
-        InputError: the folder holds no SavedModel, or its fingerprint is not the pinned one.
+        ConnectionError: a remote handle could not be downloaded; the message names the cache folder and how to fill it.
+        InputError: the folder holds no SavedModel, or its fingerprint differs from the pinned one.
     """
     location, pinned = split_pin(os.fspath(handle))
     if location.startswith("hub:"):
@@ -120,27 +123,27 @@ def resolve(handle: str | os.PathLike) -> Path:
         model = folder / "model.keras"
         hint = f" A run's model is {str(model)!r}." if model.is_file() else ""
         raise InputError(f"{location!r} is no SavedModel: it holds no saved_model.pb.{hint}")
-    if pinned is not None and (found := fingerprint(folder)) != pinned:
+    if pinned is not None and (sha256 := fingerprint(folder)) != pinned:
         raise InputError(
-            f"the module at {location!r} is not the pinned one: its sha256 is {found}, the handle says {pinned}. "
+            f"the module at {location!r} is not the pinned one: its sha256 is {sha256}, the handle says {pinned}. "
             "Do not use it unless you know why it changed."
         )
     return folder
 
 
 def load(folder: str | os.PathLike, *, tags: list[str] | None = None, options: object = None) -> object:
-    """The module in a SavedModel folder, as `tensorflow_hub.load` gives it; its folder counts as trusted from now on.
+    """Loads the module in a SavedModel folder with `tensorflow_hub.load`; this process trusts it afterwards.
 
     Args:
         folder: path from `resolve`.
-        tags: list of str, which graph of a TF1 module to take; None for its only one.
+        tags: list of str, the tags of the graph of a TF1 module to load; None for its only graph.
         options: tf.saved_model.LoadOptions or None.
 
     Returns:
-        object with what the SavedModel holds: callables, `variables`, `signatures`.
+        object with the contents of the SavedModel: callables, `variables`, `signatures`.
 
     Raises:
-        InputError: TensorFlow cannot read the files, or none of its graphs carries `tags`.
+        InputError: TensorFlow cannot read the files, or none of its graphs has these `tags`.
     """
     try:
         module = isolated_imports.tensorflow_hub().load(os.fspath(folder), tags=tags, options=options)
@@ -153,10 +156,13 @@ def load(folder: str | os.PathLike, *, tags: list[str] | None = None, options: o
 
 @contextlib.contextmanager
 def allow_modules() -> Iterator[None]:
-    """Lets `.keras` files that bring or name Hub modules open under Keras's safe mode inside the block.
+    """Lets `.keras` files with Hub modules open under Keras's safe mode inside the block.
 
-    A module's graph is a program, which can read and write files: allow only files whose maker you trust. A module
-    that this process has already loaded itself, and the ones that ship with kerastrain, need no allowing.
+    A module's graph is a program that can read and write files: allow only files from authors whom you trust. Modules
+    that this process has already loaded, and those that ship with kerastrain, are always allowed.
+
+    Yields:
+        None.
 
     Example:
         >>> with allow_modules():
@@ -170,25 +176,36 @@ def allow_modules() -> Iterator[None]:
 
 
 def check_trusted(sha256: str, source: str) -> None:
-    """Refuses a module of a file that is opened in safe mode.
+    """Refuses an unknown module of a file that is opened in safe mode.
 
-    Let through are modules that are allowed, that ship with kerastrain, that this process already uses, and that the
-    user has trained with before (see `trust`).
+    Accepted are modules inside `allow_modules`, modules that ship with kerastrain, modules that this process has loaded,
+    and modules that the user has trained with before (see `trust`).
+
+    Args:
+        sha256: str, 64 hexadecimal digits, the module's fingerprint.
+        source: str, the module's handle, for the message.
 
     Raises:
-        InputError: it is none of these; the message says how to allow it.
+        InputError: the module is none of these; the message says how to allow it.
     """
     if _allowed.get() or known_folder(sha256) is not None or sha256 in trust.remembered():
         return
     raise InputError(
-        f"this file brings the Hub module {source!r}, whose graph is a program, and safe mode is on. If you trust "
-        "where the file came from, open it with `kerastrain.models.load(path, allow_modules=True)`, inside "
+        f"this file contains the Hub module {source!r}, whose graph is a program, and safe mode is on. If you trust "
+        "the author of the file, open it with `kerastrain.models.load(path, allow_modules=True)`, inside "
         "`with kerastrain.hub.modules.allow_modules():`, or with `safe_mode=False`; for a run, `kerastrain trust RUN`."
     )
 
 
 def known_folder(sha256: str) -> Path | None:
-    """The folder of a module that this process has loaded or that ships with kerastrain, by its fingerprint."""
+    """The folder of a module that this process has loaded or that ships with kerastrain.
+
+    Args:
+        sha256: str, 64 hexadecimal digits, the module's fingerprint.
+
+    Returns:
+        Path of the SavedModel folder, or None if there is no such module.
+    """
     folder = _loaded.get(sha256)
     if folder is not None and folder.is_dir():
         return folder
@@ -197,18 +214,27 @@ def known_folder(sha256: str) -> Path | None:
 
 def bundled() -> dict[str, Path]:
     """The SavedModels that ship with kerastrain, by name."""
-    here = Path(str(importlib.resources.files("kerastrain"))).resolve()
-    places = (here / "saved_models", here.parent / "saved_models")
-    return {path.parent.name: path.parent for place in places for path in sorted(place.glob("*/saved_model.pb"))}
+    package = Path(str(importlib.resources.files("kerastrain"))).resolve()
+    folders = (package / "saved_models", package.parent / "saved_models")
+    return {path.parent.name: path.parent for folder in folders for path in sorted(folder.glob("*/saved_model.pb"))}
 
 
 def copy(folder: str | os.PathLike, to: str | os.PathLike) -> None:
-    """Copies a SavedModel folder's files into the folder `to`, which is made if it is missing."""
+    """Copies the files of a SavedModel folder.
+
+    Args:
+        folder: path of the SavedModel.
+        to: path of the target folder, which is created if it does not exist.
+
+    Raises:
+        FileNotFoundError: `folder` does not exist.
+        WriteError: a file cannot be written.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the SavedModel folder {str(folder)!r} is gone, so the module cannot travel in the file. Put it back, or "
-            "make the layer with `embed=False`."
+            f"the SavedModel folder {str(folder)!r} no longer exists, so the module cannot be saved in the file. Restore "
+            "it, or create the layer with `embed=False`."
         )
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -219,25 +245,42 @@ def copy(folder: str | os.PathLike, to: str | os.PathLike) -> None:
 
 
 def keep(folder: str | os.PathLike) -> Path:
-    """A copy of a SavedModel folder that lasts as long as the process."""
-    place = tempfile.TemporaryDirectory(prefix="kerastrain-module-")
-    _unpacked.append(place)
-    copy(folder, place.name)
-    return Path(place.name)
+    """Copies a SavedModel folder to a temporary folder that exists until the process ends.
+
+    Args:
+        folder: path of the SavedModel.
+
+    Returns:
+        Path of the copy.
+    """
+    temporary = tempfile.TemporaryDirectory(prefix="kerastrain-module-")
+    _unpacked.append(temporary)
+    copy(folder, temporary.name)
+    return Path(temporary.name)
 
 
 def export(module: object) -> Path:
-    """The folder of a module that was given as an object: written as a SavedModel, kept until the process ends."""
-    place = tempfile.TemporaryDirectory(prefix="kerastrain-module-")
-    _unpacked.append(place)
+    """Saves a module object to a temporary folder that exists until the process ends.
+
+    Args:
+        module: object that TensorFlow can save, such as a loaded module or a tf.Module.
+
+    Returns:
+        Path of the SavedModel folder.
+
+    Raises:
+        InputError: TensorFlow cannot save the object.
+    """
+    temporary = tempfile.TemporaryDirectory(prefix="kerastrain-module-")
+    _unpacked.append(temporary)
     try:
-        tf.saved_model.save(module, place.name)
+        tf.saved_model.save(module, temporary.name)
     except (ValueError, TypeError, AssertionError) as error:
         raise InputError(
             f"a layer around the {type(module).__qualname__} object cannot be saved, since TensorFlow cannot write it "
-            f"as a SavedModel: {error} Save it yourself and give its folder as the handle."
+            f"as a SavedModel: {error} Save it yourself and pass its folder as the handle."
         ) from error
-    return Path(place.name)
+    return Path(temporary.name)
 
 
 def _digest(file) -> "hashlib._Hash":
@@ -263,20 +306,20 @@ def _download(location: str) -> Path:
     except (OSError, tf.errors.OpError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConnectionError(
-            f"the module {location!r} is not in the cache and could not be fetched: {reason}. On a machine with a "
-            f"network, load it once and copy the folder {cached} here, or give the path of a downloaded SavedModel; "
-            "the environment variable TFHUB_CACHE_DIR moves the cache."
+            f"the module {location!r} is not in the cache and could not be downloaded: {reason}. Load it once on a "
+            f"machine with internet access and copy the folder {cached} here, or pass the path of a downloaded "
+            "SavedModel. The environment variable TFHUB_CACHE_DIR moves the cache."
         ) from error
 
 
 def _copy_remote(location: str, target: Path) -> None:
-    # tensorflow_hub would read these in place, at every start, and nothing there could be held against a pin.
+    # tensorflow_hub would read these in place at every start, where the files cannot be verified against a pin.
     if not tf.io.gfile.stat(location).is_directory:
-        raise NotADirectoryError("it is a file, and no archive")
+        raise NotADirectoryError("it is a file and not an archive")
     for folder, _, names in tf.io.gfile.walk(location):
         inner = PurePosixPath(folder[len(location) :].strip("/"))
         if ".." in inner.parts or any(name == ".." or "/" in name for name in names):
-            raise ValueError("a path in it leads out of it")
+            raise ValueError("it contains a path that leads out of it")
         (target / inner).mkdir(parents=True, exist_ok=True)
         for name in names:
             tf.io.gfile.copy(f"{folder.rstrip('/')}/{name}", os.fspath(target / inner / name))

@@ -1,7 +1,10 @@
-"""How a loaded module is called: which of its functions, with which inputs, and what is taken from its outputs.
+"""How a loaded module is called: which of its functions, with which inputs, and which of its outputs are returned.
 
-Takes a module as `hub_modules.load` gives it and the choices of a `HubLayer`; gives one `Entry` with one way to call
-it, be it a reusable SavedModel, a TF1 Hub module, a signature or a plain callable. Must not know of Keras layers.
+Takes a module from `hub.modules.load` and the options of a `HubLayer`; returns an `Entry` that calls a reusable
+SavedModel, a TF1 Hub module, a signature and a plain callable in the same way. Must not know of Keras layers.
+
+The private name is `_is_hub_module_v1`, which `tensorflow_hub.load` sets on TF1 modules; `tests/hub/test_hub_layer.py`
+fails when it changes.
 """
 
 import dataclasses
@@ -16,15 +19,15 @@ from kerastrain.errors import InputError, unknown
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """The one function of a module that a layer calls.
+    """The function of a module that a layer calls.
 
     Attributes:
         function: callable, from inputs and keyword arguments to a nest of tensors.
-        takes_training: bool, whether it accepts a `training` argument.
-        can_train: bool, False for signatures and TF1 modules, which know neither training nor batch norm's updates.
-        output_key: str or None, the one entry of the outputs that is wanted.
-        float_dtype: tf.DType of its floating-point inputs.
-        input_specs: tuple of the tf.TensorSpec of its inputs, flattened; empty where the module does not tell.
+        takes_training: bool, whether `function` takes a `training` argument.
+        can_train: bool, False for signatures and TF1 modules, which do not update batch norm.
+        output_key: str or None, the entry of the outputs to return; None for all outputs.
+        float_dtype: tf.DType of the floating-point inputs.
+        input_specs: tuple of tf.TensorSpec, the flattened inputs; empty where the module does not declare them.
         kind: str, for messages: "SavedModel", "signature" or "TF1 module".
     """
 
@@ -37,17 +40,30 @@ class Entry:
     kind: str
 
     def to_module(self, tensor: object) -> object:
-        """`tensor` in the floating-point dtype that the module was saved with; any other tensor as it is."""
+        """Converts a floating-point tensor to the dtype that the module was saved with.
+
+        Args:
+            tensor: tensor, array or number of any dtype.
+
+        Returns:
+            tensor of `float_dtype` if it was floating point; ragged, sparse and other tensors as they are.
+        """
         if isinstance(tensor, tf.RaggedTensor | tf.SparseTensor):
             return tensor
         tensor = tf.convert_to_tensor(tensor)
         return tf.cast(tensor, self.float_dtype) if tensor.dtype.is_floating else tensor
 
     def choose(self, outputs: object) -> object:
-        """The wanted part of the module's outputs.
+        """Picks the entry `output_key` of the outputs.
+
+        Args:
+            outputs: nest of tensors that the module returned.
+
+        Returns:
+            nest of tensors, all of `outputs` if `output_key` is None.
 
         Raises:
-            InputError: `output_key` is set, and the outputs are no dict or lack it.
+            InputError: `output_key` is set, and the outputs are not a dict or do not have this key.
         """
         if self.output_key is None:
             return outputs
@@ -69,20 +85,20 @@ def entry(
     signature_outputs_as_dict: bool | None = None,
     output_key: str | None = None,
 ) -> Entry:
-    """The function of `module` that the choices name.
+    """The function of `module` that the options choose.
 
     Args:
-        module: object from `hub_modules.load`, or a callable.
+        module: object from `hub.modules.load`, or a callable.
         source: str, the module's handle, for messages.
         signature: str, a signature's name; None for the module's own callable, or a TF1 module's "default".
-        signature_outputs_as_dict: bool, whether all outputs of the signature are wanted, as a dict.
-        output_key: str, the one output that is wanted.
+        signature_outputs_as_dict: bool, whether to return all outputs of the signature as a dict.
+        output_key: str, the output to return.
 
     Returns:
         Entry.
 
     Raises:
-        InputError: there is nothing to call, the signature does not exist, or the choices contradict each other.
+        InputError: the module cannot be called, the signature does not exist, or the options contradict each other.
     """
     is_tf1 = bool(getattr(module, "_is_hub_module_v1", False))
     if is_tf1:
@@ -91,7 +107,7 @@ def entry(
             output_key = output_key or "default"
     if signature is None:
         if signature_outputs_as_dict:
-            raise InputError("`signature_outputs_as_dict` goes with a `signature`. Name one, or leave it out.")
+            raise InputError("`signature_outputs_as_dict` needs a `signature`. Set `signature`, or leave it out.")
         return _callable_entry(module, source, output_key)
     function = _signature(module, source, signature)
     names = sorted(function.structured_outputs)
@@ -117,16 +133,32 @@ def entry(
 
 
 def signatures(module: object) -> str:
-    """The signatures of a module in words: "serving_default(images: float32 (None, 8, 8, 3)) -> features"."""
-    found = []
+    """The signatures of a module as text.
+
+    Args:
+        module: object from `hub.modules.load`.
+
+    Returns:
+        str, such as "serving_default(images: float32 (None, 8, 8, 3)) -> features"; several are joined by "; ".
+    """
+    texts = []
     for name, function in sorted((getattr(module, "signatures", None) or {}).items()):
-        inputs = (f"{key}: {_words(spec)}" for key, spec in sorted(function.structured_input_signature[1].items()))
-        found.append(f"{name}({', '.join(inputs)}) -> {', '.join(sorted(function.structured_outputs))}")
-    return "; ".join(found)
+        inputs = (
+            f"{key}: {_dtype_and_shape(spec)}" for key, spec in sorted(function.structured_input_signature[1].items())
+        )
+        texts.append(f"{name}({', '.join(inputs)}) -> {', '.join(sorted(function.structured_outputs))}")
+    return "; ".join(texts)
 
 
 def signature_tensors(module: object) -> dict[str, dict[str, dict[str, tf.TensorSpec]]]:
-    """What each signature of a module takes and gives: {"serving_default": {"inputs": {...}, "outputs": {...}}}."""
+    """The inputs and outputs of each signature of a module.
+
+    Args:
+        module: object from `hub.modules.load`.
+
+    Returns:
+        dict from a signature's name to {"inputs": {...}, "outputs": {...}}, both from names to tf.TensorSpec.
+    """
     return {
         name: {"inputs": dict(function.structured_input_signature[1]), "outputs": dict(function.structured_outputs)}
         for name, function in sorted((getattr(module, "signatures", None) or {}).items())
@@ -134,30 +166,44 @@ def signature_tensors(module: object) -> dict[str, dict[str, dict[str, tf.Tensor
 
 
 def needs_signature(module: object) -> bool:
-    """Whether a module can be called through a signature alone, and does not say through which."""
+    """Whether a module can be called only through a signature, which the caller must choose.
+
+    Args:
+        module: object from `hub.modules.load`.
+    """
     is_tf1 = bool(getattr(module, "_is_hub_module_v1", False))
     return not callable(module) and not is_tf1 and bool(getattr(module, "signatures", None))
 
 
 def variables(module: object, attribute: str) -> list[tf.Variable]:
-    """The numeric variables that a module lists under `attribute`, each once; a `None` among them is passed over."""
-    found = {id(item): item for item in getattr(module, attribute, None) or () if isinstance(item, tf.Variable)}
-    return [item for item in found.values() if item.dtype.is_numpy_compatible and item.dtype != tf.string]
+    """The numeric variables that a module lists under `attribute`, without duplicates and `None`.
+
+    Args:
+        module: object from `hub.modules.load`.
+        attribute: str, "variables" or "trainable_variables".
+
+    Returns:
+        list of tf.Variable in the module's order.
+    """
+    distinct = {id(item): item for item in getattr(module, attribute, None) or () if isinstance(item, tf.Variable)}
+    return [item for item in distinct.values() if item.dtype.is_numpy_compatible and item.dtype != tf.string]
 
 
 def _callable_entry(module: object, source: str, output_key: str | None) -> Entry:
     if not callable(module):
         if getattr(module, "signatures", None):
             raise InputError(
-                f"the SavedModel {source!r} cannot be called itself, only through a signature: set `signature` and "
-                f"`output_key`. It has {signatures(module)}."
+                f"the SavedModel {source!r} can only be called through a signature: set `signature` and `output_key`. "
+                f"It has {signatures(module)}."
             )
-        raise InputError(f"the SavedModel {source!r} holds nothing to call: no `__call__` and no signature.")
+        raise InputError(f"the SavedModel {source!r} cannot be called: it has no `__call__` and no signature.")
     specs = _traced_inputs(module)
     return Entry(
         function=module,
-        # A loaded module tells its arguments only through its `__call__`, a plain function only by itself.
-        takes_training=any("training" in inspect.signature(one).parameters for one in (module, module.__call__)),
+        # The arguments of a loaded module are known from its `__call__`, those of a plain function from the function.
+        takes_training=any(
+            "training" in inspect.signature(function).parameters for function in (module, module.__call__)
+        ),
         can_train=True,
         output_key=output_key,
         float_dtype=_float_dtype(specs),
@@ -204,5 +250,5 @@ def _float_dtype(specs: object) -> tf.DType:
     return next((dtype for dtype in dtypes if dtype is not None and dtype.is_floating), tf.float32)
 
 
-def _words(spec: tf.TensorSpec) -> str:
+def _dtype_and_shape(spec: tf.TensorSpec) -> str:
     return f"{spec.dtype.name} {tuple(spec.shape) if spec.shape.rank is not None else 'of any shape'}"

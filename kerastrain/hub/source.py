@@ -1,7 +1,7 @@
-"""A module as Keras holds it: where it comes from, its variables, and what is known of it before it is there.
+"""A module's origin, files and variables, which all layers on the module share.
 
-Takes a handle, a loaded module, or what a saved config has announced; gives a `Source`, which all layers on one module
-share. Must not call the module.
+Takes a handle, a loaded module, or the description of a module in a saved config; returns a `Source`. Must not call the
+module.
 """
 
 import functools
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.hub import modules, signatures
-from kerastrain.keras_internals import variables as wrapping
+from kerastrain.keras_internals import variables as internals
 
 _ASSET = "module"
 
@@ -26,18 +26,18 @@ _sources: "weakref.WeakValueDictionary[int, Source]" = weakref.WeakValueDictiona
 
 @keras.saving.register_keras_serializable("kerastrain")
 class Source(keras.layers.Layer):
-    """One module with its variables and its files, as a part of every layer on it. It is never called itself.
+    """One module with its variables and its files, an inner layer of every layer on it. It is never called.
 
-    A layer, because Keras writes a layer that several others hold into a file once, and gives it back to all of them
-    when the file is opened, its variables known to the optimizer once.
+    It is a layer because Keras saves an inner layer that several layers share once, and gives it back to all of them when
+    the file is opened, so that the optimizer sees its variables once.
 
     Args:
-        handle: str or path for `hub_modules.resolve`, or a loaded module.
-        tags: iterable of str, which graph of a TF1 module to take.
+        handle: str or path for `hub.modules.resolve`, or a loaded module.
+        tags: iterable of str, the tags of the graph of a TF1 module to load; None for its only graph.
         load_options: tf.saved_model.LoadOptions for this process; not saved.
-        embed: bool, whether a `.keras` file carries the module.
-        announced: dict with "sha256" and "variables", what a config says of a module that may come later.
-        folder: path of the announced module, or None where a file's assets will bring it.
+        embed: bool, whether a `.keras` file contains the module.
+        announced: dict with "sha256" and "variables", the description in a config of a module that may be loaded later.
+        folder: path of the announced module, or None if it is loaded from the assets of a file.
         **options: `name` and `trainable` of a Keras layer.
     """
 
@@ -72,11 +72,19 @@ class Source(keras.layers.Layer):
 
     @classmethod
     def of(cls, handle: object, *, embed: bool, **options: object) -> "Source":
-        """The source of a handle, or the one that another layer has made of the same loaded module.
+        """The source of a handle, shared with other layers on the same loaded module.
+
+        Args:
+            handle: str or path for `hub.modules.resolve`, or a loaded module.
+            embed: bool, whether a `.keras` file contains the module.
+            **options: further arguments of `Source`.
+
+        Returns:
+            Source, a new one unless `handle` is a module that has one.
 
         Raises:
             TypeError: `handle` is a Keras layer.
-            InputError: what `hub_modules.resolve` and `hub_modules.load` raise.
+            InputError: the module cannot be found or loaded.
         """
         if isinstance(handle, keras.Layer):
             raise TypeError(
@@ -91,10 +99,14 @@ class Source(keras.layers.Layer):
 
     @property
     def folder(self) -> Path:
-        """The module's SavedModel folder, found or written on first use."""
+        """The module's SavedModel folder; a module object is written to one on first use.
+
+        Raises:
+            InputError: the module is not loaded, or TensorFlow cannot save it.
+        """
         if self._folder is None:
             if self.module is None:
-                raise self.absence()
+                raise InputError(self.not_loaded_message)
             self._folder = modules.export(self.module)
         return self._folder
 
@@ -104,16 +116,17 @@ class Source(keras.layers.Layer):
         announced = self._options.announced
         return announced["sha256"] if announced else modules.fingerprint(self.folder)
 
-    def absence(self) -> InputError:
-        """The error of whoever needs the module before it is there."""
-        return InputError(
-            f"the module {self.text!r} has not arrived: a config alone does not carry it. Load the `.keras` file, or "
-            "load the module in this process first."
+    @property
+    def not_loaded_message(self) -> str:
+        """The message of the error where the module is needed before it is loaded."""
+        return (
+            f"the module {self.text!r} is not loaded: a config does not contain it. Load the `.keras` file, or load the "
+            "module in this process first."
         )
 
     def get_config(self):
-        """What `from_config` needs to find the module again, and what stands in for it until then."""
-        learned = {id(variable) for variable in self._trainable_variables}
+        """The module's handle and fingerprint, and its variables for the time until it is loaded."""
+        trainable = {id(variable) for variable in internals.trainable_when_unfrozen(self)}
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -121,44 +134,44 @@ class Source(keras.layers.Layer):
             "embed": self.embed,
             "tags": self._options.tags,
             "sha256": self.sha256,
-            "variables": [[v.name, list(v.shape), v.dtype, id(v) in learned] for v in self.variables],
+            "variables": [[v.name, list(v.shape), v.dtype, id(v) in trainable] for v in self.variables],
         }
 
     @classmethod
     def from_config(cls, config):
-        """The source of a config; an embedded module comes after it, through `load_assets`.
+        """The source of a config; `load_assets` loads an embedded module afterwards.
 
         Raises:
             InputError: Keras opens a file in safe mode, and the module is neither allowed nor known.
         """
         config = dict(config)
         announced = {name: config.pop(name) for name in ("sha256", "variables")}
-        if wrapping.in_safe_mode():
+        if internals.in_safe_mode():
             modules.check_trusted(announced["sha256"], config["handle"])
         folder = modules.known_folder(announced["sha256"])
         if folder is None and not config["embed"]:
-            # The trusted fingerprint, not the one that the handle in the file may claim.
+            # Pin the trusted fingerprint: the handle in the file may contain another one.
             config["handle"] = f"{modules.split_pin(config['handle'])[0]}#sha256={announced['sha256']}"
             return cls(**config)
         return cls(**config, folder=folder, announced=announced)
 
     def save_assets(self, folder):
-        """Puts the module into the `.keras` file, unless `embed` is False."""
+        """Writes the module into the `.keras` file, unless `embed` is False."""
         if self.embed:
             modules.copy(self.folder, Path(folder) / _ASSET)
 
     def load_assets(self, folder):
-        """Takes the module out of the `.keras` file, if it is still awaited.
+        """Loads the module from the `.keras` file, unless it is already loaded.
 
         Raises:
-            InputError: it is not the announced one.
+            InputError: its fingerprint differs from that of the config.
         """
         if self.module is not None:
             return
-        kept = modules.keep(Path(folder) / _ASSET)
-        if modules.fingerprint(kept) != self.sha256:
+        copy = modules.keep(Path(folder) / _ASSET)
+        if modules.fingerprint(copy) != self.sha256:
             raise InputError(f"the module {self.text!r} inside the file is damaged: its sha256 is not the saved one.")
-        self._folder = kept
+        self._folder = copy
         self._connect(self._loaded())
 
     def _loaded(self) -> object:
@@ -167,34 +180,38 @@ class Source(keras.layers.Layer):
         return modules.load(self._folder, tags=self._options.tags, options=self._options.load_options)
 
     def _announce(self, variables: list) -> None:
-        # Optimizers and `load_own_variables` come before `load_assets`: they find variables that hold the place.
+        # Keras builds optimizers and calls `load_own_variables` before `load_assets`: they need placeholder variables.
         with keras.name_scope(self.name):
             for name, shape, dtype, trainable in variables:
                 options = {"shape": shape, "dtype": dtype, "trainable": trainable, "name": name}
-                self._track_variable(keras.Variable(initializer="zeros", **options))
+                internals.track(self, keras.Variable(initializer="zeros", **options))
 
     def _connect(self, module: object) -> None:
-        learned = {id(variable) for variable in signatures.variables(module, "trainable_variables")}
-        # Trainable ones first: so Keras orders the weights of every layer, and so did `hub.KerasLayer`.
-        found = sorted(signatures.variables(module, "variables"), key=lambda variable: id(variable) not in learned)
+        trainable = {id(variable) for variable in signatures.variables(module, "trainable_variables")}
+        # Trainable variables first: Keras orders the weights of every layer so, and `hub.KerasLayer` did too.
+        variables = sorted(
+            signatures.variables(module, "variables"), key=lambda variable: id(variable) not in trainable
+        )
         if self.variables:
-            for wrapped, variable in zip(self.variables, found, strict=True):
-                wrapping.redirect(wrapped, variable)
+            for wrapped, variable in zip(self.variables, variables, strict=True):
+                internals.redirect(wrapped, variable)
         else:
             with keras.name_scope(self.name):
-                for index, variable in enumerate(found):
+                for index, variable in enumerate(variables):
                     name = f"{index}_{variable.name.split(':')[0].replace('/', '_')}"
-                    self._track_variable(wrapping.wrapper(variable, name=name, trainable=id(variable) in learned))
+                    wrapped = internals.wrapper(variable, name=name, trainable=id(variable) in trainable)
+                    internals.track(self, wrapped)
         losses = list(getattr(module, "regularization_losses", None) or ())
-        if losses and self._trainable_variables:
-            # A weight's regularizer counts once in a step, and only while the layer trains: so must these.
-            self._trainable_variables[0].regularizer = _ModuleLosses(losses)
+        trained = internals.trainable_when_unfrozen(self)
+        if losses and trained:
+            # Keras counts the regularizer of a weight once a step and only while the layer trains, as needed here.
+            trained[0].regularizer = _ModuleLosses(losses)
         self.module = module
         _sources[id(module)] = self
 
 
 class _ModuleLosses(keras.regularizers.Regularizer):
-    """The sum of a module's own regularization losses, hung on one variable because Keras collects them there."""
+    """The sum of a module's regularization losses, set as the regularizer of one variable, where Keras collects losses."""
 
     def __init__(self, losses):
         self.losses = losses

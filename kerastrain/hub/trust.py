@@ -1,8 +1,8 @@
-"""The modules that this user has trained with, so that a finished run opens again without asking.
+"""The Hub modules that this user has trained with, whose files open without a question.
 
-A Hub module's graph is a program, and a `.keras` file may bring one. Whoever starts a training names the module
-themselves; its fingerprint is remembered for the user, as ssh remembers hosts, and files that bring the same module
-open. Takes and gives fingerprints; must not load anything.
+A module's graph is a program, and a `.keras` file may contain one. Who starts a training chooses the module: its
+fingerprint is stored for this user, as ssh stores known hosts, and files that contain the same module open. Takes and
+returns fingerprints. Must not load anything.
 """
 
 from pathlib import Path
@@ -11,7 +11,10 @@ from kerastrain.system import files, user_folders
 
 
 def remember(fingerprint: str) -> None:
-    """Adds a module's sha256, from `hub_modules.fingerprint`, to the user's list.
+    """Adds a module to the user's list.
+
+    Args:
+        fingerprint: str, 64 hexadecimal digits from `hub.modules.fingerprint`.
 
     Raises:
         OSError: the list cannot be written.

@@ -65,10 +65,10 @@ def test_trainable_can_change_after_building(folder):
 
 
 @pytest.mark.parametrize(
-    ("trainable", "hold", "moves"), [(False, False, False), (True, False, True), (True, True, False)]
+    ("trainable", "freeze_statistics", "moves"), [(False, False, False), (True, False, True), (True, True, False)]
 )
-def test_batch_norm_moves_only_where_it_trains(folder, trainable, hold, moves):
-    layer = HubLayer(folder, trainable=trainable, freeze_batch_norm_statistics=hold)
+def test_batch_norm_moves_only_where_it_trains(folder, trainable, freeze_statistics, moves):
+    layer = HubLayer(folder, trainable=trainable, freeze_batch_norm_statistics=freeze_statistics)
     model = model_of(layer)
     model.compile("sgd", "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
@@ -121,7 +121,7 @@ def shared_model(module):
 @pytest.mark.parametrize("arrives", ["at once", "with the file's assets"])
 def test_two_layers_on_one_module_still_share_it_when_a_file_is_opened(folder, tmp_path, arrives):
     moved = shutil.copytree(folder, tmp_path / "module")
-    (moved / "note.txt").write_text(arrives)  # another fingerprint, which no other test has loaded
+    (moved / "note.txt").write_text(arrives)  # changes the fingerprint to one that no other test has loaded
     model = shared_model(tf.saved_model.load(str(moved)))
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
@@ -136,8 +136,8 @@ def test_two_layers_on_one_module_still_share_it_when_a_file_is_opened(folder, t
     assert first.module is second.module
     assert (len(back.weights), len(back.trainable_weights), len(back.losses)) == (7, 5, 1)
     assert len(back.optimizer.variables) == len(model.optimizer.variables)
-    for one in (model, back):
-        one.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
+    for trained in (model, back):
+        trained.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
     for ours, theirs in zip(back.weights, model.weights, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-6)
     assert other.layers[1].module is not first.module
@@ -146,8 +146,8 @@ def test_two_layers_on_one_module_still_share_it_when_a_file_is_opened(folder, t
 
 def test_a_module_that_one_of_its_layers_embeds_travels(folder):
     module = tf.saved_model.load(str(folder))
-    alone, both = HubLayer(module, embed=False), HubLayer(module)
-    assert (alone.embed, both.embed) == (True, True)
+    first, second = HubLayer(module, embed=False), HubLayer(module)
+    assert (first.embed, second.embed) == (True, True)
 
 
 def test_bfloat16_policy_runs_the_module_in_its_own_dtype(folder):
@@ -207,7 +207,7 @@ if model.compiled:
 
 
 def open_elsewhere(file, inputs, out):
-    """Opens a `.keras` file in a fresh process without network, and gives the folder with what it did there."""
+    """Opens a `.keras` file in a new process and returns the folder with its outputs, exports and saved models."""
     np.save(out / "inputs.npy", inputs)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", OPEN_ELSEWHERE, str(file), str(out / "inputs.npy"), str(out)]
@@ -232,7 +232,7 @@ def test_a_keras_file_opens_where_the_module_is_not(folder, tmp_path):
     with modules.allow_modules():
         again = keras.models.load_model(out / "again.keras")
     np.testing.assert_allclose(again.predict(IMAGES, verbose=0), expected, atol=1e-6)
-    # The optimizer, built before the module arrived, went on with the module's own variables and its moments.
+    # The optimizer, built before the module was loaded, continued with the module's variables and its own moments.
     model.fit(IMAGES, np.zeros((6, 2)), batch_size=6, verbose=0)
     np.testing.assert_allclose(np.load(out / "trained.npy"), model.predict(IMAGES, verbose=0), atol=1e-5)
 
@@ -322,10 +322,10 @@ def test_an_offline_machine_names_the_cache(tmp_path, monkeypatch):
 
 
 class ModuleServer(http.server.BaseHTTPRequestHandler):
-    """Serves a module as tfhub.dev does: the address redirects to an archive if it is asked for by format."""
+    """Serves a module as tfhub.dev does: the URL redirects to an archive if the query names its format."""
 
     def do_GET(self):  # noqa: N802
-        self.server.asked.append(self.path)
+        self.server.requested.append(self.path)
         if self.path == "/owner/images/1?tf-hub-format=compressed":
             self.send_response(302)
             self.send_header("Location", "/storage/images.tar.gz")
@@ -347,7 +347,7 @@ def module_server(folder, tmp_path, monkeypatch):
     with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as file:
         file.add(folder, arcname=".")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ModuleServer) as server:
-        server.archive, server.asked = (tmp_path / "images.tar.gz").read_bytes(), []
+        server.archive, server.requested = (tmp_path / "images.tar.gz").read_bytes(), []
         server.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -361,9 +361,9 @@ def test_an_address_is_fetched_once_pinned_and_works_without_its_server(folder, 
     pin = modules.fingerprint(folder)
     layer = HubLayer(f"{address}#sha256={pin}")
     np.testing.assert_array_equal(layer(IMAGES), tf.saved_model.load(str(folder))(IMAGES))
-    assert module_server.asked == ["/owner/images/1?tf-hub-format=compressed", "/storage/images.tar.gz"]
+    assert module_server.requested == ["/owner/images/1?tf-hub-format=compressed", "/storage/images.tar.gz"]
     HubLayer(address)
-    assert len(module_server.asked) == 2
+    assert len(module_server.requested) == 2
     with pytest.raises(InputError, match=f"its sha256 is {pin}, the handle says 0{{64}}"):
         HubLayer(f"{address}#sha256={'0' * 64}")
     with pytest.raises(
@@ -425,7 +425,7 @@ def test_signatures_are_called_by_name(tmp_path):
         ({"signature": "double"}, "set `output_key` to one of sum, twice"),
         ({"signature": "double", "output_key": "twise"}, "Did you mean 'twice'"),
         ({"signature": "double", "output_key": "sum", "signature_outputs_as_dict": True}, "not both"),
-        ({"signature_outputs_as_dict": True}, "goes with a `signature`"),
+        ({"signature_outputs_as_dict": True}, "needs a `signature`"),
         ({"signature": "double", "output_key": "sum", "trainable": True}, "a signature cannot be trained"),
     ],
 )
@@ -468,8 +468,8 @@ def test_nested_inputs_outputs_and_arguments_come_back(tmp_path):
     model = keras.Model(inputs, layer(inputs))
     values = {"numbers": np.ones((2, 2), "float32"), "more": [np.array([4, 5], "int32")]}
     model.save(tmp_path / "model.keras")
-    for one in (model, keras.models.load_model(tmp_path / "model.keras")):
-        outputs = one(values)
+    for nested in (model, keras.models.load_model(tmp_path / "model.keras")):
+        outputs = nested(values)
         np.testing.assert_array_equal(outputs["scaled"], np.full((2, 2), 6.0))
         np.testing.assert_array_equal(outputs["pair"][0], [5, 6])
     key = HubLayer(tmp_path / "module", arguments={"scale": 2.0}, output_key="scaled")
@@ -494,8 +494,8 @@ def test_shapes_are_known_before_the_call_and_dtypes_stay_the_modules_own(folder
     assert both.compute_output_shape({"a": (None, 3), "b": (None, 3)}) == {"out": (None, 3)}
     layer = HubLayer(lambda rows: {"index": tf.argmax(rows, 1), "pair": (rows, rows[:, :1])}, dtype="mixed_bfloat16")
     assert layer.compute_output_shape((7, 3)) == {"index": (7,), "pair": ((7, 3), (7, 1))}
-    given = layer(keras.Input((3,)))
-    assert (given["index"].dtype, given["pair"][1].dtype) == ("int64", "bfloat16")
+    outputs = layer(keras.Input((3,)))
+    assert (outputs["index"].dtype, outputs["pair"][1].dtype) == ("int64", "bfloat16")
 
 
 def test_a_wrapper_of_keras_that_asks_for_shapes_takes_the_layer_and_comes_back(folder, tmp_path):
@@ -506,15 +506,15 @@ def test_a_wrapper_of_keras_that_asks_for_shapes_takes_the_layer_and_comes_back(
     features = tf.saved_model.load(str(folder))(IMAGES)
     expected = np.concatenate([features, features[::-1]], axis=1)
     model.save(tmp_path / "model.keras")
-    modules._loaded.clear()  # as in a new process, where the module arrives after the model was built
+    modules._loaded.clear()  # as in a new process, where the module is loaded after the model is built
     with modules.allow_modules():
         back = keras.models.load_model(tmp_path / "model.keras")
-    for one in (model, back):
-        np.testing.assert_allclose(one.predict(clips, verbose=0), expected, atol=1e-6)
+    for wrapped in (model, back):
+        np.testing.assert_allclose(wrapped.predict(clips, verbose=0), expected, atol=1e-6)
 
 
 def test_tags_choose_the_graph_and_are_saved(tf1_folder, tmp_path):
-    layer = HubLayer(tf1_folder, tags=[])  # as a TF1 Hub module carries none
+    layer = HubLayer(tf1_folder, tags=[])  # a TF1 Hub module has no tags
     model = model_of(layer)
     model.save(tmp_path / "model.keras")
     back = keras.models.load_model(tmp_path / "model.keras")
@@ -543,7 +543,7 @@ def test_a_config_alone_does_not_carry_the_module(folder):
     config["handle"]["config"]["sha256"] = "0" * 64
     with modules.allow_modules():
         waiting = HubLayer.from_config(config)
-    with pytest.raises(InputError, match="has not arrived"):
+    with pytest.raises(InputError, match="is not loaded"):
         waiting(IMAGES)
 
 
@@ -559,8 +559,8 @@ def test_two_replicas_equal_one(folder):
             model.compile(keras.optimizers.Adam(0.01), "mse")
         model.fit(IMAGES, TARGETS, batch_size=6, epochs=2, shuffle=False, verbose=0)
         weights.append([v.numpy() for v in model.weights])
-    for one, two in zip(*weights, strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-6)
+    for one_device, two_devices in zip(*weights, strict=True):
+        np.testing.assert_allclose(one_device, two_devices, atol=1e-6)
 
 
 def test_a_file_opens_under_a_strategy_and_goes_on(folder, tmp_path):
@@ -577,10 +577,10 @@ def test_a_file_opens_under_a_strategy_and_goes_on(folder, tmp_path):
     )
     with strategy.scope(), modules.allow_modules():
         back = keras.models.load_model(tmp_path / "model.keras")
-    for one in (model, back):
-        one.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
-    for one, two in zip(model.weights, back.weights, strict=True):
-        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-6)
+    for trained in (model, back):
+        trained.fit(IMAGES, TARGETS, batch_size=6, verbose=0)
+    for expected, weight in zip(model.weights, back.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), atol=1e-6)
 
 
 def test_tflite_gives_the_same_answers(folder):
@@ -588,10 +588,10 @@ def test_tflite_gives_the_same_answers(folder):
 
     model = model_of(HubLayer(folder))
     interpreter = Interpreter(model_content=tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    entrance = interpreter.get_input_details()[0]["index"]
-    interpreter.resize_tensor_input(entrance, IMAGES.shape)
+    input_index = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(input_index, IMAGES.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(entrance, IMAGES)
+    interpreter.set_tensor(input_index, IMAGES)
     interpreter.invoke()
     outputs = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     np.testing.assert_allclose(outputs, model.predict(IMAGES, verbose=0), atol=1e-5)
@@ -599,14 +599,14 @@ def test_tflite_gives_the_same_answers(folder):
 
 @pytest.mark.slow
 def test_it_compares_with_hub_keras_layer(folder, text_folder, tf1_folder, tmp_path):
-    """The same three steps with `hub.KerasLayer` under tf_keras, in a process of its own."""
-    found = hub_comparison.differences(folder, text_folder, tf1_folder, tmp_path)
-    for what, (count, difference) in found.items():
-        assert count > 0, what
-        assert difference <= (1e-5 if "three steps" in what else 1e-6), what
+    """The same three steps with `hub.KerasLayer` under tf_keras, in another process."""
+    rows = hub_comparison.differences(folder, text_folder, tf1_folder, tmp_path)
+    for quantity, (count, difference) in rows.items():
+        assert count > 0, quantity
+        assert difference <= (1e-5 if "three steps" in quantity else 1e-6), quantity
     table = (Path(__file__).parents[2] / "docs" / "hub_layer.md").read_text(encoding="utf-8")
-    for what, (count, _) in found.items():
-        assert f"| {what} | {count} |" in table
+    for quantity, (count, _) in rows.items():
+        assert f"| {quantity} | {count} |" in table
 
 
 def test_a_trusted_fingerprint_does_not_carry_another_module(folder, tmp_path):

@@ -1,8 +1,8 @@
-"""`HubLayer` beside `hub.KerasLayer`, on the same modules, from the same weights, through the same three steps.
+"""Compares `HubLayer` with `hub.KerasLayer`: the same modules, the same weights, the same three training steps.
 
     python tests/support/hub_comparison.py
 
-Makes an image module, a text module and a TF1 module, runs `hub.KerasLayer` under tf_keras in a process of its own
+Creates an image module, a text module and a TF1 module, runs `hub.KerasLayer` under tf_keras in another process
 (hub_keras_layer.py) and `HubLayer` in this one. Prints the table of docs/hub_layer.md.
 """
 
@@ -31,12 +31,12 @@ WORDS = {
 
 
 def image_module(path):
-    """Convolution, batch norm, a regularization loss."""
+    """A module with a convolution, batch norm and a regularization loss."""
     return testing.saved_model(path, features=4, l2=0.01)
 
 
 def text_module(path):
-    """A vocabulary file and an embedding."""
+    """A module with a vocabulary file and an embedding."""
     return testing.text_saved_model(path, words=["good", "bad", "film"], size=4)
 
 
@@ -56,11 +56,20 @@ def tf1_module(path):
 
 
 def differences(images, text, tf1, scratch):
-    """What was compared to (values compared, largest absolute difference).
+    """Compares the two layers on three modules.
+
+    Args:
+        images: path of an image module.
+        text: path of a text module.
+        tf1: path of a TF1 module.
+        scratch: path of a folder for temporary files.
+
+    Returns:
+        dict from the compared quantity to (number of values, largest absolute difference).
 
     Raises:
-        RuntimeError: `hub.KerasLayer` failed; the message ends as its process did.
-        ValueError: the layers have gradients or weights of another number or shape.
+        RuntimeError: `hub.KerasLayer` failed; the message is the end of its error output.
+        ValueError: the layers differ in the number or shapes of gradients or weights.
     """
     theirs = _theirs(images, text, tf1, scratch / "theirs.npz")
     rows = {
@@ -68,9 +77,9 @@ def differences(images, text, tf1, scratch):
         "text module: outputs": _difference([HubLayer(text)(tf.constant(SENTENCES))], [theirs["text"]]),
     }
     for key in ("frozen", "trainable"):
-        for what, mine in _trained(images, key == "trainable", theirs["dense"]).items():
-            names = [name for name in theirs if name.startswith(f"{key}_{what}") and not name.endswith("_count")]
-            rows[f"image module, {key}: {WORDS[what]}"] = _difference(mine, [theirs[name] for name in names])
+        for quantity, ours in _trained(images, key == "trainable", theirs["dense"]).items():
+            names = [name for name in theirs if name.startswith(f"{key}_{quantity}") and not name.endswith("_count")]
+            rows[f"image module, {key}: {WORDS[quantity]}"] = _difference(ours, [theirs[name] for name in names])
     return rows
 
 
@@ -78,9 +87,9 @@ def _theirs(images, text, tf1, path):
     script = Path(__file__).with_name("hub_keras_layer.py")
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(script), str(images), str(text), str(tf1), str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    if process.returncode:
+        raise RuntimeError(process.stderr[-2000:])
     return dict(np.load(path))
 
 
@@ -89,20 +98,21 @@ def _trained(images, trainable, dense):
     inputs = keras.Input((8, 8, 3))
     model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(layer(inputs)))
     model.layers[-1].set_weights([dense, np.zeros(2)])
-    found = {"inference": [layer(IMAGES)]}
+    values = {"inference": [layer(IMAGES)]}
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((model(IMAGES, training=True) - TARGETS) ** 2) + sum(model.losses, 0.0)
-    found |= {"loss": [loss], "gradient": tape.gradient(loss, [v.value for v in model.trainable_weights])}
+    values |= {"loss": [loss], "gradient": tape.gradient(loss, [v.value for v in model.trainable_weights])}
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, epochs=3, verbose=0)
-    return {**found, "weight": [v.numpy() for v in model.trainable_weights + model.non_trainable_weights]}
+    return {**values, "weight": [v.numpy() for v in model.trainable_weights + model.non_trainable_weights]}
 
 
-def _difference(mine, theirs):
-    pairs = [(np.asarray(one), other) for one, other in zip(mine, theirs, strict=True)]
-    if any(one.shape != other.shape for one, other in pairs):
-        raise ValueError(f"shapes differ: {[(one.shape, other.shape) for one, other in pairs]}")
-    return sum(other.size for _, other in pairs), max(float(np.abs(one - other).max()) for one, other in pairs)
+def _difference(ours, theirs):
+    pairs = [(np.asarray(value), expected) for value, expected in zip(ours, theirs, strict=True)]
+    if any(value.shape != expected.shape for value, expected in pairs):
+        raise ValueError(f"shapes differ: {[(value.shape, expected.shape) for value, expected in pairs]}")
+    count = sum(expected.size for _, expected in pairs)
+    return count, max(float(np.abs(value - expected).max()) for value, expected in pairs)
 
 
 def main():
@@ -112,8 +122,8 @@ def main():
         modules = [make(folder / make.__name__) for make in (image_module, text_module, tf1_module)]
         rows = differences(*modules, folder)
     print("| compared | values | largest difference |\n|---|---|---|")
-    for what, (count, difference) in rows.items():
-        print(f"| {what} | {count} | {difference:.0e} |")
+    for quantity, (count, difference) in rows.items():
+        print(f"| {quantity} | {count} | {difference:.0e} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `hub.KerasLayer` does under tf_keras on the modules of test_hub_layer.py: run in a process of its own.
+"""Runs `hub.KerasLayer` under tf_keras on the modules of test_hub_layer.py and saves its outputs, gradients and weights.
 
 Usage: TF_USE_LEGACY_KERAS=1 python hub_keras_layer.py IMAGES TEXT TF1 OUT.npz
 """
@@ -20,9 +20,9 @@ TARGETS = np.random.default_rng(1).normal(0, 1, (6, 2)).astype("float32")
 DENSE = np.random.default_rng(2).normal(0, 1, (4, 2)).astype("float32")
 
 images, text, tf1, out = sys.argv[1:]
-found = {"dense": DENSE}
-found["tf1"] = hub.KerasLayer(tf1)(tf.constant(IMAGES)).numpy()
-found["text"] = hub.KerasLayer(text)(tf.constant(["good film", "bad", "what"])).numpy()
+values = {"dense": DENSE}
+values["tf1"] = hub.KerasLayer(tf1)(tf.constant(IMAGES)).numpy()
+values["text"] = hub.KerasLayer(text)(tf.constant(["good film", "bad", "what"])).numpy()
 for trainable in (False, True):
     key = "trainable" if trainable else "frozen"
     layer = hub.KerasLayer(images, trainable=trainable)
@@ -30,17 +30,17 @@ for trainable in (False, True):
     dense = tf_keras.layers.Dense(2)
     model = tf_keras.Model(inputs, dense(layer(inputs)))
     dense.set_weights([DENSE, np.zeros(2)])
-    found[f"{key}_inference"] = layer(IMAGES).numpy()
+    values[f"{key}_inference"] = layer(IMAGES).numpy()
     with tf.GradientTape() as tape:
         outputs = model(IMAGES, training=True)
         loss = tf.reduce_mean((outputs - TARGETS) ** 2) + sum(model.losses)
-    found[f"{key}_loss"] = loss.numpy()
+    values[f"{key}_loss"] = loss.numpy()
     gradients = tape.gradient(loss, model.trainable_weights)
-    found[f"{key}_gradient_count"] = len(gradients)
+    values[f"{key}_gradient_count"] = len(gradients)
     for index, gradient in enumerate(gradients):
-        found[f"{key}_gradient_{index}"] = gradient.numpy()
+        values[f"{key}_gradient_{index}"] = gradient.numpy()
     model.compile(tf_keras.optimizers.SGD(0.1), "mse")
     model.fit(IMAGES, TARGETS, batch_size=6, epochs=3, verbose=0)
     for index, weight in enumerate(model.trainable_weights + model.non_trainable_weights):
-        found[f"{key}_weight_{index}"] = weight.numpy()
-np.savez(out, **found)
+        values[f"{key}_weight_{index}"] = weight.numpy()
+np.savez(out, **values)
