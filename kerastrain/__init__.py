@@ -1,7 +1,7 @@
 """kerastrain: from a folder of images or text to a small, explainable, verified model on Keras 3.
 
-Parts and tools around plain `keras.Model`s. Every module loads on first use, so that `import kerastrain` costs
-milliseconds, starts no TensorFlow and changes nothing of the process it is imported into.
+Parts and tools around plain `keras.Model`s. Every module is loaded on first use, so that `import kerastrain` takes
+milliseconds, does not import TensorFlow and has no side effects.
 """
 
 import lazy_loader

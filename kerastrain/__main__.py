@@ -1,4 +1,4 @@
-"""`python -m kerastrain` is the command `kerastrain`."""
+"""Runs the command `kerastrain` as `python -m kerastrain`."""
 
 from kerastrain.cli import main
 

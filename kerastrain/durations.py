@@ -1,6 +1,6 @@
-"""Lengths of training as people say them: "2 epochs", "500 steps", "5%"; and how often a thing is done: "10 minutes".
+"""Parses lengths of training, such as "2 epochs", "500 steps" or "5%", and intervals, such as "10 minutes".
 
-Takes a string or a number, gives optimizer steps or seconds. Must not import TensorFlow.
+Takes a string or a number, returns optimizer steps or seconds. Must not import TensorFlow.
 """
 
 import re
@@ -19,7 +19,7 @@ class Duration:
     """A length of training, in one of three units.
 
     Args:
-        value: float >= 0; a percentage lies in [0, 100].
+        value: float >= 0; a percentage is in [0, 100].
         unit: "steps", "epochs" or "%" (of the whole run).
     """
 
@@ -27,37 +27,37 @@ class Duration:
     unit: Literal["steps", "epochs", "%"]
 
     def steps(self, *, steps_per_epoch: int, total_steps: int) -> int:
-        """Optimizer steps, rounded to the nearest whole step.
+        """Converts the duration to optimizer steps, rounded to the nearest integer.
 
         Args:
-            steps_per_epoch: int > 0, optimizer steps in one epoch.
-            total_steps: int > 0, optimizer steps in the whole run.
+            steps_per_epoch: int >= 1, optimizer steps of an epoch.
+            total_steps: int >= 1, optimizer steps of the whole run.
 
         Returns:
-            int >= 0.
+            int >= 0, optimizer steps.
 
         Example:
             >>> parse("5%").steps(steps_per_epoch=100, total_steps=1000)
             50
         """
-        one = {"steps": 1, "epochs": steps_per_epoch, "%": total_steps / 100}[self.unit]
-        return round(self.value * one)
+        steps_per_unit = {"steps": 1, "epochs": steps_per_epoch, "%": total_steps / 100}[self.unit]
+        return round(self.value * steps_per_unit)
 
     def __str__(self) -> str:
         return f"{self.value:.15g}%" if self.unit == "%" else f"{self.value:.15g} {self.unit}"
 
 
 def parse(text: str | int | float) -> Duration:
-    """A `Duration` from "2 epochs", "500 steps", "5%" or a number of steps.
+    """Parses a duration: "2 epochs", "500 steps", "5%" or a number of steps.
 
     Args:
-        text: str in one of the three forms, or a number >= 0 of optimizer steps.
+        text: str in one of the three forms, or int >= 0 optimizer steps.
 
     Returns:
         Duration.
 
     Raises:
-        InputError: `text` has another form, a percentage above 100, or a part of a step.
+        InputError: `text` has another form, is a percentage above 100, or a fraction of a step.
 
     Example:
         >>> parse("2 epochs")
@@ -65,24 +65,24 @@ def parse(text: str | int | float) -> Duration:
     """
     match = _FORM.fullmatch(str(text))
     if match is None or isinstance(text, bool):
-        raise InputError(f"a duration is '2 epochs', '500 steps' or '5%'. Received: {text!r}.")
+        raise InputError(f"a duration must be like '2 epochs', '500 steps' or '5%'. Received: {text!r}.")
     value, unit = float(match["value"]), match["unit"] or "steps"
     unit = "%" if unit == "%" else unit.rstrip("s") + "s"
     if unit == "%" and value > 100:
-        raise InputError(f"a duration in percent lies in [0, 100]. Received: {text!r}.")
+        raise InputError(f"a duration in percent must lie in [0, 100]. Received: {text!r}.")
     if unit == "steps" and value != int(value):
         raise InputError(
-            f"a duration in steps is a whole number. Received: {text!r}. For a share of the run write '5%'."
+            f"a duration in steps must be a whole number. Received: {text!r}. For a fraction of the run write '5%'."
         )
     return Duration(value, unit)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """How often a thing is done while a model trains.
+    """The interval of a repeated action during training.
 
     Args:
-        value: float > 0.
+        value: float > 0, in `unit`.
         unit: "steps", "epochs", "seconds", "minutes" or "hours".
     """
 
@@ -91,11 +91,18 @@ class Interval:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from one time to the next, or None where it goes by steps."""
+        """The interval in seconds, float > 0; None if its unit is steps or epochs."""
         return self.value * _SECONDS[self.unit] if self.unit in _SECONDS else None
 
     def steps(self, steps_per_epoch: int) -> int | None:
-        """Optimizer steps >= 1 from one time to the next, or None where it goes by the clock."""
+        """Converts the interval to optimizer steps, rounded to the nearest integer.
+
+        Args:
+            steps_per_epoch: int >= 1, optimizer steps of an epoch.
+
+        Returns:
+            int >= 1, optimizer steps; None if the unit is seconds, minutes or hours.
+        """
         if self.unit in _SECONDS:
             return None
         return max(1, round(self.value * (steps_per_epoch if self.unit == "epochs" else 1)))
@@ -105,7 +112,7 @@ class Interval:
 
 
 def parse_interval(text: str) -> Interval:
-    """An `Interval` from "500 steps", "1 epoch", "90 seconds", "10 minutes" or "2 hours".
+    """Parses an interval: "500 steps", "1 epoch", "90 seconds", "10 minutes" or "2 hours".
 
     Args:
         text: str in one of these forms.
@@ -114,7 +121,7 @@ def parse_interval(text: str) -> Interval:
         Interval.
 
     Raises:
-        InputError: `text` has another form, is zero, or a part of a step.
+        InputError: `text` has another form, is zero, or a fraction of a step.
 
     Example:
         >>> parse_interval("10 minutes").seconds, parse_interval("0.5 epochs").steps(steps_per_epoch=100)
@@ -123,9 +130,9 @@ def parse_interval(text: str) -> Interval:
     match = _INTERVAL_FORM.fullmatch(str(text))
     if match is None or float(match["value"]) == 0:
         raise InputError(
-            f"an interval is '500 steps', '1 epoch', '90 seconds', '10 minutes' or '2 hours', above 0. "
+            f"an interval must be like '500 steps', '1 epoch', '90 seconds', '10 minutes' or '2 hours', and above 0. "
             f"Received: {text!r}."
         )
     if match["unit"] == "step" and not float(match["value"]).is_integer():
-        raise InputError(f"an interval in steps is a whole number. Received: {text!r}.")
+        raise InputError(f"an interval in steps must be a whole number. Received: {text!r}.")
     return Interval(float(match["value"]), match["unit"] + "s")

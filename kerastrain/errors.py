@@ -1,6 +1,7 @@
-"""The errors that a person can cause, and the sentences that tell them what to do.
+"""Errors that a user can cause, with messages that say what to do.
 
-Takes and gives plain strings. Must not import TensorFlow or Keras: config errors are told before either starts.
+Takes and returns plain strings. Must not import TensorFlow or Keras, so that config errors are reported before either
+starts.
 """
 
 import difflib
@@ -8,19 +9,19 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """A value, file or option that a person gave breaks a rule.
+    """A value, file or option from the user is invalid.
 
-    The message is one sentence or two: which argument, the rule, what was received, what to do. The command line
-    prints it without a traceback and exits with code 2; every other exception is a fault of the program.
+    The message states the argument, the rule, what was received and what to do, in a sentence or two. The command line
+    prints it without a traceback and exits with code 2. Any other exception is a bug.
     """
 
 
 class ConfigError(InputError):
-    """All faults of one config at once, each with its key path.
+    """A config is invalid; the message lists all its faults with their key paths.
 
     Args:
-        source: str, where the config came from, such as "recipe.yaml".
-        faults: iterable of (key path, sentence) pairs, such as ("fit.epochs", "must be >= 0. Received: -1.").
+        source: str, origin of the config, such as "recipe.yaml".
+        faults: iterable of (key path, sentence) pairs of str, such as ("fit.epochs", "must be >= 0. Received: -1.").
     """
 
     def __init__(self, source: str, faults: Iterable[tuple[str, str]]):
@@ -32,11 +33,11 @@ class ConfigError(InputError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """The sentence for a name that is not on the list, with the list and the nearest name.
+    """Message for an unknown name: lists the valid names and suggests the most similar one.
 
     Args:
-        kind: str, what the name should have been, such as "schedule".
-        name: object, what was received.
+        kind: str, the kind of the name, such as "schedule".
+        name: object, the value that was received.
         known: iterable of str, the valid names.
 
     Returns:

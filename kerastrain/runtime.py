@@ -1,7 +1,6 @@
-"""What a run stands on: seeds, determinism, precision, and a record of the machine.
+"""Environment of a run: seeds, determinism, precision, and a record of the machine.
 
-Takes plain values, gives context managers and records; each restores what it changed. Must not know of configs,
-models or data.
+Takes plain values, returns context managers and records. Must not know of configs, models or data.
 """
 
 import contextlib
@@ -36,9 +35,9 @@ def seed(value: int, *, deterministic: bool = False) -> None:
     """Sets the seeds of Python, NumPy and TensorFlow, from which Keras draws initial weights and dropout masks.
 
     Args:
-        value: int in [0, 2**31).
-        deterministic: bool, whether every TensorFlow operation must give the same bits on every run; cannot be taken
-            back in this process. On a CPU most already do; on a GPU some become slower and a few raise.
+        value: int in [0, 2**31), the seed.
+        deterministic: bool, whether every TensorFlow operation must return the same bits in every run. This cannot be
+            undone in the process. On a CPU most operations do so anyway; on a GPU some become slower and a few raise.
     """
     keras.utils.set_random_seed(value)
     if deterministic:
@@ -47,10 +46,13 @@ def seed(value: int, *, deterministic: bool = False) -> None:
 
 @contextlib.contextmanager
 def precision(policy: str) -> Iterator[None]:
-    """Layers made in this block compute under the Keras dtype policy `policy`; the one before returns after it.
+    """Context manager that sets Keras's global dtype policy for new layers, and restores the previous one.
 
     Args:
         policy: str, "float32", "mixed_bfloat16" or "mixed_float16".
+
+    Yields:
+        None.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -61,12 +63,12 @@ def precision(policy: str) -> Iterator[None]:
 
 
 def record() -> dict:
-    """Everything outside config and data that the numbers of a run can depend on.
+    """Records everything outside of config and data that the results of a run can depend on.
 
     Returns:
-        dict: `command`, as it was typed; `git`, the commit of the working directory and whether files differ from it,
-        or None outside a repository; Python, operating system and package versions; the processor with its number of
-        cores; and the devices that TensorFlow sees.
+        dict of str, lists and dicts, ready for JSON: `command`, as it was typed; `git`, the commit of the working directory
+        and whether files differ from it, or None outside a repository; the versions of Python, the operating system and the
+        packages; the processor with its number of cores; and the devices that TensorFlow sees.
     """
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -81,16 +83,16 @@ def record() -> dict:
 
 
 def _git() -> dict | None:
-    """The state of the repository that the process works in."""
+    """The commit of the working directory's repository, and whether files differ from it; None without a repository."""
     try:
-        commit = _git_says("rev-parse", "HEAD")
-        return {"commit": commit, "changed": bool(_git_says("status", "--porcelain", "--untracked-files=no"))}
+        commit = _git_output("rev-parse", "HEAD")
+        return {"commit": commit, "changed": bool(_git_output("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
-        return None  # no git, no repository, no commit yet, or one that is not this user's
+        return None  # No git, no repository, no commit yet, or a repository of another user.
 
 
-def _git_says(*arguments: str) -> str:
-    # Without the hook that a repository's own settings may name.
+def _git_output(*arguments: str) -> str:
+    # Disables the fsmonitor hook, a program that the settings of the repository can name.
     command = ["git", "-c", "core.fsmonitor=false", *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""What a model is to say of an example: the three tasks that data, models and measures know by the same names.
+"""Names of the three tasks, shared by data, models and evaluation.
 
 Must not import anything of kerastrain.
 """
@@ -6,6 +6,6 @@ Must not import anything of kerastrain.
 from typing import Literal, get_args
 
 Task = Literal["single_label", "multi_label", "regression"]
-"""One class of several; any number of the classes at once; or numbers."""
+"""single_label: exactly one of several classes. multi_label: any number of the classes. regression: real numbers."""
 
 TASKS = get_args(Task)

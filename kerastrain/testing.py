@@ -1,7 +1,7 @@
-"""Small real things to test against: SavedModels that are made in a second, and folders of solid-colour images.
+"""Small real files for tests: SavedModels that are created in a second, and folders of solid-colour images.
 
-Takes a path and a few choices; gives files on disk as users have them, so that a test needs no network and no mock.
-Must not be needed by any other module of kerastrain.
+Takes a path and a few options; writes files as users have them, so that a test needs no network and no mock. No other
+module of kerastrain may need it.
 """
 
 import os
@@ -24,19 +24,19 @@ def saved_model(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> Path:
-    """Writes a reusable SavedModel for images: convolution, batch norm, ReLU, average over the image, dropout.
+    """Writes a reusable SavedModel for images: convolution, batch norm, ReLU, global average pooling, dropout.
 
-    Its callable takes float32 images (b, h, w, 3) in [0, 1] and `training`, and gives float32 (b, features). Batch
-    norm moves its statistics by 0.1 of the way at every call with `training=True`. The endpoint `feature_maps` gives
-    the maps (b, h, w, features) before the average; the signature "serving_default" gives {"features": ...}.
+    Its callable takes float32 images (b, h, w, 3) in [0, 1] and `training`, and returns float32 (b, features). With
+    `training=True`, batch norm updates its moving statistics with momentum 0.9. The endpoint `feature_maps` returns float32
+    (b, h, w, features) before the pooling; the signature "serving_default" returns {"features": ...}.
 
     Args:
-        path: folder to write.
-        image_size: (height, width) in pixels that it takes, None where any is fine.
-        features: int, number of features of an image.
-        l2: float, weight of the regularization loss l2 * sum(kernel ** 2); 0.0 for none.
-        dropout: float in [0, 1), share of the features dropped in training.
-        seed: int, seed of the kernel.
+        path: path of the folder to write.
+        image_size: (height, width) in pixels of the images, each int >= 1 or None for any.
+        features: int >= 1, features of an image.
+        l2: float >= 0, weight of the regularization loss l2 * sum(kernel ** 2); 0.0 for none.
+        dropout: float in [0, 1), fraction of the features that is dropped in training.
+        seed: int >= 0, seed of the kernel.
 
     Returns:
         Path of the folder.
@@ -87,18 +87,18 @@ def saved_model(
 
 
 def text_saved_model(path: str | os.PathLike, *, words: Iterable[str], size: int = 8, seed: int = 0) -> Path:
-    """Writes a reusable SavedModel for text: a vocabulary file, an embedding of each word, their mean.
+    """Writes a reusable SavedModel for text: a vocabulary file and the mean of the word embeddings.
 
-    Its callable takes strings (b,) and gives float32 (b, size); words that are not on the list share one embedding.
+    Its callable takes string (b,) and returns float32 (b, size). Words outside the vocabulary share one embedding.
 
     Args:
-        path: folder to write.
+        path: path of the folder to write.
         words: iterable of str, the vocabulary.
-        size: int, numbers of an embedding.
-        seed: int, seed of the embeddings.
+        size: int >= 1, dimension of the embeddings.
+        seed: int >= 0, seed of the embeddings.
 
     Returns:
-        Path of the folder; the vocabulary lies in its `assets/`.
+        Path of the folder; the vocabulary is in its `assets/`.
     """
     words = list(words)
     scratch = Path(path).with_name(f"{Path(path).name}-vocabulary")
@@ -135,15 +135,15 @@ def colour_folder(
     noise: int = 8,
     seed: int = 0,
 ) -> Path:
-    """Writes a folder of PNG images with one folder per colour, which any classifier must learn to tell apart.
+    """Writes a folder of PNG images with one folder per colour, which any classifier must be able to distinguish.
 
     Args:
-        path: folder to write.
-        colours: names out of `COLOURS`.
-        count: int, images of each colour.
-        size: (height, width) in pixels.
-        noise: int in [0, 30], how far a pixel may lie from its colour, out of 255.
-        seed: int, seed of the noise.
+        path: path of the folder to write.
+        colours: iterable of str, keys of `COLOURS`.
+        count: int >= 0, images per colour.
+        size: (height, width) in pixels, both int >= 1.
+        noise: int in [0, 30], the largest difference of a value from its colour, out of 255.
+        seed: int >= 0, seed of the noise.
 
     Returns:
         Path of the folder.

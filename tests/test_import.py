@@ -1,4 +1,4 @@
-"""What importing kerastrain does to a process: nothing. Each test runs in a fresh interpreter."""
+"""Importing kerastrain has no side effects. Each test runs in a new interpreter."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ assert first == tf.random.uniform([])
 
 @pytest.mark.slow
 def test_libraries_import_where_the_user_has_chosen_keras_2_for_tf_keras(monkeypatch):
-    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does in its workers
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # As Ray Train does in its workers.
     script = """
 import tensorflow as tf
 from kerastrain.system import isolated_imports

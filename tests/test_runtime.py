@@ -1,4 +1,4 @@
-"""What a run's record says of the machine, and what `kerastrain doctor` prints of it."""
+"""The record of the machine in a run, and the output of `kerastrain doctor`."""
 
 import json
 import subprocess
@@ -11,8 +11,8 @@ from kerastrain.cli import app
 
 
 def git(folder, *arguments):
-    who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    subprocess.run(["git", *author, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def test_the_record_says_which_commit_and_whether_files_differ_from_it(tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
     assert "fit.head_epochs: must be greater than or equal to 0. Received: -1." in text
     assert "optimizer.name: unknown value 'adm'." in text
     assert "Did you mean 'model'?" in text
-    assert "schedule.warmup: a duration is '2 epochs', '500 steps' or '5%'. Received: '3 weeks'." in text
+    assert "schedule.warmup: a duration must be like '2 epochs', '500 steps' or '5%'. Received: '3 weeks'." in text
 
 
 @pytest.mark.parametrize(
