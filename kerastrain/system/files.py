@@ -89,7 +89,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 def surface_write_errors(path: str | os.PathLike) -> Iterator[None]:
     """Context manager that turns errors of a full or read-only disk into `WriteError`.
 
-    For code that writes by itself, such as TensorBoard's. `atomic` includes it.
+    For writers other than `atomic`, such as TensorBoard; `atomic` includes it.
 
     Args:
         path: path of the file or folder that the block writes.

@@ -1,4 +1,4 @@
-"""Memory and processors of this machine: what is free, what this process uses, and the processor's name and features.
+"""Memory and processors of this machine: free memory, memory of this process, the processor's name and features.
 
 Takes nothing and returns plain numbers and strings. The free memory and the processor count respect the limits of a
 container. The only module that reads /proc or getrusage for these. Must not import TensorFlow.
@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-_ASSUMED_FREE_BYTES = 4 * 2**30  # Where the system does not tell: no /proc/meminfo.
+_ASSUMED_FREE_BYTES = 4 * 2**30  # Where there is no /proc/meminfo.
 _PROC = Path("/proc")
 
 
 def available_bytes() -> int:
-    """Memory that this process can still fill, in bytes: what the machine has free, or less in a container."""
+    """Memory that this process can still fill, in bytes: the free memory of the machine, or less in a container."""
     return min([_free_bytes(), *_container_bytes()])
 
 

@@ -42,7 +42,7 @@ def cache(store: Store, place: Place = "auto", *, memory_fraction: float = 0.5) 
 
     Args:
         store: Store of uint8 images, before they are split: all parts, and other splits of it, share the cached pixels.
-            Only `ImageFiles` are cached on disk, because only files tell when an image changes.
+            Only `ImageFiles` are cached on disk, because a change of an image can be detected only by its file.
         place: "auto", "memory", "disk" or "none".
         memory_fraction: float in [0, 1], the fraction of the free memory that the pixels may fill under "auto".
 
@@ -200,7 +200,7 @@ class _NoRows:
 
 def _on_disk(store: Store) -> tuple[_DiskRows, str]:
     if not isinstance(store, ImageFiles):
-        raise RuntimeError("only files tell when an image changes")
+        raise RuntimeError("changes can be detected only in image files")
     path = _path(store)
     row_file.make_room(path, row_file.size_bytes(len(store), row_bytes=math.prod(store.shape[1:])))
     return _DiskRows(store, path), f"decoded once and cached in '{path}'"

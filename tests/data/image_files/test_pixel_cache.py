@@ -266,7 +266,7 @@ class Pictures:
     ("place", "where", "read"),
     [
         ("auto", "once and cached in memory", 1),
-        ("disk", "in every epoch, not cached on disk (only files tell when an image changes)", 2),
+        ("disk", "in every epoch, not cached on disk (changes can be detected only in image files)", 2),
     ],
 )
 def test_any_store_is_kept_in_memory(place, where, read):
