@@ -1,7 +1,7 @@
-"""Folders and arrays become a `Split`, a `Split` becomes `tf.data` batches whose order can be computed in advance.
+"""Load data sets, split them, and batch them in an order that can be computed in advance.
 
-Takes folders of images or texts, and arrays; gives `Split`, `Examples` and `tf.data.Dataset`. Must not know models, optimizers or
-configs.
+Takes folders, tables, published data sets and arrays; returns `Split`, `Examples` and `tf.data.Dataset`. Must not
+import model builders, optimizers or configs.
 
 Example:
     >>> import kerastrain as kt

@@ -1,6 +1,6 @@
-"""The two records that data travels in: `Examples`, read at random, and `Split`, its three parts.
+"""The two records that hold a data set: `Examples`, which allow random access, and `Split`, its three parts.
 
-Takes arrays or stores, gives arrays. Must not know where examples come from (`sources`) or how they are batched
+Takes arrays or stores, returns arrays. Must not know where examples come from (`sources`) or how they are batched
 (`pipeline`).
 """
 
@@ -17,25 +17,26 @@ from kerastrain.tasks import TASKS, Task
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
-    """Inputs with what a model shall say of them, which can be read in any order.
+    """Inputs with their targets, readable in any order.
 
     Attributes:
-        targets: what is to be learnt, by `task`: int64 (n,) in [0, len(labels)), the class of each example, for
+        targets: the true answers, by `task`: int64 (n,) in [0, len(labels)), the class of each example, for
             "single_label"; float32 (n, len(labels)) of 0 and 1 for "multi_label"; float32 (n, len(labels)), finite,
             for "regression".
-        labels: tuple of str, the names of the classes in the order of their numbers, whether or not each occurs here;
-            for "regression" the names of the numbers.
+        labels: tuple of str, the class names in the order of the class numbers, including classes that have no example
+            here; for "regression" the names of the predicted numbers.
         inputs: array (n, ...) of all inputs, decoded: uint8 (n, height, width, 3) for images, float32 (n, d) for
-            features, object (n,) of str for texts; or a `Store`, which reads them when they are asked for.
-        task: "single_label", "multi_label" (any number of the labels at once) or "regression".
-        weights: float32 (n,), finite and >= 0, how much each example counts in the loss; None for 1 each.
-        groups: array (n,) of str, examples of one group never to be parted (one patient, one film); None for none.
-        paths: tuple of n str, the file of each example, or None where the examples were never files.
-        keys: tuple of n str that name the examples wherever the data lies, such as paths relative to their folder; None
-            where they have but their number. A division into parts goes by them.
+            features, object (n,) of str for texts; or a `Store`, which reads them on demand.
+        task: "single_label", "multi_label" (any number of labels per example) or "regression".
+        weights: float32 (n,), finite and >= 0, the weight of each example in the loss; None for 1 each.
+        groups: array (n,) of str; all examples of a group (one patient, one film) stay in the same part; None if there
+            are no groups.
+        paths: tuple of n str, the file of each example; None if the examples do not come from files.
+        keys: tuple of n str that identify the examples wherever the data is stored, such as paths relative to their
+            folder; None identifies examples by their index. Examples are split by their keys.
 
     Raises:
-        InputError: the lengths differ, or a target or weight breaks its rule.
+        InputError: the lengths differ, or a target or weight is invalid.
     """
 
     targets: np.ndarray
@@ -51,7 +52,7 @@ class Examples:
         _check_lengths(self)
         check_targets(self.targets, self.labels, self.task)
         if self.weights is not None and not (np.isfinite(self.weights).all() and (self.weights >= 0).all()):
-            raise InputError("`weights` must be finite and >= 0. Received: NaN, infinite or negative ones.")
+            raise InputError("`weights` must be finite and >= 0. Received: NaN, infinite or negative weights.")
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -68,21 +69,21 @@ class Examples:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """(height, width) in pixels, or None where the inputs are no images."""
+        """(height, width) in pixels, or None if the inputs are not images."""
         return self.shape[:2] if len(self.shape) == 3 else None
 
     @property
     def class_counts(self) -> np.ndarray | None:
-        """int64 array (len(labels),), how many examples each class has here; None for "regression"."""
+        """int64 array (len(labels),), the number of examples of each class; None for "regression"."""
         if self.task == "single_label":
             return np.bincount(self.targets, minlength=len(self.labels))
         return self.targets.sum(axis=0, dtype=np.float64).astype(np.int64) if self.task == "multi_label" else None
 
     @property
     def strata(self) -> np.ndarray:
-        """int64 array (n,), which examples are alike: of one class, of one set of labels, or of one tenth by the number.
+        """int64 array (n,), the stratum of each example: its class, its set of labels, or the decile of its number.
 
-        For "regression" it is the first number that counts.
+        For "regression" only the first number counts.
         """
         if self.task == "single_label":
             return self.targets
@@ -91,19 +92,37 @@ class Examples:
         return quantile_bins(self.targets[:, 0], 10)
 
     def image(self, index: int) -> np.ndarray:
-        """The image at `index`, 0 <= index < n, as a uint8 array (height, width, 3) in [0, 255]."""
+        """Returns one image.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            uint8 array (height, width, 3) in [0, 255].
+        """
         return self.read(np.array([index]))[0]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The inputs at `indices`, an int array (m,), stacked to an array (m, *shape)."""
+        """Reads and stacks inputs.
+
+        Args:
+            indices: int array (m,), values in [0, n).
+
+        Returns:
+            array (m, *shape) of type `dtype`, in the order of `indices`.
+        """
         return self.inputs[np.asarray(indices, np.int64)]
 
     def subset(self, indices: np.ndarray, *, inputs: np.ndarray | Store | None = None) -> "Examples":
-        """The examples at `indices`, an int array (m,), in its order.
+        """Selects examples.
 
         Args:
-            indices: int array (m,).
-            inputs: what they have as inputs, m of them; None takes their own: arrays are copied, stores are not read.
+            indices: int array (m,), values in [0, n).
+            inputs: array (m, ...) or `Store` of m inputs to use in place of their own; None selects from their own,
+                which copies arrays and does not read stores.
+
+        Returns:
+            Examples, m of them, in the order of `indices`.
         """
         indices = np.asarray(indices, np.int64)
         if inputs is None:
@@ -121,13 +140,13 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """One data set in its parts, which share no example.
+    """A data set in disjoint parts.
 
     Attributes:
         train: Examples to fit on.
-        validation: Examples to choose by (the best epoch, the best search trial), or None.
-        test: Examples to report on, touched by no choice, or None.
-        quarantined: tuple of Quarantined, the files of the source that stand in no part, each with the reason.
+        validation: Examples for choices such as the best epoch or the best search trial, or None.
+        test: Examples for the final report, used for no choice, or None.
+        quarantined: tuple of Quarantined, the files of the source that are in no part, each with the reason.
     """
 
     train: Examples
@@ -137,31 +156,36 @@ class Split:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The name of each class in the order of the class numbers; for "regression" of each number."""
+        """The class names in the order of the class numbers; for "regression" the names of the predicted numbers."""
         return self.train.labels
 
     @property
     def task(self) -> Task:
-        """What is to be learnt: "single_label", "multi_label" or "regression"."""
+        """The task: "single_label", "multi_label" or "regression"."""
         return self.train.task
 
     @property
     def parts(self) -> dict[str, Examples]:
         """The parts that exist, by name, in the order train, validation, test."""
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: part for name, part in named.items() if part is not None}
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many examples each part has, by name."""
+        """The number of examples in each part, by name."""
         return {name: len(part) for name, part in self.parts.items()}
 
 
 def check_targets(targets: np.ndarray, labels: Sequence[str], task: str) -> None:
-    """Refuses targets that do not fit `labels` and `task`, as `Examples` says of them.
+    """Checks targets against `labels` and `task`.
+
+    Args:
+        targets: array, as `Examples.targets`.
+        labels: sequence of str, as `Examples.labels`.
+        task: str, as `Examples.task`.
 
     Raises:
-        InputError: an unknown task, no labels, the wrong shape or type, or a value out of range.
+        InputError: the task is unknown, or the shape, the type or a value of `targets` does not fit.
     """
     if task not in TASKS:
         raise InputError(unknown("task", task, TASKS))
@@ -185,7 +209,15 @@ def check_targets(targets: np.ndarray, labels: Sequence[str], task: str) -> None
 
 
 def quantile_bins(numbers: np.ndarray, count: int) -> np.ndarray:
-    """Which of `count` bins of equally many each of `numbers` lies in: int64 array (n,), equal numbers together."""
+    """Assigns numbers to bins of about equal size; equal numbers get the same bin.
+
+    Args:
+        numbers: float array (n,).
+        count: int >= 1, the number of bins.
+
+    Returns:
+        int64 array (n,) in [0, count), larger numbers in later bins.
+    """
     return np.searchsorted(np.quantile(numbers, np.arange(1, count) / count), numbers, side="right")
 
 

@@ -1,6 +1,6 @@
-"""Digits that tell one data set from another, so that a run can say what it was trained on.
+"""A checksum of a data set, so that a run records what it was trained on.
 
-Takes a `Split`, gives text. Must not read what is not in memory.
+Takes a `Split`, returns text. Must not read inputs that are not in memory.
 """
 
 import hashlib
@@ -12,10 +12,11 @@ from kerastrain.data.examples import Examples, Split
 
 
 def fingerprint(split: Split) -> str:
-    """The sha256 of a data set: its parts, their order, targets, weights, names and inputs.
+    """Computes the SHA-256 of a data set: its parts, their order, targets, weights, names and inputs.
 
-    Inputs in memory count by their values, decoded: the same pictures in another folder have the same digits. Inputs
-    that stay in their files count by the files' sizes, since reading them all would take as long as an epoch.
+    Inputs in memory count by their decoded values, so the same pictures in another folder have the same fingerprint.
+    Inputs that stay in their files count by the sizes of the files, since reading all of them would take as long as an
+    epoch.
 
     Args:
         split: Split.
@@ -25,8 +26,8 @@ def fingerprint(split: Split) -> str:
 
     Example:
         >>> from kerastrain import data
-        >>> one, two = (data.digits(image_size=(8, 8), seed=seed) for seed in (0, 1))
-        >>> fingerprint(one) == fingerprint(one), fingerprint(one) == fingerprint(two)
+        >>> first, second = (data.digits(image_size=(8, 8), seed=seed) for seed in (0, 1))
+        >>> fingerprint(first) == fingerprint(first), fingerprint(first) == fingerprint(second)
         (True, False)
     """
     total = hashlib.sha256()
@@ -55,6 +56,6 @@ def _pieces(part: Examples):
 
 
 def _add(total, piece) -> None:
-    # Each piece with its length before it, so that no two lists of pieces run into the same bytes.
+    # The length before each piece keeps two different lists of pieces from giving the same bytes.
     total.update(f"{len(memoryview(piece).cast('B'))}:".encode())
     total.update(piece)

@@ -1,8 +1,8 @@
-"""Examples become batches; each batch is a pure function of (examples, seed, step).
+"""Batches of examples; each batch is a pure function of (examples, seed, step).
 
-Takes `Examples`, gives `tf.data.Dataset`. There is no shuffle buffer and no generator state:
-so a run can start at any step without reading what it skips, and two machines agree on the order by agreeing on the
-seed. Must not change the examples' targets.
+Takes `Examples`, returns a `tf.data.Dataset`. There is no shuffle buffer and no generator state, so a run can start at
+any step without reading the examples before it, and two machines that share the seed share the order. Must not change
+the examples' targets.
 """
 
 import functools
@@ -17,13 +17,25 @@ from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.data.read_errors import recording_errors
 from kerastrain.errors import InputError, unknown
+from kerastrain.keras_internals import dataset_iterators
 from kerastrain.system.resources import processor_count
 
 Sampling = Literal["uniform", "balanced"]
 
 
 def steps_per_epoch(examples: Examples, global_batch_size: int) -> int:
-    """Batches in an epoch of n draws from n examples: ceil(n / global_batch_size), the last one possibly smaller."""
+    """The number of batches in an epoch: ceil(n / global_batch_size), the last batch possibly smaller.
+
+    Args:
+        examples: Examples, n of them.
+        global_batch_size: int >= 1, examples in a step over all devices.
+
+    Returns:
+        int >= 0.
+
+    Raises:
+        InputError: `global_batch_size` is below 1.
+    """
     if global_batch_size < 1:
         raise InputError(f"`global_batch_size` must be >= 1. Received: {global_batch_size}.")
     return -(-len(examples) // global_batch_size)
@@ -40,33 +52,35 @@ def batches(
     start_step: int = 0,
     augment: Augmentation | Callable[..., tuple[tf.Tensor, ...]] | None = None,
 ) -> tf.data.Dataset:
-    """Batches of all epochs in one data set of known length, each example once per epoch.
+    """Batches the examples of all epochs as one dataset of known length, each example once per epoch.
 
-    Step s is batch s % steps_per_epoch of epoch s // steps_per_epoch. The example at a position of an epoch is
-    given by `data.sampling`, its augmentation is drawn from (seed, epoch, position). To fit with it, hand Keras the
-    steps: `model.fit(data, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
+    Step s is batch s % steps_per_epoch of epoch s // steps_per_epoch. `data.sampling` decides which example is at each
+    position of an epoch; its augmentation is drawn from (seed, epoch, position). To train on it, pass the steps to
+    Keras: `model.fit(dataset, epochs=epochs, initial_epoch=start_step // steps, steps_per_epoch=steps, shuffle=False)`.
 
     Args:
-        examples: Examples, images, texts or features.
-        global_batch_size: int > 0, examples in a step over all devices; the last batch of an epoch keeps the rest.
+        examples: Examples of images, texts or features.
+        global_batch_size: int > 0, examples in a step over all devices; the last batch of an epoch holds the rest.
         shuffle: bool, a new order in every epoch; otherwise the order of `examples`.
-        sampling: "uniform", or "balanced" to draw each class equally often in every epoch: of n examples with k classes
-            still n draws, n // k or one more of each class (see `sampling.balanced`). Needs `shuffle` and one class
-            for each example.
-        seed: int in [0, 2**31), of the order and of the augmentation.
+        sampling: "uniform", or "balanced" to draw each class equally often in every epoch. An epoch over n examples of
+            k classes still has n draws, n // k or one more of each class (see `sampling.balanced`). Requires `shuffle`
+            and the task "single_label".
+        seed: int in [0, 2**31), for the order and the augmentation.
         epochs: int > 0, passes over the examples.
-        start_step: int in [0, epochs * steps_per_epoch], the first step to give.
+        start_step: int in [0, epochs * steps_per_epoch], the first step of the dataset.
         augment: from `augment("resized_crop", "noise")`, or a callable (inputs, targets, weights if there are any,
             seeds=int64 (b, 2)) -> tuple of the same; None for evaluation.
 
     Returns:
-        tf.data.Dataset of (inputs float32 (b, *shape), labels float32 (b, class_count) one-hot); images in
-        [0, 255]. Texts are string (b,).
+        tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
+        float32 (b, *shape), images in [0, 255]; texts are string (b,). Targets are float32 (b, len(labels)), one-hot
+        for "single_label". Weights are float32 (b,).
 
     Raises:
-        InputError: a number is out of range, there are no examples, or `augment` or `sampling` does not go with the
+        InputError: a number is out of range, there are no examples, or `augment` or `sampling` does not fit the
             examples or the order.
     """
+    dataset_iterators.close_at_exit()
     steps = steps_per_epoch(examples, global_batch_size)
     _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
     dtype = tf.as_dtype(examples.dtype)
@@ -84,27 +98,27 @@ def batches(
         epoch, first = step // steps, step % steps * global_batch_size
         positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
         types = (dtype, *(tf.as_dtype(column.dtype) for column in columns))
-        inputs, *given = tf.numpy_function(read, [epoch, positions], types, stateful=False)
+        inputs, *outputs = tf.numpy_function(read, [epoch, positions], types, stateful=False)
         inputs.set_shape((None, *examples.shape))
-        for values, column in zip(given, columns, strict=True):
+        for values, column in zip(outputs, columns, strict=True):
             values.set_shape((None, *column.shape[1:]))
-        # Augmentation takes the bytes of images as they are kept, a quarter of what would have to be carried.
+        # Augmentation takes uint8 images, a quarter of the bytes of float32 ones.
         if dtype != tf.string and not (dtype == tf.uint8 and isinstance(augment, Augmentation)):
             inputs = tf.cast(inputs, tf.float32)
         if examples.task == "single_label":
-            given[0] = tf.one_hot(given[0], len(examples.labels))
+            outputs[0] = tf.one_hot(outputs[0], len(examples.labels))
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
-            inputs, *given = augment(inputs, *given, seeds=seeds)
-        return inputs, *given
+            inputs, *outputs = augment(inputs, *outputs, seeds=seeds)
+        return inputs, *outputs
 
     if augment is None or (isinstance(augment, Augmentation) and not augment.functions):
-        # A caller's function may need AutoGraph; ours need none, and it takes seconds to find that out.
+        # A caller's function may need AutoGraph; ours do not, and AutoGraph takes seconds to convert them.
         batch = tf.autograph.experimental.do_not_convert(batch)
-    data = tf.data.Dataset.range(start_step, epochs * steps)
-    # AUTOTUNE feels its way up from one call at a time, in which a short epoch is over: 0.77 times as many images per
-    # second over 600 photos on two processors (TF 2.21).
-    return data.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
+    dataset = tf.data.Dataset.range(start_step, epochs * steps)
+    # AUTOTUNE starts with one call at a time, and a short epoch ends before it has adapted: 0.77 times as many images
+    # per second over 600 photos on two processors (TF 2.21).
+    return dataset.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def indices(
@@ -116,12 +130,12 @@ def indices(
     sampling: Sampling = "uniform",
     seed: int = 0,
 ) -> np.ndarray:
-    """Which examples are in one batch of `batches`, so that a step can be traced back to its files.
+    """Finds the examples in one batch of `batches`, so that a step can be traced back to its files.
 
     Args:
         examples: Examples.
         global_batch_size: as for `batches`.
-        step: int >= 0, counted over all epochs.
+        step: int >= 0, the batch, counted over all epochs.
         shuffle: as for `batches`.
         sampling: as for `batches`.
         seed: as for `batches`.
@@ -135,18 +149,18 @@ def indices(
 
 
 def _drawn(examples: Examples, *, shuffle: bool, sampling: str, seed: int) -> Callable[[int], np.ndarray]:
-    """The function from the number of an epoch to the index of the example at each of its positions."""
+    """Returns a function from the number of an epoch to int64 (n,), the index of the example at each position."""
     if sampling not in get_args(Sampling):
         raise InputError(unknown("`sampling`", sampling, get_args(Sampling)))
     if sampling == "balanced" and not shuffle:
-        raise InputError("`sampling` 'balanced' has no order but a random one. Add shuffle=True.")
+        raise InputError("`sampling` 'balanced' draws examples in random order only. Add shuffle=True.")
     if sampling == "balanced" and examples.task != "single_label":
         raise InputError(
             f"`sampling` 'balanced' needs one class for each example. Received: task {examples.task!r}. "
             "Use 'uniform', and weights where some examples should count more."
         )
 
-    @functools.lru_cache(maxsize=2)  # The end of an epoch and the beginning of the next may be read at once.
+    @functools.lru_cache(maxsize=2)  # The end of an epoch and the start of the next may be read concurrently.
     def drawn(epoch: int) -> np.ndarray:
         if sampling == "balanced":
             return draws.balanced(examples.targets, seed=seed, epoch=epoch)
@@ -167,6 +181,4 @@ def _check(examples: Examples, *, seed: int, epochs: int, start_step: int, last_
     if epochs < 1:
         raise InputError(f"`epochs` must be >= 1. Received: {epochs}.")
     if not 0 <= start_step <= last_step:
-        raise InputError(
-            f"`start_step` must lie in [0, {last_step}], the steps of {epochs} epochs. Received: {start_step}."
-        )
+        raise InputError(f"`start_step` must lie in [0, {last_step}], the steps of all epochs. Received: {start_step}.")

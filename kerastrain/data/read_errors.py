@@ -1,6 +1,7 @@
-"""An example that cannot be read, told in its own words although TensorFlow was reading.
+"""Read errors of an input pipeline, raised as themselves instead of as errors of TensorFlow's graph.
 
-Takes functions that read, and blocks that train; gives the errors of the former to the latter. Must not read itself.
+Takes reading functions and blocks of code that train; raises in the block the first error that a function recorded.
+Must not read anything itself.
 """
 
 import contextlib
@@ -11,44 +12,51 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 
-_met: list[Exception] = []  # Of all threads of tf.data, which cannot hand an exception of Python on as it is.
+_errors: list[Exception] = []  # From all threads of tf.data, which cannot pass on a Python exception unchanged.
 
 
 def recording_errors(read: Callable) -> Callable:
-    """`read`, whose errors `surface_read_errors` will find."""
+    """Wraps a reading function so that `surface_read_errors` can raise its errors.
+
+    Args:
+        read: callable that reads examples.
+
+    Returns:
+        callable with the arguments and the result of `read`; an InputError or OSError is recorded and raised again.
+    """
 
     @functools.wraps(read)
-    def noting(*arguments):
+    def recording(*arguments):
         try:
             return read(*arguments)
-        except (InputError, OSError) as fault:
-            _met.append(fault)
+        except (InputError, OSError) as error:
+            _errors.append(error)
             raise
 
-    return noting
+    return recording
 
 
 @contextlib.contextmanager
 def surface_read_errors() -> Iterator[None]:
-    """While the block runs, an example that cannot be read ends it with the error that names its file.
+    """Context manager that raises the original error when an example cannot be read.
 
-    Every file was readable when the run began; one that has gone since would else be told by an error of TensorFlow's
-    graph, forty lines long. Use it around whatever goes through `batches`.
+    A file that was readable when the run began can disappear or break later. TensorFlow then raises a graph error of
+    forty lines; this block raises the error that names the file. Use it around all code that iterates over `batches`.
 
     Raises:
-        FileNotFoundError: an image file is no longer there.
+        FileNotFoundError: an image file no longer exists.
         ImageFault: an image file can no longer be read.
 
     Example:
         >>> with kt.data.surface_read_errors():  # doctest: +SKIP
         ...     model.fit(kt.data.batches(split.train, 32, shuffle=True))
     """
-    _met.clear()
+    _errors.clear()
     try:
         yield
     except tf.errors.OpError:
-        if not _met:
+        if not _errors:
             raise
-        raise _met[0] from None
+        raise _errors[0] from None
     finally:
-        _met.clear()
+        _errors.clear()

@@ -1,7 +1,7 @@
-"""Examples read before the first step: without the image files that cannot be used, the others kept where there is room.
+"""Reads all examples before the first step: drops unusable image files and caches the decoded rest if there is room.
 
-Takes a `Listing` or `Examples`, gives a `Split`, `Examples`, or what would be left out of them. Must not know sources or
-import TensorFlow.
+Takes a `Listing` or `Examples`; returns a `Split`, `Examples`, or the files that would be dropped. Must not know
+sources or import TensorFlow.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
 from kerastrain.data.splitting.listings import Listing, divide
 from kerastrain.errors import InputError
 
-_ANY_SIZE = (32, 32)  # Pixels that nobody keeps; small ones cost least.
+_SCAN_SIZE = (32, 32)  # A scan discards the pixels; small ones cost least.
 
 
 def split(
@@ -26,43 +26,45 @@ def split(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **division: float | int | None,
+    **split_options: float | int | None,
 ) -> Split:
-    """The examples of a listing in their parts, without the image files that cannot be used or stand twice.
+    """Reads a listing and splits it, without unusable or duplicate image files.
 
-    Every image file is read before the first step, and what is left out is told to the logger "kerastrain" and stands
-    in `Split.quarantined`; see `scanning.scan`. It is left out before the rest is divided, so that no file stands in two
-    parts under two names.
+    Every image file is read before the first step. Skipped files are logged to the logger "kerastrain" and are listed
+    in `Split.quarantined`; see `scanning.scan`. They are removed before the rest is split, so that the same image
+    cannot be in two parts under two names.
 
     Args:
         listing: Listing.
-        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `pixel_cache.cache`.
-        memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
-        unreadable_fraction: float in [0, 1], the largest share of the image files that may be unreadable.
-        **division: as for `divide`.
+        cache: "auto", "memory", "disk" or "none", where decoded images are cached; see `pixel_cache.cache`.
+        memory_fraction: float in [0, 1], the fraction of the free memory that they may fill under "auto".
+        unreadable_fraction: float in [0, 1], the largest fraction of the image files that may be unreadable.
+        **split_options: options of `divide`.
 
     Returns:
         Split.
 
     Raises:
-        InputError: as for `divide` and `pixel_cache.cache`, or a larger share of the images is unreadable (the message names the
-            first of them).
+        InputError: as for `divide` and `pixel_cache.cache`, or a larger fraction of the images is unreadable (the
+            message names the first of them).
     """
-    parts = divide(listing, **division)  # Once before anything is read, so that its faults are told at once.
-    # Read before it is divided, so that another seed or fold meets what this one has decoded.
-    examples, found = _proved(listing.examples, listing.marks, cache, memory_fraction, unreadable_fraction)
-    if found.quarantined:
-        marks = None if listing.marks is None else listing.marks[found.kept]
-        source = f"{listing.source} without the {len(found.quarantined)} files left out"
-        parts = divide(Listing(source, examples, marks), **division)
-    made = {part: examples.subset(indices) for part, indices in parts.items()}
-    return Split(**made, quarantined=found.quarantined)
+    parts = divide(listing, **split_options)  # Before anything is read, so that invalid options fail at once.
+    # Read before splitting, so that another seed or fold reuses the cached images.
+    examples, scan_result = _readable(
+        listing.examples, listing.predefined_split, cache, memory_fraction, unreadable_fraction
+    )
+    if scan_result.quarantined:
+        predefined_split = None if listing.predefined_split is None else listing.predefined_split[scan_result.kept]
+        source = f"{listing.source} without the {len(scan_result.quarantined)} skipped files"
+        parts = divide(Listing(source, examples, predefined_split), **split_options)
+    subsets = {part: examples.subset(indices) for part, indices in parts.items()}
+    return Split(**subsets, quarantined=scan_result.quarantined)
 
 
 def read(
     examples: Examples, *, cache: Place = "auto", memory_fraction: float = 0.5, unreadable_fraction: float = 0.1
 ) -> Examples:
-    """The same examples, undivided, without the image files that cannot be used or stand twice.
+    """Reads examples without splitting them, and drops unusable or duplicate image files.
 
     Args:
         examples: Examples.
@@ -71,59 +73,64 @@ def read(
         unreadable_fraction: as for `split`.
 
     Returns:
-        Examples, their images kept decoded where there is room.
+        Examples whose decoded images are cached if there is room.
 
     Raises:
-        InputError: as for `split`, but for what is said of parts.
+        InputError: as for `pixel_cache.cache`, or a larger fraction of the images is unreadable.
     """
-    return _proved(examples, None, cache, memory_fraction, unreadable_fraction)[0]
+    return _readable(examples, None, cache, memory_fraction, unreadable_fraction)[0]
 
 
 def scan(listing: Listing, *, unreadable_fraction: float = 1.0) -> scanning.Scan:
-    """Which image files of a listing a run would leave out, and why; keeps no pixels.
+    """Finds the image files of a listing that a run would skip, and why; caches no pixels.
 
     Args:
-        listing: Listing of image files, its image size of no matter.
-        unreadable_fraction: as for `split`.
+        listing: Listing of image files; its image size does not matter.
+        unreadable_fraction: float in [0, 1], the largest fraction of the image files that may be unreadable.
 
     Returns:
         Scan.
 
     Raises:
-        InputError: as for `split`, or the examples are no image files.
+        InputError: the examples are not image files, or a larger fraction of them is unreadable.
 
     Example:
-        >>> found = scan(kt.data.listing("flowers"))  # doctest: +SKIP
-        >>> kt.data.quarantine.write("quarantine.csv", found.quarantined)  # doctest: +SKIP
+        >>> result = scan(kt.data.listing("flowers"))  # doctest: +SKIP
+        >>> kt.data.quarantine.write("quarantine.csv", result.quarantined)  # doctest: +SKIP
     """
     if not isinstance(listing.examples.inputs, ImageFiles):
         raise InputError(
-            f"a scan reads image files, and {listing.source} has none. Give a folder or a manifest of images."
+            f"a scan requires image files, and there are none in {listing.source}. Give a folder or a manifest of "
+            "images."
         )
-    return _scanned(listing.examples, listing.marks, _ANY_SIZE, unreadable_fraction)
+    return _scanned(listing.examples, listing.predefined_split, _SCAN_SIZE, unreadable_fraction)
 
 
-def _proved(
-    examples: Examples, marks: np.ndarray | None, cache: Place, memory_fraction: float, unreadable_fraction: float
+def _readable(
+    examples: Examples,
+    predefined_split: np.ndarray | None,
+    cache: Place,
+    memory_fraction: float,
+    unreadable_fraction: float,
 ) -> tuple[Examples, scanning.Scan]:
-    """The examples that can be used, and which of the others were left out; images are kept where there is room."""
+    """Returns the usable examples, with images cached if there is room, and the scan that found the others."""
     inputs, everything = examples.inputs, scanning.Scan(np.arange(len(examples)), ())
     if isinstance(inputs, np.ndarray):
         return examples, everything
-    if isinstance(inputs, ArrayImages):  # In memory already, at another size.
+    if isinstance(inputs, ArrayImages):  # Already in memory; indexing resizes them.
         return dataclasses.replace(examples, inputs=inputs[everything.kept]), everything
-    kept = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
+    cached = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
     if not isinstance(inputs, ImageFiles):
-        decode_all.decode(kept, memory_fraction=0)
-        return dataclasses.replace(examples, inputs=kept), everything
-    found = _scanned(examples, marks, inputs.image_size, unreadable_fraction, kept.put)
-    scanning.log_quarantined(found.quarantined, len(examples))
-    return examples.subset(found.kept, inputs=kept.subset(found.kept)), found
+        decode_all.decode(cached, memory_fraction=0)
+        return dataclasses.replace(examples, inputs=cached), everything
+    result = _scanned(examples, predefined_split, inputs.image_size, unreadable_fraction, cached.put)
+    scanning.log_quarantined(result.quarantined, len(examples))
+    return examples.subset(result.kept, inputs=cached.subset(result.kept)), result
 
 
 def _scanned(
     examples: Examples,
-    marks: np.ndarray | None,
+    predefined_split: np.ndarray | None,
     image_size: tuple[int, int],
     unreadable_fraction: float,
     put: Callable[[int, np.ndarray], None] | None = None,
@@ -131,15 +138,15 @@ def _scanned(
     return scanning.scan(
         examples.inputs.paths,
         image_size,
-        targets=_said(examples),
-        predefined_split=marks,
+        targets=_target_texts(examples),
+        predefined_split=predefined_split,
         unreadable_fraction=unreadable_fraction,
         cache=put,
     )
 
 
-def _said(examples: Examples) -> list[str]:
-    """What is to be learnt of each example, in words."""
+def _target_texts(examples: Examples) -> list[str]:
+    """Returns the target of each example as text."""
     if examples.task == "single_label":
         return [examples.labels[number] for number in examples.targets]
     if examples.task == "multi_label":

@@ -1,24 +1,25 @@
-"""Which example stands at each position of an epoch, as a pure function of a seed and the number of the epoch.
+"""The order of the examples in an epoch, as a pure function of a seed and the number of the epoch.
 
-Takes numbers and class numbers, gives indices. There is no generator whose state a run would have to keep, so any step
-of any epoch can be found without those before it. Must not import TensorFlow.
+Takes counts or class numbers, returns indices. There is no generator state to save, so any step of any epoch can be
+computed without the steps before it. Must not import TensorFlow.
 """
 
 import numpy as np
 
 LARGEST_SEED = 2**31 - 1
 
-_ORDER = 0  # The streams of random words under one seed; each class has the one of its number after _EXTRA.
+_ORDER = 0  # Random streams under a seed. Class c uses stream _EXTRA + 1 + c.
 _EXTRA = 1
-_WORDS_PER_COUNT = 4  # What Philox makes of one value of its counter.
+_WORDS_PER_COUNT = 4  # Philox returns four words for each value of its counter.
 
 
 def order(count: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Which example stands at each position of a shuffled epoch, each once.
+    """Shuffles the examples of an epoch.
 
-    The ranks of `count` raw words of the Philox generator keyed by (seed, epoch): NumPy keeps that stream the same for
-    ever, which it does not promise for its shuffles. `tf.random.experimental.index_shuffle` needs no memory, but
-    over 2,000 epochs it put some of 100 examples never first and others 62 times, where 20 were due (TF 2.21).
+    The order is the ranks of `count` raw words of the Philox generator keyed by (seed, epoch). NumPy guarantees that
+    this stream never changes, which it does not promise for its shuffles. `tf.random.experimental.index_shuffle` needs
+    no memory, but over 2,000 epochs it put some of 100 examples first 0 times and others 62 times instead of about 20
+    (TF 2.21).
 
     Args:
         count: int > 0, examples in the epoch.
@@ -26,21 +27,23 @@ def order(count: int, *, seed: int, epoch: int) -> np.ndarray:
         epoch: int >= 0.
 
     Returns:
-        int64 array (count,), a permutation of [0, count) that depends on the arguments alone.
-        A million examples take about 0.15 seconds, once in an epoch.
+        int64 array (count,), a permutation of [0, count) that depends only on the arguments. A million examples take
+        about 0.15 seconds, once per epoch.
 
-    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405.
+    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3",
+    https://doi.org/10.1145/2063384.2063405.
     """
     return _permutations(count, 1, seed=seed, stream=_ORDER, number=epoch)[0]
 
 
 def balanced(classes: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Which example stands at each position of an epoch in which every class comes equally often.
+    """Draws the examples of an epoch so that every class occurs equally often.
 
-    An epoch has as many draws as there are examples, n, so that its steps and the schedule stay as they are. Each of the
-    k classes that occur is drawn n // k times, and n % k of them, chosen anew in every epoch, once more. A class
-    goes through its examples in rounds, each round in an order of its own, and goes on in the next epoch where this
-    one ended: the examples of a large class take turns over the epochs, those of a small one come several times in each.
+    An epoch has as many draws as there are examples, n, so the number of steps and the schedule do not change. Each of
+    the k classes that occur is drawn n // k times; n % k of them, chosen at random in each epoch, are drawn once more.
+    A class cycles through its examples in rounds, each round in a new random order, and the next epoch continues the
+    round. The examples of a large class therefore take turns over the epochs, and those of a small class repeat within
+    an epoch.
 
     Args:
         classes: int64 array (n,), the class of each example.
@@ -48,7 +51,7 @@ def balanced(classes: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
         epoch: int >= 0.
 
     Returns:
-        int64 array (n,) in [0, n), which depends on the arguments alone.
+        int64 array (n,) in [0, n) that depends only on the arguments.
 
     Example:
         >>> classes = np.array([0, 0, 0, 0, 0, 0, 0, 1])
@@ -67,14 +70,14 @@ def balanced(classes: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def _rounds(size: int, first: int, count: int, *, seed: int, stream: int) -> np.ndarray:
-    """Draws `first` to `first + count` of an endless row of permutations of [0, size)."""
+    """Returns draws `first` to `first + count` of an endless sequence of permutations of [0, size)."""
     start, skipped = divmod(first, size)
     rounds = -(-(skipped + count) // size)
     return _permutations(size, rounds, seed=seed, stream=stream, first=start).reshape(-1)[skipped : skipped + count]
 
 
 def _permutations(size: int, rounds: int, *, seed: int, stream: int, number: int = 0, first: int = 0) -> np.ndarray:
-    """int64 (rounds, size): the ranks of random words, those of round r from a place of the stream that r decides."""
+    """Returns int64 (rounds, size), the ranks of random words; round r has its own section of the stream."""
     counts = -(-size // _WORDS_PER_COUNT)
     key = np.array([stream << 32 | seed, number], np.uint64)
     words = np.random.Philox(key=key, counter=first * counts).random_raw(rounds * counts * _WORDS_PER_COUNT)

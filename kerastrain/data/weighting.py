@@ -1,7 +1,7 @@
-"""How much each example counts in the loss, where classes are of unequal size.
+"""Example weights that compensate for classes of unequal size.
 
-Takes `Examples`, gives weights, and examples that carry them. The alternative is `batches(…, sampling="balanced")`, which
-shows small classes more often in place of weighing them more. Must not import TensorFlow.
+Takes `Examples`, returns class weights, or examples with weights. The alternative is `batches(…, sampling="balanced")`,
+which draws small classes more often instead of giving them a larger weight. Must not import TensorFlow.
 """
 
 import dataclasses
@@ -14,21 +14,21 @@ from kerastrain.errors import InputError, unknown
 
 
 def class_weights(examples: Examples) -> dict[int, float]:
-    """The weight of each class under which all classes count alike, as scikit-learn's "balanced".
+    """Computes weights under which all classes contribute equally to the loss, as scikit-learn's "balanced".
 
         weight of class c = n / (classes · examples of c)
 
-    Over the examples the weights are 1 in the mean, so that the learning rate need not change.
+    The mean weight of the examples is 1, so the learning rate need not change.
 
     Args:
         examples: Examples of task "single_label".
 
     Returns:
-        dict from the number of each class that occurs to its weight: what Keras's `fit` takes as `class_weight`, and
-        `weighted` takes.
+        dict from the number of each class that occurs to its weight, float > 0; accepted by `weighted` and by
+        `class_weight` of `keras.Model.fit`.
 
     Raises:
-        InputError: the task is another.
+        InputError: the task is not "single_label".
 
     Example:
         >>> class_weights(Examples(np.array([0, 0, 0, 1]), ("a", "b"), np.zeros((4, 1))))
@@ -43,18 +43,18 @@ def class_weights(examples: Examples) -> dict[int, float]:
 
 
 def weighted(examples: Examples, weights: Mapping[int, float]) -> Examples:
-    """The same examples, each weighing what its class does, times the weight that it had.
+    """Multiplies the weight of each example by the weight of its class.
 
     Args:
         examples: Examples of task "single_label".
-        weights: mapping from the number of a class to a weight >= 0, such as from `class_weights`; a class that it
-            leaves out weighs 1.
+        weights: mapping from class numbers to weights >= 0, such as from `class_weights`; 1 for classes that are not in
+            it.
 
     Returns:
-        Examples with weights, which `batches` gives as a third part.
+        Examples with weights, which `batches` returns as the third element of each batch.
 
     Raises:
-        InputError: the task is another, or a number is of no class or weighs less than 0.
+        InputError: the task is not "single_label", a class number is unknown, or a weight is negative.
     """
     _check(examples)
     table = np.ones(len(examples.labels))
@@ -62,13 +62,13 @@ def weighted(examples: Examples, weights: Mapping[int, float]) -> Examples:
         if number not in range(len(examples.labels)):
             raise InputError(unknown("class number", number, map(str, range(len(examples.labels)))))
         table[number] = weight
-    own = 1.0 if examples.weights is None else examples.weights
-    return dataclasses.replace(examples, weights=(table[examples.targets] * own).astype(np.float32))
+    example_weights = 1.0 if examples.weights is None else examples.weights
+    return dataclasses.replace(examples, weights=(table[examples.targets] * example_weights).astype(np.float32))
 
 
 def _check(examples: Examples) -> None:
     if examples.task != "single_label":
         raise InputError(
-            f"class weights go with task 'single_label', where each example has one class. Received: {examples.task!r}. "
-            "Give each example a weight of its own."
+            "class weights require task 'single_label', where each example has one class. Received: "
+            f"{examples.task!r}. Set `weights` for each example instead."
         )

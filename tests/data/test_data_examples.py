@@ -8,15 +8,15 @@ from kerastrain.errors import InputError
 
 
 def examples(**changes):
-    given = {"targets": np.array([0, 1, 1]), "labels": ("a", "b"), "inputs": np.arange(6.0).reshape(3, 2)}
-    return data.Examples(**{**given, **changes})
+    defaults = {"targets": np.array([0, 1, 1]), "labels": ("a", "b"), "inputs": np.arange(6.0).reshape(3, 2)}
+    return data.Examples(**{**defaults, **changes})
 
 
 def test_examples_count_their_classes():
     assert examples().class_counts.tolist() == [1, 2]
-    many = np.array([[1, 0], [1, 1], [0, 0]], np.float32)
-    assert examples(targets=many, task="multi_label").class_counts.tolist() == [2, 1]
-    assert examples(targets=many, task="regression").class_counts is None
+    multi_hot = np.array([[1, 0], [1, 1], [0, 0]], np.float32)
+    assert examples(targets=multi_hot, task="multi_label").class_counts.tolist() == [2, 1]
+    assert examples(targets=multi_hot, task="regression").class_counts is None
 
 
 def test_subset_keeps_everything_that_belongs_to_an_example(tmp_path):
@@ -38,8 +38,8 @@ def test_subset_keeps_everything_that_belongs_to_an_example(tmp_path):
 
 def test_strata_hold_alike_targets():
     assert examples().strata.tolist() == [0, 1, 1]
-    many = np.array([[1, 0], [1, 1], [1, 0]], np.float32)
-    assert examples(targets=many, task="multi_label").strata.tolist() == [0, 1, 0]
+    multi_hot = np.array([[1, 0], [1, 1], [1, 0]], np.float32)
+    assert examples(targets=multi_hot, task="multi_label").strata.tolist() == [0, 1, 0]
     numbers = np.arange(50, dtype=np.float32)[:, None]
     bins = data.Examples(numbers, ("age",), numbers, "regression").strata
     assert np.bincount(bins).tolist() == [5] * 10

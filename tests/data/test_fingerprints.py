@@ -1,4 +1,4 @@
-"""A data set's digits change with what is learnt from, and with nothing else."""
+"""A fingerprint changes with what a model learns from, and with nothing else."""
 
 import dataclasses
 
@@ -8,11 +8,12 @@ from kerastrain import data, testing
 
 
 def test_the_same_pictures_elsewhere_have_the_same_digits(tmp_path):
-    found = set()
-    for place in ("one", "two"):
-        testing.colour_folder(tmp_path / place, colours=("red", "blue"), count=4)
-        found.add(data.fingerprint(data.image_folder(tmp_path / place, image_size=(8, 8), validation_fraction=0.25)))
-    assert len(found) == 1
+    fingerprints = set()
+    for name in ("one", "two"):
+        testing.colour_folder(tmp_path / name, colours=("red", "blue"), count=4)
+        split = data.image_folder(tmp_path / name, image_size=(8, 8), validation_fraction=0.25)
+        fingerprints.add(data.fingerprint(split))
+    assert len(fingerprints) == 1
 
 
 def test_every_change_changes_the_digits():
@@ -29,7 +30,7 @@ def test_every_change_changes_the_digits():
         dataclasses.replace(split, validation=None),
         dataclasses.replace(split, validation=split.train, train=split.validation),
     ]
-    assert len({data.fingerprint(one) for one in (split, *others)}) == len(others) + 1
+    assert len({data.fingerprint(variant) for variant in (split, *others)}) == len(others) + 1
 
 
 def test_texts_do_not_run_into_each_other():

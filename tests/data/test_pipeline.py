@@ -19,7 +19,7 @@ def examples():
 
 
 def numbers(dataset):
-    """The examples of each batch: image i is filled with i."""
+    """Returns the numbers of the examples in each batch; all pixels of image i are i."""
     return [images[:, 0, 0, 0].numpy().astype(int).tolist() for images, _ in dataset]
 
 
@@ -115,7 +115,7 @@ def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
     left = set(sum(whole[7:], []))
     assert len(left) < 12
     for number in set(range(12)) - left:
-        os.remove(paths[number])  # To open it would raise.
+        os.remove(paths[number])  # Opening it would raise.
     again = data.Examples(examples.targets, examples.labels, pixel_cache.cache(ImageFiles(paths, (4, 4)), place))
     assert numbers(data.batches(again, 5, start_step=7, **options)) == whole[7:]
 
@@ -123,11 +123,11 @@ def test_files_skipped_by_start_step_are_not_opened(tmp_path, place, sampling):
 @pytest.fixture
 def opened():
     """The paths that are opened while the test runs."""
-    paths, listens = [], [True]
-    # A hook of the interpreter cannot be taken away again.
-    sys.addaudithook(lambda event, given: paths.append(given[0]) if event == "open" and listens else None)
+    paths, is_listening = [], [True]
+    # An audit hook cannot be removed.
+    sys.addaudithook(lambda event, arguments: paths.append(arguments[0]) if event == "open" and is_listening else None)
     yield paths
-    listens.clear()
+    is_listening.clear()
 
 
 def test_a_second_run_opens_no_image_but_those_of_its_steps(tmp_path, opened):
@@ -139,10 +139,10 @@ def test_a_second_run_opens_no_image_but_those_of_its_steps(tmp_path, opened):
     data.image_folder(tmp_path, **options)
     opened.clear()
     again = data.image_folder(tmp_path, **options).train
-    given = sum(numbers(data.batches(again, 5, shuffle=True, start_step=1)), [])
-    assert len(given) == 7
+    served = sum(numbers(data.batches(again, 5, shuffle=True, start_step=1)), [])
+    assert len(served) == 7
     assert {path for path in opened if str(path).endswith(".png")} == {
-        str(tmp_path / str(number % 2) / f"{number}.png") for number in given
+        str(tmp_path / str(number % 2) / f"{number}.png") for number in served
     }
 
 
@@ -194,7 +194,7 @@ def test_two_replicas_share_each_global_batch(examples):
         ({"global_batch_size": 0}, "`global_batch_size` must be >= 1. Received: 0"),
         ({"epochs": 0}, "`epochs` must be >= 1. Received: 0"),
         ({"seed": -1}, r"`seed` must lie in \[0, 2147483647\]. Received: -1"),
-        ({"start_step": 4}, r"`start_step` must lie in \[0, 3\], the steps of 1 epochs. Received: 4"),
+        ({"start_step": 4}, r"`start_step` must lie in \[0, 3\], the steps of all epochs. Received: 4"),
     ],
 )
 def test_input_error_names_the_number_that_is_out_of_range(examples, options, message):
@@ -206,7 +206,7 @@ def test_input_error_names_the_number_that_is_out_of_range(examples, options, me
     ("task", "options", "message"),
     [
         ("single_label", {"sampling": "balance"}, "unknown `sampling` 'balance'. Known: balanced, uniform. Did you"),
-        ("single_label", {"sampling": "balanced"}, "'balanced' has no order but a random one. Add shuffle=True"),
+        ("single_label", {"sampling": "balanced"}, "'balanced' draws examples in random order only. Add shuffle=True"),
         ("regression", {"sampling": "balanced", "shuffle": True}, "needs one class for each .* task 'regression'"),
     ],
 )

@@ -55,15 +55,15 @@ def test_preview_writes_each_image_above_what_became_of_it(images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("task", "targets", "told"),
+    ("task", "targets", "labels"),
     [
         ("multi_label", [[1, 0, 1], [0, 0, 0]], ("ant, cow", "no label")),
         ("regression", [[1.5, -2, 0], [0.25, 1e6, 3]], ("ant 1.5, bee -2, cow 0", "ant 0.25, bee 1e+06, cow 3")),
     ],
 )
-def test_preview_tells_labels_of_every_task(images, task, targets, told):
+def test_preview_tells_labels_of_every_task(images, task, targets, labels):
     examples = data.Examples(np.array(targets, np.float32), ("ant", "bee", "cow"), images[:2], task=task)
-    assert data.preview(examples, 2).labels_before == told
+    assert data.preview(examples, 2).labels_before == labels
 
 
 def test_preview_of_texts_gives_lines_and_no_picture():
@@ -73,7 +73,7 @@ def test_preview_of_texts_gives_lines_and_no_picture():
     assert [line[0] for line in shown.lines()] == ["good", "bad", "good"]
     for _, before, _, after in shown.lines():
         assert after in before.split()
-    with pytest.raises(InputError, match="printed and not drawn. Use `lines`"):
+    with pytest.raises(InputError, match="printed, not drawn. Use `lines`"):
         shown.figure()
 
 

@@ -41,7 +41,7 @@ def test_within_an_epoch_no_example_comes_twice_more_than_another_of_its_class()
     for drawn in epochs(30):
         counts = np.bincount(drawn, minlength=40)
         for number in (0, 2, 4):
-            # A round may end and the next begin inside the epoch, or two ends of rounds with a whole one between them.
+            # An epoch may contain the end of a round and the start of the next, or both around a whole round.
             assert np.ptp(counts[number == CLASSES]) <= 2
 
 
@@ -50,7 +50,7 @@ def test_examples_of_a_large_class_take_turns_over_the_epochs():
     assert counts.sum() == pytest.approx(300 * 40 / 3, rel=0.01)
     assert counts.min() >= 0.9 * counts.mean()
     first = np.concatenate(epochs(2))
-    assert len(set(first[CLASSES[first] == 0])) >= 26  # of 27 draws or so, where drawing anew would give about 18
+    assert len(set(first[CLASSES[first] == 0])) >= 26  # of about 27 draws; drawing with replacement would give about 18
 
 
 def test_balanced_differs_by_epoch_and_seed_alone():
@@ -60,8 +60,8 @@ def test_balanced_differs_by_epoch_and_seed_alone():
 
 
 def test_balanced_mixes_the_classes():
-    places = np.concatenate([np.flatnonzero(CLASSES[drawn] == 4) for drawn in epochs(100)])
-    assert np.mean(places) == pytest.approx(19.5, abs=1)
+    positions = np.concatenate([np.flatnonzero(CLASSES[drawn] == 4) for drawn in epochs(100)])
+    assert np.mean(positions) == pytest.approx(19.5, abs=1)
 
 
 def test_balanced_is_the_same_on_every_machine():

@@ -18,23 +18,24 @@ def test_class_weights_equal_those_of_scikit_learn():
 
 
 def test_a_class_without_examples_has_no_weight():
-    held = data.Examples(np.array([0, 0, 2]), ("a", "b", "c"), np.zeros((3, 1)))
-    assert data.class_weights(held) == {0: 0.75, 2: 1.5}
+    without_b = data.Examples(np.array([0, 0, 2]), ("a", "b", "c"), np.zeros((3, 1)))
+    assert data.class_weights(without_b) == {0: 0.75, 2: 1.5}
 
 
 def test_weighted_examples_weigh_what_their_class_does_times_their_own():
-    held = examples([0, 1, 1], weights=np.array([1, 2, 3], np.float32))
-    assert data.weighted(held, {1: 0.5}).weights.tolist() == [1, 1, 1.5]
-    plain = data.weighted(examples([0, 0, 0, 1]), data.class_weights(examples([0, 0, 0, 1])))
-    assert plain.weights.dtype == np.float32
-    assert plain.weights.mean() == pytest.approx(1)
+    with_weights = examples([0, 1, 1], weights=np.array([1, 2, 3], np.float32))
+    assert data.weighted(with_weights, {1: 0.5}).weights.tolist() == [1, 1, 1.5]
+    unweighted = examples([0, 0, 0, 1])
+    balanced = data.weighted(unweighted, data.class_weights(unweighted))
+    assert balanced.weights.dtype == np.float32
+    assert balanced.weights.mean() == pytest.approx(1)
 
 
 def test_class_weights_refuse_what_has_no_single_class():
-    many = data.Examples(np.zeros((2, 1), np.float32), ("a",), np.zeros((2, 1)), "multi_label")
-    for function in (data.class_weights, lambda one: data.weighted(one, {})):
-        with pytest.raises(InputError, match="class weights go with task 'single_label', .* Received: 'multi_label'"):
-            function(many)
+    multi_label = data.Examples(np.zeros((2, 1), np.float32), ("a",), np.zeros((2, 1)), "multi_label")
+    for function in (data.class_weights, lambda examples: data.weighted(examples, {})):
+        with pytest.raises(InputError, match="class weights require task 'single_label', .* Received: 'multi_label'"):
+            function(multi_label)
     with pytest.raises(InputError, match="unknown class number 7. Known: 0, 1"):
         data.weighted(examples([0, 1]), {7: 2.0})
     with pytest.raises(InputError, match="`weights` must be finite and >= 0"):
@@ -46,11 +47,9 @@ def parts(train, held_out):
 
 
 def test_few_examples_are_told_once_with_what_to_expect():
-    told = data.small_data_warning(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
-    assert told.startswith(
-        "few examples: validation has 25, so that a measured accuracy of 80 % may be off by 16 points"
-    )
-    assert "train has 12 of class 'b'" in told
+    warning = data.small_data_warning(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
+    assert warning.startswith("few examples: validation has 25, so a measured accuracy of 80 % may be off by 16 points")
+    assert "train has 12 of class 'b'" in warning
     assert data.small_data_warning(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 40)) is None
     assert "train has" not in data.small_data_warning(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 39))
     assert "validation" not in data.small_data_warning(parts([0] * 20 + [1] * 19, [0] * 60 + [1] * 40))
@@ -58,5 +57,5 @@ def test_few_examples_are_told_once_with_what_to_expect():
 
 def test_few_numbers_are_told_by_their_error():
     ages = data.Examples(np.arange(8.0)[:, None], ("age",), np.zeros((8, 1)), "regression")
-    told = data.small_data_warning({"train": ages, "test": ages})
-    assert "test has 8, so that a measured error (RMSE) may be off by 49 %" in told
+    warning = data.small_data_warning({"train": ages, "test": ages})
+    assert "test has 8, so a measured error (RMSE) may be off by 49 %" in warning

@@ -1,1 +1,1 @@
-"""Where examples come from: folders, tables, arrays, TFRecord files, and named data sets."""
+"""The sources of examples: folders, tables, arrays, TFRecord files and published data sets."""

@@ -1,6 +1,6 @@
-"""Data sets of the Hugging Face Hub, or of a folder that `save_to_disk` wrote.
+"""Data sets from the Hugging Face Hub, or from a folder that `save_to_disk` wrote.
 
-Takes a name, gives a `NamedSet`. The library is the extra `huggingface`; it caches what it downloads, and a cached set
+Takes a name, returns a `NamedSet`. The library is the extra `huggingface`. It caches its downloads, and a cached set
 needs no network.
 """
 
@@ -16,13 +16,13 @@ PREFIX = "hf:"
 
 
 def load(name: str) -> NamedSet:
-    """The data set under a name.
+    """Loads a data set with all its parts.
 
     Args:
-        name: "hf:OWNER/NAME", "hf:NAME:CONFIGURATION", or "hf:FOLDER" where `save_to_disk` wrote.
+        name: "hf:OWNER/NAME", "hf:NAME:CONFIGURATION", or "hf:FOLDER" of a set written by `save_to_disk`.
 
     Returns:
-        NamedSet of all its parts.
+        NamedSet.
 
     Raises:
         InputError: there is no such set, or the Hub cannot be reached and the set is not in the cache.
@@ -32,23 +32,23 @@ def load(name: str) -> NamedSet:
     parts = _loaded(library, name)
     whole = library.concatenate_datasets([*parts.values()])
     features = whole.features
-    pictures = [name for name, feature in features.items() if isinstance(feature, library.Image)]
-    for picture in pictures:
-        whole = whole.cast_column(picture, library.Image(decode=False))
-    others = [name for name in features if name not in pictures]
+    images = [key for key, feature in features.items() if isinstance(feature, library.Image)]
+    for key in images:
+        whole = whole.cast_column(key, library.Image(decode=False))
+    others = [key for key in features if key not in images]
     return NamedSet(
         f"'{name}'",
         _Columns(whole, others),
-        {name: tuple(found.names) for name in others if (found := _class_label(library, features[name]))},
-        images=pictures,
-        texts=[name for name in others if getattr(features[name], "dtype", None) in ("string", "large_string")],
-        parts=[part for part, one in parts.items() for _ in range(len(one))],
+        {key: tuple(feature.names) for key in others if (feature := _class_label(library, features[key]))},
+        images=images,
+        texts=[key for key in others if getattr(features[key], "dtype", None) in ("string", "large_string")],
+        parts=[part for part, dataset in parts.items() for _ in range(len(dataset))],
         content=lambda feature, row: _content(whole[row][feature], f"row {row} of '{name}'"),
     )
 
 
 class _Columns(Mapping):
-    """The columns of a data set, each read when it is asked for."""
+    """The columns of a data set, each read on access."""
 
     def __init__(self, dataset, names: list[str]):
         self._dataset, self._names = dataset.select_columns(names), names
@@ -64,23 +64,23 @@ class _Columns(Mapping):
 
 
 def _loaded(library, name: str) -> Mapping:
-    place = name.removeprefix(PREFIX)
+    handle = name.removeprefix(PREFIX)
     try:
-        if Path(place).expanduser().is_dir():
-            found = library.load_from_disk(str(Path(place).expanduser()))
+        if Path(handle).expanduser().is_dir():
+            dataset = library.load_from_disk(str(Path(handle).expanduser()))
         else:
-            handle, _, configuration = place.partition(":")
-            found = library.load_dataset(handle, configuration or None)
-    except (OSError, ValueError) as fault:  # Both its own errors and those of the network.
+            repository, _, configuration = handle.partition(":")
+            dataset = library.load_dataset(repository, configuration or None)
+    except (OSError, ValueError) as error:  # Covers errors of the library and of the network.
         raise InputError(
-            f"cannot load '{name}': {str(fault).strip().splitlines()[0].rstrip('.')}. Check the name; without a network, "
-            "give a folder that `save_to_disk` wrote."
-        ) from fault
-    return found if isinstance(found, Mapping) else {str(found.split or "train"): found}
+            f"cannot load '{name}': {str(error).strip().splitlines()[0].rstrip('.')}. Check the name; without a "
+            "network, give a folder that `save_to_disk` wrote."
+        ) from error
+    return dataset if isinstance(dataset, Mapping) else {str(dataset.split or "train"): dataset}
 
 
 def _class_label(library, feature):
-    """The numbering of classes in a feature, or in each item of one, or None."""
+    """Returns the ClassLabel of a feature or of the items of a list feature, or None."""
     inner = getattr(feature, "feature", feature)
     return inner if isinstance(inner, library.ClassLabel) else None
 

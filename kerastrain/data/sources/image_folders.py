@@ -1,6 +1,6 @@
 """A folder with one folder of images per class, or with such folders for train, validation and test.
 
-Takes a path, gives a `Listing`; counts files and opens none.
+Takes a path, returns a `Listing`. Must not open the image files.
 """
 
 import os
@@ -23,36 +23,36 @@ _PART_NAMES = {
 
 
 def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) -> Listing:
-    """The image files of a folder, each under the class whose folder it lies in.
+    """Lists the image files of a folder; the class of each image is the folder that it is in.
 
-    The folder holds one folder per class, or the folders train, validation and test (or val, valid, dev, training,
-    testing), each of which does. The labels are the class folders' names in alphabetical order. Folders inside a class
-    folder belong to the class. Hidden files, Thumbs.db and desktop.ini are passed over; every other file must be an
-    image.
+    The folder contains one folder per class, or the folders train, validation and test (or val, valid, dev, training,
+    testing) that each contain one folder per class. The labels are the names of the class folders in alphabetical
+    order. Images in subfolders of a class folder belong to that class. Hidden files, Thumbs.db and desktop.ini are
+    skipped; every other file must be an image.
 
     Args:
         path: folder as above.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
 
     Returns:
-        Listing, its keys the paths relative to the folder.
+        Listing; its keys are the paths relative to the folder.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
+        FileNotFoundError: nothing exists at `path`.
         NotADirectoryError: `path` is a file.
-        InputError: no class folders, or a class folder without files.
+        InputError: there are no class folders, or a class folder has no files.
     """
     root = Path(path).expanduser()
-    places = part_folders(root, _folders(root)) or {"": root}
-    found = []
-    for part, folder in places.items():
+    folders = part_folders(root, _folders(root)) or {"": root}
+    rows = []
+    for part, folder in folders.items():
         classes = _folders(folder)
         if not classes:
             raise InputError(
-                f"'{folder}' holds no folders. Put the images of each class into a folder named like the class."
+                f"'{folder}' contains no folders. Put the images of each class into a folder named after the class."
             )
-        found += [(file, name, part) for name in classes for file in _files(folder / name)]
-    files, names, parts = zip(*found, strict=True)
+        rows += [(file, name, part) for name in classes for file in _files(folder / name)]
+    files, names, parts = zip(*rows, strict=True)
     labels = tuple(sorted(set(names)))
     numbers = {label: number for number, label in enumerate(labels)}
     paths = tuple(map(str, files))
@@ -63,11 +63,17 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
         paths=paths,
         keys=tuple(file.relative_to(root).as_posix() for file in files),
     )
-    return Listing(f"'{root}'", examples, None if "" in places else np.array(parts))
+    return Listing(f"'{root}'", examples, None if "" in folders else np.array(parts))
 
 
 def part_named(name: str) -> str | None:
-    """The part that a name stands for, such as "validation" for "val", or None.
+    """Maps the name of a folder or of a value to the part that it denotes.
+
+    Args:
+        name: str in any case, such as "Val" or "training".
+
+    Returns:
+        "train", "validation" or "test"; None if the name denotes no part.
 
     Example:
         >>> part_named("Val"), part_named("cats")
@@ -76,41 +82,48 @@ def part_named(name: str) -> str | None:
     return _PART_NAMES.get(name.lower())
 
 
-def checked_marks(names: Iterable[str], *, where: str) -> np.ndarray:
-    """The part that each of `names` stands for.
+def part_names(names: Iterable[str], *, where: str) -> np.ndarray:
+    """Maps each name to the part that it denotes.
 
     Args:
-        names: n str such as "train" and "val".
-        where: str, where they stand, for the message.
+        names: iterable of n str such as "train" and "val".
+        where: str, the source of the names, for the message.
 
     Returns:
         array (n,) of "train", "validation" and "test".
 
     Raises:
-        InputError: a name stands for no part.
+        InputError: a name denotes no part.
     """
     parts = [part_named(name.strip()) for name in names]
-    strange = next((name for name, part in zip(names, parts, strict=True) if part is None), None)
-    if strange is not None:
-        raise InputError(f"{where}: {unknown('part', strange, _PART_NAMES)}")
+    invalid = next((name for name, part in zip(names, parts, strict=True) if part is None), None)
+    if invalid is not None:
+        raise InputError(f"{where}: {unknown('part', invalid, _PART_NAMES)}")
     return np.array(parts)
 
 
 def part_folders(root: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The folders, or files without their suffix, of the parts by their names; empty where `names` are no parts.
+    """Finds the folder of each part.
+
+    Args:
+        root: Path of the folder that contains `names`.
+        names: sequence of str, the folders in `root`.
+
+    Returns:
+        dict from "train", "validation" and "test" to their folders; empty unless all of `names` denote parts.
 
     Raises:
-        InputError: the names are of parts, and no one is train, or two are the same part.
+        InputError: the names denote parts, but none is train, or two are the same part.
     """
     parts = {name: part_named(name) for name in names}
     if not parts or not all(parts.values()):
         return {}
     for part in ("train", "validation", "test"):
-        same = [name for name, found in parts.items() if found == part]
+        same = [name for name, denoted in parts.items() if denoted == part]
         if len(same) > 1:
-            raise InputError(f"'{root}' holds the folders {' and '.join(same)}, both for {part}. Keep one.")
+            raise InputError(f"'{root}' contains the folders {' and '.join(same)}, both for {part}. Keep one.")
     if "train" not in parts.values():
-        raise InputError(f"'{root}' holds {', '.join(names)} and no train. Add a folder train.")
+        raise InputError(f"'{root}' contains {', '.join(names)} but no train. Add a folder train.")
     return {part: root / name for name, part in parts.items()}
 
 
@@ -118,18 +131,18 @@ def _folders(root: Path) -> list[str]:
     if not root.exists():
         raise FileNotFoundError(f"no data at '{root}': there is no such folder.")
     if not root.is_dir():
-        raise NotADirectoryError(f"'{root}' must be a folder with one folder per class, and it is a file.")
+        raise NotADirectoryError(f"'{root}' must be a folder with one folder per class, but it is a file.")
     return sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 def _files(folder: Path) -> list[Path]:
-    found, unopened = [], []
-    for parent, children, names in os.walk(folder, onerror=unopened.append):
+    files, errors = [], []
+    for parent, children, names in os.walk(folder, onerror=errors.append):
         children[:] = [child for child in children if not child.startswith(".")]
-        # A link to a folder may lead back here. It is not followed but listed, so that the scan tells of it.
+        # A link to a folder may form a loop. It is listed instead of followed, so that the scan reports it.
         names += [child for child in children if os.path.islink(os.path.join(parent, child))]
-        found += [Path(parent, name) for name in names if not name.startswith(".") and name.lower() not in CLUTTER]
-    found += [Path(fault.filename) for fault in unopened]
-    if not found:
+        files += [Path(parent, name) for name in names if not name.startswith(".") and name.lower() not in CLUTTER]
+    files += [Path(error.filename) for error in errors]
+    if not files:
         raise InputError(f"class folder '{folder}' is empty. Put images into it or remove it.")
-    return sorted(found)
+    return sorted(files)

@@ -1,8 +1,8 @@
-"""Where examples come from: one function for each source, from a path or arrays to a `Split`.
+"""The sources of examples: one function per source, from a path or arrays to a `Split`.
 
-Every image is read before the first step, so that a broken one is left out now and does not end the run in hours; the
-decoded images are kept where there is room. `places.listing` finds by itself what stands at a path, which is what configs and the
-command line go through. Must not batch or augment, or import TensorFlow.
+Every image is read before the first step, so that a broken file is skipped at once instead of ending the run hours
+later; the decoded images are cached if there is room. Configs and the command line use `resolve.listing`, which detects
+the source at a path. Must not batch, augment, or import TensorFlow.
 """
 
 import os
@@ -28,70 +28,71 @@ def image_folder(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **division: float | int | None,
+    **split_options: float | int | None,
 ) -> Split:
-    """The images of a folder that holds one folder per class, split by class.
+    """Loads the images of a folder that contains one folder per class, and splits each class.
 
-    Where the folder holds folders train, validation and test (or val, valid, dev, …) with class folders in each, those
-    are the parts, and a part that is not there comes out of train. See `folders.listing` for what counts as an image.
+    If the folder contains folders train, validation and test (or val, valid, dev, …) with class folders in each, those
+    are the parts; a missing part is taken from train. See `image_folders.listing` for what counts as an image.
 
     Args:
-        path: folder with at least two class folders, or with a folder of such for each part.
+        path: folder with at least two class folders, or with one folder per part that contains them.
         image_size: (height, width) in pixels that every image is stretched to.
-        cache: "auto", "memory", "disk" or "none", where decoded images are kept; see `keep`.
-        memory_fraction: float in [0, 1], the share of the free memory that they may fill under "auto".
-        unreadable_fraction: float in [0, 1], the largest share of the files that may be unreadable; they are left out.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        cache: "auto", "memory", "disk" or "none", where decoded images are cached; see `pixel_cache.cache`.
+        memory_fraction: float in [0, 1], the fraction of the free memory that they may fill under "auto".
+        unreadable_fraction: float in [0, 1], the largest fraction of the files that may be unreadable; these are
+            skipped.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
-        Split of uint8 RGB images; `Examples.paths` names each file, `Split.quarantined` those that are left out.
+        Split of uint8 RGB images. `Examples.paths` names the file of each example, `Split.quarantined` the skipped
+        files.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
+        FileNotFoundError: nothing exists at `path`.
         NotADirectoryError: `path` is a file.
-        InputError: fewer than two classes, a class without images or with too few to split, or more files than allowed
-            that cannot be read as images (the message names the first of them).
+        InputError: there are fewer than two classes, a class has no images or too few to split, or more files than
+            allowed cannot be read as images (the message names the first of them).
 
     Example:
         >>> split = image_folder("flowers", image_size=(224, 224), test_fraction=0.1)  # doctest: +SKIP
         >>> split.labels, split.sizes  # doctest: +SKIP
         (('daisy', 'rose'), {'train': 700, 'validation': 200, 'test': 100})
     """
-    found = image_folders.listing(path, checked_size(image_size))
     return split(
-        found,
+        image_folders.listing(path, checked_size(image_size)),
         cache=cache,
         memory_fraction=memory_fraction,
         unreadable_fraction=unreadable_fraction,
-        **division,
+        **split_options,
     )
 
 
-def text_files(path: str | os.PathLike, **division: float | int | None) -> Split:
-    """The texts of a folder that holds one file of texts, or one folder of .txt files, per class, split by class.
+def text_files(path: str | os.PathLike, **split_options: float | int | None) -> Split:
+    """Loads the texts of a folder with one text file, or one folder of .txt files, per class, and splits each class.
 
-    See `texts.listing` for the shapes that the folder may have. Which part a text falls into depends on its words and
-    the seed, and not on its line, so that texts added later move few others.
+    See `text_folders.listing` for the supported layouts. The part of a text depends on the text and the seed and not on
+    its line, so that texts added later move few others to another part.
 
     Args:
         path: folder of texts in UTF-8.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
         Split whose `Examples.inputs` are object arrays (n,) of str.
 
     Raises:
-        FileNotFoundError: there is nothing at `path`.
+        FileNotFoundError: nothing exists at `path`.
         NotADirectoryError: `path` is a file.
-        InputError: no texts, fewer than two classes, a class with too few texts to split, a file that is not UTF-8,
-            or both files and folders of texts.
+        InputError: there are no texts or fewer than two classes, a class has too few texts to split, a file is not
+            UTF-8, or there are both files and folders of texts.
 
     Example:
         >>> split = text_files("reviews", test_fraction=0.1)  # doctest: +SKIP
         >>> split.labels, split.train.inputs[0]  # doctest: +SKIP
         (('neg', 'pos'), 'a dull film')
     """
-    return split(text_folders.listing(path), **division)
+    return split(text_folders.listing(path), **split_options)
 
 
 def manifest(
@@ -104,31 +105,31 @@ def manifest(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **division: float | int | None,
+    **split_options: float | int | None,
 ) -> Split:
-    """The examples of a table that names an image or holds a text in each row, and says what it is.
+    """Loads the examples of a table that has an image path or a text, and its targets, in each row.
 
-    Use it for what folders cannot say: several labels, numbers to predict, weights, patients that must not be parted,
-    parts that somebody else has fixed. See `manifests.listing` for what the file may be.
+    Use it for what folders cannot express: several labels per example, regression targets, weights, groups such as
+    patients, or a split that is already defined. See `tables.listing` for the file formats.
 
     Args:
-        path: path of a .csv, .tsv or .parquet file; paths of images count from its folder.
+        path: path of a .csv, .tsv or .parquet file; image paths in it are relative to its folder.
         kind: "images" or "text".
         image_size: (height, width) in pixels that every image is stretched to; None for texts.
         task: "single_label", "multi_label" or "regression".
-        columns: Columns, which column holds what; None for the usual names.
+        columns: Columns, the role of each column; None for the usual names.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
         unreadable_fraction: as for `image_folder`.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
         Split.
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: as for `manifests.listing`, `divide`, and `split`.
-        MissingExtra: a Parquet file needs pyarrow.
+        InputError: as for `tables.listing` and `split`.
+        MissingExtra: the file is a Parquet file and pyarrow is not installed.
 
     Example:
         >>> columns = kt.data.Columns(targets=("age",), group="patient")  # doctest: +SKIP
@@ -136,13 +137,12 @@ def manifest(
     """
     if kind == "images":
         image_size = checked_size(image_size)
-    found = tables.listing(path, image_size, kind=kind, task=task, columns=columns)
     return split(
-        found,
+        tables.listing(path, image_size, kind=kind, task=task, columns=columns),
         cache=cache,
         memory_fraction=memory_fraction,
         unreadable_fraction=unreadable_fraction,
-        **division,
+        **split_options,
     )
 
 
@@ -152,26 +152,26 @@ def tfrecord_set(
     image_size: tuple[int, int] | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
-    **division: float | int | None,
+    **split_options: float | int | None,
 ) -> Split:
-    """The examples of a sharded set of TFRecord files, in the parts that it was written with, if it was.
+    """Loads a sharded set of TFRecord files, with the parts that were written, if any.
 
     Args:
         path: folder that `write_tfrecords` made.
-        image_size: (height, width) in pixels that every image is stretched to; None where the inputs are no images.
+        image_size: (height, width) in pixels that every image is stretched to; None if the inputs are not images.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
         Split.
 
     Raises:
-        FileNotFoundError: there is no set, or one of its files is missing.
-        InputError: a shard or the index is damaged, which the message names, or as for `split`.
+        FileNotFoundError: there is no such set, or one of its files is missing.
+        InputError: a shard or the index is damaged (the message names it), or as for `split`.
     """
-    found = tfrecords.listing(path, None if image_size is None else checked_size(image_size))
-    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
+    listing = tfrecords.listing(path, None if image_size is None else checked_size(image_size))
+    return split(listing, cache=cache, memory_fraction=memory_fraction, **split_options)
 
 
 def named_set(
@@ -183,33 +183,33 @@ def named_set(
     columns: Columns | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
-    **division: float | int | None,
+    **split_options: float | int | None,
 ) -> Split:
-    """A data set that others publish: of Hugging Face, or of TensorFlow Datasets.
+    """Loads a published data set from Hugging Face or TensorFlow Datasets.
 
     Args:
-        name: "hf:NAME" or "tfds:NAME", as for `hugging_face.load` and `tfds.load`; a folder may stand for the name.
+        name: "hf:NAME" or "tfds:NAME", where NAME may be a folder; see `hugging_face.load` and `tfds.load`.
         kind: "images" or "text".
         image_size: (height, width) in pixels that every image is stretched to; None for texts.
         task: "single_label", "multi_label" or "regression".
-        columns: Columns, which feature holds what; None for the usual names, or the only feature of its kind.
+        columns: Columns, the role of each feature; None for the usual names, or the only feature of its kind.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; the parts that
-            the set has itself stay.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; the set's
+            own parts are kept.
 
     Returns:
         Split.
 
     Raises:
-        InputError: there is no such set, or as for `named_sets.listing`, `divide` and `split`.
-        MissingExtra: the library is not installed; the sentence names the extra.
+        InputError: there is no such set, or as for `named_sets.listing` and `split`.
+        MissingExtra: the library is not installed; the message names the extra.
 
     Example:
         >>> split = kt.data.named_set("hf:stanfordnlp/imdb", kind="text")  # doctest: +SKIP
     """
-    found = resolve.listing(name, kind=kind, image_size=image_size, task=task, columns=columns)
-    return split(found, cache=cache, memory_fraction=memory_fraction, **division)
+    listing = resolve.listing(name, kind=kind, image_size=image_size, task=task, columns=columns)
+    return split(listing, cache=cache, memory_fraction=memory_fraction, **split_options)
 
 
 def arrays(
@@ -220,41 +220,45 @@ def arrays(
     task: Task = "single_label",
     weights: np.ndarray | None = None,
     groups: np.ndarray | None = None,
-    marks: Sequence[str] | None = None,
-    **division: float | int | None,
+    predefined_split: Sequence[str] | None = None,
+    **split_options: float | int | None,
 ) -> Split:
-    """Examples that are already arrays, split by class.
+    """Splits examples that are already arrays.
 
     Args:
         inputs: array (n, ...); images as uint8 (n, height, width, 3) in [0, 255], texts as str (n,).
         targets: int (n,) in [0, len(labels)), the class of each input; for "multi_label" (n, len(labels)) of 0 and 1;
             for "regression" numbers (n,) or (n, len(labels)).
-        labels: the names of the classes, at least two for "single_label"; for "regression" of the numbers.
+        labels: sequence of str, the class names, at least two for "single_label"; for "regression" the names of the
+            predicted numbers.
         task: "single_label", "multi_label" or "regression".
-        weights: float (n,) >= 0, how much each example counts in the loss; None for 1 each.
-        groups: array (n,), examples of one group are never parted; None for none.
-        marks: n str such as "train", "val" and "test", the part of each example; None to divide them.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        weights: float (n,) >= 0, the weight of each example in the loss; None for 1 each.
+        groups: array (n,); all examples of a group stay in the same part; None without groups.
+        predefined_split: sequence of n str such as "train", "val" and "test", the part of each example; None to split
+            them by `split_options`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
         Split whose parts hold copies of the inputs.
 
     Raises:
-        InputError: the lengths differ, a target or weight breaks its rule, there are fewer than two classes, or a class
-            is empty or too small to split.
+        InputError: the lengths differ, a target, weight or part is invalid, there are fewer than two classes, or a
+            class is empty or too small to split.
     """
-    found = numpy_arrays.listing(inputs, targets, labels=labels, task=task, weights=weights, groups=groups, marks=marks)
-    return split(found, **division)
+    listing = numpy_arrays.listing(
+        inputs, targets, labels=labels, task=task, weights=weights, groups=groups, predefined_split=predefined_split
+    )
+    return split(listing, **split_options)
 
 
-def digits(*, image_size: tuple[int, int] = (32, 32), **division: float | int | None) -> Split:
-    """The 1,797 handwritten digits that scikit-learn ships, as RGB images: a real data set without a download.
+def digits(*, image_size: tuple[int, int] = (32, 32), **split_options: float | int | None) -> Split:
+    """Loads the 1,797 handwritten digits that scikit-learn ships, as RGB images: a real data set without a download.
 
     The 8 x 8 grey values 0 to 16 are scaled to 0 to 255 and enlarged by bilinear resampling.
 
     Args:
         image_size: (height, width) in pixels.
-        **division: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
 
     Returns:
         Split of uint8 images (height, width, 3) with the labels "0" to "9".
@@ -268,4 +272,4 @@ def digits(*, image_size: tuple[int, int] = (32, 32), **division: float | int | 
         >>> digits(test_fraction=0.1).sizes
         {'train': 1259, 'validation': 359, 'test': 179}
     """
-    return split(numpy_arrays.digits_listing(checked_size(image_size)), **division)
+    return split(numpy_arrays.digits_listing(checked_size(image_size)), **split_options)

@@ -1,7 +1,7 @@
-"""Data sets that others publish under a name, with features that say themselves what they are.
+"""Published data sets whose features have types: images, texts, classes and numbers.
 
-Takes a `NamedSet`, which `hugging_face` and `tensorflow_datasets` open, gives a `Listing`. Must not import either
-library, or TensorFlow.
+Takes a `NamedSet`, which `hugging_face` and `tfds` open; returns a `Listing`. Must not import either library, or
+TensorFlow.
 """
 
 import dataclasses
@@ -25,16 +25,16 @@ logger = logging.getLogger("kerastrain")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NamedSet:
-    """A data set under a name, opened.
+    """An opened published data set of n examples.
 
     Args:
-        source: str, what messages call it.
-        columns: from the name of each feature but images to its n values; may read them only when they are asked for.
-        classes: from the name of each feature that numbers classes to the names of those.
-        images: the names of the features that are images.
-        texts: the names of the features that are texts.
-        parts: n str, the part that each example belongs to, as the set calls it.
-        content: callable (feature, row) -> the bytes of an image file.
+        source: str, its name in messages.
+        columns: mapping from the name of each feature except images to its n values, which may be read on access.
+        classes: mapping from the name of each feature of class numbers to its class names.
+        images: sequence of str, the names of the image features.
+        texts: sequence of str, the names of the text features.
+        parts: sequence of n str, the part of each example under the name that the set gives it.
+        content: callable (feature, row) -> bytes of an image file.
     """
 
     source: str
@@ -48,13 +48,13 @@ class NamedSet:
 
 @dataclasses.dataclass(frozen=True)
 class NamedImages:
-    """The images of a feature, decoded anew each time that they are asked for; a `Store`.
+    """A `Store` of the images of a feature, decoded on every access.
 
     Args:
         named_set: NamedSet.
-        feature: str, the feature that holds the images.
-        rows: int64 array (n,), their rows in the set.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        feature: str, the image feature.
+        rows: int64 array (n,), the rows of the images in the set.
+        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
     """
 
     named_set: NamedSet
@@ -72,18 +72,34 @@ class NamedImages:
         return len(self.rows)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return np.stack([decoder.decode_content(*self._named(index), self.image_size) for index in indices])
+        return np.stack(
+            [decoder.decode_content(self._name(index), self.content(index), self.image_size) for index in indices]
+        )
 
     def subset(self, indices: np.ndarray) -> "NamedImages":
-        """The images at `indices`."""
+        """Selects images without reading them.
+
+        Args:
+            indices: int array (m,), values in [0, n).
+
+        Returns:
+            NamedImages, m of them, in the order of `indices`.
+        """
         return dataclasses.replace(self, rows=self.rows[indices])
 
     def content(self, index: int) -> bytes:
-        """The bytes of the image file at `index`."""
+        """Reads the image file at an index.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes of the file.
+        """
         return self.named_set.content(self.feature, int(self.rows[index]))
 
-    def _named(self, index: int) -> tuple[str, bytes]:
-        return f"row {self.rows[index]} of {self.named_set.source}", self.content(index)
+    def _name(self, index: int) -> str:
+        return f"row {self.rows[index]} of {self.named_set.source}"
 
 
 def listing(
@@ -94,27 +110,27 @@ def listing(
     task: Task = "single_label",
     columns: Columns | None = None,
 ) -> Listing:
-    """The examples of a named set; texts are read, images are not.
+    """Lists the examples of a named set; reads texts but no images.
 
     Args:
         named_set: NamedSet.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
         kind: "images" or "text".
         task: as `Examples.task`.
-        columns: Columns, the features that hold what; None for the usual names, or the only feature of its kind.
+        columns: Columns, the role of each feature; None for the usual names, or the only feature of its kind.
 
     Returns:
-        Listing. Its parts are those of the set that are called train, validation and test, or like it; others are left
-        out, which the logger "kerastrain" is told.
+        Listing with the parts of the set that are named train, validation or test, or a synonym such as dev. Other
+        parts are skipped with a warning to the logger "kerastrain".
 
     Raises:
-        InputError: a feature is missing, a value is missing or of the wrong kind, or no part is left.
+        InputError: a feature is missing, a value is missing or of the wrong type, or no part is usable.
     """
     rows = _rows(named_set)
     columns = _completed(columns or Columns(), named_set, kind, task)
     values = {name: _Rows(named_set.columns, name, rows) for name in named_set.columns}
     table = Table(named_set.source, values, rows.tolist(), classes=named_set.classes)
-    marks = np.array([part_named(named_set.parts[row]) for row in rows])
+    predefined_split = np.array([part_named(named_set.parts[row]) for row in rows])
     if kind == "images":
         inputs = NamedImages(named_set, columns.input, rows, image_size)
         keys = tuple(f"{named_set.parts[row]}/{row}" for row in rows)
@@ -131,11 +147,11 @@ def listing(
         groups=table_columns.groups(table, columns),
         keys=keys,
     )
-    return Listing(named_set.source, examples, marks)
+    return Listing(named_set.source, examples, predefined_split)
 
 
 class _Rows(Sequence):
-    """Some rows of a column, read when the first of them is asked for."""
+    """Some rows of a column, all read on the first access."""
 
     def __init__(self, columns: Mapping[str, Sequence], name: str, rows: np.ndarray):
         self._columns, self._name, self._rows = columns, name, rows
@@ -157,12 +173,14 @@ def _rows(named_set: NamedSet) -> np.ndarray:
     if not len(rows):
         raise InputError(f"{named_set.source} has no part train, validation or test. It has: {', '.join(others)}.")
     if others:
-        logger.warning("%s: left out the parts %s, which are not for training", named_set.source, ", ".join(others))
+        logger.warning(
+            "%s: skipped the parts that are not train, validation or test: %s", named_set.source, ", ".join(others)
+        )
     return rows
 
 
 def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> Columns:
-    """The columns with the features that are taken where none is named."""
+    """Returns `columns` with default features in place of those that are not named."""
     candidates = named_set.images if kind == "images" else named_set.texts
     feature = columns.input
     if feature is None:
@@ -179,9 +197,9 @@ def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> 
 
 
 def _no_feature(named_set: NamedSet, kind: str, candidates: Sequence[str]) -> str:
-    what = "images" if kind == "images" else "texts"
+    content = "images" if kind == "images" else "texts"
     features = [*named_set.images, *named_set.columns]
     return (
-        f"{named_set.source}: `columns.input` must name a feature that holds {what}: {', '.join(candidates) or 'none'}. "
-        f"Its features are: {', '.join(features)}."
+        f"{named_set.source}: `columns.input` must name a feature of {content}: {', '.join(candidates) or 'none'}. Its "
+        f"features are: {', '.join(features)}."
     )

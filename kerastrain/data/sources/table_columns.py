@@ -1,7 +1,7 @@
-"""A table whose columns say what each example is: its classes or numbers, weight, group and part.
+"""Targets, weights, groups and parts of examples, from the columns of a table.
 
-Takes columns of plain values, whatever they were read from, gives arrays as in `Examples`. Every fault names the row and
-the column. Must not open files or import TensorFlow.
+Takes columns of Python values, returns arrays as in `Examples`. Every error names the row and the column. Must not open
+files or import TensorFlow.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kerastrain.data.sources.image_folders import checked_marks
+from kerastrain.data.sources.image_folders import part_names
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import Task
 
@@ -21,18 +21,18 @@ _TRUTHS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which columns of a table hold what.
+    """The roles of the columns of a table.
 
     Args:
-        input: the paths of the images, or the texts; None takes the one called path, image, file, file_name or filename,
+        input: str, the column of image paths or texts; None for the column path, image, file, file_name or filename,
             for texts text or sentence.
-        targets: for "single_label" the one column of classes; for "multi_label" one column of several classes with
-            `separator` between them, or a column of 0 and 1 for each class; for "regression" one column or more of
-            numbers. Empty takes label, labels or target, in this order of tasks.
-        separator: what stands between the classes in a column of several.
-        split: the part of each example, such as train, val and test; None takes the one called split, if there is one.
-        weight: how much each example counts in the loss; None for 1 each.
-        group: what an example belongs to that must not be parted, such as a patient; None for nothing.
+        targets: tuple of str. For "single_label" one column of classes; for "multi_label" one column of classes joined
+            by `separator`, or a column of 0 and 1 for each class; for "regression" one or more columns of numbers.
+            Empty for the column label ("single_label"), labels ("multi_label") or target ("regression").
+        separator: str between the classes in a "multi_label" column.
+        split: str, the column of parts, such as train, val and test; None for the column split, if there is one.
+        weight: str, the column of weights in the loss, numbers >= 0; None for 1 each.
+        group: str, the column of groups that must stay in one part, such as patients; None for no groups.
     """
 
     input: str | None = None
@@ -45,14 +45,14 @@ class Columns:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Columns of plain values under their names.
+    """Columns of Python values by name.
 
     Args:
-        source: str, what messages call it.
-        values: from the name of each column to its n values: str, numbers, None, or sequences of those.
-        rows: n int, where each row stands in its source.
-        unit: "line" or "row", what those number.
-        classes: from the name of a column whose values are the numbers of classes to the names of those.
+        source: str, its name in messages.
+        values: mapping from the name of each column to its n values: str, numbers, None, or sequences of those.
+        rows: sequence of n int, the position of each row in its source.
+        unit: "line" or "row", the unit of `rows`.
+        classes: mapping from the name of each column of class numbers to its class names.
     """
 
     source: str
@@ -65,7 +65,13 @@ class Table:
         return len(self.rows)
 
     def column(self, name: str) -> Sequence:
-        """The values of a column.
+        """Returns the values of a column.
+
+        Args:
+            name: str, the name of the column.
+
+        Returns:
+            sequence of n values.
 
         Raises:
             InputError: there is no such column.
@@ -74,31 +80,56 @@ class Table:
             raise InputError(f"{self.source}: {unknown('column', name, self.values)}")
         return self.values[name]
 
-    def check(self, name: str, is_good: Callable[[object], bool], rule: str) -> Sequence:
-        """The values of a column that all obey a rule.
+    def check(self, name: str, is_valid: Callable[[object], bool], rule: str) -> Sequence:
+        """Returns the values of a column after checking each of them.
+
+        Args:
+            name: str, the name of the column.
+            is_valid: callable (value) -> bool.
+            rule: str, what a valid value is, for the message.
+
+        Returns:
+            sequence of n values.
 
         Raises:
-            InputError: there is no such column, or a value breaks the rule; names the first row that does.
+            InputError: there is no such column, or a value is invalid (the message names the first such row).
         """
         values = self.column(name)
-        bad = [index for index, value in enumerate(values) if not is_good(value)]
-        if bad:
-            more = f" And {len(bad) - 1} more such rows." if len(bad) > 1 else ""
+        invalid = [index for index, value in enumerate(values) if not is_valid(value)]
+        if invalid:
+            others = len(invalid) - 1
+            more = f" Invalid too: {others} more {'row' if others == 1 else 'rows'}." if others else ""
             raise InputError(
-                f"{self.place(bad[0])}: column {name!r} must hold {rule}. Received: {values[bad[0]]!r}.{more}"
+                f"{self.row_name(invalid[0])}: column {name!r} must hold {rule}. Received: "
+                f"{values[invalid[0]]!r}.{more}"
             )
         return values
 
-    def place(self, index: int) -> str:
-        """Where a row stands, for a message."""
+    def row_name(self, index: int) -> str:
+        """Names a row in messages, such as "line 3 of 'faces.csv'".
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            str.
+        """
         return f"{self.unit} {self.rows[index]} of {self.source}"
 
 
 def input_name(table: Table, columns: Columns, kind: str) -> str:
-    """The name of the column of inputs.
+    """Finds the column of inputs.
+
+    Args:
+        table: Table.
+        columns: Columns.
+        kind: "images" or "text".
+
+    Returns:
+        str, the name of the column.
 
     Raises:
-        InputError: no column is named, and none has a usual name.
+        InputError: the named column does not exist, or none is named and none has a usual name.
     """
     if columns.input is not None:
         table.column(columns.input)
@@ -107,20 +138,28 @@ def input_name(table: Table, columns: Columns, kind: str) -> str:
     if usual is None:
         *names, last = USUAL_INPUTS[kind]
         raise InputError(
-            f"{table.source} has no column {', '.join(names)} or {last}. It has: {', '.join(table.values)}. Name the one "
-            "that holds the inputs by `columns.input`."
+            f"{table.source} has no column {', '.join(names)} or {last}. It has: {', '.join(table.values)}. Set "
+            "`columns.input` to the column of the inputs."
         )
     return usual
 
 
 def targets(table: Table, columns: Columns, task: Task) -> tuple[np.ndarray, tuple[str, ...]]:
-    """What is to be learnt of each row, and the labels, as in `Examples`.
+    """Reads the targets and the labels.
 
-    Classes stand in alphabetical order, or by their value where all are whole numbers; those of a table that numbers its
-    classes, and those that have a column each, in the order of the table.
+    Classes are in alphabetical order, or in numerical order if all are whole numbers. If the table numbers its classes
+    or has a column for each class, they are in the order of the table.
+
+    Args:
+        table: Table.
+        columns: Columns.
+        task: as `Examples.task`.
+
+    Returns:
+        tuple of `Examples.targets` and `Examples.labels`.
 
     Raises:
-        InputError: an unknown column, the wrong number of columns, or a value that is missing or of the wrong kind.
+        InputError: a column is unknown, there is more than one for "single_label", or a value is missing or invalid.
     """
     names = columns.targets or (USUAL_TARGETS[task],)
     if task == "regression":
@@ -131,14 +170,27 @@ def targets(table: Table, columns: Columns, task: Task) -> tuple[np.ndarray, tup
         return np.array([[_truth(value) for value in row] for row in zip(*truths, strict=True)], np.float32), names
     if len(names) > 1:
         raise InputError(
-            f"a single label stands in one column. Received: {', '.join(names)}. Name one of them, or set the task to "
-            "multi_label or regression."
+            f"`columns.targets` must be one column for task 'single_label'. Received: {', '.join(names)}. Name one of "
+            "them, or set the task to multi_label or regression."
         )
-    return _single(table, names[0]) if task == "single_label" else _several(table, names[0], columns.separator)
+    return (
+        _single_label(table, names[0]) if task == "single_label" else _multi_label(table, names[0], columns.separator)
+    )
 
 
 def weights(table: Table, columns: Columns) -> np.ndarray | None:
-    """How much each row counts: float32 array (n,), or None."""
+    """Reads the weights.
+
+    Args:
+        table: Table.
+        columns: Columns.
+
+    Returns:
+        float32 array (n,), finite and >= 0; None if no column is named.
+
+    Raises:
+        InputError: the column is unknown, or a value is not a finite number >= 0.
+    """
     if columns.weight is None:
         return None
     rule = "a finite number >= 0"
@@ -147,72 +199,94 @@ def weights(table: Table, columns: Columns) -> np.ndarray | None:
 
 
 def groups(table: Table, columns: Columns) -> np.ndarray | None:
-    """The group of each row: array (n,) of str, or None."""
+    """Reads the groups.
+
+    Args:
+        table: Table.
+        columns: Columns.
+
+    Returns:
+        array (n,) of str; None if no column is named.
+
+    Raises:
+        InputError: the column is unknown, or a value is missing.
+    """
     if columns.group is None:
         return None
-    return np.array([str(value) for value in table.check(columns.group, _is_there, "the name of a group")], object)
+    return np.array([str(value) for value in table.check(columns.group, _is_present, "the name of a group")], object)
 
 
 def predefined_split(table: Table, columns: Columns) -> np.ndarray | None:
-    """The part of each row, or None where the table does not say."""
+    """Reads the part of each row.
+
+    Args:
+        table: Table.
+        columns: Columns.
+
+    Returns:
+        array (n,) of "train", "validation" and "test"; None if no column is named and there is no column split.
+
+    Raises:
+        InputError: the column is unknown, or a value is missing or denotes no part.
+    """
     name = "split" if columns.split is None and "split" in table.values else columns.split
     if name is None:
         return None
-    values = table.check(name, _is_there, "the name of a part, such as train")
-    return checked_marks([str(value) for value in values], where=f"column {name!r} of {table.source}")
+    values = table.check(name, _is_present, "the name of a part, such as train")
+    return part_names([str(value) for value in values], where=f"column {name!r} of {table.source}")
 
 
-def _single(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _single_label(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     if name in table.classes:
         labels = table.classes[name]
         return np.array(_class_numbers(table, name), np.int64), labels
-    values = [_text(value) for value in table.check(name, _is_there, "a class")]
-    labels = _in_order(set(values))
-    places = {label: number for number, label in enumerate(labels)}
-    return np.array([places[value] for value in values], np.int64), labels
+    values = [_text(value) for value in table.check(name, _is_present, "a class")]
+    labels = _sorted_labels(set(values))
+    numbers = {label: number for number, label in enumerate(labels)}
+    return np.array([numbers[value] for value in values], np.int64), labels
 
 
-def _several(table: Table, name: str, separator: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _multi_label(table: Table, name: str, separator: str) -> tuple[np.ndarray, tuple[str, ...]]:
     if name in table.classes:
         labels = table.classes[name]
-        sets = [[labels[number] for number in numbers] for numbers in _class_numbers(table, name)]
+        label_sets = [[labels[number] for number in numbers] for numbers in _class_numbers(table, name)]
     else:
-        sets = [_parted(value, separator) for value in table.column(name)]
-        labels = _in_order(set().union(*sets))
+        label_sets = [_several_labels(value, separator) for value in table.column(name)]
+        labels = _sorted_labels(set().union(*label_sets))
     if not labels:
         raise InputError(f"column {name!r} of {table.source} names no class in any row.")
-    places = {label: number for number, label in enumerate(labels)}
-    many = np.zeros((len(table), len(labels)), np.float32)
-    for row, names in enumerate(sets):
-        many[row, [places[one] for one in names]] = 1
-    return many, labels
+    numbers = {label: number for number, label in enumerate(labels)}
+    multi_hot = np.zeros((len(table), len(labels)), np.float32)
+    for row, row_labels in enumerate(label_sets):
+        multi_hot[row, [numbers[label] for label in row_labels]] = 1
+    return multi_hot, labels
 
 
 def _class_numbers(table: Table, name: str) -> Sequence:
     count = len(table.classes[name])
 
-    def is_good(value):
-        return all(0 <= one < count for one in (value if isinstance(value, Sequence) else [value]))
+    def is_valid(value):
+        return all(0 <= number < count for number in (value if isinstance(value, Sequence) else [value]))
 
-    return table.check(name, is_good, f"numbers of classes from 0 to {count - 1}")
+    return table.check(name, is_valid, f"class numbers from 0 to {count - 1}")
 
 
-def _parted(value: object, separator: str) -> list[str]:
+def _several_labels(value: object, separator: str) -> list[str]:
     if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        return [_text(one) for one in value]
-    return [part.strip() for part in _text(value).split(separator) if part.strip()] if _is_there(value) else []
+        return [_text(label) for label in value]
+    return [label.strip() for label in _text(value).split(separator) if label.strip()] if _is_present(value) else []
 
 
-def _in_order(names: set[str]) -> tuple[str, ...]:
-    is_numbers = all(name.lstrip("-").isdecimal() for name in names)
-    return tuple(sorted(names, key=lambda name: (int(name), name) if is_numbers else (0, name)))
+def _sorted_labels(names: set[str]) -> tuple[str, ...]:
+    are_numbers = all(name.lstrip("-").isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name), name) if are_numbers else (0, name)))
 
 
 def _text(value: object) -> str:
     return str(value).strip()
 
 
-def _is_there(value: object) -> bool:
+def _is_present(value: object) -> bool:
     return value is not None and value == value and bool(_text(value))  # NaN, the missing value of many tables.
 
 

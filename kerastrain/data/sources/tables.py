@@ -1,6 +1,6 @@
-"""A manifest: a table with a row for each example, which names its image or holds its text, and says what it is.
+"""Manifests: tables with one row per example, which has its image path or text, and its targets.
 
-Takes a CSV, TSV or Parquet file, gives a `Listing`; opens no image. Must not import TensorFlow.
+Takes a CSV, TSV or Parquet file, returns a `Listing`. Must not open images or import TensorFlow.
 """
 
 import csv
@@ -24,7 +24,7 @@ from kerastrain.system.optional_imports import need
 from kerastrain.tasks import Task
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-_NAMED = 3
+_MAX_NAMED = 3
 
 
 def listing(
@@ -35,46 +35,58 @@ def listing(
     task: Task = "single_label",
     columns: Columns | None = None,
 ) -> Listing:
-    """The rows of a manifest.
+    """Lists the examples of a manifest.
 
     Args:
-        path: path of a .csv, .tsv or .parquet file. The first two are UTF-8 with a header line, and have quotes around
-            values that hold the delimiter. Paths of images count from the folder of the manifest.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        path: path of a .csv, .tsv or .parquet file. CSV and TSV files are UTF-8 with a header line, and values that
+            contain the delimiter are quoted. Image paths are relative to the folder of the manifest.
+        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
         kind: "images" or "text".
         task: as `Examples.task`.
         columns: Columns; None for the usual names.
 
     Returns:
-        Listing whose keys are the paths as they are written, or the texts.
+        Listing whose keys are the image paths as written in the manifest, or the texts.
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: the file is no such table or has no rows; a column is missing; a value is missing or of the wrong
-            kind; no image is there, or one is named twice; a text is empty.
-        MissingExtra: a Parquet file needs pyarrow.
+        InputError: the file is not a valid table or has no rows; a column is missing; a value is missing or invalid;
+            none of the images exists, or one is named twice.
+        MissingExtra: the file is a Parquet file and pyarrow is not installed.
     """
     path, columns = Path(path).expanduser(), columns or Columns()
     table = read(path)
     name = table_columns.input_name(table, columns, kind)
-    given = [str(value).strip() for value in table.check(name, _is_text, "a path" if kind == "images" else "a text")]
+    inputs = [str(value).strip() for value in table.check(name, _is_text, "a path" if kind == "images" else "a text")]
     targets, labels = table_columns.targets(table, columns, task)
-    paths = _paths(table, given, path.parent) if kind == "images" else None
+    paths = _paths(table, inputs, path.parent) if kind == "images" else None
     examples = Examples(
         targets,
         labels,
-        np.array(given, object) if paths is None else ImageFiles(paths, image_size),
+        np.array(inputs, object) if paths is None else ImageFiles(paths, image_size),
         task,
         weights=table_columns.weights(table, columns),
         groups=table_columns.groups(table, columns),
         paths=paths,
-        keys=tuple(given),
+        keys=tuple(inputs),
     )
     return Listing(table.source, examples, table_columns.predefined_split(table, columns))
 
 
 def read(path: Path) -> Table:
-    """The table in a CSV, TSV or Parquet file; raises as `listing` does of the file."""
+    """Reads a CSV, TSV or Parquet file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Table with at least one row.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: the file is not a valid table or has no rows.
+        MissingExtra: the file is a Parquet file and pyarrow is not installed.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no manifest at '{path}': there is no such file.")
     table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
@@ -86,7 +98,7 @@ def read(path: Path) -> Table:
 def _read_csv(path: Path) -> Table:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     rows, lines = [], []
-    limit = csv.field_size_limit(sys.maxsize)  # A text may be longer than the 128 KiB that the module allows.
+    limit = csv.field_size_limit(sys.maxsize)  # The default limit is 128 KiB, and a text may be longer.
     try:
         reader = csv.reader(io.StringIO(utf8(path)), delimiter=delimiter, strict=True)
         line = 1
@@ -95,16 +107,16 @@ def _read_csv(path: Path) -> Table:
                 rows.append(row)
                 lines.append(line)
             line = reader.line_num + 1
-    except csv.Error as fault:
-        raise InputError(f"line {reader.line_num} of '{path}' is not valid CSV: {fault}.") from None
+    except csv.Error as error:
+        raise InputError(f"line {reader.line_num} of '{path}' is not valid CSV: {error}.") from None
     finally:
         csv.field_size_limit(limit)
     header = _checked_header([name.strip() for name in rows[0]] if rows else [], path, delimiter)
     for row, line in zip(rows[1:], lines[1:], strict=True):
         if len(row) != len(header):
             raise InputError(
-                f"line {line} of '{path}' must have {len(header)} values, as its header has names. Received: {len(row)}. "
-                "Put quotes around values that hold the delimiter."
+                f"line {line} of '{path}' must have {len(header)} values, one for each name in the header. Received: "
+                f"{len(row)}. Put quotes around values that contain the delimiter."
             )
     values = dict(zip(header, zip(*rows[1:], strict=True), strict=True)) if rows[1:] else dict.fromkeys(header, ())
     return Table(f"'{path}'", values, lines[1:], unit="line")
@@ -113,15 +125,15 @@ def _read_csv(path: Path) -> Table:
 def _checked_header(header: list[str], path: Path, delimiter: str) -> list[str]:
     if not header:
         raise InputError(f"'{path}' is empty. Its first line must name the columns, such as path,label.")
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice or "" in header:
-        what = f"twice {twice[0]!r}" if twice and twice[0] else "a column without a name"
-        raise InputError(f"the header of '{path}' must give each column a name of its own. Received: {what}.")
+    duplicates = [name for name, count in Counter(header).items() if count > 1]
+    if duplicates or "" in header:
+        problem = f"{duplicates[0]!r} twice" if duplicates and duplicates[0] else "a column without a name"
+        raise InputError(f"the column names in the header of '{path}' must be unique. Received: {problem}.")
     other = next((sign for sign in ";\t|," if sign != delimiter and sign in header[0]), None)
     if len(header) == 1 and other:
         raise InputError(
-            f"the columns of '{path}' must be separated by {delimiter!r}. Received: {header[0]!r}, which looks separated "
-            f"by {other!r}."
+            f"the columns of '{path}' must be separated by {delimiter!r}. Received: {header[0]!r}, apparently "
+            f"separated by {other!r}."
         )
     return header
 
@@ -131,25 +143,27 @@ def _read_parquet(path: Path) -> Table:
     parquet = need("pyarrow.parquet", extra="parquet", to="read a Parquet file")
     try:
         table = parquet.read_table(path)
-    except (arrow.ArrowInvalid, OSError) as fault:
-        raise InputError(f"cannot read '{path}' as a Parquet file: {str(fault).splitlines()[0].rstrip('.')}.") from None
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise InputError(f"cannot read '{path}' as a Parquet file: {str(error).splitlines()[0].rstrip('.')}.") from None
     values = {name: table.column(name).to_pylist() for name in table.column_names}
     return Table(f"'{path}'", values, range(1, table.num_rows + 1))
 
 
 def _paths(table: Table, names: list[str], root: Path) -> tuple[str, ...]:
-    """The path of each image, all different and some of them there; the scan tells of each that is not."""
+    """Returns the path of each image, all distinct. Not every image has to exist: the scan reports the missing ones."""
     paths = tuple(os.path.normpath(root / name) for name in names)
     first = {}
     for index, path in enumerate(paths):
         if first.setdefault(path, index) != index:
             raise InputError(
-                f"{table.place(index)} names the same image as {table.place(first[path])}: {names[index]!r}. Keep one."
+                f"{table.row_name(index)} names the same image as {table.row_name(first[path])}: {names[index]!r}. "
+                "Keep one."
             )
     if not any(map(os.path.lexists, paths)):
-        told = ", ".join(map(repr, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+        some = ", ".join(map(repr, names[:_MAX_NAMED])) + (", …" if len(names) > _MAX_NAMED else "")
         raise InputError(
-            f"no image that {table.source} names is there: {told}. Paths count from the manifest's folder, '{root}'."
+            f"none of the images in {table.source} exists: {some}. Paths are relative to the folder of the manifest, "
+            f"'{root}'."
         )
     return paths
 

@@ -1,14 +1,14 @@
-"""A sharded set of TFRecord files with an index, so that any example can be read without those before it.
+"""Sharded sets of TFRecord files with an index for random access.
 
-Takes the folder that `write_tfrecords` made, gives a `Listing`. Every record is compared with its checksum when it is
-read. TensorFlow is not needed for that, and not imported: the index says where in a shard the bytes of an image lie.
+Takes a folder that `write_tfrecords` made, returns a `Listing`. Every record is compared with its checksum when it is
+read. Must not import TensorFlow: the index contains the location of each image in its shard.
 
-| file | what it holds |
+| file | content |
 |---|---|
-| NAME-00000-of-00008.tfrecord | records of `tf.train.Example`, in a shuffled order |
-| kerastrain.json | what the examples are, and the name, length and number of records of each shard |
-| index.npz | for each example its place and checksum, target, weight, group, part and key |
-| SHA256SUMS | for `sha256sum --check SHA256SUMS`, after the set has been copied |
+| NAME-00000-of-00008.tfrecord | `tf.train.Example` records in shuffled order |
+| kerastrain.json | kind, task and labels of the examples; name, size in bytes and number of records of each shard |
+| index.npz | location, checksum, target, weight, group, part and key of each example |
+| SHA256SUMS | checksums for `sha256sum --check SHA256SUMS` after the set has been copied |
 """
 
 import dataclasses
@@ -33,53 +33,73 @@ FORMAT = "kerastrain.tfrecords.1"
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The inputs of a sharded set as they were written: image files, UTF-8 texts, or the bytes of arrays.
+    """The encoded inputs of a sharded set: image files, UTF-8 texts, or the bytes of arrays.
 
     Args:
-        shards: the path of each shard.
-        places: int64 array (n, 4): for each input the number of its shard, the offset and length in bytes of its
-            content, and the CRC-32 of that.
+        shards: sequence of str, the path of each shard.
+        locations: int64 array (n, 4): the number of the shard of each input, the offset and the length of its content
+            in bytes, and the CRC-32 of the content.
     """
 
     shards: Sequence[str]
-    places: np.ndarray
+    locations: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.locations)
 
     def name(self, index: int) -> str:
-        """What messages call the record at `index`."""
-        return f"{self.shards[self.places[index, 0]]} at byte {self.places[index, 1]}"
+        """Names a record in messages.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            str.
+        """
+        return f"{self.shards[self.locations[index, 0]]} at byte {self.locations[index, 1]}"
 
     def content(self, index: int) -> bytes:
-        """The bytes at `index`.
+        """Reads an encoded input and compares it with its checksum.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes.
 
         Raises:
-            FileNotFoundError: the shard is not there any more.
-            InputError: they are not those that were written.
+            FileNotFoundError: the shard no longer exists.
+            InputError: the bytes are not those that were written.
         """
-        shard, offset, length, checksum = self.places[index].tolist()
+        shard, offset, length, checksum = self.locations[index].tolist()
         with open(self.shards[shard], "rb", buffering=0) as file:
-            found = os.pread(file.fileno(), length, offset)
-        if len(found) != length or zlib.crc32(found) != checksum:
+            content = os.pread(file.fileno(), length, offset)
+        if len(content) != length or zlib.crc32(content) != checksum:
             raise InputError(
-                f"the shard '{self.shards[shard]}' is damaged: the record at byte {offset} is not what was written. Copy "
-                "the shard again, or write the set again."
+                f"the shard '{self.shards[shard]}' is damaged: the record at byte {offset} does not match its "
+                "checksum. Copy the shard again, or write the set again."
             )
-        return found
+        return content
 
     def subset(self, indices: np.ndarray) -> "Records":
-        """The records at `indices`."""
-        return Records(self.shards, self.places[indices])
+        """Selects records without reading them.
+
+        Args:
+            indices: int array (m,), values in [0, n).
+
+        Returns:
+            Records, m of them, in the order of `indices`.
+        """
+        return Records(self.shards, self.locations[indices])
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordImages:
-    """The images of a sharded set, decoded anew each time that they are asked for; a `Store`.
+    """A `Store` of the images of a sharded set, decoded on every access.
 
     Args:
-        records: Records of image files.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        records: Records of n image files.
+        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
     """
 
     records: Records
@@ -103,44 +123,69 @@ class RecordImages:
         )
 
     def subset(self, indices: np.ndarray) -> "RecordImages":
-        """The images at `indices`."""
+        """Selects images without reading them.
+
+        Args:
+            indices: int array (m,), values in [0, n).
+
+        Returns:
+            RecordImages, m of them, in the order of `indices`.
+        """
         return RecordImages(self.records.subset(indices), self.image_size)
 
     def content(self, index: int) -> bytes:
-        """The bytes of the image file at `index`."""
+        """Reads the image file at an index and compares it with its checksum.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes of the file.
+
+        Raises:
+            FileNotFoundError: the shard no longer exists.
+            InputError: the bytes are not those that were written.
+        """
         return self.records.content(index)
 
 
 def is_set(path: str | os.PathLike) -> bool:
-    """Whether a folder is a sharded set."""
+    """Whether a folder is a sharded set.
+
+    Args:
+        path: path of the folder.
+
+    Returns:
+        bool.
+    """
     return Path(path, DESCRIPTION).is_file()
 
 
 def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) -> Listing:
-    """The examples of a sharded set; texts and arrays are read, images are not.
+    """Lists the examples of a sharded set; reads texts and arrays but no images.
 
     Args:
         path: folder that `write_tfrecords` made.
-        image_size: (height, width) in pixels that every image is stretched to; None where they are only counted.
+        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
 
     Returns:
-        Listing in the order in which the examples were given, with the parts and keys that they had.
+        Listing in the order of the examples that were written, with their parts and keys.
 
     Raises:
-        FileNotFoundError: there is no set, or one of its files is missing.
-        InputError: the set is of another version, a file of it has been changed, or a record is damaged.
+        FileNotFoundError: there is no such set, or one of its files is missing.
+        InputError: the set has another format version, a file was changed, or a record is damaged.
     """
     root = Path(path).expanduser()
-    about = _description(root)
-    for shard in about["shards"]:
-        _check_length(root / shard["file"], shard["size_bytes"])
-    columns = _index(root, about["index_sha256"])
-    records = Records([str(root / shard["file"]) for shard in about["shards"]], columns["places"])
+    description = _description(root)
+    for shard in description["shards"]:
+        _check_size(root / shard["file"], shard["size_bytes"])
+    columns = _index(root, description["index_sha256"])
+    records = Records([str(root / shard["file"]) for shard in description["shards"]], columns["places"])
     examples = Examples(
         columns["targets"],
-        tuple(about["labels"]),
-        RecordImages(records, image_size) if about["kind"] == "images" else _read(records, about),
-        about["task"],
+        tuple(description["labels"]),
+        RecordImages(records, image_size) if description["kind"] == "images" else _read(records, description),
+        description["task"],
         weights=columns.get("weights"),
         groups=np.array(_unpacked("groups", columns), object) if "groups" in columns else None,
         keys=tuple(_unpacked("keys", columns)),
@@ -149,7 +194,15 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
 
 
 def packed(name: str, values: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """Columns of an index that hold bytes of any length, which an array of strings would pad to the longest."""
+    """Packs byte strings of any length into two arrays; an array of strings would pad all to the longest.
+
+    Args:
+        name: str, the name of the column in the index.
+        values: sequence of n bytes.
+
+    Returns:
+        dict of `name`, uint8 (total length,), and of `name` with the suffix "_lengths", int64 (n,), in bytes.
+    """
     lengths = np.array([len(value) for value in values], np.int64)
     return {name: np.frombuffer(b"".join(values), np.uint8), f"{name}_lengths": lengths}
 
@@ -163,26 +216,26 @@ def _unpacked(name: str, columns: Mapping[str, np.ndarray]) -> list[str]:
 def _description(root: Path) -> dict:
     path = root / DESCRIPTION
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"no sharded set at '{root}': it has no {DESCRIPTION}. Write one with kerastrain.data.write_tfrecords."
         ) from None
     except ValueError:
-        about = None
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        description = None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise InputError(f"'{path}' must describe a sharded set of format {FORMAT}. Write the set again.")
-    return about
+    return description
 
 
-def _check_length(shard: Path, size_bytes: int) -> None:
+def _check_size(shard: Path, size_bytes: int) -> None:
     if not shard.is_file():
         raise FileNotFoundError(f"the shard '{shard}' is missing. Copy it again, or write the set again.")
-    found = shard.stat().st_size
-    if found != size_bytes:
+    actual_bytes = shard.stat().st_size
+    if actual_bytes != size_bytes:
         raise InputError(
-            f"the shard '{shard}' is damaged: it must have {size_bytes:,} bytes. Received: {found:,}. Copy it again, or "
-            "write the set again."
+            f"the shard '{shard}' is damaged: it must have {size_bytes:,} bytes. Received: {actual_bytes:,}. Copy it "
+            "again, or write the set again."
         )
 
 
@@ -192,14 +245,15 @@ def _index(root: Path, sha256: str) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"the index '{path}' is missing. Copy it again, or write the set again.")
     if files.sha256(path) != sha256:
         raise InputError(
-            f"the index '{path}' is damaged: its checksum is another. Copy it again, or write the set again."
+            f"the index '{path}' is damaged: its checksum does not match. Copy it again, or write the set again."
         )
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def _read(records: Records, about: dict) -> np.ndarray:
+def _read(records: Records, description: dict) -> np.ndarray:
     contents = [records.content(index) for index in range(len(records))]
-    if about["kind"] == "text":
+    if description["kind"] == "text":
         return np.array([content.decode() for content in contents], object)
-    return np.frombuffer(b"".join(contents), about["dtype"]).reshape(len(records), *about["shape"]).copy()
+    array = np.frombuffer(b"".join(contents), description["dtype"])
+    return array.reshape(len(records), *description["shape"]).copy()

@@ -1,1 +1,1 @@
-"""Training, validation and test parts that stay the same as files are added."""
+"""Splits into training, validation and test parts that change little when files are added."""

@@ -1,12 +1,12 @@
-"""Which example goes into which part: stratified, seeded, and steady when files are added.
+"""Stratified, seeded splits that change little when files are added.
 
-Takes targets, keys and groups, gives index arrays. Must not read inputs or import TensorFlow.
+Takes targets, keys and groups; returns index arrays. Must not read inputs or import TensorFlow.
 
-| examples | how they are divided |
+| examples | how they are split |
 |---|---|
-| one class each | each class is ranked by hash and cut: an example added later changes the part of few others |
-| any number of labels, or numbers | by `balanced`, rarest label first; numbers by the tenth that they lie in |
-| in groups | by `balanced`, each group whole, the largest share of some class first |
+| one class each | each class is sorted by hash and cut: an example added later changes the part of few others |
+| any number of labels, or numbers | by `balanced`, rarest label first; numbers by their quantile bin |
+| in groups | by `balanced`, each group whole, the largest share of a class first |
 """
 
 import hashlib
@@ -27,21 +27,22 @@ def split_by_strata(
     groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Indices of the parts, each holding its share of every stratum.
+    """Splits examples so that each part gets its share of every class.
 
-    The result depends on neither the machine nor a library's random numbers.
+    The result depends neither on the machine nor on a library's random numbers.
 
     Args:
-        strata: int64 array (n,) in [0, len(names)), a class each; or float array (n, kinds) >= 0, what each example
-            holds of each kind, for examples of several kinds or none.
-        keys: n str that name the examples, such as paths relative to the folder. Equal ones come into one part.
-        shares: from the name of each part to its share; shares > 0 that sum to 1.
-        names: the name of each kind, for messages.
-        groups: array (n,) of str, examples of one group come into one part; None for none.
-        seed: int, which of the possible divisions.
+        strata: int64 array (n,) in [0, len(names)), the class of each example; or float array (n, columns) >= 0, how
+            much of each label or quantile bin is in each example, for examples that have any number of these.
+        keys: sequence of n str that identify the examples, such as paths relative to the folder. Examples with equal
+            keys go to the same part.
+        shares: dict from the name of each part to its share, float > 0; the shares sum to 1.
+        names: sequence of str, the class names, for messages.
+        groups: array (n,) of str; all examples of a group go to the same part; None without groups.
+        seed: int, selects one of the possible splits.
 
     Returns:
-        dict from the names of `shares` to int64 arrays of indices, ascending.
+        dict from the names of the parts to int64 arrays of indices, ascending.
 
     Raises:
         InputError: there are too few examples, or groups, for each part to have one of each class.
@@ -49,9 +50,9 @@ def split_by_strata(
     if groups is None and strata.ndim == 1:
         return stratified(strata, keys, shares, names=names, seed=seed)
     units, unit = _numbered(keys if groups is None else groups)
-    kinds = np.eye(len(names))[strata] if strata.ndim == 1 else strata
-    counts = np.zeros((len(units), kinds.shape[1] + 1))
-    np.add.at(counts, unit, np.concatenate([kinds, np.ones((len(kinds), 1))], axis=1))
+    classes = np.eye(len(names))[strata] if strata.ndim == 1 else strata
+    counts = np.zeros((len(units), classes.shape[1] + 1))
+    np.add.at(counts, unit, np.concatenate([classes, np.ones((len(classes), 1))], axis=1))
     if strata.ndim == 1:
         _check_groups(counts[:, :-1], units, tuple(shares), names)
     ranks = np.argsort(_ranked(units, seed))
@@ -64,24 +65,24 @@ def split_by_strata(
 def stratified(
     classes: np.ndarray, keys: Sequence[str], shares: Mapping[str, float], *, names: Sequence[str], seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Indices of the parts, each class divided in the same proportions.
+    """Splits each class in the same proportions.
 
-    Within a class the examples are ranked by SHA-256 of the seed and their key; the first go to the last part of
-    `shares`, the next to the one before, and the rest to the first. Every part but the first gets round(share * n)
-    examples of each class, and at least one; where that would part equal keys, more.
+    Within a class the examples are sorted by the SHA-256 of the seed and their key. The first go to the last part of
+    `shares`, the next to the part before it, and the rest to the first part. Every part but the first gets
+    round(share * n) examples of each class, at least one, and more if equal keys would otherwise be separated.
 
     Args:
         classes: int64 array (n,) in [0, len(names)).
         keys: as for `split_by_strata`.
-        shares: as for `split_by_strata`, in order; the first takes what the others leave.
-        names: the name of each class, for messages.
-        seed: int, which of the possible divisions.
+        shares: as for `split_by_strata`; the first part gets the remaining examples.
+        names: as for `split_by_strata`.
+        seed: as for `split_by_strata`.
 
     Returns:
         dict as from `split_by_strata`.
 
     Raises:
-        InputError: a class is too small to have an example in each part.
+        InputError: a class has too few examples for all parts.
     """
     first, *others = shares
     chosen = {part: [] for part in shares}
@@ -110,15 +111,15 @@ def fold_numbers(
     groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> np.ndarray:
-    """The fold that each example is held out in, every fold holding its share of every stratum.
+    """Assigns each example to the fold that holds it out; every fold gets its share of every class.
 
     Args:
         strata: as for `split_by_strata`.
         keys: as for `split_by_strata`.
-        count: int >= 2, how many folds.
-        names: the name of each kind, for messages.
+        count: int >= 2, the number of folds.
+        names: as for `split_by_strata`.
         groups: as for `split_by_strata`.
-        seed: int, which of the possible divisions.
+        seed: as for `split_by_strata`.
 
     Returns:
         int64 array (n,) in [0, count).
@@ -138,25 +139,33 @@ def fold_numbers(
     first = 0
     for number, name in enumerate(names):
         members = np.flatnonzero(strata == number)
-        different = sorted({keys[index] for index in members})
-        if len(different) < count:
+        class_keys = sorted({keys[index] for index in members})
+        if len(class_keys) < count:
             raise InputError(
-                f"class {name!r} has {_counted(len(different), 'example')}, too few for {count} folds, each of which "
+                f"class {name!r} has {_counted(len(class_keys), 'example')}, too few for {count} folds, each of which "
                 "holds out at least one. Add examples to the class, remove it, or ask for fewer folds."
             )
-        # Each class goes on where the last one ended, so that the folds differ by one example in all and not per class.
-        order = _ranked(different, seed)
-        fold = {different[index]: (first + place) % count for place, index in enumerate(order)}
+        # Each class continues at the fold after the last class's, so that the folds differ by one example in total
+        # instead of one per class.
+        order = _ranked(class_keys, seed)
+        fold = {class_keys[index]: (first + rank) % count for rank, index in enumerate(order)}
         numbers[members] = [fold[keys[index]] for index in members]
-        first = (first + len(different)) % count
+        first = (first + len(class_keys)) % count
     return numbers
 
 
 def shares(validation_fraction: float, test_fraction: float) -> dict[str, float]:
-    """The share of each part that is asked for, by name, the training part first.
+    """Computes the share of each requested part.
+
+    Args:
+        validation_fraction: float in [0, 1), the fraction for validation; 0 for no such part.
+        test_fraction: float in [0, 1), the fraction for the test; 0 for no such part.
+
+    Returns:
+        dict from "train", then "validation" and "test" if requested, to floats > 0 that sum to 1.
 
     Raises:
-        InputError: a fraction lies outside [0, 1), or they leave nothing to train on.
+        InputError: a fraction lies outside [0, 1), or nothing is left to train on.
     """
     for name, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
         if not 0 <= fraction < 1:
@@ -166,32 +175,32 @@ def shares(validation_fraction: float, test_fraction: float) -> dict[str, float]
             "`validation_fraction` and `test_fraction` must leave something to train on. "
             f"Received: {validation_fraction} + {test_fraction} >= 1."
         )
-    asked = {"validation": validation_fraction, "test": test_fraction}
-    return {"train": 1 - sum(asked.values()), **{part: share for part, share in asked.items() if share > 0}}
+    held_out = {"validation": validation_fraction, "test": test_fraction}
+    return {"train": 1 - sum(held_out.values()), **{part: share for part, share in held_out.items() if share > 0}}
 
 
 def _ranked(keys: Sequence[str], seed: int) -> np.ndarray:
-    """The indices of `keys` in the order of their hashes, equal ones side by side."""
+    """Returns the indices of `keys` sorted by hash; equal keys are adjacent."""
     digests = [hashlib.sha256(f"{seed}\0{key}".encode(errors="surrogatepass")).digest() for key in keys]
     return np.array(sorted(range(len(keys)), key=digests.__getitem__), np.int64)
 
 
 def _numbered(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The different ones of `names`, and for each of `names` its place among them."""
-    places = {}
-    numbers = [places.setdefault(name, len(places)) for name in names]
-    return list(places), np.array(numbers, np.int64)
+    """Returns the distinct names, and for each of `names` its index among them."""
+    indices = {}
+    numbers = [indices.setdefault(name, len(indices)) for name in names]
+    return list(indices), np.array(numbers, np.int64)
 
 
 def _check_groups(counts: np.ndarray, groups: Sequence[str], parts: Sequence[str], names: Sequence[str]) -> None:
-    for name, held in zip(names, counts.T, strict=True):
-        holders = np.flatnonzero(held)
-        if len(holders) < len(parts):
-            some = ", ".join(repr(str(groups[index])) for index in holders[:3])
+    for name, class_counts in zip(names, counts.T, strict=True):
+        members = np.flatnonzero(class_counts)
+        if len(members) < len(parts):
+            some = ", ".join(repr(str(groups[index])) for index in members[:3])
             raise InputError(
-                f"class {name!r} occurs in {_counted(len(holders), 'group')} only ({some}), too few for "
-                f"{', '.join(parts)}: a group is never parted. "
-                "Add groups with that class, or ask for fewer parts."
+                f"class {name!r} occurs in only {_counted(len(members), 'group')} ({some}), too few for "
+                f"{', '.join(parts)}, since a group stays in one part. Add groups with that class, or ask for fewer "
+                "parts."
             )
 
 
@@ -201,24 +210,24 @@ def _check_parts(
     empty = [part for part, indices in parts.items() if not len(indices)]
     if empty:
         raise InputError(
-            f"{count} {units} are too few for {', '.join(parts)}: nothing is left for {', '.join(empty)}. Add "
-            f"{units}, or ask for fewer parts."
+            f"{count} {units} are too few for {', '.join(parts)}: none is left for {', '.join(empty)}. Add {units}, or "
+            "ask for fewer parts."
         )
     if strata.ndim == 1:
         for part, indices in parts.items():
-            lacking = [name for number, name in enumerate(names) if number not in strata[indices]]
-            if lacking:
+            missing = [name for number, name in enumerate(names) if number not in strata[indices]]
+            if missing:
                 raise InputError(
-                    f"no way was found to give {part!r} a group of class {lacking[0]!r} without parting one. Add "
-                    "groups with that class, take another seed, or mark the parts in a column of your own."
+                    f"no split was found that gives {part!r} a whole group with class {missing[0]!r}. Add groups with "
+                    "that class, use another seed, or define the parts in a column of a manifest."
                 )
 
 
 def _too_small(name: str, size: int, parts: tuple[str, ...], counts: Mapping[str, int]) -> str:
-    taken = " and ".join(f"{count} for {part}" for part, count in counts.items())
+    held_out = " and ".join(f"{count} for {part}" for part, count in counts.items())
     return (
-        f"class {name!r} has {_counted(size, 'example')}, too few for {', '.join(parts)}: {taken} leaves none to train "
-        "on. Add examples to the class, remove it, or lower the fractions."
+        f"class {name!r} has {_counted(size, 'example')}, too few for {', '.join(parts)}: {held_out} leaves none to "
+        "train on. Add examples to the class, remove it, or lower the fractions."
     )
 
 

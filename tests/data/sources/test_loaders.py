@@ -14,7 +14,7 @@ COLOURS = {"blue": (0, 0, 255), "red": (255, 0, 0)}
 def write_images(folder, colour=(9, 9, 9), count=5):
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
-        note = PngInfo()  # Files with the same bytes would be left out.
+        note = PngInfo()  # Makes the files differ; duplicates would be skipped.
         note.add_text("path", f"{folder}/{number}")
         Image.new("RGB", (6, 4), colour).save(folder / f"{number}.png", pnginfo=note)
 
@@ -72,13 +72,13 @@ def test_image_folder_tells_a_file_for_a_folder(tmp_path):
 @pytest.mark.parametrize(
     ("contents", "message"),
     [
-        ({}, "holds no folders. Put the images of each class into a folder"),
-        ({"cats": 3}, "holds one class only, 'cats'. A classifier needs at least two"),
+        ({}, "contains no folders. Put the images of each class into a folder"),
+        ({"cats": 3}, "a classifier needs at least two classes. Received: only 'cats' in"),
         ({"cats": 3, "dogs": 0}, "class folder '.*dogs' is empty. Put images into it or remove it."),
         ({"cats": 3, "dogs": 1}, "class 'dogs' has one example, too few for train, validation"),
-        ({"val": 3, "test": 3}, "holds test, val and no train. Add a folder train."),
-        ({"Train": 3, "val": 3, "dev": 3}, "holds the folders dev and val, both for validation. Keep one."),
-        ({"Train": 3, "test": 3}, "Train' holds no folders. Put the images of each class"),
+        ({"val": 3, "test": 3}, "contains test, val but no train. Add a folder train."),
+        ({"Train": 3, "val": 3, "dev": 3}, "contains the folders dev and val, both for validation. Keep one."),
+        ({"Train": 3, "test": 3}, "Train' contains no folders. Put the images of each class"),
     ],
 )
 def test_image_folder_tells_what_is_wrong_with_the_classes(tmp_path, contents, message):
@@ -91,10 +91,10 @@ def test_image_folder_tells_what_is_wrong_with_the_classes(tmp_path, contents, m
 def test_a_file_that_is_no_image_is_left_out_up_to_a_share(folder, caplog):
     (folder / "red" / "notes.txt").write_text("no picture")
     split = data.image_folder(folder, image_size=(8, 8))
-    assert [(Path(one.path).name, one.kind) for one in split.quarantined] == [("notes.txt", "no image")]
+    assert [(Path(file.path).name, file.kind) for file in split.quarantined] == [("notes.txt", "no image")]
     assert sum(split.sizes.values()) == 10
     assert "skipped 1 of 11 images: 1 not an image (" in caplog.text
-    with pytest.raises(InputError, match=r"one file of 11 cannot be used .*notes.txt': it is none of"):
+    with pytest.raises(InputError, match=r"1 of 11 files cannot be read as images.*notes.txt': it is not one of"):
         data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.05)
 
 
@@ -103,7 +103,7 @@ def test_equal_files_cannot_stand_in_two_parts(folder):
         (folder / "red" / f"copy_{number}.png").hardlink_to(folder / "red" / "0.png")
     (folder / "blue" / "wrong.png").hardlink_to(folder / "red" / "1.png")
     split = data.image_folder(folder, image_size=(8, 8), validation_fraction=0.25)
-    kinds = {Path(one.path).name: one.kind for one in split.quarantined}
+    kinds = {Path(file.path).name: file.kind for file in split.quarantined}
     copies = {f"copy_{number}.png": "duplicate" for number in range(5)}
     assert kinds == {"wrong.png": "contradiction", "1.png": "contradiction"} | copies
     assert sum(part.class_counts for part in split.parts.values()).tolist() == [5, 4]
@@ -114,25 +114,25 @@ def test_a_copy_of_what_is_held_out_leaves_train(tmp_path):
     (tmp_path / "train" / "blue" / "leak.png").hardlink_to(tmp_path / "test" / "blue" / "0.png")
     split = data.image_folder(tmp_path, image_size=(8, 8), validation_fraction=0)
     assert split.sizes == {"train": 7, "test": 2}
-    assert [(Path(one.path).name, one.kind) for one in split.quarantined] == [("leak.png", "leakage")]
+    assert [(Path(file.path).name, file.kind) for file in split.quarantined] == [("leak.png", "leakage")]
 
 
 def test_a_class_of_which_nothing_can_be_used_is_told(folder):
     for path in (folder / "red").iterdir():
         path.write_bytes(b"")
     with pytest.raises(
-        InputError, match="every class of .*data' without the 5 files left out must have an example. .* red"
+        InputError, match="every class of .*data' without the 5 skipped files must have an example. .* red"
     ):
         data.image_folder(folder, image_size=(8, 8), unreadable_fraction=0.5)
 
 
 def test_scan_tells_what_split_would_leave_out_and_keeps_no_pixels(folder):
     (folder / "red" / "empty.png").write_bytes(b"")
-    found = data.scan(data.listing(folder))
-    assert [(Path(one.path).name, one.kind) for one in found.quarantined] == [("empty.png", "empty")]
-    assert len(found.kept) == 10
+    result = data.scan(data.listing(folder))
+    assert [(Path(file.path).name, file.kind) for file in result.quarantined] == [("empty.png", "empty")]
+    assert len(result.kept) == 10
     with pytest.raises(
-        InputError, match="a scan reads image files, and .*digits has none. Give a folder or a manifest"
+        InputError, match="a scan requires image files, and there are none in the digits. Give a folder or a manifest"
     ):
         data.scan(data.listing("digits"))
 
@@ -144,7 +144,7 @@ def test_read_leaves_out_what_split_would(folder):
     assert (examples.image(9) == COLOURS["red"]).all()
 
 
-@pytest.mark.parametrize("image_size", [(0, 8), (8,), 8, (8.0, 8.0), "88"])
+@pytest.mark.parametrize("image_size", [(0, 8), (8,), 8, (8.0, 8.0), (True, 8), "88"])
 def test_image_size_must_be_two_whole_numbers(folder, image_size):
     with pytest.raises(InputError, match="`image_size` must be two whole numbers >= 1"):
         data.image_folder(folder, image_size=image_size)
@@ -167,12 +167,12 @@ def test_digits_are_those_of_scikit_learn():
         (label, np.round(pixels * 255 / 16).astype(np.uint8).tobytes())
         for label, pixels in zip(labels, grey, strict=True)
     }
-    found = {
+    actual = {
         (label, image[..., 0].tobytes())
         for part in split.parts.values()
         for label, image in zip(part.targets, part.inputs, strict=True)
     }
-    assert found == expected
+    assert actual == expected
     assert sum(map(len, split.parts.values())) == 1797
 
 
@@ -193,7 +193,7 @@ def test_arrays_keep_inputs_with_their_labels():
 @pytest.mark.parametrize(
     ("targets", "labels", "message"),
     [
-        ([0, 0, 0], ["a"], "the arrays holds one class only, 'a'. A classifier needs at least two"),
+        ([0, 0, 0], ["a"], "a classifier needs at least two classes. Received: only 'a' in the arrays"),
         ([0, 1], ["a", "b"], "`inputs` must hold one value for each target. Received: 3 for 2."),
         ([0, 0, 1], ["a", "b", "c"], "every class of the arrays must have an example. Without any: c"),
         ([0, 1, 2], ["a", "b"], "`targets` must lie in \\[0, 2\\), .* Received: 0 to 2"),
@@ -216,8 +216,9 @@ def test_folders_of_parts_are_the_parts(tmp_path):
     split = data.image_folder(tmp_path, image_size=(8, 8), test_fraction=0.3)
     assert split.sizes == {"train": 7, "validation": 3, "test": 2}
     for part, folder in (("train", "Training"), ("validation", "val"), ("test", "test")):
-        found = split.parts[part]
-        for target, key, image in zip(found.targets, found.keys, found.read(np.arange(len(found))), strict=True):
+        examples = split.parts[part]
+        images = examples.read(np.arange(len(examples)))
+        for target, key, image in zip(examples.targets, examples.keys, images, strict=True):
             assert key.startswith(f"{folder}/{split.labels[target]}/")
             assert (image == COLOURS[split.labels[target]]).all()
 
@@ -227,13 +228,13 @@ def test_a_part_without_a_folder_comes_out_of_train(tmp_path):
     split = data.image_folder(tmp_path, image_size=(8, 8), validation_fraction=0.2, test_fraction=0.5)
     assert split.sizes == {"train": 16, "validation": 4, "test": 4}
     folds = [data.image_folder(tmp_path, image_size=(8, 8), folds=5, fold=fold) for fold in range(5)]
-    assert all(one.sizes == {"train": 16, "validation": 4, "test": 4} for one in folds)
-    assert len({key for one in folds for key in one.validation.keys}) == 20
+    assert all(fold.sizes == {"train": 16, "validation": 4, "test": 4} for fold in folds)
+    assert len({key for fold in folds for key in fold.validation.keys}) == 20
 
 
 def test_a_class_that_train_lacks_is_told(tmp_path):
     write_parts(tmp_path, {"train": {"blue": 4}, "val": {"blue": 2, "red": 1}, "test": {"red": 2}})
-    with pytest.raises(InputError, match="class 'red' of .* has no example in train, and cannot be learnt"):
+    with pytest.raises(InputError, match="class 'red' of .* has no training example and cannot be learned"):
         data.image_folder(tmp_path, image_size=(8, 8))
 
 
@@ -249,7 +250,7 @@ def test_targets_follow_the_labels_of_a_model(folder):
     examples = data.under_labels(data.listing(folder), ("red", "green", "blue"))
     assert examples.labels == ("red", "green", "blue")
     assert examples.class_counts.tolist() == [5, 0, 5]
-    with pytest.raises(InputError, match="must be named like the model's labels: red, green. Received also: blue."):
+    with pytest.raises(InputError, match="must have the names of the model's labels: red, green. Unknown: blue."):
         data.under_labels(data.listing(folder), ("red", "green"))
 
 
@@ -270,7 +271,7 @@ def test_arrays_in_a_file_are_a_source(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"inputs": np.zeros(3)}, "lacks the array 'targets'. It holds: inputs."),
+        ({"inputs": np.zeros(3)}, "has no array 'targets'. Its arrays are: inputs."),
         ({"inputs": np.zeros(3), "target": np.zeros(3)}, "unknown array 'target'. Known: .* Did you mean 'targets'"),
         (
             {"inputs": np.array([None] * 3), "targets": np.zeros(3, int)},

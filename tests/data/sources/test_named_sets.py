@@ -37,7 +37,7 @@ def hugging_face(tmp_path_factory):
             "patient": library.Value("string"),
         }
     )
-    place = tmp_path_factory.mktemp("hf")
+    folder = tmp_path_factory.mktemp("hf")
 
     def part(rows):
         columns = {name: [example(row)[name] for row in rows] for name in features}
@@ -45,9 +45,9 @@ def hugging_face(tmp_path_factory):
         return library.Dataset.from_dict(columns, features=features)
 
     parts = {"train": part(range(12)), "test": part(range(12, 16)), "unlabelled": part(range(3))}
-    library.DatasetDict(parts).save_to_disk(place / "all")
-    parts["train"].save_to_disk(place / "one")
-    return place
+    library.DatasetDict(parts).save_to_disk(folder / "all")
+    parts["train"].save_to_disk(folder / "one")
+    return folder
 
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
@@ -98,10 +98,10 @@ def check_images(split):
 
 
 def check_other_tasks(path):
-    many = data.split(data.listing(path, image_size=(4, 4), task="multi_label", columns=Columns(targets=("tags",))))
-    assert many.labels == ("x", "y", "z")
-    expected = np.array([[0, 0, 0], [0, 1, 0], [1, 0, 1]])[numbers(many.train) % 3]
-    np.testing.assert_array_equal(many.train.targets, expected)
+    tags = data.split(data.listing(path, image_size=(4, 4), task="multi_label", columns=Columns(targets=("tags",))))
+    assert tags.labels == ("x", "y", "z")
+    expected = np.array([[0, 0, 0], [0, 1, 0], [1, 0, 1]])[numbers(tags.train) % 3]
+    np.testing.assert_array_equal(tags.train.targets, expected)
     columns = Columns(targets=("age",), group="patient")
     ages = data.split(data.listing(path, image_size=(4, 4), task="regression", columns=columns))
     np.testing.assert_array_equal(ages.train.targets[:, 0], numbers(ages.train) * 1.5)
@@ -114,7 +114,7 @@ def check_other_tasks(path):
 def test_a_hugging_face_set_gives_images_texts_classes_numbers_and_parts(hugging_face, caplog):
     with caplog.at_level(logging.WARNING, "kerastrain"):
         check_images(data.named_set(f"hf:{hugging_face / 'all'}", image_size=(6, 6)))
-    assert "left out the parts unlabelled, which are not for training" in caplog.text
+    assert "skipped the parts that are not train, validation or test: unlabelled" in caplog.text
     check_other_tasks(f"hf:{hugging_face / 'all'}")
     assert data.sizes(data.listing(f"hf:{hugging_face / 'one'}"), test_fraction=0.2) == {
         "train": 8, "validation": 2, "test": 2,
@@ -167,7 +167,7 @@ def test_a_set_that_nobody_has_is_told(monkeypatch):
     [
         (
             Columns(input="picture"),
-            "`columns.input` must name a feature that holds images: image. Its features are: image,",
+            "`columns.input` must name a feature of images: image. Its features are: image,",
         ),
         (Columns(targets=("lable",)), "unknown column 'lable'. Known: .* Did you mean 'label'"),
         (Columns(targets=("label",), group="patients"), "unknown column 'patients'. .* Did you mean 'patient'"),
@@ -183,6 +183,6 @@ def test_a_class_that_is_not_given_is_told(tmp_path):
     features = library.Features({"text": library.Value("string"), "label": library.ClassLabel(names=["a", "b"])})
     library.Dataset.from_dict({"text": ["x", "y"], "label": [0, -1]}, features=features).save_to_disk(tmp_path / "set")
     with pytest.raises(
-        InputError, match="row 1 of .* column 'label' must hold numbers of classes from 0 to 1. Received: -1"
+        InputError, match="row 1 of .* column 'label' must hold class numbers from 0 to 1. Received: -1"
     ):
         data.listing(f"hf:{tmp_path / 'set'}", kind="text")

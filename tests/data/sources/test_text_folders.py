@@ -19,11 +19,11 @@ def write(folder, files):
 
 
 def by_label(split):
-    found = {label: [] for label in split.labels}
+    texts = {label: [] for label in split.labels}
     for part in split.parts.values():
         for text, label in zip(part.inputs, part.targets, strict=True):
-            found[split.labels[label]].append(text)
-    return {label: sorted(texts) for label, texts in found.items()}
+            texts[split.labels[label]].append(text)
+    return {label: sorted(of_label) for label, of_label in texts.items()}
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_folders_of_parts_are_the_parts(tmp_path):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_batches_serves_texts_as_strings(tmp_path, shuffle):
     train = data.text_files(write(tmp_path, {f"{key}.txt": texts for key, texts in TEXTS.items()})).train
-    batches = data.batches(train, 3, shuffle=shuffle, epochs=2)
-    assert batches.element_spec == (tf.TensorSpec((None,), tf.string), tf.TensorSpec((None, 2), tf.float32))
+    dataset = data.batches(train, 3, shuffle=shuffle, epochs=2)
+    assert dataset.element_spec == (tf.TensorSpec((None,), tf.string), tf.TensorSpec((None, 2), tf.float32))
     labels = {text: label for label, texts in enumerate(TEXTS.values()) for text in texts}
-    served = list(batches.as_numpy_iterator())
+    served = list(dataset.as_numpy_iterator())
     assert [len(texts) for texts, _ in served] == [3, 3, 1] * 2
     for texts, one_hot in served:
         np.testing.assert_array_equal(one_hot, np.eye(2)[[labels[text.decode()] for text in texts]])
@@ -118,18 +118,20 @@ def test_batches_serves_texts_as_strings(tmp_path, shuffle):
 
 def test_batches_refuses_to_augment_texts(tmp_path):
     train = data.text_files(write(tmp_path, {f"{key}.txt": texts for key, texts in TEXTS.items()})).train
-    with pytest.raises(InputError, match="consists of image augmentations. Received: texts. Name text augmentations, or none."):
+    with pytest.raises(
+        InputError, match="consists of image augmentations. Received: texts. Name text augmentations, or none."
+    ):
         data.batches(train, 3, augment=data.augment("flip"))
 
 
 @pytest.mark.parametrize(
     ("files", "match"),
     [
-        ({}, "holds no texts. Put one text file per class into it"),
-        ({"LICENSE": ["x"]}, "holds no texts"),
-        ({"pos.txt": ["a", "b", "c"]}, "holds one class only, 'pos'. A classifier needs at least two"),
+        ({}, "contains no texts. Put one text file per class into it"),
+        ({"LICENSE": ["x"]}, "contains no texts"),
+        ({"pos.txt": ["a", "b", "c"]}, "a classifier needs at least two classes. Received: only 'pos' in"),
         ({"pos.txt": ["a", "b"], "neg.txt": ["c"]}, "class 'neg' has one example, too few for train, validation"),
-        ({"pos.txt": ["a", "b"], "neg.txt": ["", " "]}, "neg.txt' holds no text. Put the examples of its class"),
+        ({"pos.txt": ["a", "b"], "neg.txt": ["", " "]}, "neg.txt' contains no text. Put the examples of its class"),
     ],
 )
 def test_text_files_tells_what_the_folder_lacks(tmp_path, files, match):
@@ -140,14 +142,14 @@ def test_text_files_tells_what_the_folder_lacks(tmp_path, files, match):
 def test_text_files_tells_a_class_folder_without_text_files(tmp_path):
     write(tmp_path / "pos", {"1.txt": ["a"]})
     write(tmp_path / "neg", {"1.html": ["a"]})
-    with pytest.raises(InputError, match="neg' holds no text in .txt files. Put the examples"):
+    with pytest.raises(InputError, match="neg' contains no text in .txt files. Put the examples"):
         data.text_files(tmp_path)
 
 
 def test_text_files_tells_files_beside_folders(tmp_path):
     write(tmp_path, {"pos.txt": ["a"]})
     (tmp_path / "neg").mkdir()
-    with pytest.raises(InputError, match="holds files of texts, such as 'pos.txt', and folders, such as 'neg'."):
+    with pytest.raises(InputError, match="contains both text files, such as 'pos.txt', and folders, such as 'neg'."):
         data.text_files(tmp_path)
 
 
@@ -162,5 +164,5 @@ def test_text_files_tells_a_missing_path_and_a_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no texts at '.*gone': there is no such folder."):
         data.text_files(tmp_path / "gone")
     write(tmp_path, {"pos.txt": ["a"]})
-    with pytest.raises(NotADirectoryError, match="must be a folder with one text file per class, and it is a file."):
+    with pytest.raises(NotADirectoryError, match="must be a folder with one text file per class, but it is a file."):
         data.text_files(tmp_path / "pos.txt")

@@ -30,10 +30,10 @@ def written(folder, tmp_path):
 
 def assert_equal(first, second):
     assert list(first.parts) == list(second.parts)
-    for one, other in zip(first.parts.values(), second.parts.values(), strict=True):
-        assert (one.labels, one.task, one.keys) == (other.labels, other.task, other.keys)
-        np.testing.assert_array_equal(one.read(np.arange(len(one))), other.read(np.arange(len(one))))
-        np.testing.assert_array_equal(one.targets, other.targets)
+    for ours, theirs in zip(first.parts.values(), second.parts.values(), strict=True):
+        assert (ours.labels, ours.task, ours.keys) == (theirs.labels, theirs.task, theirs.keys)
+        np.testing.assert_array_equal(ours.read(np.arange(len(ours))), theirs.read(np.arange(len(ours))))
+        np.testing.assert_array_equal(ours.targets, theirs.targets)
 
 
 def test_a_sharded_set_is_the_folder_that_it_was_written_from(folder, written):
@@ -62,17 +62,17 @@ def test_tensorflow_reads_the_shards_as_records_of_examples(folder, written):
     records = tf.data.TFRecordDataset(sorted(map(str, written.glob("*.tfrecord"))))
     features = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64),
                 "key": tf.io.FixedLenFeature((), tf.string)}  # fmt: skip
-    found = {}
+    examples = {}
     for record in records.as_numpy_iterator():
-        one = tf.io.parse_single_example(record, features)
-        found[one["key"].numpy().decode()] = one["image"].numpy(), int(one["label"])
-    assert found == {
+        example = tf.io.parse_single_example(record, features)
+        examples[example["key"].numpy().decode()] = example["image"].numpy(), int(example["label"])
+    assert examples == {
         f"{name}/{path.name}": (path.read_bytes(), number)
         for number, name in enumerate(("daisy", "röse"))
         for path in (folder / name).iterdir()
     }
-    shard_labels = [[int(tf.train.Example.FromString(one.numpy()).features.feature["label"].int64_list.value[0])
-                     for one in tf.data.TFRecordDataset(str(path))] for path in written.glob("*.tfrecord")]  # fmt: skip
+    shard_labels = [[int(tf.train.Example.FromString(record.numpy()).features.feature["label"].int64_list.value[0])
+                     for record in tf.data.TFRecordDataset(str(path))] for path in written.glob("*.tfrecord")]  # fmt: skip
     assert all(len(set(labels)) == 2 for labels in shard_labels)
 
 
@@ -127,8 +127,8 @@ def shard(folder):
 
 def flip(folder):
     content = bytearray(shard(folder).read_bytes())
-    place = content.index(b"\xff\xd8\xff") + 200
-    content[place] ^= 1
+    position = content.index(b"\xff\xd8\xff") + 200
+    content[position] ^= 1
     shard(folder).write_bytes(content)
 
 
@@ -143,8 +143,8 @@ def forge(folder):
 
 
 def rename(folder):
-    about = json.loads((folder / "kerastrain.json").read_text())
-    (folder / "kerastrain.json").write_text(json.dumps({**about, "format": "kerastrain.tfrecords.9"}))
+    description = json.loads((folder / "kerastrain.json").read_text())
+    (folder / "kerastrain.json").write_text(json.dumps({**description, "format": "kerastrain.tfrecords.9"}))
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def rename(folder):
         (
             flip,
             InputError,
-            "the shard '.*flowers-00001-of-00003.tfrecord' is damaged: the record at byte .* is not what",
+            "the shard '.*flowers-00001-of-00003.tfrecord' is damaged: the record at byte .* does not match its checksum",
         ),
         (cut, InputError, "the shard '.*flowers-00001-of-00003.tfrecord' is damaged: it must have .* bytes. Received:"),
         (lambda folder: shard(folder).unlink(), FileNotFoundError, "the shard '.*00001-of-00003.tfrecord' is missing"),
         (lambda folder: (folder / "index.npz").unlink(), FileNotFoundError, "the index '.*index.npz' is missing"),
-        (forge, InputError, "the index '.*index.npz' is damaged: its checksum is another"),
+        (forge, InputError, "the index '.*index.npz' is damaged: its checksum does not match"),
         (rename, InputError, "must describe a sharded set of format kerastrain.tfrecords.1"),
         (
             lambda folder: (folder / "kerastrain.json").unlink(),
@@ -175,7 +175,7 @@ def test_a_set_that_is_not_as_it_was_written_is_refused(written, harm, error, me
 
 def test_what_cannot_be_written_is_told(folder, tmp_path):
     listing = data.listing(folder)
-    with pytest.raises(FileExistsError, match="exists already and nothing is overwritten"):
+    with pytest.raises(FileExistsError, match="exists and is not overwritten"):
         data.write_tfrecords(listing, folder)
     with pytest.raises(InputError, match="`shards` must be at least 1. Received: 0"):
         data.write_tfrecords(listing, tmp_path / "new", shards=0)
@@ -188,5 +188,5 @@ def test_what_cannot_be_written_is_told(folder, tmp_path):
 
 
 def test_what_a_set_holds_must_be_what_is_asked_for(written):
-    with pytest.raises(InputError, match="holds images for task 'single_label'. Received: kind 'text' and task"):
+    with pytest.raises(InputError, match="must be those of .*: 'images' and 'single_label'. Received: 'text' and"):
         data.listing(written, kind="text")

@@ -127,8 +127,8 @@ def test_grouped_folds_are_as_even_as_those_of_scikit_learn(many_sizes):
     for trial in range(10):
         random = np.random.default_rng(trial)
         groups = (random.pareto(1.5, 1500) * 5).astype(int) % 60 if many_sizes else random.integers(0, 60, 1500)
-        liking = random.dirichlet([0.7] * 4, 60)
-        classes = np.array([random.choice(4, p=liking[group]) for group in groups])
+        class_shares = random.dirichlet([0.7] * 4, 60)
+        classes = np.array([random.choice(4, p=class_shares[group]) for group in groups])
         keys = [str(index) for index in range(len(classes))]
         ours.append(unevenness(fold_numbers(classes, keys, 5, names="abcd", groups=groups.astype(str))))
         reference = StratifiedGroupKFold(5, shuffle=True, random_state=trial).split(classes, classes, groups)
@@ -186,11 +186,11 @@ def test_folds_tell_a_class_that_is_too_small_and_a_wrong_count():
 
 def test_a_class_in_one_group_alone_is_told():
     groups = np.array(["p1", "p2", "p3", "p4", "p7", "p7"])
-    with pytest.raises(InputError, match=r"class 'class 1' occurs in one group only \('p7'\), too few for train"):
+    with pytest.raises(InputError, match=r"class 'class 1' occurs in only one group \('p7'\), too few for train"):
         split([0, 0, 0, 0, 1, 1], groups=groups)
 
 
 def test_too_few_groups_or_examples_are_told():
     labels = np.ones((2, 1), np.float32)
-    with pytest.raises(InputError, match="2 examples are too few for train, validation, test: nothing is left for"):
+    with pytest.raises(InputError, match="2 examples are too few for train, validation, test: none is left for"):
         split_by_strata(labels, "ab", shares(0.2, 0.1), names="a")
