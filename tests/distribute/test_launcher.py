@@ -4,8 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 
 import keras
 import numpy as np
@@ -13,7 +11,7 @@ import pytest
 
 from kerastrain import distribute
 
-INDEX = "import json, os, sys, time; index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
+INDEX = "import json, os, pathlib, signal, sys, time; index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
 
 
 def launched(program, **options):
@@ -39,34 +37,51 @@ def test_workers_get_one_cluster_and_their_lines_a_name():
     assert len(set(clusters["[0]"]["cluster"]["worker"])) == 2
 
 
-def test_the_first_failure_stops_all_and_is_the_exit_code():
-    start = time.monotonic()
-    code, _ = launched("time.sleep(60) if index else sys.exit(7)")
-    assert code == 7
-    assert time.monotonic() - start < 20
+def test_the_first_failure_stops_all_and_is_the_exit_code(tmp_path):
+    program = f"""
+        running = pathlib.Path({str(tmp_path)!r}, "running")
+        if index:
+            running.with_suffix(".tmp").write_text(str(os.getpid()))
+            running.with_suffix(".tmp").rename(running)
+            signal.pause()
+        while not running.exists():
+            time.sleep(0.01)
+        sys.exit(7)
+    """
+    assert launched(program)[0] == 7
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "running").read_text()), 0)
 
 
-def test_a_worker_that_ignores_the_polite_signal_is_killed():
-    program = """
-        import signal
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(1 if index == 0 else 60)
+def test_a_worker_that_ignores_the_polite_signal_is_killed(tmp_path):
+    program = f"""
+        ready = pathlib.Path({str(tmp_path)!r}, "ready")
+        if index:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            ready.touch()
+            while True:
+                signal.pause()
+        while not ready.exists():
+            time.sleep(0.01)
         sys.exit(3)
     """
-    assert launched(program, stop_seconds=0.5)[0] == 3
+    assert launched(program, stop_seconds=0.1)[0] == 3
 
 
 def test_a_worker_ended_by_a_signal_is_told():
-    assert launched("os.kill(os.getpid(), 9) if index else time.sleep(60)")[0] == 128 + 9
+    assert launched("os.kill(os.getpid(), 9) if index else signal.pause()")[0] == 128 + 9
 
 
 def test_all_workers_start_again_up_to_a_limit(tmp_path):
     program = f"""
-        open({str(tmp_path)!r} + f'/{{index}}', 'a').write('x')
-        tries = len(open({str(tmp_path)!r} + '/0').read()) if index == 0 else 9
-        sys.exit(0 if tries > 2 else 5)
+        tries = pathlib.Path({str(tmp_path)!r}, "tries")
+        if index == 0:
+            with tries.open("a") as file:
+                file.write("x")
+            sys.exit(0 if tries.stat().st_size > 2 else 5)
+        while not tries.exists() or tries.stat().st_size < 3:
+            time.sleep(0.01)  # until it is stopped, the first two times
     """
-    program = program.replace("if index == 0 else 9", "if index == 0 else (time.sleep(0.5) or 9)")
     code, lines = launched(program, restarts=3)
     assert code == 0
     assert lines == ["a worker exited with 5; restart 1 of 3", "a worker exited with 5; restart 2 of 3"]
@@ -90,8 +105,8 @@ def test_each_worker_sees_its_own_gpus():
 
 
 def test_a_signal_to_the_launcher_stops_all():
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    assert launched("time.sleep(60)", restarts=3)[0] == 128 + signal.SIGTERM
+    program = "index or os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
+    assert launched(program, restarts=3)[0] == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -149,6 +164,7 @@ model.fit(distribute.shard(data, strategy), initial_epoch=done, epochs=4, steps_
 """
 
 
+@pytest.mark.chaos
 @pytest.mark.multi_worker
 def test_a_killed_worker_costs_nothing(tmp_path):
     script = tmp_path / "train.py"

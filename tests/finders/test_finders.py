@@ -215,7 +215,7 @@ def test_a_real_lack_of_memory_ends_the_trials():
 
 
 def test_a_model_that_does_not_fit_at_all_is_refused():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2**24, "tanh"), keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2**22, "tanh"), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     memory_use.reset_peak()
     with pytest.raises(InputError, match="not even a batch of 1 fits: 1 takes .* MB of .* Use a smaller model"):

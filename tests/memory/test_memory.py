@@ -206,15 +206,20 @@ def test_layers_that_cannot_be_repeated_are_refused():
 
 
 class Hungry(keras.layers.Layer):
-    """Allocates 256 TB, which no machine has, for more than `most` examples at once."""
+    """Asks for 256 TB, which no machine has, for more than `most` examples at once.
+
+    NumPy asks, which is refused at once and becomes the error of a full device. TensorFlow's allocator would wait for ten
+    seconds first, as it does in tests/finders/test_finders.py.
+    """
 
     def __init__(self, most=2):
         super().__init__()
         self.most = tf.Variable(most, trainable=False)
 
     def call(self, inputs):
-        size = tf.where(tf.shape(inputs)[0] > self.most, tf.constant(2**46, tf.int64), 1)
-        return inputs + 0.0 * tf.reduce_sum(tf.fill([size], tf.reduce_mean(inputs)))
+        size = tf.where(tf.shape(inputs)[0] > self.most, tf.constant(2**48, tf.int64), 1)
+        asked = tf.numpy_function(lambda size: np.zeros(np.empty(size, "uint8").ndim, "float32"), [size], tf.float32)
+        return inputs + 0.0 * tf.ensure_shape(asked, (1,))
 
 
 def hungry():

@@ -38,14 +38,14 @@ def outcome(body, *numbers, ignored=None):
 
     command = [sys.executable, "-c", PROGRAM.replace("BODY", body)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore
     ) as process:
         assert process.stdout.readline() == "ready\n"
         for count, number in enumerate(numbers):
             if count:
                 assert process.stderr.readline() == "\n"  # The start of the reply to the previous signal.
             process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate("the signals were sent\n", timeout=60)
     return process.returncode, out, err
 
 
@@ -79,13 +79,13 @@ def test_the_first_interrupt_says_what_happens():
 
 
 def test_a_signal_that_nobody_saved_for_stops_at_the_end_of_the_block():
-    body = 'signals.hold(); print("ready", flush=True); idle(0.5); signals.release(); print("step")'
+    body = 'signals.hold(); print("ready", flush=True); input(); signals.release(); print("step")'
     code, out, _ = outcome(body, signal.SIGTERM)
     assert (code, out) == (75, "step\n")
 
 
 def test_an_ignored_signal_stays_ignored():
-    code, out, _ = outcome('print("ready", flush=True); idle(0.5)', signal.SIGINT, ignored=signal.SIGINT)
+    code, out, _ = outcome('print("ready", flush=True); input()', signal.SIGINT, ignored=signal.SIGINT)
     assert (code, out) == (0, "through\n")
 
 
