@@ -1,8 +1,10 @@
 import json
 import sys
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kerastrain import cli, data, testing
@@ -21,22 +23,50 @@ def run(monkeypatch, *arguments):
     return caught.value.code or 0
 
 
+class Watched(keras.Model):
+    """Keeps the batches that `fit` gives to its steps."""
+
+    def train_step(self, batch):
+        """Nothing is learnt."""
+        self.batches = [*getattr(self, "batches", []), batch]
+        return {"loss": tf.zeros(())}
+
+
 def test_preview_shows_the_batch_that_training_sees(images):
     examples = data.Examples(np.arange(20) % 3, ("ant", "bee", "cow"), images)
-    options = {"shuffle": True, "seed": 5}
+    options = {"shuffle": True, "seed": 5, "augment": data.augment("flip", mixup={"alpha": 5.0})}
+    model = Watched()
+    model.compile("sgd", run_eagerly=True)
+    model.fit(data.batches(examples, 16, **options), steps_per_epoch=1, shuffle=False, verbose=0)
+    inputs, _ = model.batches[0]
+    np.testing.assert_allclose(data.preview(examples, 16, **options).after, inputs[:12], atol=0.51)
+
+
+def test_preview_pairs_each_image_with_what_flips_and_mixing_made_of_it():
+    """Image `number` has one channel for its class, 200 to the left and 40 to the right, and its number in the first row."""
+    classes = np.arange(20) % 3
+    images = np.zeros((20, 12, 24, 3), np.uint8)
+    images[np.arange(20), :, :12, classes] = 200
+    images[np.arange(20), :, 12:, classes] = 40
+    images[:, 0] = 12 * np.arange(20, dtype=np.uint8)[:, np.newaxis, np.newaxis]
+    examples = data.Examples(classes, ("ant", "bee", "cow"), images)
     change = data.augment("flip", mixup={"alpha": 5.0})
-    shown = data.preview(examples, 16, augment=change, **options)
-    before, labels = next(data.batches(examples, 16, **options).as_numpy_iterator())
-    after, mixed = next(data.batches(examples, 16, augment=change, **options).as_numpy_iterator())
-    np.testing.assert_array_equal(shown.before, before[:12])
-    np.testing.assert_allclose(shown.after, after[:12], atol=0.51)
-    assert shown.labels_before == tuple(examples.labels[number] for number in labels[:12].argmax(axis=1))
-    for told, shares in zip(shown.labels_after, mixed[:12], strict=True):
-        largest = int(shares.argmax())
-        number = "" if shares[largest] > 0.995 else f" {shares[largest]:.2f}"
-        assert told.startswith(examples.labels[largest] + number)
-        assert told.count(",") == (shares >= 0.005).sum() - 1
+    shown = data.preview(examples, 16, augment=change, shuffle=True, seed=5)
+    numbers = shown.before[:, 0, 0, 0] // 12
+    assert len(set(numbers)) == 12
+    assert list(numbers) != sorted(numbers)
+    np.testing.assert_array_equal(shown.before, images[numbers])
+    assert shown.labels_before == tuple(("ant", "bee", "cow")[number % 3] for number in numbers)
+    left, right = (shown.after[:, 5, column].astype(float) for column in (0, -1))
+    shares = (left + right) / (200 + 40)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=0.02)
+    for told, row in zip(shown.labels_after, shares, strict=True):
+        parts = [part.rsplit(" ", 1) if " " in part else (part, "1") for part in told.split(", ")]
+        assert [float(share) for _, share in parts] == sorted([float(share) for _, share in parts], reverse=True)
+        told_shares = {name: float(share) for name, share in parts}
+        np.testing.assert_allclose([told_shares.get(name, 0) for name in ("ant", "bee", "cow")], row, atol=0.015)
     assert any("," in told for told in shown.labels_after)
+    assert ((left > right).any(axis=1) & (left < right).any(axis=1)).any()  # one of two is turned
 
 
 def test_preview_writes_each_image_above_what_became_of_it(images, tmp_path):
