@@ -1,4 +1,4 @@
-"""Keras's optimizers by name, with the result of one device on any number of them.
+"""Keras's optimizers by name, whose result does not depend on the number of devices.
 
 Loaded on first use, because a config's optimizer arguments are checked without TensorFlow.
 """

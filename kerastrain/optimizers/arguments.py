@@ -1,7 +1,7 @@
-"""What single optimizers take besides what all of them take, and which values are valid.
+"""The arguments of each optimizer besides those that all optimizers share, and their valid values.
 
-Takes names and values; raises what is wrong with them. Must not import TensorFlow: a config is checked before that
-starts.
+Takes names and values; raises an error for the first invalid one. Must not import TensorFlow: a config is checked before
+TensorFlow starts.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,19 +46,19 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     ),
     "schedule_free_adamw": ("beta_1", "beta_2", "epsilon"),
 }
-"""The arguments of each optimizer by its name, as Keras calls them; a test holds them against Keras."""
+"""Keras's names for the arguments of each optimizer; a test compares them with Keras."""
 
 
 def check(name: str, arguments: Mapping[str, object], *, further: tuple[str, ...] = ()) -> None:
-    """Refuses arguments that an optimizer does not have, and values that an argument cannot take.
+    """Checks the names and values of an optimizer's arguments.
 
     Args:
         name: str, a key of `ARGUMENTS`.
-        arguments: mapping from the argument's name to its value.
-        further: names that are valid as well, their values not checked here.
+        arguments: mapping from an argument's name to its value.
+        further: tuple of str, more valid names, whose values are not checked.
 
     Raises:
-        InputError: with the valid names, or the rule.
+        InputError: the optimizer has no such argument, or a value breaks the argument's rule.
 
     Example:
         >>> check("adam", {"beta_1": 0.8})
@@ -107,7 +107,7 @@ _RULES: dict[tuple[str, ...], tuple[str, Callable[[object], bool]]] = {
         lambda value: isinstance(value, bool),
     ),
     ("exclude_layers",): (
-        "be a list of words that are searched in the names of layers",
+        "be a list of words to search for in the names of layers",
         lambda value: isinstance(value, list | tuple) and all(isinstance(word, str) for word in value),
     ),
 }

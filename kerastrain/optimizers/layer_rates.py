@@ -1,12 +1,12 @@
-"""Learning rates by layer, weight decay that leaves out norms and biases, and one factor over all rates.
+"""Learning rates by layer, weight decay without norms and biases, and one factor on all rates.
 
-Takes a Keras optimizer class as the one beside it in a class statement. What Keras's own
-`exclude_from_weight_decay` leaves out is forgotten in `.keras` files; here it is part of the optimizer's config, and
-the factor is one of its variables, so both come back. Must not clip gradients or know any optimizer by name.
+A mixin for Keras optimizer classes. `.keras` files lose the variables that Keras's `exclude_from_weight_decay` excludes;
+here the choice is part of the optimizer's config, and the factor is one of its variables, so files keep both. Must not
+clip gradients or know any optimizer by name.
 
-The private names are `_apply_weight_decay`, `_use_weight_decay` and `_get_variable_index` of
-`keras.optimizers.Optimizer`, read in Keras 3.13.2 to 3.15.1: Keras has no public place for a decay that follows a
-layer's own rate. `tests/optimizers/test_optimizers.py` holds them against formulas.
+The private names are `_apply_weight_decay` and `_use_weight_decay` of `keras.optimizers.Optimizer`, read in Keras 3.13.2
+to 3.15.1: Keras has no public way to let the decay follow a layer's own rate. `tests/optimizers/test_optimizers.py`
+compares the results with formulas, and fails when one of them moves.
 """
 
 import re
@@ -16,10 +16,11 @@ from collections.abc import Mapping
 import keras
 
 from kerastrain.errors import InputError
+from kerastrain.keras_internals.optimizers import variable_index
 
 
 class LayerRates:
-    """Mixin before a Keras optimizer class.
+    """Mixin that precedes a Keras optimizer class.
 
         rate(v, t) = learning_rate(t) * rate_factor * layer_rates[first pattern found in v's path, else 1]
         v = v - rate(v, t) * weight_decay * v          if v decays, before the optimizer's own step
@@ -28,13 +29,13 @@ class LayerRates:
     Args:
         learning_rate: float > 0 or a LearningRateSchedule.
         layer_rates: dict from a regular expression, searched in the path of a variable ("backbone/conv_1/kernel"), to
-            a factor >= 0 on its learning rate; the first that is found counts. 0 keeps the variable as it is.
+            a factor >= 0 on its learning rate; the first match counts. 0 keeps the variable as it is.
         decay_norms_and_biases: bool, whether weight decay also shrinks biases and the scales and offsets of
-            normalizations; it should not, for they do not overfit (Loshchilov's AdamW decays all).
+            normalizations. False by default, since they do not overfit (Loshchilov's AdamW decays all variables).
         **arguments: arguments of the Keras optimizer.
 
     Raises:
-        InputError: a factor is negative or a pattern is no regular expression.
+        InputError: a factor is negative or a pattern is not a regular expression.
     """
 
     def __init__(
@@ -53,7 +54,11 @@ class LayerRates:
 
     @property
     def learning_rate(self):
-        """float32 scalar tensor, the rate of the next step, without the factors of single layers."""
+        """float32 scalar tensor, the rate of the next step without the factors of layers.
+
+        Args:
+            learning_rate: float > 0, the new rate; only if the optimizer was created with a number.
+        """
         return keras.ops.multiply(super().learning_rate, self.rate_factor)
 
     @learning_rate.setter
@@ -61,7 +66,7 @@ class LayerRates:
         keras.optimizers.Optimizer.learning_rate.fset(self, learning_rate)
 
     def build(self, variables):
-        """Makes the optimizer's slots and settles the rate and the decay of each variable."""
+        """Creates the optimizer's slots and determines the rate and the decay of each variable."""
         if self.built:
             return
         self._layer_rate_of = [self._layer_rate(variable.path) for variable in variables]
@@ -69,24 +74,24 @@ class LayerRates:
         for pattern, _ in self.layer_rates:
             if not any(re.search(pattern, variable.path) for variable in variables):
                 warnings.warn(
-                    f"`layer_rates` has a factor for {pattern!r}, which is in the path of no trainable variable. "
+                    f"`layer_rates` has a factor for {pattern!r}, which matches the path of no trainable variable. "
                     f"Received: {', '.join(variable.path for variable in variables[:4])}, ….",
                     stacklevel=2,
                 )
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        """One step of the optimizer on one variable, at the rate of its layer, after its decay."""
-        index = self._get_variable_index(variable)
+        """Decays one variable and updates it, both at the rate of its layer."""
+        index = variable_index(self, variable)
         rate = keras.ops.multiply(learning_rate, self._layer_rate_of[index])
         decay = self._weight_decay_of(variable)
         if decay and self._decays[index] and self._use_weight_decay(variable):
             decayed = variable * keras.ops.cast(decay, variable.dtype)
-            self.assign_sub(self._decaying(variable), decayed * keras.ops.cast(rate, variable.dtype))
+            self.assign_sub(self._decayed_variable(variable), decayed * keras.ops.cast(rate, variable.dtype))
         super().update_step(gradient, variable, rate)
 
     def get_config(self) -> dict:
-        """The constructor's arguments, as JSON can hold them."""
+        """The constructor's arguments as JSON values."""
         return {
             **super().get_config(),
             "layer_rates": dict(self.layer_rates),
@@ -99,12 +104,12 @@ class LayerRates:
     def _weight_decay_of(self, variable) -> float | None:
         return self.weight_decay
 
-    def _decaying(self, variable):
-        """What the decay is taken off."""
+    def _decayed_variable(self, variable):
+        """The variable that the decay is subtracted from."""
         return variable
 
     def _apply_weight_decay(self, variables):
-        """Nothing: `update_step` decays, because only there the rate of the layer is known."""
+        """Does nothing: `update_step` decays, because it knows the rate of the layer."""
 
 
 def _is_norm_or_bias(variable) -> bool:

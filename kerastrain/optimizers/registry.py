@@ -1,7 +1,7 @@
-"""Keras's optimizers by name, equal on one device and many, with decay and rates set by layer.
+"""Keras's optimizers by name, with the same result on any number of devices, and with decay and rates by layer.
 
-Takes a name and numbers; gives a Keras optimizer whose class is registered, so `.keras` files bring it back once this
-module is imported. Must not know of models, data or epochs.
+Takes a name and numbers; returns a Keras optimizer whose class is registered, so that `.keras` files with it open once
+this module is imported. Must not know of models, data or epochs.
 """
 
 import inspect
@@ -10,16 +10,17 @@ import math
 import keras
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.keras_internals.optimizers import variable_index
 from kerastrain.optimizers import arguments as optimizer_arguments
 from kerastrain.optimizers.layer_rates import LayerRates
 from kerastrain.optimizers.schedule_free import ScheduleFree
 from kerastrain.optimizers.synchronized_clipping import SynchronizedClipping
-from kerastrain.schedules import schedule  # noqa: F401, registered with the optimizers that bring it back
+from kerastrain.schedules import schedule  # noqa: F401, registers Schedule, which saved optimizers contain
 
 
 @keras.saving.register_keras_serializable("kerastrain")
 class SGD(LayerRates, SynchronizedClipping, keras.optimizers.SGD):
-    """Gradient descent with momentum; the rate that wins most often when there is time to search it."""
+    """Gradient descent with momentum; often the best optimizer if there is time to search for its rate."""
 
 
 @keras.saving.register_keras_serializable("kerastrain")
@@ -79,18 +80,18 @@ class Lion(LayerRates, SynchronizedClipping, keras.optimizers.Lion):
 
 @keras.saving.register_keras_serializable("kerastrain")
 class Muon(LayerRates, SynchronizedClipping, keras.optimizers.Muon):
-    """Muon, Liu et al. 2025, https://arxiv.org/abs/2502.16982: matrices by Muon, all else by AdamW."""
+    """Muon, Liu et al. 2025, https://arxiv.org/abs/2502.16982: updates matrices by Muon, other variables by AdamW."""
 
     def _weight_decay_of(self, variable) -> float | None:
-        by_adamw = self.adam_velocities[self._get_variable_index(variable)] is not None
-        return self.adam_weight_decay if by_adamw else self.weight_decay
+        uses_adamw = self.adam_velocities[variable_index(self, variable)] is not None
+        return self.adam_weight_decay if uses_adamw else self.weight_decay
 
 
 @keras.saving.register_keras_serializable("kerastrain")
 class ScheduleFreeAdamW(LayerRates, SynchronizedClipping, ScheduleFree):
-    """Schedule-Free AdamW, Defazio et al. 2024, https://arxiv.org/abs/2405.15682; Keras's own is wrong."""
+    """Schedule-Free AdamW, Defazio et al. 2024, https://arxiv.org/abs/2405.15682; see `schedule_free` for Keras's own."""
 
-    def _decaying(self, variable):
+    def _decayed_variable(self, variable):
         return self.fast(variable)
 
 
@@ -108,29 +109,30 @@ def make(
     layer_rates: dict[str, float] | None = None,
     **arguments,
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of that name.
+    """The optimizer of a name.
 
     Args:
         name: str, a key of `OPTIMIZERS`: "sgd", "adam", "adamw", "adagrad", "rmsprop", ….
-        learning_rate: float > 0, or a schedule such as `kerastrain.schedules.make` gives.
-        weight_decay: float >= 0, the share of a weight that is taken off at each step, times the learning rate; None
-            for the optimizer's own default (0.004 for AdamW and Muon, none for the others).
+        learning_rate: float > 0, or a LearningRateSchedule, for example from `kerastrain.schedules.make`.
+        weight_decay: float >= 0, the fraction of a weight that is subtracted at each step, times the learning rate; None
+            for the optimizer's own default (0.004 for AdamW and Muon, no decay for the others).
         decay_norms_and_biases: bool, whether the decay also shrinks biases, scales and offsets.
-        clip_norm: float > 0, the highest L2 norm of the gradient of one variable.
-        global_clip_norm: float > 0, the highest L2 norm of all gradients together.
-        clip_value: float > 0, the highest absolute value in a gradient. At most one of the three may be given; each
-            is taken of the whole batch's gradient, however many devices share the batch.
-        momentum: float in [0, 1), for the optimizers that have one.
-        ema_momentum: float in (0, 1); if given, a moving average of the weights is kept, and `fit` ends with it.
-        layer_rates: dict from a regular expression on variable paths to a factor on the rate; see `LayerRates`.
+        clip_norm: float > 0, the largest L2 norm of the gradient of one variable.
+        global_clip_norm: float > 0, the largest L2 norm of all gradients together.
+        clip_value: float > 0, the largest absolute value in a gradient. At most one of the three clips may be set; each
+            applies to the gradient of the whole batch, on any number of devices.
+        momentum: float in [0, 1), for the optimizers that have it.
+        ema_momentum: float in (0, 1); if set, the optimizer keeps a moving average of the weights, and `fit` ends with it.
+        layer_rates: dict from a regular expression on variable paths to a factor >= 0 on the rate; see `LayerRates`.
         **arguments: further arguments of the Keras optimizer, such as `beta_1`, `epsilon`, `nesterov`; see
-            `optimizer_arguments.ARGUMENTS`.
+            `arguments.ARGUMENTS`.
 
     Returns:
-        A subclass of the Keras optimizer of that name.
+        keras.optimizers.Optimizer, a subclass of the Keras optimizer of that name.
 
     Raises:
-        InputError: an unknown name or argument, or a number outside its range.
+        InputError: the name or an argument is unknown, or a number lies outside its range.
+        TypeError: `learning_rate` is neither a number nor a LearningRateSchedule.
 
     Example:
         >>> optimizer = make("adamw", 1e-3, weight_decay=0.05, global_clip_norm=1.0)
@@ -162,20 +164,20 @@ def _check_learning_rate(learning_rate) -> None:
     if isinstance(learning_rate, bool) or not isinstance(learning_rate, int | float):
         raise TypeError(
             f"`learning_rate` must be a float or a LearningRateSchedule. Received: {type(learning_rate).__qualname__}. "
-            f"For a function of the step take `kerastrain.schedules.make(function, ...)`."
+            f"For a function of the step use `kerastrain.schedules.make(function, ...)`."
         )
     valid = learning_rate > 0 and math.isfinite(learning_rate)
     _check_range("learning_rate", learning_rate, valid, "be above 0 and finite")
 
 
 def _clipping(**clips: float | None) -> dict[str, float]:
-    given = {name: limit for name, limit in clips.items() if limit is not None}
-    if len(given) > 1:
-        received = ", ".join(f"{name}={limit}" for name, limit in given.items())
-        raise InputError(f"only one of {', '.join(f'`{name}`' for name in clips)} may be given. Received: {received}.")
-    for name, limit in given.items():
+    limits = {name: limit for name, limit in clips.items() if limit is not None}
+    if len(limits) > 1:
+        received = ", ".join(f"{name}={limit}" for name, limit in limits.items())
+        raise InputError(f"only one of {', '.join(f'`{name}`' for name in clips)} may be set. Received: {received}.")
+    for name, limit in limits.items():
         _check_range(name, limit, limit > 0, "be above 0")
-    return {KERAS_CLIPPING[name]: limit for name, limit in given.items()}
+    return {KERAS_CLIPPING[name]: limit for name, limit in limits.items()}
 
 
 def _check_range(name: str, number: float, valid: bool, rule: str) -> None:

@@ -1,11 +1,12 @@
-"""Gradients clipped once, after the replicas' gradients were summed: Keras clips each replica's share before.
+"""Clips gradients once, after the sum over the replicas; Keras clips the gradients of each replica before the sum.
 
-Takes a Keras optimizer class as the one beside it in a class statement; gives an optimizer whose `clipnorm`,
-`global_clipnorm` and `clipvalue` mean the same on one device and on many. With Keras's own order the weights of two
-replicas were off by up to 3e-2 after a few steps. Must hold nothing but this patch.
+A mixin for Keras optimizer classes, whose `clipnorm`, `global_clipnorm` and `clipvalue` then mean the same on any number
+of devices. In Keras's order the weights of two replicas differed by up to 3e-2 from those of one after a few steps. Must
+contain only this patch.
 
 The private names are `_clip_gradients` and `_all_reduce_sum_gradients` of `keras.optimizers.Optimizer`, read in Keras
-3.13.2 to 3.15.1. `tests/optimizers/test_synchronized_clipping.py` fails once Keras clips after the sum and this file is needless.
+3.13.2 to 3.15.1. `tests/optimizers/test_synchronized_clipping.py` fails once Keras clips after the sum: then remove this
+file.
 
 Reference: https://github.com/tensorflow/tensorflow/issues/33929 ("before gradients get aggregated: usually wrong").
 """
@@ -23,7 +24,7 @@ if _missing:
 
 
 class SynchronizedClipping:
-    """Mixin before a Keras optimizer class that moves the clipping behind the all-reduce.
+    """Mixin that precedes a Keras optimizer class and moves the clipping after the all-reduce.
 
     Example:
         >>> class ClippedSGD(SynchronizedClipping, keras.optimizers.SGD):

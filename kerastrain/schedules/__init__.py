@@ -1,6 +1,6 @@
-"""Learning-rate schedules: pure curves, the one Keras class that carries them, and a look at them without training.
+"""Learning-rate schedules: pure functions of the step, the Keras class around them, and their simulation and plots.
 
-Loaded on first use, because a config's schedule is checked and drawn without TensorFlow.
+Loaded on first use, because a config's schedule is checked and plotted without TensorFlow.
 """
 
 import lazy_loader

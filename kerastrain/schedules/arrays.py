@@ -1,6 +1,7 @@
-"""What a curve needs of an array library, so that one formula serves NumPy before a training and TensorFlow in it.
+"""Array functions for curves, so that one formula serves NumPy before training and TensorFlow during training.
 
-Takes a step or steps; gives floats of the same kind. Must not import TensorFlow on behalf of a number.
+Takes a step or an array of steps; returns floats of the same kind. Must not import TensorFlow for numbers and NumPy
+arrays.
 """
 
 import math
@@ -12,7 +13,14 @@ from kerastrain.errors import InputError
 
 
 def library(value) -> ModuleType:
-    """NumPy for its own arrays and for Python's numbers, else TensorFlow, to whose tensors `value` belongs."""
+    """The array library of a value.
+
+    Args:
+        value: number, NumPy array or TensorFlow tensor.
+
+    Returns:
+        numpy for numbers and NumPy arrays, else tensorflow.
+    """
     if isinstance(value, int | float | np.generic | np.ndarray):
         return np
     import tensorflow as tf
@@ -21,29 +29,71 @@ def library(value) -> ModuleType:
 
 
 def floats(value):
-    """`value`, ints or floats of any shape, as float32 of the same kind."""
-    found = library(value)
-    return np.asarray(value, np.float32) if found is np else found.cast(value, "float32")
+    """Converts a value to float32.
+
+    Args:
+        value: int or float number, array or tensor of any shape.
+
+    Returns:
+        float32 array for numbers and arrays, float32 tensor for tensors, of the same shape.
+    """
+    module = library(value)
+    return np.asarray(value, np.float32) if module is np else module.cast(value, "float32")
 
 
 def progress(step, steps: int):
-    """The share of a run of `steps` steps that has passed at `step`, float32 in [0, 1]; raises if `steps` < 1."""
+    """The fraction of a run that has passed.
+
+    Args:
+        step: int, or int array or tensor, 0 <= step.
+        steps: int > 0, length of the run in optimizer steps.
+
+    Returns:
+        float32 array or tensor of the shape of `step`, in [0, 1]; 1 past the end of the run.
+
+    Raises:
+        InputError: `steps` is not positive.
+    """
     check_steps(steps)
     return library(step).minimum(floats(step) / steps, 1.0)
 
 
-def half_cosine(share):
-    """Half a cosine: 1 where `share` is 0, 0 where it is 1."""
-    return 0.5 * (1.0 + library(share).cos(math.pi * share))
+def half_cosine(fraction):
+    """Half a period of a cosine, which falls from 1 to 0.
+
+        value = (1 + cos(pi * fraction)) / 2
+
+    Args:
+        fraction: float, or float array or tensor, in [0, 1].
+
+    Returns:
+        float of the kind and shape of `fraction`, in [0, 1].
+    """
+    return 0.5 * (1.0 + library(fraction).cos(math.pi * fraction))
 
 
 def check_steps(steps: int) -> None:
-    """Raises InputError unless `steps` is above 0."""
+    """Checks the length of a run.
+
+    Args:
+        steps: int, optimizer steps.
+
+    Raises:
+        InputError: `steps` is not positive.
+    """
     if not steps > 0:
         raise InputError(f"`steps` must be above 0, in optimizer steps. Received: steps={steps}.")
 
 
 def check_fraction(name: str, fraction: float) -> None:
-    """Raises InputError unless `fraction` lies in [0, 1]."""
+    """Checks a fraction.
+
+    Args:
+        name: str, the argument's name for the message.
+        fraction: float.
+
+    Raises:
+        InputError: `fraction` lies outside [0, 1].
+    """
     if not 0 <= fraction <= 1:
         raise InputError(f"`{name}` must lie in [0, 1]. Received: {name}={fraction}.")

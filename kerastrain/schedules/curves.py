@@ -1,7 +1,7 @@
-"""Every curve by name, warm-up before any of them, and their lengths in the words people use.
+"""The curves by name, the warm-up before them, and their lengths in epochs, steps or percent.
 
-Takes a curve's name and numbers; gives rates. Must not import TensorFlow: a config is checked, and its rates are drawn,
-before that starts.
+Takes a curve's name and numbers; returns learning rates. Must not import TensorFlow: a config is checked, and its rates
+are plotted, before TensorFlow starts.
 """
 
 import inspect
@@ -14,29 +14,30 @@ from kerastrain.schedules import smooth, staged
 from kerastrain.schedules.arrays import check_steps, floats, library
 
 LENGTHS = ("warmup", "every", "rise", "timescale", "boundaries")
-"""The arguments that are lengths of training; a curve itself takes them as `every_steps` and so on."""
+"""The arguments that are lengths of training; the curve's own argument has the suffix `_steps`, such as `every_steps`."""
 
 
 def rate(
     step, curve: str | Callable, *, peak: float, steps: int, warmup_steps: int = 0, arguments: Mapping | None = None
 ):
-    """The learning rate at `step`: a rise in a straight line to where the curve begins, then the curve.
+    """The learning rate at `step`: a linear warm-up to the start of the curve, then the curve.
 
         rate(t) = curve(0) * (t + 1) / (warmup + 1)                while t < warmup
         rate(t) = curve(t - warmup, steps=steps - warmup)          from then on
 
-    No step has the rate 0. Of `step` and `piecewise` the steps count from the start of the run: curve(t, steps=steps).
+    The warm-up has no step with rate 0. The steps of `step` and `piecewise` count from the start of the run:
+    curve(t, steps=steps).
 
     Args:
         step: int, or int array or tensor, 0 <= step.
         curve: str, a key of `CURVES`, or a function with the same signature.
         peak: float > 0, the highest rate.
         steps: int > 0, optimizer steps of the whole run, warm-up included.
-        warmup_steps: int in [0, steps).
-        arguments: mapping, further arguments of the curve.
+        warmup_steps: int in [0, steps), optimizer steps of the warm-up.
+        arguments: mapping from str, further arguments of the curve.
 
     Returns:
-        float32 of the kind and shape of `step`.
+        float32 array or tensor of the shape of `step`.
 
     Raises:
         InputError: an argument lies outside its range; see the curve.
@@ -58,10 +59,17 @@ def rate(
 def check(
     curve: str | Callable, *, peak: float, steps: int, warmup_steps: int = 0, arguments: Mapping | None = None
 ) -> None:
-    """Refuses what no schedule can be made of.
+    """Checks the arguments of a schedule.
+
+    Args:
+        curve: str, a key of `CURVES`, or a function with the same signature.
+        peak: float > 0, the highest rate.
+        steps: int > 0, optimizer steps of the whole run, warm-up included.
+        warmup_steps: int in [0, steps), optimizer steps of the warm-up.
+        arguments: mapping from str, further arguments of the curve.
 
     Raises:
-        InputError: an unknown curve or argument, a missing one, or a number outside its range.
+        InputError: the curve or an argument is unknown, an argument is missing, or a number lies outside its range.
     """
     _check_arguments(curve, arguments or {})
     check_steps(steps)
@@ -80,8 +88,8 @@ def check(
     first, reached = map(float, values)
     if warmup_steps and first == 0:
         raise InputError(
-            f"schedule {curve!r} begins at 0 here, and a warm-up would stay there. Received: warmup_steps="
-            f"{warmup_steps}. Leave the warm-up out, or raise where the curve begins."
+            f"schedule {curve!r} begins at 0 here, and a warm-up would stay at 0. Received: warmup_steps="
+            f"{warmup_steps}. Leave the warm-up out, or raise the start of the curve."
         )
     if CURVES[curve] in FROM_THE_START and first != reached:
         raise InputError(
@@ -91,7 +99,13 @@ def check(
 
 
 def arguments_of(curve: str | Callable) -> dict[str, bool]:
-    """The further arguments of a curve, each with whether it must be given.
+    """The further arguments of a curve.
+
+    Args:
+        curve: str, a key of `CURVES`, or a function with the same signature.
+
+    Returns:
+        dict from an argument's name to a bool, whether it is required.
 
     Raises:
         InputError: there is no curve of that name.
@@ -103,26 +117,26 @@ def arguments_of(curve: str | Callable) -> dict[str, bool]:
     if isinstance(curve, str) and curve not in CURVES:
         raise InputError(unknown("schedule", curve, CURVES))
     parameters = inspect.signature(CURVES.get(curve, curve)).parameters.values()
-    named = (one for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL))
-    return {one.name: one.default is one.empty for one in named if one.name not in ("step", "peak", "steps")}
+    named = (entry for entry in parameters if entry.kind not in (entry.VAR_KEYWORD, entry.VAR_POSITIONAL))
+    return {entry.name: entry.default is entry.empty for entry in named if entry.name not in ("step", "peak", "steps")}
 
 
 def resolved(curve: str | Callable, arguments: Mapping, *, steps: int, steps_per_epoch: int | None = None) -> dict:
-    """`arguments` with each length of `LENGTHS` turned into steps, under the name that its curve has for it.
+    """Converts the lengths among the arguments of a curve to steps.
 
     Args:
         curve: str, a key of `CURVES`, or a function.
-        arguments: mapping; a length is "2 epochs", "500 steps", "5%" of the run or an int of steps, `boundaries` a
-            sequence of such.
+        arguments: mapping from str; a length is "2 epochs", "500 steps", "5%" of the run or an int of steps, and
+            `boundaries` a sequence of lengths.
         steps: int > 0, optimizer steps of the run.
-        steps_per_epoch: int > 0, or None where no length is in epochs.
+        steps_per_epoch: int > 0, optimizer steps of an epoch; may be None if no length is in epochs.
 
     Returns:
-        dict, such as {"warmup_steps": 50, "every_steps": 200}. The timescale of an inverse square root that says
-        none is its warm-up.
+        dict of the arguments, each length in steps, such as {"warmup_steps": 50, "every_steps": 200}. The timescale of an
+        inverse square root defaults to its warm-up.
 
     Raises:
-        InputError: a length that is none, or one in epochs where the steps of an epoch are not known.
+        InputError: a length cannot be read, or is in epochs and `steps_per_epoch` is None.
 
     Example:
         >>> resolved("step", {"every": "2 epochs", "drop_factor": 0.5}, steps=1000, steps_per_epoch=100)
@@ -131,32 +145,32 @@ def resolved(curve: str | Callable, arguments: Mapping, *, steps: int, steps_per
 
     def in_steps(length):
         if isinstance(length, list | tuple):
-            return [in_steps(one) for one in length]
+            return [in_steps(part) for part in length]
         parsed = durations.parse(length)
         if parsed.unit == "epochs" and steps_per_epoch is None:
             raise InputError(
-                f"a length in epochs needs `steps_per_epoch`. Received: {length!r}. Give it, or write steps or percent."
+                f"a length in epochs needs `steps_per_epoch`. Received: {length!r}. Set it, or write steps or percent."
             )
         return parsed.steps(steps_per_epoch=steps_per_epoch or 1, total_steps=steps)
 
     lengths = {f"{name}_steps": in_steps(value) for name, value in arguments.items() if name in LENGTHS}
-    found = {**lengths, **{name: value for name, value in arguments.items() if name not in LENGTHS}}
-    if curve == "inverse_square_root" and found.get("warmup_steps"):
-        found.setdefault("timescale_steps", found["warmup_steps"])
-    return found
+    converted = {**lengths, **{name: value for name, value in arguments.items() if name not in LENGTHS}}
+    if curve == "inverse_square_root" and converted.get("warmup_steps"):
+        converted.setdefault("timescale_steps", converted["warmup_steps"])
+    return converted
 
 
 def _check_arguments(curve: str | Callable, arguments: Mapping) -> None:
     known = arguments_of(curve)
     title = repr(curve) if isinstance(curve, str) else curve.__qualname__
     parameters = inspect.signature(CURVES.get(curve, curve)).parameters.values()
-    takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    takes_all = any(entry.kind is entry.VAR_KEYWORD for entry in parameters)
     for name in arguments:
         if name not in known and not takes_all:
             if not known:
                 raise InputError(f"schedule {title} takes no further arguments. Received: {name}. Leave it out.")
             raise InputError(unknown(f"argument of schedule {title}:", name, known))
-    missing = [f"`{name}`" for name, needed in known.items() if needed and name not in arguments]
+    missing = [f"`{name}`" for name, required in known.items() if required and name not in arguments]
     if missing:
         raise InputError(f"schedule {title} needs {' and '.join(missing)}. Received: none.")
 
@@ -175,4 +189,4 @@ CURVES: dict[str, Callable] = {
 }
 
 FROM_THE_START = (staged.step, staged.piecewise)
-"""The curves whose steps count from the start of the run, and not from the end of the warm-up."""
+"""The curves whose steps count from the start of the run instead of the end of the warm-up."""

@@ -1,6 +1,6 @@
-"""Learning rates over the steps of a training as a picture.
+"""Plots learning rates over the steps of a training.
 
-Takes arrays of rates; gives an image file. Must not import TensorFlow: `kerastrain check --plot` draws without it.
+Takes arrays of rates; writes an image file. Must not import TensorFlow: `kerastrain check --plot` runs without it.
 """
 
 import os
@@ -15,19 +15,19 @@ from kerastrain.system import figures
 def plot(
     rates: np.ndarray | Mapping[str, np.ndarray], path: str | os.PathLike, *, steps_per_epoch: int | None = None
 ) -> Path:
-    """Draws the learning rate over the optimizer steps into a picture, phases side by side.
+    """Plots the learning rate over the optimizer steps, phases side by side.
 
     Args:
-        rates: float array (steps,), such as `simulate` gives, or a mapping from the name of each phase of a training to
-            its rates; the steps of a phase count on from those of the phase before.
-        path: where the picture goes; its suffix (.png, .svg, .pdf) chooses the format.
-        steps_per_epoch: int > 0; if given, a second axis counts the epochs of each phase.
+        rates: float array (steps,) from `simulate`, or a mapping from the name of each phase of a training to its rates;
+            the steps of a phase continue those of the phase before.
+        path: path of the image file; its suffix (.png, .svg, .pdf) chooses the format.
+        steps_per_epoch: int > 0; if set, a second axis counts the epochs of each phase.
 
     Returns:
-        Path of the written picture.
+        Path of the image file.
 
     Raises:
-        InputError: Matplotlib writes no pictures with such a suffix.
+        InputError: Matplotlib does not support the suffix.
     """
     from matplotlib.figure import Figure
 
@@ -36,7 +36,7 @@ def plot(
     first = 0
     for axes, (name, values) in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases.items(), strict=True):
         last = first + len(values)
-        # A line of one more point, so that the last step is as wide as the others.
+        # One more point makes the last step as wide as the others.
         axes.plot(np.arange(first, last + 1), np.append(values, values[-1:]), drawstyle="steps-post")
         axes.set(title=name, xlabel="optimizer step", ylabel="learning rate", xlim=(first, last), ylim=(0, None))
         axes.yaxis.set_major_formatter(lambda rate, position: f"{rate:.3g}")
@@ -48,5 +48,5 @@ def plot(
 
 
 def _epochs(first: int, steps_per_epoch: int):
-    """From steps to epochs of a phase that begins at step `first`, and back."""
+    """The conversion from steps to epochs in a phase that begins at step `first`, and its inverse."""
     return (lambda step: (step - first) / steps_per_epoch, lambda epoch: epoch * steps_per_epoch + first)

@@ -1,7 +1,7 @@
-"""A curve as the schedule that Keras's optimizers take.
+"""A curve as a LearningRateSchedule for Keras's optimizers.
 
-Takes the name of a curve (or a function like one) and its numbers; gives a `keras` LearningRateSchedule that survives
-`.keras` files. Must not know of optimizers or configs.
+Takes the name of a curve (or a function with the same signature) and its numbers; returns a Keras LearningRateSchedule
+that is saved in `.keras` files. Must not know of optimizers or configs.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,22 @@ from kerastrain.schedules import curves
 
 @keras.saving.register_keras_serializable("kerastrain")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate over the optimizer steps of a run: a warm-up in a straight line, then a curve.
+    """The learning rate over the optimizer steps of a run: a linear warm-up, then a curve.
 
-    The rate of a step is `curves.rate`; the peak comes exactly at step `warmup_steps`.
+    `curves.rate` computes the rate of a step; the curve begins at step `warmup_steps`.
 
     Args:
-        curve: str, a key of `CURVES`, or a function of your own with the same signature,
+        curve: str, a key of `CURVES`, or your own function with the same signature,
             `curve(step, *, peak, steps, **arguments) -> float32 tensor`, registered with
-            `@keras.saving.register_keras_serializable()` so that a saved optimizer finds it again.
+            `@keras.saving.register_keras_serializable()` so that a saved optimizer can be loaded.
         learning_rate: float > 0, the peak.
         steps: int > 0, optimizer steps of the whole run, warm-up included.
-        warmup_steps: int in [0, steps).
+        warmup_steps: int in [0, steps), optimizer steps of the warm-up.
         **arguments: further arguments of the curve.
 
     Raises:
-        InputError: an unknown curve or argument, or a number outside its range.
+        InputError: the curve or an argument is unknown, or a number lies outside its range.
+        TypeError: `curve` is neither a name nor a function.
 
     Example:
         >>> schedule = Schedule("linear", 1.0, steps=6, warmup_steps=1)
@@ -61,7 +62,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         )
 
     def get_config(self) -> dict:
-        """The constructor's arguments, as JSON can hold them."""
+        """The constructor's arguments as JSON values."""
         curve = self.curve if isinstance(self.curve, str) else keras.saving.serialize_keras_object(self.curve)
         return {
             "curve": curve,
@@ -73,19 +74,19 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict) -> "Schedule":
-        """The schedule that `get_config` described."""
+        """The schedule of a config from `get_config`."""
         config = dict(config)
         if not isinstance(config["curve"], str):
             config["curve"] = keras.saving.deserialize_keras_object(config["curve"])
         return cls(config.pop("curve"), config.pop("learning_rate"), **config)
 
     def _check_rate(self) -> None:
-        """One traced call tells what a wrong function would otherwise tell in the middle of `fit`."""
+        """Traces the function once, so that a wrong one fails here and not during `fit`."""
         signature = tf.TensorSpec((), tf.int64)
         rate = tf.function(self, autograph=False).get_concrete_function(signature).output_shapes
         if rate.rank != 0:
             raise InputError(
-                f"a schedule's function must give one rate for one step, a float32 scalar. Received: a tensor of shape "
+                f"a schedule's function must return one rate for one step, a float32 scalar. Received: a tensor of shape "
                 f"{rate} from {self.curve}."
             )
 
@@ -93,22 +94,23 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 def make(
     name: str | Callable, learning_rate: float, *, steps: int, steps_per_epoch: int | None = None, **arguments
 ) -> Schedule:
-    """The schedule of that name.
+    """The schedule of a curve, with lengths in epochs, steps or percent.
 
     Args:
-        name: str, a key of `CURVES` ("constant", "cosine", …), or a function of your own; see `Schedule`.
+        name: str, a key of `CURVES` ("constant", "cosine", …), or your own function; see `Schedule`.
         learning_rate: float > 0, the highest rate.
         steps: int > 0, optimizer steps of the whole run, warm-up included.
-        steps_per_epoch: int > 0, for lengths in epochs.
-        **arguments: `warmup`, how long the rate first rises in a straight line, and further arguments of the curve; see
+        steps_per_epoch: int > 0, optimizer steps of an epoch, for lengths in epochs.
+        **arguments: `warmup`, the length of the linear warm-up, and further arguments of the curve; see
             `kerastrain.schedules.smooth` and `staged`. A length is "2 epochs", "500 steps" or "5%" of the run:
-            `every="10 epochs"` is the curve's `every_steps=…`, which may be given as well.
+            `every="10 epochs"` sets the curve's `every_steps`, which may be set directly instead.
 
     Returns:
-        A `Schedule`, to be given to an optimizer as its learning rate.
+        Schedule, the `learning_rate` of an optimizer.
 
     Raises:
-        InputError: an unknown name or argument, or a number outside its range.
+        InputError: the name or an argument is unknown, or a number lies outside its range.
+        TypeError: `name` is neither a name nor a function.
 
     Example:
         >>> schedule = make("cosine", 1e-3, steps=1000, warmup="5%")
@@ -133,6 +135,6 @@ def _check_function(curve: str | Callable) -> None:
         )
     if keras.saving.get_registered_object(keras.saving.get_registered_name(curve)) is not curve:
         raise InputError(
-            f"a schedule's function must be registered, or a model saved with it could not be loaded. Received: "
+            f"a schedule's function must be registered, or a model saved with it cannot be loaded. Received: "
             f"{curve.__qualname__}. Put `@keras.saving.register_keras_serializable()` above it."
         )

@@ -1,6 +1,6 @@
-"""A schedule looked at before anything is trained: the rate of every step.
+"""Computes the learning rate of every step without training.
 
-Takes a float or any schedule that a Keras optimizer takes. Must not need an optimizer or a model.
+Takes a float or any schedule that a Keras optimizer takes; returns an array. Must not need an optimizer or a model.
 """
 
 import keras
@@ -9,11 +9,11 @@ import tensorflow as tf
 
 
 def simulate(schedule: float | keras.optimizers.schedules.LearningRateSchedule, steps: int) -> np.ndarray:
-    """The learning rate that an optimizer would use at each step.
+    """The learning rate that an optimizer uses at each step.
 
     Args:
-        schedule: float, or a LearningRateSchedule of kerastrain, Keras or your own.
-        steps: int >= 0, number of optimizer steps.
+        schedule: float, or any keras LearningRateSchedule.
+        steps: int >= 0, the number of optimizer steps.
 
     Returns:
         float32 array of shape (steps,).
@@ -26,7 +26,7 @@ def simulate(schedule: float | keras.optimizers.schedules.LearningRateSchedule, 
     if not callable(schedule):
         return np.full(steps, schedule, np.float32)
 
-    # One step at a time, as an optimizer asks: a schedule of someone else's may not take a vector.
+    # One step at a time, as an optimizer calls it: the schedule of another library may not accept a vector.
     @tf.function(autograph=False)
     def rates() -> tf.Tensor:
         return tf.map_fn(

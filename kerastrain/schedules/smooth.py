@@ -1,9 +1,9 @@
-"""Learning rates that move without a jump, as functions of the optimizer step: pure mathematics.
+"""Continuous learning rates as pure functions of the optimizer step.
 
-Takes a step: an int, or an int array of NumPy or tensor of TensorFlow of any shape; gives floats of the same kind and
-shape. Warm-up is not here: `curves.rate` puts it before any curve. Must not hold state or know of Keras's classes.
+Takes a step: an int, or an int array of NumPy or tensor of TensorFlow of any shape; returns floats of the same kind and
+shape. `curves.rate` adds the warm-up. Must not hold state or know of Keras's classes.
 
-Past its last step every curve stays at its end, so that a run that goes on does not rise again.
+Past its last step every curve stays at its last value, so that the rate of a prolonged run does not rise again.
 """
 
 from kerastrain.errors import InputError
@@ -11,14 +11,14 @@ from kerastrain.schedules.arrays import check_fraction, check_steps, floats, hal
 
 
 def constant(step, *, peak: float, steps: int):
-    """Learning rate that never changes.
+    """Constant learning rate.
 
         rate(t) = peak
 
     Args:
         step: int, or int array or tensor, 0 <= step.
         peak: float > 0, the learning rate.
-        steps: int > 0, length of the run in optimizer steps; it changes nothing here.
+        steps: int > 0, length of the run in optimizer steps; it has no effect here.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
@@ -32,11 +32,21 @@ def constant(step, *, peak: float, steps: int):
 
 
 def linear(step, *, peak: float, steps: int, end_fraction: float = 0.0):
-    """Learning rate that falls from `peak` along a straight line: `polynomial` with power 1.
+    """Learning rate that decreases linearly from `peak`: `polynomial` with power 1.
 
-    rate(t) = peak * (end + (1 - end) * (1 - t / steps))
+        rate(t) = peak * (end + (1 - end) * (1 - t / steps))
 
-    Args, returns and raises as `polynomial`.
+    Args:
+        step: int, or int array or tensor, 0 <= step; past `steps` the rate stays at its end.
+        peak: float > 0, the rate at step 0.
+        steps: int > 0, optimizer steps from the peak to the end.
+        end_fraction: float in [0, 1], the final rate as a fraction of `peak`.
+
+    Returns:
+        float of the kind and shape of `step`, float32 for tensors.
+
+    Raises:
+        InputError: `steps` is not positive or `end_fraction` lies outside [0, 1].
 
     Example:
         >>> float(linear(5, peak=1.0, steps=10))
@@ -46,7 +56,7 @@ def linear(step, *, peak: float, steps: int, end_fraction: float = 0.0):
 
 
 def polynomial(step, *, peak: float, steps: int, power: float = 2.0, end_fraction: float = 0.0):
-    """Learning rate that falls from `peak` along a power of the remaining share of the run.
+    """Learning rate that decreases from `peak` with a power of the remaining fraction of the run.
 
         rate(t) = peak * (end + (1 - end) * (1 - t / steps) ** power)
 
@@ -54,8 +64,8 @@ def polynomial(step, *, peak: float, steps: int, power: float = 2.0, end_fractio
         step: int, or int array or tensor, 0 <= step; past `steps` the rate stays at its end.
         peak: float > 0, the rate at step 0.
         steps: int > 0, optimizer steps from the peak to the end.
-        power: float > 0; 1 is a straight line, 2 falls fast first and then slowly.
-        end_fraction: float in [0, 1], the final rate as a share of `peak`.
+        power: float > 0; 1 is linear, 2 decreases fast first and then slowly.
+        end_fraction: float in [0, 1], the final rate as a fraction of `peak`.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
@@ -72,7 +82,7 @@ def polynomial(step, *, peak: float, steps: int, power: float = 2.0, end_fractio
 
 
 def cosine(step, *, peak: float, steps: int, end_fraction: float = 0.0):
-    """Learning rate that falls from `peak` along half a cosine; the usual choice for fine-tuning.
+    """Learning rate that decreases from `peak` along half a cosine; the usual choice for fine-tuning.
 
         rate(t) = peak * (end + (1 - end) * (1 + cos(pi * t / steps)) / 2)
 
@@ -80,7 +90,7 @@ def cosine(step, *, peak: float, steps: int, end_fraction: float = 0.0):
         step: int, or int array or tensor, 0 <= step; past `steps` the rate stays at its end.
         peak: float > 0, the rate at step 0.
         steps: int > 0, optimizer steps from the peak to the end.
-        end_fraction: float in [0, 1], the final rate as a share of `peak`.
+        end_fraction: float in [0, 1], the final rate as a fraction of `peak`.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
@@ -99,7 +109,7 @@ def cosine(step, *, peak: float, steps: int, end_fraction: float = 0.0):
 
 
 def exponential(step, *, peak: float, steps: int, end_fraction: float = 0.01):
-    """Learning rate that loses the same share in every step.
+    """Learning rate that decreases by the same factor in every step.
 
         rate(t) = peak * end ** (t / steps)
 
@@ -107,7 +117,7 @@ def exponential(step, *, peak: float, steps: int, end_fraction: float = 0.01):
         step: int, or int array or tensor, 0 <= step; past `steps` the rate stays at its end.
         peak: float > 0, the rate at step 0.
         steps: int > 0, optimizer steps from the peak to the end.
-        end_fraction: float in (0, 1], the final rate as a share of `peak`.
+        end_fraction: float in (0, 1], the final rate as a fraction of `peak`.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
@@ -121,14 +131,14 @@ def exponential(step, *, peak: float, steps: int, end_fraction: float = 0.01):
     """
     if not 0 < end_fraction <= 1:
         raise InputError(
-            f"`end_fraction` of an exponential schedule must lie above 0 and at most at 1, for it never reaches 0. "
-            f"Received: end_fraction={end_fraction}. Take 'linear' or 'cosine' to end at 0."
+            f"`end_fraction` of an exponential schedule must lie in (0, 1], since it never reaches 0. "
+            f"Received: end_fraction={end_fraction}. Use 'linear' or 'cosine' to end at 0."
         )
     return peak * end_fraction ** progress(step, steps)
 
 
 def inverse_square_root(step, *, peak: float, steps: int, timescale_steps: int = 10_000):
-    """Learning rate that falls with the square root of the step; it needs no end, so a run can be prolonged.
+    """Learning rate that decreases with the square root of the step; it does not depend on the length of the run.
 
         rate(t) = peak / sqrt(1 + t / timescale)
 
@@ -137,7 +147,7 @@ def inverse_square_root(step, *, peak: float, steps: int, timescale_steps: int =
     Args:
         step: int, or int array or tensor, 0 <= step.
         peak: float > 0, the rate at step 0.
-        steps: int > 0, length of the run in optimizer steps; it changes nothing here.
+        steps: int > 0, length of the run in optimizer steps; it has no effect here.
         timescale_steps: int > 0; at three times this step the rate is half its peak.
 
     Returns:

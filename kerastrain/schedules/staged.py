@@ -1,7 +1,7 @@
-"""Learning rates that move in stages, as functions of the optimizer step: pure mathematics, like `smooth`.
+"""Learning rates with stages, as pure functions of the optimizer step, like those of `smooth`.
 
 The drops of `step` and `piecewise` are points in time ("at epoch 30"), so `curves.rate` counts their steps from the
-start of the run; those of the other curves from the end of the warm-up.
+start of the run. The steps of the other curves count from the end of the warm-up.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from kerastrain.schedules.arrays import check_fraction, check_steps, floats, hal
 
 
 def step(step, *, peak: float, steps: int, every_steps: int | None = None, drop_factor: float = 0.1):
-    """Learning rate that drops by the same factor at even distances.
+    """Learning rate that drops by the same factor at regular intervals.
 
         rate(t) = peak * drop_factor ** floor(t / every)
 
@@ -19,8 +19,8 @@ def step(step, *, peak: float, steps: int, every_steps: int | None = None, drop_
         step: int, or int array or tensor, 0 <= step, from the start of the run; past `steps` the rate stays.
         peak: float > 0, the rate before the first drop.
         steps: int > 0, optimizer steps of the run.
-        every_steps: int in (0, steps), steps from one drop to the next; None for two drops that cut the run in three.
-        drop_factor: float in (0, 1), the rate after a drop over the rate before it.
+        every_steps: int in (0, steps), steps from one drop to the next; None for two drops that divide the run into thirds.
+        drop_factor: float in (0, 1), the rate after a drop divided by the rate before it.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
@@ -39,7 +39,7 @@ def step(step, *, peak: float, steps: int, every_steps: int | None = None, drop_
         raise InputError(f"`drop_factor` must lie between 0 and 1. Received: drop_factor={drop_factor}.")
     if every_steps is not None and not 0 < every_steps < steps:
         raise InputError(
-            f"`every_steps` must be above 0 and shorter than the run of {steps} steps, or nothing drops. Received: "
+            f"`every_steps` must be above 0 and shorter than the run of {steps} steps, or the rate never drops. Received: "
             f"every_steps={every_steps}."
         )
     step = library(step).minimum(step, steps - 1)
@@ -47,7 +47,7 @@ def step(step, *, peak: float, steps: int, every_steps: int | None = None, drop_
 
 
 def piecewise(step, *, peak: float, steps: int, boundaries_steps: Sequence[int], fractions: Sequence[float]):
-    """Learning rate that takes the levels it is told at the steps it is told.
+    """Piecewise-constant learning rate.
 
         rate(t) = peak * (1, *fractions)[number of boundaries b with b <= t]
 
@@ -55,14 +55,14 @@ def piecewise(step, *, peak: float, steps: int, boundaries_steps: Sequence[int],
         step: int, or int array or tensor, 0 <= step, from the start of the run.
         peak: float > 0, the rate before the first boundary.
         steps: int > 0, length of the run in optimizer steps; every boundary lies inside it.
-        boundaries_steps: rising ints in (0, steps), the steps at which the rate changes.
-        fractions: floats >= 0, one for each boundary: the rate from there on as a share of `peak`.
+        boundaries_steps: sequence of rising ints in (0, steps), the steps at which the rate changes.
+        fractions: sequence of floats >= 0, one for each boundary: the rate from there on as a fraction of `peak`.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
 
     Raises:
-        InputError: the boundaries do not rise or lie outside the run, or there are not as many fractions.
+        InputError: the boundaries do not rise or lie outside the run, or the number of fractions differs.
 
     Example:
         >>> import numpy as np
@@ -78,7 +78,7 @@ def piecewise(step, *, peak: float, steps: int, boundaries_steps: Sequence[int],
         )
     if len(fractions) != len(boundaries_steps) or not all(fraction >= 0 for fraction in fractions):
         raise InputError(
-            f"`fractions` must hold one share >= 0 for each of the {len(boundaries_steps)} boundaries. "
+            f"`fractions` must hold one number >= 0 for each of the {len(boundaries_steps)} boundaries. "
             f"Received: fractions={list(fractions)}."
         )
     level = 1.0 + 0.0 * floats(step)
@@ -97,9 +97,9 @@ def cosine_restarts(
     peak_decay: float = 1.0,
     end_fraction: float = 0.0,
 ):
-    """Learning rate that falls along half a cosine several times, each time from the top again.
+    """Learning rate that decreases along half a cosine in several cycles, and restarts at the top of each.
 
-    Cycle i of n is `cycle_growth` times as long as the one before, and all of them together fill the run; its peak is
+    Cycle i is `cycle_growth` times as long as cycle i - 1, and the cycles together fill the run. Its peak is
     `peak * peak_decay ** i`. Within a cycle of length L the rate is `cosine` with steps=L.
 
     Args:
@@ -107,9 +107,9 @@ def cosine_restarts(
         peak: float > 0, the rate at step 0.
         steps: int >= cycles, optimizer steps of all cycles together.
         cycles: int > 0, number of cycles; `cycles - 1` restarts.
-        cycle_growth: float > 0, length of a cycle over the length of the one before.
-        peak_decay: float in [0, 1], peak of a cycle over the peak of the one before.
-        end_fraction: float in [0, 1], the rate at the end of a cycle as a share of its peak.
+        cycle_growth: float > 0, length of a cycle divided by the length of the previous cycle.
+        peak_decay: float in [0, 1], peak of a cycle divided by the peak of the previous cycle.
+        end_fraction: float in [0, 1], the rate at the end of a cycle as a fraction of its peak.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.
@@ -127,14 +127,14 @@ def cosine_restarts(
             f"`cycles` must be at least 1 and `cycle_growth` above 0. Received: cycles={cycles}, "
             f"cycle_growth={cycle_growth}."
         )
-    shares = [cycle_growth**cycle for cycle in range(cycles)]
-    edges = [round(steps * sum(shares[:cycle]) / sum(shares)) for cycle in range(cycles + 1)]
+    lengths = [cycle_growth**cycle for cycle in range(cycles)]
+    edges = [round(steps * sum(lengths[:cycle]) / sum(lengths)) for cycle in range(cycles + 1)]
     if len(set(edges)) <= cycles:
         raise InputError(
             f"each cycle must last at least one step. Received: cycles={cycles}, cycle_growth={cycle_growth} in a run "
             f"of {steps} steps. Lower `cycles` or `cycle_growth`."
         )
-    # Whole boundaries, compared as integers: the closed formula with a logarithm restarts a step early or late.
+    # Compare integer boundaries: the closed formula with a logarithm can restart one step early or late.
     step = library(step).minimum(step, steps)
     rate = 0.0
     for cycle, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
@@ -153,17 +153,17 @@ def one_cycle(
     start_fraction: float = 0.04,
     end_fraction: float = 4e-6,
 ):
-    """Learning rate that rises to `peak` along half a cosine and falls far below its start along another.
+    """Learning rate that rises to `peak` along half a cosine and decreases far below its start along another.
 
-    Its rise is a warm-up, so it needs no other before it.
+    Its rise is a warm-up, so it needs no `warmup`.
 
     Args:
         step: int, or int array or tensor, 0 <= step; past `steps` the rate stays at its end.
         peak: float > 0, the highest rate, at step `rise_steps`.
         steps: int > 0, optimizer steps of the whole cycle.
         rise_steps: int in (0, steps), steps from the start to the peak; None for 30 % of the cycle.
-        start_fraction: float in [0, 1], the rate at step 0 as a share of `peak`.
-        end_fraction: float in [0, 1], the rate at step `steps` as a share of `peak`.
+        start_fraction: float in [0, 1], the rate at step 0 as a fraction of `peak`.
+        end_fraction: float in [0, 1], the rate at step `steps` as a fraction of `peak`.
 
     Returns:
         float of the kind and shape of `step`, float32 for tensors.

@@ -1,4 +1,4 @@
-"""Every optimizer: equals Keras's own, `.keras` round trip, bfloat16, eager on one device equals graph on two, reuse."""
+"""Every optimizer equals Keras's, survives `.keras` files, takes bfloat16, works on two replicas and in a second `fit`."""
 
 import inspect
 
@@ -22,8 +22,8 @@ def variables():
     ]
 
 
-def gradients(step, trained, share=1.0):
-    return [share * tf.cos(tf.cast(step, variable.dtype) + variable.value) for variable in trained]
+def gradients(step, trained, weight=1.0):
+    return [weight * tf.cos(tf.cast(step, variable.dtype) + variable.value) for variable in trained]
 
 
 def make(name, **options):
@@ -38,15 +38,15 @@ def trained_weights(optimizer, trained):
 
 
 def assert_close(left, right, tolerance):
-    for one, other in zip(left, right, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+    for actual, expected in zip(left, right, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
 
 
 def test_every_keras_optimizer_has_its_name():
     classes = [value for value in vars(keras.optimizers).values() if isinstance(value, type)]
-    names = {one.__name__ for one in classes if issubclass(one, keras.optimizers.Optimizer)} - WRAPPERS
+    names = {value.__name__ for value in classes if issubclass(value, keras.optimizers.Optimizer)} - WRAPPERS
     # Keras has ScheduleFreeAdamW since 3.14.
-    assert names | {"ScheduleFreeAdamW"} == {one.__name__ for one in optimizers.OPTIMIZERS.values()}
+    assert names | {"ScheduleFreeAdamW"} == {value.__name__ for value in optimizers.OPTIMIZERS.values()}
 
 
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
@@ -59,7 +59,7 @@ def test_every_argument_of_keras_has_its_name(name):
 
 @pytest.mark.skipif(not hasattr(keras.optimizers, "ScheduleFreeAdamW"), reason="Keras has it since 3.14")
 def test_schedule_free_adamw_of_keras_still_leaves_its_paper():
-    """When this fails, Keras reads the momentum before it changes it: look whether `schedule_free` is still needed."""
+    """When this fails, Keras reads the momentum before changing it: check whether `schedule_free` is still needed."""
     variable = keras.Variable(0.0)
     optimizer = keras.optimizers.ScheduleFreeAdamW(0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
     x = y = z = velocity = 0.0
@@ -82,7 +82,7 @@ def test_optimizer_equals_that_of_keras(name):
     assert_close(trained_weights(ours, variables()), expected, 0)
 
 
-# Keras's own Nadam gives NaN for bfloat16 variables, and its Muon fails. Under mixed_bfloat16 all variables are float32.
+# Keras's Nadam returns NaN for bfloat16 variables, and its Muon fails. Under mixed_bfloat16 all variables are float32.
 @pytest.mark.parametrize("name", sorted(set(optimizers.OPTIMIZERS) - {"nadam", "muon"}))
 def test_optimizer_steps_bfloat16_variables(name):
     trained = [keras.Variable(variable, dtype="bfloat16", name=variable.name) for variable in variables()]
@@ -99,7 +99,7 @@ def test_optimizer_comes_back_from_a_saved_model_with_its_state(name, tmp_path):
     again = keras.models.load_model(tmp_path / "model.keras")
     assert type(again.optimizer) is type(model.optimizer)
     assert again.optimizer.get_config() == model.optimizer.get_config()
-    # The same further steps from the same state: nothing was left behind.
+    # The same further steps from the loaded state lead to the same weights: no state is missing.
     further = trained_weights(model.optimizer, model.trainable_variables)
     assert_close(trained_weights(again.optimizer, again.trainable_variables), further, 0)
 
@@ -112,7 +112,7 @@ def two_replicas():
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_optimizer_is_equal_on_two_replicas_in_a_graph_and_on_one_eagerly(name, two_replicas):
     options = {**OPTIONS, "global_clip_norm": 0.5}
-    alone = trained_weights(make(name, **options), variables())
+    one_device = trained_weights(make(name, **options), variables())
     with two_replicas.scope():
         trained = variables()
         optimizer = make(name, **options)
@@ -122,26 +122,26 @@ def test_optimizer_is_equal_on_two_replicas_in_a_graph_and_on_one_eagerly(name, 
     def step(number):
         def on_replica():
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            share = tf.where(replica == 0, 1.75, -0.75)
-            optimizer.apply(gradients(number, trained, share), trained)
+            weight = tf.where(replica == 0, 1.75, -0.75)
+            optimizer.apply(gradients(number, trained, weight), trained)
 
         two_replicas.run(on_replica)
 
     for number in range(3):
         step(tf.constant(number))
-    assert_close([variable.numpy() for variable in trained], alone, 1e-6)
+    assert_close([variable.numpy() for variable in trained], one_device, 1e-6)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])  # a Schedule-Free model ends a fit with its average
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])  # a Schedule-Free model ends `fit` with its average
 def test_optimizer_goes_on_in_a_second_fit(name):
-    data = tf.data.Dataset.from_tensor_slices((np.eye(4, dtype="float32"), np.ones((4, 1), "float32"))).batch(2)
+    dataset = tf.data.Dataset.from_tensor_slices((np.eye(4, dtype="float32"), np.ones((4, 1), "float32"))).batch(2)
 
     def fitted(*epochs):
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
         model.compile(make(name), "mse")
         for count in epochs:
-            model.fit(data, epochs=count, verbose=0, shuffle=False)
+            model.fit(dataset, epochs=count, verbose=0, shuffle=False)
         return model.get_weights()
 
     assert_close(fitted(1, 1), fitted(2), 1e-7)

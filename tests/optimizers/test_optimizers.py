@@ -9,7 +9,7 @@ from kerastrain.errors import InputError
 
 
 def variables():
-    """A kernel, a bias and a norm's scale, all ones, with the paths that Keras layers give them."""
+    """A kernel, a bias and a norm's scale, all ones, with the paths of variables in Keras layers."""
     dense = keras.layers.Dense(2, name="dense", kernel_initializer="ones", bias_initializer="ones")
     norm = keras.layers.LayerNormalization(name="norm")
     dense.build((None, 3))
@@ -59,7 +59,7 @@ def test_layer_rates_scale_the_step_and_the_decay_of_their_layers():
 
 
 def test_layer_rates_warn_of_a_pattern_that_finds_nothing():
-    with pytest.warns(UserWarning, match="`layer_rates` has a factor for 'dnese', which is in the path of no"):
+    with pytest.warns(UserWarning, match="`layer_rates` has a factor for 'dnese', which matches the path of no"):
         step(optimizers.make("sgd", 0.5, layer_rates={"dnese": 0.1}), variables())
 
 
@@ -97,12 +97,12 @@ def test_clipping_means_what_its_name_says():
         ({"global_clip_norm": 1.3}, ([0.3, 0.4], 1.2)),
         ({"clip_value": 3.5}, ([3.0, 3.5], 3.5)),
     ):
-        for got, wanted in zip(moved(**clip), expected, strict=True):
-            np.testing.assert_allclose(got, wanted, rtol=1e-6)
+        for actual, desired in zip(moved(**clip), expected, strict=True):
+            np.testing.assert_allclose(actual, desired, rtol=1e-6)
 
 
 def schedule_free(rates, gradient, *, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-    """Algorithm 1 of https://arxiv.org/abs/2405.15682 from x = 1: the point of the gradient after each step, and x."""
+    """Algorithm 1 of https://arxiv.org/abs/2405.15682 from x = 1: the points of the gradient after each step, and x."""
     x = y = z = 1.0
     points, velocity, squares = [], 0.0, 0.0
     for step, rate in enumerate(rates, start=1):
@@ -158,7 +158,7 @@ def one_weight(optimizer):
 
 @pytest.mark.skipif(not hasattr(keras.optimizers, "ScheduleFreeAdamW"), reason="Keras has it since 3.14")
 def test_schedule_free_adamw_of_keras_still_throws_the_weights_away():
-    """When this fails, Keras copies the weights in `fit` too: look whether `schedule_free` is still needed."""
+    """When this fails, Keras copies the weights in `fit` too: check whether `schedule_free` is still needed."""
     model = one_weight(keras.optimizers.ScheduleFreeAdamW(1e-3))
     model.fit(np.ones((1, 1)), np.zeros((1, 1)), verbose=0)
     assert model.get_weights()[0].item() == pytest.approx(-1e-3)
@@ -167,15 +167,15 @@ def test_schedule_free_adamw_of_keras_still_throws_the_weights_away():
 def test_schedule_free_adamw_validates_and_ends_with_its_average():
     model = one_weight(optimizers.make("schedule_free_adamw", 0.1))
     seen = []
-    data = tf.data.Dataset.from_tensors((tf.ones((1, 1)), tf.zeros((1, 1))))
-    at_the_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["val_loss"]))
+    dataset = tf.data.Dataset.from_tensors((tf.ones((1, 1)), tf.zeros((1, 1))))
+    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["val_loss"]))
     model.fit(
-        data.repeat(3),
+        dataset.repeat(3),
         epochs=1,
         shuffle=False,
         verbose=0,
-        validation_data=data,
-        callbacks=[AverageWeights(), at_the_end],
+        validation_data=dataset,
+        callbacks=[AverageWeights(), record],
     )
     _, average = schedule_free([0.1] * 3, lambda step, y: 2 * y, decay=0)
     assert model.get_weights()[0].item() == pytest.approx(average, rel=1e-5)
@@ -190,8 +190,8 @@ def test_schedule_free_adamw_leaves_a_weight_of_rate_0_as_it_is():
 def test_fit_ends_with_the_moving_average():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     model.compile(optimizers.make("sgd", 0.1, ema_momentum=0.5), "mse")
-    data = tf.data.Dataset.from_tensors((tf.ones((1, 1)), tf.ones((1, 1)))).repeat(3)
-    model.fit(data, epochs=1, shuffle=False, verbose=0)
+    dataset = tf.data.Dataset.from_tensors((tf.ones((1, 1)), tf.ones((1, 1)))).repeat(3)
+    model.fit(dataset, epochs=1, shuffle=False, verbose=0)
     weight, average = 0.0, None
     for _ in range(3):
         weight += 0.1 * 2 * (1 - weight)

@@ -44,16 +44,16 @@ def test_the_sum_over_replicas_is_clipped_once(clip, two_replicas):
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: next(iter(clip)))
 def test_one_device_clips_as_keras_does(clip):
-    alone = tf.distribute.get_strategy()
-    expected = weight_after_one_step(keras.optimizers.SGD, clip, alone)
-    np.testing.assert_array_equal(weight_after_one_step(ClippedSGD, clip, alone), expected)
+    default = tf.distribute.get_strategy()
+    expected = weight_after_one_step(keras.optimizers.SGD, clip, default)
+    np.testing.assert_array_equal(weight_after_one_step(ClippedSGD, clip, default), expected)
 
 
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: next(iter(clip)))
 def test_keras_itself_still_clips_each_replica(clip, two_replicas):
-    """When this fails, Keras has mended it: take `SynchronizedClipping` out of `kerastrain.optimizers`."""
-    alone = weight_after_one_step(keras.optimizers.SGD, clip, tf.distribute.get_strategy())
-    assert np.abs(weight_after_one_step(keras.optimizers.SGD, clip, two_replicas) - alone).max() > 1e-2
+    """When this fails, Keras has fixed it: remove `SynchronizedClipping` from `kerastrain.optimizers`."""
+    one_device = weight_after_one_step(keras.optimizers.SGD, clip, tf.distribute.get_strategy())
+    assert np.abs(weight_after_one_step(keras.optimizers.SGD, clip, two_replicas) - one_device).max() > 1e-2
 
 
 def test_sparse_gradients_are_clipped_too():

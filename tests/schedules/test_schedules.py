@@ -13,8 +13,8 @@ T = np.arange(STEPS + 5)
 
 
 def with_warmup(name, after):
-    """The hand formula of the whole run from that of the curve, which counts from the end of the warm-up, or of the run
-    where its drops are points in time."""
+    """The rates of the whole run from the formula of the curve, whose steps count from the end of the warm-up, or from the
+    start of the run if its drops are points in time."""
     rise = PEAK * (T + 1) / (WARMUP + 1)
     begin = 0 if name in ("step", "piecewise") else WARMUP
     return np.where(T < WARMUP, rise, after(np.maximum(T - begin, 0), STEPS - begin))
@@ -70,7 +70,7 @@ def test_lengths_are_epochs_steps_or_percent():
     def rates(name, **arguments):
         return schedules.simulate(schedules.make(name, 1.0, steps=200, **arguments), 200)
 
-    for name, spoken, counted in (
+    for name, lengths, steps in (
         ("cosine", {"warmup": "5%"}, {"warmup_steps": 10}),
         ("step", {"every": "3 epochs"}, {"every_steps": 60}),
         ("piecewise", {"boundaries": ["10%", "50 steps", 90]}, {"boundaries_steps": [20, 50, 90]}),
@@ -79,7 +79,7 @@ def test_lengths_are_epochs_steps_or_percent():
     ):
         further = {"fractions": [0.5, 0.2, 0.1]} if name == "piecewise" else {}
         np.testing.assert_array_equal(
-            rates(name, **spoken, **further, steps_per_epoch=20), rates(name, **counted, **further)
+            rates(name, **lengths, **further, steps_per_epoch=20), rates(name, **steps, **further)
         )
 
 
@@ -211,7 +211,7 @@ def vector(step, *, peak, steps):
         (("step", 1.0), {"steps": 9, "every_steps": 2, "warmup": 3}, "the warm-up must end before the first drop"),
         (("piecewise", 1.0), {"steps": 5}, "needs `boundaries_steps` and `fractions`"),
         (("piecewise", 1.0), {"steps": 5, "boundaries_steps": [3, 2], "fractions": [1, 1]}, "must rise"),
-        (("piecewise", 1.0), {"steps": 5, "boundaries_steps": [2], "fractions": [1, 1]}, "one share >= 0 for each"),
+        (("piecewise", 1.0), {"steps": 5, "boundaries_steps": [2], "fractions": [1, 1]}, "one number >= 0 for each"),
         (("cosine_restarts", 1.0), {"steps": 5, "cycles": 9}, "each cycle must last at least one step"),
         (("cosine_restarts", 1.0), {"steps": 5, "cycles": 0}, "`cycles` must be at least 1"),
         (("one_cycle", 1.0), {"steps": 5, "warmup_steps": 1, "start_fraction": 0}, "begins at 0 here"),
