@@ -1,4 +1,4 @@
-"""Search for the settings of a training that score best."""
+"""Hyperparameter search: finds the settings of a training with the best score."""
 
 from kerastrain.tuning.search import ORACLES, Interval, Trial, search
 

@@ -1,7 +1,7 @@
-"""Search for the settings of a training that score best, with keras-tuner's algorithms and hyperopt's.
+"""Hyperparameter search with the algorithms of keras-tuner and hyperopt.
 
-Takes a function from values to a score and a space of values; gives every trial and the best one. Each trial trains
-from scratch, in this process. Must not know of configs or models: `recipe.tune` brings those.
+Takes a function from values to a score, and a space of values; returns all trials, the best first. Each trial trains from
+scratch in this process. Must not know configs or models: `recipe.tune` provides them.
 """
 
 import traceback
@@ -17,13 +17,13 @@ from kerastrain.tuning import tpe
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers between two ends.
+    """The numbers between two limits.
 
     Args:
-        min: float, the low end, included.
-        max: float > min, the high end, included.
-        sampling: "linear" (equal steps are equally likely) or "log" (equal factors are; min > 0).
-        integer: bool, whether whole numbers only.
+        min: float, the lower limit, included.
+        max: float > min, the upper limit, included.
+        sampling: "linear" (uniform) or "log" (log-uniform; min > 0).
+        integer: bool, whether the values are integers.
     """
 
     min: float
@@ -34,13 +34,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Trial:
-    """One point of the space, tried.
+    """One evaluated point of the space.
 
     Args:
-        values: mapping from key to the value tried.
-        epochs: int or None, the epochs that hyperband granted it.
-        score: float, or None if it failed.
-        fault: str, the last line of what went wrong, or None.
+        values: mapping from each key to its value.
+        epochs: int >= 1, the epochs that hyperband allotted; None for other algorithms.
+        score: float, or None if the trial failed.
+        fault: str, the last line of the error of a failed trial, or None.
     """
 
     values: Mapping[str, float | int | str]
@@ -60,24 +60,24 @@ def search(
     max_epochs: int = 10,
     seed: int = 0,
 ) -> list[Trial]:
-    """Tries points of `space` and ranks them.
+    """Evaluates points of `space` and ranks them.
 
     Args:
-        score: callable (values, epochs) -> float, trains with `values` and returns the objective; `epochs` is None
-            but under hyperband, which grants more to what did well.
-        space: mapping from key to an `Interval` or a sequence of choices (all numbers or all str).
+        score: callable (values, epochs) -> float that trains with `values` and returns the objective. `epochs` is None
+            except under hyperband, which allots more epochs to better points.
+        space: mapping from a key to an `Interval` or a sequence of choices (all numbers or all str).
         directory: folder for keras-tuner's own record of the trials; made if missing.
         algorithm: "random", "bayesian", "hyperband" or "tpe" (needs the extra `tpe`).
-        direction: "max" or "min", which scores are good.
-        trials: int > 0, points to try; under hyperband `max_epochs` decides their number.
-        max_epochs: int > 0, the most that hyperband grants one point.
-        seed: int, of the algorithm's draws.
+        direction: "max" or "min", whether higher or lower scores are better.
+        trials: int > 0, the number of points; under hyperband it follows from `max_epochs`.
+        max_epochs: int > 0, the most epochs that hyperband allots to one point.
+        seed: int, seed of the algorithm.
 
     Returns:
         list of Trial, the best first, failed ones last.
 
     Raises:
-        InputError: an unknown algorithm, one whose extra is not installed, an empty space, or no trial completed.
+        InputError: the algorithm is unknown or its extra is not installed, the space is empty, or no trial completed.
 
     References: Bergstra and Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html (random); Snoek et al. 2012,
     https://arxiv.org/abs/1206.2944 (Bayesian); Li et al. 2018, https://arxiv.org/abs/1603.06560 (hyperband); Bergstra et al.
@@ -86,11 +86,11 @@ def search(
     if algorithm not in ORACLES:
         raise InputError(unknown("search algorithm", algorithm, ORACLES))
     if not space:
-        raise InputError("`space` must name at least one key to search. Received: none.")
+        raise InputError("`space` must contain at least one key. Received: none.")
     keras_tuner = isolated_imports.keras_tuner()
 
     class BlackBox(keras_tuner.Tuner):
-        """keras-tuner with a score instead of a model, its documented use as a black-box optimizer."""
+        """A keras-tuner Tuner with a score instead of a model, its documented use as a black-box optimizer."""
 
         def run_trial(self, trial, *args, **kwargs):
             values = {key: trial.hyperparameters.get(key) for key in space}
@@ -101,20 +101,18 @@ def search(
         keras_tuner, objective, _hyperparameters(keras_tuner, space), trials=trials, max_epochs=max_epochs, seed=seed
     )
     tuner = BlackBox(oracle=oracle, directory=str(directory), project_name="trials")
-    failures = []
+    search_faults = []
     try:
         tuner.search(verbose=0)
-    except RuntimeError as error:  # keras-tuner gives up after three failed trials in a row and says so this way
-        failures.append(traceback.format_exception_only(error)[-1].strip())
-    done = [_record(trial, space) for trial in oracle.trials.values()]
-    ranked = sorted(
-        (trial for trial in done if trial.score is not None), key=lambda trial: trial.score, reverse=direction == "max"
-    )
-    failed = [trial for trial in done if trial.score is None]
-    if not ranked:
-        faults = [trial.fault for trial in failed if trial.fault] or failures
-        raise InputError(f"no trial of the search completed. The first said: {faults[0]}")
-    return ranked + failed
+    except RuntimeError as error:  # keras-tuner raises it after three failed trials in a row
+        search_faults.append(traceback.format_exception_only(error)[-1].strip())
+    records = [_record(trial, space) for trial in oracle.trials.values()]
+    completed = [trial for trial in records if trial.score is not None]
+    failed = [trial for trial in records if trial.score is None]
+    if not completed:
+        faults = [trial.fault for trial in failed if trial.fault] or search_faults
+        raise InputError(f"no trial of the search completed. The first one failed with: {faults[0]}")
+    return sorted(completed, key=lambda trial: trial.score, reverse=direction == "max") + failed
 
 
 def _hyperparameters(keras_tuner, space: Mapping) -> object:

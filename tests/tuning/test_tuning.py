@@ -32,16 +32,16 @@ def test_same_seed_same_trials(tmp_path):
 
 
 def test_hyperband_grants_epochs_and_more_to_the_better(tmp_path):
-    granted = []
+    allotted = []
 
     def score(values, epochs):
-        granted.append(epochs)
+        allotted.append(epochs)
         return hill(values, epochs) * (1 - 1 / (1 + epochs))
 
     trials = tuning.search(score, SPACE, directory=tmp_path, algorithm="hyperband", max_epochs=4)
-    assert max(granted) == 4
-    assert min(granted) < 4
-    assert all(trial.epochs in granted for trial in trials)
+    assert max(allotted) == 4
+    assert min(allotted) < 4
+    assert all(trial.epochs in allotted for trial in trials)
 
 
 def test_a_failed_trial_comes_last_with_its_reason(tmp_path):
@@ -66,11 +66,11 @@ def test_search_raises_when_no_trial_completed(tmp_path):
 def test_unknown_algorithm_and_empty_space_are_told(tmp_path):
     with pytest.raises(InputError, match="unknown search algorithm 'bayes'.*Did you mean 'bayesian'"):
         tuning.search(hill, SPACE, directory=tmp_path, algorithm="bayes")
-    with pytest.raises(InputError, match="`space` must name at least one key"):
+    with pytest.raises(InputError, match="`space` must contain at least one key"):
         tuning.search(hill, {}, directory=tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of hyperopt, asked directly
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of hyperopt, called directly
 def test_tpe_proposes_what_hyperopt_does_within_the_ends_of_each_key(tmp_path):
     hyperopt = pytest.importorskip("hyperopt")
     space = {
@@ -80,31 +80,32 @@ def test_tpe_proposes_what_hyperopt_does_within_the_ends_of_each_key(tmp_path):
         "momentum": tuning.Interval(0.0, 1.0),
         "name": ["a", "b", "c"],
     }
-    theirs = {
+    hyperopt_space = {
         "rate": hyperopt.hp.loguniform("rate", math.log(1e-5), math.log(1.0)),
         "units": hyperopt.hp.qloguniform("units", math.log(0.5), math.log(64.5), 1),
         "depth": hyperopt.hp.quniform("depth", 0.5, 3.5, 1),
         "momentum": hyperopt.hp.uniform("momentum", 0.0, 1.0),
         "name": hyperopt.hp.choice("name", space["name"]),
     }
-    tried = []
+    points = []
 
     def score(values, epochs):
-        tried.append(values)
+        points.append(values)
         return values["momentum"] - abs(math.log10(values["rate"]) + 3) + (values["depth"] == 2)
 
     tuning.search(score, space, directory=tmp_path, algorithm="tpe", trials=30, seed=4)
-    domain, proposals = hyperopt.base.Domain(lambda values: None, theirs), hyperopt.Trials()
-    for number, values in enumerate(list(tried)):
+    domain, proposals = hyperopt.base.Domain(lambda values: None, hyperopt_space), hyperopt.Trials()
+    for number, values in enumerate(list(points)):
         (document,) = hyperopt.tpe.suggest([number], domain, proposals, 4 + number, n_startup_jobs=10)
-        wanted = hyperopt.space_eval(theirs, hyperopt.base.spec_from_misc(document["misc"]))
-        assert values == {key: min(max(wanted[key], 1), 64) if key == "units" else wanted[key] for key in wanted}
+        expected = hyperopt.space_eval(hyperopt_space, hyperopt.base.spec_from_misc(document["misc"]))
+        expected["units"] = min(max(expected["units"], 1), 64)
+        assert values == expected
         assert {type(values["units"]), type(values["depth"])} == {int}
         document["state"] = hyperopt.JOB_STATE_DONE
         document["result"] = {"status": hyperopt.STATUS_OK, "loss": -score(values, None)}
         proposals.insert_trial_docs([document])
         proposals.refresh()
-    assert 1e-5 <= min(values["rate"] for values in tried) <= max(values["rate"] for values in tried) <= 1
+    assert 1e-5 <= min(values["rate"] for values in points) <= max(values["rate"] for values in points) <= 1
 
 
 def test_tpe_repeats_itself_and_goes_on_after_a_failure(tmp_path):
