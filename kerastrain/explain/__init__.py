@@ -1,6 +1,6 @@
-"""Where a classifier looked: heatmaps over its input images, and pictures of them.
+"""Heatmaps of the image regions that a classifier's prediction depends on, and pictures of them.
 
-Takes a `keras.Model` and images; gives heatmaps as arrays, and figures. Must not train, and must not change the model
+Takes a `keras.Model` and images; returns heatmaps as arrays, and figures. Must not train, and must not change the model
 that it explains.
 """
 

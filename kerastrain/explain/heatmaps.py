@@ -1,7 +1,7 @@
-"""Heatmaps that say which pixels spoke for a class.
+"""Heatmaps of the pixels that raise the logit of a class.
 
-Takes a `keras.Model` and raw images; gives float32 heatmaps of the images' size. tf-keras-vis computes the gradients;
-this module makes every functional model fit for it, and scales what comes out. Must not draw.
+Takes a `keras.Model` and raw images; returns float32 heatmaps of the images' size. tf-keras-vis computes the gradients;
+this module adapts functional models to it and scales the results. Must not draw.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,27 +26,29 @@ def gradcam(
 ) -> np.ndarray:
     """Regions of the last feature maps that raise the logit of a class.
 
-    Use it to see whether a classifier looks at the thing or at its surroundings.
+    Use it to see whether a classifier uses the object or its surroundings.
 
-        weight_k = mean over places of d logit_class / d map_k
-        heatmap = relu(sum_k weight_k * map_k), bilinear to the image's size, divided by its largest value
+        weight_k = mean over height and width of d logit_class / d map_k
+        heatmap = relu(sum_k weight_k * map_k), resized bilinearly to the image's size, divided by its maximum
 
     Args:
-        model: keras.Model from images to logits, functional or Sequential; models and `HubLayer`s with a
-            `feature_maps` endpoint may be nested in it. A softmax or sigmoid at its end is left out.
+        model: keras.Model from images to logits, functional or Sequential; may contain nested models and `HubLayer`s
+            with a `feature_maps` endpoint. A softmax or sigmoid at its end is removed.
         images: uint8 or float32 (n, height, width, channels), as the model takes them.
-        classes: the class to explain, one int for all images or an int for each; None takes the predicted class. A
+        classes: the class to explain, one int for all images or one int per image; None for the predicted class. A
             model with one logit has the classes 0 and 1.
-        layer: str, name of the layer whose output is taken as the feature maps; None takes the last that has any.
-        batch_size: int > 0, images at a time.
+        layer: str, name of the layer whose output is used as the feature maps; None for the last one with a spatial
+            output.
+        batch_size: int > 0, images per batch.
 
     Returns:
-        float32 (n, height, width) in [0, 1]; 1 is the strongest evidence within each image, and an image without
-        evidence for the class is 0 everywhere.
+        float32 (n, height, width) in [0, 1]. The maximum of each heatmap is 1; a heatmap without evidence for the class
+        is 0 everywhere.
 
     Raises:
-        InputError: the model shows no feature maps (the sentence offers `saliency`), `layer` is not one of them, or
-            `images` or `classes` do not fit the model.
+        TypeError: `model` is not a keras.Model.
+        InputError: the model has no visible feature maps (use `saliency`), `layer` is not one of them, or `images` or
+            `classes` do not fit the model.
 
     Example:
         >>> heatmaps = kt.explain.gradcam(model, images)  # doctest: +SKIP
@@ -71,7 +73,7 @@ def gradcam(
             normalize_cam=False,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        # tf-keras-vis would stretch the corner cells to the corners, half a cell off the place that they look at.
+        # tf-keras-vis would align the corners, which shifts the outer cells by half a cell.
         heatmaps.append(tf.image.resize(np.float32(heatmap)[..., None], part.shape[1:3])[..., 0])
     return _scaled(np.concatenate(heatmaps))
 
@@ -86,27 +88,28 @@ def saliency(
     seed: int = 0,
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Pixels to which the logit of a class is most sensitive, averaged over noisy copies of the image (SmoothGrad).
+    """Sensitivity of the logit of a class to each pixel, averaged over noisy copies of the image (SmoothGrad).
 
-    Works on every differentiable model, also on those that show no feature maps to `gradcam`; it is noisier.
+    Works on every differentiable model, including those without visible feature maps for `gradcam`, but is noisier.
 
-        heatmap = max over channels of mean over samples of |d logit_class / d pixel|, divided by its largest value
+        heatmap = max over channels of mean over samples of |d logit_class / d pixel|, divided by its maximum
 
     Args:
         model: keras.Model from images to logits.
         images: uint8 or float32 (n, height, width, channels), as the model takes them.
         classes: as for `gradcam`.
-        samples: int > 0, noisy copies of each image; with 1 the image itself is taken, without noise.
-        noise_fraction: float >= 0, deviation of the noise as a share of the image's range of values.
-        seed: int, seed of the noise.
-        batch_size: int > 0, images at a time.
+        samples: int > 0, noisy copies per image; with 1, the image itself is used without noise.
+        noise_fraction: float >= 0, standard deviation of the noise as a share of the image's range of values.
+        seed: int >= 0, seed of the noise.
+        batch_size: int > 0, images per batch.
 
     Returns:
         float32 (n, height, width) in [0, 1].
 
     Raises:
-        InputError: `images`, `classes`, `samples` or `noise_fraction` are out of range, or no gradient of the model
-            reaches its input.
+        TypeError: `model` is not a keras.Model.
+        InputError: `images`, `classes`, `samples` or `noise_fraction` are out of range, or the model has no gradient with
+            respect to its input.
 
     Reference: Smilkov et al. 2017, https://arxiv.org/abs/1706.03825; Simonyan et al. 2013,
         https://arxiv.org/abs/1312.6034.
@@ -122,11 +125,11 @@ def saliency(
     generator = np.random.default_rng(seed)
     heatmaps = []
     for part, score in _parts(flat, images, classes, batch_size):
-        deviation = noise_fraction * np.ptp(part, axis=(1, 2, 3), keepdims=True) * (samples > 1)
+        stddev = noise_fraction * np.ptp(part, axis=(1, 2, 3), keepdims=True) * (samples > 1)
         total = np.zeros_like(part)
         for _ in range(samples):
-            noisy = part + np.float32(deviation * generator.standard_normal(part.shape))
-            gradients = explainer(score, noisy, keepdims=True, normalize_map=False, gradient_modifier=_size)
+            noisy = part + np.float32(stddev * generator.standard_normal(part.shape))
+            gradients = explainer(score, noisy, keepdims=True, normalize_map=False, gradient_modifier=_absolute)
             total += np.asarray(gradients)
         heatmaps.append(total.max(axis=-1))
     return _scaled(np.concatenate(heatmaps))
@@ -142,7 +145,7 @@ def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:
     if images.ndim != 4 or not len(images):
         raise InputError(
             "`images` must be (n, height, width, channels) with n >= 1. "
-            f"Received: {images.shape}. Stack single images with numpy.stack."
+            f"Received: {images.shape}. Stack images with numpy.stack."
         )
     expected = getattr(model, "inputs", None) or []
     if len(expected) > 1 or len(model.outputs if expected else []) > 1:
@@ -162,21 +165,21 @@ def _checked(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 def _maps(model: keras.Model, flat: keras.Model, name: str | None) -> Step:
     steps = [step for step in flat.layers if isinstance(step, Step)]
-    learned = next((index for index, step in enumerate(steps) if step.is_learned), len(steps))
-    # The maps before the first learned layer are only the preprocessed image.
-    spatial = [step for step in steps[learned:] if _is_spatial(step.output)] if is_transparent(model) else []
+    first = next((index for index, step in enumerate(steps) if step.has_weights), len(steps))
+    # Before the first layer with weights there is only the preprocessed image.
+    spatial = [step for step in steps[first:] if _is_spatial(step.output)] if is_transparent(model) else []
     if not spatial:
         raise InputError(
-            f"Grad-CAM needs feature maps (batch, height, width, channels), and the model {model.name!r} shows none: "
-            "its backbone is opaque or not convolutional. Use saliency instead (`--method saliency`), or a backbone "
+            f"Grad-CAM needs feature maps (batch, height, width, channels), and the model {model.name!r} has none that "
+            "are visible: its backbone is opaque or not convolutional. Use saliency (`--method saliency`), or a backbone "
             "with a `feature_maps` endpoint."
         )
     if name is None:
         return spatial[-1]
-    found = [step for step in spatial if name in (step.origin, step.origin.split("/")[-1])]
-    if len(found) != 1:
+    matches = [step for step in spatial if name in (step.origin, step.origin.split("/")[-1])]
+    if len(matches) != 1:
         raise InputError(unknown("feature map layer", name, [step.origin for step in spatial]))
-    return found[0]
+    return matches[0]
 
 
 def _is_spatial(output) -> bool:
@@ -189,7 +192,7 @@ def _is_spatial(output) -> bool:
 
 
 def _check_same(model: keras.Model, flat: keras.Model, images: np.ndarray) -> None:
-    """Holds that the flat model orders the classes as the model does, so that the right function is explained."""
+    """Checks that the flat model computes the outputs of the model, so that the right function is explained."""
     outputs = np.float64(model.predict(images, verbose=0))
     logits = np.float64(flat([images], training=False))
     logits = logits.reshape(outputs.shape)
@@ -198,14 +201,14 @@ def _check_same(model: keras.Model, flat: keras.Model, images: np.ndarray) -> No
     if not any(np.allclose(outputs, candidate, atol=2e-2 * scale) for candidate in candidates):
         raise InputError(
             f"the feature maps of {model.name!r} do not lead to its outputs: they differ by "
-            f"{np.abs(outputs - logits).max():.3g}. Its `feature_maps` endpoint must give the maps whose spatial mean "
-            "is the module's output. Use saliency instead (`--method saliency`)."
+            f"{np.abs(outputs - logits).max():.3g}. Its `feature_maps` endpoint must return the maps whose spatial mean "
+            "is the module's output. Use saliency (`--method saliency`)."
         )
 
 
 def _parts(flat: keras.Model, images: np.ndarray, classes, batch_size: int) -> Iterator[tuple]:
     """Batches of images, each with the score that tf-keras-vis differentiates."""
-    classes = None if classes is None else _each(classes, len(images), max(2, flat.output_shape[-1]))
+    classes = None if classes is None else _class_per_image(classes, len(images), max(2, flat.output_shape[-1]))
     scores = isolated_imports.tf_keras_vis().utils.scores
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]
@@ -214,14 +217,15 @@ def _parts(flat: keras.Model, images: np.ndarray, classes, batch_size: int) -> I
         yield part, kind(chosen.tolist())
 
 
-def _each(classes: Sequence[int] | int, image_count: int, class_count: int) -> np.ndarray:
-    each = np.broadcast_to(classes, (image_count,)) if np.ndim(classes) == 0 else np.asarray(classes)
-    if each.shape != (image_count,) or each.dtype.kind not in "iu" or each.min() < 0 or each.max() >= class_count:
+def _class_per_image(classes: Sequence[int] | int, image_count: int, class_count: int) -> np.ndarray:
+    indices = np.broadcast_to(classes, (image_count,)) if np.ndim(classes) == 0 else np.asarray(classes)
+    valid = indices.shape == (image_count,) and indices.dtype.kind in "iu"
+    if not valid or indices.min() < 0 or indices.max() >= class_count:
         raise InputError(
             f"`classes` must be one int, or one for each of {image_count} images, from 0 to {class_count - 1}. "
             f"Received: {classes}. Look the index up in the model's labels."
         )
-    return each
+    return indices
 
 
 def _predicted(flat: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -229,11 +233,11 @@ def _predicted(flat: keras.Model, images: np.ndarray) -> np.ndarray:
     return (logits[:, 0] > 0).astype("int64") if logits.shape[-1] == 1 else logits.argmax(axis=-1)
 
 
-def _size(gradients: tf.Tensor | None) -> tf.Tensor:
+def _absolute(gradients: tf.Tensor | None) -> tf.Tensor:
     if gradients is None:
         raise InputError(
-            "saliency needs gradients from the model's output back to its input. Received: none, the model is not "
-            "differentiable. Explain the model it was exported from."
+            "saliency needs the gradients of the model's output with respect to its input. Received: none, because the "
+            "model is not differentiable. Explain the model that it was exported from."
         )
     return tf.abs(tf.cast(gradients, "float32"))
 

@@ -1,6 +1,6 @@
 """Pictures of heatmaps over their images.
 
-Takes images and heatmaps; gives arrays, matplotlib figures and PNG files. Must not know of models.
+Takes images and heatmaps; returns arrays and matplotlib figures, and writes PNG files. Must not know models.
 """
 
 import io
@@ -17,18 +17,18 @@ from kerastrain.system import files
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray, *, opacity: float = 0.7) -> np.ndarray:
-    """A heatmap laid over its image; where it is 0 the image shows unchanged.
+    """An image with its heatmap blended over it; where the heatmap is 0, the image is unchanged.
 
     Args:
         image: uint8 or float32 (height, width, 3) in [0, 255].
         heatmap: float32 (height, width) in [0, 1].
-        opacity: float in [0, 1], how much of the image is covered where the heatmap is 1.
+        opacity: float in [0, 1], the weight of the heatmap's colour where the heatmap is 1.
 
     Returns:
         uint8 (height, width, 3).
 
     Raises:
-        InputError: the shapes do not fit each other.
+        InputError: the shapes of `image` and `heatmap` do not match.
     """
     image, heatmap = np.asarray(image, "float32"), np.asarray(heatmap, "float32")
     if image.ndim != 3 or image.shape[-1] != 3 or image.shape[:2] != heatmap.shape:
@@ -42,23 +42,23 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, *, opacity: float = 0.7) -> 
 
 
 def figure(images: np.ndarray, heatmaps: np.ndarray, *, titles: Sequence[str] | None = None) -> Figure:
-    """Images and their overlays side by side, a row for each.
+    """Images and their overlays side by side, one row per image.
 
     Args:
         images: uint8 or float32 (n, height, width, 3) in [0, 255].
         heatmaps: float32 (n, height, width) in [0, 1].
-        titles: sequence of n str, such as the predicted labels; shown as they are.
+        titles: sequence of n str, such as the predicted labels, without markup; None for no titles.
 
     Returns:
-        matplotlib.figure.Figure that belongs to no window and needs no closing.
+        matplotlib.figure.Figure without a window; it need not be closed.
 
     Raises:
-        InputError: the counts or shapes do not fit each other.
+        InputError: the numbers or shapes of images, heatmaps and titles do not match.
     """
     titles = [""] * len(images) if titles is None else titles
     if not len(images) or not len(images) == len(heatmaps) == len(titles):
         raise InputError(
-            "`images`, `heatmaps` and `titles` must be as many, and at least one. "
+            "`images`, `heatmaps` and `titles` must have the same length >= 1. "
             f"Received: {len(images)}, {len(heatmaps)} and {len(titles)}."
         )
     drawing = Figure(figsize=(6, 3.2 * len(images)), layout="constrained")
@@ -75,7 +75,7 @@ def figure(images: np.ndarray, heatmaps: np.ndarray, *, titles: Sequence[str] | 
 def write(
     images: np.ndarray, heatmaps: np.ndarray, path: str | os.PathLike, *, titles: Sequence[str] | None = None
 ) -> Path:
-    """Writes `figure` as a PNG file, whole or not at all.
+    """Writes `figure` as a PNG file, atomically.
 
     Args:
         images: as for `figure`.

@@ -7,6 +7,7 @@ from PIL import Image
 from kerastrain import HubLayer, explain, models, testing
 from kerastrain.errors import InputError
 from kerastrain.explain.flattening import flattened
+from kerastrain.keras_internals.layers import every_layer
 
 SIZE = 32
 
@@ -63,12 +64,11 @@ def photos(count=3):
 
 
 def layer_named(model, name):
-    found = [layer for layer in model._flatten_layers() if layer.name == name]
-    return found[0]
+    return next(layer for layer in every_layer(model) if layer.name == name)
 
 
 def by_hand(model, kind, images, classes):
-    """Grad-CAM written out: eq. 1 and 2 of the paper, on layers called one after another."""
+    """Grad-CAM as in eq. 1 and 2 of the paper, on layers called one after another."""
     tensor = tf.constant(np.float32(images)) / 127.5 - 1
     for layer in (layer_named(model, f"backbone_{part}") for part in ("first", "second", "norm", "relu")):
         tensor = layer(tensor, training=False)
@@ -80,7 +80,7 @@ def by_hand(model, kind, images, classes):
         score = tf.reduce_sum(tf.gather(logits, classes, axis=1, batch_dims=1))
     weights = tape.gradient(score, maps).numpy().mean(axis=(1, 2))
     small = np.maximum((maps.numpy() * weights[:, None, None]).sum(axis=-1), 0)
-    large = np.stack([half_pixel(one, SIZE) for one in small])
+    large = np.stack([half_pixel(heatmap, SIZE) for heatmap in small])
     return large / np.maximum(large.max(axis=(1, 2), keepdims=True), 1e-12)
 
 
@@ -194,10 +194,10 @@ def test_explaining_leaves_the_model_as_it_was():
     model = nested("softmax")
     model.compile("adam", "categorical_crossentropy")
     before, outputs = model.to_json(), model.predict(photos(), verbose=0)
-    nodes = [len(layer._inbound_nodes) for layer in model._flatten_layers()]
+    nodes = [len(layer._inbound_nodes) for layer in every_layer(model)]
     explain.gradcam(model, photos())
     explain.saliency(model, photos(), samples=1)
-    assert [len(layer._inbound_nodes) for layer in model._flatten_layers()] == nodes
+    assert [len(layer._inbound_nodes) for layer in every_layer(model)] == nodes
     assert model.to_json() == before
     np.testing.assert_array_equal(model.predict(photos(), verbose=0), outputs)
 
@@ -243,7 +243,7 @@ def test_gradcam_reaches_the_feature_maps_of_a_hub_module(tmp_path):
 
 
 class Contrary(tf.Module):
-    """Its `feature_maps` endpoint is not what its output is the mean of."""
+    """A module whose output is not the mean of its `feature_maps`."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
     def __call__(self, images):
@@ -263,7 +263,7 @@ def test_feature_maps_that_do_not_lead_to_the_output_are_refused():
 
 
 def test_an_opaque_model_is_refused_with_the_way_out():
-    with pytest.raises(InputError, match="backbone is opaque or not convolutional. Use saliency instead"):
+    with pytest.raises(InputError, match="backbone is opaque or not convolutional. Use saliency "):
         explain.gradcam(Opaque(), photos())
     inputs = keras.Input((SIZE, SIZE, 3))
     model = keras.Model(inputs, Opaque()(keras.layers.Rescaling(1 / 255)(inputs)))
