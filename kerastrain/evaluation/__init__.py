@@ -1,7 +1,7 @@
-"""How good a model is: metrics to follow while training, and exact measures over whole data sets afterwards.
+"""How good a model is: metrics during training, and exact measures over whole datasets afterwards.
 
-Takes a `keras.Model` and batches of (inputs, targets), or plain arrays of targets and predictions; gives plain dicts
-that JSON can say, and a table for the terminal. Must not train, and must not change the model it measures.
+Takes a `keras.Model` and a dataset of (inputs, targets), or arrays of targets and predictions; returns dicts that can be
+written as JSON, and a table for the terminal. Must not train, and must not change the model it measures.
 """
 
 from kerastrain.evaluation import multi_label, regression

@@ -1,6 +1,7 @@
-"""Metrics that Keras computes batch by batch while a model trains.
+"""Metrics that Keras computes batch by batch during training.
 
-Takes targets and a model's outputs; gives running numbers. For exact numbers over a finished data set use `evaluate`.
+Takes targets and a model's outputs; returns running values. For exact values over a whole dataset use `evaluate`. Must not
+hold a measure that Keras has.
 """
 
 import keras
@@ -13,14 +14,14 @@ from kerastrain.tasks import TASKS, Task
 class RocAuc(keras.metrics.AUC):
     """Area under the ROC curve of each class against the rest, averaged over the classes, from logits.
 
-    `keras.metrics.AUC(from_logits=True)` takes the sigmoid of each logit; a softmax classifier orders its examples by
-    the softmax, which is what this metric does. Use it in `compile`; `measure` gives the exact area afterwards.
+    `keras.metrics.AUC(from_logits=True)` applies a sigmoid to each logit, but a softmax classifier ranks examples by its
+    softmax, which this metric applies. Use it in `compile`; `measure` computes the exact area afterwards.
 
     Args:
-        label_count: int >= 2, how many classes the logits have.
-        num_thresholds: int, points at which the curve is sampled.
-        name: str.
-        dtype: the metric's dtype or policy, float32 unless given.
+        label_count: int >= 2, the number of classes.
+        num_thresholds: int > 1, points at which the curve is sampled.
+        name: str, the metric's name.
+        dtype: the metric's dtype or policy; None for float32.
 
     Example:
         >>> metric = RocAuc(2)
@@ -58,13 +59,13 @@ class RocAuc(keras.metrics.AUC):
 
 @keras.saving.register_keras_serializable("kerastrain")
 class LabelsF1(keras.metrics.F1Score):
-    """F1 of each label at a probability of 0.5, averaged over the labels, from the logits of sigmoids.
+    """F1 of each label at a probability of 0.5, averaged over the labels, from logits.
 
-    `keras.metrics.F1Score` wants probabilities. Use it in `compile` for a multi-label model.
+    `keras.metrics.F1Score` needs probabilities. Use it in `compile` for a multi-label model.
 
     Args:
-        name: str.
-        dtype: the metric's dtype or policy, float32 unless given.
+        name: str, the metric's name.
+        dtype: the metric's dtype or policy; None for float32.
 
     Example:
         >>> metric = LabelsF1()
@@ -92,19 +93,19 @@ class LabelsF1(keras.metrics.F1Score):
 
 
 def metrics(label_count: int, *, task: Task = "single_label", roc_auc: bool = False) -> list[keras.metrics.Metric]:
-    """New metrics to follow while training, each right on what a model of the task gives.
+    """New metrics for training, each for the outputs of a model for the task.
 
     | task | metrics |
     |---|---|
     | "single_label" | accuracy and macro F1, from the logits of a softmax |
-    | "multi_label" | accuracy, the share of right answers yes or no, and macro F1 at 0.5, from the logits of sigmoids |
-    | "regression" | MAE and RMSE over all numbers, and R², the mean over the outputs |
+    | "multi_label" | accuracy, the share of correct binary decisions, and macro F1 at 0.5, from the logits of sigmoids |
+    | "regression" | MAE and RMSE over all outputs, and R², the mean over the outputs |
 
     Args:
-        label_count: int >= 1, how many outputs the model has; at least 2 for "single_label".
+        label_count: int >= 1, the number of outputs; at least 2 for "single_label".
         task: "single_label", "multi_label" or "regression".
-        roc_auc: bool, whether to follow the macro ROC AUC as well, of "single_label" alone; it costs 1 to 10 ms a step on
-            one CPU core.
+        roc_auc: bool, whether to add the macro ROC AUC, only for "single_label"; it costs 1 to 10 ms per step on one CPU
+            core.
 
     Returns:
         list of `keras.metrics.Metric` named "accuracy", "f1" and "roc_auc", or "mae", "rmse" and "r2", for float32 targets
@@ -120,17 +121,17 @@ def metrics(label_count: int, *, task: Task = "single_label", roc_auc: bool = Fa
     if task not in TASKS:
         raise InputError(unknown("task", task, TASKS))
     if roc_auc and task != "single_label":
-        raise InputError(f"`roc_auc` is followed for task 'single_label' alone. Received: {task!r}. Leave it out.")
+        raise InputError(f"`roc_auc` is only available for task 'single_label'. Received: {task!r}. Leave it out.")
     if task == "regression":
         squared = keras.metrics.RootMeanSquaredError(name="rmse")
         return [keras.metrics.MeanAbsoluteError(name="mae"), squared, keras.metrics.R2Score(name="r2")]
     if task == "multi_label":
-        # Of a logit, 0 is the boundary that 0.5 is of a probability.
+        # A logit of 0 is a probability of 0.5.
         return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0), LabelsF1()]
     if label_count < 2:
         raise InputError(f"`label_count` must be at least 2. Received: {label_count}. Add a second class to the data.")
-    followed = [
+    chosen = [
         keras.metrics.CategoricalAccuracy(name="accuracy"),
         keras.metrics.F1Score(average="macro", name="f1"),
     ]
-    return [*followed, RocAuc(label_count)] if roc_auc else followed
+    return [*chosen, RocAuc(label_count)] if roc_auc else chosen

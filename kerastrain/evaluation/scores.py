@@ -1,6 +1,6 @@
-"""One number for how right answers are, by the task: what two models, or a model and its file, are held against.
+"""One score per task, by which two models, or a model and its file, are compared.
 
-Takes arrays of outputs and targets. Must not import TensorFlow.
+Takes arrays of outputs and targets; returns a number. Must not import TensorFlow.
 """
 
 import numpy as np
@@ -10,27 +10,27 @@ from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
 MEASURES = {"single_label": "accuracy", "multi_label": "accuracy", "regression": "R²"}
-"""What `score` is called; of many labels it is the share of right answers yes or no, over all labels together."""
+"""The name of `score` for each task. For many labels it is the share of correct binary decisions over all labels."""
 
 
 def score(outputs: np.ndarray, targets: np.ndarray, task: Task = "single_label", *, threshold: float = 0.0) -> float:
-    """How right `outputs` are.
+    """The accuracy of `outputs`, or their R² for "regression".
 
-        accuracy = mean(answer == target),    R² = 1 - Σ (target - answer)² / Σ (target - mean(target))²
+        accuracy = mean(prediction == target),    R² = 1 - Σ (target - prediction)² / Σ (target - mean(target))²
 
     Args:
-        outputs: float (n, classes), logits or probabilities; numbers for "regression".
-        targets: int (n,) classes, or (n, classes) with one 1, for "single_label"; 0 or 1 (n, classes) for "multi_label";
-            float (n, classes) for "regression", whose R² is the mean over the numbers.
+        outputs: float (n, outputs), logits or probabilities; predicted numbers for "regression".
+        targets: int (n,) classes or one-hot (n, outputs) for "single_label"; 0 or 1 (n, outputs) for "multi_label"; float
+            (n, outputs) for "regression", whose R² is the mean over the outputs.
         task: "single_label", "multi_label" or "regression".
-        threshold: float, above which a single output, or each of many labels, is a yes: 0 of logits, 0.5 of
+        threshold: float, above which a single output, or each of many labels, is positive: 0 for logits, 0.5 for
             probabilities.
 
     Returns:
-        float, in [0, 1] but for R², which is below 0 for answers worse than the mean.
+        float in [0, 1] for an accuracy; R² is at most 1, and below 0 for predictions worse than the mean.
 
     Raises:
-        InputError: the targets are not as many as the outputs.
+        InputError: the number of targets differs from the number of outputs.
 
     Example:
         >>> score([[0.1, 0.9], [0.8, 0.2]], [1, 1])
@@ -38,7 +38,9 @@ def score(outputs: np.ndarray, targets: np.ndarray, task: Task = "single_label",
     """
     outputs, targets = np.asarray(outputs), np.asarray(targets)
     if len(outputs) != len(targets):
-        raise InputError(f"`targets` must be as many as outputs. Received: {len(targets)} and {len(outputs)}.")
+        raise InputError(
+            f"`targets` and `outputs` must have the same length. Received: {len(targets)} and {len(outputs)}."
+        )
     if task == "regression":
         return float(r2_score(targets.reshape(len(targets), -1), outputs.reshape(len(outputs), -1)))
     if task == "multi_label":

@@ -1,7 +1,7 @@
-"""The measures of a classifier's predictions, from plain arrays.
+"""Measures of a classifier's predictions, from arrays.
 
-Takes true labels and predicted probabilities; gives one dict that JSON can say. Where a number is undefined, such as
-the recall of a class without examples, it is None and never a silent 0 or 1. Must not import TensorFlow.
+Takes targets and predicted probabilities; returns a dict that can be written as JSON. An undefined number, such as the
+recall of a class without examples, is None, never 0 or 1. Must not import TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,30 +15,30 @@ SCORES = ("precision", "recall", "f1", "roc_auc")
 _AREAS = ("roc_auc", "average_precision")
 
 
-def measure(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> dict:
-    """Measures predictions against the truth.
+def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> dict:
+    """Measures predictions against targets.
 
         precision = TP / (TP + FP)    recall = TP / (TP + FN)    F1 = 2 TP / (2 TP + FP + FN)
         loss = mean(-log(probability of the true class))
         calibration error = sum over bins of count / n * |accuracy - mean confidence|
 
-    A macro average is the plain mean over the classes that have examples, a weighted one weighs each with its examples;
-    in both, a class that was never predicted has precision 0. ROC AUC is each class against the rest.
+    A macro average is the unweighted mean over the classes with examples; a weighted average weighs each class by its
+    number of examples. In both, a class that is never predicted has precision 0. ROC AUC is each class against the rest.
 
     Args:
-        labels: integer (n,), the true class of each example, in [0, classes).
+        targets: integer (n,), the true class of each example, in [0, classes).
         probabilities: float (n, classes) in [0, 1], each row summing to 1.
-        names: sequence of str (classes,), the name of each class.
+        labels: sequence of str (classes,), the name of each class.
 
     Returns:
         dict of "task" ("single_label"), "count", "loss" (nats), "accuracy", "macro" and "weighted" (each with precision,
-        recall, f1, roc_auc), "classes" (for each: label, precision, recall, f1, roc_auc, support), "confusion" (a row for
-        each true class, a column for each predicted class) and "calibration" (error, bins). All fractions lie in [0, 1];
-        what is undefined is None.
+        recall, f1, roc_auc), "classes" (for each: label, precision, recall, f1, roc_auc, support), "confusion" (one row
+        per true class, one column per predicted class) and "calibration" (error, bins). All fractions are in [0, 1];
+        undefined numbers are None.
 
     Raises:
-        InputError: the shapes do not fit each other, there is no example, a label is out of range, or a row of
-            `probabilities` is not finite or no distribution.
+        InputError: the shapes do not match, there is no example, a target is out of range, or a row of `probabilities`
+            is not finite or not a distribution.
 
     Example:
         >>> measures = measure([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], ["cat", "dog"])
@@ -49,33 +49,37 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str])
 
     Reference: Guo et al. 2017, https://arxiv.org/abs/1706.04599, eq. 3, for the calibration error.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, "float64")
-    _check(labels, probabilities, names)
+    targets, probabilities = np.asarray(targets), np.asarray(probabilities, "float64")
+    _check(targets, probabilities, labels)
     predicted = probabilities.argmax(axis=1)
-    classes = _per_class(labels, predicted, probabilities, names)
-    true_probabilities = probabilities[np.arange(len(labels)), labels]
+    classes = _per_class(targets, predicted, probabilities, labels)
+    true_probabilities = probabilities[np.arange(len(targets)), targets]
     return {
         "task": "single_label",
-        "count": len(labels),
+        "count": len(targets),
         "loss": float(-np.log(np.maximum(true_probabilities, np.finfo("float64").tiny)).mean()),
-        "accuracy": float((predicted == labels).mean()),
+        "accuracy": float((predicted == targets).mean()),
         "macro": average(classes, [float(row["support"] > 0) for row in classes], SCORES),
         "weighted": average(classes, [float(row["support"]) for row in classes], SCORES),
         "classes": classes,
-        "confusion": confusion_matrix(labels, predicted, labels=range(len(names))).tolist(),
-        "calibration": _calibration(probabilities.max(axis=1), predicted == labels),
+        "confusion": confusion_matrix(targets, predicted, labels=range(len(labels))).tolist(),
+        "calibration": _calibration(probabilities.max(axis=1), predicted == targets),
     }
 
 
 def average(classes: Sequence[Mapping], weights: Sequence[float], scores: Sequence[str]) -> dict:
-    """The weighted mean of each score over the classes, None where it is undefined for all.
+    """The weighted mean of each score over the classes.
 
-    An area under a curve that is undefined is left out; another score is 0 then, as of a class that was never predicted.
+    Classes with an undefined area under a curve are excluded from its mean. Any other undefined score counts as 0, such as
+    the precision of a class that is never predicted.
 
     Args:
-        classes: the rows of the classes.
-        weights: float >= 0 for each of them.
-        scores: names of the scores.
+        classes: sequence of mappings from the name of a score to its value or None, one per class.
+        weights: sequence of float >= 0, the weight of each class.
+        scores: sequence of str, names of the scores.
+
+    Returns:
+        dict from the name of each score to a float, or None if no class with a positive weight defines it.
     """
     averages = {}
     for score in scores:
@@ -87,21 +91,21 @@ def average(classes: Sequence[Mapping], weights: Sequence[float], scores: Sequen
     return averages
 
 
-def _check(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> None:
-    if labels.ndim != 1 or not len(labels) or probabilities.shape != (len(labels), len(names)) or len(names) < 2:
+def _check(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> None:
+    if targets.ndim != 1 or not len(targets) or probabilities.shape != (len(targets), len(labels)) or len(labels) < 2:
         raise InputError(
-            "`labels` must be (n,), `probabilities` (n, classes) and `names` (classes,), with n >= 1 and classes >= 2. "
-            f"Received: {labels.shape}, {probabilities.shape} and ({len(names)},). Take all three from one data set."
+            "`targets` must be (n,), `probabilities` (n, classes) and `labels` (classes,), with n >= 1 and classes >= 2. "
+            f"Received: {targets.shape}, {probabilities.shape} and ({len(labels)},). Take all three from one dataset."
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= len(names):
+    if not np.issubdtype(targets.dtype, np.integer) or targets.min() < 0 or targets.max() >= len(labels):
         raise InputError(
-            f"`labels` must be integers from 0 to {len(names) - 1}. Received: {labels.dtype} from {labels.min()} to "
-            f"{labels.max()}. Evaluate on data with the classes that the model was trained on."
+            f"`targets` must be integers from 0 to {len(labels) - 1}. Received: {targets.dtype} from {targets.min()} to "
+            f"{targets.max()}. Evaluate on data with the classes that the model was trained on."
         )
     broken = ~np.isfinite(probabilities).all(axis=1)
     if broken.any():
         raise InputError(
-            f"`probabilities` must be finite. Received: NaN or infinity in {broken.sum()} of {len(labels)} rows. "
+            f"`probabilities` must be finite. Received: NaN or infinity in {broken.sum()} of {len(targets)} rows. "
             "The model has diverged; train it again with a lower learning rate."
         )
     if probabilities.min() < 0 or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
@@ -111,18 +115,18 @@ def _check(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) 
         )
 
 
-def _per_class(labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> list:
-    columns = precision_recall_fscore_support(labels, predicted, labels=range(len(names)), zero_division=np.nan)
+def _per_class(targets: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> list:
+    columns = precision_recall_fscore_support(targets, predicted, labels=range(len(labels)), zero_division=np.nan)
     return [
         {
-            "label": str(name),
+            "label": str(label),
             "precision": _defined(precision),
             "recall": _defined(recall),
             "f1": _defined(f1),
-            "roc_auc": _roc_auc(labels == index, probabilities[:, index]),
+            "roc_auc": _roc_auc(targets == index, probabilities[:, index]),
             "support": int(support),
         }
-        for index, (name, precision, recall, f1, support) in enumerate(zip(names, *columns, strict=True))
+        for index, (label, precision, recall, f1, support) in enumerate(zip(labels, *columns, strict=True))
     ]
 
 

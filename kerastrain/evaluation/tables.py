@@ -1,6 +1,7 @@
 """Measures as tables for the terminal.
 
-Takes the dict that `measure` gives; gives rich renderables. Class names are shown as they are, never as markup.
+Takes the dict of `evaluate`; returns rich renderables. Class names are printed literally, never read as markup. Must not
+compute measures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,19 +24,19 @@ _TITLES = {
     "rmse": "RMSE",
     "r2": "R²",
     "mean": "true mean",
-    "stddev": "true deviation",
+    "stddev": "true stddev",
 }
 
 
 def table(measures: Mapping, *, title: str = "") -> Group:
-    """Measures as tables for the terminal: scores of each class or number, averages, and the confusion matrix.
+    """Tables for the terminal: the scores of each class or output, averages, and the confusion matrix.
 
     Args:
         measures: dict from `evaluate`, for any task.
-        title: str, shown above, such as the name of the data set.
+        title: str, printed above, such as the name of the dataset.
 
     Returns:
-        A rich renderable. With more than 20 classes, the commonest mistakes stand in place of the confusion matrix.
+        rich.console.Group. With more than 20 classes, the most common mistakes replace the confusion matrix.
 
     Example:
         >>> import rich
@@ -46,10 +47,10 @@ def table(measures: Mapping, *, title: str = "") -> Group:
     if measures["task"] == "multi_label":
         return Group(_classes(measures, title, multi_label.SCORES))
     scores = _classes(measures, title, SCORES)
-    names = [row["label"] for row in measures["classes"]]
-    if len(names) > WIDEST_CONFUSION_TABLE:
-        return Group(scores, _mistakes(measures["confusion"], names))
-    return Group(scores, _confusion(measures["confusion"], names))
+    labels = [row["label"] for row in measures["classes"]]
+    if len(labels) > WIDEST_CONFUSION_TABLE:
+        return Group(scores, _mistakes(measures["confusion"], labels))
+    return Group(scores, _confusion(measures["confusion"], labels))
 
 
 def _classes(measures: Mapping, title: str, columns: Sequence[str]) -> Table:
@@ -81,29 +82,29 @@ def _numbers(measures: Mapping, title: str) -> Table:
     return scores
 
 
-def _confusion(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> Table:
+def _confusion(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
     matrix = Table(title=Text("Confusion"), title_justify="left")
     matrix.add_column("true \\ predicted")
-    for name in names:
-        matrix.add_column(Text(printable(name)), justify="right", overflow="fold")
-    for index, (name, row) in enumerate(zip(names, confusion, strict=True)):
+    for label in labels:
+        matrix.add_column(Text(printable(label)), justify="right", overflow="fold")
+    for index, (label, row) in enumerate(zip(labels, confusion, strict=True)):
         cells = (Text(str(n) if n else "·", style="bold green" if index == j else "") for j, n in enumerate(row))
-        matrix.add_row(Text(printable(name)), *cells)
+        matrix.add_row(Text(printable(label)), *cells)
     return matrix
 
 
-def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: int = 10) -> Table:
+def _mistakes(confusion: Sequence[Sequence[int]], labels: Sequence[str], limit: int = 10) -> Table:
     pairs = [
-        (count, names[i], names[j])
+        (count, labels[i], labels[j])
         for i, row in enumerate(confusion)
         for j, count in enumerate(row)
         if i != j and count
     ]
-    mistakes = Table(title=Text("Commonest mistakes"), title_justify="left")
+    mistakes = Table(title=Text("Most common mistakes"), title_justify="left")
     for column in ("true class", "predicted", "examples"):
         mistakes.add_column(column, justify="right" if column == "examples" else "left", overflow="fold")
-    for count, truth, predicted in sorted(pairs, key=lambda pair: -pair[0])[:most]:
-        mistakes.add_row(Text(printable(truth)), Text(printable(predicted)), str(count))
+    for count, target, predicted in sorted(pairs, key=lambda pair: -pair[0])[:limit]:
+        mistakes.add_row(Text(printable(target)), Text(printable(predicted)), str(count))
     return mistakes
 
 
