@@ -1,9 +1,9 @@
-"""Files for servers and phones, each re-opened in its own runtime and held against `predict` before it is believed.
+"""Files for servers and phones, each re-opened in its own runtime and compared with `predict` before it is kept.
 
-`saved_model` writes for TensorFlow Serving, `tflite` for LiteRT, `onnx` for ONNX Runtime, `keras_file` for Keras. All
-take a keras.Model and real inputs, give a `Parity`, and leave nothing behind when the file does not answer as the model
-does. `tokenize` makes the token ids that a TFLite or ONNX file of a model of texts takes. `costs` measures the
-time and memory of TFLite files.
+`saved_model` writes for TensorFlow Serving, `tflite` for LiteRT, `onnx` for ONNX Runtime, `keras_file` for Keras. Each
+takes a keras.Model and real inputs and returns a `Parity`; if the file's outputs differ from the model's, the file is
+removed and `ParityError` raised. `tokenize` makes the token ids that a TFLite or ONNX file of a model of texts takes.
+`costs` measures the time and memory of TFLite files. Must not train.
 """
 
 from kerastrain.export.benchmark import Cost, costs

@@ -1,6 +1,6 @@
-"""What TFLite files cost where they run: the time of one answer and the memory for it, side by side in one run.
+"""Inference time and peak memory of TFLite files, measured side by side in one run.
 
-Takes files, gives records. Must not know what is in the files.
+Takes files, returns records. Must not know what is in the files.
 """
 
 import dataclasses
@@ -23,17 +23,17 @@ _INVOCATIONS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What one answer of a file costs.
+    """Time and memory of one inference.
 
     Args:
         file: str, the file's name.
-        seconds: float > 0, median time of one answer to one input.
-        time_ratio: float > 0, `seconds` over those of the first file.
-        memory_bytes: int, the most that a process holds more than before it opened the file, the file included; None
-            where the system does not say.
-        memory_ratio: float, `memory_bytes` over that of the first file, or None.
-        threads: int, of the interpreter.
-        repeats: int, measurements behind the median.
+        seconds: float > 0, median time of one inference on one input.
+        time_ratio: float > 0, `seconds` divided by that of the first file.
+        memory_bytes: int, peak memory that opening and running the file adds to a process, including the file; None
+            where the system does not report it (outside Linux).
+        memory_ratio: float, `memory_bytes` divided by that of the first file, or None.
+        threads: int > 0, threads of the interpreter.
+        repeats: int > 0, measurements of which the median is taken.
     """
 
     file: str
@@ -46,48 +46,48 @@ class Cost:
 
 
 def costs(paths: Sequence[str | os.PathLike], *, threads: int = 1, repeats: int = 30) -> list[Cost]:
-    """Time and memory of each TFLite file for one input, as ratios to the first one.
+    """Measures time and memory of each TFLite file on one input, also as ratios to the first file.
 
-    The files take turns, so that what else the machine does meets all of them alike; the ratios can be trusted where the
-    seconds cannot. Memory is that of a process of its own for each file.
+    The files are measured in turns, so that other load on the machine affects them alike: the ratios are more reliable
+    than the seconds. Memory is measured in a separate process per file.
 
     Args:
-        paths: TFLite files of one input each, the reference first.
-        threads: int > 0, of the interpreter.
-        repeats: int > 0, turns of each file.
+        paths: sequence of paths of TFLite files, the reference first.
+        threads: int > 0, threads of the interpreter.
+        repeats: int > 0, measurements per file.
 
     Returns:
         list of Cost, in the order of `paths`.
 
     Raises:
         InputError: there are no files, or a number is not positive.
-        FileNotFoundError: one of the files is not there.
+        FileNotFoundError: a file does not exist.
     """
     paths = [Path(path) for path in paths]
     if not paths or threads < 1 or repeats < 1:
         raise InputError(
-            "`paths` must not be empty, `threads` and `repeats` be at least 1. Received: "
+            "`paths` must not be empty, and `threads` and `repeats` must be at least 1. Received: "
             f"{len(paths)} files, {threads!r} and {repeats!r}."
         )
     if missing := [path for path in paths if not path.is_file()]:
-        raise FileNotFoundError(f"{str(missing[0])!r} is no file. Give the paths of TFLite files.")
-    seconds = _seconds([_ready(path, threads) for path in paths], repeats)
+        raise FileNotFoundError(f"{str(missing[0])!r} is not a file. Pass the paths of TFLite files.")
+    seconds = _seconds([_interpreter(path, threads) for path in paths], repeats)
     memory = [_memory(path, threads) for path in paths]
     return [
         Cost(
             file=path.name,
-            seconds=own,
-            time_ratio=own / seconds[0],
-            memory_bytes=held,
-            memory_ratio=held / memory[0] if held and memory[0] else None,
+            seconds=median,
+            time_ratio=median / seconds[0],
+            memory_bytes=peak,
+            memory_ratio=peak / memory[0] if peak and memory[0] else None,
             threads=threads,
             repeats=repeats,
         )
-        for path, own, held in zip(paths, seconds, memory, strict=True)
+        for path, median, peak in zip(paths, seconds, memory, strict=True)
     ]
 
 
-def _ready(path: Path, threads: int) -> Interpreter:
+def _interpreter(path: Path, threads: int) -> Interpreter:
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
     for source in interpreter.get_input_details():
@@ -96,19 +96,19 @@ def _ready(path: Path, threads: int) -> Interpreter:
 
 
 def _seconds(interpreters: Sequence[Interpreter], repeats: int) -> list[float]:
-    found = [[] for _ in interpreters]
+    measurements = [[] for _ in interpreters]
     for _ in range(repeats):
-        for interpreter, times in zip(interpreters, found, strict=True):
-            interpreter.invoke()  # warms the caches that the others have cooled
+        for interpreter, times in zip(interpreters, measurements, strict=True):
+            interpreter.invoke()  # loads the caches again, which the other files have filled
             start = time.perf_counter()
             for _ in range(_INVOCATIONS):
                 interpreter.invoke()
             times.append((time.perf_counter() - start) / _INVOCATIONS)
-    return [statistics.median(times) for times in found]
+    return [statistics.median(times) for times in measurements]
 
 
 def _memory(path: Path, threads: int) -> int | None:
     program = Path(peak_memory_program.__file__).read_text(encoding="utf-8")
     command = [sys.executable, "-c", program, str(path), str(threads)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return int(said) if said else None
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return int(output) if output else None

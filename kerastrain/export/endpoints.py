@@ -1,4 +1,4 @@
-"""What an exported file answers: the functions that are traced into it, and the model's own answers to hold against it.
+"""The functions that are traced into an exported file, and the model's own predictions to compare the file with.
 
 Takes a keras.Model with one input and one output. Must not write files.
 """
@@ -15,7 +15,11 @@ ACTIVATIONS = {None: lambda x: x, "softmax": tf.nn.softmax, "sigmoid": tf.nn.sig
 
 
 def require_exportable(model: keras.Model, activation: str | None) -> None:
-    """Refuses what cannot be exported, before anything is traced or written.
+    """Checks that `model` can be exported, before anything is traced or written.
+
+    Args:
+        model: keras.Model to export.
+        activation: a key of `ACTIVATIONS`.
 
     Raises:
         TypeError: `model` is not a keras.Model.
@@ -36,82 +40,121 @@ def require_exportable(model: keras.Model, activation: str | None) -> None:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise InputError(
             f"`model` must have one input and one output. Received: {model.name!r} with {len(model.inputs)} and "
-            f"{len(model.outputs)}. Export a keras.Model(inputs, outputs) for each answer."
+            f"{len(model.outputs)}. Export one keras.Model(inputs, outputs) per output."
         )
 
 
 def input_name(model: keras.Model) -> str:
-    """The input's name in an exported signature: "images", "text", "tokens" or "inputs"."""
+    """The input's name in an exported signature.
+
+    Args:
+        model: keras.Model with one input.
+
+    Returns:
+        "text" for strings, "tokens" for int32, "images" for tensors of rank 4, else "inputs".
+    """
     if model.inputs[0].dtype in ("string", "int32"):
         return "text" if model.inputs[0].dtype == "string" else "tokens"
     return "images" if len(model.inputs[0].shape) == 4 else "inputs"
 
 
 def output_name(activation: str | None) -> str:
-    """The output's name in an exported signature: "probabilities" where there is an activation, else "logits"."""
+    """The output's name in an exported signature.
+
+    Args:
+        activation: a key of `ACTIVATIONS`.
+
+    Returns:
+        "probabilities" with an activation, else "logits".
+    """
     return "probabilities" if activation else "logits"
 
 
 def threshold(activation: str | None) -> float:
-    """The decision boundary of a single output."""
+    """The decision boundary of a single output.
+
+    Args:
+        activation: a key of `ACTIVATIONS`.
+
+    Returns:
+        float, 0.5 for a probability, 0.0 for a logit.
+    """
     return 0.5 if activation else 0.0
 
 
-def raw(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The model in inference mode, for inputs as it takes them (images: raw pixels in [0, 255])."""
+def serving_function(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """The model in inference mode.
+
+    Args:
+        model: keras.Model that `require_exportable` accepts.
+        activation: a key of `ACTIVATIONS`.
+
+    Returns:
+        Callable from a batch of the model's inputs (images: raw pixels in [0, 255]) to a dict of its output by name.
+    """
 
     def serve(inputs):
-        # `training=False` is said aloud: layers of random augmentation otherwise stay alive in what is traced.
+        # Without an explicit `training=False`, layers of random augmentation stay active in the traced function.
         return {output_name(activation): ACTIVATIONS[activation](model(inputs, training=False))}
 
     return serve
 
 
-def encoded(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The model for encoded image files, each decoded and resized to the model's input by `pixels`."""
+def image_bytes_function(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """The model for encoded image files, each decoded and resized to the model's input by `decoded_image`.
+
+    Args:
+        model: keras.Model for which `accepts_image_bytes` is True.
+        activation: a key of `ACTIVATIONS`.
+
+    Returns:
+        Callable from a string tensor (b,) of encoded files to a dict of the model's output by name.
+    """
     image_size = tuple(model.inputs[0].shape[1:3])
 
     def serve(image_bytes):
         images = tf.map_fn(
-            lambda content: pixels(content, image_size),
+            lambda content: decoded_image(content, image_size),
             image_bytes,
             fn_output_signature=tf.TensorSpec((*image_size, 3), tf.float32),
         )
         if model.inputs[0].dtype == "uint8":
             images = tf.cast(tf.round(images), tf.uint8)
-        return raw(model, activation)(images)
+        return serving_function(model, activation)(images)
 
     return serve
 
 
-def pixels(content: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """The picture in an encoded file, by TensorFlow alone: within 1 of what `data.load_image` gives, of 255.
+def decoded_image(content: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """The image in an encoded file, decoded by TensorFlow operations; within 1 of `data.load_image`, of 255.
 
-    It takes JPEG, PNG, GIF (its first frame), BMP and WebP without transparency or movement. Other than `load_image` it
-    does not read the EXIF orientation (turn such photographs before they are sent), and decodes JPEG files whole, which
-    `load_image` decodes small where they are far larger than the input: by 1.7 on average that may differ.
+    Decodes JPEG, PNG, GIF (the first frame), BMP, and WebP without transparency or animation. There are two differences
+    from `load_image`. It ignores the EXIF orientation, so turn such photographs upright before they are sent. And it
+    decodes JPEG files at full size, while `load_image` decodes files far larger than the input at a reduced size: the
+    difference is then 1.7 on average.
 
     Args:
         content: string scalar tensor, the bytes of an image file.
-        image_size: (height, width) in pixels that it is stretched to.
+        image_size: (height, width) in pixels that the image is resized to, without keeping its aspect ratio.
 
     Returns:
         float32 tensor (height, width, 3) in [0, 255].
     """
 
     def jpeg():
-        # Without its name, the method is the fast one, which is off by up to 16.
+        # The default method is the fast one, which is off by up to 16.
         return tf.cast(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)
 
     def png():
-        # As many channels as the file has: asked for four, TensorFlow 2.21 makes small palettes almost transparent.
+        # Decode the file's own number of channels: with channels=4, TensorFlow 2.21 makes small palettes almost
+        # transparent.
         image = tf.cast(tf.io.decode_png(content), tf.float32)
         channels = tf.shape(image)[-1]
         opacity = tf.where(channels % 2 == 0, image[..., -1:] / 255, 1.0)
         return image[..., : channels - 1 + channels % 2] * opacity + 255 * (1 - opacity) * tf.ones(3)
 
     def other():
-        # Three channels by name: for as many as an animated WebP has, TensorFlow 2.21 writes past its memory.
+        # Request three channels: with the number in an animated WebP, TensorFlow 2.21 writes past its memory.
         return tf.cast(tf.io.decode_image(content, channels=3, expand_animations=False), tf.float32)
 
     starts = tf.strings.substr(content, 0, 3)
@@ -120,22 +163,37 @@ def pixels(content: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return tf.image.resize(image, image_size, antialias=True)
 
 
-def takes_encoded_images(model: keras.Model) -> bool:
-    """Whether the model's input is a batch of RGB images of one size, so that files can be decoded into it."""
+def accepts_image_bytes(model: keras.Model) -> bool:
+    """Whether the model's input is a batch of RGB images of a fixed size, so that files can be decoded into it.
+
+    Args:
+        model: keras.Model with one input.
+
+    Returns:
+        bool.
+    """
     shape = model.inputs[0].shape
     return len(shape) == 4 and shape[3] == 3 and None not in shape[1:3]
 
 
-def answers(model: keras.Model, inputs: np.ndarray, activation: str | None) -> np.ndarray:
-    """The model's own outputs by `predict`, through `activation`: the reference for every export.
+def predictions(model: keras.Model, inputs: np.ndarray, activation: str | None) -> np.ndarray:
+    """The model's outputs from `predict`, with `activation` applied: the reference for every export.
+
+    Args:
+        model: keras.Model that `require_exportable` accepts.
+        inputs: array (n, ...), as the model takes them.
+        activation: a key of `ACTIVATIONS`.
+
+    Returns:
+        float32 (n, ..., outputs).
 
     Raises:
-        InputError: `activation` is asked for, but the outputs are probabilities already.
+        InputError: `activation` is "softmax" and the outputs are probabilities already.
     """
     outputs = model.predict(tf.constant(inputs), verbose=0)
     if activation == "softmax" and np.all(outputs >= 0) and np.allclose(outputs.sum(-1), 1, atol=1e-3):
         raise InputError(
-            "`activation` must be None for a model that ends in probabilities. Received: 'softmax', and the model's "
+            "`activation` must be None for a model that returns probabilities. Received: 'softmax', and the model's "
             "outputs sum to 1 already. Leave it out."
         )
     return ACTIVATIONS[activation](tf.constant(outputs)).numpy()

@@ -1,6 +1,6 @@
-"""Weights of four bits in TFLite files, by ai-edge-quantizer: an extra, as few files need to be so small.
+"""Four-bit weights in TFLite files, by ai-edge-quantizer. An extra: `pip install 'kerastrain[int4]'`.
 
-Takes and gives the bytes of a TFLite file. Must not change what is not a weight.
+Takes and returns the bytes of a TFLite file. Must change only weights.
 """
 
 import contextlib
@@ -15,30 +15,36 @@ _LARGEST_FRACTION = 0.9
 
 
 def require():
-    """ai-edge-quantizer.
+    """Imports ai-edge-quantizer.
+
+    Returns:
+        The module `ai_edge_quantizer.quantizer`.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: ai-edge-quantizer is not installed.
     """
     return optional_imports.need("ai_edge_quantizer.quantizer", extra="int4", to="write weights of four bits")
 
 
 def quantized(content: bytes, kind: str) -> bytes:
-    """A float TFLite file with its weights as integers, each output channel with a step of its own.
+    """A float TFLite file with its weights quantized to integers, with one scale per output channel.
 
-    Kernels of convolutions and dense layers get four bits, with the steps that make the squared error of the weights least;
-    what four bits would ruin or cannot hold, such as depthwise kernels, gets eight.
+    Kernels of convolutions and dense layers get four bits, with the scales that minimize the squared error of the weights.
+    Weights that four bits would ruin or that the format does not allow with four bits, such as depthwise kernels, get
+    eight.
 
     Args:
-        content: bytes, a float32 TFLite file whose tensors have different names.
-        kind: "int4": weights are turned back into float32 before they are multiplied; or "dynamic_int4": activations are
-            turned into integers of eight bits first.
+        content: bytes, a float32 TFLite file whose tensors have unique names.
+        kind: "int4": weights are dequantized to float32 before the multiplication; or "dynamic_int4": activations are
+            quantized to int8 at run time and the multiplication uses integers.
 
     Returns:
         bytes of a TFLite file.
 
     Raises:
-        InputError: hardly anything would be smaller, as in a model whose weights are embeddings, which stay float32.
+        MissingExtra: ai-edge-quantizer is not installed.
+        InputError: the file would keep more than 90 % of its size, for example because its weights are embeddings, which
+            stay float32.
 
     Reference: https://ai.google.dev/edge/litert/models/ai_edge_quantizer
     """
@@ -52,11 +58,11 @@ def quantized(content: bytes, kind: str) -> bytes:
     add(".*", operations.ALL_SUPPORTED, 8, algorithm_key=algorithm.MIN_MAX_UNIFORM_QUANT)
     for operation in (operations.CONV_2D, operations.FULLY_CONNECTED):
         add(".*", operation, 4, algorithm_key=algorithm.MSE)
-    with contextlib.redirect_stdout(io.StringIO()):  # It prints what it saved.
+    with contextlib.redirect_stdout(io.StringIO()):  # The quantizer prints the bytes it saved.
         result = bytes(quantizer.quantize().quantized_model)
     if len(result) > _LARGEST_FRACTION * len(content):
         raise InputError(
-            f"`quantize` must make a file smaller. Received: {kind!r}, under which {len(content):,} bytes stay "
-            f"{len(result):,}: ai-edge-quantizer leaves the weights of embeddings as they are. Use 'int8' or 'dynamic'."
+            f"`quantize` must make a file smaller. Received: {kind!r}, which reduces {len(content):,} bytes only to "
+            f"{len(result):,}: ai-edge-quantizer does not quantize embeddings. Use 'int8' or 'dynamic'."
         )
     return result

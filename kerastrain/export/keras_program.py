@@ -1,7 +1,7 @@
-"""Runs a `.keras` file as its receiver would: in a process of its own that has kerastrain, and nothing of the maker's.
+"""Runs a `.keras` file as its recipient would: in a process that imports kerastrain and none of the author's code.
 
-`fresh_process` starts this file's text with `python -c`; arguments: the file, an .npz file with the array "inputs", and the
-.npz file to write the array "outputs" to.
+`fresh_process` starts this file's text with `python -c`; arguments: the file, an .npz file with the array "inputs", and
+the .npz file to write the array "outputs" to.
 """
 
 import sys
@@ -13,8 +13,14 @@ from kerastrain import saving
 
 
 def main(path: str, inputs_path: str, outputs_path: str) -> None:
-    """Opens the model in Keras's safe mode and lets it predict."""
-    # The maker wrote the file a moment ago: a module in it is the maker's own.
+    """Opens the model in Keras's safe mode and writes its predictions.
+
+    Args:
+        path: str, the `.keras` file.
+        inputs_path: str, the .npz file with the array "inputs".
+        outputs_path: str, the .npz file to write the array "outputs" to.
+    """
+    # The same user wrote the file a moment ago, so a Hub module in it is trusted.
     model = saving.load(path, allow_modules=True)
     with np.load(inputs_path) as inputs:
         np.savez(outputs_path, outputs=model.predict(tf.constant(inputs["inputs"]), verbose=0))

@@ -1,26 +1,26 @@
-"""TFLite files for LiteRT, float or quantized after training, believed only after ai-edge-litert has run them.
+"""TFLite files for LiteRT, float or quantized after training, each checked by running it in ai-edge-litert.
 
-Takes a keras.Model and real inputs, gives a file and a `Parity`. Must not train: that is `compress`'s.
+Takes a keras.Model and real inputs; writes a file and returns a `Parity`. Must not train: `compress` does.
 """
 
 import os
 import re
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tensorflow.lite.python.convert_phase import ConverterError
 
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, tokens
+from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, verified
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import labels_of, require_free, sizes, task_of, write_beside
+from kerastrain.export.targets import require_target
+from kerastrain.keras_internals.layers import every_layer
+from kerastrain.keras_internals.tflite_converter import ConverterError
 from kerastrain.layers import quantized
-from kerastrain.system import files
-from kerastrain.transfer import freezing
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8", *int4.KINDS)
 INTEGERS = {"uint8": tf.uint8, "int8": tf.int8, "float32": tf.float32}
@@ -42,44 +42,43 @@ def tflite(
     sample_count: int | None = 512,
     replace: bool = False,
 ) -> parity.Parity:
-    """Writes `model` as a TFLite file, and proves it with ai-edge-litert.
+    """Writes `model` as a TFLite file, and checks it with ai-edge-litert.
 
-    The file has a batch size of 1, as accelerators want it, the signature `serving_default`, and metadata that
-    MediaPipe reads: the input's normalization and the labels. Beside `digits.tflite` lie `digits.labels.txt` and
-    `digits.parity.json`.
+    The file has a batch size of 1, as accelerators need, the signature `serving_default`, and metadata for MediaPipe: the
+    input's normalization and the labels. `digits.labels.txt` and `digits.parity.json` are written beside `digits.tflite`.
 
-    A model of texts is cut behind its `TextVectorization`, as TFLite holds no strings: the file takes int32 token ids
-    (1, length). `tokens.json` and `vocabulary.txt`, inside of the file and beside it, say how a text becomes its ids;
-    `export.tokenize` does it.
+    TFLite has no strings, so a model of texts is cut after its `TextVectorization`: the file takes int32 token ids
+    (1, length). `tokens.json` and `vocabulary.txt`, in the file and beside it, describe how to make token ids from a text;
+    `export.tokenize` follows them.
 
-    | quantize       | weights | activations | size against float32 | use it for                        |
-    |----------------|---------|-------------|----------------------|-----------------------------------|
-    | None           | float32 | float32     | 1                    | reference                         |
-    | "float16"      | float16 | float32     | 1/2                  | GPUs; nearly lossless             |
-    | "dynamic"      | int8    | float32     | 1/4                  | no representative set at hand     |
-    | "int16x8"      | int8    | int16       | 1/4                  | where int8 loses too much         |
-    | "int8"         | int8    | int8        | 1/4                  | fastest on CPUs, NPUs, EdgeTPU    |
-    | "int4"         | int4    | float32     | 1/8 to 1/6           | the smallest file                 |
-    | "dynamic_int4" | int4    | float32     | 1/8 to 1/6           | the same, multiplied in integers  |
+    | quantize       | weights | activations | size against float32 | use it for                                    |
+    |----------------|---------|-------------|----------------------|-----------------------------------------------|
+    | None           | float32 | float32     | 1                    | reference                                     |
+    | "float16"      | float16 | float32     | 1/2                  | GPUs; nearly lossless                         |
+    | "dynamic"      | int8    | float32     | 1/4                  | models without representative inputs          |
+    | "int16x8"      | int8    | int16       | 1/4                  | models that lose too much accuracy under int8 |
+    | "int8"         | int8    | int8        | 1/4                  | fastest on CPUs, NPUs, EdgeTPU                |
+    | "int4"         | int4    | float32     | 1/8 to 1/6           | the smallest file                             |
+    | "dynamic_int4" | int4    | float32     | 1/8 to 1/6           | the same, with integer multiplication         |
 
-    The last two need ai-edge-quantizer: `pip install 'kerastrain[int4]'`; see `four_bits`.
+    The last two need ai-edge-quantizer: `pip install 'kerastrain[int4]'`; see `export.int4`.
 
     Args:
         model: keras.Model, built, with one input and one output; not changed.
         path: the file to write, ending in .tflite.
-        samples: real inputs to compare on, see `samples.draw`; best not those of `representative`.
-        quantize: None or a name of the table.
+        samples: real inputs to compare on, see `samples.draw`; preferably other ones than `representative`.
+        quantize: None or a name from the table.
         representative: real training inputs to calibrate "int8" and "int16x8" with, drawn like `samples`; not needed for
             a model of `compress.quantize_aware`, which has learned its ranges.
         representative_count: int > 0, the most inputs to calibrate with.
-        float_layers: int >= 0, how many operations' answers are never rounded in an "int8" file: those of which int8 keeps
-            least on `representative`, such as those with an outlier channel. They and what reads them compute in float32
-            (see `selective.convert`), and so are the file's input and output.
-        io: "uint8", "int8" or "float32", type of the input and output of an "int8" file; others are always float32, and
-            so are the answers to texts.
-        labels: class names in the order of the outputs, or None for those that travel with the model.
-        activation: "softmax" or "sigmoid" to answer probabilities, None to answer the model's outputs.
-        tolerance: Tolerance, or None for the `TOLERANCES` of `quantize`.
+        float_layers: int >= 0, the number of operations in an "int8" file whose outputs stay float32: those with the most
+            quantization noise on `representative`, such as those with an outlier channel. These operations and those that
+            read their outputs compute in float32 (see `selective.convert`), and the file's input and output are float32.
+        io: "uint8", "int8" or "float32", dtype of the input and output of an "int8" file. Other files, and files of models
+            of texts, have float32 outputs.
+        labels: class names in the order of the outputs, or None for those in the model.
+        activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
+        tolerance: Tolerance, or None for `TOLERANCES[quantize]`.
         sample_count: int > 0, the most samples to compare; None for all.
         replace: bool, whether an existing `path` may be replaced.
 
@@ -89,63 +88,57 @@ def tflite(
     Raises:
         FileExistsError: `path` exists and `replace` is False.
         InputError: the model cannot be converted, or the samples or an option cannot be used.
-        ParityError: the file answers otherwise than `model.predict`; nothing is left at `path`, or what stood there.
+        ParityError: the file's outputs differ from `model.predict`; nothing is written and an existing `path` is kept.
 
     Reference: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; https://ai.google.dev/edge/litert/models/metadata
     """
-    endpoints.require_exportable(model, activation)
-    path = require_free(path, replace=replace, suffix=".tflite")
+    path = require_target(model, path, activation=activation, replace=replace, suffix=".tflite")
     learned = quantized.is_quantized(model)
-    _require_options(quantize, representative, io, learned=learned)
-    labels = labels_of(model, labels)
+    reads_texts = model.inputs[0].dtype == "string"
+    _require_options(quantize, representative, io, learned=learned, reads_texts=reads_texts)
     selective.require(float_layers, quantize, learned=learned)
-    texts = tokens.behind(model) if model.inputs[0].dtype == "string" else None
-    if texts is not None and quantize == "int16x8":
-        raise InputError(
-            "`quantize` must not be 'int16x8' for a model of texts: TFLite finds no range for token ids then. "
-            "Received: 'int16x8'. Use 'int8'."
+
+    def convert(source: verified.Source, target: Path) -> None:
+        calibration = None
+        if quantize in ("int8", "int16x8") and not learned:
+            calibration = sampling.draw(representative, model, count=representative_count, name="representative")
+            calibration = source.texts.ids(calibration) if source.texts else calibration
+        dtype = INTEGERS["float32" if reads_texts else io]
+        content = _convert(source, activation, quantize, calibration, dtype, float_layers)
+        content = compact.compact(content, {layer.name for layer in every_layer(model)}, unique=quantize is None)
+        content = metadata.with_metadata(
+            content,
+            name=model.name,
+            labels=source.labels,
+            pixels=endpoints.accepts_image_bytes(model),
+            input_files=source.texts.files if source.texts else None,
         )
-    inputs, targets = sampling.draw_with_targets(samples, model, count=sample_count)
-    calibration = None
-    if quantize in ("int8", "int16x8") and not learned:
-        calibration = sampling.draw(representative, model, count=representative_count, name="representative")
-    reference = endpoints.answers(model, inputs, activation)
-    exported, packed = model, {}
-    if texts is not None:
-        exported, packed, io = texts.model, texts.files, "float32"
-        inputs, calibration = texts.ids(inputs), None if calibration is None else texts.ids(calibration)
-    content = _convert(exported, inputs.shape[1:], activation, quantize, calibration, INTEGERS[io], float_layers)
-    layers = {layer.name for layer in freezing.every_layer(model)}
-    content = compact.compact(content, layers, unique=quantize is None)
-    pixels = endpoints.takes_encoded_images(model)
-    content = metadata.describe(content, name=model.name, labels=labels, pixels=pixels, input_files=packed)
-    with files.atomic(path) as temporary:
-        temporary.write_bytes(content)
-        measured = parity.check(
-            reference,
-            run(temporary, inputs),
-            file=path.name,
-            kind=quantize or "float32",
-            **sizes(temporary),
-            targets=targets,
-            tolerance=tolerance,
-            threshold=endpoints.threshold(activation),
-            task=task_of(model),
-        )
-    write_beside(path, labels, measured, packed)
-    return measured
+        target.write_bytes(content)
+
+    return verified.write(
+        model,
+        path,
+        verified.Exporter(convert, lambda target, inputs: run(target, inputs[verified.DEFAULT_SIGNATURE])),
+        samples=samples,
+        labels=labels,
+        activation=activation,
+        tolerance=tolerance,
+        sample_count=sample_count,
+        kind=quantize or "float32",
+        takes_strings=False,
+    )
 
 
 def run(path: str | os.PathLike, inputs: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """What a TFLite file with one input and one output answers, one input at a time, in real numbers.
+    """Runs a TFLite file with one input and one output on one input at a time.
 
     Args:
         path: the .tflite file.
-        inputs: array (n, ...), in the units of the float model; quantized on the way in where the file wants integers.
+        inputs: array (n, ...), n >= 1, in the units of the float model; quantized first if the file takes integers.
         threads: int > 0, the interpreter's threads.
 
     Returns:
-        float32 (n, ...), dequantized where the file answers integers.
+        float32 (n, ...), dequantized if the file returns integers.
     """
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
@@ -158,7 +151,7 @@ def run(path: str | os.PathLike, inputs: np.ndarray, *, threads: int = 1) -> np.
     return np.stack(outputs)
 
 
-def _require_options(quantize: str | None, representative, io: str, *, learned: bool) -> None:
+def _require_options(quantize: str | None, representative, io: str, *, learned: bool, reads_texts: bool) -> None:
     if quantize not in QUANTIZATIONS:
         raise InputError(unknown("quantization", quantize, [name for name in QUANTIZATIONS if name]))
     if io not in INTEGERS:
@@ -168,16 +161,22 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
     if learned and quantize != "int8":
         raise InputError(
             f'`quantize` must be "int8" for a model that was trained for it. Received: {quantize!r}. Export the model that '
-            "`quantize_aware` was given instead."
+            "was passed to `quantize_aware` instead."
         )
     if quantize in ("int8", "int16x8") and representative is None and not learned:
         raise InputError(
             f'`representative` must be given for quantize="{quantize}": activations are calibrated on it. '
             "Received: None. Pass training inputs."
         )
+    if reads_texts and quantize == "int16x8":
+        raise InputError(
+            "`quantize` must not be 'int16x8' for a model of texts: TFLite finds no range for token ids then. "
+            "Received: 'int16x8'. Use 'int8'."
+        )
 
 
-def _convert(model, shape, activation, quantize, calibration, io, float_layers) -> bytes:
+def _convert(source: verified.Source, activation, quantize, calibration, io, float_layers) -> bytes:
+    model, shape = source.model, source.inputs[verified.DEFAULT_SIGNATURE].shape[1:]
     with tempfile.TemporaryDirectory() as scratch:
         serving.write(model, f"{scratch}/model", activation, batch_size=1, input_shape=shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{scratch}/model", signature_keys=["serving_default"])
@@ -202,10 +201,10 @@ def _convert(model, shape, activation, quantize, calibration, io, float_layers) 
 
 def _reason(model: keras.Model, quantize: str | None, message: str) -> str:
     operations = sorted(set(re.findall(r"tf\.[A-Z]\w+", message)))
-    what = f"TFLite has no {', '.join(operations)}" if operations else message.strip().splitlines()[-1]
+    reason = f"TFLite has no {', '.join(operations)}" if operations else message.strip().splitlines()[-1]
     return (
-        f"model {model.name!r} cannot be converted to TFLite ({quantize or 'float32'}): {what}. Export a SavedModel, "
-        "or leave the operation out of the model."
+        f"model {model.name!r} cannot be converted to TFLite ({quantize or 'float32'}): {reason}. Export a SavedModel, "
+        "or remove the operation from the model."
     )
 
 

@@ -1,10 +1,10 @@
-"""What a TFLite file says of itself: how to feed its input and how its outputs are called.
+"""The metadata of a TFLite file: how to prepare its input, and the names of its outputs.
 
-Takes and gives the bytes of a TFLite file. The description is a FlatBuffer among the model's own buffers; the labels, and
-what tells how texts become numbers, are files in a ZIP archive behind the model, so that MediaPipe and the LiteRT tools
-read all of it without a file beside.
+Takes and returns the bytes of a TFLite file. The description is a FlatBuffer in one of the model's buffers. The labels, and
+the files that describe how texts become token ids, are in a ZIP archive appended to the model, so that MediaPipe and the
+LiteRT tools need no other file. Must not change the graph.
 
-References: https://ai.google.dev/edge/litert/models/metadata; the numbers of fields and kinds are those of
+References: https://ai.google.dev/edge/litert/models/metadata; field and type numbers are from
 https://github.com/google-ai-edge/mediapipe/blob/master/mediapipe/tasks/metadata/metadata_schema.fbs (version 1.5.0).
 """
 
@@ -30,7 +30,7 @@ _RGB = 1
 _UNKNOWN, _TENSOR_AXIS_LABELS, _VOCABULARY = 0, 2, 5
 
 
-def describe(
+def with_metadata(
     content: bytes,
     *,
     name: str,
@@ -38,18 +38,19 @@ def describe(
     pixels: bool,
     input_files: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A TFLite file with metadata: tensor names, input kind and normalization, labels.
+    """A TFLite file with metadata: tensor names, type and normalization of the input, labels.
 
     Args:
-        content: bytes, a TFLite file with one signature of one input and one output.
+        content: bytes, a TFLite file with one signature that has one input and one output.
         name: str, the model's name.
-        labels: class names in the order of the outputs, or none.
-        pixels: bool, whether the input is an RGB image with pixels in [0, 255]; it is then described as one that needs no
-            normalization (mean 0, deviation 1).
-        input_files: mapping from a name to a text, the files that tell how the input is made, such as a vocabulary.
+        labels: class names in the order of the outputs, or empty.
+        pixels: bool, whether the input is an RGB image with pixels in [0, 255]; it is then described as an input without
+            normalization (mean 0, standard deviation 1).
+        input_files: mapping from a file name to its content, the files that describe how the input is made, such as a
+            vocabulary.
 
     Returns:
-        bytes, the file with its metadata; the graph is as it was.
+        bytes, the file with its metadata and an unchanged graph.
     """
     model = compact.unpacked(content)
     signature = model.signatureDefs[0]
@@ -64,7 +65,14 @@ def describe(
 
 
 def packed_files(content: bytes) -> dict[str, str]:
-    """The texts of the files inside a TFLite file, by name; empty where it has none."""
+    """The contents of the text files in a TFLite file.
+
+    Args:
+        content: bytes, a TFLite file.
+
+    Returns:
+        dict from a file name to its content; empty if there are none.
+    """
     if not zipfile.is_zipfile(io.BytesIO(content)):
         return {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -72,7 +80,14 @@ def packed_files(content: bytes) -> dict[str, str]:
 
 
 def labels(content: bytes) -> tuple[str, ...]:
-    """The labels inside a TFLite file, in the order of its outputs; empty where it has none."""
+    """The labels in a TFLite file.
+
+    Args:
+        content: bytes, a TFLite file.
+
+    Returns:
+        tuple of str, in the order of the outputs; empty if there are none.
+    """
     return tuple(packed_files(content).get(LABELS_FILE, "").splitlines())
 
 
@@ -129,7 +144,7 @@ def _file(builder: flatbuffers.Builder, name: str, kind: int) -> int:
 
 
 def _table(builder: flatbuffers.Builder, offsets: dict[int, int], kinds: dict[int, int] | None = None) -> int:
-    """Writes a table: `offsets` are fields that point elsewhere, `kinds` are fields of one byte."""
+    """Writes a table: `offsets` are fields that hold an offset, `kinds` are fields of one byte."""
     builder.StartObject(8)
     for field, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(field, offset, 0)
@@ -156,6 +171,6 @@ def _archive(texts: Mapping[str, str]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         for name, text in texts.items():
-            # A fixed date, so that equal models give equal files.
+            # With a fixed date, equal models become equal files.
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
     return target.getvalue()

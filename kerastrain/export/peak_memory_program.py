@@ -1,7 +1,7 @@
-"""Prints how many bytes a process holds more at its peak once it has opened and run a TFLite file; nothing outside Linux.
+"""Prints the peak memory in bytes that opening and running a TFLite file adds to a process; prints nothing outside Linux.
 
-`costs` starts this file's text with `python -c`; arguments: the file and the threads. It imports LiteRT and nothing of
-kerastrain.
+`costs` starts this file's text with `python -c`; arguments: the file and the number of threads. It imports LiteRT and
+nothing of kerastrain.
 """
 
 import sys
@@ -13,14 +13,26 @@ from ai_edge_litert.interpreter import Interpreter
 _STATUS = Path("/proc/self/status")
 
 
-def kilobytes(word: str) -> int:
-    """A line of /proc/self/status: "VmRSS" is what the process holds now, "VmHWM" the most since the last reset."""
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(word))
+def kilobytes(name: str) -> int:
+    """One entry of /proc/self/status.
+
+    Args:
+        name: str, "VmRSS" for the memory that the process holds now, "VmHWM" for its peak since the last reset.
+
+    Returns:
+        int, in kB.
+    """
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
     return int(line.split()[1])
 
 
 def main(path: str, threads: str) -> None:
-    """Opens the file, runs it three times on zeros, and prints the difference."""
+    """Opens the file, runs it three times on zeros, and prints the memory added at the peak.
+
+    Args:
+        path: str, the TFLite file.
+        threads: str, the number of the interpreter's threads.
+    """
     if not _STATUS.is_file():
         return
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak; see proc(5)

@@ -1,7 +1,6 @@
-"""Real inputs for checking and calibrating exports, drawn from whatever a person has at hand.
+"""Real inputs for checking and calibrating exports, drawn from arrays, `tf.data` datasets or `data.Examples`.
 
-Takes arrays, `tf.data` data sets or kerastrain's own examples; gives one array that fits the model, and what is right for
-each where the source says it. Must not write files.
+Returns one array that fits the model, and the targets if the source has them. Must not write files.
 """
 
 import keras
@@ -15,9 +14,9 @@ def draw(source, model: keras.Model, *, count: int | None, name: str = "samples"
     """Up to `count` inputs for `model` from `source`, checked against the model's input.
 
     Args:
-        source: array (n, ...), or `tf.data.Dataset` of batches (inputs, ...) or of batches of inputs, of which the first
-            are taken; or `data.Examples`, from which every stratum (a class, a set of labels, a tenth of the numbers)
-            gives its share.
+        source: array (n, ...); or `tf.data.Dataset` of batches (inputs, ...) or of batches of inputs, of which the first
+            ones are taken; or `data.Examples`, from which each stratum (a class, a set of labels, a tenth of the numbers)
+            is drawn in proportion.
         model: keras.Model with one input.
         count: int > 0, the most inputs to take; None for all.
         name: str, the argument's name for errors.
@@ -26,8 +25,8 @@ def draw(source, model: keras.Model, *, count: int | None, name: str = "samples"
         array (n, ...) of the model's input dtype, 1 <= n <= count.
 
     Raises:
-        InputError: `source` is empty, or its inputs have another shape than the model takes.
-        TypeError: `source` is none of the above.
+        InputError: `source` is empty, or the shape of its inputs differs from that of the model's input.
+        TypeError: `source` has another type.
     """
     return draw_with_targets(source, model, count=count, name=name)[0]
 
@@ -35,7 +34,21 @@ def draw(source, model: keras.Model, *, count: int | None, name: str = "samples"
 def draw_with_targets(
     source, model: keras.Model, *, count: int | None, name: str = "samples"
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The inputs of `draw`, and what is right for each: array (n, ...), or None where `source` holds inputs alone."""
+    """The inputs of `draw`, and the target of each.
+
+    Args:
+        source: as for `draw`.
+        model: as for `draw`.
+        count: as for `draw`.
+        name: as for `draw`.
+
+    Returns:
+        tuple of the array of `draw`, and an array (n, ...) of targets, or None if `source` has none.
+
+    Raises:
+        InputError: as for `draw`.
+        TypeError: as for `draw`.
+    """
     targets = None
     if isinstance(source, tf.data.Dataset):
         inputs, targets = _from_dataset(source, count)
@@ -46,30 +59,30 @@ def draw_with_targets(
         inputs = source[:count]
     else:
         raise TypeError(
-            f"`{name}` must be an array, a tf.data.Dataset or examples. Received: "
-            f"{type(source).__module__}.{type(source).__qualname__}. Give a few hundred real inputs."
+            f"`{name}` must be an array, a tf.data.Dataset or data.Examples. Received: "
+            f"{type(source).__module__}.{type(source).__qualname__}. Pass a few hundred real inputs."
         )
     if len(inputs) == 0:
-        raise InputError(f"`{name}` must hold at least one input. Received: none. Give a few hundred real inputs.")
+        raise InputError(f"`{name}` must hold at least one input. Received: none. Pass a few hundred real inputs.")
     expected, dtype = model.inputs[0].shape, model.inputs[0].dtype
-    # Of objects, such as texts of a data set, a plain array of strings, which needs no pickle.
+    # An array of objects, such as texts from a dataset, becomes an array of strings, which np.savez writes without pickle.
     inputs = np.array(list(inputs)) if dtype == "string" else np.asarray(inputs).astype(dtype)
     if not tf.TensorShape(expected[1:]).is_compatible_with(inputs.shape[1:]):
         raise InputError(
-            f"`{name}` must have the shape that the model takes, {tuple(expected)}. Received: {inputs.shape}. "
+            f"`{name}` must have the shape of the model's input, {tuple(expected)}. Received: {inputs.shape}. "
             "Resize or batch them as in training."
         )
     return inputs, targets
 
 
-def stratified(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of up to `count` examples in which every class has its share, the same at every call.
+def stratified(strata: np.ndarray, count: int) -> np.ndarray:
+    """Indices of up to `count` examples with every stratum in proportion; the same at every call.
 
-    The k-th example of a class of n ranks at (k + 1/2) / n, and the lowest ranks are taken: every prefix of the ranking
-    holds the classes in their proportions.
+    The k-th example of a stratum of n has the rank (k + 1/2) / n, and the examples of the lowest ranks are taken: every
+    prefix of the ranking contains the strata in their proportions.
 
     Args:
-        labels: int (n,), the class of each example.
+        strata: int (n,), the stratum of each example, such as its class.
         count: int > 0.
 
     Returns:
@@ -79,25 +92,23 @@ def stratified(labels: np.ndarray, count: int) -> np.ndarray:
         >>> stratified([0, 0, 0, 0, 1, 1], 3)
         array([0, 1, 4])
     """
-    labels = np.asarray(labels)
-    ranks = np.empty(len(labels))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    strata = np.asarray(strata)
+    ranks = np.empty(len(strata))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
         ranks[members] = (np.arange(len(members)) + 0.5) / len(members)
     return np.sort(np.argsort(ranks, kind="stable")[:count])
 
 
 def _from_dataset(dataset: tf.data.Dataset, count: int | None) -> tuple[list, np.ndarray | None]:
     if count is None and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise InputError(
-            "all samples of a data set without end cannot be drawn. Give a number, or a data set that ends."
-        )
+        raise InputError("all samples of an infinite dataset cannot be drawn. Give a number, or a finite dataset.")
     inputs, targets = [], []
-    for batch in dataset:
-        given = batch if isinstance(batch, tuple) else (batch,)
-        inputs.extend(given[0].numpy())
-        if len(given) > 1 and tf.is_tensor(given[1]):
-            targets.extend(given[1].numpy())
+    for element in dataset:
+        batch = element if isinstance(element, tuple) else (element,)
+        inputs.extend(batch[0].numpy())
+        if len(batch) > 1 and tf.is_tensor(batch[1]):
+            targets.extend(batch[1].numpy())
         if count is not None and len(inputs) >= count:
             break
     return inputs[:count], np.array(targets[:count]) if len(targets) == len(inputs) and targets else None

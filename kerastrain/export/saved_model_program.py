@@ -1,7 +1,7 @@
-"""Runs a SavedModel as a server would: in a process of its own that imports TensorFlow and nothing of kerastrain.
+"""Runs a SavedModel as a server would: in a process that imports TensorFlow and nothing of kerastrain.
 
-`fresh_process` starts this file's text with `python -c`; arguments: the SavedModel folder, an .npz file with one array for
-each signature to call, and the .npz file to write the outputs to, one array for each signature.
+`fresh_process` starts this file's text with `python -c`; arguments: the SavedModel folder, an .npz file with one array per
+signature to call, and the .npz file to write the outputs to, one array per signature.
 """
 
 import sys
@@ -11,7 +11,13 @@ import tensorflow as tf
 
 
 def main(folder: str, inputs_path: str, outputs_path: str) -> None:
-    """Calls each signature on its inputs: the first alone, to prove that the batch size is free, then 32 at a time."""
+    """Calls each signature on its inputs: on one input first, to check that the batch size is variable, then on 32 at a time.
+
+    Args:
+        folder: str, the SavedModel.
+        inputs_path: str, the .npz file with one array per signature.
+        outputs_path: str, the .npz file to write the outputs to.
+    """
     signatures = tf.saved_model.load(folder).signatures
     outputs = {}
     for name, inputs in np.load(inputs_path).items():

@@ -1,8 +1,8 @@
-"""Int8 files in which the most sensitive operations stay in float, found by measurement.
+"""Int8 files in which the operations with the most quantization noise stay in float32.
 
-Takes a TFLiteConverter set up for int8; gives the file's bytes. TensorFlow's quantization debugger does both: it runs each
-operation in int8 and in float on the same inputs, and leaves those out that it is told to
-(https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_debugger).
+Takes a TFLiteConverter set up for int8; returns the file's bytes. TensorFlow's quantization debugger measures the noise, by
+running each operation in int8 and in float32 on the same inputs, and excludes the operations of a denylist
+(https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_debugger). Must not write files.
 """
 
 import csv
@@ -17,52 +17,59 @@ from ai_edge_litert import schema_py_generated as schema
 from kerastrain.errors import InputError, is_whole_number
 from kerastrain.export import compact
 
-_MEASURED = 32
-_CARRYING = frozenset(
+_MEASURED_INPUTS = 32
+_RANGE_PRESERVING = frozenset(
     getattr(schema.BuiltinOperator, name)
     for name in (
         "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "LEAKY_RELU", "MAX_POOL_2D", "MEAN", "MUL", "PAD", "PADV2", "PRELU",
         "REDUCE_MAX", "RELU", "RELU6", "RESHAPE", "SQUEEZE", "STRIDED_SLICE", "SUB", "TRANSPOSE",
     )
 )  # fmt: skip
-"""The operations that give the range of what they read, and so the outliers in it."""
+"""The operations whose output keeps the range of their input, and so its outliers."""
 
 
 def require(float_layers: int, quantize: str | None, *, learned: bool) -> None:
-    """Refuses what cannot be left in float.
+    """Checks `float_layers`.
+
+    Args:
+        float_layers: int, the number of operations to keep in float32.
+        quantize: str or None, the quantization of the file.
+        learned: bool, whether the model was trained for int8.
 
     Raises:
-        InputError: the number is negative, or the file is none of int8 after training.
+        InputError: `float_layers` is not an int >= 0, or is positive for a file that is not quantized to int8 after
+            training.
     """
     if not is_whole_number(float_layers) or float_layers < 0:
         raise InputError(f"`float_layers` must be a whole number >= 0. Received: {float_layers!r}.")
     if float_layers and (quantize != "int8" or learned):
         raise InputError(
-            '`float_layers` goes with quantize="int8" of a model that was not trained for it. Received: '
+            '`float_layers` needs quantize="int8" and a model that was not trained for it. Received: '
             f"quantize={quantize!r}. Leave it out."
         )
 
 
 def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_layers: int) -> bytes:
-    """The file in which the answers of the `float_layers` most sensitive operations are never rounded.
+    """An int8 file in which the outputs of the `float_layers` most sensitive operations stay float32.
 
-    An operation is as sensitive as `noise_share` says, on average over the inputs. Outliers are found by it: where one
-    channel is far wider than the others, the step of the whole answer is wider than those others are. What reads such
-    an answer is float too, past activations, pooling and additions, which hand the outliers on, up to the next kernel.
+    The sensitivity of an operation is its mean `noise_share` over the inputs. It finds outliers: if the range of one
+    channel is far wider than the others, the scale of the whole output is wider than those others are. The operations that
+    read such an output stay in float32 too, through activations, pooling and additions, which keep the outliers, up to the
+    next kernel.
 
     Args:
-        converter: tf.lite.TFLiteConverter with int8 operations and a representative data set.
-        calibration: float32 (n, ...), what that data set holds; the first 32 are measured on.
-        float_layers: int > 0.
+        converter: tf.lite.TFLiteConverter with int8 operations and a representative dataset.
+        calibration: float32 (n, ...), the contents of that dataset; noise is measured on the first 32.
+        float_layers: int > 0, the number of operations.
 
     Returns:
-        bytes, with float32 input and output.
+        bytes of a TFLite file with float32 input and output.
 
     Raises:
-        InputError: there are not more operations than that.
+        InputError: the file has no more than `float_layers` operations.
     """
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    inputs = [[sample[None]] for sample in calibration[:_MEASURED]]
+    inputs = [[sample[None]] for sample in calibration[:_MEASURED_INPUTS]]
 
     def debugger(**options):
         return tf.lite.experimental.QuantizationDebugger(
@@ -72,73 +79,76 @@ def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_l
         )
 
     with warnings.catch_warnings():
-        # The debugger still uses tf.lite.Interpreter, which warns that it is to go.
+        # The debugger still uses tf.lite.Interpreter, which warns that it is deprecated.
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf.lite.Interpreter is deprecated")
         measuring = debugger(layer_direct_compare_metrics={"noise_share": noise_share})
         ranked = _ranked(measuring)
         if float_layers >= len(ranked):
             raise InputError(
-                f"`float_layers` must leave something to be int8. Received: {float_layers} of {len(ranked)} operations. "
+                f"`float_layers` must leave an operation in int8. Received: {float_layers} of {len(ranked)} operations. "
                 "Lower it, or export float16."
             )
-        kept = with_readers(compact.unpacked(measuring.calibrated_model), ranked[:float_layers])
-        return debugger(denylisted_nodes=kept).get_nondebug_quantized_model()
+        denylist = with_readers(compact.unpacked(measuring.calibrated_model), ranked[:float_layers])
+        return debugger(denylisted_nodes=denylist).get_nondebug_quantized_model()
 
 
-def noise_share(wanted: np.ndarray, integers: np.ndarray, scale: float, zero: int) -> float:
-    """How much of what an int8 answer says is noise, in [0, 1], as a mean over channels.
+def noise_share(reference: np.ndarray, integers: np.ndarray, scale: float, zero: int) -> float:
+    """The share of noise in an int8 output, as a mean over channels.
 
-        share = noise / (noise + signal),  noise = sum (int8 answer - float answer)²,  signal = sum (float answer)²
+        share = noise / (noise + signal),  noise = sum (int8 output - float output)²,  signal = sum (float output)²
 
-    A channel that is all zeros, and answered so, has none.
+    The share is 0 for a channel that is 0 in both.
 
     Args:
-        wanted: float32 (..., channels), the float answer.
-        integers: int8, the int8 answer.
-        scale: float > 0, the size of its step.
-        zero: int, the integer that means 0.
+        reference: float32 (..., channels), the float output.
+        integers: int8 (..., channels), the int8 output.
+        scale: float > 0, the quantization step.
+        zero: int, the zero point.
+
+    Returns:
+        float in [0, 1].
 
     Example:
         >>> noise_share(np.array([[0.4, 90.0]], "float32"), np.array([[0, 90]], "int8"), 1.0, 0)
         0.25
     """
-    wanted = wanted.astype("float64")
-    answered = (integers.astype("float64") - zero) * scale
-    places = tuple(range(wanted.ndim - 1))
-    noise, signal = (np.square(values).sum(axis=places) for values in (answered - wanted, wanted))
+    reference = reference.astype("float64")
+    outputs = (integers.astype("float64") - zero) * scale
+    axes = tuple(range(reference.ndim - 1))
+    noise, signal = (np.square(values).sum(axis=axes) for values in (outputs - reference, reference))
     return float(np.mean(noise / np.maximum(noise + signal, np.finfo("float64").tiny)))
 
 
 def with_readers(model: schema.ModelT, names: Iterable[str]) -> list[str]:
-    """The answers called `names`, and those of the operations that read them, past those that carry outliers on.
+    """The tensors `names` and the outputs of the operations that read them, through operations that keep outliers.
 
     Args:
-        model: schema.ModelT, a file in float.
+        model: schema.ModelT, a float32 file.
         names: names of tensors in its first graph.
 
     Returns:
-        list of str, names of tensors, each once.
+        list of str, names of tensors without duplicates.
     """
-    graph, found, waiting = model.subgraphs[0], {}, list(names)
+    graph, tensors, pending = model.subgraphs[0], {}, list(names)
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    while waiting:
-        name = waiting.pop()
-        found[name] = None
+    while pending:
+        name = pending.pop()
+        tensors[name] = None
         for operation in graph.operators:
             if name in _names(graph, operation.inputs):
-                answers = [answer for answer in _names(graph, operation.outputs) if answer not in found]
-                carries = codes[operation.opcodeIndex] in _CARRYING
-                waiting += answers if carries else []
-                found.update({} if carries else dict.fromkeys(answers))
-    return list(found)
+                outputs = [output for output in _names(graph, operation.outputs) if output not in tensors]
+                keeps_range = codes[operation.opcodeIndex] in _RANGE_PRESERVING
+                pending += outputs if keeps_range else []
+                tensors.update({} if keeps_range else dict.fromkeys(outputs))
+    return list(tensors)
 
 
 def _names(graph: schema.SubGraphT, numbers: Iterable[int]) -> list[str]:
-    return [graph.tensors[number].name.decode() for number in numbers if number >= 0]  # -1 stands for no input.
+    return [graph.tensors[number].name.decode() for number in numbers if number >= 0]  # -1 is an absent input.
 
 
 def _ranked(debugger: tf.lite.experimental.QuantizationDebugger) -> list[str]:
-    """The names of the operations' answers, the most sensitive first."""
+    """The names of the operations' outputs, the most sensitive first."""
     debugger.run()
     table = io.StringIO()
     debugger.layer_statistics_dump(table)

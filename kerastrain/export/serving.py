@@ -1,22 +1,21 @@
-"""SavedModels for TensorFlow Serving, believed only after a fresh process has run them.
+"""SavedModels for TensorFlow Serving, each checked in a fresh process.
 
-Takes a keras.Model and real inputs, gives a folder and a `Parity`. Must not quantize: that is `litert`'s.
+Takes a keras.Model and real inputs; writes a folder and returns a `Parity`. Must not quantize: `litert` does.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, fresh_process, parity
-from kerastrain.export import samples as sampling
-from kerastrain.export.targets import label_lines, labels_of, require_free, sizes, task_of
-from kerastrain.system import files
+from kerastrain.export import endpoints, fresh_process, parity, verified
+from kerastrain.export.targets import require_target
 
-ENCODED = "image_bytes"
+IMAGE_BYTES = "image_bytes"
 
 
 def saved_model(
@@ -31,64 +30,64 @@ def saved_model(
     image_bytes: bool = True,
     replace: bool = False,
 ) -> parity.Parity:
-    """Writes `model` as a SavedModel that needs only TensorFlow, and proves it in a fresh process.
+    """Writes `model` as a SavedModel that needs only TensorFlow, and checks it in a fresh process.
 
-    Signatures, each with a free batch size, as TensorFlow Serving's REST `predict` expects them:
+    Signatures, each with a variable batch size, as TensorFlow Serving's REST `predict` expects them:
 
-    - `serving_default`: the model's own input (images: raw pixels in [0, 255]), one array for each of `instances`;
-    - `image_bytes`, for models of RGB images of a fixed size: string (b,), encoded image files, one `{"b64": ...}` for
-      each of `instances`; decoded and resized in the graph.
+    - `serving_default`: the model's own input (images: raw pixels in [0, 255]), one array per item of `instances`;
+    - `image_bytes`, for models of RGB images of a fixed size: string (b,), encoded image files, one `{"b64": ...}` per
+      item of `instances`; decoded and resized in the graph.
 
-    Labels and the parity record lie in the folder, under `assets.extra/`.
+    Labels and the parity record are written to `assets.extra/` in the folder.
 
     Args:
         model: keras.Model, built, with one input and one output; not changed.
         path: the folder to write.
-        samples: real inputs: an array, a `tf.data.Dataset` or examples, see `samples.draw`.
-        labels: class names in the order of the outputs, or None for those that travel with the model.
-        activation: "softmax" or "sigmoid" to serve probabilities, None to serve the model's outputs.
+        samples: real inputs: an array, a `tf.data.Dataset` or `data.Examples`, see `samples.draw`.
+        labels: class names in the order of the outputs, or None for those in the model.
+        activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
         tolerance: Tolerance, or None for `TOLERANCES["float32"]`.
         sample_count: int > 0, the most samples to compare; None for all.
         image_bytes: bool, whether to add the signature of that name; False for models that do not take raw pixels.
         replace: bool, whether an existing `path` may be replaced.
 
     Returns:
-        Parity, over the signatures together.
+        Parity, over all signatures together.
 
     Raises:
         FileExistsError: `path` exists and `replace` is False.
         InputError: the model, the samples or an option cannot be used.
-        ParityError: the file answers otherwise than `model.predict`; nothing is left at `path`, or what stood there.
+        ParityError: the SavedModel's outputs differ from `model.predict`; nothing is written and an existing `path` is
+            kept.
 
     Reference: https://www.tensorflow.org/tfx/serving/api_rest
     """
-    endpoints.require_exportable(model, activation)
-    path = require_free(path, replace=replace)
-    labels = labels_of(model, labels)
-    drawn, targets = sampling.draw_with_targets(samples, model, count=sample_count)
-    inputs = {"serving_default": drawn}
-    if image_bytes and endpoints.takes_encoded_images(model):
-        inputs[ENCODED] = _pixels(drawn)
-    references = [endpoints.answers(model, values, activation) for values in inputs.values()]
-    with files.atomic(path) as temporary:
-        write(model, temporary, activation, image_bytes=ENCODED in inputs)
-        outputs = fresh_process.answers("saved_model_program", temporary, _as_sent(inputs))
-        measured = parity.check(
-            np.concatenate(references),
-            np.concatenate([outputs[name] for name in inputs]),
-            file=path.name,
-            kind="float32",
-            **sizes(temporary),
-            targets=None if targets is None else np.concatenate([targets] * len(inputs)),
-            tolerance=tolerance,
-            threshold=endpoints.threshold(activation),
-            task=task_of(model),
-        )
-        extra = temporary / "assets.extra"
-        measured.save(extra / "parity.json")
-        if labels:
-            files.write_text(extra / "labels.txt", label_lines(labels))
-    return measured
+    path = require_target(model, path, activation=activation, replace=replace)
+
+    def signatures(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        named = {verified.DEFAULT_SIGNATURE: inputs}
+        if image_bytes and endpoints.accepts_image_bytes(model):
+            named[IMAGE_BYTES] = _pixels(inputs)
+        return named
+
+    def convert(source: verified.Source, target: Path) -> None:
+        write(source.model, target, activation, image_bytes=IMAGE_BYTES in source.inputs)
+
+    def run(target: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        outputs = fresh_process.run("saved_model_program", target, _encoded(inputs))
+        return np.concatenate([outputs[name] for name in inputs])
+
+    return verified.write(
+        model,
+        path,
+        verified.Exporter(convert, run),
+        samples=samples,
+        labels=labels,
+        activation=activation,
+        tolerance=tolerance,
+        sample_count=sample_count,
+        signatures=signatures,
+    )
 
 
 def write(
@@ -100,39 +99,44 @@ def write(
     batch_size: int | None = None,
     input_shape: tuple[int | None, ...] | None = None,
 ) -> None:
-    """Writes the SavedModel alone, unchecked: `saved_model` and `litert.tflite` are the ways to a file that is proven.
+    """Writes only the SavedModel, without a check. Use `saved_model` or `litert.tflite` for a checked file.
 
     Args:
-        model: keras.Model that `endpoints.require_exportable` let pass.
+        model: keras.Model that `endpoints.require_exportable` accepts.
         path: the folder to write, which does not exist.
         activation: a key of `endpoints.ACTIVATIONS`.
         image_bytes: bool, whether to add the signature for encoded images.
-        batch_size: int > 0, or None for a free batch size.
-        input_shape: the input's shape without the batch, or None for the model's own.
+        batch_size: int > 0, or None for a variable batch size.
+        input_shape: the input's shape without the batch dimension, or None for the model's own.
     """
     shape = model.inputs[0].shape[1:] if input_shape is None else input_shape
     spec = tf.TensorSpec((batch_size, *shape), model.inputs[0].dtype, name=endpoints.input_name(model))
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", endpoints.raw(model, activation), input_signature=[spec])
+    archive.add_endpoint(
+        verified.DEFAULT_SIGNATURE, endpoints.serving_function(model, activation), input_signature=[spec]
+    )
     if image_bytes:
-        spec = tf.TensorSpec((None,), tf.string, name=ENCODED)
-        archive.add_endpoint(ENCODED, endpoints.encoded(model, activation), input_signature=[spec])
+        spec = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
+        archive.add_endpoint(IMAGE_BYTES, endpoints.image_bytes_function(model, activation), input_signature=[spec])
     archive.write_out(str(path), verbose=False)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
     if images.dtype != np.uint8 and images.max() <= 1:
         raise InputError(
-            f"`image_bytes` decodes files to pixels in [0, 255], and `samples` lie in [{images.min():g}, "
-            f"{images.max():g}]. Put the rescaling into the model, or export with image_bytes=False."
+            f"`image_bytes` decodes files to pixels in [0, 255], but `samples` are in [{images.min():g}, "
+            f"{images.max():g}]. Move the rescaling into the model, or export with image_bytes=False."
         )
     return np.clip(np.round(images), 0, 255).astype(images.dtype)
 
 
-def _as_sent(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inputs of each signature; images for `image_bytes` as PNG files, which never end in the zeros that NumPy drops."""
-    if ENCODED not in inputs:
-        return inputs
-    encoded = [tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs[ENCODED]]
-    return {**inputs, ENCODED: np.array(encoded)}
+def _encoded(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inputs with the images of `image_bytes` as PNG files.
+
+    PNG files never end in zero bytes, which NumPy drops from the end of a bytes string.
+    """
+    if IMAGE_BYTES not in inputs:
+        return dict(inputs)
+    encoded = [tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs[IMAGE_BYTES]]
+    return {**inputs, IMAGE_BYTES: np.array(encoded)}

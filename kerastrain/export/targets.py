@@ -1,4 +1,4 @@
-"""Where an export goes and what travels with it: free paths, sizes, labels, the files beside it.
+"""Where an export is written and what belongs to it: free paths, sizes, labels, the files beside it.
 
 Takes paths and models. Must not trace, convert or run a model.
 """
@@ -10,30 +10,44 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import models
 from kerastrain.errors import InputError
-from kerastrain.export import parity
+from kerastrain.export import endpoints, parity
+from kerastrain.layers.labels import Labels
 from kerastrain.system import files
 from kerastrain.tasks import Task
 
 
-def require_free(path: str | os.PathLike, *, replace: bool, suffix: str | None = None) -> Path:
-    """`path` as a Path, refused where it ends otherwise, nothing can be written, or something stands there already.
+def require_target(
+    model: keras.Model, path: str | os.PathLike, *, activation: str | None, replace: bool, suffix: str | None = None
+) -> Path:
+    """Checks that `model` can be exported and that `path` can be written.
+
+    Args:
+        model: keras.Model to export.
+        path: path of the file or folder to write.
+        activation: a key of `endpoints.ACTIVATIONS`.
+        replace: bool, whether an existing `path` may be replaced.
+        suffix: str that `path` must end in, such as ".tflite"; None for any.
+
+    Returns:
+        Path, `path`.
 
     Raises:
+        TypeError: `model` is not a keras.Model.
         FileExistsError: `path` exists and `replace` is False.
-        InputError: `path` does not end in `suffix`, or what stands above it is no folder, or one that may not be written
-            to.
+        InputError: `model` is not built or has several inputs or outputs, `activation` is unknown, `path` does not end
+            in `suffix`, or its parent is not a writable folder.
     """
+    endpoints.require_exportable(model, activation)
     path = Path(path)
     if suffix is not None and path.suffix != suffix:
         raise InputError(f"`path` must end in {suffix}. Received: {str(path)!r}. Rename the file.")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        what = "which may not be written to" if above.is_dir() else "which is no folder"
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        reason = "which is not writable" if parent.is_dir() else "which is not a folder"
         raise InputError(
-            f"`path` must lie in a folder that can be written to. Received: {str(path)!r}, in {str(above)!r}, "
-            f"{what}. Choose another folder."
+            f"`path` must be in a writable folder. Received: {str(path)!r}, in {str(parent)!r}, {reason}. "
+            "Choose another folder."
         )
     if path.exists() and not replace:
         raise FileExistsError(f"{path} exists. Choose another path or allow it to be replaced.")
@@ -41,12 +55,19 @@ def require_free(path: str | os.PathLike, *, replace: bool, suffix: str | None =
 
 
 def labels_of(model: keras.Model, labels: Sequence[str] | None) -> tuple[str, ...]:
-    """The class names to ship: `labels`, or those that travel with the model; empty where there are none.
+    """The class names to write: `labels`, or those in the model's `Labels` layer.
+
+    Args:
+        model: keras.Model with one output.
+        labels: class names in the order of the outputs, or None for those in the model.
+
+    Returns:
+        tuple of str, empty if there are none.
 
     Raises:
-        InputError: there are not as many labels as outputs, or a label holds a line break.
+        InputError: the number of labels differs from the number of outputs, or a label contains a line break.
     """
-    labels = _carried(model) if labels is None else tuple(labels)
+    labels = _labels_in(model) if labels is None else tuple(labels)
     count = model.outputs[0].shape[-1]
     if labels and len(labels) not in ({1, 2} if count == 1 else {count}):
         raise InputError(f"`labels` must name each of the model's {count} outputs. Received: {len(labels)} labels.")
@@ -56,20 +77,33 @@ def labels_of(model: keras.Model, labels: Sequence[str] | None) -> tuple[str, ..
 
 
 def task_of(model: keras.Model) -> Task:
-    """What the model's outputs are; those of a model that does not say are taken for one class each."""
-    return next((layer.task for layer in model.layers if isinstance(layer, models.Labels)), "single_label")
+    """The task of the model's `Labels` layer.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        "single_label", "multi_label" or "regression"; "single_label" for a model without a `Labels` layer.
+    """
+    return next((layer.task for layer in model.layers if isinstance(layer, Labels)), "single_label")
 
 
-def _carried(model: keras.Model) -> tuple[str, ...]:
-    return next((layer.labels for layer in model.layers if isinstance(layer, models.Labels)), ())
+def _labels_in(model: keras.Model) -> tuple[str, ...]:
+    return next((layer.labels for layer in model.layers if isinstance(layer, Labels)), ())
 
 
 def write_beside(
     path: Path, labels: Sequence[str], measured: parity.Parity, texts: Mapping[str, str] | None = None
 ) -> None:
-    """Writes what belongs to the file `model.tflite` beside it: `model.labels.txt`, `model.parity.json`, and `texts`.
+    """Writes `model.labels.txt`, `model.parity.json` and `texts` beside `model.tflite`.
 
     Beside `model.onnx` they are called `model.onnx.labels.txt` and so on.
+
+    Args:
+        path: Path of the exported file.
+        labels: class names in the order of the outputs; if empty, there is no labels file.
+        measured: Parity of the file.
+        texts: mapping from the end of a file name, such as "vocabulary.txt", to the content.
     """
     stem = path.stem if path.suffix == ".tflite" else path.name
     for name, text in {**({"labels.txt": label_lines(labels)} if labels else {}), **(texts or {})}.items():
@@ -77,15 +111,40 @@ def write_beside(
     measured.save(path.with_name(f"{stem}.parity.json"))
 
 
+def write_inside(folder: Path, labels: Sequence[str], measured: parity.Parity) -> None:
+    """Writes `labels.txt` and `parity.json` to the folder `assets.extra` of a SavedModel.
+
+    Args:
+        folder: Path of the SavedModel.
+        labels: class names in the order of the outputs; if empty, there is no labels file.
+        measured: Parity of the SavedModel.
+    """
+    extra = folder / "assets.extra"
+    measured.save(extra / "parity.json")
+    if labels:
+        files.write_text(extra / "labels.txt", label_lines(labels))
+
+
 def label_lines(labels: Sequence[str]) -> str:
-    """The text of a labels file: one label a line, in the order of the outputs."""
+    """The content of a labels file: one label per line, in the order of the outputs.
+
+    Args:
+        labels: sequence of str without line breaks.
+
+    Returns:
+        str, each label followed by a line break.
+    """
     return "".join(f"{label}\n" for label in labels)
 
 
 def sizes(path: Path) -> dict[str, int]:
-    """`size_bytes` of a file, or of all files of a folder, and `gzip_bytes`, what is left of them when compressed.
+    """The size of a file or folder, before and after gzip; only the second shrinks with zeros and repeated values.
 
-    Zeros and repeated values show only in the second.
+    Args:
+        path: Path of a file, or of a folder, whose files are added up.
+
+    Returns:
+        dict of "size_bytes" and "gzip_bytes".
     """
     contents = [child.read_bytes() for child in ([path] if path.is_file() else path.rglob("*")) if child.is_file()]
     return {

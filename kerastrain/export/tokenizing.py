@@ -1,6 +1,6 @@
-"""From texts to the token ids that an exported file takes, by what the file itself says.
+"""Token ids for an exported file of a model of texts, made as the file describes.
 
-Takes a file and texts; gives ids. Must not need the model that the file was made of.
+Takes a file and texts; returns ids. Must not need the model that the file was made from.
 """
 
 import json
@@ -16,17 +16,17 @@ from kerastrain.export.tokens import token_ids
 
 
 def tokenize(path: str | os.PathLike, texts: Sequence[str]) -> np.ndarray:
-    """The token ids of texts for a file of `tflite` or `onnx`, by what the file itself says.
+    """Makes the token ids that a file of `tflite` or `onnx` takes, as the file describes.
 
     Args:
         path: the .tflite or .onnx file.
         texts: sequence of n str.
 
     Returns:
-        int32 (n, length), what the file takes.
+        int32 (n, length), the file's input.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         InputError: the file does not take texts.
 
     Example:
@@ -35,6 +35,6 @@ def tokenize(path: str | os.PathLike, texts: Sequence[str]) -> np.ndarray:
     content = Path(path).read_bytes()
     packed = onnx_files.properties(path) if Path(path).suffix == ".onnx" else metadata.packed_files(content)
     if metadata.TOKENS_FILE not in packed:
-        raise InputError(f"'{os.fspath(path)}' holds no vocabulary: it is no TFLite or ONNX file of a model of texts.")
+        raise InputError(f"'{os.fspath(path)}' has no vocabulary: it is not a TFLite or ONNX file of a model of texts.")
     vocabulary = packed[metadata.VOCABULARY_FILE].split("\n")[:-1]
     return token_ids(texts, json.loads(packed[metadata.TOKENS_FILE]), vocabulary)

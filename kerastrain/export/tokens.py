@@ -1,8 +1,7 @@
-"""Models of texts without their first step: TFLite holds no strings, so texts become token ids outside of the file;
-ONNX has strings, and no operations to take them apart.
+"""Models of texts without their `TextVectorization`, which TFLite and ONNX have no operations for.
 
-Takes a keras.Model whose texts enter a `TextVectorization`; gives the model behind that layer, and a description by
-which any program makes the same ids. Must not convert or write.
+Takes a keras.Model whose texts are read by a `TextVectorization`. Returns the model after that layer, and a description
+from which any program can make the same token ids. Must not convert or write.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.export import metadata
-from kerastrain.transfer import freezing
+from kerastrain.keras_internals.layers import every_layer
 
 PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 """What `TextVectorization` strips, https://keras.io/api/layers/preprocessing_layers/text/text_vectorization/."""
@@ -30,11 +29,11 @@ _DESCRIBABLE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Behind:
-    """A model of texts from its token ids on.
+class TokenModel:
+    """The part of a model of texts that starts at its token ids.
 
     Attributes:
-        model: keras.Model, int32 token ids (b, length) to what the whole model gives; its layers are the whole model's.
+        model: keras.Model from int32 token ids (b, length) to the outputs of the whole model; shares its layers.
         layer: keras.layers.TextVectorization, from texts to these ids.
     """
 
@@ -42,24 +41,30 @@ class Behind:
     layer: keras.layers.TextVectorization
 
     def ids(self, texts: np.ndarray) -> np.ndarray:
-        """int32 (n, length), what the model's own layer makes of texts, and what `token_ids` must make of them too.
+        """The token ids of texts, computed by the model's own layer and compared with those of `token_ids`.
+
+        Args:
+            texts: array (n,) of str or UTF-8 bytes.
+
+        Returns:
+            int32 (n, length).
 
         Raises:
-            InputError: the two differ, so that `description` cannot be trusted.
+            InputError: the two differ, so the layer does not work as `description` says.
         """
         batches = [self.layer(tf.constant(texts[start : start + 1024])) for start in range(0, len(texts), 1024)]
         ids = np.concatenate(batches).astype("int32")
         texts = [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
         if not np.array_equal(ids, token_ids(texts, self.description, self.vocabulary)):
             raise InputError(
-                f"the layer {self.layer.name!r} makes other tokens than its settings say, so a program beside the "
-                "file could not make them. Export a SavedModel."
+                f"the layer {self.layer.name!r} does not make the tokens that its settings describe, so another program "
+                "could not make them from the file's description. Export a SavedModel."
             )
         return ids
 
     @property
     def files(self) -> dict[str, str]:
-        """The texts of `tokens.json` and of `vocabulary.txt`, which has the token of id n in line n, counted from 0."""
+        """The contents of `tokens.json` and of `vocabulary.txt`, which has the token of id n in line n, counted from 0."""
         description = json.dumps(self.description, indent=2) + "\n"
         vocabulary = "".join(f"{token}\n" for token in self.vocabulary)
         return {metadata.TOKENS_FILE: description, metadata.VOCABULARY_FILE: vocabulary}
@@ -71,7 +76,7 @@ class Behind:
 
     @property
     def description(self) -> dict:
-        """How a text becomes ids, as JSON values; `token_ids` follows it step by step."""
+        """How a text becomes ids, as JSON values; `token_ids` follows it."""
         settings = self.layer.get_config()
         ngrams, standardize = settings["ngrams"] or 1, settings["standardize"] or ""
         return {
@@ -85,37 +90,37 @@ class Behind:
         }
 
 
-def behind(model: keras.Model) -> Behind:
-    """The part of `model` behind its `TextVectorization`.
+def token_model(model: keras.Model) -> TokenModel:
+    """The part of `model` after its `TextVectorization`.
 
     Args:
         model: keras.Model, functional or Sequential, from strings (b,).
 
     Returns:
-        Behind.
+        TokenModel.
 
     Raises:
-        InputError: the texts are read by anything else, such as a Hub module, or the layer's settings cannot be told
-            to another program.
+        InputError: another layer, such as a Hub module, reads the texts, or another program could not follow the
+            settings of the `TextVectorization`.
     """
-    layers = [one for one in freezing.every_layer(model) if isinstance(one, keras.layers.TextVectorization)]
+    layers = [layer for layer in every_layer(model) if isinstance(layer, keras.layers.TextVectorization)]
     if len(layers) != 1:
-        reader = next(one for one in model.layers if not isinstance(one, keras.layers.InputLayer))
+        reader = next(layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer))
         raise InputError(
             f"model {model.name!r} cannot become a TFLite or ONNX file, which holds no strings: its texts are read by "
             f"{reader.name!r}, a {type(reader).__name__}, and not by one TextVectorization. Export a SavedModel instead, "
             "or train with the backbone keras:embedding or keras:transformer."
         )
     _check_describable(model, layers[0])
-    return Behind(_behind(model, layers[0]), layers[0])
+    return TokenModel(_after(layers[0], model), layers[0])
 
 
 def token_ids(texts: Sequence[str], description: Mapping, vocabulary: Sequence[str]) -> np.ndarray:
-    """The ids of texts by a description alone, in plain Python: what a program beside a TFLite file has to do.
+    """The token ids of texts in plain Python, as any program that runs an exported file has to make them.
 
     Args:
         texts: sequence of n str.
-        description: dict of `tokens.json`.
+        description: mapping from `tokens.json`.
         vocabulary: sequence of str, the token of each id.
 
     Returns:
@@ -161,29 +166,29 @@ def _check_describable(model: keras.Model, layer: keras.layers.TextVectorization
         )
     if broken := [token for token in layer.get_vocabulary() if "\n" in token]:
         raise InputError(
-            f"model {model.name!r} cannot become a TFLite or ONNX file: its vocabulary, one token a line, holds a line break in "
-            f"{broken[0]!r}. Split texts at white space."
+            f"model {model.name!r} cannot become a TFLite or ONNX file: its vocabulary is written one token per line, and "
+            f"{broken[0]!r} contains a line break. Split texts at white space."
         )
 
 
-def _behind(model: keras.Model, layer: keras.layers.TextVectorization) -> keras.Model:
-    ids = keras.Input((layer.get_config()["output_sequence_length"],), dtype="int32")
+def _after(vectorization: keras.layers.TextVectorization, model: keras.Model) -> keras.Model:
+    ids = keras.Input((vectorization.get_config()["output_sequence_length"],), dtype="int32")
 
-    def call(inner, values, *arguments, **options):
-        if inner is layer:
-            return keras.layers.Identity(name=inner.name)(values)
-        if isinstance(inner, keras.Model) and layer in freezing.every_layer(inner):
-            return _behind(inner, layer)(values)
+    def call(layer, values, *arguments, **options):
+        if layer is vectorization:
+            return keras.layers.Identity(name=layer.name)(values)
+        if isinstance(layer, keras.Model) and vectorization in every_layer(layer):
+            return _after(vectorization, layer)(values)
         if values is ids:
             raise InputError(
-                f"model {model.name!r} cannot become a TFLite or ONNX file: its texts are read by {inner.name!r} too, beside "
-                "its TextVectorization. Export a SavedModel instead."
+                f"model {model.name!r} cannot become a TFLite or ONNX file: besides its TextVectorization, its texts are "
+                f"read by {layer.name!r} too. Export a SavedModel instead."
             )
-        return inner(values, *arguments, **options)
+        return layer(values, *arguments, **options)
 
     if isinstance(model, keras.Sequential):
         values = ids
-        for inner in model.layers:
-            values = call(inner, values)
+        for layer in model.layers:
+            values = call(layer, values)
         return keras.Model(ids, values, name=model.name)
-    return keras.models.clone_model(model, input_tensors=ids, clone_function=lambda one: one, call_function=call)
+    return keras.models.clone_model(model, input_tensors=ids, clone_function=lambda layer: layer, call_function=call)

@@ -56,20 +56,20 @@ def test_saved_model_when_reopened_answers_as_predict(served, images):
     assert json.loads((path / "assets.extra" / "parity.json").read_text())["agreement"] == 1
 
 
-# What TensorFlow Serving makes of a REST request, https://www.tensorflow.org/tfx/serving/api_rest: an instance is a value, or
-# an object with a value for each named input; {"b64": ...} is bytes; the values of all instances are the batch.
+# How TensorFlow Serving reads a REST request, https://www.tensorflow.org/tfx/serving/api_rest: an instance is a value, or an
+# object with one value per named input; {"b64": ...} is bytes; the values of all instances form the batch.
 _SERVER = """
 import base64, json, sys, tensorflow as tf
 def decoded(value):
     if isinstance(value, dict):
         return base64.b64decode(value["b64"]) if set(value) == {"b64"} else {k: decoded(v) for k, v in value.items()}
-    return [decoded(one) for one in value] if isinstance(value, list) else value
+    return [decoded(item) for item in value] if isinstance(value, list) else value
 answers = []
 for folder, request in json.load(open("requests.json")):
     signature = tf.saved_model.load(folder).signatures[request.get("signature_name", "serving_default")]
     ((name, spec),) = signature.structured_input_signature[1].items()
-    instances = [decoded(one) for one in request["instances"]]
-    values = [one[name] if isinstance(one, dict) else one for one in instances]
+    instances = [decoded(instance) for instance in request["instances"]]
+    values = [instance[name] if isinstance(instance, dict) else instance for instance in instances]
     (outputs,) = signature(**{name: tf.constant(values, spec.dtype)}).values()
     answers.append({"predictions": outputs.numpy().tolist()})
 assert "kerastrain" not in sys.modules
@@ -91,7 +91,7 @@ def test_saved_models_answer_rest_requests_in_a_process_with_tensorflow_alone(se
         (str(path), {"instances": photos.tolist()}),
         (str(path), {"signature_name": "serving_default", "instances": [{"images": photos[0].tolist()}]}),
         (str(path), {"signature_name": "image_bytes", "instances": png}),
-        (str(path), {"signature_name": "image_bytes", "instances": [{"image_bytes": one} for one in png]}),
+        (str(path), {"signature_name": "image_bytes", "instances": [{"image_bytes": file} for file in png]}),
         (str(tmp_path / "texts"), {"instances": sentences}),
     ]
     (tmp_path / "requests.json").write_text(json.dumps(requests))
@@ -120,7 +120,7 @@ _NOT_SERVED += ("alpha.webp",)
 @pytest.mark.parametrize("name", [name for name in odd_files.ODD if name not in _NOT_SERVED])
 def test_an_encoded_file_is_served_as_it_was_trained_on(tmp_path, name):
     odd_files.ODD[name][0](tmp_path / name)
-    served = endpoints.pixels(tf.constant((tmp_path / name).read_bytes()), (4, 6))
+    served = endpoints.decoded_image(tf.constant((tmp_path / name).read_bytes()), (4, 6))
     _, colour = odd_files.ODD[name]
     np.testing.assert_allclose(served, np.tile(colour, (4, 6, 1)), atol=4 if "jpg" in name else 1)
 
@@ -129,33 +129,32 @@ def test_an_encoded_file_is_served_as_it_was_trained_on(tmp_path, name):
 def test_an_encoded_file_that_cannot_be_served_is_refused(tmp_path, name):
     odd_files.ODD[name][0](tmp_path / name)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        endpoints.pixels(tf.constant((tmp_path / name).read_bytes()), (4, 6))
+        endpoints.decoded_image(tf.constant((tmp_path / name).read_bytes()), (4, 6))
 
 
 @pytest.mark.parametrize("image_size", [(427, 640), (224, 224)])
 def test_a_photograph_is_served_within_one_of_what_was_trained_on(image_size):
     photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
-    served = endpoints.pixels(tf.constant(photo.read_bytes()), image_size)
+    served = endpoints.decoded_image(tf.constant(photo.read_bytes()), image_size)
     np.testing.assert_allclose(served, data.load_image(photo, image_size).astype(float), atol=1.01)
 
 
 def test_a_photograph_that_was_decoded_small_is_served_nearly_as_it_was_trained_on():
     photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
-    served = endpoints.pixels(tf.constant(photo.read_bytes()), (96, 96))
-    apart = np.abs(served - data.load_image(photo, (96, 96)))
-    assert apart.mean() < 1.8
-    assert apart.max() < 24
+    served = endpoints.decoded_image(tf.constant(photo.read_bytes()), (96, 96))
+    differences = np.abs(served - data.load_image(photo, (96, 96)))
+    assert differences.mean() < 1.8
+    assert differences.max() < 24
 
 
 def augmented():
-    """A model that augments in itself, at its top and in a model within."""
+    """A model with augmentation at its top level and in a nested model."""
     inner = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomTranslation(0.3, 0.3)])
     return classifier(inner, keras.layers.RandomContrast(0.9), keras.layers.Conv2D(4, 3))
 
 
-def test_keras_itself_exports_augmentation_alive(
-    images, tmp_path
-):  # When this fails, `raw` need not say training=False.
+def test_keras_itself_exports_augmentation_alive(images, tmp_path):
+    """If this fails, `endpoints.serving_function` no longer needs training=False."""
     model = augmented()
     model.export(str(tmp_path / "alive"), verbose=False)
     alive = tf.saved_model.load(str(tmp_path / "alive"))
@@ -176,7 +175,7 @@ def test_no_export_augments(images, tmp_path):
 
 
 class AlwaysNoisy(keras.layers.Layer):
-    """Augmentation that does not ask whether the model trains."""
+    """Augmentation that ignores the `training` argument."""
 
     def call(self, inputs):
         return inputs + keras.random.normal(keras.ops.shape(inputs), stddev=50.0)
@@ -184,7 +183,7 @@ class AlwaysNoisy(keras.layers.Layer):
 
 @pytest.mark.slow
 def test_augmentation_that_is_always_alive_is_refused(images, tmp_path):
-    with pytest.raises(export.ParityError, match="does not answer as its model .* largest difference"):
+    with pytest.raises(export.ParityError, match="does not match its model .* largest difference"):
         export.saved_model(classifier(AlwaysNoisy()), tmp_path / "noisy", samples=images)
     assert not list(tmp_path.iterdir())
 
@@ -213,7 +212,7 @@ def test_saved_model_removes_the_file_when_it_answers_otherwise(images, tmp_path
     monkeypatch.setattr(model, "predict", predict_then_drift)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").write_text("stays")
-    with pytest.raises(export.ParityError, match="does not answer as its model on .*largest difference"):
+    with pytest.raises(export.ParityError, match="does not match its model on .*largest difference"):
         export.saved_model(model, tmp_path / "model", samples=images, image_bytes=False, replace=True)
     assert [child.name for child in tmp_path.rglob("*")] == ["model", "old"]
 
@@ -274,18 +273,19 @@ def test_compact_files_answer_bit_by_bit_as_before(images, tmp_path):
     np.testing.assert_array_equal(*answers)
     assert len(after) < 0.9 * len(before)
     assert {"conv2d", "dense"} <= {tensor.name.decode() for tensor in compact.unpacked(after).subgraphs[0].tensors}
-    kernel = max((one.data for one in compact.unpacked(after).buffers if one.data is not None), key=len)
+    kernel = max((buffer.data for buffer in compact.unpacked(after).buffers if buffer.data is not None), key=len)
     assert after.find(kernel.tobytes()) % 16 == 0
 
 
 def test_compact_files_keep_weights_that_lie_behind_the_tables(images, tmp_path):
     export.tflite(classifier(), tmp_path / "a.tflite", samples=images)
     model = compact.unpacked((tmp_path / "a.tflite").read_bytes())
-    kernel = max((one for one in model.buffers if one.data is not None), key=lambda one: len(one.data))
+    buffers = [buffer for buffer in model.buffers if buffer.data is not None]
+    kernel = max(buffers, key=lambda buffer: len(buffer.data))
     weights, kernel.data, kernel.offset, kernel.size = kernel.data.tobytes(), None, 1 << 16, len(kernel.data)
-    apart = compact.packed(model).ljust(1 << 16, b"\0") + weights
-    (tmp_path / "b.tflite").write_bytes(apart)
-    (tmp_path / "c.tflite").write_bytes(compact.compact(apart, ()))
+    content = compact.packed(model).ljust(1 << 16, b"\0") + weights
+    (tmp_path / "b.tflite").write_bytes(content)
+    (tmp_path / "c.tflite").write_bytes(compact.compact(content, ()))
     answers = [litert.run(tmp_path / f"{name}.tflite", images) for name in "abc"]
     np.testing.assert_array_equal(answers[0], answers[1])
     np.testing.assert_array_equal(answers[0], answers[2])
@@ -293,7 +293,7 @@ def test_compact_files_keep_weights_that_lie_behind_the_tables(images, tmp_path)
 
 
 def test_tflite_removes_the_file_when_calibration_was_far_from_the_samples(images, tmp_path):
-    with pytest.raises(export.ParityError, match=r"`dark.tflite` \(int8\) does not answer as its model") as caught:
+    with pytest.raises(export.ParityError, match=r"`dark.tflite` \(int8\) does not match its model") as caught:
         export.tflite(
             classifier(), tmp_path / "dark.tflite", quantize="int8", samples=images,
             representative=np.zeros_like(images), labels=LABELS,
@@ -317,7 +317,7 @@ def test_metadata_describes_pixels_and_labels(images, tmp_path):
     (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
     description = bytes(model.buffers[entry.buffer].data)
     assert description[4:8] == b"M001"
-    # Numbers of fields and kinds as in mediapipe/tasks/metadata/metadata_schema.fbs, version 1.5.0.
+    # Field and type numbers as in mediapipe/tasks/metadata/metadata_schema.fbs, version 1.5.0.
     root = flatbuffers.table.Table(description, flatbuffers.encode.Get(flatbuffers.packer.uoffset, description, 0))
     graph = item(root, 3)
     source, target = item(graph, 2), item(graph, 3)
@@ -327,7 +327,7 @@ def test_metadata_describes_pixels_and_labels(images, tmp_path):
     assert byte(inner(inner(source, 3), 1), 0) == 1  # ColorSpaceType.RGB
     unit = item(source, 4)
     assert byte(unit, 0) == 1  # NormalizationOptions
-    assert [number(inner(unit, 1), 0), number(inner(unit, 1), 1)] == [0.0, 1.0]  # mean, deviation
+    assert [number(inner(unit, 1), 0), number(inner(unit, 1), 1)] == [0.0, 1.0]  # mean, standard deviation
     assert [number(inner(source, 5), 0), number(inner(source, 5), 1)] == [255.0, 0.0]  # largest, smallest
     assert (text(item(target, 6), 0), byte(item(target, 6), 2)) == (b"labels.txt", 2)  # TENSOR_AXIS_LABELS
 
@@ -367,7 +367,7 @@ def number(table, field):
         ({"labels": ["one"]}, "`labels` must name each of the model's 3 outputs"),
         ({"labels": ["a", "b\nc", "d"]}, "`labels` must be one line each"),
         ({"samples": np.zeros((0, 8, 8, 3))}, "`samples` must hold at least one"),
-        ({"samples": np.zeros((2, 9, 8, 3))}, "`samples` must have the shape that the model takes"),
+        ({"samples": np.zeros((2, 9, 8, 3))}, "`samples` must have the shape of the model's input"),
         ({"quantize": "int8", "representative": np.zeros((0, 8, 8, 3))}, "`representative` must hold at least one"),
         ({"quantize": "int8", "representative": np.zeros((2, 4))}, "`representative` must have the shape"),
     ],
@@ -391,7 +391,9 @@ def test_exports_refuse_an_existing_path(images, tmp_path):
 def test_exports_refuse_a_path_below_a_file(images, tmp_path):
     (tmp_path / "notes").write_text("no folder")
     for write, name in ((export.tflite, "a.tflite"), (export.saved_model, "a")):
-        with pytest.raises(InputError, match="`path` must lie in a folder .*notes', which is no folder. Choose"):
+        with pytest.raises(
+            InputError, match="`path` must be in a writable folder.*notes', which is not a folder. Choose"
+        ):
             write(classifier(), tmp_path / "notes" / name, samples=images)
 
 
@@ -431,7 +433,7 @@ def test_check_measures_differences_and_agreement():
 def test_check_holds_what_is_right_against_the_model():
     reference, targets = np.eye(4).repeat(25, axis=0), np.repeat([0, 1, 2, 3], 25)
     outputs = reference.copy()
-    outputs[:3] = np.roll(outputs[:3], 1, axis=1)  # three of a hundred are wrong
+    outputs[:3] = np.roll(outputs[:3], 1, axis=1)  # 3 of 100 are wrong
     loose = {"file": "a", "kind": "int8", "size_bytes": 1, "gzip_bytes": 1, "targets": targets}
     measured = parity.check(reference, outputs, **loose, tolerance=export.Tolerance(2.0, 0.5, score_loss_fraction=0.03))
     assert (measured.measure, measured.score, measured.model_score) == ("accuracy", 0.97, 1.0)
@@ -442,9 +444,9 @@ def test_check_holds_what_is_right_against_the_model():
     several = {**loose, "targets": np.eye(4)[targets], "threshold": 0.5, "task": "multi_label"}
     assert parity.check(reference, outputs, **several).score == pytest.approx(1 - 6 / 400)
     numbers = {**loose, "targets": np.eye(4)[targets], "task": "regression"}
-    found = parity.check(reference, outputs, **numbers, tolerance=export.Tolerance(2.0, 0.5))
+    measured = parity.check(reference, outputs, **numbers, tolerance=export.Tolerance(2.0, 0.5))
     residual = ((outputs - reference) ** 2).sum(axis=0) / ((reference - reference.mean(axis=0)) ** 2).sum(axis=0)
-    assert (found.measure, found.score) == ("R²", pytest.approx(np.mean(1 - residual)))
+    assert (measured.measure, measured.score) == ("R²", pytest.approx(np.mean(1 - residual)))
 
 
 def test_the_loss_of_one_sample_is_always_allowed():
@@ -492,27 +494,27 @@ def test_tolerance_refuses_impossible_shares(arguments):
 
 def test_draw_takes_data_sets_and_examples(images):
     model = classifier()
-    batches = tf.data.Dataset.from_tensor_slices((images, np.zeros((40, 3), "float32"))).batch(16).repeat()
-    np.testing.assert_array_equal(samples.draw(batches, model, count=20), images[:20])
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.zeros((40, 3), "float32"))).batch(16).repeat()
+    np.testing.assert_array_equal(samples.draw(dataset, model, count=20), images[:20])
 
     examples = data.Examples(np.repeat([0, 1], 20), ("a", "b"), images.astype("uint8"))
     inputs, targets = samples.draw_with_targets(examples, model, count=4)
     np.testing.assert_array_equal(inputs, images[[0, 1, 20, 21]])
     np.testing.assert_array_equal(targets, [0, 0, 1, 1])
     assert len(samples.draw(examples, model, count=None)) == 40
-    with pytest.raises(InputError, match="data set without end"):
-        samples.draw(batches, model, count=None)
+    with pytest.raises(InputError, match="infinite dataset"):
+        samples.draw(dataset, model, count=None)
     with pytest.raises(TypeError, match="`samples` must be an array"):
         samples.draw(Path("a"), model, count=4)
 
 
 def test_stratified_gives_every_class_its_share():
-    labels = np.array([0] * 60 + [1] * 30 + [2] * 10)
-    np.testing.assert_array_equal(np.bincount(labels[samples.stratified(labels, 20)]), [12, 6, 2])
+    strata = np.array([0] * 60 + [1] * 30 + [2] * 10)
+    np.testing.assert_array_equal(np.bincount(strata[samples.stratified(strata, 20)]), [12, 6, 2])
 
 
 def test_an_outlier_channel_stays_in_float_until_a_kernel_has_read_it(images, tmp_path):
-    """One channel is 300 times as wide as the 15 others, which int8 then rounds away; pooling hands it on."""
+    """The range of one channel is 300 times as wide as that of the 15 others, which int8 rounds away; pooling keeps it."""
     layers, inputs = keras.layers, keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, activation="relu", padding="same", name="first")(inputs)
     outliers = layers.Conv2D(16, 3, padding="same", name="outliers")
@@ -528,7 +530,7 @@ def test_an_outlier_channel_stays_in_float_until_a_kernel_has_read_it(images, tm
         options = {"quantize": "int8", "representative": images, "float_layers": count, "tolerance": loose}
         differences.append(export.tflite(model, path, samples=images, **options).largest_difference)
         tensors = Interpreter(str(path)).get_tensor_details()
-        # Float kernels and biases are called by the layer too.
+        # Float kernels and biases have the name of the layer too.
         floats.append({tensor["name"] for tensor in tensors if tensor["dtype"] == np.float32} - {"first"})
     assert not floats[0]
     assert {"outliers", "reader"} <= floats[1]
@@ -538,9 +540,9 @@ def test_an_outlier_channel_stays_in_float_until_a_kernel_has_read_it(images, tm
 
 
 def test_noise_share_is_a_mean_over_channels():
-    wanted = np.array([[[0.4, 90.0, 0.0], [0.3, 60.0, 0.0]]], "float32")
+    reference = np.array([[[0.4, 90.0, 0.0], [0.3, 60.0, 0.0]]], "float32")
     integers = np.array([[[0, 90, 7], [0, 61, 7]]], "int8") - np.array([-7, -7, 0], "int8")
-    share = selective.noise_share(wanted, integers, 1.0, 7)
+    share = selective.noise_share(reference, integers, 1.0, 7)
     assert share == pytest.approx((0.5 + 1 / (1 + 90**2 + 60**2) + 0) / 3)
 
 
@@ -548,8 +550,8 @@ def test_noise_share_is_a_mean_over_channels():
     ("change", "message"),
     [
         ({"float_layers": -1}, "`float_layers` must be a whole number >= 0"),
-        ({"float_layers": 1, "quantize": "dynamic"}, '`float_layers` goes with quantize="int8"'),
-        ({"float_layers": 99}, "`float_layers` must leave something to be int8. Received: 99 of"),
+        ({"float_layers": 1, "quantize": "dynamic"}, '`float_layers` needs quantize="int8"'),
+        ({"float_layers": 99}, "`float_layers` must leave an operation in int8. Received: 99 of"),
     ],
 )
 def test_float_layers_refuse_what_they_cannot_do(change, message, images, tmp_path):
@@ -573,5 +575,5 @@ def test_costs_are_ratios_to_the_first_file(tmp_path):
     assert large.memory_bytes > small.memory_bytes + 4 * 2000 * 2000
     with pytest.raises(InputError, match="`paths` must not be empty"):
         export.costs([])
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         export.costs([tmp_path / "nowhere.tflite"])

@@ -9,7 +9,7 @@ from kerastrain.errors import InputError
 from kerastrain.export import compact, litert
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype("float32")
-_INT4, _INT8 = 17, 9  # of TensorType in the schema
+_INT4, _INT8 = 17, 9  # TensorType in the schema
 
 
 def classifier():
@@ -39,11 +39,12 @@ def test_kernels_have_four_bits_and_the_file_answers_nearly_as_predict(kind, tmp
     pytest.importorskip("ai_edge_quantizer.quantizer")
     keras.utils.set_random_seed(0)
     model, path = classifier(), tmp_path / "a.tflite"
-    whole = export.tflite(model, tmp_path / "whole.tflite", samples=IMAGES)
+    float32 = export.tflite(model, tmp_path / "float32.tflite", samples=IMAGES)
     tolerance = export.Tolerance(0.3, agreement=0.5)
     measured = export.tflite(model, path, samples=IMAGES, quantize=kind, tolerance=tolerance)
-    assert (measured.kind, measured.size_bytes < 0.25 * whole.size_bytes) == (kind, True)
-    tensors = {(tuple(one.shape), one.type) for one in compact.unpacked(path.read_bytes()).subgraphs[0].tensors}
+    assert (measured.kind, measured.size_bytes < 0.25 * float32.size_bytes) == (kind, True)
+    graph = compact.unpacked(path.read_bytes()).subgraphs[0]
+    tensors = {(tuple(tensor.shape), tensor.type) for tensor in graph.tensors}
     assert {((32, 3, 3, 3), _INT4), ((64, 512), _INT4), ((1, 3, 3, 32), _INT8)} <= tensors
     difference = np.abs(litert.run(path, IMAGES) - model.predict(IMAGES, verbose=0)).max()
     assert 0 < difference == pytest.approx(measured.largest_difference, rel=1e-3)

@@ -10,7 +10,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype("float3
 
 
 class Doubled(keras.layers.Layer):
-    """A layer that no other process knows."""
+    """A layer that is not registered in any other process."""
 
     def call(self, inputs):
         return inputs * 2
@@ -34,7 +34,7 @@ def test_a_keras_file_answers_as_predict_and_carries_labels_and_activation(tmp_p
     np.testing.assert_allclose(opened.predict(IMAGES, verbose=0), expected / expected.sum(-1, keepdims=True), atol=1e-5)
     assert models.labels(opened) == ("a", "b", "c")
     assert measured.score == np.mean(logits.argmax(-1) == examples.targets)
-    assert len(model.layers) == 5  # the model itself is as it was
+    assert len(model.layers) == 5  # the model is unchanged
     assert {child.name for child in tmp_path.iterdir()} == {
         path.name,
         f"{path.name}.labels.txt",

@@ -55,9 +55,9 @@ def test_an_onnx_file_answers_as_predict_for_any_batch(tmp_path, dtype):
     for batch in (slice(0, 1), slice(3, 20)):
         answers = session.run(None, {"images": IMAGES[batch].astype(dtype)})[0]
         np.testing.assert_allclose(answers, expected[batch], atol=1e-6)
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["input"]) == {"kind": "RGB images", "range": [0, 255], "height": 8, "width": 8}
-    assert told["labels.txt"].split() == list(LABELS)
+    properties = session.get_modelmeta().custom_metadata_map
+    assert json.loads(properties["input"]) == {"kind": "RGB images", "range": [0, 255], "height": 8, "width": 8}
+    assert properties["labels.txt"].split() == list(LABELS)
     assert measured.score == measured.model_score == np.mean(expected.argmax(1) == examples.targets)
     assert (tmp_path / "colours.onnx.labels.txt").read_text().split() == list(LABELS)
     assert json.loads((tmp_path / "colours.onnx.parity.json").read_text())["sample_count"] == 40

@@ -21,8 +21,8 @@ def classifier():
 
 def test_the_file_takes_token_ids_and_answers_as_the_model_does_on_texts(classifier, tmp_path):
     path = tmp_path / "model.tflite"
-    found = export.tflite(classifier, path, samples=np.array(TEXTS, object))
-    assert found.largest_difference < 1e-6
+    measured = export.tflite(classifier, path, samples=np.array(TEXTS, object))
+    assert measured.largest_difference < 1e-6
     ids = export.tokenize(path, TEXTS)
     layer = classifier.get_layer("backbone").get_layer("tokens")
     np.testing.assert_array_equal(ids, layer(tf.constant(TEXTS)))
@@ -73,8 +73,8 @@ def test_every_setting_that_is_described_is_followed(options, tmp_path):
     layer.adapt(texts)
     rest = [keras.layers.Embedding(99, 2), keras.layers.Flatten(), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((), dtype="string"), layer, *rest])
-    found = export.tflite(model, tmp_path / "model.tflite", samples=np.array(texts, object))
-    assert found.largest_difference < 1e-6
+    measured = export.tflite(model, tmp_path / "model.tflite", samples=np.array(texts, object))
+    assert measured.largest_difference < 1e-6
     np.testing.assert_array_equal(export.tokenize(tmp_path / "model.tflite", texts), layer(tf.constant(texts)))
 
 
@@ -89,7 +89,7 @@ def upper(texts):
         ({"output_sequence_length": None}, "have no fixed length"),
         ({"standardize": upper}, "which no program beside the file could follow"),
         ({"split": None}, "split=None, which no program"),
-        ({"split": "character"}, "holds a line break"),
+        ({"split": "character"}, "contains a line break"),
     ],
 )
 def test_what_cannot_be_described_is_refused(options, match, tmp_path):
@@ -120,5 +120,5 @@ def test_texts_that_are_read_elsewhere_are_refused(classifier, tmp_path):
 def test_tokenize_says_when_a_file_takes_no_texts(tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     export.tflite(model, tmp_path / "model.tflite", samples=np.ones((2, 2), "float32"))
-    with pytest.raises(InputError, match="holds no vocabulary"):
+    with pytest.raises(InputError, match="has no vocabulary"):
         export.tokenize(tmp_path / "model.tflite", ["a"])
