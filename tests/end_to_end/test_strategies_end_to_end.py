@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import processes
 import pytest
+import sharing
 
 from kerastrain import testing
 
@@ -45,20 +46,39 @@ TRAIN = [
 LONGER = [*TRAIN, "fit.epochs=16"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    place = tmp_path_factory.mktemp("place")
-    testing.saved_model(place / "module", image_size=(32, 32))
-    testing.colour_folder(place / "colours", count=13)
-    processes.kerastrain(place, *TRAIN, "--run", "alone")
-    return place
+    """A folder with data, a backbone and the run `alone` of one device; each test adds runs of other names."""
+
+    def make(place):
+        testing.saved_model(place / "module", image_size=(32, 32))
+        testing.colour_folder(place / "colours", count=13)
+        processes.kerastrain(place, *TRAIN, "--run", "alone")
+
+    return sharing.once(tmp_path_factory, "strategies", make)
+
+
+@pytest.fixture(scope="session")
+def pair(place, tmp_path_factory):
+    """What a run of two workers, in the folder `pair`, prints."""
+
+    def make(folder):
+        (folder / "words").write_text(launched(place, *TRAIN, "--run", "pair"))
+
+    return (sharing.once(tmp_path_factory, "strategies_pair", make) / "words").read_text()
 
 
 @pytest.fixture(scope="module")
-def whole(place):
-    """A longer run of two workers that nothing disturbs."""
-    launched(place, *LONGER, "--run", "whole")
-    return place / "whole"
+def longer_pair(place):
+    """What a longer run of two workers, in the folder `longer_pair`, prints."""
+    return launched(place, *LONGER, "--run", "longer_pair")
+
+
+# The run of two workers that nothing disturbs, by its fixture and folder, and its arguments.
+UNDISTURBED = [
+    pytest.param("pair", TRAIN, id="short"),
+    pytest.param("longer_pair", LONGER, id="longer", marks=pytest.mark.chaos),
+]
 
 
 def started(place, *arguments):
@@ -111,7 +131,9 @@ def test_two_mirrored_devices_end_with_the_weights_of_one(place):
 @pytest.mark.parametrize(
     ("start", "options"),
     [
-        (processes.kerastrain, ["runtime.strategy=mirrored", "runtime.devices=2"]),
+        pytest.param(
+            processes.kerastrain, ["runtime.strategy=mirrored", "runtime.devices=2"], marks=pytest.mark.equality
+        ),
         (launched, ["runtime.strategy=multi_worker", "runtime.all_reduce=ring"]),
     ],
     ids=["mirrored", "processes in a ring"],
@@ -123,10 +145,10 @@ def test_several_steps_in_one_execution_end_with_the_weights_of_single_ones(plac
     assert_equal(run, place / "alone", TOLERANCE)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place, workers):
-    run = place / f"processes_{workers}"
-    words = launched(place, "--workers", workers, *TRAIN, "--run", run)
+@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.equality)])
+def test_processes_end_with_the_weights_of_one_and_the_chief_alone_speaks_and_writes(place, workers, request):
+    run = place / ("pair" if workers == 2 else "three")
+    words = request.getfixturevalue("pair") if workers == 2 else launched(place, "--workers", 3, *TRAIN, "--run", run)
     assert "block access to their ports (127.0.0.1:" in words
     assert_equal(run, place / "alone", TOLERANCE)
     others = [line for line in words.splitlines() if line.startswith("[") and not line.startswith("[0]")]
@@ -152,21 +174,24 @@ def _wait(condition):
         time.sleep(0.01)
 
 
-def test_workers_that_are_ended_ten_times_over_cost_nothing(place, whole):
-    """Killed, or told to stop by their cluster: all start again from the last saved state, bit for bit."""
-    run, seen, words, dice = place / "ended", 0, [], random.Random(0)
-    process = started(place, "launch", "--workers", 2, "--restarts", 10, *LONGER, "--run", run)
+@pytest.mark.parametrize(("undisturbed", "arguments"), UNDISTURBED)
+def test_workers_that_are_ended_several_times_lose_nothing(place, undisturbed, arguments, request):
+    """Killed, or stopped by their cluster: all start again from the last saved state and end with the same bits."""
+    request.getfixturevalue(undisturbed)
+    kills = {"pair": 2, "longer_pair": 10}[undisturbed]
+    run, seen, words, dice = place / f"ended_{kills}", 0, [], random.Random(0)
+    process = started(place, "launch", "--workers", 2, "--restarts", kills, *arguments, "--run", run)
     reader = threading.Thread(target=lambda: words.extend(process.stdout), daemon=True)
     reader.start()  # or the pipe would fill up
-    for number in range(10):
+    for number in range(kills):
         _wait(lambda seen=seen: _newest(run) > seen or process.poll() is not None)
         time.sleep(dice.uniform(0, 0.1))
         seen = _newest(run)
-        os.kill(dice.choice(_pids(process)), signal.SIGTERM if number == 5 else signal.SIGKILL)
+        os.kill(dice.choice(_pids(process)), signal.SIGTERM if number == kills // 2 else signal.SIGKILL)
         _wait(lambda number=number: sum("; restart " in line for line in words) > number)
     assert process.wait(timeout=300) == 0, "".join(words)
-    assert sum("; restart " in line for line in words) == 10
-    assert_equal(run, whole, 0.0)
+    assert sum("; restart " in line for line in words) == kills
+    assert_equal(run, place / undisturbed, 0.0)
 
 
 def test_a_launcher_that_is_told_to_stop_saves_and_says_that_it_can_be_resumed(place):
@@ -231,10 +256,15 @@ def two_hosts():
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=10)
 
 
-def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(place, whole, two_hosts):
+@pytest.mark.parametrize(("undisturbed", "arguments"), UNDISTURBED)
+def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(
+    place, undisturbed, arguments, two_hosts, request
+):
+    request.getfixturevalue(undisturbed)
     hosts, cable = two_hosts
+    run = place / f"cut_{undisturbed}"
     addresses = ["10.99.0.1:4711", "10.99.0.2:4711"]
-    command = [sys.executable, "-m", "kerastrain", *LONGER, "runtime.strategy=multi_worker", "--resume", "cut"]
+    command = [sys.executable, "-m", "kerastrain", *arguments, "runtime.strategy=multi_worker", "--resume", run.name]
 
     def workers():
         for index, host in enumerate(hosts):
@@ -249,7 +279,7 @@ def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(plac
         return [worker.returncode for worker in two], "\n".join(words)
 
     first = list(workers())
-    _wait(lambda: _newest(place / "cut") > 2)
+    _wait(lambda: _newest(run) > 2)
     cable("down")
     codes, words = ended(first)
     assert codes == [75, 75], words
@@ -257,4 +287,4 @@ def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(plac
     cable("up")
     codes, words = ended(list(workers()))
     assert codes == [0, 0], words
-    assert_equal(place / "cut", whole, 0.0)
+    assert_equal(run, place / undisturbed, 0.0)

@@ -194,6 +194,22 @@ def _datasets(content):
     return found
 
 
+def undisturbed(program, place):
+    """The folder of a training in `place` that nothing disturbs, its operations on files and its seconds; it runs once."""
+    folder, figures = place / f"{program}_whole", place / f"{program}_whole.json"
+    if not figures.exists():
+        folder.mkdir()
+        context = processes.server()
+        count = context.Value("i", 0)
+        process = context.Process(target=child, args=(program, folder, None, count))
+        began = time.monotonic()
+        process.start()
+        process.join()
+        assert process.exitcode == 0, f"the training that is not killed ended with {process.exitcode}"
+        figures.write_text(json.dumps([count.value, time.monotonic() - began]))
+    return folder, *json.loads(figures.read_text())
+
+
 def campaign(program, kills, seed, place):
     """Kills and goes on until `kills` kills are done; raises AssertionError if an end differs or a file is torn.
 
@@ -205,18 +221,14 @@ def campaign(program, kills, seed, place):
     def attempt(folder, kill_at=None, seconds=None):
         count = context.Value("i", 0)
         process = context.Process(target=child, args=(program, folder, kill_at, count))
-        began = time.monotonic()
         process.start()
         process.join(seconds)
         if process.is_alive():
             process.kill()
         process.join()
-        return process.exitcode, count.value, time.monotonic() - began
+        return process.exitcode
 
-    whole = place / f"{program}_whole"
-    whole.mkdir()
-    code, operations, seconds = attempt(whole)
-    assert code == 0, f"the training that is not killed ended with {code}"
+    whole, operations, seconds = undisturbed(program, place)
     expected, chain, folder = end(program, whole), 0, None
     while tally["time"] + tally["file operation"] < kills:
         if folder is None:
@@ -224,7 +236,7 @@ def campaign(program, kills, seed, place):
             folder = place / f"{program}_{chain}"
             folder.mkdir()
         by_time = dice.random() < 0.5
-        code, _, _ = (
+        code = (
             attempt(folder, seconds=dice.uniform(0.3, 0.9) * seconds)
             if by_time
             else attempt(folder, kill_at=dice.randint(1, max(2, operations // 3)))
@@ -238,7 +250,7 @@ def campaign(program, kills, seed, place):
             tally["ended equal"] += 1
             folder = None
     if folder is not None:
-        assert attempt(folder)[0] == 0
+        assert attempt(folder) == 0
         assert end(program, folder) == expected, f"{folder} ended otherwise than {whole}"
         tally["ended equal"] += 1
     return tally
@@ -263,24 +275,21 @@ def fill(place, moments, sizes, seed):
         process = context.Process(target=child, args=("run", folder, None, count), kwargs=fault)
         process.start()
         process.join()
-        return process.exitcode, count.value
+        return process.exitcode
 
-    whole = place / "not_full"
-    whole.mkdir()
-    code, operations = attempt(whole)
-    assert code == 0
+    whole, operations, _ = undisturbed("run", place)
     expected = end("run", whole)
     faults = [{"full_at": 1 + int((number + dice.random()) * operations / moments)} for number in range(moments)]
     faults += [{"most_bytes": size} for size in sizes]
     for number, fault in enumerate(faults):
         folder = place / f"full_{number}"
         folder.mkdir()
-        code, _ = attempt(folder, **fault)
+        code = attempt(folder, **fault)
         assert code in (0, 2), f"a disk with {fault} ended the run with {code}"
         check_whole(folder)
         if code == 2:
             said.append(folder.with_suffix(".words").read_text())
-            assert attempt(folder)[0] == 0, f"the run does not go on after a disk with {fault}"
+            assert attempt(folder) == 0, f"the run does not go on after a disk with {fault}"
         assert end("run", folder) == expected, f"{folder} ended otherwise than {whole}"
     return said
 
@@ -298,14 +307,7 @@ def fill_verb(place, arguments, moments, sizes):
         list of str, what each call said that could not do its work.
     """
     context, said = processes.server(), []
-    finished = place / "finished"
-    if not finished.exists():
-        finished.mkdir()
-        count = context.Value("i", 0)
-        process = context.Process(target=child, args=("run", finished, None, count))
-        process.start()
-        process.join()
-        assert process.exitcode == 0
+    finished, _, _ = undisturbed("run", place)
 
     def attempt(folder, **fault):
         count, (reading, writing) = context.Value("i", 0), context.Pipe(duplex=False)
