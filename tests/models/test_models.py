@@ -128,7 +128,7 @@ def test_the_loss_of_a_regressor_is_in_the_targets_deviations():
     np.testing.assert_allclose(again(targets, numbers), expected, rtol=1e-6)
     weights = np.array([1.0, 3.0], "float32")
     np.testing.assert_allclose(models.loss(model)(targets, numbers, weights), (1 * 1.0 + 3 * 2.0) / 2, rtol=1e-6)
-    with pytest.raises(InputError, match="`label_smoothing` goes with classes. Received: 0.1, and a regressor"):
+    with pytest.raises(InputError, match="`label_smoothing` must be 0 for a regressor. Received: 0.1"):
         models.loss(model, label_smoothing=0.1)
 
 
@@ -159,7 +159,7 @@ def test_labels_travel_with_the_model():
         models.check_labels(model, ["a", "d"])
     with pytest.raises(InputError, match="in another order"):
         models.check_labels(model, ["b", "a", "c"])
-    with pytest.raises(InputError, match="carries no labels"):
+    with pytest.raises(InputError, match="has no labels"):
         models.labels(tiny())
 
 
