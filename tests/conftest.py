@@ -1,4 +1,4 @@
-"""What every test stands on: two logical CPU devices, fixed seeds, warnings as errors, no network."""
+"""What every test relies on: two logical CPU devices, fixed seeds, warnings as errors, no network."""
 
 import gc
 import os
@@ -10,30 +10,41 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("MPLBACKEND", "agg")
 
-import keras
 import pytest
-import tensorflow as tf
 
-collect_ignore = ["support"]  # a program that tests start
-
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+collect_ignore = ["support"]  # programs that tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores, as do its children
-gc.freeze()  # What the imports made stays, and need not be looked through again and again.
+
+
+def pytest_configure(config):
+    """Prepares TensorFlow, except in the process that only hands out tests to others."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return
+    import keras  # noqa: F401, to be frozen below
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    gc.freeze()  # What the imports made lives for the rest of the run, and need not be traversed again.
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
+    import keras
+
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session(free_memory=False)  # names alone
+    keras.backend.clear_session(free_memory=False)  # Only the counters of names.
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _swept():
     yield
-    gc.collect()  # before so much garbage lies around that it takes a minute, in whatever test comes
+    # Before so much garbage has accumulated that it takes a minute, during whatever test comes next. What is left lives for
+    # the rest of the run, and need not be traversed again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
