@@ -1,9 +1,8 @@
-"""Images drawn by formulas, with labels that cost nothing: which formula, with which parameters, drew the image.
+"""Images drawn by formulas, labelled by the formula and the parameters that drew them.
 
-Takes a count of classes and a NumPy generator; gives grey images and labels. A class is one draw of a family's
-parameters; its instances differ by a jitter of these parameters and by a small affine placement, never by a mirror
-image or a large turn, so that features keep direction. Colour is added while training, in pretrain.py. Must not
-import TensorFlow.
+Takes a number of classes and a seed; returns grey images and labels. A class is one draw of a family's parameters. Its
+instances differ by a jitter of these parameters and by a small affine placement, never by a mirror image or a large
+rotation, so that features keep direction. pretrain.py adds colour during training. Must not import TensorFlow.
 
 References: Kataoka et al. 2020, Pre-training without Natural Images, https://arxiv.org/abs/2101.08515 (fractals);
 Kataoka et al. 2022, https://arxiv.org/abs/2206.09132 (contours).
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Of all instances of a class: the standard deviation of a parameter's jitter, as a share of the parameter's scale.
+# Standard deviation of a parameter's jitter among the instances of a class, as a fraction of the parameter's scale.
 JITTER = 0.1
 
 
@@ -21,8 +20,8 @@ class Drawings(NamedTuple):
     """Grey images with their labels.
 
     Attributes:
-        images: uint8 (count, size, size), 0 for the ground and 255 for the figure.
-        labels: int32 (count,), 0 <= label < the number of families times the classes of each.
+        images: uint8 (count, size, size), 0 for the background and 255 for the figure.
+        labels: int32 (count,), in [0, number of families times classes per family).
     """
 
     images: np.ndarray
@@ -30,13 +29,13 @@ class Drawings(NamedTuple):
 
 
 def draw(classes_per_family: int, instances: int, size_pixels: int, seed: int) -> Drawings:
-    """All families' classes, `instances` images of each, in the order of the labels.
+    """Draws the classes of all families in the order of their labels.
 
     Args:
-        classes_per_family: int > 0, how many parameter sets are drawn of each family.
+        classes_per_family: int > 0, number of parameter sets of each family.
         instances: int > 0, images of each class.
         size_pixels: int > 0, height and width.
-        seed: int, the same seed gives the same bytes.
+        seed: int; the same seed gives the same bytes.
 
     Returns:
         Drawings with len(FAMILIES) * classes_per_family * instances images.
@@ -57,7 +56,7 @@ def fractal(instances: int, size: int, generator: np.random.Generator) -> np.nda
         x <- A_i x + b_i,    i chosen with probability proportional to |det A_i|
 
     Returns:
-        float (instances, size, size), about [0, 1]; so do all families.
+        float (instances, size, size), roughly in [0, 1], as all families return.
     """
     maps = generator.integers(2, 5)
     turn, tilt = generator.uniform(-np.pi, np.pi, (2, maps))
@@ -70,14 +69,14 @@ def fractal(instances: int, size: int, generator: np.random.Generator) -> np.nda
     offsets = generator.uniform(-1, 1, (maps, 2))
     matrices = matrices * generator.normal(1, JITTER / 3, (instances, maps, 2, 2))
     offsets = offsets + generator.normal(0, JITTER, (instances, maps, 2))
-    shares = wide * narrow / np.sum(wide * narrow)
+    probabilities = wide * narrow / np.sum(wide * narrow)
 
     walkers, settle, steps = 48, 12, 60
     points = np.zeros((instances, walkers, 2))
     rows = np.arange(instances)[:, None]
     visited = []
     for step in range(settle + steps):
-        chosen = generator.choice(maps, (instances, walkers), p=shares)
+        chosen = generator.choice(maps, (instances, walkers), p=probabilities)
         points = np.einsum("nwij,nwj->nwi", matrices[rows, chosen], points) + offsets[rows, chosen]
         if step >= settle:
             visited.append(points)
@@ -143,7 +142,7 @@ def contour(instances: int, size: int, generator: np.random.Generator) -> np.nda
 
 
 def texture(instances: int, size: int, generator: np.random.Generator) -> np.ndarray:
-    """A sum of two to five plane waves with free phases, passed through a step that is soft or hard."""
+    """A sum of two to five plane waves with random phases, passed through a soft or hard step."""
     waves = generator.integers(2, 6)
     direction = generator.uniform(-np.pi, np.pi, waves)
     cycles = np.exp(generator.uniform(np.log(1.5), np.log(8), waves))
@@ -167,7 +166,7 @@ FAMILIES = {
 
 
 def _stroke(points: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """Points along lines, (instances, points, 2), centred, scaled to the image and drawn with one pen each."""
+    """Lines through points (instances, points, 2), centred and scaled to the image, each drawn with its own pen width."""
     low, high = points.min(axis=1, keepdims=True), points.max(axis=1, keepdims=True)
     points = 1.4 * (points - (low + high) / 2) / (high - low).max(axis=2, keepdims=True)
     pen = np.exp(generator.uniform(np.log(0.03), np.log(0.1), (len(points), 1)))
@@ -176,7 +175,7 @@ def _stroke(points: np.ndarray, size: int, generator: np.random.Generator) -> np
 
 
 def _splat(points: np.ndarray, widths: np.ndarray, size: int) -> np.ndarray:
-    """Sum of Gaussian bells, `widths` wide, at `points` in [-1, 1]: float (instances, size, size)."""
+    """Sum of Gaussians with standard deviations `widths` at `points` in [-1, 1]: float (instances, size, size)."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     spread = -0.5 / np.asarray(widths, np.float32)[..., None] ** 2
     across, down = (np.exp(spread * (axis - points[..., i, None].astype(np.float32)) ** 2) for i in (0, 1))
@@ -184,7 +183,7 @@ def _splat(points: np.ndarray, widths: np.ndarray, size: int) -> np.ndarray:
 
 
 def _place(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A small turn, stretch, shear and shift for each instance; points (instances, count, 2)."""
+    """Rotates, stretches, shears and shifts each instance a little; points (instances, count, 2)."""
     instances = len(points)
     matrix = _rotations(generator.normal(0, 0.15, instances)) * generator.uniform(0.75, 1.1, (instances, 1, 1))
     matrix = matrix @ (np.eye(2) + generator.normal(0, JITTER, (instances, 2, 2)))

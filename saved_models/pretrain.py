@@ -1,8 +1,8 @@
-"""Pre-trains the backbone that kerastrain ships, on images that formulas.py draws, and writes it as a SavedModel.
+"""Pre-trains the backbone that ships with kerastrain on images that formulas.py draws, and saves it as a SavedModel.
 
-Takes no data: draws grey figures of many classes, paints them in random colours while training, and learns to tell
-the classes apart. Gives a folder in TF Hub's reusable SavedModel format, whose last layer of features is pooled over
-the image. Run it from the repository's root; README.md beside it says what came out and in how many minutes:
+Takes no data: draws grey figures of many classes, colours them at random during training, and learns to classify them.
+Writes a folder in TF Hub's reusable SavedModel format, whose outputs are features pooled over the image. README.md beside
+it lists the results and the time in minutes. Run it from the root of the repository:
 
     python -m saved_models.pretrain
 """
@@ -21,13 +21,13 @@ from saved_models import formulas
 NAME = "fractal_small"
 FEATURES = 256
 WEIGHT_DECAY = 1e-5
-# Cuts of the drawings are trained on at half their height and width; features carry over to larger images.
+# Crops of the drawings are trained at half their height and width; the features transfer to larger images.
 DRAWN_PIXELS = 64
 TRAINED_PIXELS = 32
 
 
 def main() -> None:
-    """The whole road: draw, train, write."""
+    """Draws the images, trains the backbone, and writes it with its card."""
     options = _options()
     keras.utils.set_random_seed(options.seed)
     tf.config.experimental.enable_op_determinism()
@@ -45,11 +45,11 @@ def main() -> None:
 
 
 def network() -> keras.Model:
-    """A small residual network, all convolutions, of stride 8.
+    """A small residual network of convolutions with a total stride of 8.
 
     Returns:
-        keras.Model, float32 (batch, height, width, 3) in [0, 1] to float32 (batch, height / 8, width / 8, FEATURES),
-        non-negative, the last feature maps.
+        keras.Model, float32 (batch, height, width, 3) in [0, 1] to the last feature maps, float32 >= 0 (batch,
+        height / 8, width / 8, FEATURES).
 
     Reference: He et al. 2016, https://arxiv.org/abs/1512.03385, basic blocks.
     """
@@ -83,10 +83,15 @@ def _convolution(maps, filters: int, *, kernel: int, strides: int, name: str, ac
 
 
 def train(backbone: keras.Model, drawings: formulas.Drawings, options: argparse.Namespace) -> None:
-    """Fits `backbone` under a head of two layers to the drawings' labels; the head is thrown away.
+    """Trains `backbone` under a head of two layers on the drawings; the head is discarded.
 
-    The hidden layer takes up what only this task needs. With a linear head the same 300 steps gave features on which
-    a linear probe of scikit-learn's digits reached 0.967; with the hidden layer 0.985.
+    The hidden layer learns what only this task needs. With a linear head the same 300 steps gave features on which a
+    linear probe of scikit-learn's digits reached 0.967; with the hidden layer 0.985.
+
+    Args:
+        backbone: keras.Model from `network`.
+        drawings: Drawings.
+        options: Namespace of the command line, with `steps`, `batch_size`, `learning_rate` and `seed`.
 
     Reference: Chen et al. 2020, https://arxiv.org/abs/2002.05709, section 4.2.
     """
@@ -110,32 +115,36 @@ def train(backbone: keras.Model, drawings: formulas.Drawings, options: argparse.
 
 
 def batches(drawings: formulas.Drawings, options: argparse.Namespace) -> tf.data.Dataset:
-    """Painted batches, one for each step; which drawings and which colours is a function of (seed, step) alone.
+    """Coloured batches, one for each step; their drawings and colours depend only on the seed and the step.
+
+    Args:
+        drawings: Drawings.
+        options: Namespace of the command line, with `steps`, `batch_size` and `seed`.
 
     Returns:
         tf.data.Dataset of (images float32 (batch, size, size, 3) in [0, 1], labels int32 (batch,)).
     """
     images, labels = tf.constant(drawings.images[..., None]), tf.constant(drawings.labels)
-    count, taken = len(drawings.images), options.steps * options.batch_size
+    count, total = len(drawings.images), options.steps * options.batch_size
     generator = np.random.default_rng([options.seed, len(formulas.FAMILIES)])
-    passes = [generator.permutation(count) for _ in range(-(-taken // count))]
-    order = np.concatenate(passes)[:taken].reshape(options.steps, options.batch_size)
+    passes = [generator.permutation(count) for _ in range(-(-total // count))]
+    order = np.concatenate(passes)[:total].reshape(options.steps, options.batch_size)
 
     def batch(step, index):
-        painted = paint(tf.gather(images, index), TRAINED_PIXELS, tf.stack([options.seed, step]))
-        return painted, tf.gather(labels, index)
+        coloured = paint(tf.gather(images, index), TRAINED_PIXELS, tf.stack([options.seed, step]))
+        return coloured, tf.gather(labels, index)
 
     steps = tf.data.Dataset.from_tensor_slices((tf.range(options.steps), tf.constant(order)))
     return steps.map(batch, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
 def paint(drawings: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """Cuts, blurs and resizes grey drawings; gives figure and ground colours, light from a side, clutter and noise.
+    """Crops, blurs and resizes grey drawings, and adds colours, light from one side, clutter and noise.
 
     Args:
         drawings: uint8 (batch, height, width, 1).
-        size: int > 0, height and width of the result.
-        seed: int32 (2,).
+        size: int > 0, height and width of the result in pixels.
+        seed: int32 tensor (2,).
 
     Returns:
         float32 (batch, size, size, 3) in [0, 1].
@@ -150,7 +159,7 @@ def paint(drawings: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
     side = uniform(1, low=0.8) * uniform(2, low=0.9)
     corner = uniform(2) * (1 - side)
     boxes = tf.concat([corner, corner + side], axis=1)
-    # One coarseness for the batch: some images arrive as small ones, enlarged.
+    # All images of a batch pass through the same small size, so that some batches look enlarged.
     coarse = tf.minimum(size, tf.cast(size * tf.random.stateless_uniform([], next(salt), 0.2, 1.2), tf.int32))
     figure = tf.image.crop_and_resize(grey, boxes, tf.range(count), [coarse, coarse])
     figure = tf.image.resize(figure, [size, size])
@@ -172,21 +181,21 @@ def paint(drawings: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 class ReusableSavedModel(tf.Module):
-    """What TF Hub calls a reusable SavedModel: a callable with `training`, and its variables as attributes.
+    """A reusable SavedModel of TF Hub: a callable with a `training` argument and its variables as attributes.
 
     Args:
-        backbone: keras.Model from images to feature maps, as `network` gives it.
+        backbone: keras.Model from `network`.
 
     Reference: https://www.tensorflow.org/hub/reusable_saved_models
     """
 
-    # Plain attributes instead of tf.Module's properties: only attributes are written into a SavedModel.
+    # Attributes instead of tf.Module's properties: TensorFlow saves only attributes in a SavedModel.
     variables = ()
     trainable_variables = ()
 
     def __init__(self, backbone: keras.Model):
         super().__init__(name=NAME)
-        # A function, not the model: Keras's own variables would be written a second time beside TensorFlow's.
+        # A function instead of the model: otherwise Keras's variables would be saved again beside TensorFlow's.
         self._forward = lambda images, training: backbone(images, training=training)
         self.variables = [variable.value for variable in backbone.variables]
         self.trainable_variables = [variable.value for variable in backbone.trainable_variables]
@@ -194,12 +203,12 @@ class ReusableSavedModel(tf.Module):
 
     @tf.function
     def __call__(self, images, training=False):
-        """Pooled features, float32 (batch, FEATURES): the mean over the place of `feature_maps`."""
+        """Pooled features, float32 (batch, FEATURES): the spatial mean of `feature_maps`."""
         return tf.reduce_mean(self.feature_maps(images, training=training), axis=(1, 2))
 
     @tf.function
     def feature_maps(self, images, training=False):
-        """Last feature maps, float32 (batch, height / 8, width / 8, FEATURES); training=True moves batch norm."""
+        """Last feature maps, float32 (batch, height / 8, width / 8, FEATURES); training=True updates batch norm."""
         return self._forward(images, training)
 
     @tf.function(input_signature=[])
@@ -209,7 +218,12 @@ class ReusableSavedModel(tf.Module):
 
 
 def write_saved_model(backbone: keras.Model, path: Path) -> None:
-    """Writes `backbone` to the folder `path` with both states of `training` and a serving signature."""
+    """Saves a backbone as a SavedModel, traced for both values of `training`, with a serving signature.
+
+    Args:
+        backbone: keras.Model from `network`.
+        path: Path of the folder to write.
+    """
     module = ReusableSavedModel(backbone)
     images = tf.TensorSpec((None, None, None, 3), tf.float32, name="images")
     for function in (module.feature_maps, module.__call__):
@@ -243,7 +257,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--instances", type=int, default=200, help="images of each class")
     parser.add_argument("--steps", type=int, default=1200, help="optimizer steps")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=3e-3, help="the highest, after the warm-up")
+    parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak learning rate, after the warm-up")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -1,10 +1,10 @@
-"""Measures what the bundled backbone's features are worth: a linear probe, against the same network untrained.
+"""Measures the features of the bundled backbone with a linear probe, and compares them with the untrained network.
 
-Takes a SavedModel folder and, if wanted, a folder of images with one folder per class; prints a table in Markdown.
-For every seed: a stratified split into halves, features standardised by the training half's mean and deviation, and
-scikit-learn's logistic regression (C=1, its default) on them, for the pre-trained network and for one with fresh
-weights drawn from the same seed. The untrained network's batch normalization takes its statistics from the training
-half first; without that its features would be badly scaled, and the comparison unfair.
+Takes a SavedModel folder and optionally a folder of images with one folder per class; prints a table in Markdown. For
+every seed: a stratified split into halves, features standardised by the mean and standard deviation of the training half,
+and scikit-learn's logistic regression (C=1, its default) on them, for the pre-trained network and for one with random
+weights of the same seed. The untrained network's batch normalization first takes its statistics from the training half;
+without them its features would be badly scaled, and the comparison unfair.
 
     python -m saved_models.probe --image-folder sign_digits/
 """
@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from saved_models import pretrain
 
 BATCH_SIZE = 64
-# Batches through an untrained network; at momentum 0.95 its initial statistics keep a share of 0.95**100 = 0.6 %.
+# Batches through an untrained network; at momentum 0.95 its initial statistics keep a weight of 0.95**100 = 0.6 %.
 CALIBRATION_STEPS = 100
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def accuracies(saved_model: Path, images: np.ndarray, labels: np.ndarray, seeds) -> tuple[np.ndarray, np.ndarray]:
-    """Test accuracy of the linear probe for each seed, which sets the split and the untrained network's weights.
+    """Test accuracy of the linear probe for each seed, which determines the split and the untrained network's weights.
 
     Args:
         saved_model: path of the pre-trained backbone.
@@ -51,7 +51,7 @@ def accuracies(saved_model: Path, images: np.ndarray, labels: np.ndarray, seeds)
         seeds: iterable of int.
 
     Returns:
-        Two float64 arrays (seeds,) in [0, 1]: pre-trained and untrained.
+        (float64 array (seeds,), float64 array (seeds,)), both in [0, 1]: pre-trained and untrained.
     """
     backbone = tf.saved_model.load(saved_model)
     trained_features = features(backbone, images)
@@ -67,7 +67,15 @@ def accuracies(saved_model: Path, images: np.ndarray, labels: np.ndarray, seeds)
 
 
 def untrained_network(images: np.ndarray, seed: int):
-    """The network with fresh weights from `seed`, its batch norm's statistics taken from `images`."""
+    """The network with random weights and the batch norm statistics of `images`.
+
+    Args:
+        images: float32 (count, height, width, 3) in [0, 1].
+        seed: int, for the weights and the batches.
+
+    Returns:
+        ReusableSavedModel.
+    """
     keras.utils.set_random_seed(seed)
     module = pretrain.ReusableSavedModel(pretrain.network())
     order = np.random.default_rng(seed)
@@ -77,24 +85,47 @@ def untrained_network(images: np.ndarray, seed: int):
 
 
 def features(backbone, images: np.ndarray) -> np.ndarray:
-    """Pooled features of all images, float32 (count, features), in inference mode."""
+    """Pooled features of all images in inference mode.
+
+    Args:
+        backbone: callable from float32 images in [0, 1] to float32 features (batch, features).
+        images: float32 (count, height, width, 3) in [0, 1].
+
+    Returns:
+        float32 array (count, features).
+    """
     starts = range(0, len(images), BATCH_SIZE)
     return np.concatenate([backbone(tf.constant(images[start : start + BATCH_SIZE])).numpy() for start in starts])
 
 
 def digits(size_pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scikit-learn's 1,797 handwritten digits of 8×8 pixels, enlarged; images float32 in [0, 1], labels int."""
+    """Scikit-learn's 1,797 handwritten digits of 8×8 pixels, enlarged.
+
+    Args:
+        size_pixels: int > 0, height and width.
+
+    Returns:
+        (float32 array (count, size, size, 3) in [0, 1], int array (count,)): images and labels.
+    """
     bunch = load_digits()
     grey = tf.image.resize(bunch.images[..., None] / 16, (size_pixels, size_pixels))
     return np.clip(np.repeat(grey.numpy(), 3, axis=-1), 0, 1).astype(np.float32), bunch.target
 
 
 def image_folder(path: Path, size_pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """All images of a folder with one folder per class; images float32 in [0, 1], labels int."""
-    data = keras.utils.image_dataset_from_directory(
+    """All images of a folder with one folder per class.
+
+    Args:
+        path: Path of the folder.
+        size_pixels: int > 0, height and width.
+
+    Returns:
+        (float32 array (count, size, size, 3) in [0, 1], int array (count,)): images and labels.
+    """
+    dataset = keras.utils.image_dataset_from_directory(
         path, image_size=(size_pixels, size_pixels), batch_size=None, shuffle=False, verbose=False
     )
-    images, labels = zip(*data.as_numpy_iterator(), strict=True)
+    images, labels = zip(*dataset.as_numpy_iterator(), strict=True)
     return np.stack(images) / np.float32(255), np.array(labels)
 
 
@@ -103,9 +134,9 @@ def _spread(scores: np.ndarray) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Linear probe of the bundled backbone against its untrained twin.")
+    parser = argparse.ArgumentParser(description="Linear probe of the bundled backbone and of the untrained network.")
     parser.add_argument("--saved-model", type=Path, default=Path(__file__).parent / pretrain.NAME)
-    parser.add_argument("--image-folder", type=Path, help="a second data set, one folder per class; left out if absent")
+    parser.add_argument("--image-folder", type=Path, help="a second data set, one folder per class")
     parser.add_argument("--seeds", type=int, default=3)
     return parser.parse_args()
 

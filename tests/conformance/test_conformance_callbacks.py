@@ -1,4 +1,4 @@
-"""Every callback: serves a second fit as it served the first, and two replicas as it serves one."""
+"""Every callback works in a second `fit` as in the first, and on two replicas as on one."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ ROWS = {
 }
 
 
-def data():
+def dataset():
     x = np.linspace(-1, 1, 16, dtype="float32").reshape(8, 2)
     return tf.data.Dataset.from_tensor_slices((x, x.sum(axis=1, keepdims=True))).batch(4)
 
@@ -32,18 +32,18 @@ def compiled(optimizer_class=None):
 
 
 def fitted(model, callback):
-    history = model.fit(data(), validation_data=data(), epochs=2, shuffle=False, callbacks=[callback])
+    history = model.fit(dataset(), validation_data=dataset(), epochs=2, shuffle=False, callbacks=[callback])
     return [*model.get_weights(), history.history["loss"], history.history["val_loss"]]
 
 
 def assert_close(left, right, tolerance):
-    for one, other in zip(left, right, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
+    for actual, expected in zip(left, right, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
 
 
 def test_every_callback_has_its_row():
     public = [getattr(callbacks, name) for name in callbacks.__all__]
-    assert set(ROWS) == {one.__name__ for one in public if isinstance(one, type)}
+    assert set(ROWS) == {value.__name__ for value in public if isinstance(value, type)}
 
 
 @pytest.mark.slow
@@ -62,10 +62,10 @@ def two_replicas():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_callback_is_equal_on_two_replicas_and_one(name, tmp_path, two_replicas):
-    alone = fitted(compiled(), ROWS[name](tmp_path / "alone"))
+    one_device = fitted(compiled(), ROWS[name](tmp_path / "one"))
     with two_replicas.scope():
         model = compiled()
-    assert_close(fitted(model, ROWS[name](tmp_path / "two")), alone, 1e-6)
+    assert_close(fitted(model, ROWS[name](tmp_path / "two")), one_device, 1e-6)
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Every layer and every builder: config round trip, `.keras` file, eager equals graph, bfloat16, two devices equal one,
 SavedModel and TFLite.
 
-A row makes what it stands for anew at each call, with the same weights after the same seed, and names its inputs.
-Rows train without dropout, whose masks differ between devices by design.
+A row creates a new layer or model at each call, with the same weights after the same seed, and provides its inputs. Rows
+train without dropout, whose masks differ between devices by design.
 """
 
 import importlib
@@ -28,10 +28,10 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("float32
 FEATURES = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
 WORDS = np.random.default_rng(2).normal(size=(6, 4, 8)).astype("float32")
 TEXTS = np.array(["a good film", "a bad film", "good", "bad and long", "", "what a film"], object)
-NO_EMPTY_TEXTS = np.where(TEXTS == "", "long", TEXTS)  # the small module's mean over no words is not a number
+NO_EMPTY_TEXTS = np.where(TEXTS == "", "long", TEXTS)  # the module's mean over no words is NaN
 TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 
-# Name: a function of the folder of modules that gives the layer, and the layer's inputs.
+# Name: a function from the folder of modules to the layer, and the layer's inputs.
 LAYERS = {
     "HubLayer": (
         lambda modules: HubLayer(modules / "images", trainable=True, freeze_batch_norm_statistics=True),
@@ -44,7 +44,7 @@ LAYERS = {
     "ReverseChannels": (lambda modules: keras_applications.ReverseChannels(), IMAGES / 255),
     "WordPositions": (lambda modules: text.WordPositions(4), WORDS),
 }
-# Name of the builder and of the backbone's kind: likewise, a model.
+# Name of the builder and kind of the backbone: a function from the folder of modules to the model, and its inputs.
 BUILDERS = {
     "image_classifier, module": (lambda modules: classifier(modules / "images", image_size=(8, 8)), IMAGES),
     "image_classifier, keras:NAME": (lambda modules: classifier(network()), np.tile(IMAGES, (1, 4, 4, 1))),
@@ -61,15 +61,15 @@ BUILDERS = {
     "text_classifier, .keras file": (lambda modules: text_classifier(modules / "texts.keras"), TEXTS),
     "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
 }
-# What cannot become a float TFLite file by its nature, and what the refusal says.
+# Rows that cannot be converted to a float TFLite file, with the error message.
 NO_TFLITE = {
     "QuantizedOutput": '`quantize` must be "int8" for a model that was trained for it',
     "text_classifier, module": "TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'",
 }
 NO_PART = {
-    "DistillationModel": "what a student is trained as, thrown away when it has learnt; what comes back is the student",
-    "Source": "the module that a HubLayer holds, which is never called; it comes back with its layers",
-    "Step": "an operation of a model that is being explained; it holds a function and lives as long as the call",
+    "DistillationModel": "wraps a student during its training only; the student is what is saved",
+    "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
+    "Step": "an operation of a model that is being explained; it holds a function and exists during the call only",
 }
 ROWS = [*LAYERS, *BUILDERS]
 
@@ -84,7 +84,9 @@ def network():
     backbone = backbones.load("keras:MobileNet", alpha=0.25, image_size=(32, 32))
     for layer in backbone.layer.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.gamma.assign(keras.ops.full(layer.gamma.shape, 4.0))  # or random weights give features near 1e-17
+            layer.gamma.assign(
+                keras.ops.full(layer.gamma.shape, 4.0)
+            )  # otherwise random weights give features near 1e-17
     return backbone
 
 
@@ -99,25 +101,27 @@ def text_classifier(backbone):
 
 
 def made(name, modules):
-    """The model of a row, a layer's being the layer and two logits from it, and the inputs as tensors."""
+    """The model of a row and its inputs as tensors; the model of a layer is the layer under two logits."""
     keras.utils.set_random_seed(0)
     if name in BUILDERS:
         make, inputs = BUILDERS[name]
         return make(modules), tf.constant(inputs)
     make, inputs = LAYERS[name]
-    entrance = keras.Input(inputs.shape[1:])
-    outputs = keras.layers.Flatten()(make(modules)(entrance))
-    return keras.Model(entrance, keras.layers.Dense(2)(outputs)), tf.constant(inputs)
+    symbolic = keras.Input(inputs.shape[1:])
+    outputs = keras.layers.Flatten()(make(modules)(symbolic))
+    return keras.Model(symbolic, keras.layers.Dense(2)(outputs)), tf.constant(inputs)
 
 
 def parts():
     """Every public layer class of the package, by name."""
-    found = {}
+    classes = {}
     for module in pkgutil.walk_packages(kerastrain.__path__, "kerastrain."):
         if not module.name.endswith("__main__"):
             members = inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
-            found |= {name: kind for name, kind in members if issubclass(kind, keras.Layer)}
-    return {n: kind for n, kind in found.items() if kind.__module__.startswith("kerastrain.") and not n.startswith("_")}
+            classes |= {name: kind for name, kind in members if issubclass(kind, keras.Layer)}
+    return {
+        n: kind for n, kind in classes.items() if kind.__module__.startswith("kerastrain.") and not n.startswith("_")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +151,9 @@ def test_every_layer_has_its_row():
 def test_every_builder_has_its_row():
     public = [getattr(models, name) for name in models.__all__]
     builders = {
-        one.__name__ for one in public if inspect.isfunction(one) and one.__module__ == "kerastrain.models.builders"
+        value.__name__
+        for value in public
+        if inspect.isfunction(value) and value.__module__ == "kerastrain.models.builders"
     }
     assert {name.split(",")[0] for name in BUILDERS} == builders
 
@@ -170,7 +176,7 @@ def test_builder_comes_back_from_its_config(name, modules):
     ]
     back.set_weights(model.get_weights())
     for old, new in zip(vectorizations(model), vectorizations(back), strict=True):
-        new.set_vocabulary(old.get_vocabulary())  # Keras keeps it in files, not in configs.
+        new.set_vocabulary(old.get_vocabulary())  # Keras saves it in files, not in configs
     np.testing.assert_array_equal(back(inputs), model(inputs))
 
 
@@ -201,13 +207,13 @@ def test_eager_equals_graph(name, modules):
         return outputs, tape.gradient(loss, [v.value for v in model.trainable_weights])
 
     eager, graph = answers(), tf.function(answers)()
-    for one, other in zip(keras.tree.flatten(eager), keras.tree.flatten(graph), strict=True):
-        assert_close(tf.convert_to_tensor(one), tf.convert_to_tensor(other))
+    for in_eager, in_graph in zip(keras.tree.flatten(eager), keras.tree.flatten(graph), strict=True):
+        assert_close(tf.convert_to_tensor(in_eager), tf.convert_to_tensor(in_graph))
 
 
-def assert_close(one, other):
-    assert np.isfinite(one).all()
-    np.testing.assert_allclose(one, other, atol=1e-5)
+def assert_close(actual, desired):
+    assert np.isfinite(actual).all()
+    np.testing.assert_allclose(actual, desired, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -223,24 +229,24 @@ def test_bfloat16_computes_near_float32_and_keeps_its_weights(name, modules):
         keras.config.set_dtype_policy(before)
     outputs = mixed(inputs)
     assert outputs.dtype == (tf.float32 if name in BUILDERS else tf.bfloat16)
-    share = 0.05 if "keras:NAME" in name else 0.02  # 27 layers round one after another, sqrt(27) times 1 / 128
-    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact, atol=share * np.abs(exact).max())
+    fraction = 0.05 if "keras:NAME" in name else 0.02  # 27 layers round in sequence, sqrt(27) times 1 / 128
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), exact, atol=fraction * np.abs(exact).max())
     assert {v.dtype for v in mixed.trainable_weights} == {"float32"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_two_devices_equal_one(name, modules, two_devices):
-    data = tf.data.Dataset.from_tensor_slices((made(name, modules)[1], TARGETS)).batch(4)
+    dataset = tf.data.Dataset.from_tensor_slices((made(name, modules)[1], TARGETS)).batch(4)
     weights = []
     for strategy in (tf.distribute.get_strategy(), two_devices):
         with strategy.scope():
             model, _ = made(name, modules)
             model.compile(keras.optimizers.SGD(0.01), "mse")
-        model.fit(data, epochs=2, shuffle=False, verbose=0)
+        model.fit(dataset, epochs=2, shuffle=False, verbose=0)
         weights.append(model.get_weights())
-    for one, two in zip(*weights, strict=True):
-        assert_close(one, two)
+    for on_one, on_two in zip(*weights, strict=True):
+        assert_close(on_one, on_two)
 
 
 @pytest.mark.slow
@@ -256,8 +262,8 @@ def test_saved_model_gives_the_same_answers(name, modules, tmp_path):
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in NO_TFLITE])
 def test_tflite_gives_the_same_answers(name, modules, tmp_path):
     model, inputs = made(name, modules)
-    found = export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
-    assert found.largest_difference <= 1e-5
+    parity = export.tflite(model, tmp_path / "model.tflite", samples=inputs.numpy())
+    assert parity.largest_difference <= 1e-5
 
 
 @pytest.mark.parametrize("name", NO_TFLITE)

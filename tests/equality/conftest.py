@@ -1,4 +1,4 @@
-"""What the comparisons of two devices with one have in common."""
+"""The fixture that comparisons of two devices with one share."""
 
 import pytest
 import tensorflow as tf

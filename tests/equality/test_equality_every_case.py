@@ -1,5 +1,5 @@
-"""Every optimizer with every option on two devices and in two processes, by `make equality`: too long for each run of
-the tests. `-s` shows the largest differences."""
+"""Every optimizer with every option on two devices and in two processes, for `make equality`: too slow for the default
+tests. `-s` prints the largest differences."""
 
 import cases
 import pytest
@@ -16,6 +16,6 @@ def test_two_devices_equal_one_in_every_case(name, option, two_devices):
 
 @pytest.mark.multi_worker
 def test_two_processes_equal_one_in_every_case(tmp_path, free_addresses):
-    # All in one pair of processes, since their start takes longer than a case.
+    # All cases share one pair of processes, since starting a process takes longer than a case.
     addresses = free_addresses(2)
     test_equality_processes.assert_all_equal_one_process(addresses, cases.EVERY, tmp_path, timeout_seconds=3600)

@@ -119,9 +119,9 @@ def test_layer_rates_fall_from_the_head_to_the_inputs():
     models.unfreeze(plain)
     plain.compile(optimizers.make("sgd", 0.1), models.loss(plain))
     before = {variable.path: variable.numpy() for variable in model.trainable_variables}
-    for one in (model, plain):
-        one.get_layer("dropout").rate = 0.0
-        fit(one)
+    for classifier_model in (model, plain):
+        classifier_model.get_layer("dropout").rate = 0.0
+        fit(classifier_model)
     factors = {"conv_0": 0.125, "conv_1": 0.25, "conv_2": 0.5, "logits": 1.0}
     for ours, theirs in zip(model.trainable_variables, plain.trainable_variables, strict=True):
         start = before[ours.path]
@@ -161,7 +161,7 @@ def test_gradual_unfreezing_refuses_an_optimizer_made_for_less():
 
 
 def plain(nested):
-    """A model that kerastrain did not build: Keras's own way to fine-tune, or one flat stack."""
+    """A model that kerastrain did not build: nested as in Keras's guide to fine-tuning, or one flat stack."""
     values = inputs = keras.Input((32, 32, 3))
     if nested:
         values = small_backbone()(values)
@@ -199,6 +199,6 @@ def test_layer_rates_of_a_plain_model_fall_from_its_last_layer(nested):
 def test_gradual_unfreezing_works_on_a_plain_model(nested):
     model, seen = plain(nested), []
     model.compile(keras.optimizers.Adam(0.01), "mse")
-    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(trained_layers(model)))
-    fit(model, epochs=3, callbacks=[models.GradualUnfreezing({1: 4, 2: None}), look])
+    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(trained_layers(model)))
+    fit(model, epochs=3, callbacks=[models.GradualUnfreezing({1: 4, 2: None}), record])
     assert seen == [["answers", "norm_last"], ["answers", "conv_2"], ["answers", "conv_0", "conv_1", "conv_2"]]

@@ -22,7 +22,7 @@ def transformer():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # as the docstring says
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")  # see the docstring of `add_lora`
 def test_lora_begins_unchanged_trains_little_and_merges_exactly(tmp_path):
     model = transformer()
     before = model.predict(TOKENS, verbose=0)
