@@ -40,7 +40,7 @@ def scan(
             f"data.unreadable_fraction allows {config.data.unreadable_fraction:.2%}"
         )
     if out is not None:
-        console.print(f"written to {plain(data.quarantine.write(out, scanned.quarantined))}")
+        console.print(f"written to {plain(data.quarantine.write(scanned.quarantined, out))}")
 
 
 @data_app.command()

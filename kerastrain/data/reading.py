@@ -96,7 +96,7 @@ def scan(listing: Listing, *, unreadable_fraction: float = 1.0) -> scanning.Scan
 
     Example:
         >>> result = scan(kt.data.listing("flowers"))  # doctest: +SKIP
-        >>> kt.data.quarantine.write("quarantine.csv", result.quarantined)  # doctest: +SKIP
+        >>> kt.data.quarantine.write(result.quarantined, "quarantine.csv")  # doctest: +SKIP
     """
     if not isinstance(listing.examples.inputs, ImageFiles):
         raise InputError(

@@ -114,7 +114,7 @@ def _train_and_export(
             if prepared.timings:
                 files.write_json(directory / "acceleration.json", prepared.timings)
             if split.quarantined:
-                data.quarantine.write(directory / "quarantine.csv", split.quarantined)
+                data.quarantine.write(split.quarantined, directory / "quarantine.csv")
         if not is_trained:
             fit(model, config, split, directory)
             if is_chief:

@@ -45,7 +45,7 @@ def run(tmp_path):
     heatmap = np.linspace(0, 1, 32 * 32, dtype="float32").reshape(1, 32, 32)
     explain.write(np.zeros((1, 32, 32, 3)), heatmap, directory / "explanations" / "a&b_gradcam.png")
     left_out = [quarantine.Quarantined(f"data/{HOSTILE}{number}.png", "empty", f"{HOSTILE}!") for number in range(3)]
-    quarantine.write(directory / "quarantine.csv", left_out)
+    quarantine.write(left_out, directory / "quarantine.csv")
     files.write_text(directory / "checkpoints" / "best.keras", "not listed")
     return directory
 
@@ -93,7 +93,7 @@ def test_the_page_says_what_the_files_say(run):
 def test_a_long_quarantine_is_cut_and_its_kinds_are_counted(tmp_path):
     files.write_text(tmp_path / "config.yaml", "{}\n")
     kinds = ["leakage"] + ["empty"] * 299
-    quarantine.write(tmp_path / "quarantine.csv", [quarantine.Quarantined("a.png", kind, "so") for kind in kinds])
+    quarantine.write([quarantine.Quarantined("a.png", kind, "so") for kind in kinds], tmp_path / "quarantine.csv")
     words = Page(report.write(tmp_path).read_text()).words
     assert {"The first 200 skipped files, with the reason", "299", quarantine.KINDS["leakage"]} <= set(words)
     assert words.count("a.png") == 200

@@ -127,15 +127,15 @@ def summary(quarantined: Iterable[Quarantined]) -> str:
     return ", ".join(texts)
 
 
-def write(path: str | os.PathLike, quarantined: Iterable[Quarantined]) -> Path:
+def write(quarantined: Iterable[Quarantined], path: str | os.PathLike) -> Path:
     """Writes a CSV file with the columns path, kind and reason, whole or not at all.
 
     Each file is one line of printable UTF-8, and no cell is a formula: unprintable characters are escaped as in Python,
     and a relative path that starts like a formula is prefixed with "./".
 
     Args:
-        path: path of the CSV file, which is replaced if it exists.
         quarantined: the skipped files.
+        path: path of the CSV file, which is replaced if it exists.
 
     Returns:
         Path of the CSV file.

@@ -70,7 +70,7 @@ def test_every_name_is_one_harmless_row(tmp_path):
         "犬 <b>.png": "犬 <b>.png",
         "a\u202egpj.exe": "a\\u202egpj.exe",
     }
-    written = quarantine.write(tmp_path / "quarantine.csv", [Quarantined(name, "empty", "=1") for name in names])
+    written = quarantine.write([Quarantined(name, "empty", "=1") for name in names], tmp_path / "quarantine.csv")
     with open(written, encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["path", "kind", "reason"]
