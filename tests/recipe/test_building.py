@@ -1,4 +1,4 @@
-"""What keys of the config make of a model, layer by layer."""
+"""The layers of a model follow the keys of its config."""
 
 import pytest
 
@@ -21,8 +21,8 @@ def place(tmp_path_factory):
 
 
 def built(place, *overrides):
-    wanted = config.load(overrides=["data.kind=text", f"data.path={place}/reviews", *overrides])
-    return recipe.build(wanted, None, recipe.load_data(wanted, None)), wanted
+    settings = config.load(overrides=["data.kind=text", f"data.path={place}/reviews", *overrides])
+    return recipe.build(settings, None, recipe.load_data(settings, None)), settings
 
 
 def test_the_size_and_the_dropout_of_a_text_network_come_from_the_config(place):
@@ -49,8 +49,8 @@ def test_null_takes_what_the_text_networks_take_themselves(place):
 @pytest.mark.slow
 def test_the_strength_and_the_layers_of_low_rank_pairs_come_from_the_config(place):
     pairs = "fine_tune={lora_rank: 2, lora_alpha: 8, lora_layers: [block_1_attention, block_0_dense_in]}"
-    model, wanted = built(place, f"model.backbone={place}/network.keras", pairs)
-    unfreeze(model, wanted)
-    adapted = [one for one in model._flatten_layers() if getattr(one, "lora_enabled", False)]
-    assert sorted(one.name for one in adapted) == ["attention_output", "block_0_dense_in", "key", "query", "value"]
-    assert {(one.lora_rank, one.lora_alpha) for one in adapted} == {(2, 8.0)}
+    model, settings = built(place, f"model.backbone={place}/network.keras", pairs)
+    unfreeze(model, settings)
+    adapted = [layer for layer in model._flatten_layers() if getattr(layer, "lora_enabled", False)]
+    assert sorted(layer.name for layer in adapted) == ["attention_output", "block_0_dense_in", "key", "query", "value"]
+    assert {(layer.lora_rank, layer.lora_alpha) for layer in adapted} == {(2, 8.0)}

@@ -43,9 +43,9 @@ def test_lengths_of_a_schedule_are_steps_of_each_phase():
 @pytest.mark.parametrize("name", ["constant", "cosine", "cosine_restarts", "exponential", "inverse_square_root",
                                   "linear", "one_cycle", "piecewise", "polynomial", "step"])  # fmt: skip
 def test_the_rates_of_a_phase_are_those_that_it_trains_with(name):
-    further = "{boundaries: [30%, 1 epoch], fractions: [0.5, 0.1]}" if name == "piecewise" else "{}"
-    given = {"name": name, **yaml.safe_load(further)}
-    (phase,) = plan.phases(config.load(overrides=[f"schedule={given}", "fit={head_epochs: 0, epochs: 2}"]), 320)
+    arguments = "{boundaries: [30%, 1 epoch], fractions: [0.5, 0.1]}" if name == "piecewise" else "{}"
+    settings = {"name": name, **yaml.safe_load(arguments)}
+    (phase,) = plan.phases(config.load(overrides=[f"schedule={settings}", "fit={head_epochs: 0, epochs: 2}"]), 320)
     schedule = schedules.make(
         phase.schedule, phase.learning_rate, steps=phase.steps, warmup_steps=phase.warmup_steps, **phase.arguments
     )

@@ -20,9 +20,9 @@ def place(tmp_path_factory):
 
 
 def settings(place, *overrides):
-    given = [f"data.path={place}/colours", f"model.backbone={place}/network.keras", "data.augment=[flip]"]
-    given += ["fit.head_epochs=1", "fit.epochs=2", "fit.global_batch_size=8", "model.dropout=0"]
-    return config.load(overrides=[*given, *overrides])
+    shared = [f"data.path={place}/colours", f"model.backbone={place}/network.keras", "data.augment=[flip]"]
+    shared += ["fit.head_epochs=1", "fit.epochs=2", "fit.global_batch_size=8", "model.dropout=0"]
+    return config.load(overrides=[*shared, *overrides])
 
 
 def fitted(wanted, directory):
