@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import yaml
 
@@ -36,8 +37,7 @@ def place(tmp_path_factory):
     testing.saved_model(place / "module", image_size=(32, 32))
     testing.colour_folder(place / "colours", count=8)
     (place / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-    command = ["kerastrain", "train", "recipe.yaml", "--resume", "alone"]
-    subprocess.run(command, cwd=place, env=environment(place), check=True, timeout=300)
+    processes.kerastrain(place, "train", "recipe.yaml", "--run", "alone")
     return place
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pictures
 import pytest
+import sharing
 import yaml
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
@@ -21,15 +22,18 @@ from kerastrain import export, models, testing
 QUICK = ["fit.head_epochs=30", "fit.epochs=1", "optimizer.learning_rate=0.02", "data.test_fraction=0.2"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place(tmp_path_factory):
-    place = tmp_path_factory.mktemp("road")
-    testing.saved_model(place / "module", image_size=(32, 32))
-    testing.colour_folder(place / "colours", count=20)
-    inputs = keras.Input((32, 32, 3))
-    maps = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Conv2D(4, 3, activation="relu")(inputs))
-    keras.Model(inputs, maps).save(place / "network.keras")
-    return place
+    """A folder with data and backbones; each test adds files of other names."""
+
+    def make(place):
+        testing.saved_model(place / "module", image_size=(32, 32))
+        testing.colour_folder(place / "colours", count=20)
+        inputs = keras.Input((32, 32, 3))
+        maps = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Conv2D(4, 3, activation="relu")(inputs))
+        keras.Model(inputs, maps).save(place / "network.keras")
+
+    return sharing.once(tmp_path_factory, "road", make)
 
 
 def interpreted(place, *arguments):
@@ -41,12 +45,17 @@ def interpreted(place, *arguments):
     return done
 
 
-@pytest.fixture(scope="module")
-def run(place):
-    arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
-    done = kerastrain(place, *arguments)
-    assert "each opened again and compared with the model" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+@pytest.fixture(scope="session")
+def run(place, tmp_path_factory):
+    """A finished run, to be read or copied."""
+
+    def make(folder):
+        arguments = ["train", "data.path=colours", "model.backbone=module", "export.samples=8", *QUICK, "--run", "run"]
+        done = kerastrain(place, *arguments)
+        assert "re-opened and compared with the model" in done.stdout
+        assert "Traceback" not in done.stdout + done.stderr
+
+    sharing.once(tmp_path_factory, "road_run", make)
     return place / "run"
 
 
@@ -88,35 +97,36 @@ def test_the_tflite_file_alone_gives_the_answers(run, place):
 
 @pytest.mark.slow
 def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finished_run(run, place):
+    run = shutil.copytree(run, place / "walked")
     answers = json.loads(
-        kerastrain(place, "predict", "run", "colours/red/001.png", "colours/blue/002.png", "--json").stdout
+        kerastrain(place, "predict", "walked", "colours/red/001.png", "colours/blue/002.png", "--json").stdout
     )
     assert [max(answer["labels"], key=answer["labels"].get) for answer in answers] == ["red", "blue"]
     assert all(abs(sum(answer["labels"].values()) - 1) < 1e-5 for answer in answers)
 
-    kerastrain(place, "evaluate", "run", "--data", "again=colours")
+    kerastrain(place, "evaluate", "walked", "--data", "again=colours")
     assert json.loads((run / "evaluations" / "again.json").read_text())["accuracy"] == 1.0
 
-    kerastrain(place, "export", "run", "--format", "tflite_float16")
+    kerastrain(place, "export", "walked", "--format", "tflite_float16")
     logits = tflite_outputs(run / "exports" / "model_float16.tflite", place / "colours/red/001.png")
     shares = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(shares, [answers[0]["labels"][name] for name in ("blue", "green", "red")], atol=0.01)
-    assert "replace" in kerastrain(place, "export", "run", "--format", "tflite_float16", code=2).stderr
+    assert "replace" in kerastrain(place, "export", "walked", "--format", "tflite_float16", code=2).stderr
 
-    kerastrain(place, "compress", "run", "prune.fraction=0.5", "prune.epochs=2")
+    kerastrain(place, "compress", "walked", "prune.fraction=0.5", "prune.epochs=2")
     rows = json.loads((run / "compressed" / "compression.json").read_text())["rungs"]
     assert [row["file"] for row in rows] == ["baseline_float32.tflite", "pruned_float32.tflite", "pruned_int8.tflite"]
     assert rows[1]["zeros_fraction"] == pytest.approx(0.5, abs=0.01)
     assert rows[2]["test"]["value"] == 1.0
 
-    drawn = kerastrain(place, "explain", "run", "colours/green/000.png").stdout.split()
+    drawn = kerastrain(place, "explain", "walked", "colours/green/000.png").stdout.split()
     explained = pictures.pixels(place / drawn[-1]).reshape(-1, 3)
     original = pictures.pixels(place / "colours/green/000.png").reshape(-1, 3)
     assert (np.abs(explained.astype(int) - original[0]) <= 2).all(axis=1).any()  # the image itself
     assert len(np.unique(explained, axis=0)) > len(np.unique(original, axis=0)) + 100  # and the heat over it
 
     (run / "report.html").unlink()
-    kerastrain(place, "report", "run")
+    kerastrain(place, "report", "walked")
     page = (run / "report.html").read_text()
     names = ["green", "100.0%", "Measures: again", "exports/model_float16.tflite", "pruned_int8", Path(drawn[-1]).name]
     assert [name for name in names if name not in page] == []
@@ -247,7 +257,7 @@ def test_a_weight_that_the_last_update_of_a_phase_spoils_is_told_by_its_name(pla
     overrides += ["fit.global_batch_size=64", "optimizer.name=sgd", "optimizer.learning_rate=1e25"]
     done = kerastrain(place, "train", *overrides, "--run", "spoilt", code=2)
     assert "Traceback" not in done.stderr
-    assert "the update after it made the weight" in done.stderr
+    assert "the update of this step made the weight" in done.stderr
     [record] = json.loads((place / "spoilt" / "nonfinite.json").read_text())
     assert record["place"] == "update"
     assert record["layer"].endswith("kernel")

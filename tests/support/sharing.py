@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 
 
 def once(tmp_path_factory, name, make):
@@ -22,6 +23,7 @@ def once(tmp_path_factory, name, make):
     with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a process that ends lets it go
         if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
             folder.mkdir()
             make(folder)
             finished.touch()
