@@ -83,7 +83,10 @@ def _in_place(place, tmp_path, monkeypatch):
             ["model.backbone=signatures", "model.signature=mean", "model.output_key=mean"],
             "a signature cannot be trained: it has no `training` argument and no losses",
         ),
-        (["model.backbone=tf1", "data.image_size=[8, 8]"], "a TF1 module cannot be trained: it has no `training` argument"),
+        (
+            ["model.backbone=tf1", "data.image_size=[8, 8]"],
+            "a TF1 module cannot be trained: it has no `training` argument",
+        ),
         (["data.kind=text", "data.path=reviews", "model.backbone=network.keras"], "takes no texts, which are strings"),
         (["data.kind=text", "data.path=reviews", "model.backbone=no.keras"], "no model at 'no.keras'"),
         (["model.backbone=module", "fine_tune.last=1"], "one Hub module, which trains as a whole or not at all"),
