@@ -47,6 +47,7 @@ def test_learning_rate_of_a_later_phase_trains_those_before_it(place, monkeypatc
     )
     assert "fine_tune" in out
     assert sorted(path.name for path in place.iterdir()) == ["a.svg", "data"]
+    assert len(pictures.curves("a.svg", points=10)) == 2  # the losses, and the smoothed ones
 
 
 @pytest.mark.slow
