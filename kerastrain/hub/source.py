@@ -28,7 +28,7 @@ _sources: "weakref.WeakValueDictionary[int, Source]" = weakref.WeakValueDictiona
 class Source(keras.layers.Layer):
     """One module with its variables and its files, an inner layer of every layer on it. It is never called.
 
-    It is a layer because Keras saves an inner layer that several layers share once, and gives it back to all of them when
+    It is a layer because Keras saves an inner layer that several layers share once, and returns it to all of them when
     the file is opened, so that the optimizer sees its variables once.
 
     Args:

@@ -1,4 +1,4 @@
-"""The seed that Keras draws from where a layer or function has none of its own: `keras.random.normal(shape)`.
+"""The seed that Keras draws from where a layer or function has no seed: `keras.random.normal(shape)`.
 
 Returns its variable. Must not draw from it.
 

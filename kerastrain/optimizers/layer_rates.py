@@ -54,15 +54,16 @@ class LayerRates:
 
     @property
     def learning_rate(self):
-        """float32 scalar tensor, the rate of the next step without the factors of layers.
-
-        Args:
-            learning_rate: float > 0, the new rate; only if the optimizer was created with a number.
-        """
+        """float32 scalar tensor, the rate of the next step without the factors of layers."""
         return keras.ops.multiply(super().learning_rate, self.rate_factor)
 
     @learning_rate.setter
     def learning_rate(self, learning_rate):
+        """Sets the rate.
+
+        Args:
+            learning_rate: float > 0 or a LearningRateSchedule; Keras refuses to replace a schedule by a number.
+        """
         keras.optimizers.Optimizer.learning_rate.fset(self, learning_rate)
 
     def build(self, variables):
