@@ -74,8 +74,8 @@ def print_compression(done, directory: Path) -> None:
             "wins" if done.choice and result.name == done.choice.winner else "kept" if result.name in kept else "",
         )
     console.print(table)
-    for reason in dict.fromkeys(done.left_out.values()):
-        names = ", ".join(name for name, own_reason in done.left_out.items() if own_reason == reason)
+    for reason in dict.fromkeys(done.skipped.values()):
+        names = ", ".join(name for name, own_reason in done.skipped.items() if own_reason == reason)
         console.print(plain(f"skipped  {names}: {reason}"))
     if done.calibration:
         table = Table(

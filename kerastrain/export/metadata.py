@@ -115,7 +115,7 @@ def _input(builder: flatbuffers.Builder, name: str, pixels: bool, files: Mapping
     fields = {0: builder.CreateString(name)}
     if files:
         kinds = {VOCABULARY_FILE: _VOCABULARY}
-        fields[1] = builder.CreateString(f"How the input is made is told by {', '.join(files)}.")
+        fields[1] = builder.CreateString(f"The input is described by {', '.join(files)}.")
         fields[3] = _table(builder, {1: _table(builder, {})}, kinds={0: _FEATURE_PROPERTIES})
         fields[6] = _tables(builder, [_file(builder, file, kinds.get(file, _UNKNOWN)) for file in files])
     if pixels:

@@ -158,7 +158,7 @@ def _description(model: keras.Model) -> str:
     """The description of the input, as JSON."""
     source = model.inputs[0]
     if source.dtype == "string":
-        description = {"kind": "token ids", "told by": [metadata.TOKENS_FILE, metadata.VOCABULARY_FILE]}
+        description = {"kind": "token ids", "described by": [metadata.TOKENS_FILE, metadata.VOCABULARY_FILE]}
     elif endpoints.accepts_image_bytes(model):
         description = {"kind": "RGB images", "range": [0, 255], "height": source.shape[1], "width": source.shape[2]}
     else:

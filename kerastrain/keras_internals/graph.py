@@ -36,7 +36,7 @@ def run_through_graph(model: keras.Model, inputs: object, call: Callable) -> obj
     Returns:
         tensor, or nest of tensors, in the structure of the model's outputs.
     """
-    return model._run_through_graph(inputs, call_fn=call)
+    return model._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
 
 
 def producer(tensor: keras.KerasTensor) -> keras.Operation:

@@ -26,14 +26,14 @@ class Compression:
 
     Args:
         results: tuple of compression_search.CandidateResult, one for each file, the run's float model first.
-        left_out: dict from the name of a skipped candidate to the reason.
+        skipped: dict from the name of a skipped candidate to the reason.
         choice: compression_search.Choice within the budget, or None if there is no budget.
         calibration: list of dict, int8 files by number of calibration examples; see
             `compression_search.calibration_table`.
     """
 
     results: tuple[compression_search.CandidateResult, ...]
-    left_out: dict[str, str]
+    skipped: dict[str, str]
     choice: compression_search.Choice | None
     calibration: list[dict]
 
@@ -188,7 +188,7 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     candidates = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
     with files.atomic(target) as folder:
         folder.mkdir()
-        results, left_out = compression_search.sweep(run, split, candidates, settings, folder)
+        results, skipped = compression_search.sweep(run, split, candidates, settings, folder)
         choice = compression_search.choose(results, budget) if budget else None
         calibration = []
         if any(item.quantize == "int8" and "quantize_aware" not in item.steps for item in candidates):
@@ -197,9 +197,8 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
         if choice is not None:
             compression_search.draw(results, choice, budget, folder / "pareto.png")
             _remove_beaten(folder, results, choice)
-        compression = Compression(tuple(results), left_out, choice, calibration)
-        record = asdict(compression)  # Its results have the key "rungs" in the file, as in files of 0.1.
-        record = {"settings": settings.model_dump(mode="json"), "rungs": record.pop("results"), **record}
+        compression = Compression(tuple(results), skipped, choice, calibration)
+        record = {"settings": settings.model_dump(mode="json"), **asdict(compression)}
         files.write_json(folder / "compression.json", record)
     report.write(run.directory)
     return compression

@@ -71,8 +71,8 @@ def parts(config: Config) -> dict[str, data.Examples]:
         FileNotFoundError: the path of the data does not exist.
     """
     everything = listing(config)
-    divided = data.divide(everything, **split_options(config))
-    return {name: everything.examples.subset(indices) for name, indices in divided.items()}
+    indices_of = data.divide(everything, **split_options(config))
+    return {name: everything.examples.subset(indices) for name, indices in indices_of.items()}
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:

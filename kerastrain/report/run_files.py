@@ -34,7 +34,7 @@ class RunFiles:
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
         explanations: dict from the file name of a picture in `explanations/` to its PNG bytes.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
-        compression: dict, the contents of `compressed/compression.json`: "rungs", "left_out", "choice" and "calibration".
+        compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
         pareto: bytes of the picture `compressed/pareto.png`; empty if there is no such file.
         sizes: dict from a file's path in the run to its size in bytes, without checkpoints and TensorBoard files.
     """
@@ -97,9 +97,12 @@ def read(directory: Path) -> RunFiles:
 def _compression(path: Path) -> dict:
     if not path.is_file() or _text(path).startswith("["):  # a list in runs of versions without budgets
         return {}
-    record = _require(path, _json(path), ("rungs", "left_out", "choice", "calibration"), "a compression")
-    for row in record["rungs"]:
-        _require(path, row, ("name", "validation", "test", "zeros_fraction", "size_bytes", "gzip_bytes"), "rungs")
+    record = _json(path)
+    if isinstance(record, dict):  # Files of 0.1 have other names for two of the keys.
+        record = {{"rungs": "results", "left_out": "skipped"}.get(key, key): value for key, value in record.items()}
+    _require(path, record, ("results", "skipped", "choice", "calibration"), "a compression")
+    for row in record["results"]:
+        _require(path, row, ("name", "validation", "test", "zeros_fraction", "size_bytes", "gzip_bytes"), "results")
     return record
 
 

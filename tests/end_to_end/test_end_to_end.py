@@ -114,7 +114,7 @@ def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finishe
     assert "replace" in kerastrain(place, "export", "walked", "--format", "tflite_float16", code=2).stderr
 
     kerastrain(place, "compress", "walked", "prune.fraction=0.5", "prune.epochs=2")
-    rows = json.loads((run / "compressed" / "compression.json").read_text())["rungs"]
+    rows = json.loads((run / "compressed" / "compression.json").read_text())["results"]
     assert [row["file"] for row in rows] == ["baseline_float32.tflite", "pruned_float32.tflite", "pruned_int8.tflite"]
     assert rows[1]["zeros_fraction"] == pytest.approx(0.5, abs=0.01)
     assert rows[2]["test"]["value"] == 1.0
@@ -156,14 +156,14 @@ def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place)
     epochs = [f"{step}.epochs=1" for step in ("distill", "prune_channels", "prune", "cluster", "quantize_aware")]
     done = kerastrain(place, "compress", "plain", "budget.kilobytes=500", "calibration_counts=[4, 16]", *epochs)
     record = json.loads((place / "plain/compressed/compression.json").read_text())
-    names, choice = [rung["name"] for rung in record["rungs"]], record["choice"]
+    names, choice = [result["name"] for result in record["results"]], record["choice"]
     tried = {"baseline_int8", "qat_int8", "pruned_clustered_qat_int8", "channel_pruned_float32"}
     assert tried <= set(names)
-    assert "must leave enough for a network" in record["left_out"]["distilled_int8"]  # than which none is smaller
+    assert "must leave enough for a network" in record["skipped"]["distilled_int8"]  # than which none is smaller
     assert f"{choice['winner']} wins: the most accurate of {len(names)} files" in " ".join(done.stdout.split())
     assert {path.stem for path in (place / "plain/compressed").glob("*.tflite")} == set(choice["pareto"])
-    best = max(rung["validation"]["value"] for rung in record["rungs"])
-    assert {rung["name"]: rung for rung in record["rungs"]}[choice["winner"]]["validation"]["value"] == best
+    best = max(result["validation"]["value"] for result in record["results"])
+    assert {result["name"]: result for result in record["results"]}[choice["winner"]]["validation"]["value"] == best
     assert [row["count"] for row in record["calibration"]] == [4, 16]
     assert pictures.pixels(place / "plain/compressed/pareto.png").shape == (720, 1350, 3)
     assert pictures.shows(place / "plain/compressed/pareto.png", "#c2410c")  # the winner
@@ -230,7 +230,7 @@ def test_texts_train_and_answer(place):
         outputs = export.litert.run(path, export.tokenize(path, ["a wonderful film", "a dreadful film"]))
         assert outputs.argmax(axis=1).tolist() == [1, 0]
     kerastrain(place, "compress", "texts", "prune.epochs=1", "calibration_counts=[]")
-    rows = json.loads((place / "texts" / "compressed" / "compression.json").read_text())["rungs"]
+    rows = json.loads((place / "texts" / "compressed" / "compression.json").read_text())["results"]
     assert [row["file"] for row in rows][1:] == ["pruned_float32.tflite", "pruned_int8.tflite"]
     assert rows[2]["validation"]["value"] == 1.0
 

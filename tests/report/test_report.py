@@ -177,3 +177,24 @@ def test_page_shows_the_measures_of_every_task(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"many": {**many, "task": "several"}}))
     with pytest.raises(InputError, match="unknown task 'several'. Known: multi_label, regression, single_label"):
         report.write(tmp_path)
+
+
+def test_a_compression_of_0_1_has_the_page_of_one_of_today(tmp_path):
+    score = {"value": 0.9, "low": 0.8, "high": 0.95, "count": 100}
+    row = {"name": "pruned_int8", "file": "pruned_int8.tflite", "steps": ["prune"], "measure": "accuracy"}
+    row |= {"validation": score, "test": None, "zeros_fraction": 0.8, "size_bytes": 1000, "gzip_bytes": 300}
+    row |= {"time_ratio": None, "memory_ratio": None}
+    files.write_text(tmp_path / "config.yaml", "{}\n")
+    pages = []
+    for results, skipped in (("rungs", "left_out"), ("results", "skipped")):
+        record = {
+            results: [row],
+            skipped: {"qat_int8": "a Hub module is a fixed graph"},
+            "choice": None,
+            "calibration": [],
+        }
+        files.write_json(tmp_path / "compressed" / "compression.json", record)
+        page = report.write(tmp_path).read_text()
+        pages.append(page.split("<h2>Compression</h2>")[1].split("<h2>")[0])
+    assert pages[0] == pages[1]
+    assert {"pruned_int8", "80.0%", "a Hub module is a fixed graph"} <= set(Page(pages[0]).words)
