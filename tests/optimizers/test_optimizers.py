@@ -234,3 +234,8 @@ def test_make_refuses_a_rate_that_cannot_train(rate):
 def test_make_refuses_a_rate_of_another_type(rate):
     with pytest.raises(TypeError, match="`learning_rate` must be a float or a LearningRateSchedule"):
         optimizers.make("sgd", rate)
+
+
+def test_every_optimizer_is_a_public_class_of_the_package():
+    classes = {kind.__name__: kind for kind in optimizers.OPTIMIZERS.values()}
+    assert {name: getattr(optimizers, name) for name in optimizers.__all__ if name in classes} == classes
