@@ -2,8 +2,8 @@
 
 Takes and returns paths and records. A run contains `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
 `tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`; also
-`quarantine.csv` if image files were skipped, and `acceleration.json` if precision or XLA was measured. Must not overwrite
-an existing folder, and must not train.
+`quarantine.csv` if image files were skipped, `acceleration.json` if precision or XLA was measured, and
+`example_digests.npz`, the digests of the examples of each part. Must not overwrite an existing folder, and must not train.
 """
 
 import contextlib
@@ -25,6 +25,9 @@ from kerastrain.hub.layer import HubLayer
 from kerastrain.system import files
 from kerastrain.system.terminal import PrintableFormatter
 from kerastrain.transfer import freezing
+
+EXAMPLES_FILE = "example_digests.npz"
+"""The file with an array of `data.overlap.digests` for each part of the data."""
 
 RESUME_MAY_CHANGE = (
     "fit.checkpoint_every",

@@ -4,6 +4,8 @@ Takes a `Run`; returns records and writes files into the run's folder. Only call
 model.
 """
 
+import datetime
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +18,10 @@ from kerastrain import compression_search, data, evaluation, explain, export, mo
 from kerastrain.config import CompressConfig, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import plan
-from kerastrain.run_directory import Run, refuse_existing
+from kerastrain.run_directory import EXAMPLES_FILE, Run, refuse_existing
 from kerastrain.system import files
+
+logger = logging.getLogger("kerastrain")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ _ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigm
 def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
     """Evaluates a run on other data, or on its own validation and test parts.
 
-    Measures of other data are written to `evaluations/NAME.json`, and the report is updated.
+    Measures of other data are written to `evaluations/NAME.json`, with the path of the data, the date, and the number of
+    examples that the run was trained or validated on, which is also logged as a warning. The report is updated; it shows
+    them beside the measures of the run's own parts, also if they have the same name.
 
     Args:
         run: Run.
@@ -62,12 +68,16 @@ def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
     """
     if not places:
         return recipe.measure(run.model, run.config, _split(run))
-    sets = {
-        name: data.batches(_examples(run, name, place), run.config.evaluation.batch_size)
-        for name, place in places.items()
-    }
-    measures = evaluation.report(run.model, sets)
+    examples = {name: _examples(run, name, place) for name, place in places.items()}
+    measures = evaluation.report(
+        run.model, {name: data.batches(part, run.config.evaluation.batch_size) for name, part in examples.items()}
+    )
     for name, measured in measures.items():
+        measured["data"] = {
+            "path": places[name] if ":" in places[name] else str(Path(places[name]).absolute()),
+            "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "shared": _shared(run, name, examples[name]),
+        }
         files.write_json(run.directory / "evaluations" / f"{Path(name).name}.json", measured)
     report.write(run.directory)
     return measures
@@ -220,6 +230,23 @@ def _names(paths: Sequence[Path]) -> list[str]:
     """Returns file names without suffix, prefixed with the folder's name if two of them would be equal."""
     names = [path.stem for path in paths]
     return names if len(set(names)) == len(names) else [f"{path.parent.name}_{path.stem}" for path in paths]
+
+
+def _shared(run: Run, name: str, examples: data.Examples) -> dict[str, int] | None:
+    """The number of examples in each part of the run's own data, logged; None if the run does not record its data."""
+    path = run.directory / EXAMPLES_FILE
+    if not path.is_file():
+        logger.warning("%s: not compared with the training data, because the run has no %s", name, EXAMPLES_FILE)
+        return None
+    with np.load(path) as parts:
+        shared = data.overlap.shared_counts(data.overlap.digests(examples), parts)
+    for part, verb in (("train", "was trained"), ("validation", "selected its best epoch")):
+        if shared.get(part):
+            logger.warning(
+                "%s: the run %s on %d of these %d examples, so their measures are not those of held-out data",
+                *(name, verb, shared[part], len(examples)),
+            )
+    return shared
 
 
 def _split(run: Run) -> data.Split:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerastrain import data, distribute, export, models, report, run_directory
@@ -20,6 +21,7 @@ from kerastrain.recipe.building import make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
 from kerastrain.recipe.results import export_all, measure
+from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files, signals
 
 logger = logging.getLogger("kerastrain")
@@ -115,6 +117,7 @@ def _train_and_export(
                 files.write_json(directory / "acceleration.json", prepared.timings)
             if split.quarantined:
                 data.quarantine.write(split.quarantined, directory / "quarantine.csv")
+            _write_digests(split, directory / EXAMPLES_FILE)
         if not is_trained:
             fit(model, config, split, directory)
             if is_chief:
@@ -134,6 +137,12 @@ def _train_and_export(
         run_directory.finish(directory, time.monotonic() - start)
         collectives.barrier(strategy)
     return RunResult(directory, model, measures, exports, time.monotonic() - start)
+
+
+def _write_digests(split: data.Split, path: Path) -> None:
+    """Records which examples the run uses, so that a later evaluation can tell whether it was trained on them."""
+    with files.atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{name: data.overlap.digests(part) for name, part in split.parts.items()})
 
 
 def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:

@@ -74,7 +74,9 @@ def read(directory: Path) -> RunFiles:
         name: _require_measures(written, record, f"measures of {name!r}") for name, record in _json(written).items()
     }
     for path in sorted(directory.glob("evaluations/*.json")):
-        measures[path.stem] = _require_measures(path, _json(path), "measures")
+        record = _require_measures(path, _json(path), "measures")
+        # The measures of the run's own parts stay, whatever name the other data was given.
+        measures[f"{path.stem} (other data)" if path.stem in measures else path.stem] = record
     return RunFiles(
         name=directory.resolve().name,
         config=_text(directory / "config.yaml"),

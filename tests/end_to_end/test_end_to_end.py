@@ -134,6 +134,28 @@ def test_predict_evaluate_export_compress_explain_and_report_work_on_the_finishe
 
 
 @pytest.mark.slow
+def test_an_evaluation_on_the_training_data_says_so_and_leaves_the_held_out_measures(run, place):
+    shutil.copytree(run, place / "reused", ignore=shutil.ignore_patterns("exports"))
+    held_out = (place / "reused" / "metrics.json").read_text()
+    printed = kerastrain(place, "evaluate", "reused", "--data", "test=colours").stdout
+    record = json.loads((place / "reused" / "evaluations" / "test.json").read_text())
+    # Each file is in one part of the run.
+    shared, sizes = (
+        record["data"]["shared"],
+        {part: json.loads(held_out)[part]["count"] for part in ("validation", "test")},
+    )
+    sizes["train"] = len(list((place / "colours").rglob("*.png"))) - sum(sizes.values())
+    assert shared == sizes
+    assert record["data"]["path"] == str(place / "colours")
+    assert f"test: the run was trained on {sizes['train']} of these {record['count']} examples" in printed
+    assert (place / "reused" / "metrics.json").read_text() == held_out
+    page = (place / "reused" / "report.html").read_text()
+    assert ">test accuracy<" in page
+    assert ">test (other data) accuracy<" in page
+    assert f"The run was trained on {sizes['train']} of them." in page
+
+
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_removed_with_the_reason_and_an_exit_code(run, place):
     shutil.copytree(run, place / "steep", ignore=shutil.ignore_patterns("exports"))
     model = models.load(run / "model.keras", allow_modules=True)
