@@ -74,7 +74,7 @@ def evaluate(run: Run, places: Mapping[str, str]) -> dict[str, dict]:
     )
     for name, measured in measures.items():
         measured["data"] = {
-            "path": places[name] if ":" in places[name] else str(Path(places[name]).absolute()),
+            "path": places[name] if places[name].startswith(("hf:", "tfds:")) else str(Path(places[name]).absolute()),
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "shared": _shared(run, name, examples[name]),
         }

@@ -117,7 +117,8 @@ def _train_and_export(
                 files.write_json(directory / "acceleration.json", prepared.timings)
             if split.quarantined:
                 data.quarantine.write(split.quarantined, directory / "quarantine.csv")
-            _write_digests(split, directory / EXAMPLES_FILE)
+            if not (directory / EXAMPLES_FILE).exists():  # A resumed run has the same data.
+                _write_digests(split, directory / EXAMPLES_FILE)
         if not is_trained:
             fit(model, config, split, directory)
             if is_chief:
