@@ -23,6 +23,7 @@ KINDS = {
     "damaged": "starts like an image but cannot be decoded",
     "unsupported": "has pixels of unknown range",
     "too large": "exceeds the limit on bytes or pixels, which protects the memory",
+    "incomplete": "is a row whose input or target is missing or invalid",
     "duplicate": "has the same bytes as a file that is used",
     "leakage": "has the same bytes as a file of a held-out part, on which the model is evaluated",
     "contradiction": "has the same bytes as a file with other labels",

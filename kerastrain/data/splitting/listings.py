@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerastrain.data.examples import Examples, Split, quantile_bins
+from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.splitting import stratified
 from kerastrain.errors import InputError
 
@@ -26,11 +27,19 @@ class Listing:
         examples: Examples; a store in it needs no `image_size` if the examples are only counted.
         predefined_split: array (n,) of "train", "validation" and "test" if the source itself defines the parts; else
             None.
+        layout: str, how the source was understood, the rest of a sentence such as "one folder of images per class".
+        notes: tuple of str, a sentence for each thing that a user should know before training, such as the files that
+            were skipped by their suffix.
+        skipped: tuple of Quarantined, the examples that the source leaves out because they are incomplete or cannot be
+            read; they count for `unreadable_fraction`.
     """
 
     source: str
     examples: Examples
     predefined_split: np.ndarray | None = None
+    layout: str = ""
+    notes: tuple[str, ...] = ()
+    skipped: tuple[Quarantined, ...] = ()
 
     def __len__(self) -> int:
         return len(self.examples)
