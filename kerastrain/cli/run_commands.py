@@ -101,9 +101,9 @@ def compress(
     )
     start_tensorflow()
     from kerastrain import run_directory
-    from kerastrain.recipe import finished_runs
+    from kerastrain.recipe import compressing
 
-    compression = finished_runs.compress(run_directory.load(run), settings)
+    compression = compressing.compress(run_directory.load(run), settings)
     print_compression(compression, run / "compressed")
     if compression.choice is not None and compression.choice.winner is None:
         raise typer.Exit(1)

@@ -45,7 +45,7 @@ def print_exports(parities: dict, directory: Path) -> None:
 
 
 def print_compression(done, directory: Path) -> None:
-    """Prints every file of a `finished_runs.Compression`, the winner, and the skipped candidates."""
+    """Prints every file of a `compressing.Compression`, the winner, and the skipped candidates."""
     kept = done.choice.pareto if done.choice else ()
     measure = done.results[0].measure
     title = f"Validation {measure} with its 95 % confidence interval; time relative to the first file"
