@@ -22,13 +22,15 @@ def scan(
 ) -> None:
     """List the image files that a run would skip, and why.
 
-    Every image file of the config is read and decoded.
+    Prints how the data are understood, then reads and decodes every image file of the config.
     """
     from kerastrain import data
     from kerastrain.recipe import plan
 
     config = read_config(arguments)
     listing = plan.listing(config)
+    for line in plan.description(config, listing, plan.parts(config, listing)):
+        console.print(plain(line))
     scanned = data.scan(listing)
     console.print(f"{len(scanned.kept):,} of {len(listing):,} image files can be used")
     if scanned.quarantined:

@@ -49,7 +49,7 @@ def main() -> None:
     logger.propagate = False
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(PrintableFormatter("%(message)s"))
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # not one more for each call of `main` in a process
     try:
         app()
     except (InputError, OSError) as error:

@@ -73,16 +73,19 @@ def check(
 ) -> None:
     """Validate a config and print its plan.
 
-    Prints the value of every key, the number of examples in each part, and the training phases. TensorFlow is not
-    started.
+    Prints the value of every key, how the data are understood (layout, parts, classes with counts and examples, what is
+    skipped), and the training phases. TensorFlow is not started.
     """
     from kerastrain import data, schedules
     from kerastrain.recipe import plan
 
     config = read_config(arguments)
-    examples = plan.parts(config)
+    listing = plan.listing(config)
+    examples = plan.parts(config, listing)
     console.print(configs.dump(config).rstrip(), markup=False)
-    console.print("\nexamples: " + ", ".join(f"{len(part)} {name}" for name, part in examples.items()))
+    console.print()
+    for line in plan.description(config, listing, examples):
+        console.print(plain(line))
     if warning := data.small_data_warning(examples):
         console.print(plain(warning))
     table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate")

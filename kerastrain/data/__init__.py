@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "image_files": ["quarantine"],
         "augmentation": ["Augmentation", "augment"],
+        "description": ["describe"],
         "examples": ["Examples", "Split"],
         "fingerprints": ["fingerprint"],
         "image_files.decoder": ["load_image"],
@@ -33,7 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "sources.resolve": ["has_columns", "listing"],
         "sources.table_columns": ["Columns"],
         "sources.tfrecord_writer": ["write_tfrecords"],
-        "splitting.listings": ["Listing", "divide", "folds", "sizes", "under_labels"],
+        "splitting.listings": ["Listing", "check_skipped", "divide", "folds", "sizes", "under_labels"],
         "splitting.sample_size": ["small_data_warning"],
         "weighting": ["class_weights", "weighted"],
     },

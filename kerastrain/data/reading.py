@@ -14,7 +14,7 @@ from kerastrain.data.examples import Examples, Split
 from kerastrain.data.image_files import decode_all, pixel_cache, scanning
 from kerastrain.data.image_files.pixel_cache import Place
 from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
-from kerastrain.data.splitting.listings import Listing, divide
+from kerastrain.data.splitting.listings import Listing, check_skipped, divide
 from kerastrain.errors import InputError
 
 _SCAN_SIZE = (32, 32)  # A scan discards the pixels; small ones cost least.
@@ -45,9 +45,10 @@ def split(
         Split.
 
     Raises:
-        InputError: as for `divide` and `pixel_cache.cache`, or a larger fraction of the images is unreadable (the
+        InputError: as for `divide` and `pixel_cache.cache`, or a larger fraction of the examples is unreadable (the
             message names the first of them).
     """
+    check_skipped(listing, unreadable_fraction)
     parts = divide(listing, **split_options)  # Before anything is read, so that invalid options fail at once.
     # Read before splitting, so that another seed or fold reuses the cached images.
     examples, scan_result = _readable(
@@ -58,7 +59,7 @@ def split(
         source = f"{listing.source} without the {len(scan_result.quarantined)} skipped files"
         parts = divide(Listing(source, examples, predefined_split), **split_options)
     subsets = {part: examples.subset(indices) for part, indices in parts.items()}
-    return Split(**subsets, quarantined=scan_result.quarantined)
+    return Split(**subsets, quarantined=listing.skipped + scan_result.quarantined)
 
 
 def read(

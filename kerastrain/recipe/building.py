@@ -4,6 +4,7 @@ Takes a `Config`. Must not train, and must not write files.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from kerastrain.models import task_models
 from kerastrain.recipe import plan
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
+
+logger = logging.getLogger("kerastrain")
 
 _HEAD_KEYS = ("hidden_units", "dropout", "l1", "l2", "batch_norm")
 _TEXT_KEYS = (
@@ -101,12 +104,13 @@ def load_backbone(config: Config) -> backbones.Backbone:
         )
 
 
-def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
+def load_data(config: Config, image_size: tuple[int, int] | None, *, log: bool = False) -> data.Split:
     """Loads and splits the examples of `config`, with class weights if it asks for them.
 
     Args:
         config: Config.
         image_size: (height, width) in pixels that images are resized to; None for texts.
+        log: bool, whether to log how the data are understood, before any image is read.
 
     Returns:
         data.Split.
@@ -115,8 +119,12 @@ def load_data(config: Config, image_size: tuple[int, int] | None) -> data.Split:
         InputError: the data cannot be used (as for `data.split`), or a class weight names an unknown class.
         FileNotFoundError: the path of the data does not exist.
     """
+    listing = plan.listing(config, image_size=image_size)
+    if log:
+        for line in plan.description(config, listing, plan.parts(config, listing)):
+            logger.info("%s", line)
     split = data.split(
-        plan.listing(config, image_size=image_size),
+        listing,
         cache=config.data.cache,
         unreadable_fraction=config.data.unreadable_fraction,
         **plan.split_options(config),

@@ -57,22 +57,38 @@ class Phase:
         )
 
 
-def parts(config: Config) -> dict[str, data.Examples]:
+def parts(config: Config, whole: data.Listing | None = None) -> dict[str, data.Examples]:
     """Splits the examples of `config` without decoding any image.
 
     Args:
         config: Config.
+        whole: data.Listing from `listing`; None lists the examples.
 
     Returns:
         dict from "train", "validation" and "test" to data.Examples.
 
     Raises:
-        InputError: the folder holds no classes, or too few examples to split.
+        InputError: the folder holds no classes, too few examples to split, or too many that cannot be used.
         FileNotFoundError: the path of the data does not exist.
     """
-    everything = listing(config)
-    indices_of = data.divide(everything, **split_options(config))
-    return {name: everything.examples.subset(indices) for name, indices in indices_of.items()}
+    whole = listing(config) if whole is None else whole
+    data.check_skipped(whole, config.data.unreadable_fraction)
+    indices_of = data.divide(whole, **split_options(config))
+    return {name: whole.examples.subset(indices) for name, indices in indices_of.items()}
+
+
+def description(config: Config, whole: data.Listing, parts: Mapping[str, data.Examples]) -> list[str]:
+    """Describes how the data of `config` are understood, for the first lines of `check` and `train`.
+
+    Args:
+        config: Config.
+        whole: data.Listing from `listing`.
+        parts: mapping from the name of each part to its Examples, as from `parts`.
+
+    Returns:
+        list of str, lines without line ends.
+    """
+    return data.describe(whole, parts)
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:

@@ -4,6 +4,7 @@ Takes a `Config` and the path of a folder; returns a `RunResult` and writes the 
 """
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import tensorflow as tf
 from kerastrain import data, distribute, export, models, report, run_directory
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
-from kerastrain.recipe.building import make_strategy
+from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
 from kerastrain.recipe.results import export_all, measure
@@ -100,14 +101,14 @@ def _train_and_export(
     strategy: tf.distribute.Strategy, config: Config, directory: Path, open_directory: Callable
 ) -> RunResult:
     start = time.monotonic()
-    prepared = prepare(config, strategy=strategy)
+    is_chief = collectives.worker_index(strategy) == 0
+    prepared = prepare(config, strategy=strategy, load=functools.partial(load_data, log=is_chief))
     config, split = prepared.config, prepared.split
     saved = directory / "model.keras"
     is_trained = saved.exists()
     with strategy.scope():
         model = models.load(saved) if is_trained else prepared.build()
     run_directory.remember_modules(model)
-    is_chief = collectives.worker_index(strategy) == 0
     fingerprint = data.fingerprint(split)
     with open_directory(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder

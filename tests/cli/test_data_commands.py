@@ -38,10 +38,13 @@ def test_scan_counts_and_names_what_a_run_would_leave_out(folder, monkeypatch, c
     assert sorted(kinds) == ["duplicate"] + ["empty"] * 22
 
 
-def test_scan_of_a_clean_folder_is_one_line(folder, monkeypatch, capsys):
+def test_scan_of_a_clean_folder_says_what_it_holds(folder, monkeypatch, capsys):
     for path in [*folder.glob("red/*[[]b*"), folder / "red" / "copy.png"]:
         path.unlink()
-    assert output(monkeypatch, capsys, "data", "scan", "data.path=data") == "30 of 30 image files can be used\n"
+    lines = output(monkeypatch, capsys, "data", "scan", "data.path=data").splitlines()
+    assert lines[0] == f"source: '{folder}'"
+    assert "  blue: 10 (7 train, 2 validation, 1 test), such as 'blue/000.png' and 'blue/001.png'" in lines
+    assert lines[-1] == "30 of 30 image files can be used"
 
 
 def test_scan_refuses_what_has_no_image_files(monkeypatch, capsys):

@@ -69,7 +69,7 @@ def listing(
         raise InputError(
             f"`predefined_split` must name a part for each input. Received: {len(parts)} for {len(examples)} inputs."
         )
-    return Listing(source, examples, parts)
+    return Listing(source, examples, parts, layout="images in memory" if isinstance(inputs, ArrayImages) else "arrays")
 
 
 def npz_listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None, *, task: Task) -> Listing:

@@ -16,6 +16,7 @@ from kerastrain.data.splitting import stratified
 from kerastrain.errors import InputError
 
 PARTS = ("train", "validation", "test")
+_MOST_NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,6 +113,27 @@ def sizes(listing: Listing, **split_options: float | int | None) -> dict[str, in
         InputError: as for `divide`.
     """
     return {part: len(indices) for part, indices in divide(listing, **split_options).items()}
+
+
+def check_skipped(listing: Listing, unreadable_fraction: float) -> None:
+    """Checks that a source leaves out no more examples than allowed.
+
+    Args:
+        listing: Listing.
+        unreadable_fraction: float in [0, 1], the largest fraction of the examples that may be skipped.
+
+    Raises:
+        InputError: it leaves out more (the message names the first of them).
+    """
+    count, total = len(listing.skipped), len(listing) + len(listing.skipped)
+    if count > unreadable_fraction * total:
+        first = "; ".join(f"{item.path}: {item.reason}" for item in listing.skipped[:_MOST_NAMED])
+        more = f"; and {count - _MOST_NAMED:,} more" if count > _MOST_NAMED else ""
+        raise InputError(
+            f"{count:,} of {total:,} examples of {listing.source} cannot be used, more than the fraction "
+            f"{unreadable_fraction:g} that `data.unreadable_fraction` allows: {first}{more}. Repair or remove them, or "
+            "raise `data.unreadable_fraction` to skip them."
+        )
 
 
 def folds(examples: Examples, count: int, fold: int, *, seed: int = 0) -> Split:
