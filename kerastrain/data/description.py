@@ -3,7 +3,8 @@
 Takes a `Listing` and its parts, returns lines of text. Must not decode images or import TensorFlow.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def _labels(listing: Listing, parts: Mapping[str, Examples]) -> list[str]:
     lines = []
     for number, label in enumerate(examples.labels[:shown]):
         by_part = ", ".join(f"{counted[number]:,} {name}" for name, counted in counts.items())
-        lines.append(f"{label}: {totals[number]:,} ({by_part}){_such_as(examples, number)}")
+        lines.append(f"{label}: {totals[number]:,} ({by_part}){_such_as(parts.values(), number)}")
     if shown < len(totals):
         rest = totals[shown:]
         lines.append(f"and {len(rest):,} more, with {rest.min():,} to {rest.max():,} examples each")
@@ -75,14 +76,19 @@ def _labels(listing: Listing, parts: Mapping[str, Examples]) -> list[str]:
     return lines
 
 
-def _such_as(examples: Examples, number: int) -> str:
-    """Names the first examples of a label, if the source has names for them."""
+def _such_as(parts: Iterable[Examples], number: int) -> str:
+    """Names the first examples of a label, of the training part if it has any, if the source has names for them."""
+    keys = itertools.islice(itertools.chain.from_iterable(_keys(part, number) for part in parts), _SHOWN_EXAMPLES)
+    quoted = [f"'{key}'" for key in keys]
+    return f", such as {' and '.join(quoted)}" if quoted else ""
+
+
+def _keys(examples: Examples, number: int) -> Iterator[str]:
     if examples.keys is None:
-        return ""
+        return
     has_label = examples.targets == number if examples.task == "single_label" else examples.targets[:, number] > 0
-    keys = [examples.keys[row] for row in np.flatnonzero(has_label)[:_SHOWN_EXAMPLES]]
-    quoted = [f"'{key}'" for key in (keys if examples.dtype.kind != "O" else map(_shortened, keys))]
-    return f", such as {' and '.join(quoted)}" if keys else ""
+    for row in np.flatnonzero(has_label)[:_SHOWN_EXAMPLES]:
+        yield _shortened(examples.keys[row]) if examples.dtype.kind == "O" else examples.keys[row]
 
 
 def _shortened(text: str) -> str:
