@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "previews": ["Preview", "preview"],
         "read_errors": ["surface_read_errors"],
         "reading": ["read", "scan", "split"],
-        "sources.image_folders": ["part_named"],
+        "sources.parts": ["part_named"],
         "sources.loaders": ["arrays", "digits", "image_folder", "manifest", "named_set", "text_files", "tfrecord_set"],
         "sources.resolve": ["has_columns", "listing"],
         "sources.table_columns": ["Columns"],

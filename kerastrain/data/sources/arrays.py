@@ -12,7 +12,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.stores import ArrayImages, Store
-from kerastrain.data.sources.image_folders import part_names
+from kerastrain.data.sources.parts import part_names
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import Task

@@ -4,22 +4,18 @@ Takes a path, returns a `Listing`. Must not open the image files.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.stores import ImageFiles
+from kerastrain.data.sources.parts import part_named
 from kerastrain.data.splitting.listings import Listing
-from kerastrain.errors import InputError, unknown
+from kerastrain.errors import InputError
 
 CLUTTER = {"thumbs.db", "desktop.ini"}
-_PART_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 
 
 def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) -> Listing:
@@ -64,42 +60,6 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
         keys=tuple(file.relative_to(root).as_posix() for file in files),
     )
     return Listing(f"'{root}'", examples, None if "" in folders else np.array(parts))
-
-
-def part_named(name: str) -> str | None:
-    """Maps the name of a folder or of a value to the part that it denotes.
-
-    Args:
-        name: str in any case, such as "Val" or "training".
-
-    Returns:
-        "train", "validation" or "test"; None if the name denotes no part.
-
-    Example:
-        >>> part_named("Val"), part_named("cats")
-        ('validation', None)
-    """
-    return _PART_NAMES.get(name.lower())
-
-
-def part_names(names: Iterable[str], *, where: str) -> np.ndarray:
-    """Maps each name to the part that it denotes.
-
-    Args:
-        names: iterable of n str such as "train" and "val".
-        where: str, the source of the names, for the message.
-
-    Returns:
-        array (n,) of "train", "validation" and "test".
-
-    Raises:
-        InputError: a name denotes no part.
-    """
-    parts = [part_named(name.strip()) for name in names]
-    invalid = next((name for name, part in zip(names, parts, strict=True) if part is None), None)
-    if invalid is not None:
-        raise InputError(f"{where}: {unknown('part', invalid, _PART_NAMES)}")
-    return np.array(parts)
 
 
 def part_folders(root: Path, names: Sequence[str]) -> dict[str, Path]:

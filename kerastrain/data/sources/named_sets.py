@@ -14,7 +14,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
 from kerastrain.data.sources import table_columns
-from kerastrain.data.sources.image_folders import part_named
+from kerastrain.data.sources.parts import part_of
 from kerastrain.data.sources.table_columns import Columns, Table
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError
@@ -130,7 +130,7 @@ def listing(
     columns = _completed(columns or Columns(), named_set, kind, task)
     values = {name: _Rows(named_set.columns, name, rows) for name in named_set.columns}
     table = Table(named_set.source, values, rows.tolist(), classes=named_set.classes)
-    predefined_split = np.array([part_named(named_set.parts[row]) for row in rows])
+    predefined_split = np.array([part_of(named_set.parts[row]) for row in rows])
     if kind == "images":
         inputs = NamedImages(named_set, columns.input, rows, image_size)
         keys = tuple(f"{named_set.parts[row]}/{row}" for row in rows)
@@ -168,8 +168,8 @@ class _Rows(Sequence):
 
 
 def _rows(named_set: NamedSet) -> np.ndarray:
-    rows = np.array([row for row, part in enumerate(named_set.parts) if part_named(part)], np.int64)
-    others = sorted({part for part in named_set.parts if not part_named(part)})
+    rows = np.array([row for row, part in enumerate(named_set.parts) if part_of(part)], np.int64)
+    others = sorted({part for part in named_set.parts if not part_of(part)})
     if not len(rows):
         raise InputError(f"{named_set.source} has no part train, validation or test. It has: {', '.join(others)}.")
     if others:

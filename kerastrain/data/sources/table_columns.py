@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kerastrain.data.sources.image_folders import part_names
+from kerastrain.data.sources.parts import part_names
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import Task
 
