@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, GetJsonSchemaHandler
 
+from kerastrain.config.expectations import shown
 from kerastrain.config.values import Fraction, NotNegative, Section
 
 Above0Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -208,7 +209,7 @@ def normalize_augment(value: Any, kind: str) -> Any:
     if not isinstance(value, (list, tuple)) or not all(isinstance(entry, (str, Mapping)) for entry in value):
         raise ValueError(
             f"must be a list such as [flip, {{rotation: {{degrees: 15}}}}], or a section such as {{flip: {{}}, noise: null}}. "
-            f"Received: {value!r}."
+            f"Received: {shown(value)}."
         )
     entries = [{entry: {}} if isinstance(entry, str) else entry for entry in value]
     return {name: arguments or {} for entry in entries for name, arguments in entry.items()}

@@ -79,6 +79,9 @@ class BudgetConfig(Section):
     wins."""
     kilobytes: Positive | None = None
     """Largest file size, in kilobytes of 1,000 bytes. The file with the best validation accuracy wins."""
+    minutes: Positive | None = None
+    """Time for the search, in minutes. No candidate is started or trained on that would not fit into the rest of it; those
+    that were not tried are listed. null tries all."""
     size: Literal["file", "gzip"] = "file"
     """Which size counts: that of the file, or after gzip, as app stores and browsers transfer it."""
 

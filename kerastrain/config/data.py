@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from kerastrain.config.augmentation import AugmentConfig, OrNames, normalize_augment
+from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, Fraction, NotNegative, Section, Size
 from kerastrain.tasks import Task
 
@@ -40,7 +41,7 @@ class DataConfig(Section):
     task: Task = "single_label"
     """What the model predicts: one class (single_label), any number of labels (multi_label), or numbers (regression, for
     images only)."""
-    path: str = "digits"
+    path: Annotated[str, Field(min_length=1)] = "digits"
     """Where the examples are. Images: a folder with one subfolder per class, or `digits`, scikit-learn's 1,797
     handwritten digits. Texts: a folder with one file per class and one text per line, or one subfolder of .txt files per
     class. Both may be divided into the folders train, validation and test. Also: a .csv, .tsv or .parquet table; an .npz
@@ -85,7 +86,7 @@ class DataConfig(Section):
         if not isinstance(value, Mapping) or not all(map(_is_weight, value.values())):
             raise ValueError(
                 "must be balanced, or a mapping from classes to numbers >= 0, such as {rare: 5}. "
-                f"Received: {value!r}."
+                f"Received: {shown(value)}."
             )
         return {str(name): weight for name, weight in value.items()}  # YAML reads the class 7 as a number
 
@@ -132,7 +133,10 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _check_path_of_texts(self):
         if self.kind == "text" and self.path == "digits":
-            raise ValueError("path must name a folder of texts. Received: digits, which are images. Set data.path.")
+            raise ValueError(
+                "path must name a folder of texts. Received: digits, the bundled images. Set data.path; a folder of this "
+                "name is ./digits."
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,11 +3,16 @@
 Frozen pydantic records, like the sections of a run. Must not import TensorFlow.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from kerastrain.config.values import Section
+from kerastrain.config import typed
+from kerastrain.config.sections import Config
+from kerastrain.config.values import AsTyped, Meaning, Section
+
+Choice = Annotated[bool | float | int | str, Meaning("a single value")]
 
 
 class Range(Section):
@@ -40,5 +45,22 @@ class SearchConfig(Section):
     """Number of configs to try. hyperband ignores it and derives its own number from `fit.epochs`."""
     objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     """Metric that ranks the trials, taken from each trial's best epoch."""
-    space: Annotated[dict[str, Range | list[float | int | str]], Field(min_length=1)]
+    space: Annotated[dict[str, Range | list[Choice]], Field(min_length=1), AsTyped]
     """Config keys to search, such as `optimizer.learning_rate`, each with an interval or a list of choices."""
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _read_by_the_types_of_the_keys(cls, space):
+        if not isinstance(space, Mapping):
+            return typed.resolve(space, dict, _ignored)
+        return {str(key): _choices(str(key), choice) for key, choice in space.items()}
+
+
+def _choices(key: str, choice: object) -> object:
+    """Returns choices in the type of their key, and an interval in numbers."""
+    annotation = typed.annotation_at(Config, key) if isinstance(choice, list) else Range
+    return typed.resolve(choice, list[annotation] if isinstance(choice, list) else annotation, _ignored)
+
+
+def _ignored(path: str, sentence: str) -> None:
+    """Leaves a fault to the validation."""

@@ -4,17 +4,23 @@ Takes YAML with only the differences from the defaults, and overrides such as `f
 Must not import TensorFlow.
 """
 
-import re
+import codecs
+import functools
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from kerastrain.config import expectations, faults, typed
 from kerastrain.config.sections import Config
+from kerastrain.config.typed import put
 from kerastrain.config.values import Section
-from kerastrain.errors import ConfigError, unknown
+from kerastrain.errors import ConfigError
+
+logger = logging.getLogger("kerastrain")
 
 
 def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -22,7 +28,8 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Confi
 
     Args:
         path: str or Path of a YAML file with the differences from the defaults, or None for the defaults.
-        overrides: iterable of str such as "fit.epochs=3". The value is parsed as YAML; later overrides win.
+        overrides: iterable of str such as "fit.epochs=3"; later overrides win. Text is taken letter by letter, everything
+            else is YAML.
 
     Returns:
         Config. Paths of data, backbone and weights that exist are made absolute, so that the saved copy works from any
@@ -42,13 +49,13 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Confi
 
 
 def read_yaml(path: str | Path) -> dict:
-    """Reads the mapping in a YAML file with `yaml.safe_load`, which constructs no Python objects.
+    """Reads the mapping in a YAML file, without Python objects and without guessing types.
 
     Args:
-        path: str or Path of the file, UTF-8.
+        path: str or Path of the file, UTF-8, or UTF-16 with a byte order mark.
 
     Returns:
-        dict, nested plain values; empty for an empty file.
+        dict, nested values as they were typed, which `validate` reads by the types of their keys; empty for an empty file.
 
     Raises:
         FileNotFoundError: there is no file at `path`.
@@ -58,19 +65,38 @@ def read_yaml(path: str | Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"there is no config file {str(path)!r}.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = typed.parse(_text(path))
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "file" if mark is None else f"line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
-        raise ConfigError(str(path), [(where, f"not valid YAML: {problem}.")]) from None
+        raise ConfigError(str(path), [(where, f"not valid YAML: {typed.problem(error)}.")]) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(
-            str(path), [("file", f"must be a mapping such as `fit: {{epochs: 3}}`. Received: {values!r}.")]
+            str(path),
+            [
+                (
+                    "file",
+                    "must be a mapping such as `fit: {epochs: 3}`, with a space after each colon. Received: "
+                    f"{expectations.shown(values)}.",
+                )
+            ],
         )
     return values
+
+
+def _text(path: Path) -> str:
+    """Reads a text file in UTF-8, or in UTF-16 if it begins with a byte order mark."""
+    content = path.read_bytes()
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            str(path), [(f"line {line}", "the file is not UTF-8 text. Save it with the encoding UTF-8.")]
+        ) from None
 
 
 def override(values: Mapping, overrides: Iterable[str]) -> dict:
@@ -78,52 +104,29 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
 
     Args:
         values: nested mapping, as from `read_yaml`.
-        overrides: iterable of str "section.key=value"; the value is parsed as YAML.
+        overrides: iterable of str "section.key=value". `validate` reads the value by the type of its key: text is taken
+            letter by letter, everything else as YAML.
 
     Returns:
         dict, a new nested mapping.
 
     Raises:
-        ConfigError: an override has no `=` or an empty key, or its value is not valid YAML.
+        ConfigError: an override has no `=` or an empty key.
 
     Example:
         >>> override({"fit": {"epochs": 5}}, ["fit.epochs=3"])
         {'fit': {'epochs': 3}}
     """
-    result, faults = dict(values), []
+    result, wrong = dict(values), []
     for text in overrides:
         keys, equals, value = text.partition("=")
-        if not equals or not all(keys.split(".")):
-            faults.append((text, "an override must have the form `section.key=value`, such as fit.epochs=3."))
+        if not equals or not all(keys.strip().split(".")):
+            wrong.append((text, "an override must have the form `section.key=value`, such as fit.epochs=3."))
             continue
-        try:
-            result = put(result, keys, yaml.safe_load(value))
-        except yaml.YAMLError:
-            faults.append((keys, f"not valid YAML. Received: {value!r}. Put quotes around it."))
-    if faults:
-        raise ConfigError("the command line", faults)
+        result = put(result, keys.strip(), typed.Argument(value))
+    if wrong:
+        raise ConfigError("the command line", wrong)
     return result
-
-
-def put(values: Any, key: str, value: Any) -> dict:
-    """Returns a copy of nested `values` in which the dotted `key` has `value`.
-
-    Args:
-        values: nested mapping; anything else counts as empty.
-        key: str, such as "fit.epochs".
-        value: the new value.
-
-    Returns:
-        dict, a new nested mapping.
-
-    Example:
-        >>> put({"fit": {"epochs": 5}}, "fit.epochs", 3)
-        {'fit': {'epochs': 3}}
-    """
-    inner = dict(values) if isinstance(values, Mapping) else {}
-    first, _, rest = key.partition(".")
-    inner[first] = put(inner.get(first), rest, value) if rest else value
-    return inner
 
 
 def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "the config") -> Any:
@@ -140,10 +143,14 @@ def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "th
     Raises:
         ConfigError: a key or value is invalid; the error lists every fault.
     """
+    wrong = []
+    values = typed.resolve(values, kind, lambda path, sentence: wrong.append((path, sentence)))
     try:
-        record = kind.model_validate(dict(values))
+        record = kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(source, [_fault(kind, details) for details in error.errors()]) from None
+        wrong += faults.of(error, kind, values)
+    if wrong:
+        raise ConfigError(source, dict(reversed(wrong)).items())
     return _resolved(record) if kind is Config else record
 
 
@@ -162,15 +169,13 @@ def _resolved(config: Config) -> Config:
     trains_embedding = not images and backbone.startswith("keras:")
     rate = config.optimizer.learning_rate or (3e-3 if trains_embedding else 1e-2)
 
-    def absolute(text):
-        return str(Path(text).absolute()) if text and Path(text).exists() else text
-
-    # The name of the bundled data set wins over a folder of the same name.
     path = config.data.path
-    if path != "digits":
-        prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
-        path = prefix + absolute(path.removeprefix(prefix))
-    model = {"backbone": absolute(backbone), "weights": absolute(config.model.weights)}
+    prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
+    path = prefix + _absolute(path.removeprefix(prefix), *([] if prefix else ["digits"]))
+    model = {
+        "backbone": _absolute(backbone, "keras:", "kerastrain:"),
+        "weights": config.model.weights and _absolute(config.model.weights, "imagenet"),
+    }
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"path": path}),
@@ -182,40 +187,19 @@ def _resolved(config: Config) -> Config:
     )
 
 
-def _fault(kind: type[BaseModel], details: Mapping) -> tuple[str, str]:
-    """Returns the key path and the message for one entry of pydantic's `ValidationError.errors()`."""
-    where, received = details["loc"], details["input"]
-    path = ".".join(str(key) for key in where) or "config"
-    if details["type"] == "extra_forbidden":
-        new = _section(kind, where[:-1]).renamed_keys.get(where[-1])
-        if new is not None:
-            return path, f"`{path}` is now `{'.'.join([*map(str, where[:-1]), new])}`."
-        return path, unknown("key", where[-1], _fields(kind, where[:-1]))
-    if details["type"] == "literal_error":
-        if where[-1] == "quantize" and received == "aware":
-            return path, "`quantize=aware` is now `quantize=quantize_aware`."
-        return path, unknown("value", received, re.findall(r"'([^']*)'", details["ctx"]["expected"]))
-    if details["type"] == "value_error":
-        return path, str(details["ctx"]["error"])
-    if details["type"] == "model_type":
-        return (
-            path,
-            f"must be a section with the keys {', '.join(_fields(kind, where))}. Received: {received!r}.",
-        )
-    rule = details["msg"].replace("Input should be", "must be")
-    return path, f"{rule[0].lower()}{rule[1:]}. Received: {received!r}."
+def _absolute(text: str, *words: str) -> str:
+    """Returns the absolute path of what exists; a word with a meaning of its own wins over a file of the same name."""
+    if not Path(text).exists():
+        return text
+    if any(text == word or word.endswith(":") and text.startswith(word) for word in words):
+        _warn_of_namesake(text)
+        return text
+    return str(Path(text).absolute())
 
 
-def _section(kind: type[Section], keys: Iterable) -> type[Section]:
-    for key in keys:
-        annotation = kind.model_fields[key].annotation
-        # The annotation of an optional section is a union with None.
-        kind = next((member for member in get_args(annotation) if member is not type(None)), annotation)
-    return kind
-
-
-def _fields(kind: type[Section], keys: Iterable) -> list[str]:
-    return list(_section(kind, keys).model_fields)
+@functools.cache
+def _warn_of_namesake(word: str) -> None:
+    logger.warning("%s means what it always does; the file or folder of this name here would be ./%s", word, word)
 
 
 def dump(record: Section) -> str:
@@ -244,11 +228,11 @@ def to_yaml(values: Mapping) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes strings with U+0085, U+2028 or U+2029, which YAML would otherwise read back as line breaks."""
+    """Quotes strings that YAML would read as something else: line breaks such as U+2028, and numbers such as 1e-3."""
 
     def represent_text(self, text: str) -> yaml.Node:
         """Returns the node of a string, quoted if necessary."""
-        style = '"' if set(text) & set("\x85\u2028\u2029") else None
+        style = '"' if set(text) & set("\x85\u2028\u2029") else "'" if typed.number(text) is not None else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

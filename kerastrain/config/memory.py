@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from kerastrain.config.expectations import shown
 from kerastrain.config.values import Section
 from kerastrain.errors import is_whole_number
 
@@ -30,7 +31,7 @@ class MemoryConfig(Section):
     @classmethod
     def _check_micro_batches(cls, value):
         if value != "auto" and not _is_count(value):
-            raise ValueError(f"must be a whole number above 0, or auto. Received: {value!r}.")
+            raise ValueError(f"must be a whole number above 0, or auto. Received: {shown(value)}.")
         return value
 
     @field_validator("remat_blocks", mode="before")
@@ -39,7 +40,7 @@ class MemoryConfig(Section):
         named = isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)
         if not (value is None or value == "auto" or named or _is_count(value)):
             raise ValueError(
-                f"must be a whole number above 0, auto, or the names of layers that end a block. Received: {value!r}."
+                f"must be a whole number above 0, auto, or the names of layers that end a block. Received: {shown(value)}."
             )
         return value
 

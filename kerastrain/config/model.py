@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, NotNegative, Positive, Section
 
 
@@ -69,8 +70,8 @@ class ModelConfig(Section):
             for name in names:
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"model.{name} is only for {owner}. Received: model.{name}={getattr(self, name)}, and the backbone "
-                        f"{backbone!r} for {kind}. Remove it."
+                        f"model.{name} is only for {owner}. Received: model.{name}={shown(getattr(self, name))}, and the "
+                        f"backbone {backbone!r} for {kind}. Remove it."
                     )
 
 
@@ -125,5 +126,7 @@ class FineTuneConfig(Section):
     def _check_rank(self):
         for name in ("lora_alpha", "lora_layers"):
             if getattr(self, name) is not None and self.lora_rank is None:
-                raise ValueError(f"{name} needs lora_rank. Received: {getattr(self, name)}. Set fine_tune.lora_rank.")
+                raise ValueError(
+                    f"{name} needs lora_rank. Received: {shown(getattr(self, name))}. Set fine_tune.lora_rank."
+                )
         return self

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, Duration, Fraction, Interval, NotNegative, Positive, Section
 from kerastrain.optimizers import arguments as optimizer_arguments
 from kerastrain.schedules import curves
@@ -153,7 +154,7 @@ class ScheduleConfig(Section):
         arguments = self.curve_arguments
         if wrong := [name for name in arguments if name not in (*known, "warmup")]:
             rest = f"Known: {', '.join(known)}." if known else f"Remove {' and '.join(wrong)}."
-            received = ", ".join(f"{name}={arguments[name]}" for name in wrong)
+            received = ", ".join(f"{name}={shown(arguments[name])}" for name in wrong)
             raise ValueError(f"{self.name!r} has no {' and no '.join(wrong)}. Received: {received}. {rest}")
         if missing := [name for name, needed in known.items() if needed and name not in arguments]:
             raise ValueError(f"{self.name!r} needs {' and '.join(missing)}. Received: none.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from kerastrain import durations
 
@@ -17,6 +18,21 @@ Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=8, le=4096)]
 Duration = Annotated[str | int, AfterValidator(lambda text: str(durations.parse(text)))]
 Interval = Annotated[str, AfterValidator(lambda text: str(durations.parse_interval(text)))]
+
+
+class Meaning:
+    """Says what a type that several Python types stand for is called in an error.
+
+    Args:
+        text: str that continues "must be".
+    """
+
+    def __init__(self, text: str):
+        self.text = text
+
+
+class AsTyped:
+    """Marks a field whose values stay as they were typed, because another key decides what they are."""
 
 
 class Section(BaseModel):
@@ -32,5 +48,5 @@ class Section(BaseModel):
     def _refuse_bool_as_number(cls, value, info):
         annotation = cls.model_fields[info.field_name].annotation
         if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
-            raise ValueError(f"must not be true or false (or yes, no, on, off without quotes). Received: {value!r}.")
+            raise PydanticCustomError("bool_as_number", "must not be true or false")
         return value
