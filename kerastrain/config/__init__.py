@@ -6,7 +6,8 @@
 
 from kerastrain.config.compression import BudgetConfig, CompressConfig
 from kerastrain.config.jobs import SearchConfig
-from kerastrain.config.loading import dump, load, override, put, read_yaml, schema, to_yaml, validate
+from kerastrain.config.loading import dump, load, override, put, schema, to_yaml, validate
+from kerastrain.config.reading import read_yaml
 from kerastrain.config.sections import Config
 
 __all__ = [

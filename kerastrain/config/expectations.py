@@ -4,7 +4,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from kerastrain.config.typed import Typed
+from kerastrain.config.reading import Typed
 from kerastrain.config.values import Meaning, Section
 
 _LONGEST = 200  # characters of a received value, which may be a whole section

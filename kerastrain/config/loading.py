@@ -4,7 +4,6 @@ Takes YAML with only the differences from the defaults, and overrides such as `f
 Must not import TensorFlow.
 """
 
-import codecs
 import functools
 import logging
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kerastrain.config import expectations, faults, typed
+from kerastrain.config import faults, typed
+from kerastrain.config.reading import Argument, read_yaml
 from kerastrain.config.sections import Config
 from kerastrain.config.typed import put
 from kerastrain.config.values import Section
@@ -48,57 +48,6 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Confi
     return validate(override(values, overrides), Config, source=source)
 
 
-def read_yaml(path: str | Path) -> dict:
-    """Reads the mapping in a YAML file, without Python objects and without guessing types.
-
-    Args:
-        path: str or Path of the file, UTF-8, or UTF-16 with a byte order mark.
-
-    Returns:
-        dict, nested values as they were typed, which `validate` reads by the types of their keys; empty for an empty file.
-
-    Raises:
-        FileNotFoundError: there is no file at `path`.
-        ConfigError: the file is not valid YAML, or its content is not a mapping.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no config file {str(path)!r}.")
-    try:
-        values = typed.parse(_text(path))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "file" if mark is None else f"line {mark.line + 1}"
-        raise ConfigError(str(path), [(where, f"not valid YAML: {typed.problem(error)}.")]) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(
-            str(path),
-            [
-                (
-                    "file",
-                    "must be a mapping such as `fit: {epochs: 3}`, with a space after each colon. Received: "
-                    f"{expectations.shown(values)}.",
-                )
-            ],
-        )
-    return values
-
-
-def _text(path: Path) -> str:
-    """Reads a text file in UTF-8, or in UTF-16 if it begins with a byte order mark."""
-    content = path.read_bytes()
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(
-            str(path), [(f"line {line}", "the file is not UTF-8 text. Save it with the encoding UTF-8.")]
-        ) from None
-
-
 def override(values: Mapping, overrides: Iterable[str]) -> dict:
     """Returns a copy of nested `values` with every override applied.
 
@@ -123,7 +72,7 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
         if not equals or not all(keys.strip().split(".")):
             wrong.append((text, "an override must have the form `section.key=value`, such as fit.epochs=3."))
             continue
-        result = put(result, keys.strip(), typed.Argument(value))
+        result = put(result, keys.strip(), Argument(value))
     if wrong:
         raise ConfigError("the command line", wrong)
     return result

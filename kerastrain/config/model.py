@@ -1,6 +1,6 @@
 """The sections `model` and `fine_tune`: backbone, head, and which layers are fine-tuned. Must not import TensorFlow."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -31,11 +31,16 @@ class ModelConfig(Section):
     """Only for texts with `keras:NAME`: size of a word's embedding. Null means the network's default."""
     num_layers: Annotated[int, Field(gt=0)] | None = None
     """Only for `keras:transformer`: number of transformer blocks. Null means the network's default."""
+    tokenizer: Literal["words", "characters", "subwords"] | None = None
+    """Only for texts with `keras:NAME`: what a token is. words: what white space separates. characters: for Chinese,
+    Japanese, Thai and other scripts without spaces. subwords: pieces of words, learned from the training texts, for
+    languages that compound words and for texts with many rare words. Null means words."""
     sequence_length: Annotated[int, Field(gt=0)] | None = None
-    """Only for texts with `keras:NAME`: number of tokens (words and word pairs) that a text is cut to. Null means the
-    network's default."""
+    """Only for texts with `keras:NAME`: number of tokens (and, in `keras:embedding`, pairs of tokens) that a text is cut
+    to. Null means 100 words, 400 characters or 160 subwords in `keras:embedding`, and 64, 256 or 96 in
+    `keras:transformer`."""
     vocabulary_size: Annotated[int, Field(gt=2)] | None = None
-    """Only for texts with `keras:NAME`: largest number of tokens (words and word pairs) in the vocabulary. Null means
+    """Only for texts with `keras:NAME`: largest number of tokens (and pairs of tokens) in the vocabulary. Null means
     30000."""
     word_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Only for texts with `keras:NAME`: dropout rate of the embeddings (and attention outputs) in training. Null means
@@ -82,7 +87,7 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
         "`keras:NAME` networks of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
         "modules and .keras files of images": (("value_range",), kind == "images" and not is_network),
         "`keras:embedding` and `keras:transformer` on texts": (
-            ("embedding_dim", "sequence_length", "vocabulary_size", "word_dropout"),
+            ("embedding_dim", "tokenizer", "sequence_length", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
         "`keras:transformer` on texts": (("num_layers",), kind == "text" and backbone == "keras:transformer"),

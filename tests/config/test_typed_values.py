@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import kerastrain as kt
-from kerastrain.config import typed
+from kerastrain.config import reading, typed
 from kerastrain.config.values import Section
 from kerastrain.errors import ConfigError
 
@@ -234,7 +234,7 @@ def test_every_key_takes_a_value_or_says_in_one_plain_sentence_what_it_takes(kin
         for value in WRONG:
             for nested in (
                 kt.config.override(needed, [f"{key}={value}"]),
-                kt.config.put(needed, key, typed.parse(value)),
+                kt.config.put(needed, key, reading.parse(value)),
                 kt.config.put(needed, key, yaml.safe_load(value)),
             ):
                 try:
