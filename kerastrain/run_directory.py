@@ -18,7 +18,7 @@ from pathlib import Path
 import keras
 
 from kerastrain import config as configs
-from kerastrain import models, runtime
+from kerastrain import models, report, runtime
 from kerastrain.errors import InputError
 from kerastrain.hub import trust
 from kerastrain.hub.layer import HubLayer
@@ -57,6 +57,11 @@ class Run:
     directory: Path
     config: configs.Config
     model: keras.Model
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) in pixels of the model's images; None for texts."""
+        return tuple(self.model.input_shape[1:3]) or None
 
 
 def refuse_existing(directory: str | Path) -> Path:
@@ -255,12 +260,7 @@ def remember_modules(model: keras.Model) -> None:
 
 def _run_path(directory: str | Path) -> Path:
     """Returns the path of an existing run directory."""
-    directory = Path(directory)
-    if not (directory / "config.yaml").is_file():
-        raise FileNotFoundError(
-            f"{str(directory)!r} is not a run directory: it has no config.yaml. Give the folder that `train` printed."
-        )
-    return directory
+    return report.run_folder(directory)
 
 
 def _values(config: configs.Config) -> list[tuple[str, object]]:

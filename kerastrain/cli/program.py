@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kerastrain import config as configs
+from kerastrain.cli import settings
 from kerastrain.errors import InputError
 from kerastrain.system.terminal import PrintableFormatter, printable
 
@@ -28,7 +29,6 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")]
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -87,12 +87,8 @@ def start_tensorflow(config: configs.Config | None = None) -> None:
 
 def read_config(arguments: list[str] | None, *, default_path: Path | None = None) -> configs.Config:
     """Loads the config from the file and the overrides among `arguments`; without a file, from `default_path`."""
-    files = [text for text in arguments or [] if "=" not in text]
-    if len(files) > 1:
-        raise InputError(
-            f"give at most one config file. Received: {', '.join(files)}. Overrides have the form section.key=value."
-        )
-    return configs.load(files[0] if files else default_path, [text for text in arguments or [] if "=" in text])
+    path, overrides = settings.divide(arguments or [])
+    return configs.load(path or default_path, overrides)
 
 
 def dated(parent: str) -> Path:

@@ -1,21 +1,43 @@
 """The commands for a finished run: evaluate, predict, explain, compress, export, report and trust."""
 
-import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from kerastrain import config as configs
-from kerastrain.cli.program import Images, RunFolder, app, console, plain, start_tensorflow
+from kerastrain.cli.predictions import print_json, print_predictions, write_predictions
+from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.cli.tables import print_compression, print_exports, print_measures
 from kerastrain.errors import InputError
 from kerastrain.system.terminal import printable
+
+_SECONDS_BETWEEN_COUNTS = 10.0
+
+NewInputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT... [data.KEY=VALUE]...",
+        help="Image files, folders and tables; for a text model texts, text files and tables. - reads the lines of standard "
+        "input. Keys such as data.columns.input=title say how tables are read.",
+    ),
+]
 
 
 @app.command()
 def evaluate(
     run: RunFolder,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]... [data.KEY=VALUE]...",
+            help="Other data to evaluate, under the name of the file or folder; and how data are read, such as "
+            "data.columns.targets=class.",
+        ),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -23,64 +45,109 @@ def evaluate(
             help="Other data to evaluate: a path as in `data.path`, and a name for it. Can be repeated.",
         ),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the measures of other data of that name.")
+    ] = False,
 ) -> None:
     """Evaluate a run on its own data or on other data.
 
-    Without --data, the parts in `evaluation.sets` are evaluated, by default validation and test.
+    Without a path, the parts in `evaluation.sets` are evaluated, by default validation and test.
+
+    Files that cannot be read are named and skipped, and the exit code is 1.
     """
-    places = dict(_named_place(text) for text in data or [])
+    from kerastrain.recipe import inputs
+
+    own = _config(run)
+    paths, overrides = inputs.divide(arguments or [])
+    config = inputs.override(own, overrides)
+    pairs = [_named_place(text) for text in data or []] + [(_name(path), path) for path in paths]
     start_tensorflow()
     from kerastrain import run_directory
-    from kerastrain.recipe import finished_runs
+    from kerastrain.recipe import evaluating
 
-    print_measures(finished_runs.evaluate(run_directory.load(run), places))
+    loaded, faults = run_directory.load(run), _Faults()
+    places = evaluating.check_names(loaded, pairs, replace=replace)
+    measures = evaluating.evaluate(loaded, places, config=config, on_fault=faults)
+    print_measures(measures)
+    evaluating.record(loaded, measures)  # Only now: the measures are printed even if the folder is read-only.
+    faults.exit(len(measures))
 
 
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Image files, or texts for a text model.")],
+    arguments: NewInputs = None,
+    texts: Annotated[
+        list[str] | None, typer.Option("--text", help="Text that is never read as a path. Can be repeated.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of labels to print for each input.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Table to write, with the prediction and every score of each input."),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing table.")] = False,
 ) -> None:
     """Predict labels with probabilities, or numbers.
 
-    The inputs are image files, or texts for a text model. A regression model predicts numbers.
+    The inputs are image files, folders of images and tables of them, or for a text model texts, text files with a text in
+    each line, and tables. A regression model predicts numbers.
+
+    An input that cannot be read is named and skipped, and the exit code is 1.
     """
+    if out is not None and out.suffix.lower() != ".csv":
+        raise InputError(f"--out must name a .csv file. Received: {str(out)!r}.")
+    if out is not None and out.exists() and not replace:
+        raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
+    faults = _Faults()
+    found = _found(run, arguments, faults, texts=texts or [])
     start_tensorflow()
     from kerastrain import models, run_directory
-    from kerastrain.recipe import finished_runs
+    from kerastrain.recipe import predicting
 
     loaded = run_directory.load(run)
-    predictions = finished_runs.predict(loaded, inputs, top=top)
-    is_regression = models.task(loaded.model) == "regression"
-    key, template = ("numbers", "{} {:.4g}") if is_regression else ("labels", "{} {:.1%}")
-    if as_json:
-        print(json.dumps([{"input": name, key: dict(pairs)} for name, pairs in predictions], indent=2))
-        return
-    table = Table("input", key)
-    for name, pairs in predictions:
-        table.add_row(plain(name), plain(", ".join(template.format(*pair) for pair in pairs)))
-    console.print(table)
+    labels, task = models.labels(loaded.model), models.task(loaded.model)
+    predictions = predicting.predict(loaded, found, top=top if out is None else None, on_fault=faults)
+    predictions = _counted(predictions, len(found), "predicted")
+    if out is not None:
+        count = write_predictions(predictions, out, labels, task)
+        print(printable(f"{count:,} predictions written to {out}"))
+    else:
+        count = (print_json if as_json else print_predictions)(predictions, task)
+    faults.exit(count)
 
 
 @app.command()
 def explain(
     run: RunFolder,
-    images: Images,
+    arguments: NewInputs = None,
     method: Annotated[str, typer.Option(help="Method: gradcam or saliency.")] = "gradcam",
     label: Annotated[str | None, typer.Option(help="Class to explain. Default: the predicted class.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder for the pictures. Default: `explanations` in the run.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace existing pictures.")] = False,
 ) -> None:
     """Draw heatmaps of what a prediction depends on.
 
-    Writes a PNG file for each image into the run's folder `explanations`.
+    Writes a PNG file for each image into the run's folder `explanations`, or into --out.
+
+    An input that cannot be read is named and skipped, and the exit code is 1.
     """
+    faults = _Faults()
+    if _config(run).data.kind != "images":
+        raise InputError(f"explain needs an image model. Received: {str(run)!r}, a text model.")
+    found = _found(run, arguments, faults)
     start_tensorflow()
     from kerastrain import run_directory
-    from kerastrain.recipe import finished_runs
+    from kerastrain.recipe import predicting
 
-    for path in finished_runs.explain_images(run_directory.load(run), images, method=method, label=label):
+    options = {"method": method, "label": label, "out": out, "replace": replace}
+    count = 0
+    for path in predicting.explain_images(run_directory.load(run), found, **options, on_fault=faults):
         print(printable(path))
+        count += 1
+    faults.exit(count)
 
 
 @app.command()
@@ -136,9 +203,9 @@ def export(
     configs.validate(changes, source="the command line")
     start_tensorflow()
     from kerastrain import run_directory
-    from kerastrain.recipe import finished_runs
+    from kerastrain.recipe import exporting
 
-    print_exports(finished_runs.export_formats(run_directory.load(run), changes["export"], replace=replace), run)
+    print_exports(exporting.export_formats(run_directory.load(run), changes["export"], replace=replace), run)
 
 
 @app.command()
@@ -160,6 +227,61 @@ def trust(run: RunFolder) -> None:
 
     run_directory.load(run, allow_modules=True)
     print(printable(f"the Hub module in {run} is trusted from now on"))
+
+
+class _Faults:
+    """Names each fault on stderr, and counts them."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, sentence: str) -> None:
+        print(f"kerastrain: {printable(sentence)}", file=sys.stderr)
+        self.count += 1
+
+    def exit(self, done: int) -> None:
+        """Exits with 1 after some faults, and with 2 if nothing was done."""
+        if self.count:
+            raise typer.Exit(1 if done else 2)
+
+
+def _config(run: Path) -> configs.Config:
+    from kerastrain import report
+
+    return configs.load(report.run_folder(run) / "config.yaml")
+
+
+def _found(run: Path, arguments: Sequence[str] | None, faults: _Faults, *, texts: Sequence[str] = ()) -> tuple:
+    """Finds the inputs before TensorFlow starts, and says on stderr how tables, files and folders were read."""
+    from kerastrain.recipe import inputs
+
+    own = _config(run)
+    given, overrides = inputs.divide(arguments or [])
+    if not given and not texts:
+        raise InputError("give at least one input, such as an image file, a text, a table, or - for standard input.")
+    found = inputs.find(inputs.override(own, overrides), given, texts=texts, stdin=sys.stdin, own=own)
+    for note in found.notes:
+        print(printable(note), file=sys.stderr)
+    for fault in found.faults:
+        faults(fault)
+    if not found.found:
+        raise typer.Exit(2)
+    return found.found
+
+
+def _counted(items: Iterable, total: int, verb: str) -> Iterator:
+    """Passes items on; every ten seconds, says on stderr how many there were."""
+    said = time.monotonic()
+    for number, item in enumerate(items, start=1):
+        if time.monotonic() - said > _SECONDS_BETWEEN_COUNTS:
+            said = time.monotonic()
+            print(f"{verb} {number:,} of {total:,}", file=sys.stderr)
+        yield item
+
+
+def _name(place: str) -> str:
+    """The name of a data set: that of its file or folder, or the last part of hf:NAME."""
+    return Path(place).stem if Path(place).suffix and not Path(place).is_dir() else Path(place).name.rpartition(":")[2]
 
 
 def _named_place(text: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pipeline": ["batches", "indices", "steps_per_epoch"],
         "previews": ["Preview", "preview"],
         "read_errors": ["surface_read_errors"],
-        "reading": ["read", "scan", "split"],
+        "reading": ["read", "readable", "scan", "split"],
         "sources.parts": ["part_named"],
         "sources.loaders": ["arrays", "digits", "image_folder", "manifest", "named_set", "text_files", "tfrecord_set"],
         "sources.resolve": ["has_columns", "listing"],

@@ -13,6 +13,7 @@ import numpy as np
 from kerastrain.data.examples import Examples, Split
 from kerastrain.data.image_files import decode_all, pixel_cache, scanning
 from kerastrain.data.image_files.pixel_cache import Place
+from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
 from kerastrain.data.splitting.listings import Listing, check_skipped, divide
 from kerastrain.errors import InputError
@@ -79,7 +80,28 @@ def read(
     Raises:
         InputError: as for `pixel_cache.cache`, or a larger fraction of the images is unreadable.
     """
-    return _readable(examples, None, cache, memory_fraction, unreadable_fraction)[0]
+    return readable(examples, cache=cache, memory_fraction=memory_fraction, unreadable_fraction=unreadable_fraction)[0]
+
+
+def readable(
+    examples: Examples, *, cache: Place = "auto", memory_fraction: float = 0.5, unreadable_fraction: float = 0.1
+) -> tuple[Examples, tuple[Quarantined, ...]]:
+    """As `read`, and returns the dropped image files too.
+
+    Args:
+        examples: as for `read`.
+        cache: as for `split`.
+        memory_fraction: as for `split`.
+        unreadable_fraction: as for `split`.
+
+    Returns:
+        tuple of the Examples of `read`, and a tuple of Quarantined.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    usable, scan_result = _readable(examples, None, cache, memory_fraction, unreadable_fraction)
+    return usable, scan_result.quarantined
 
 
 def scan(listing: Listing, *, unreadable_fraction: float = 1.0) -> scanning.Scan:

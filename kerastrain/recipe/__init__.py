@@ -12,9 +12,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
+        "evaluating": ["evaluate"],
+        "exporting": ["export_formats"],
         "finding": ["find_batch_size", "find_learning_rate", "find_memory"],
         "fitting": ["compiled", "fit"],
         "precision_and_xla": ["with_measured_precision"],
+        "predicting": ["Prediction", "explain_images", "predict"],
         "preparation": ["prepare"],
         "previewing": ["preview"],
         "results": ["export_all", "measure"],

@@ -5,5 +5,6 @@ report can be written again on any machine. The page must not load or run anythi
 """
 
 from kerastrain.report.page import write
+from kerastrain.report.run_files import run_folder
 
-__all__ = ["write"]
+__all__ = ["run_folder", "write"]

@@ -59,7 +59,7 @@ def write(run_directory: str | os.PathLike) -> Path:
     Example:
         >>> kt.report.write("runs/flowers")  # doctest: +SKIP
     """
-    directory = Path(run_directory)
+    directory = run_files.run_folder(run_directory)
     run = run_files.read(directory)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kerastrain.report", "."),

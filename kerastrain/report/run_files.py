@@ -5,6 +5,7 @@ Takes the directory; returns one record of plain values, in which missing files 
 
 import csv
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +66,7 @@ def read(directory: Path) -> RunFiles:
         FileNotFoundError: `directory` does not exist or has no `config.yaml`.
         InputError: a file has invalid content; the message names the file.
     """
-    if not (directory / "config.yaml").is_file():
-        raise FileNotFoundError(
-            f"{str(directory)!r} is not a run directory: it has no config.yaml. Give the folder that `train` printed."
-        )
+    directory = run_folder(directory)
     written = directory / "metrics.json"
     measures = {
         name: _require_measures(written, record, f"measures of {name!r}") for name, record in _json(written).items()
@@ -94,6 +92,27 @@ def read(directory: Path) -> RunFiles:
             if path.is_file() and path.relative_to(directory).parts[0] not in _NOT_LISTED
         },
     )
+
+
+def run_folder(path: str | os.PathLike) -> Path:
+    """Returns the folder of a run, also for the path of a file in it, such as its `model.keras` or `report.html`.
+
+    Args:
+        path: path of the folder or of a file directly in it.
+
+    Returns:
+        Path of a folder that contains a `config.yaml`.
+
+    Raises:
+        FileNotFoundError: there is no run at `path`.
+    """
+    path = Path(path).expanduser()
+    folder = path.parent if path.is_file() else path
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(
+            f"{str(folder)!r} is not a run directory: it has no config.yaml. Give the folder that `train` printed."
+        )
+    return folder
 
 
 def _compression(path: Path) -> dict:

@@ -1,0 +1,36 @@
+"""Exports the model of a finished run to more formats.
+
+Takes a `Run`; writes verified files into its folder. Must not change the model.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from kerastrain import export, recipe, report
+from kerastrain.config import validate
+from kerastrain.run_directory import Run
+
+
+def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dict[Path, export.Parity]:
+    """Exports a run's model to more formats in `exports/`; see `recipe.export_all`.
+
+    Args:
+        run: Run.
+        settings: mapping of the keys of the config section `export` that differ from the run's own, such as `formats`.
+        replace: bool, whether existing files may be replaced.
+
+    Returns:
+        dict from the Path of each file to its export.Parity.
+
+    Raises:
+        ConfigError: a key or value is invalid.
+        ParityError: a file differs too much from the model; it is removed, and the files before it stay.
+        FileExistsError: a file exists and `replace` is False.
+    """
+    own = run.config.model_dump(mode="json")
+    config = validate({**own, "export": {**own["export"], **settings}}, source="the command line")
+    directory = run.directory / "exports"
+    split = recipe.load_data(config, run.image_size)
+    exports = recipe.export_all(run.model, config, split, config.export.formats, directory, replace=replace)
+    report.write(run.directory)
+    return exports

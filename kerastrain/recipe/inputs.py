@@ -1,0 +1,194 @@
+"""Finds the inputs that the arguments of a command name: images, texts, and the rows of tables and files.
+
+Takes the config of a run and arguments; returns `Inputs` in the order of the arguments. One argument that cannot be used
+costs only itself. Must not decode images or import TensorFlow.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerastrain import config as configs
+from kerastrain import data
+from kerastrain.config import Config
+from kerastrain.data.sources import unlabelled
+from kerastrain.errors import InputError
+
+STDIN = "-"
+"""The argument that stands for the lines of standard input."""
+
+_OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+=")
+_FILE_SUFFIX = r"\.(csv|tsv|txt|jsonl?|parquet|npz|md|xlsx?|html?|xml|pdf|gz|zip|png|jpe?g|gif|bmp|webp|tiff?)"
+_LIKE_A_PATH = re.compile(rf"(~|\.{{0,2}})/.*|.*{_FILE_SUFFIX}", re.IGNORECASE)
+_FIXED = ("kind", "task", "image_size")
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input for a finished run.
+
+    Args:
+        value: str, the path of an image file, or a text.
+        row: str, where it was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
+    """
+
+    value: str
+    row: str = ""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the arguments of a command name.
+
+    Args:
+        found: tuple of Input, in the order of the arguments.
+        notes: tuple of str, how each table, file and folder was read.
+        faults: tuple of str, a sentence about each argument or row that cannot be used.
+    """
+
+    found: tuple[Input, ...] = ()
+    notes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+def divide(arguments: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Separates the inputs among arguments from the overrides, such as "data.columns.input=title".
+
+    The value of `data.path` is an input. A file whose name looks like an override is a file.
+
+    Args:
+        arguments: iterable of str.
+
+    Returns:
+        tuple of the inputs, list of str, and the overrides, list of str.
+
+    Example:
+        >>> divide(["a film", "data.path=news.csv", "data.columns.input=title"])
+        (['a film', 'news.csv'], ['data.columns.input=title'])
+    """
+    inputs, overrides = [], []
+    for argument in arguments:
+        if argument.startswith("data.path="):
+            inputs.append(argument.removeprefix("data.path="))
+        else:
+            is_override = _OVERRIDE.match(argument) and not os.path.lexists(argument)
+            (overrides if is_override else inputs).append(argument)
+    return inputs, overrides
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """Changes how a finished run reads data.
+
+    Args:
+        config: Config of the run.
+        overrides: sequence of str such as "data.columns.input=title".
+
+    Returns:
+        Config.
+
+    Raises:
+        ConfigError: a key or value is invalid.
+        InputError: a key is not in the section `data`, or the trained model fixes its value.
+    """
+    if not overrides:
+        return config
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key in ("data.kind", "data.task") and value != getattr(config.data, key.removeprefix("data.")):
+            raise InputError(_fixed(key, value, getattr(config.data, key.removeprefix("data."))))
+    changed = configs.validate(configs.override(config.model_dump(mode="json"), overrides), source="the command line")
+    for name, section in changed:
+        own = getattr(config, name)
+        keys = [key for key in type(own).model_fields if getattr(own, key) != getattr(section, key)]
+        wrong = [key for key in keys if (name == "data" and key in _FIXED) or name not in ("data", "evaluation")]
+        if wrong:
+            raise InputError(_fixed(f"{name}.{wrong[0]}", getattr(section, wrong[0]), getattr(own, wrong[0])))
+    return changed
+
+
+def _fixed(key: str, value: object, own: object) -> str:
+    return (
+        f"`{key}` belongs to the trained model and cannot be changed. Received: {value!r}, and the run has {own!r}. Remove "
+        "it, or train a run with it."
+    )
+
+
+def find(
+    config: Config,
+    arguments: Iterable[str],
+    *,
+    texts: Sequence[str] = (),
+    stdin: Iterable[str] = (),
+    own: Config | None = None,
+) -> Inputs:
+    """Finds the inputs that arguments name.
+
+    | argument | image run | text run |
+    |---|---|---|
+    | a table (.csv, .tsv, .parquet, …) | the images in its rows | the texts in its rows |
+    | any other file | an image | a text in each line |
+    | a folder | its images, also in subfolders | a text in each .txt file, also in subfolders |
+    | "-" | the paths in the lines of `stdin` | a text in each line of `stdin` |
+    | anything else | the path of a missing file | a text, unless it looks like a path |
+
+    Args:
+        config: Config of a finished run, perhaps changed by `override`. Its `data.columns` name the columns of tables.
+        arguments: iterable of str, as in the table.
+        texts: sequence of str, texts that are never read as paths; only for a text run.
+        stdin: iterable of str, lines for the argument "-".
+        own: Config of the run itself. A column that it names need not be in every table; a usual name counts then.
+
+    Returns:
+        Inputs.
+
+    Raises:
+        InputError: `texts` are given for a run of images.
+    """
+    is_text = config.data.kind == "text"
+    if texts and not is_text:
+        raise InputError("--text is only for a text run. Received: a run of images. Give image files.")
+    parts = [_texts(texts)] if texts else []
+    for argument in arguments:
+        try:
+            parts.append(_argument(config, argument, stdin, own or config))
+        except (InputError, OSError) as error:
+            parts.append(Inputs(faults=(str(error),)))
+    return Inputs(*(sum((getattr(part, name) for part in parts), ()) for name in ("found", "notes", "faults")))
+
+
+def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) -> Inputs:
+    is_text, path = config.data.kind == "text", Path(argument).expanduser()
+    if argument == STDIN:
+        return _read("standard input", unlabelled.lines("\n".join(stdin), "standard input"))
+    if not os.path.lexists(path):
+        return _words(argument) if is_text else Inputs((Input(argument),))
+    if path.is_dir():
+        return _read(f"'{path}'", (unlabelled.text_folder if is_text else unlabelled.image_folder)(path))
+    if data.has_columns(path):
+        columns = data.Columns(**config.data.columns.model_dump())
+        is_own = config.data.columns.input == own.data.columns.input
+        return _read(f"'{path}'", unlabelled.table(path, kind=config.data.kind, columns=columns, is_optional=is_own))
+    return _read(f"'{path}'", unlabelled.text_file(path)) if is_text else Inputs((Input(str(path)),))
+
+
+def _read(source: str, content: unlabelled.Unlabelled) -> Inputs:
+    found = tuple(map(Input, content.values, content.rows))
+    return Inputs(found, (f"{source}: {content.layout}",), content.faults)
+
+
+def _words(text: str) -> Inputs:
+    """A text that was given itself, unless it looks like a path."""
+    if not _LIKE_A_PATH.fullmatch(text.strip()):
+        return _texts([text])
+    if not re.search(r"\s", text.strip()):
+        raise InputError(f"there is no file {text!r}. To classify these characters as a text, use --text.")
+    found, _, faults = (getattr(_texts([text]), name) for name in ("found", "notes", "faults"))
+    return Inputs(found, (f"{text!r} is classified as a text, because there is no such file",), faults)
+
+
+def _texts(texts: Iterable[str]) -> Inputs:
+    texts = [text.strip() for text in texts]  # as the texts of a training are
+    faults = ("the text '' is empty.",) * texts.count("")
+    return Inputs(tuple(Input(text) for text in texts if text), (), faults)

@@ -1,0 +1,227 @@
+"""Predicts new images and texts with a finished run, and explains the predictions.
+
+Takes a `Run` and inputs; returns predictions and writes pictures. Decodes a batch at a time, so that any number of inputs
+fits into memory. Must not change the model.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerastrain import data, explain, models, report
+from kerastrain.errors import InputError, unknown
+from kerastrain.recipe.inputs import Input
+from kerastrain.run_directory import Run
+from kerastrain.system.resources import processor_count
+
+_METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
+_ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigmoid, "regression": np.asarray}
+_PICTURES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for an input.
+
+    Args:
+        input: str, the path of the image file, or the text.
+        scores: tuple of (label, probability in [0, 1]), most probable first; for regression of (name, number), in the
+            model's order.
+        row: str, where the input was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
+    """
+
+    input: str
+    scores: tuple[tuple[str, float], ...]
+    row: str = ""
+
+
+def predict(
+    run: Run,
+    inputs: Sequence[str | Path | Input],
+    *,
+    top: int | None = 3,
+    on_fault: Callable[[str], None] | None = None,
+) -> Iterator[Prediction]:
+    """Predicts the most probable labels of image files or texts, or the numbers of a regression model.
+
+    Args:
+        run: Run.
+        inputs: sequence of paths of image files, or for a text model of texts; or of Input, as from `inputs.find`.
+        top: int > 0, number of labels per input, or None for all; ignored for regression, which returns every number.
+        on_fault: callable that gets a sentence about each file that cannot be used, which is then skipped; None raises
+            the error.
+
+    Yields:
+        Prediction for each input, in order. The probabilities of a multi_label model are independent of each other.
+
+    Raises:
+        InputError: a file is not an image that can be decoded, and `on_fault` is None.
+        FileNotFoundError: a file does not exist, and `on_fault` is None.
+    """
+    labels, is_regression = models.labels(run.model), models.task(run.model) == "regression"
+    for batch, values in _batches(run, inputs, run.config.evaluation.batch_size, on_fault):
+        outputs = scores(run.model, values)
+        order = np.argsort(-outputs, axis=1, kind="stable")[:, :top]
+        if is_regression:
+            order = np.broadcast_to(np.arange(len(labels)), outputs.shape)
+        for item, row, indices in zip(batch, outputs, order, strict=True):
+            yield Prediction(item.value, tuple((labels[index], float(row[index])) for index in indices), item.row)
+
+
+def scores(model: keras.Model, values: np.ndarray) -> np.ndarray:
+    """Runs a model on a batch.
+
+    Args:
+        model: keras.Model with a `Labels` layer.
+        values: array (n, …) of inputs.
+
+    Returns:
+        float array (n, outputs): probabilities of a classifier, numbers of a regression model.
+    """
+    values = tf.constant(values) if values.dtype == object else values
+    outputs = model.predict(values, batch_size=len(values), verbose=0)
+    return keras.ops.convert_to_numpy(_ACTIVATIONS[models.task(model)](outputs))
+
+
+def explain_images(
+    run: Run,
+    inputs: Sequence[str | Path | Input],
+    *,
+    method: str = "gradcam",
+    label: str | None = None,
+    out: Path | None = None,
+    replace: bool = False,
+    on_fault: Callable[[str], None] | None = None,
+) -> Iterator[Path]:
+    """Draws a heatmap over each image that shows which pixels the prediction depends on.
+
+    Args:
+        run: Run of an image model.
+        inputs: sequence of paths of image files, or of Input; one that is given twice is drawn once.
+        method: "gradcam" or "saliency".
+        label: str, the class or number to explain; None for the predicted class, or for the first number.
+        out: Path of the folder for the pictures; None for `explanations` in the run's folder, whose report is then
+            written again.
+        replace: bool, whether existing pictures may be replaced.
+        on_fault: as for `predict`.
+
+    Yields:
+        Path of each PNG file, named after its image, and after as many of the folders above it as tell it from the
+        others.
+
+    Raises:
+        InputError: the method or label is unknown, the model is for texts, or the backbone has no feature maps for
+            Grad-CAM (use "saliency").
+        FileExistsError: a picture exists and `replace` is False; nothing is drawn.
+        InputError, FileNotFoundError: as for `predict`.
+    """
+    labels = models.labels(run.model)
+    if run.config.data.kind != "images":
+        raise InputError(f"explain needs an image model. Received: {str(run.directory)!r}, a text model.")
+    if method not in _METHODS:
+        raise InputError(unknown("method", method, _METHODS))
+    if label is not None and label not in labels:
+        raise InputError(unknown("label", label, labels))
+    folder = run.directory / "explanations" if out is None else Path(out)
+    paths = list(dict.fromkeys(_input(item).value for item in inputs))
+    ending = method if label is None else f"{method}_{_safe(label)}"
+    targets = {path: folder / f"{name}_{ending}.png" for path, name in zip(paths, picture_names(paths), strict=True)}
+    existing = [target for target in targets.values() if os.path.lexists(target)]
+    if existing and not replace:
+        more = f" and {len(existing) - 1:,} more" if len(existing) > 1 else ""
+        raise FileExistsError(
+            f"'{existing[0]}'{more} exists already and is not overwritten. Use --replace, or --out for another folder."
+        )
+    is_number = models.task(run.model) == "regression"
+    classes = labels.index(label or labels[0]) if label or is_number else None
+    template = "{} {:.4g}" if is_number else "{} {:.1%}"
+    for batch, images in _batches(run, paths, _PICTURES_AT_ONCE, on_fault):
+        heatmaps, outputs = _METHODS[method](run.model, images, classes), scores(run.model, images)
+        for item, image, heatmap, row in zip(batch, images, heatmaps, outputs, strict=True):
+            shown = int(row.argmax()) if classes is None else classes
+            title = template.format(labels[shown], row[shown])
+            yield explain.write(image[None], heatmap[None], targets[item.value], titles=[title])
+    if out is None:
+        report.write(run.directory)
+
+
+def picture_names(paths: Sequence[str]) -> list[str]:
+    """Names a picture after each image file, so that all names differ, also without regard to case.
+
+    Args:
+        paths: sequence of n different str.
+
+    Returns:
+        list of n str: the stem of each file; preceded by as many of the folders above as tell it from the others; else
+        followed by a number.
+
+    Example:
+        >>> picture_names(["day1/0.png", "day2/0.png", "cat.jpg"])
+        ['day1_0', 'day2_0', 'cat']
+    """
+    parts = [Path(os.path.abspath(path)).with_suffix("").parts for path in paths]
+    names, depth, clashing = [""] * len(paths), 0, list(range(len(paths)))
+    while clashing and depth < max(map(len, parts)):
+        depth += 1
+        for index in clashing:
+            names[index] = "_".join(part for part in parts[index][-depth:] if part != os.sep)
+        clashing = _clashing(names)
+    taken = {name.casefold() for index, name in enumerate(names) if index not in set(clashing)}
+    for index in clashing:
+        number, name = 1, names[index]
+        while name.casefold() in taken:
+            number += 1
+            name = f"{names[index]}_{number}"
+        taken.add(name.casefold())
+        names[index] = name
+    return names
+
+
+def _clashing(names: Sequence[str]) -> list[int]:
+    indices = {}
+    for index, name in enumerate(names):
+        indices.setdefault(name.casefold(), []).append(index)
+    return [index for same in indices.values() if len(same) > 1 for index in same]
+
+
+def _safe(label: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-." else "_" for sign in label)
+
+
+def _batches(
+    run: Run, inputs: Sequence, size: int, on_fault: Callable[[str], None] | None
+) -> Iterator[tuple[list[Input], np.ndarray]]:
+    """Batches of inputs with their values: strings, or decoded images."""
+    items = [_input(item) for item in inputs]
+    for start in range(0, len(items), size):
+        batch = items[start : start + size]
+        if run.config.data.kind == "text":
+            yield batch, np.array([item.value for item in batch], object)
+            continue
+        with ThreadPoolExecutor(processor_count()) as pool:
+            images = list(pool.map(lambda item: _image_or_error(run, item.value), batch))
+        for item, image in zip(batch, images, strict=True):
+            if isinstance(image, Exception):
+                if on_fault is None:
+                    raise image
+                on_fault(f"{item.row}: {image}" if item.row else str(image))
+        usable = [index for index, image in enumerate(images) if not isinstance(image, Exception)]
+        if usable:
+            yield [batch[index] for index in usable], np.stack([images[index] for index in usable])
+
+
+def _image_or_error(run: Run, path: str) -> np.ndarray | Exception:
+    try:
+        return data.load_image(path, run.image_size)
+    except (InputError, OSError) as error:
+        return error
+
+
+def _input(item: str | Path | Input) -> Input:
+    return item if isinstance(item, Input) else Input(str(item))
