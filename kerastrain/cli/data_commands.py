@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from kerastrain.cli.program import Arguments, app, console, plain, read_config, start_tensorflow
+from kerastrain.cli.settings import SettingsCommand
 
 data_app = typer.Typer(help="Inspect the data before training.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
@@ -15,7 +16,7 @@ _MAX_LISTED_FILES = 20
 _MAX_TEXT_LENGTH = 500  # characters; twelve texts of this length fit on a screen or two
 
 
-@data_app.command()
+@data_app.command(cls=SettingsCommand)
 def scan(
     arguments: Arguments = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write, with a row for every skipped file.")] = None,
@@ -45,7 +46,7 @@ def scan(
         console.print(f"written to {plain(data.quarantine.write(scanned.quarantined, out))}")
 
 
-@data_app.command()
+@data_app.command(cls=SettingsCommand)
 def preview(
     arguments: Arguments = None,
     out: Annotated[Path, typer.Option(help="PNG file to write. Texts are printed instead.")] = Path("preview.png"),

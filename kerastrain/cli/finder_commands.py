@@ -7,6 +7,7 @@ import typer
 from rich.table import Column, Table
 
 from kerastrain.cli.program import Arguments, app, console, plain, read_config, start_tensorflow
+from kerastrain.cli.settings import SettingsCommand
 
 find_app = typer.Typer(
     help="Find the learning rate, the batch size and the memory use.", no_args_is_help=True, rich_markup_mode=None
@@ -21,7 +22,7 @@ PhaseName = Annotated[
 ]
 
 
-@find_app.command("learning-rate")
+@find_app.command("learning-rate", cls=SettingsCommand)
 def learning_rate(
     arguments: Arguments = None,
     phase: PhaseName = None,
@@ -53,7 +54,7 @@ def learning_rate(
     console.print(f"plot written to {plain(finders.plot_rates(test, plot))}")
 
 
-@find_app.command("batch-size")
+@find_app.command("batch-size", cls=SettingsCommand)
 def batch_size(
     arguments: Arguments = None,
     phase: PhaseName = None,
@@ -82,7 +83,7 @@ def batch_size(
     console.print(f"plot written to {plain(finders.plot_batch_sizes(sizes, plot))}")
 
 
-@find_app.command("memory")
+@find_app.command("memory", cls=SettingsCommand)
 def memory(
     arguments: Arguments = None,
     phase: PhaseName = None,

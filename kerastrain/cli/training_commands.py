@@ -10,12 +10,13 @@ from rich.table import Table
 
 from kerastrain import config as configs
 from kerastrain.cli.program import Arguments, app, console, dated, plain, read_config, start_tensorflow
+from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
 from kerastrain.system import signals
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 def train(
     arguments: Arguments = None,
     run: Annotated[Path | None, typer.Option(help="Folder to create. Default: runs/DATE_TIME.")] = None,
@@ -64,7 +65,7 @@ def train(
     console.print(f"report  {plain(result.directory / 'report.html')}")
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 def check(
     arguments: Arguments = None,
     plot: Annotated[
@@ -110,7 +111,7 @@ def schema() -> None:
     print(json.dumps(configs.schema(), indent=2))
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 def tune(
     search: Annotated[
         Path,

@@ -40,8 +40,8 @@ def _faults(details: Mapping, kind: type[Section], values: Any) -> list[tuple[tu
     """Returns the faults behind one entry of pydantic's `ValidationError.errors()`."""
     path, annotation, metadata = _walk(kind, details["loc"])
     received = _value_at(values, path, default=details["input"])
-    if details["type"] == "extra_forbidden":
-        return _unknown(kind, details["loc"], received)
+    if details["type"] == "extra_forbidden" and len(path) == len(details["loc"]):
+        return _unknown(kind, path, received)
     if details["type"] == "value_error":
         return [(path, str(details["ctx"]["error"]))]
     if details["loc"][-1:] == ("[key]",):
@@ -123,7 +123,6 @@ def _inside(annotation: Any, received: Any) -> list[tuple[tuple, str]]:
 
 def _unknown(kind: type[Section], location: Sequence, received: Any) -> list[tuple[tuple, str]]:
     """Answers an unknown key, or every key below it, with the one that was probably meant."""
-    location = tuple(part for part in location if isinstance(part, int) or "[" not in str(part))
     section = _section(kind, location[:-1])
     new = section.renamed_keys.get(location[-1])
     if new is not None:

@@ -106,7 +106,9 @@ def read_yaml(path: str | Path) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no config file {str(path)!r}.")
+        near = next((place for place in (Path(f"{path}.yaml"), Path(f"{path}.yml")) if place.is_file()), None)
+        hint = "Settings are written section.key=value, such as data.path=flowers." if near is None else ""
+        raise FileNotFoundError(f"there is no config file {str(path)!r}. {hint or f'Did you mean {near}?'}")
     try:
         values = parse(_text(path))
     except yaml.YAMLError as error:
