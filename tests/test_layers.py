@@ -7,8 +7,10 @@ import kerastrain
 
 PACKAGE = Path(kerastrain.__file__).parent
 LEVELS = {
-    "errors": 1,
+    "errors": 0,
+    "decoding": 1,
     "tasks": 1,
+    "tokenization": 1,
     "durations": 2,
     "keras_internals": 2,
     "layers": 2,
@@ -49,6 +51,7 @@ NO_TENSORFLOW = {
     "cli",
     "config",
     "data.__init__",
+    "decoding",
     "distribute.__init__",
     "durations",
     "errors",
@@ -59,6 +62,7 @@ NO_TENSORFLOW = {
     "schedules.__init__",
     "system",
     "tasks",
+    "tokenization",
 }
 
 

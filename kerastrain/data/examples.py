@@ -11,6 +11,7 @@ import numpy as np
 
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import Store
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import TASKS, Task
 
@@ -34,6 +35,8 @@ class Examples:
         paths: tuple of n str, the file of each example; None if the examples do not come from files.
         keys: tuple of n str that identify the examples wherever the data is stored, such as paths relative to their
             folder; None identifies examples by their index. Examples are split by their keys.
+        decoding: Decoding of the images that were read, with the pixel range that was found; None if they are not read
+            yet, or not images.
 
     Raises:
         InputError: the lengths differ, or a target or weight is invalid.
@@ -47,6 +50,7 @@ class Examples:
     groups: np.ndarray | None = None
     paths: tuple[str, ...] | None = None
     keys: tuple[str, ...] | None = None
+    decoding: Decoding | None = None
 
     def __post_init__(self):
         _check_lengths(self)

@@ -6,7 +6,8 @@ sources or import TensorFlow.
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
 from kerastrain.data.splitting.listings import Listing, check_skipped, divide
 from kerastrain.errors import InputError
+
+logger = logging.getLogger("kerastrain")
 
 _SCAN_SIZE = (32, 32)  # A scan discards the pixels; small ones cost least.
 
@@ -141,14 +144,23 @@ def _readable(
     if isinstance(inputs, np.ndarray):
         return examples, everything
     if isinstance(inputs, ArrayImages):  # Already in memory; indexing resizes them.
-        return dataclasses.replace(examples, inputs=inputs[everything.kept]), everything
-    cached = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
+        return dataclasses.replace(examples, inputs=inputs[everything.kept], decoding=inputs.decoding), everything
     if not isinstance(inputs, ImageFiles):
+        inputs, notes = decode_all.with_pixel_range(inputs)
+        _log(notes)
+        cached = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
         decode_all.decode(cached, memory_fraction=0)
-        return dataclasses.replace(examples, inputs=cached), everything
+        return dataclasses.replace(examples, inputs=cached, decoding=inputs.decoding), everything
+    cached = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
     result = _scanned(examples, predefined_split, inputs.image_size, unreadable_fraction, cached.put)
     scanning.log_quarantined(result.quarantined, len(examples))
-    return examples.subset(result.kept, inputs=cached.subset(result.kept)), result
+    _log(result.notes)
+    decoding = dataclasses.replace(inputs.decoding, pixel_range=result.pixel_range)
+    if decoding != inputs.decoding:  # The images of more than 8 bits are not cached yet.
+        store = dataclasses.replace(inputs, decoding=decoding)
+        cached = pixel_cache.cache(store, cache, memory_fraction=memory_fraction)
+    examples = examples.subset(result.kept, inputs=cached.subset(result.kept))
+    return dataclasses.replace(examples, decoding=decoding), result
 
 
 def _scanned(
@@ -165,7 +177,13 @@ def _scanned(
         predefined_split=predefined_split,
         unreadable_fraction=unreadable_fraction,
         cache=put,
+        decoding=examples.inputs.decoding,
     )
+
+
+def _log(notes: Sequence[str]) -> None:
+    for note in notes:
+        logger.warning(note)
 
 
 def _target_texts(examples: Examples) -> list[str]:

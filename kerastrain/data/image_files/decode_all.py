@@ -4,11 +4,13 @@ Takes a store of images, returns a uint8 array, or None if the pixels need too m
 TensorFlow.
 """
 
+import dataclasses
 import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from kerastrain.data.image_files import decoder, pixel_ranges
 from kerastrain.data.image_files.stores import Store
 from kerastrain.errors import InputError
 from kerastrain.system.resources import available_bytes, processor_count
@@ -50,6 +52,33 @@ def decode(store: Store, *, memory_fraction: float) -> np.ndarray | None:
     if messages:
         raise InputError(_summary(sorted(messages)))
     return images
+
+
+def with_pixel_range(store: Store) -> tuple[Store, tuple[str, ...]]:
+    """Finds black and white of the images of more than 8 bits in a store, on all processors.
+
+    Args:
+        store: Store of n images with `decoding`.
+
+    Returns:
+        Tuple of the store with the range in its `decoding`, unchanged if it has one or has no such images; and of a tuple
+        of str, what was found out.
+
+    Raises:
+        InputError: as for `pixel_ranges.of_files`.
+    """
+
+    def measure_chunk(start: int) -> dict[str, pixel_ranges.Extent]:
+        names = {index: f"image {index}" for index in range(start, min(start + _CHUNK, len(store)))}
+        extents = {name: decoder.deep_extent(name, store.content(index)) for index, name in names.items()}
+        return {name: extent for name, extent in extents.items() if extent is not None}
+
+    with ThreadPoolExecutor(processor_count()) as pool:
+        extents = {}
+        for chunk in pool.map(measure_chunk, range(0, len(store), _CHUNK)):
+            extents |= chunk
+    pixel_range, notes = pixel_ranges.of_files(extents, store.decoding.pixel_range, len(store))
+    return dataclasses.replace(store, decoding=dataclasses.replace(store.decoding, pixel_range=pixel_range)), notes
 
 
 def _summary(messages: list[str]) -> str:

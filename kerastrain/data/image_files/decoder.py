@@ -5,90 +5,60 @@ sees the same pixels in all of them. Must not import TensorFlow.
 """
 
 import errno
-import io
-import math
 import os
 import stat
-import struct
-import zlib
 
 import numpy as np
 from PIL import Image
 
-from kerastrain.data.image_files import file_signatures
+from kerastrain.data.image_files import file_signatures, pictures, pixel_ranges
+from kerastrain.data.image_files.faults import ImageFault
+from kerastrain.data.image_files.pixel_ranges import Extent
+from kerastrain.data.image_files.resizing import resized
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError
+
+__all__ = ["ImageFault", "access_reason", "decode", "decode_content", "deep_extent", "examine", "load_image", "read"]
 
 LARGEST_FILE_BYTES = 2**30
 
-# What Pillow raises for broken files besides its own errors; found by changing bytes of real files at random.
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _NOT_A_FILE = "it is a pipe, a socket or a device, not a file"
 _CUT_OFF = ("truncat", "eof", "unexpected end", "not enough data", "incomplete")
-
-# EXIF tag 274, the orientation of the camera, and the operation that turns the picture upright.
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_MISSING_DECODERS = {
+    "AVIF": "it is an AVIF image, which Pillow reads from 11.3 on: pip install --upgrade pillow",
+    "HEIF": "it is a HEIC image, which needs pillow-heif: pip install 'kerastrain[heic]'",
 }
+_DIMMEST_WHITE = 4095  # The largest value of 12 bits: an image of 16 bits below it is nearly black or has fewer bits.
 
 
-class ImageFault(InputError):
-    """A file cannot be used as an image.
-
-    Args:
-        path: path of the file.
-        kind: str, a key of `quarantine.KINDS` such as "truncated".
-        reason: str, the rest of a sentence about the file, such as "the file is empty".
-    """
-
-    def __init__(self, path: str | os.PathLike, kind: str, reason: str):
-        self.kind, self.reason = kind, reason
-        super().__init__(f"cannot read {os.fspath(path)!r} as an image: {reason}.")
-
-
-def load_image(path: str | os.PathLike, image_size: tuple[int, int]) -> np.ndarray:
+def load_image(path: str | os.PathLike, image_size: tuple[int, int], decoding: Decoding | None = None) -> np.ndarray:
     """Decodes an image file, upright, as RGB of exactly `image_size`.
 
     The first bytes of the file determine its format, never its name. The EXIF orientation is applied. Of an animation or
-    a file of several pictures, the first is decoded. Transparent pixels are shown on white. Values of 16 bits keep their
-    upper 8, which maps the whole range to [0, 255]. Colour profiles are ignored. The picture is stretched to `image_size`
-    by antialiased bilinear resampling; a JPEG far larger than that is decoded at 1/2, 1/4 or 1/8 of its size, never below
-    twice `image_size`.
+    a file of several pictures, the first is decoded. Transparent pixels are shown on white. Values of more than 8 bits are
+    scaled by `decoding.pixel_range`, and without it by the whole range of 16 bits. Colour profiles are ignored. The
+    picture is resized by antialiased bilinear resampling; a JPEG far larger than `image_size` is decoded at 1/2, 1/4 or
+    1/8 of its size, never below twice `image_size`.
 
     Args:
-        path: path of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file of at most 1 GiB and `PIL.Image.MAX_IMAGE_PIXELS`
-            (89,478,485) pixels.
+        path: path of an AVIF, BMP, GIF, HEIC (extra `heic`), JPEG, PNG, PPM, TIFF or WebP file of at most 1 GiB.
         image_size: (height, width) in pixels, both int >= 1.
+        decoding: Decoding, such as `models.decoding(model)`; None to stretch pictures of at most 89 megapixels.
 
     Returns:
         uint8 array (height, width, 3) in [0, 255], RGB.
 
     Raises:
         FileNotFoundError: there is no file at `path`.
-        ImageFault: the file is empty, damaged, too large, not an image, or not a regular file. It is an InputError.
+        ImageFault: the file is empty, damaged, too large, not an image, of unknown scale, or not a regular file. It is an
+            InputError.
 
     Example:
         >>> load_image("photo.jpg", (224, 224)).shape  # doctest: +SKIP
         (224, 224, 3)
     """
-    return decode(path, read(path), image_size)
+    return decode(path, read(path), image_size, decoding)
 
 
 def read(path: str | os.PathLike) -> bytes:
@@ -120,31 +90,37 @@ def read(path: str | os.PathLike) -> bytes:
         raise ImageFault(path, "unreadable", access_reason(path, error)) from error
 
 
-def decode_content(name: str, content: bytes, image_size: tuple[int, int]) -> np.ndarray:
+def decode_content(
+    name: str, content: bytes, image_size: tuple[int, int], decoding: Decoding | None = None
+) -> np.ndarray:
     """Decodes an image file that is stored inside another file, as `load_image` does.
 
     Args:
         name: str, name of the image in messages.
         content: bytes of an image file.
         image_size: (height, width) in pixels, both int >= 1.
+        decoding: as for `load_image`.
 
     Returns:
         uint8 array (height, width, 3) in [0, 255], RGB.
 
     Raises:
-        ImageFault: the content is empty, damaged, too large, or not an image.
+        ImageFault: the content is empty, damaged, too large, not an image, or of unknown scale.
     """
     _check_head(name, content[: file_signatures.HEAD_BYTES], len(content))
-    return decode(name, content, image_size)
+    return decode(name, content, image_size, decoding)
 
 
-def decode(path: str | os.PathLike, content: bytes, image_size: tuple[int, int]) -> np.ndarray:
+def decode(
+    path: str | os.PathLike, content: bytes, image_size: tuple[int, int], decoding: Decoding | None = None
+) -> np.ndarray:
     """Decodes the content of an image file, as `load_image` does.
 
     Args:
         path: path of the file, for messages.
         content: bytes of the file, as returned by `read`.
         image_size: (height, width) in pixels, both int >= 1.
+        decoding: as for `load_image`.
 
     Returns:
         uint8 array (height, width, 3) in [0, 255], RGB.
@@ -152,24 +128,59 @@ def decode(path: str | os.PathLike, content: bytes, image_size: tuple[int, int])
     Raises:
         ImageFault: the content is damaged, has too many pixels, or pixels of unknown range.
     """
-    height, width = image_size
-    file_format = file_signatures.image_format(content)
+    decoding = decoding or Decoding()
+    picture, full_size = _picture(path, content, image_size, decoding)
+    if isinstance(picture, np.ndarray):
+        picture = _eight_bits(path, picture, decoding)
+    return np.asarray(resized(picture, image_size, decoding.resize, full_size=full_size))
+
+
+def examine(
+    path: str | os.PathLike, content: bytes, image_size: tuple[int, int], decoding: Decoding | None = None
+) -> tuple[np.ndarray | None, Extent | None]:
+    """Decodes the content of an image file, unless its scale has to be found from all files first.
+
+    Args:
+        path: path of the file, for messages.
+        content: bytes of the file, as returned by `read`.
+        image_size: (height, width) in pixels, both int >= 1.
+        decoding: as for `load_image`.
+
+    Returns:
+        Tuple of the image as from `decode`, or None if it has more than 8 bits and `decoding` has no range; and the Extent
+        of its pixels, or None if it has 8 bits.
+
+    Raises:
+        ImageFault: as for `decode`.
+    """
+    decoding = decoding or Decoding()
+    picture, full_size = _picture(path, content, image_size, decoding)
+    extent = None
+    if isinstance(picture, np.ndarray):
+        extent = _extent(path, picture, decoding)
+        if decoding.pixel_range is None:
+            return None, extent
+        picture = _eight_bits(path, picture, decoding)
+    return np.asarray(resized(picture, image_size, decoding.resize, full_size=full_size)), extent
+
+
+def deep_extent(name: str, content: bytes) -> Extent | None:
+    """Measures the pixels of an image file if it has more than 8 bits; decodes nothing else.
+
+    Args:
+        name: str, name of the image in messages.
+        content: bytes of an image file.
+
+    Returns:
+        Extent; None for 8 bits, or if the content is not an image that can be decoded.
+    """
     try:
-        with Image.open(io.BytesIO(content), formats=[file_format]) as image:
-            if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
-                raise Image.DecompressionBombError
-            image.draft(None, (2 * max(image_size), 2 * max(image_size)))
-            image.load()  # Reads the EXIF of a PNG, and turns a TIFF upright.
-            turn = _UPRIGHT.get(_orientation(image))
-            upright = image if turn is None else image.transpose(turn)
-            return np.asarray(_rgb(path, upright).resize((width, height), Image.Resampling.BILINEAR))
-    except _BOMBS as error:
-        limit = f"{Image.MAX_IMAGE_PIXELS:,} pixels, the limit PIL.Image.MAX_IMAGE_PIXELS"
-        raise ImageFault(path, "too large", f"its picture has more than {limit}") from error
-    except ImageFault:
-        raise
-    except _DECODING_ERRORS as error:
-        raise ImageFault(path, *_kind_and_reason(file_format, content, error)) from error
+        _check_head(name, content[: file_signatures.HEAD_BYTES], len(content))
+        with pictures.opened(content, file_signatures.image_format(content), Decoding().largest_pixels) as image:
+            is_deep = pictures.is_deep(image)
+        return examine(name, content, (1, 1))[1] if is_deep else None
+    except (ImageFault, *_BOMBS, *pictures.DECODING_ERRORS):
+        return None  # Decoding it reports the fault.
 
 
 def access_reason(path: str | os.PathLike, error: OSError) -> str:
@@ -196,8 +207,11 @@ def access_reason(path: str | os.PathLike, error: OSError) -> str:
 def _check_head(path: str | os.PathLike, head: bytes, size_bytes: int) -> None:
     if not head:
         raise ImageFault(path, "empty", "the file is empty")
-    if file_signatures.image_format(head) is None:
+    file_format = file_signatures.image_format(head)
+    if file_format is None:
         raise ImageFault(path, "no image", f"it is {file_signatures.description(head)}")
+    if not pictures.reads(file_format):
+        raise ImageFault(path, "no image", _MISSING_DECODERS[file_format])
     if size_bytes > LARGEST_FILE_BYTES:
         raise ImageFault(path, "too large", f"it has {size_bytes:,} bytes, and the limit is {LARGEST_FILE_BYTES:,}")
 
@@ -207,30 +221,90 @@ def _opener(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _orientation(image: Image.Image) -> int | None:
+def _picture(
+    path: str | os.PathLike, content: bytes, image_size: tuple[int, int], decoding: Decoding
+) -> tuple[Image.Image | np.ndarray, tuple[int, int]]:
+    """RGB picture, or array of more than 8 bits, and its (width, height) before it was decoded at a reduced size."""
+    file_format = file_signatures.image_format(content)
+    limit = decoding.largest_pixels
     try:
-        return image.getexif().get(_ORIENTATION)
-    except _DECODING_ERRORS:
-        return None  # The picture can still be used if its EXIF data are broken.
+        with pictures.opened(content, file_format, limit) as image:
+            width, height = image.size
+            if width * height > limit:
+                raise ImageFault(path, "too large", _too_large(decoding))
+            if file_format == "JPEG":
+                image.draft(None, (2 * max(image_size), 2 * max(image_size)))
+            drafted_size = image.size
+            picture = pictures.loaded(path, content, file_format, image, limit)
+            if isinstance(picture, np.ndarray):
+                return picture, picture.shape[1::-1]
+            if drafted_size == (width, height):
+                return _rgb(path, picture), picture.size
+            return _rgb(path, picture), (width, height) if picture.size == drafted_size else (height, width)
+    except _BOMBS as error:
+        raise ImageFault(path, "too large", _too_large(decoding)) from error
+    except ImageFault:
+        raise
+    except pictures.DECODING_ERRORS as error:
+        raise ImageFault(path, *_kind_and_reason(file_format, content, error)) from error
+
+
+def _too_large(decoding: Decoding) -> str:
+    return (
+        f"its picture has more than {decoding.largest_megapixels:,.4g} megapixels. If the memory suffices, raise "
+        "`largest_megapixels` (data.largest_megapixels)"
+    )
 
 
 def _rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return _from_integers(path, image)
-    if image.mode in ("F", "LAB"):
-        pixels = "floating-point numbers of unknown range" if image.mode == "F" else "CIELAB colours"
-        raise ImageFault(path, "unsupported", f"its pixels are {pixels}")
+    if image.mode == "LAB":
+        raise ImageFault(path, "unsupported", "its pixels are CIELAB colours")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _from_integers(path: str | os.PathLike, image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ImageFault(path, "unsupported", "its pixels are integers outside 0 to 65535, of unknown range")
-    return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+def _extent(path: str | os.PathLike, values: np.ndarray, decoding: Decoding) -> Extent:
+    """Extent of pixels of more than 8 bits, without their opacity."""
+    has_opacity = values.ndim == 3 and values.shape[2] in (2, 4)
+    extent = pixel_ranges.extent(values[..., :-1] if has_opacity else values)
+    if not np.isfinite([extent.low, extent.high]).all():
+        raise ImageFault(path, "unsupported", "its pixels include NaN or infinite numbers")
+    if decoding.pixel_range is None and extent.is_integer and not 0 <= extent.low <= extent.high <= 65535:
+        reason = f"its pixels are integers from {extent.low:g} to {extent.high:g}, outside 0 to 65535"
+        raise ImageFault(path, "unsupported", f"{reason}. Choose `pixel_range` (data.pixel_range)")
+    return extent
+
+
+def _eight_bits(path: str | os.PathLike, values: np.ndarray, decoding: Decoding) -> Image.Image:
+    """RGB picture of pixels of more than 8 bits."""
+    extent = _extent(path, values, decoding)
+    try:
+        pixel_range = _own_range(extent) if decoding.pixel_range is None else decoding.pixel_range
+        pixel_ranges.check(extent, pixel_range, "the picture")
+    except InputError as error:
+        raise ImageFault(path, "unsupported", str(error).rstrip(".")) from None
+    if values.ndim == 2:
+        return Image.fromarray(pixel_ranges.scaled(values, pixel_range)).convert("RGB")
+    if values.shape[2] == 3:
+        return Image.fromarray(pixel_ranges.scaled(values, pixel_range))
+    colours = Image.fromarray(pixel_ranges.scaled(values[..., :-1].squeeze(), pixel_range)).convert("RGB")
+    colours.putalpha(Image.fromarray(pixel_ranges.scaled(values[..., -1], pixel_ranges.WHOLE)))
+    return _rgb(path, colours)
+
+
+def _own_range(extent: Extent) -> tuple[float, float]:
+    """Black and white of a single file."""
+    if not extent.is_integer:
+        return pixel_ranges.found(extent, "the picture")
+    if 0 < extent.high <= _DIMMEST_WHITE:
+        raise InputError(
+            f"its pixels of 16 bits reach {extent.high:g}, and one file does not tell whether white is "
+            f"{pixel_ranges.white(extent.high)} or 65535. Choose `pixel_range` (data.pixel_range), or convert it "
+            "to 8 bits."
+        )
+    return pixel_ranges.WHOLE
 
 
 def _kind_and_reason(file_format: str, content: bytes, error: Exception) -> tuple[str, str]:

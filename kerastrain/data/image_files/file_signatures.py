@@ -4,7 +4,8 @@ Takes the beginning of a file, returns the name of an image format or a descript
 """
 
 # Not EPS, which starts another program, nor SVG, which fetches files. "JPEG" includes MPO, which many phones write.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# AVIF needs Pillow 11.3, and HEIF, which is HEIC as well, the extra `heic`.
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 HEAD_BYTES = 512  # `image_format` and `description` need no more of a file.
 
@@ -28,9 +29,12 @@ _OTHERS = {
     b"%!PS": "a PostScript program",
     b"version https://git-lfs": "a Git LFS pointer, whose image was not fetched",
 }
-# The brand of a file of the ISO base media format, ISO/IEC 14496-12, section 4.3.
-_BRANDS = {b"avif": "an AVIF image", b"avis": "an AVIF image", b"heic": "a HEIC image", b"heix": "a HEIC image"}
-_BRANDS |= {b"mif1": "a HEIF image", b"msf1": "a HEIF image"}
+# The brands in the first box of a file of the ISO base media format, ISO/IEC 14496-12, section 4.3. A HEIF file may have
+# a general brand first and that of its codec among the compatible ones.
+_BRANDS = {
+    "AVIF": {b"avif", b"avis"},
+    "HEIF": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"},
+}
 
 
 def image_format(head: bytes) -> str | None:
@@ -48,6 +52,11 @@ def image_format(head: bytes) -> str | None:
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
+    if head[4:8] == b"ftyp":
+        # The major brand, its version, and the compatible brands, up to the end of the box.
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[start : start + 4] for start in (8, *range(16, end, 4))}
+        return next((name for name, known in _BRANDS.items() if brands & known), None)
     return next((name for start, name in _FORMATS.items() if head.startswith(start)), None)
 
 
@@ -61,7 +70,7 @@ def description(head: bytes) -> str:
         str, the end of a sentence that starts with "it is", such as "a ZIP archive".
     """
     if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "a video")
+        return "a video"
     known = next((name for start, name in _OTHERS.items() if head.startswith(start)), None)
     if known:
         return known

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import numpy as np
-import PIL
 
-from kerastrain.data.image_files import decoder, row_file
+from kerastrain.data.image_files import decoder, pictures, pixel_ranges, resizing, row_file
 from kerastrain.data.image_files.stores import ImageFiles, Store
+from kerastrain.decoding import Decoding
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError, unknown
 from kerastrain.system import user_folders
@@ -91,6 +91,11 @@ class CachedImages:
     def shape(self) -> tuple[int, int, int, int]:
         """(n, height, width, 3)."""
         return self.store.shape
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the images are decoded."""
+        return self.store.decoding
 
     def __len__(self) -> int:
         return len(self.store)
@@ -225,8 +230,9 @@ def _mebibytes(count_bytes: int) -> str:
 
 
 def _path(files: ImageFiles) -> Path:
-    """Path of the cache of these files at this image size; the source text of the decoder and Pillow's version count."""
-    digest = hashlib.sha256(Path(decoder.__file__).read_bytes())
-    for part in (PIL.__version__, files.image_size, *map(os.path.abspath, files.paths)):
+    """Path of the cache of these files, decoded in this way by this source text and these versions of libraries."""
+    sources = [Path(module.__file__).read_bytes() for module in (decoder, pictures, pixel_ranges, resizing)]
+    digest = hashlib.sha256(b"\0".join(sources))
+    for part in (pictures.versions(), files.image_size, files.decoding, *map(os.path.abspath, files.paths)):
         digest.update(f"{part}\n".encode(errors="surrogateescape"))
     return user_folders.cache_folder() / "pixels" / f"{digest.hexdigest()[:32]}{row_file.SUFFIX}"

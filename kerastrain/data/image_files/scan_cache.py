@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import PIL
-import PIL.Image
-
-from kerastrain.data.image_files import decoder, file_signatures
+from kerastrain.data.image_files import decoder, file_signatures, pictures, pixel_ranges
+from kerastrain.data.image_files.pixel_ranges import Extent
+from kerastrain.decoding import Decoding
 from kerastrain.system import files, user_folders
 
 
@@ -27,11 +26,13 @@ class Finding:
         digest: str, the SHA-256 of its bytes in hexadecimal; None if the file cannot be used.
         kind: str, a key of `quarantine.KINDS`; None if the file can be used.
         reason: str, why it cannot be used, as in `Quarantined`; None if it can.
+        extent: Extent of its pixels if it can be used and has more than 8 bits; else None.
     """
 
     digest: str | None
     kind: str | None = None
     reason: str | None = None
+    extent: Extent | None = None
 
 
 class ScanCache:
@@ -39,10 +40,13 @@ class ScanCache:
 
     Args:
         paths: at least one path of a file; the cache belongs to the deepest folder that contains all of them.
+        decoding: Decoding, whose limits decide which files can be used.
     """
 
-    def __init__(self, paths: Sequence[str]):
+    def __init__(self, paths: Sequence[str], decoding: Decoding | None = None):
+        decoding = decoding or Decoding()
         self._root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+        self._limits = f"{decoding.largest_megapixels} {decoding.pixel_range}"
         self._rows = _read(self._path())
 
     def get(self, path: str, status: os.stat_result) -> Finding | None:
@@ -56,7 +60,10 @@ class ScanCache:
             Finding; None for a file that is new or has changed since.
         """
         size, time, *finding = self._rows.get(self._key(path), (None, None))
-        return Finding(*finding) if (size, time) == (status.st_size, status.st_mtime_ns) else None
+        if (size, time) != (status.st_size, status.st_mtime_ns):
+            return None
+        *known, extent = finding
+        return Finding(*known, extent and Extent(*extent))
 
     def add(self, findings: Mapping[str, tuple[os.stat_result, Finding]]) -> None:
         """Adds results to those stored already, and writes the file, whole or not at all.
@@ -73,14 +80,14 @@ class ScanCache:
         return os.path.abspath(path)[len(self._root) :]
 
     def _path(self) -> Path:
-        name = hashlib.sha256(os.fsencode(self._root)).hexdigest()[:32]
+        name = hashlib.sha256(os.fsencode(self._root) + self._limits.encode()).hexdigest()[:32]
         return user_folders.cache_folder() / "scans" / f"{name}.json"
 
 
 def _version() -> str:
-    """Changes with the version of Pillow, its limit on pixels, and the source text of the modules that read images."""
-    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (decoder, file_signatures)]
-    parts = [PIL.__version__, str(PIL.Image.MAX_IMAGE_PIXELS), *texts]
+    """Changes with the libraries that decode, and with the source text of the modules that read images."""
+    modules = (decoder, file_signatures, pictures, pixel_ranges)
+    parts = [pictures.versions(), *(Path(module.__file__).read_text(encoding="utf-8") for module in modules)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -94,9 +101,10 @@ def _read(path: Path) -> dict[str, list]:
 
 
 def _is_row(row: object) -> bool:
-    if not isinstance(row, list) or len(row) != 5:
+    if not isinstance(row, list) or len(row) != 6:
         return False
-    size, time, digest, kind, reason = row
+    size, time, digest, kind, reason, extent = row
     is_good = isinstance(digest, str) and kind is None and reason is None
     is_bad = digest is None and isinstance(kind, str) and isinstance(reason, str)
-    return isinstance(size, int) and isinstance(time, int) and (is_good or is_bad)
+    has_extent = extent is None or (isinstance(extent, list) and len(extent) == 3)
+    return isinstance(size, int) and isinstance(time, int) and (is_good or is_bad) and has_extent

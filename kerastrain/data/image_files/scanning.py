@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerastrain.data.image_files import decoder, quarantine
+from kerastrain.data.image_files import decoder, pixel_ranges, quarantine
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.scan_cache import Finding, ScanCache
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError
 from kerastrain.system.resources import processor_count
 
@@ -37,10 +38,14 @@ class Scan:
     Args:
         kept: int64 array (m,), the indices of the paths that can be used, ascending.
         quarantined: tuple of Quarantined, the other files, in the order of the paths.
+        pixel_range: (black, white) of the files of more than 8 bits, found or given; None if there are none.
+        notes: tuple of str, what was found out about them.
     """
 
     kept: np.ndarray
     quarantined: tuple[Quarantined, ...]
+    pixel_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def scan(
@@ -51,6 +56,7 @@ def scan(
     predefined_split: Sequence[str] | None = None,
     unreadable_fraction: float = 0.1,
     cache: Callable[[int, np.ndarray], None] | None = None,
+    decoding: Decoding | None = None,
 ) -> Scan:
     """Reads, hashes and decodes every file on all processors, and determines which files to skip.
 
@@ -71,14 +77,17 @@ def scan(
         unreadable_fraction: float in [0, 1], the largest fraction of the files that may be unreadable. Files with the
             same bytes as others do not count.
         cache: callable (index, uint8 array (height, width, 3) in [0, 255]), called from several threads with each image
-            that was decoded. Files known from an earlier scan are not decoded. None discards the images.
+            that was decoded. Files known from an earlier scan are not decoded, nor files of more than 8 bits whose scale
+            has to be found first. None discards the images.
+        decoding: Decoding; None for its defaults.
 
     Returns:
         Scan.
 
     Raises:
-        InputError: more than `unreadable_fraction` of the files are unreadable, or it is outside [0, 1]. The message
-            counts the unreadable files and gives the first reasons.
+        InputError: more than `unreadable_fraction` of the files are unreadable, or it is outside [0, 1] (the message
+            counts the unreadable files and gives the first reasons); or the files have more than 8 bits, and it cannot be
+            known which values are black and white.
 
     Example:
         >>> scan(["cat.jpg", "empty.jpg"], (224, 224), targets=["cat", "cat"], unreadable_fraction=0.5)  # doctest: +SKIP
@@ -86,7 +95,8 @@ def scan(
     """
     if not 0 <= unreadable_fraction <= 1:
         raise InputError(f"`unreadable_fraction` must lie in [0, 1]. Received: {unreadable_fraction}.")
-    findings = _findings(paths, image_size, cache) if paths else []
+    decoding = decoding or Decoding()
+    findings = _findings(paths, image_size, cache, decoding) if paths else []
     skipped = {
         index: Quarantined(path, finding.kind, finding.reason)
         for index, (path, finding) in enumerate(zip(paths, findings, strict=True))
@@ -96,14 +106,20 @@ def scan(
         raise InputError(_too_many(list(skipped.values()), len(paths), unreadable_fraction))
     skipped |= quarantine.repeats(paths, [finding.digest for finding in findings], targets, predefined_split)
     quarantined = tuple(skipped[index] for index in sorted(skipped))
-    return Scan(np.array([index for index in range(len(paths)) if index not in skipped], np.int64), quarantined)
+    kept = [index for index in range(len(paths)) if index not in skipped]
+    deep = {paths[index]: findings[index].extent for index in kept if findings[index].extent is not None}
+    pixel_range, notes = pixel_ranges.of_files(deep, decoding.pixel_range, len(kept))
+    return Scan(np.array(kept, np.int64), quarantined, pixel_range, notes)
 
 
 def _findings(
-    paths: Sequence[str], image_size: tuple[int, int], cache: Callable[[int, np.ndarray], None] | None
+    paths: Sequence[str],
+    image_size: tuple[int, int],
+    cache: Callable[[int, np.ndarray], None] | None,
+    decoding: Decoding,
 ) -> list[Finding]:
     """The result for each file, from an earlier scan or from reading it."""
-    scan_cache = ScanCache(paths)
+    scan_cache = ScanCache(paths, decoding)
     fresh = {}
 
     def read_chunk(start: int) -> list[Finding]:
@@ -116,7 +132,7 @@ def _findings(
             finding = scan_cache.get(path, status) if os.access(path, os.R_OK) else None
             if finding is not None:
                 return finding
-            finding, image = _read(path, image_size)
+            finding, image = _read(path, image_size, decoding)
         except OSError as error:
             return Finding(None, "unreadable", decoder.access_reason(path, error))
         # A file can become readable, for instance by its permissions, while its size and modification time stay.
@@ -139,13 +155,13 @@ def _findings(
     return findings
 
 
-def _read(path: str, image_size: tuple[int, int]) -> tuple[Finding, np.ndarray | None]:
+def _read(path: str, image_size: tuple[int, int], decoding: Decoding) -> tuple[Finding, np.ndarray | None]:
     try:
         content = decoder.read(path)
-        image = decoder.decode(path, content, image_size)
+        image, extent = decoder.examine(path, content, image_size, decoding)
     except decoder.ImageFault as error:
         return Finding(None, error.kind, error.reason), None
-    return Finding(hashlib.sha256(content).hexdigest()), image
+    return Finding(hashlib.sha256(content).hexdigest(), extent=extent), image
 
 
 def _too_many(unreadable: Sequence[Quarantined], count: int, allowed: float) -> str:

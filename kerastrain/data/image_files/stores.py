@@ -14,6 +14,8 @@ from PIL import Image
 
 from kerastrain.data.image_files import decoder
 from kerastrain.data.image_files.decoder import load_image
+from kerastrain.data.image_files.resizing import resized
+from kerastrain.decoding import Decoding
 
 
 class Store(Protocol):
@@ -22,10 +24,12 @@ class Store(Protocol):
     Attributes:
         shape: (n, *shape of one input).
         dtype: NumPy dtype of the inputs; uint8 for images.
+        decoding: Decoding, how images are decoded.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    decoding: Decoding
 
     def __len__(self) -> int:
         """Number of inputs n."""
@@ -62,10 +66,12 @@ class ImageFiles:
         paths: n paths of image files.
         image_size: (height, width) in pixels, both int >= 1, that every image is resized to; None if the files are only
             counted.
+        decoding: Decoding.
     """
 
     paths: Sequence[str]
     image_size: tuple[int, int] | None
+    decoding: Decoding = Decoding()
     dtype = np.dtype(np.uint8)
 
     @property
@@ -77,7 +83,7 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        return np.stack([load_image(self.paths[index], self.image_size) for index in indices])
+        return np.stack([load_image(self.paths[index], self.image_size, self.decoding) for index in indices])
 
     def subset(self, indices: np.ndarray) -> "ImageFiles":
         """Selects files without reading them.
@@ -88,7 +94,7 @@ class ImageFiles:
         Returns:
             ImageFiles of m paths.
         """
-        return ImageFiles(tuple(self.paths[index] for index in indices), self.image_size)
+        return dataclasses.replace(self, paths=tuple(self.paths[index] for index in indices))
 
     def content(self, index: int) -> bytes:
         """Reads a file.
@@ -110,10 +116,12 @@ class ArrayImages:
         pixels: uint8 array (n, height, width) for grey images or (n, height, width, 3) for RGB, in [0, 255].
         image_size: (height, width) in pixels, both int >= 1, that every image is resized to; None if the images are only
             counted.
+        decoding: Decoding, of which `resize` applies; the others are stored for the model.
     """
 
     pixels: np.ndarray
     image_size: tuple[int, int] | None
+    decoding: Decoding = Decoding()
     dtype = np.dtype(np.uint8)
 
     @property
@@ -125,9 +133,8 @@ class ArrayImages:
         return len(self.pixels)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        width_and_height = self.image_size[::-1]
         pictures = (Image.fromarray(pixels).convert("RGB") for pixels in self.pixels[indices])
-        return np.stack([picture.resize(width_and_height, Image.Resampling.BILINEAR) for picture in pictures])
+        return np.stack([resized(picture, self.image_size, self.decoding.resize) for picture in pictures])
 
     def subset(self, indices: np.ndarray) -> "ArrayImages":
         """Selects images.
@@ -138,7 +145,7 @@ class ArrayImages:
         Returns:
             ArrayImages of m images.
         """
-        return ArrayImages(self.pixels[indices], self.image_size)
+        return dataclasses.replace(self, pixels=self.pixels[indices])
 
     def content(self, index: int) -> bytes:
         """Encodes an image at its original size.

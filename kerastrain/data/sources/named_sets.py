@@ -17,6 +17,7 @@ from kerastrain.data.sources import table_columns
 from kerastrain.data.sources.parts import part_of
 from kerastrain.data.sources.table_columns import Columns, Table
 from kerastrain.data.splitting.listings import Listing
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
@@ -54,13 +55,15 @@ class NamedImages:
         named_set: NamedSet.
         feature: str, the image feature.
         rows: int64 array (n,), the rows of the images in the set.
-        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
+        image_size: (height, width) in pixels that every image is resized to; None if they are only counted.
+        decoding: Decoding.
     """
 
     named_set: NamedSet
     feature: str
     rows: np.ndarray
     image_size: tuple[int, int] | None
+    decoding: Decoding = Decoding()
     dtype = np.dtype(np.uint8)
 
     @property
@@ -73,7 +76,10 @@ class NamedImages:
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return np.stack(
-            [decoder.decode_content(self._name(index), self.content(index), self.image_size) for index in indices]
+            [
+                decoder.decode_content(self._name(index), self.content(index), self.image_size, self.decoding)
+                for index in indices
+            ]
         )
 
     def subset(self, indices: np.ndarray) -> "NamedImages":

@@ -24,6 +24,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
 from kerastrain.data.splitting.listings import Listing
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError
 from kerastrain.system import files
 
@@ -99,11 +100,13 @@ class RecordImages:
 
     Args:
         records: Records of n image files.
-        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
+        image_size: (height, width) in pixels that every image is resized to; None if they are only counted.
+        decoding: Decoding.
     """
 
     records: Records
     image_size: tuple[int, int] | None
+    decoding: Decoding = Decoding()
     dtype = np.dtype(np.uint8)
 
     @property
@@ -117,7 +120,9 @@ class RecordImages:
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         return np.stack(
             [
-                decoder.decode_content(self.records.name(index), self.records.content(index), self.image_size)
+                decoder.decode_content(
+                    self.records.name(index), self.records.content(index), self.image_size, self.decoding
+                )
                 for index in indices
             ]
         )
@@ -131,7 +136,7 @@ class RecordImages:
         Returns:
             RecordImages, m of them, in the order of `indices`.
         """
-        return RecordImages(self.records.subset(indices), self.image_size)
+        return dataclasses.replace(self, records=self.records.subset(indices))
 
     def content(self, index: int) -> bytes:
         """Reads the image file at an index and compares it with its checksum.

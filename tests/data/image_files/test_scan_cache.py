@@ -4,7 +4,9 @@ import os
 import PIL.Image
 import pytest
 
+from kerastrain.data.image_files.pixel_ranges import Extent
 from kerastrain.data.image_files.scan_cache import Finding, ScanCache
+from kerastrain.decoding import Decoding
 
 GOOD, BAD = Finding("00ff"), Finding(None, "empty", "the file is empty")
 
@@ -61,10 +63,11 @@ def test_findings_of_other_files_stay_when_new_ones_come(paths):
         b"[]",
         b"{}",
         b'{"version": "VERSION", "files": 3}',
-        b'{"version": "VERSION", "files": {"/a.png": 1, "/b/c.png": [1, 2, 3, null, null]}}',
-        b'{"version": "VERSION", "files": {"/a.png": ["SIZE", "TIME", "00", null, null]}}',
-        b'{"version": "older", "files": {"/a.png": [SIZE, TIME, "00", null, null]}}',
+        b'{"version": "VERSION", "files": {"/a.png": 1, "/b/c.png": [1, 2, 3, null, null, null]}}',
+        b'{"version": "VERSION", "files": {"/a.png": ["SIZE", "TIME", "00", null, null, null]}}',
+        b'{"version": "older", "files": {"/a.png": [SIZE, TIME, "00", null, null, null]}}',
         b"[" * 100_000,
+        b'{"version": "VERSION", "files": {"/a.png": [SIZE, TIME, "00", null, null, [1]]}}',
     ],
 )
 def test_a_damaged_cache_is_as_if_it_were_not_there(paths, folder, content):
@@ -79,11 +82,23 @@ def test_a_damaged_cache_is_as_if_it_were_not_there(paths, folder, content):
     assert ScanCache(paths).get(paths[0], status) == GOOD
 
 
-@pytest.mark.parametrize(("owner", "name"), [(PIL, "__version__"), (PIL.Image, "MAX_IMAGE_PIXELS")])
-def test_another_decoder_or_limit_reads_the_files_again(paths, monkeypatch, owner, name):
+def test_another_decoder_reads_the_files_again(paths, monkeypatch):
     add(paths, GOOD, BAD, GOOD)
-    monkeypatch.setattr(owner, name, "other")
+    monkeypatch.setattr(PIL, "__version__", "other")
     assert ScanCache(paths).get(paths[0], os.stat(paths[0])) is None
+
+
+@pytest.mark.parametrize("decoding", [Decoding(largest_megapixels=1), Decoding(pixel_range=(0, 4095))])
+def test_each_limit_has_results_of_its_own(paths, decoding):
+    add(paths, GOOD, BAD, GOOD)
+    assert ScanCache(paths, decoding).get(paths[0], os.stat(paths[0])) is None
+    assert ScanCache(paths, Decoding(resize="pad")).get(paths[0], os.stat(paths[0])) == GOOD
+
+
+def test_the_extent_of_the_pixels_is_stored(paths):
+    deep = Finding("02", extent=Extent(0.0, 4012.0, True))
+    add(paths, deep, BAD, GOOD)
+    assert ScanCache(paths).get(paths[0], os.stat(paths[0])) == deep
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing(paths, folder):
