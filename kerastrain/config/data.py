@@ -49,6 +49,8 @@ class DataConfig(Section):
     TensorFlow Datasets."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which columns of a table, or features of a named data set, hold the inputs, targets, splits, weights and groups."""
+    exclude_classes: OneOrMore = ()
+    """Classes whose examples are left out, such as [unsup]."""
     image_size: tuple[Size, Size] | None = None
     """Height and width that images are resized to, in pixels; null uses the backbone's own size."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2

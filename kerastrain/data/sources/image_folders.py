@@ -1,30 +1,38 @@
 """A folder with one folder of images per class, or with such folders for train, validation and test.
 
-Takes a path, returns a `Listing`. Must not open the image files.
+Takes a path, returns a `Listing`. Opens no image files; of files whose suffix is unknown it reads the first bytes.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kerastrain.data.examples import Examples
+from kerastrain.data.image_files import file_signatures
 from kerastrain.data.image_files.stores import ImageFiles
-from kerastrain.data.sources.parts import part_named
+from kerastrain.data.sources import class_names, folders, layouts
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError
 
-CLUTTER = {"thumbs.db", "desktop.ini"}
+# A file with one of these, or with no suffix, is a broken image if it cannot be read as one.
+_IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".mpo")
+    + (".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".svg", ".psd")
+    + (".eps", ".ico", ".tga", ".pcx", ".exr", ".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf")
+)
+# Not opened: they often lie beside every image.
+_OTHER_SUFFIXES = frozenset((".txt", ".xml", ".json", ".csv", ".tsv", ".md", ".yaml", ".yml", ".npy", ".npz", ".mat"))
 
 
 def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) -> Listing:
     """Lists the image files of a folder; the class of each image is the folder that it is in.
 
-    The folder contains one folder per class, or the folders train, validation and test (or val, valid, dev, training,
-    testing) that each contain one folder per class. The labels are the names of the class folders in alphabetical
-    order. Images in subfolders of a class folder belong to that class. Hidden files, Thumbs.db and desktop.ini are
-    skipped; every other file must be an image.
+    The folder contains one folder per class, or folders whose names denote train, validation and test, such as train2017
+    and valid, that each contain one folder per class; see `layouts.find`. The labels are the names of the class folders,
+    in numerical order if all are numbers, else in alphabetical order; names that differ only by case or Unicode
+    normalization are one class. Images in subfolders of a class folder belong to that class. Other files are skipped by
+    their suffix, and a file with the suffix of an image, or with none, must be an image.
 
     Args:
         path: folder as above.
@@ -36,73 +44,48 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
     Raises:
         FileNotFoundError: nothing exists at `path`.
         NotADirectoryError: `path` is a file.
-        InputError: there are no class folders, or a class folder has no files.
+        InputError: there are no class folders, or it is unclear which folders are classes.
     """
-    root = Path(path).expanduser()
-    folders = part_folders(root, _folders(root)) or {"": root}
-    rows = []
-    for part, folder in folders.items():
-        classes = _folders(folder)
-        if not classes:
-            raise InputError(
-                f"'{folder}' contains no folders. Put the images of each class into a folder named after the class."
-            )
-        rows += [(file, name, part) for name in classes for file in _files(folder / name)]
-    files, names, parts = zip(*rows, strict=True)
-    labels = tuple(sorted(set(names)))
-    numbers = {label: number for number, label in enumerate(labels)}
-    paths = tuple(map(str, files))
-    examples = Examples(
-        np.array([numbers[name] for name in names], np.int64),
-        labels,
-        ImageFiles(paths, image_size),
-        paths=paths,
-        keys=tuple(file.relative_to(root).as_posix() for file in files),
+    path = Path(path).expanduser()
+    folders.check(path, "one folder per class")
+    root = folders.read(path, is_image)
+    if not root.count and (root.others or root.empty):
+        raise InputError(
+            f"there are no images in '{path}', only {folders.contents(root)}. Put the images of each class into a folder "
+            "named after the class, or, for texts, set data.kind=text."
+        )
+    layout = layouts.find(root)
+    class_folders = layouts.class_folders(layout)
+    rows = [(file, named.name, part) for part, named, folder in class_folders for file in folder.examples()]
+    paths, names, in_parts = zip(*rows, strict=True)
+    targets, labels, notes = class_names.numbered([class_names.readable(name) for name in names])
+    keys = tuple(file[len(root.path) + 1 :] for file in paths)
+    paths = tuple(file.removeprefix("./") for file in paths)
+    return Listing(
+        f"'{path}'",
+        Examples(targets, labels, ImageFiles(paths, image_size), paths=paths, keys=keys),
+        None if "" in in_parts else np.array(in_parts),
+        layout=f"one folder of images per class{layouts.place(layout, class_folders)}",
+        notes=(*notes, *layouts.notes(layout, class_folders), *folders.skipped(root, "images")),
     )
-    return Listing(f"'{root}'", examples, None if "" in folders else np.array(parts))
 
 
-def part_folders(root: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Finds the folder of each part.
+def is_image(path: str) -> bool:
+    """Whether a file can be an image.
 
     Args:
-        root: Path of the folder that contains `names`.
-        names: sequence of str, the folders in `root`.
+        path: str, path of a file.
 
     Returns:
-        dict from "train", "validation" and "test" to their folders; empty unless all of `names` denote parts.
-
-    Raises:
-        InputError: the names denote parts, but none is train, or two are the same part.
+        bool, by its suffix; by its first bytes if the suffix says nothing.
     """
-    parts = {name: part_named(name) for name in names}
-    if not parts or not all(parts.values()):
-        return {}
-    for part in ("train", "validation", "test"):
-        same = [name for name, denoted in parts.items() if denoted == part]
-        if len(same) > 1:
-            raise InputError(f"'{root}' contains the folders {' and '.join(same)}, both for {part}. Keep one.")
-    if "train" not in parts.values():
-        raise InputError(f"'{root}' contains {', '.join(names)} but no train. Add a folder train.")
-    return {part: root / name for name, part in parts.items()}
-
-
-def _folders(root: Path) -> list[str]:
-    if not root.exists():
-        raise FileNotFoundError(f"no data at '{root}': there is no such folder.")
-    if not root.is_dir():
-        raise NotADirectoryError(f"'{root}' must be a folder with one folder per class, but it is a file.")
-    return sorted(child.name for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    files, errors = [], []
-    for parent, children, names in os.walk(folder, onerror=errors.append):
-        children[:] = [child for child in children if not child.startswith(".")]
-        # A link to a folder may form a loop. It is listed instead of followed, so that the scan reports it.
-        names += [child for child in children if os.path.islink(os.path.join(parent, child))]
-        files += [Path(parent, name) for name in names if not name.startswith(".") and name.lower() not in CLUTTER]
-    files += [Path(error.filename) for error in errors]
-    if not files:
-        raise InputError(f"class folder '{folder}' is empty. Put images into it or remove it.")
-    return sorted(files)
+    suffix = folders.suffix(path)
+    if not suffix or suffix in _IMAGE_SUFFIXES:
+        return True
+    if suffix in _OTHER_SUFFIXES or not os.path.isfile(path):  # A pipe would wait for its writer.
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file_signatures.image_format(file.read(file_signatures.HEAD_BYTES)) is not None
+    except OSError:
+        return False

@@ -28,7 +28,7 @@ def image_folder(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **split_options: float | int | None,
+    **split_options: float | int | Sequence[str] | None,
 ) -> Split:
     """Loads the images of a folder that contains one folder per class, and splits each class.
 
@@ -42,7 +42,8 @@ def image_folder(
         memory_fraction: float in [0, 1], the fraction of the free memory that they may fill under "auto".
         unreadable_fraction: float in [0, 1], the largest fraction of the files that may be unreadable; these are
             skipped.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`.
 
     Returns:
         Split of uint8 RGB images. `Examples.paths` names the file of each example, `Split.quarantined` the skipped
@@ -68,7 +69,7 @@ def image_folder(
     )
 
 
-def text_files(path: str | os.PathLike, **split_options: float | int | None) -> Split:
+def text_files(path: str | os.PathLike, **split_options: float | int | Sequence[str] | None) -> Split:
     """Loads the texts of a folder with one text file, or one folder of .txt files, per class, and splits each class.
 
     See `text_folders.listing` for the supported layouts. The part of a text depends on the text and the seed and not on
@@ -76,7 +77,8 @@ def text_files(path: str | os.PathLike, **split_options: float | int | None) -> 
 
     Args:
         path: folder of texts in UTF-8.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`.
 
     Returns:
         Split whose `Examples.inputs` are object arrays (n,) of str.
@@ -105,7 +107,7 @@ def manifest(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **split_options: float | int | None,
+    **split_options: float | int | Sequence[str] | None,
 ) -> Split:
     """Loads the examples of a table that has an image path or a text, and its targets, in each row.
 
@@ -121,7 +123,8 @@ def manifest(
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
         unreadable_fraction: as for `image_folder`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`.
 
     Returns:
         Split.
@@ -152,7 +155,7 @@ def tfrecord_set(
     image_size: tuple[int, int] | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
-    **split_options: float | int | None,
+    **split_options: float | int | Sequence[str] | None,
 ) -> Split:
     """Loads a sharded set of TFRecord files, with the parts that were written, if any.
 
@@ -161,7 +164,8 @@ def tfrecord_set(
         image_size: (height, width) in pixels that every image is stretched to; None if the inputs are not images.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`.
 
     Returns:
         Split.
@@ -183,7 +187,7 @@ def named_set(
     columns: Columns | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
-    **split_options: float | int | None,
+    **split_options: float | int | Sequence[str] | None,
 ) -> Split:
     """Loads a published data set from Hugging Face or TensorFlow Datasets.
 
@@ -195,8 +199,8 @@ def named_set(
         columns: Columns, the role of each feature; None for the usual names, or the only feature of its kind.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; the set's
-            own parts are kept.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`; the set's own parts are kept.
 
     Returns:
         Split.
@@ -221,7 +225,7 @@ def arrays(
     weights: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     predefined_split: Sequence[str] | None = None,
-    **split_options: float | int | None,
+    **split_options: float | int | Sequence[str] | None,
 ) -> Split:
     """Splits examples that are already arrays.
 
@@ -236,7 +240,8 @@ def arrays(
         groups: array (n,); all examples of a group stay in the same part; None without groups.
         predefined_split: sequence of n str such as "train", "val" and "test", the part of each example; None to split
             them by `split_options`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`.
 
     Returns:
         Split whose parts hold copies of the inputs.
@@ -251,14 +256,15 @@ def arrays(
     return split(listing, **split_options)
 
 
-def digits(*, image_size: tuple[int, int] = (32, 32), **split_options: float | int | None) -> Split:
+def digits(*, image_size: tuple[int, int] = (32, 32), **split_options: float | int | Sequence[str] | None) -> Split:
     """Loads the 1,797 handwritten digits that scikit-learn ships, as RGB images: a real data set without a download.
 
     The 8 x 8 grey values 0 to 16 are scaled to 0 to 255 and enlarged by bilinear resampling.
 
     Args:
         image_size: (height, width) in pixels.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`.
+        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
+            `exclude_classes`, as for `split`.
 
     Returns:
         Split of uint8 images (height, width, 3) with the labels "0" to "9".

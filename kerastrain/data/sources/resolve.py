@@ -3,6 +3,7 @@
 Takes a path or a name, returns a `Listing`. Must not split, decode, or import TensorFlow.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from kerastrain.data.sources import (
     tfrecords,
 )
 from kerastrain.data.sources.table_columns import Columns
+from kerastrain.data.splitting import classes
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError, is_whole_number
 from kerastrain.tasks import Task
@@ -31,6 +33,7 @@ def listing(
     image_size: tuple[int, int] | None = None,
     task: Task = "single_label",
     columns: Columns | None = None,
+    exclude_classes: Sequence[str] = (),
 ) -> Listing:
     """Lists the examples of any source, without splitting or decoding them.
 
@@ -50,14 +53,30 @@ def listing(
         image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
         task: as `Examples.task`.
         columns: Columns, the role of each column of a manifest or feature of a named set; None for the usual names.
+        exclude_classes: sequence of str, the classes whose examples are left out.
 
     Returns:
         Listing, for `split` or `sizes`.
 
     Raises:
         FileNotFoundError: nothing exists at `path`.
-        InputError: `kind`, `task` or `columns` does not fit the source, or as for the function of the source.
+        InputError: `kind`, `task`, `columns` or `exclude_classes` does not fit the source, or as for the function of the
+            source.
     """
+    everything = _of_source(path, kind=kind, image_size=image_size, task=task, columns=columns)
+    used = classes.without_classes(everything, exclude_classes)
+    return dataclasses.replace(used, notes=(*used.notes, *classes.notes(used)))
+
+
+def _of_source(
+    path: str | os.PathLike,
+    *,
+    kind: Literal["images", "text"],
+    image_size: tuple[int, int] | None,
+    task: Task,
+    columns: Columns | None,
+) -> Listing:
+    """Lists all examples of a source."""
     if image_size is not None:
         image_size = checked_size(image_size)
     options = {"kind": kind, "task": task, "columns": columns}
@@ -69,13 +88,15 @@ def listing(
         return tables.listing(path, image_size, **options)
     if columns is not None and columns != Columns():
         raise InputError(f"`columns` requires a manifest or a named set. Received: '{path}', which has no columns.")
-    if str(path) == "digits":
-        return _checked(arrays.digits_listing(image_size), kind, task)
+    if path == "digits":  # Not Path("digits"), which is a folder.
+        digits = _checked(arrays.digits_listing(image_size), kind, task)
+        return dataclasses.replace(digits, notes=_same_name(path)) if os.path.lexists(path) else digits
+    path = os.path.expanduser(path)
     if suffix == ".npz":
         return _checked(arrays.npz_listing(path, image_size, task=task), kind, task)
     if tfrecords.is_set(path):
         return _checked(tfrecords.listing(path, image_size), kind, task)
-    if task != "single_label":
+    if task != "single_label" and os.path.isdir(path):
         raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a manifest.")
     return image_folders.listing(path, image_size) if kind == "images" else text_folders.listing(path)
 
@@ -120,6 +141,10 @@ def _checked(listing: Listing, kind: str, task: Task) -> Listing:
             f"{kind!r} and {task!r}."
         )
     return listing
+
+
+def _same_name(word: str) -> tuple[str]:
+    return (f"{word!r} is a data set of its own, and what is at './{word}' is not read; data.path=./{word} reads it",)
 
 
 _NAMED = {hugging_face.PREFIX: hugging_face.load, tfds.PREFIX: tfds.load}

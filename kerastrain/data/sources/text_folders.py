@@ -5,17 +5,25 @@ instead of hours into the run. Must not import TensorFlow, batch, or tokenize.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from kerastrain.data.examples import Examples
-from kerastrain.data.sources.image_folders import CLUTTER, part_folders
+from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.data.sources import class_names, folders, layouts, parts, text_encoding
+from kerastrain.data.sources.folders import Folder
+from kerastrain.data.sources.layouts import Layout
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError
 
-_IGNORED_STEMS = {"readme", "license", "licence", "repo_license"}
+_TEXT_SUFFIXES = ("", ".txt", ".text")
+# Tables, markup, programs and models: files that often lie beside texts, and are no examples.
+_OTHER_SUFFIXES = frozenset(
+    (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".htm", ".md", ".rst", ".yaml", ".yml", ".toml")
+    + (".feat", ".vocab", ".log", ".py", ".ipynb", ".sh", ".bak", ".tmp", ".lock", ".md5", ".sha256", ".bib", ".tex")
+)
 
 
 def listing(path: str | os.PathLike) -> Listing:
@@ -26,14 +34,16 @@ def listing(path: str | os.PathLike) -> Listing:
     | neg.txt, pos.txt: files with the same suffix | a line | the name before the suffix |
     | polarity.neg, polarity.pos: files with the same stem | a line | the suffix |
     | other files | a line | the full name of the file |
-    | neg/, pos/: folders of .txt files | a file | the name of the folder |
-    | train/, validation/, test/ (or val/, …) | as above, in each of them | as above |
+    | neg/, pos/: folders of files, such as 1.txt, or without a suffix | a file | the name of the folder |
+    | folders for train, validation, test; see `layouts.find` | as above, in each of them | as above |
 
-    Labels are in alphabetical order. White space around a text is stripped, and empty texts are skipped. Hidden files,
-    files without a suffix, Markdown files, and files named readme or license are skipped, too.
+    Labels are in numerical order if all are numbers, else in alphabetical order; names that differ only by case or
+    Unicode normalization are one class. White space around a text is stripped, and empty texts are left out. Skipped are
+    hidden files, tables, Markdown and other files with a suffix that is not used for texts, files named readme or
+    license, and, beside files of classes, those without a suffix; beside folders of classes, all files.
 
     Args:
-        path: folder as in the table; its files are UTF-8.
+        path: folder as in the table; see `text_encoding.read` for the encodings of its files.
 
     Returns:
         Listing whose inputs and keys are the texts, so that the part of a text depends on its words and not on its
@@ -42,100 +52,160 @@ def listing(path: str | os.PathLike) -> Listing:
     Raises:
         FileNotFoundError: nothing exists at `path`.
         NotADirectoryError: `path` is a file.
-        InputError: there are no texts, a class has none, a file is not UTF-8, or there are both files and folders of
-            texts.
+        InputError: there are no texts, a file is in no known encoding, or it is unclear what is a class.
     """
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise FileNotFoundError(f"no texts at '{root}': there is no such folder.")
-    if not root.is_dir():
-        raise NotADirectoryError(f"'{root}' must be a folder with one text file per class, but it is a file.")
-    folders = part_folders(root, [child.name for child in _class_folders(root)]) or {"": root}
-    rows = [(text, label, part) for part, folder in folders.items() for text, label in _read(folder)]
-    texts, names, parts = zip(*rows, strict=True)
-    labels = tuple(sorted(set(names)))
-    numbers = {label: number for number, label in enumerate(labels)}
-    targets = np.array([numbers[name] for name in names], np.int64)
-    examples = Examples(targets, labels, np.array(texts, object), keys=texts)
-    return Listing(f"'{root}'", examples, None if "" in folders else np.array(parts))
-
-
-def _read(root: Path) -> list[tuple[str, str]]:
-    """Returns the texts of a folder with their labels."""
-    files, folders = _text_files(root), _class_folders(root)
-    if files and folders:
+    path = Path(path).expanduser()
+    folders.check(path, "one text file per class", noun="texts")
+    root = folders.read(path, is_text)
+    if not root.count:
+        found = folders.contents(root)
+        hint = f" It contains only {found}. For images, set data.kind=images." if found else ""
         raise InputError(
-            f"'{root}' contains both text files, such as '{files[0].name}', and folders, such as '{folders[0].name}'. "
-            "Keep one file per class with an example per line, or one folder per class with an example per file."
+            f"'{path}' contains no texts. Put one text file per class into it, such as pos.txt and neg.txt, with an "
+            f"example per line.{hint}"
         )
-    if not files and not folders:
+    layout = layouts.find(root, "texts")
+    files = {part: _class_files(folder) for part, folder in layout.parts.items()}
+    if all(files.values()):
+        return _of_lines(path, layout, files)
+    if any(files.values()):
+        by_lines, by_files = (next(part for part in files if bool(files[part]) is is_file) for is_file in (True, False))
         raise InputError(
-            f"'{root}' contains no texts. Put one text file per class into it, such as pos.txt and neg.txt, with an "
-            "example per line."
+            f"the parts of '{path}' must be alike. Received: a file per class in {by_lines}, a folder per class in "
+            f"{by_files}. Use the same for all of them."
         )
-    labels = [folder.name for folder in folders] if folders else _file_labels(files)
-    rows = []
-    for label, source in zip(labels, folders or files, strict=True):
-        texts = _texts_of_folder(source) if folders else _lines(source)
-        if not texts:
-            where = " in .txt files" if folders else ""
-            raise InputError(f"'{source}' contains no text{where}. Put the examples of its class into it or remove it.")
-        rows += [(text, label) for text in texts]
-    return rows
+    return _of_files(path, layout)
 
 
-def _text_files(root: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in root.iterdir()
-        if child.is_file()
-        and not child.name.startswith(".")
-        and child.suffix.lower() not in ("", ".md")
-        and child.name.lower() not in CLUTTER
-        and child.stem.lower() not in _IGNORED_STEMS
+def is_text(path: str) -> bool:
+    """Whether a file can be a text.
+
+    Args:
+        path: str, path of a file.
+
+    Returns:
+        bool, by its suffix; if that says nothing, whether its first bytes are those of a text.
+    """
+    suffix = folders.suffix(path)
+    if suffix in _TEXT_SUFFIXES:
+        return True
+    if suffix in _OTHER_SUFFIXES or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return b"\0" not in file.read(4096)
+    except OSError:
+        return False
+
+
+def _of_files(path: Path, layout: Layout) -> Listing:
+    """Lists the texts of class folders, each file a text."""
+    class_folders = layouts.class_folders(layout)
+    rows, skipped, encodings, empty = [], [], [], []
+    for part, named, folder in class_folders:
+        for file in folder.examples():
+            try:
+                text, encoding = text_encoding.read(Path(file))
+            except (InputError, OSError) as error:
+                skipped.append(Quarantined(file, "unreadable", str(error)))
+                continue
+            encodings += [encoding] if encoding else []
+            (rows if text.strip() else empty).append((text.strip(), named.name, part))
+    notes = [*layouts.notes(layout, class_folders), *folders.skipped(layout.root, "texts"), *_encoding_notes(encodings)]
+    if empty:
+        notes.append(f"left out {len(empty):,} empty {'text' if len(empty) == 1 else 'texts'}")
+    words = f"one folder of texts per class, a text per file{layouts.place(layout, class_folders)}"
+    return _listing(path, rows, words, notes, skipped)
+
+
+def _of_lines(path: Path, layout: Layout, files: Mapping[str, Sequence[str]]) -> Listing:
+    """Lists the lines of class files, each line a text."""
+    rows, encodings, empty, unused = [], [], [], []
+    for part, folder in layout.parts.items():
+        labels = _labels(files[part], folder)
+        unused += [f"{folder.path}/{name}" for name in folder.files if name not in files[part]]
+        for name, label in zip(files[part], labels, strict=True):
+            file = Path(folder.path, name)
+            content, encoding = text_encoding.read(file)
+            encodings += [encoding] if encoding else []
+            # str.splitlines would also split at form feeds and next-line characters within a sentence.
+            lines = [line.strip() for line in content.split("\n") if line.strip()]
+            empty += [] if lines else [file]
+            rows += [(line, label, part) for line in lines]
+    if empty and len({label for _, label, _ in rows}) < 2:
+        raise InputError(f"'{empty[0]}' contains no text. Put the examples of its class into it or remove it.")
+    notes = [*layouts.notes(layout), *folders.skipped(layout.root, "texts"), *_encoding_notes(encodings)]
+    if empty:
+        notes.append(f"left out the empty files {folders.listed([file.name for file in empty])}")
+    if unused:
+        notes.append(f"left out the files without a suffix {folders.listed(list(map(os.path.basename, unused)))}")
+    return _listing(path, rows, f"one file of texts per class, a text per line{layouts.place(layout)}", notes)
+
+
+def _listing(
+    path: Path,
+    rows: Sequence[tuple[str, str, str]],
+    layout: str,
+    notes: Sequence[str],
+    skipped: Sequence[Quarantined] = (),
+) -> Listing:
+    """Returns the listing of (text, class, part)."""
+    if not rows:
+        raise InputError(
+            f"'{path}' contains no texts that can be read. {skipped[0].reason if skipped else ''}".rstrip()
+        )
+    texts, names, in_parts = zip(*rows, strict=True)
+    targets, labels, merged = class_names.numbered([class_names.readable(name) for name in names])
+    return Listing(
+        f"'{path}'",
+        Examples(targets, labels, np.array(texts, object), keys=texts),
+        None if "" in in_parts else np.array(in_parts),
+        layout=layout,
+        notes=(*merged, *notes),
+        skipped=tuple(skipped),
     )
 
 
-def _class_folders(root: Path) -> list[Path]:
-    return sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+def _class_files(folder: Folder) -> list[str]:
+    """Returns the files that hold the texts of a class each; none if the classes are folders."""
+    files = [name for name in folder.files if folders.suffix(name)]
+    others = [child.name for child in folder.folders]
+    if files and (len(others) == 1 or (len(files) == 1 and not others and folder.empty)):
+        raise InputError(
+            f"'{folder.path}' contains both text files, such as {files[0]!r}, and folders, such as "
+            f"{(others or folder.empty)[0]!r}. Keep one file per class with an example per line, or one folder per class "
+            "with an example per file."
+        )
+    return [] if others else files
 
 
-def _file_labels(files: Sequence[Path]) -> list[str]:
-    if len({file.suffix for file in files}) == 1:
-        return [file.stem for file in files]
-    if len({file.stem for file in files}) == 1:
-        return [file.suffix[1:] for file in files]
-    return [file.name for file in files]
+def _labels(files: Sequence[str], folder: Folder) -> list[str]:
+    """Returns the class of each file: what differs in their names."""
+    stems, suffixes = zip(*(os.path.splitext(name) for name in files), strict=True)
+    labels = list(stems) if len(set(suffixes)) == 1 else [suffix[1:] for suffix in suffixes]
+    if len(set(suffixes)) > 1 and len(set(stems)) > 1:
+        labels = list(files)
+    named = parts.parts_of(list(stems))
+    if {"train"} < set(named.values()) or parts.mixed_with_classes(labels):
+        raise InputError(
+            f"the files {folders.listed(list(files))} of '{folder.path}' are named like parts, not like classes. Put the texts "
+            "of each class into a file named after the class, in folders train, validation and test."
+        )
+    return labels
 
 
-def _lines(file: Path) -> list[str]:
-    # str.splitlines would also split at form feeds and next-line characters within a sentence.
-    return [line.strip() for line in utf8(file).split("\n") if line.strip()]
-
-
-def _texts_of_folder(folder: Path) -> list[str]:
-    files = sorted(file for file in folder.rglob("*.txt") if file.is_file() and not file.name.startswith("."))
-    return [text for text in (utf8(file).strip() for file in files) if text]
+def _encoding_notes(encodings: Sequence[str]) -> list[str]:
+    more = len(encodings) - 1
+    return [] if more < 0 else [encodings[0] + (f", and {more:,} more files are not UTF-8" if more else "")]
 
 
 def utf8(file: Path) -> str:
-    """Reads a UTF-8 file.
+    """Reads a text file; see `text_encoding.read`.
 
     Args:
         file: Path of the file.
 
     Returns:
-        str without a byte order mark, with line feeds as line ends.
-
-    Raises:
-        InputError: the file is not UTF-8 (the message names the line).
+        str with line feeds as line ends.
     """
-    content = file.read_bytes()
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"'{file}' must be UTF-8. Received: byte 0x{content[error.start]:02x} in line {line}. Convert it, for "
-            f"example with `iconv -f WINDOWS-1252 -t UTF-8`."
-        ) from None
+    return text_encoding.read(file)[0]

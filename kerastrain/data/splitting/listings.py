@@ -12,6 +12,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples, Split, quantile_bins
 from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.data.sources.class_names import folded
 from kerastrain.data.splitting import stratified
 from kerastrain.errors import InputError
 
@@ -73,8 +74,8 @@ def divide(
         dict from "train", "validation", "test" (those that exist) to int64 arrays of indices, ascending.
 
     Raises:
-        InputError: a number is out of range, a part or a class would have no examples, or the source's own parts divide
-            a group.
+        InputError: a number is out of range, a part or a class would have no examples, the numbers to predict are
+            constant, or the source's own parts divide a group.
     """
     examples = listing.examples
     _check_classes(listing)
@@ -82,6 +83,7 @@ def divide(
     parts = {"train": np.arange(len(examples))} if listing.predefined_split is None else _predefined_parts(listing)
     if folds and "validation" in parts:
         parts["train"] = np.sort(np.concatenate([parts["train"], parts.pop("validation")]))
+    _check_train(listing, parts["train"])
     wanted = {part: share for part, share in shares.items() if part == "train" or part not in parts}
     wanted["train"] = 1 - sum(share for part, share in wanted.items() if part != "train")
     if len(wanted) > 1:
@@ -165,6 +167,8 @@ def folds(examples: Examples, count: int, fold: int, *, seed: int = 0) -> Split:
 def under_labels(listing: Listing, labels: Sequence[str]) -> Examples:
     """Renumbers the targets of a listing to match the labels of an existing model.
 
+    Labels match that differ only by case or Unicode normalization, unless one is equal.
+
     Args:
         listing: Listing; a label may have no example in it.
         labels: sequence of str, the labels in the order of the model's outputs.
@@ -176,8 +180,10 @@ def under_labels(listing: Listing, labels: Sequence[str]) -> Examples:
         InputError: a class of the listing is not among `labels`, or for "regression" the names of the numbers differ.
     """
     examples = listing.examples
-    extra = [label for label in examples.labels if label not in labels]
-    missing = [label for label in labels if label not in examples.labels] if examples.task == "regression" else []
+    by_key = {folded(label): label for label in reversed(labels)}
+    names = {label: label if label in labels else by_key.get(folded(label)) for label in examples.labels}
+    extra = [label for label, name in names.items() if name is None]
+    missing = [label for label in labels if label not in names.values()] if examples.task == "regression" else []
     if extra or missing:
         kind = "numbers" if examples.task == "regression" else "classes"
         difference = f"Unknown: {', '.join(extra)}." if extra else f"Missing: {', '.join(missing)}."
@@ -185,12 +191,13 @@ def under_labels(listing: Listing, labels: Sequence[str]) -> Examples:
             f"the {kind} of {listing.source} must have the names of the model's labels: {', '.join(labels)}. "
             f"{difference} Rename or remove them."
         )
-    columns = np.array([list(labels).index(label) for label in examples.labels], np.int64)
+    columns = np.array([list(labels).index(names[label]) for label in examples.labels], np.int64)
     if examples.task == "single_label":
         targets = columns[examples.targets]
     else:
         targets = np.zeros((len(examples), len(labels)), np.float32)
-        targets[:, columns] = examples.targets
+        for column, values in zip(columns, examples.targets.T, strict=True):
+            targets[:, column] = np.maximum(targets[:, column], values) if examples.task == "multi_label" else values
     return dataclasses.replace(examples, targets=targets, labels=tuple(labels))
 
 
@@ -246,7 +253,8 @@ def _check_classes(listing: Listing) -> None:
         return
     if len(examples.labels) < 2 and examples.task == "single_label":
         raise InputError(
-            f"a classifier needs at least two classes. Received: only {examples.labels[0]!r} in {listing.source}."
+            f"a classifier needs at least two classes. Received: only {examples.labels[0]!r} in {listing.source}"
+            f"{_noted(listing)}."
         )
     empty = [label for label, count in zip(examples.labels, examples.class_counts, strict=True) if not count]
     if empty:
@@ -255,13 +263,27 @@ def _check_classes(listing: Listing) -> None:
 
 def _check_train(listing: Listing, train: np.ndarray) -> None:
     examples = listing.examples
-    if examples.task == "regression":
-        return
     targets = examples.targets[train]
+    if examples.task == "regression":
+        constant = np.flatnonzero((targets == targets[0]).all(axis=0))
+        if len(constant):
+            raise InputError(
+                f"the numbers {examples.labels[constant[0]]!r} of {listing.source} are all "
+                f"{targets[0, constant[0]]:g} in the training part, and a constant needs no model. Give numbers that "
+                "differ, or remove the column."
+            )
+        return
     classes = np.unique(targets) if examples.task == "single_label" else np.flatnonzero(targets.sum(axis=0))
     missing = [label for number, label in enumerate(examples.labels) if number not in classes]
     if missing:
+        others = f", nor have {len(missing) - 1:,} more classes" if len(missing) > 1 else ""
         raise InputError(
-            f"class {missing[0]!r} of {listing.source} has no training example and cannot be learned. Move some "
-            "examples to train, or remove the class."
+            f"class {missing[0]!r} of {listing.source} has no training example and cannot be learned{others}"
+            f"{_noted(listing)}. Move some examples to train, or leave it out with data.exclude_classes="
+            f"[{', '.join(missing)}]."
         )
+
+
+def _noted(listing: Listing) -> str:
+    """Adds what was noted while the source was read, which may be why it is refused."""
+    return f" ({'; '.join(listing.notes)})" if listing.notes else ""

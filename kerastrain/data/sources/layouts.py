@@ -1,0 +1,337 @@
+"""The layout of a folder of examples: which folders are parts, which are classes, and which are neither.
+
+Takes a `Folder`, returns a `Layout`, or refuses a layout that can be read in two ways. Must not open files.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from kerastrain.data.sources import parts
+from kerastrain.data.sources.class_names import folded
+from kerastrain.data.sources.folders import Folder, joined, listed
+from kerastrain.errors import InputError
+
+# Names of folders that hold examples of any class, and of those that hold annotations.
+_CONTAINERS = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "jpg", "png", "texts", "documents"}
+_CONTAINERS |= {"data", "dataset", "all", "files", "unknown", "unlabeled", "unlabelled", "samples", "frames"}
+_ANNOTATIONS = {"annotations", "annotation", "labels", "masks", "segmentations", "ground_truth", "groundtruth"}
+_ANNOTATIONS |= {"segmentationclass", "segmentationobject", "imagesets", "trimaps", "bounding_boxes"}
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a folder is understood.
+
+    Args:
+        root: Folder that was asked for.
+        noun: "images" or "texts", what an example is.
+        parts: dict from "train", "validation" and "test" to Folder; from "" to one Folder if there are no parts.
+        notes: list of str, what was left out.
+    """
+
+    root: Folder
+    noun: str
+    parts: dict[str, Folder]
+    notes: list[str]
+
+
+def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
+    """Finds the parts of a folder.
+
+    | the folder contains | it is read as |
+    |---|---|
+    | folders whose names denote parts, with folders in each | parts; other folders beside them are left out |
+    | a held-out part without folders of classes | left out, since the classes are unknown |
+    | one folder that contains the above | that folder, also inside each part |
+    | anything else | no parts |
+
+    Args:
+        root: Folder with examples at some depth.
+        noun: "images" or "texts", what an example is. A text file can hold all examples of a class, so that a part needs
+            no folders.
+
+    Returns:
+        Layout.
+
+    Raises:
+        InputError: two folders are the same part, none is train, train has no folders of classes, or it is unclear
+            whether a folder is a part or a class.
+    """
+    top, classes_are_files = _unwrapped(root), noun == "texts"
+    named = parts.parts_of([folder.name for folder in top.folders])
+    candidates = [folder for folder in top.folders if folder.name in named]
+    others = [folder for folder in top.folders if folder.name not in named]
+    holding = [folder for folder in candidates if classes_are_files or _holds_folders(folder)]
+    kinds = set(named.values())
+    if not candidates or (not holding and others and not {"train"} < kinds):
+        notes = _named_like_parts(top, candidates, others) if candidates else []
+        return Layout(root, noun, {"": top}, notes)
+    held = {named[folder.name] for folder in holding}
+    doubled = [folder for folder in candidates if folder not in holding and named[folder.name] in held]
+    by_part = _assigned([folder for folder in candidates if folder not in doubled], named, top)
+    if set(by_part) == {"train"}:
+        _check_neighbours(top, by_part["train"], others)
+    train = by_part["train"] = _unwrapped(by_part["train"], inside_part=True)
+    if not classes_are_files and not _holds_folders(train) and len(train.folders) != 1:
+        raise flat(train, root, noun)
+    known = {folded(child.name) for child in train.folders}
+    unknown = []
+    for part in [part for part in by_part if part != "train"]:
+        if not (len(by_part[part].folders) == 1 and folded(by_part[part].folders[0].name) in known):
+            by_part[part] = _unwrapped(by_part[part], inside_part=True)
+        if not classes_are_files and _is_unlabelled(by_part[part], known):
+            unknown.append(by_part.pop(part))
+    notes = [f"left out {_named(folder, root)}, whose classes are unknown" for folder in [*doubled, *unknown]]
+    notes += [f"left out {_named(folder, root)}, which is no part" for folder in others]
+    return Layout(root, noun, by_part, notes)
+
+
+def class_folders(layout: Layout) -> list[tuple[str, Folder, Folder]]:
+    """Finds the class folders of a layout in which each file is an example.
+
+    Args:
+        layout: Layout.
+
+    Returns:
+        list of (part, Folder named like the class, Folder with its examples), in the order of their paths; the part is ""
+        if there are no parts. The two folders differ if the parts are inside the classes.
+
+    Raises:
+        InputError: there are no folders, or they do not look like classes.
+    """
+    found = []
+    for part, folder in layout.parts.items():
+        inside = _parts_inside(folder.folders) if not part else None
+        if inside:
+            return inside
+        found += [(part, child, child) for child in _classes(folder, layout)]
+    return found
+
+
+def place(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) -> str:
+    """Says where the classes are.
+
+    Args:
+        layout: Layout.
+        classes: sequence of (part, Folder, Folder) from `class_folders`; empty if the classes are files.
+
+    Returns:
+        str, the end of a sentence such as ", in train and test (test_set)"; may be empty.
+    """
+    root = layout.root
+    if "" not in layout.parts:
+        paths = {part: folder.relative(root) for part, folder in layout.parts.items()}
+        words = ", in " + joined([part if path.lower() == part else f"{part} ({path})" for part, path in paths.items()])
+    else:
+        words = "" if layout.parts[""] is root else f", in {layout.parts[''].relative(root)}"
+        inside = dict.fromkeys(part for part, _, _ in classes if part)
+        words += f", with {joined(list(inside))} inside each" if inside else ""
+    return words + (", also in folders inside them" if any(folder.folders for _, _, folder in classes) else "")
+
+
+def notes(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) -> list[str]:
+    """Says what is left out, and what is not seen because it lies outside.
+
+    Args:
+        layout: Layout.
+        classes: sequence of (part, Folder, Folder) from `class_folders`; empty if the classes are files.
+
+    Returns:
+        list of str.
+    """
+    root, outer = layout.root, []
+    for folder in [folder for _, _, folder in classes] or list(layout.parts.values()):
+        while (folder := folder.parent) is not None and folder not in outer:
+            outer.append(folder)
+    outer.sort(key=lambda folder: folder.path)
+    found = list(layout.notes)
+    for folder in outer:
+        if folder.files:
+            found.append(
+                f"left out {_files(len(folder.files))} directly in '{folder.path}', such as '{folder.files[0]}'"
+            )
+    empty = [Folder(f"{folder.path}/{name}", name).relative(root) for folder in outer for name in folder.empty]
+    if empty:
+        found.append(f"left out the {_folders(empty)} without examples")
+    used = {id(folder) for _, named, _ in classes for folder in (named, *outer)}
+    holders = {id(named.parent): named.parent for _, named, _ in classes}
+    for child in (child for holder in holders.values() for child in holder.folders if id(child) not in used):
+        found.append(f"left out {_named(child, root)}, which is no class by its name")
+    clutter = sorted({name for folder in root.everything() for name in folder.clutter})
+    if clutter:
+        found.append(f"did not look into the {_folders(clutter)}")
+    return found + _parts_outside(layout)
+
+
+def flat(folder: Folder, root: Folder, noun: str) -> InputError:
+    """Error for a folder whose examples are in no class folder.
+
+    Args:
+        folder: Folder without folders.
+        root: Folder that was asked for.
+        noun: str, what an example is, such as "images".
+
+    Returns:
+        InputError; it names a table, if there is one.
+    """
+    tables = sorted(
+        f"{inner.path}/{name}" for inner in root.everything() for name in inner.others if name.endswith(_TABLES)
+    )
+    table = f", or, if '{tables[0]}' is a table of the classes, set data.path to it" if tables else ""
+    files = f" Received: {_files(len(folder.files))}, such as {folder.files[0]!r}." if any(folder.files) else ""
+    return InputError(
+        f"'{folder.path}' contains no folders. Put the {noun} of each class into a folder named after the class{table}."
+        f"{files}"
+    )
+
+
+def _parts_outside(layout: Layout) -> list[str]:
+    """Notes that a folder without parts is one itself, if others lie beside it."""
+    path = Path(layout.root.path).resolve()
+    if "" not in layout.parts or parts.part_of(path.name) is None:
+        return []
+    with contextlib.suppress(OSError):
+        named = parts.parts_of([child.name for child in path.parent.iterdir() if child.is_dir()])
+        others = sorted(name for name in named if named[name] != parts.part_of(path.name))
+        if others:
+            return [f"'{path.name}' is a part of '{path.parent}', whose {_folders(others)} are not read"]
+    return []
+
+
+def _unwrapped(folder: Folder, *, inside_part: bool = False) -> Folder:
+    """Goes into a folder as long as everything is in one folder of it, such as flowers/flowers/rose/1.png."""
+    while len(folder.folders) == 1 and _holds_folders(folder.folders[0]):
+        if not inside_part and parts.part_of(folder.folders[0].name):
+            break
+        folder = folder.folders[0]
+    return folder
+
+
+def _holds_folders(folder: Folder) -> bool:
+    """Whether a folder consists of folders, apart from stray files."""
+    return bool(folder.folders) and (not folder.files or len(folder.folders) > 1)
+
+
+def _assigned(candidates: Sequence[Folder], named: Mapping[str, str], top: Folder) -> dict[str, Folder]:
+    names = [folder.name for folder in candidates]
+    for part in ("train", "validation", "test"):
+        same = [name for name in names if named[name] == part]
+        if len(same) > 1:
+            raise InputError(f"'{top.path}' contains the folders {' and '.join(same)}, both for {part}. Keep one.")
+    if "train" not in (named[name] for name in names):
+        raise InputError(f"'{top.path}' contains {', '.join(names)} but no train. Add a folder train.")
+    return {named[folder.name]: folder for folder in candidates}
+
+
+def _check_neighbours(top: Folder, train: Folder, others: Sequence[Folder]) -> None:
+    """Refuses a single part beside folders that may be classes, because it may be a class, too."""
+    others = [other.name for other in others if other.name.lower() not in _ANNOTATIONS]
+    if others:
+        raise InputError(
+            f"'{top.path}' contains {train.name!r}, which looks like the training part, beside the {_folders(others)}, "
+            f"which may be classes. Set data.path to '{train.path}', or, if {train.name!r} is a class, put its "
+            "files directly into it."
+        )
+
+
+def _named_like_parts(top: Folder, candidates: Sequence[Folder], others: Sequence[Folder]) -> list[str]:
+    """Notes about class folders with the name of a part; refuses a held-out part beside several classes."""
+    name = candidates[0].name
+    if len(others) > 1 and parts.part_of(name) != "train":
+        raise InputError(
+            f"'{top.path}' contains {name!r}, whose files are in no class folder, beside the classes "
+            f"{listed([other.name for other in others])}. Move it elsewhere, or, if it is a class, rename it."
+        )
+    return [f"the folder {folder.name!r} is read as a class, because no folders are in it" for folder in candidates]
+
+
+def _is_unlabelled(folder: Folder, known: set[str]) -> bool:
+    """Whether the files of a held-out part are in no class folder, such as test/1.png or test/images/1.png."""
+    if not folder.folders:
+        return True
+    name = folder.folders[0].name
+    return (
+        len(folder.folders) == 1
+        and folded(name) not in known
+        and (name.lower() in _CONTAINERS or parts.part_of(name) is not None)
+    )
+
+
+def _parts_inside(classes: Sequence[Folder]) -> list[tuple[str, Folder, Folder]] | None:
+    """Returns the parts of each class where every class folder holds folders of parts, such as cat/train/1.png."""
+    found = []
+    for folder in classes:
+        named = parts.parts_of([child.name for child in folder.folders])
+        is_divided = not folder.files and len(named) == len(folder.folders) and "train" in named.values()
+        if not is_divided or len(set(named.values())) < len(named) or any(child.folders for child in folder.folders):
+            return None
+        found += [(named[child.name], folder, child) for child in folder.folders]
+    return found if len({part for part, _, _ in found}) > 1 else None
+
+
+def _classes(folder: Folder, layout: Layout) -> list[Folder]:
+    """Returns the class folders in a folder, after checking that they look like classes."""
+    classes = [child for child in folder.folders if child.name.lower() not in _ANNOTATIONS]
+    if len(classes) < 2 and not (classes and classes[0].name.lower() in _CONTAINERS):
+        classes = folder.folders
+    if not classes:
+        raise flat(folder, layout.root, layout.noun)
+    if len(classes) == 1 and classes[0].name.lower() in _CONTAINERS and not classes[0].folders:
+        raise flat(classes[0], layout.root, layout.noun)
+    mixed = parts.mixed_with_classes([child.name for child in classes])
+    if mixed:
+        raise InputError(
+            f"the folders {mixed[0]!r} and {mixed[1]!r} of '{folder.path}' name both a part and a class. Put the class "
+            "folders into folders train, validation and test."
+        )
+    for child in classes:
+        named = parts.parts_of([inner.name for inner in child.folders])
+        if "train" in named.values() and (len(set(named.values())) > 1 or len(child.folders) == 1):
+            raise InputError(
+                f"'{child.path}' contains {listed(list(named))}, so it is no class but a data set of its own. Set data.path to "
+                "it, or keep only class folders."
+            )
+    _check_names_inside(folder, classes)
+    return classes
+
+
+def _check_names_inside(folder: Folder, classes: Sequence[Folder]) -> None:
+    """Refuses folders that hold folders of the same names, which are more likely parts than classes."""
+    beside = {folded(child.name) for child in classes}
+    inside = {child: {folded(inner.name): inner.name for inner in child.folders} for child in classes}
+    inside = {child: names for child, names in inside.items() if len(names) > 1}
+    for child, names in inside.items():
+        shared = names.keys() & beside
+        if len(shared) > 1:
+            raise InputError(
+                f"'{child.path}' holds folders with the names of those beside it, {_some(names, shared)}. Move it elsewhere."
+            )
+    for first, second in itertools.combinations([child for child in inside if not child.files], 2):
+        shared = inside[first].keys() & inside[second].keys()
+        if len(shared) > 1:
+            raise InputError(
+                f"the folders {first.name!r} and {second.name!r} of '{folder.path}' hold folders of the same names, "
+                f"{_some(inside[first], shared)}, so either may be the classes. Name parts train, validation and test, and "
+                "put the files of a class directly into its folder."
+            )
+
+
+def _some(names: Mapping[str, str], shared: Iterable[str]) -> str:
+    return listed(sorted(names[key] for key in shared))
+
+
+def _named(folder: Folder, root: Folder) -> str:
+    return f"{folder.relative(root)!r} ({_files(folder.count)})"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _folders(names: Sequence[str]) -> str:
+    return f"{'folder' if len(names) == 1 else 'folders'} {listed(names)}"
