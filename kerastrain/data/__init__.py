@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "sources.resolve": ["has_columns", "listing"],
         "sources.table_columns": ["Columns"],
         "sources.tfrecord_writer": ["write_tfrecords"],
+        "splitting.classes": ["without_classes"],
         "splitting.listings": ["Listing", "check_skipped", "divide", "folds", "sizes", "under_labels"],
         "splitting.sample_size": ["small_data_warning"],
         "weighting": ["class_weights", "weighted"],

@@ -16,6 +16,7 @@ from kerastrain.data.image_files import decode_all, pixel_cache, scanning
 from kerastrain.data.image_files.pixel_cache import Place
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
+from kerastrain.data.splitting.classes import without_classes
 from kerastrain.data.splitting.listings import Listing, check_skipped, divide
 from kerastrain.errors import InputError
 
@@ -30,6 +31,7 @@ def split(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
+    exclude_classes: Sequence[str] = (),
     **split_options: float | int | None,
 ) -> Split:
     """Reads a listing and splits it, without unusable or duplicate image files.
@@ -43,6 +45,7 @@ def split(
         cache: "auto", "memory", "disk" or "none", where decoded images are cached; see `pixel_cache.cache`.
         memory_fraction: float in [0, 1], the fraction of the free memory that they may fill under "auto".
         unreadable_fraction: float in [0, 1], the largest fraction of the image files that may be unreadable.
+        exclude_classes: sequence of str, the classes whose examples are left out, as for `without_classes`.
         **split_options: options of `divide`.
 
     Returns:
@@ -52,6 +55,7 @@ def split(
         InputError: as for `divide` and `pixel_cache.cache`, or a larger fraction of the examples is unreadable (the
             message names the first of them).
     """
+    listing = without_classes(listing, exclude_classes)
     check_skipped(listing, unreadable_fraction)
     parts = divide(listing, **split_options)  # Before anything is read, so that invalid options fail at once.
     # Read before splitting, so that another seed or fold reuses the cached images.
