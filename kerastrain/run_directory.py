@@ -7,10 +7,8 @@ Takes and returns paths and records. A run contains `config.yaml` (resolved), `e
 """
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,8 @@ from kerastrain import models, report, runtime
 from kerastrain.errors import InputError
 from kerastrain.hub import trust
 from kerastrain.hub.layer import HubLayer
-from kerastrain.system import files
+from kerastrain.system import files, locks
+from kerastrain.system.folders import refuse_existing
 from kerastrain.system.terminal import PrintableFormatter
 from kerastrain.transfer import freezing
 
@@ -30,6 +29,12 @@ EXAMPLES_FILE = "example_digests.npz"
 """The file with an array of `data.overlap.digests` for each part of the data."""
 
 RESUME_MAY_CHANGE = (
+    "evaluation.sets",
+    "export.formats",
+    "export.probabilities",
+    "export.representative_samples",
+    "export.samples",
+    "export.score_loss_fraction",
     "fit.checkpoint_every",
     "fit.checkpoints_kept",
     "fit.on_nonfinite",
@@ -64,36 +69,6 @@ class Run:
         return tuple(self.model.input_shape[1:3]) or None
 
 
-def refuse_existing(directory: str | Path) -> Path:
-    """Checks that a path is free for a new folder.
-
-    Args:
-        directory: str or Path.
-
-    Returns:
-        Path, `directory` itself.
-
-    Raises:
-        FileExistsError: a file or folder exists at the path or a file at one of its parents. For a stopped run, the
-            message contains the command that resumes it.
-    """
-    directory = Path(directory)
-    if (directory / "config.yaml").is_file() and not (directory / "finished.json").is_file():
-        raise FileExistsError(
-            f"{str(directory)!r} holds a run that has not finished. Resume it with `kerastrain train --resume {directory}`, "
-            "or choose another name."
-        )
-    if blocking := next((parent for parent in directory.parents if parent.is_file()), None):
-        raise FileExistsError(
-            f"{str(directory)!r} cannot be created: {str(blocking)!r} is a file. Choose another folder."
-        )
-    if directory.exists():
-        raise FileExistsError(
-            f"{str(directory)!r} exists already and is not overwritten. Choose another name, or remove it."
-        )
-    return directory
-
-
 @contextlib.contextmanager
 def create(directory: Path, config: configs.Config, *, data_sha256: str | None = None) -> Iterator[Path]:
     """Creates a run directory, locks it, and copies the logger "kerastrain" to its `log.txt` within the block.
@@ -113,7 +88,7 @@ def create(directory: Path, config: configs.Config, *, data_sha256: str | None =
         folder.mkdir()
         files.write_text(folder / "config.yaml", configs.dump(config))
         files.write_json(folder / "environment.json", {**runtime.record(), "data_sha256": data_sha256})
-    with _locked(directory), _logged(directory):
+    with locks.locked(directory, "training in"), _logged(directory):
         yield directory
 
 
@@ -140,7 +115,7 @@ def reopen(directory: Path, config: configs.Config, *, data_sha256: str | None =
             f"a run can only be resumed with the data that it was started with. Received: at {config.data.path!r}, files were "
             f"added, removed or changed since {str(directory)!r} was started. Restore them, or train a new run."
         )
-    with _locked(directory), _logged(directory):
+    with locks.locked(directory, "training in"), _logged(directory):
         files.remove_leftovers(directory)
         files.write_text(directory / "config.yaml", configs.dump(config))
         logger.info("resuming the run")
@@ -171,7 +146,7 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     if (directory / "finished.json").is_file():
         raise InputError(
             f"the run in {str(directory)!r} is finished and cannot be resumed. Its model is "
-            f"{str(directory / 'model.keras')!r}. To train it further, set `model.backbone` of a new run to this file."
+            f"{str(directory / 'model.keras')!r}. To train it further, start a new run: `kerastrain train --from {directory}`."
         )
     own = configs.load(directory / "config.yaml")
     if config is None:
@@ -237,14 +212,19 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
             f"the run in {str(directory)!r} was stopped before its training finished. Resume it with `kerastrain train "
             f"--resume {directory}`."
         )
-    run = Run(
-        directory,
-        configs.load(directory / "config.yaml"),
-        models.load(directory / "model.keras", allow_modules=allow_modules),
-    )
+    model = models.load(directory / "model.keras", allow_modules=allow_modules)
+    run = Run(directory, _as_trained(configs.load(directory / "config.yaml"), model), model)
     if allow_modules:
         remember_modules(run.model)
     return run
+
+
+def _as_trained(config: configs.Config, model: keras.Model) -> configs.Config:
+    """The config with the pixel range that was found from the data and is stored in the model."""
+    if config.data.kind == "text":
+        return config
+    decoding = vars(models.decoding(model))
+    return config.model_copy(update={"data": config.data.model_copy(update=decoding)})
 
 
 def remember_modules(model: keras.Model) -> None:
@@ -270,25 +250,6 @@ def _values(config: configs.Config) -> list[tuple[str, object]]:
         for section, values in config.model_dump(mode="json").items()
         for key, value in values.items()
     ]
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Locks the directory against a second process; the kernel releases the lock when the process ends."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise InputError(
-            f"another process is training in {str(directory)!r}. Wait until it ends, or stop it."
-        ) from error
-    except OSError:
-        logger.warning("the file system of %s has no locks: do not start a second process in this folder", directory)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

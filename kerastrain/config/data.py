@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from kerastrain.config.augmentation import AugmentConfig, OrNames, normalize_augment
 from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, Fraction, NotNegative, Section, Size
+from kerastrain.decoding import LARGEST_MEGAPIXELS
 from kerastrain.tasks import Task
 
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
@@ -53,6 +54,15 @@ class DataConfig(Section):
     """Classes whose examples are left out, such as [unsup]."""
     image_size: tuple[Size, Size] | None = None
     """Height and width that images are resized to, in pixels; null uses the backbone's own size."""
+    resize: Literal["stretch", "pad", "crop"] = "stretch"
+    """How images of another aspect ratio are resized. stretch: to image_size. pad: as large as fits, on black. crop: the
+    middle, as large as possible. Stored in the model for predictions and exports."""
+    largest_megapixels: Annotated[float, Field(gt=0)] = LARGEST_MEGAPIXELS
+    """Largest picture that is decoded, in millions of pixels; larger ones count as unreadable, to protect the memory."""
+    pixel_range: tuple[float, float] | None = None
+    """The values that are black and white in images of more than 8 bits: files of 16 bits or floating-point numbers, and
+    arrays of other types than uint8, such as [0, 4095]. Null finds them from the data, and refuses what is unclear. Stored
+    in the model for predictions and exports."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of each class held out to choose the best epoch. Ignored if the data has its own validation part."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -91,6 +101,13 @@ class DataConfig(Section):
                 f"Received: {shown(value)}."
             )
         return {str(name): weight for name, weight in value.items()}  # YAML reads the class 7 as a number
+
+    @field_validator("pixel_range")
+    @classmethod
+    def _check_pixel_range(cls, value):
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"must be black and white, the smaller number first. Received: {list(value)}.")
+        return value
 
     @field_validator("augment", mode="before")
     @classmethod

@@ -1,36 +1,46 @@
-"""The last layer of a model, which stores the names of its outputs, and functions that read them.
+"""The last layer of a model, which stores the names of its outputs and how its images are decoded, and functions for both.
 
-Takes label names or a finished model; returns a layer, names or a task. Must not know of backbones or losses.
+Takes label names or a finished model; returns a layer, names, a task or a `Decoding`. Must not know of backbones or losses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
+from kerastrain.decoding import OF_EARLIER_VERSIONS, Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import TASKS, Task
 
 
 @keras.saving.register_keras_serializable("kerastrain")
 class Labels(keras.layers.Layer):
-    """The last layer of a model: casts the outputs to float32, and stores their names and the task.
+    """The last layer of a model: casts the outputs to float32, and stores their names, the task and the decoding.
 
     Args:
         labels: sequence of str, one for each output, in the same order: the classes, or for "regression" the numbers.
         task: "single_label" if the outputs are logits of a softmax; "multi_label" if each output is the logit of a
             sigmoid and an example may have any number of labels; or "regression" if the outputs are numbers.
+        decoding: Decoding of the image files that become the model's inputs, or its `get_config`; None for a model of
+            texts, and for one of an earlier version.
         **options: `name` of a Keras layer.
 
     Raises:
         InputError: the task is unknown; or, when the layer is called, the number of outputs differs from the labels.
     """
 
-    def __init__(self, labels: Sequence[str], task: Task = "single_label", **options: object):
+    def __init__(
+        self,
+        labels: Sequence[str],
+        task: Task = "single_label",
+        decoding: Decoding | Mapping[str, object] | None = None,
+        **options: object,
+    ):
         super().__init__(**{**options, "dtype": "float32"})
         if task not in TASKS:
             raise InputError(unknown("task", task, TASKS))
         self.labels = tuple(labels)
         self.task = task
+        self.decoding = Decoding.from_config(decoding) if isinstance(decoding, Mapping) else decoding
 
     def call(self, outputs):
         """`outputs` (b, labels) as float32."""
@@ -44,7 +54,8 @@ class Labels(keras.layers.Layer):
 
     def get_config(self):
         """The arguments of the layer."""
-        return {**super().get_config(), "labels": list(self.labels), "task": self.task}
+        decoding = {} if self.decoding is None else {"decoding": self.decoding.get_config()}
+        return {**super().get_config(), "labels": list(self.labels), "task": self.task, **decoding}
 
 
 def labels(model: keras.Model) -> tuple[str, ...]:
@@ -75,6 +86,38 @@ def task(model: keras.Model) -> Task:
         InputError: the model has no labels.
     """
     return _labels_layer(model).task
+
+
+def decoding(model: keras.Model) -> Decoding:
+    """Returns how image files become the inputs of a model.
+
+    Args:
+        model: keras.Model with a `Labels` layer.
+
+    Returns:
+        Decoding; for a model of an earlier version, what that version did.
+
+    Raises:
+        InputError: the model has no labels.
+
+    Example:
+        >>> kt.data.load_image("photo.jpg", (224, 224), decoding(model))  # doctest: +SKIP
+    """
+    stored = _labels_layer(model).decoding
+    return OF_EARLIER_VERSIONS if stored is None else stored
+
+
+def store_decoding(model: keras.Model, decoding: Decoding | None) -> None:
+    """Stores in a model how image files become its inputs.
+
+    Args:
+        model: keras.Model with a `Labels` layer, which is changed.
+        decoding: Decoding, or None for a model of texts.
+
+    Raises:
+        InputError: the model has no labels.
+    """
+    _labels_layer(model).decoding = decoding
 
 
 def check_labels(model: keras.Model, names: Sequence[str]) -> None:

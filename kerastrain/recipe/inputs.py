@@ -22,7 +22,7 @@ STDIN = "-"
 _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+=")
 _FILE_SUFFIX = r"\.(csv|tsv|txt|jsonl?|parquet|npz|md|xlsx?|html?|xml|pdf|gz|zip|png|jpe?g|gif|bmp|webp|tiff?)"
 _LIKE_A_PATH = re.compile(rf"(~|\.{{0,2}})/.*|.*{_FILE_SUFFIX}", re.IGNORECASE)
-_FIXED = ("kind", "task", "image_size")
+_FIXED = ("kind", "task", "image_size", "resize", "pixel_range")
 
 
 @dataclass(frozen=True)

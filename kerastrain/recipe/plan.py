@@ -12,7 +12,9 @@ import numpy as np
 
 from kerastrain import data
 from kerastrain.config import Config
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError
+from kerastrain.recipe import starting_run
 from kerastrain.schedules import curves
 
 
@@ -87,8 +89,11 @@ def description(config: Config, whole: data.Listing, parts: Mapping[str, data.Ex
 
     Returns:
         list of str, lines without line ends.
+
+    Raises:
+        InputError: the data do not fit the model of the run to start from.
     """
-    return data.describe(whole, parts)
+    return data.describe(whole, parts) + starting_run.description(config, whole.examples.labels)
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:
@@ -107,6 +112,7 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
         FileNotFoundError: the path does not exist.
     """
     options = {"kind": config.data.kind, "image_size": image_size, "task": config.data.task}
+    options["decoding"] = decoding(config)
     columns = data.Columns(**config.data.columns.model_dump())
     excluded = config.data.exclude_classes
     if path is None:
@@ -115,6 +121,18 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
     other = data.listing(path, columns=columns if data.has_columns(path) else None, **options)
     # Nor need it have all the classes that the run left out.
     return data.without_classes(other, [label for label in excluded if label in other.examples.labels])
+
+
+def decoding(config: Config) -> Decoding:
+    """Returns how `config` decodes images.
+
+    Args:
+        config: Config; that of a finished run has the pixel range that was found from its data.
+
+    Returns:
+        Decoding.
+    """
+    return Decoding(config.data.resize, config.data.largest_megapixels, config.data.pixel_range)
 
 
 def split_options(config: Config) -> dict[str, float | int | None]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from kerastrain import data, explain, models, report
 from kerastrain.errors import InputError, unknown
+from kerastrain.recipe import plan
 from kerastrain.recipe.inputs import Input
 from kerastrain.run_directory import Run
 from kerastrain.system.resources import processor_count
@@ -218,7 +219,7 @@ def _batches(
 
 def _image_or_error(run: Run, path: str) -> np.ndarray | Exception:
     try:
-        return data.load_image(path, run.image_size)
+        return data.load_image(path, run.image_size, plan.decoding(run.config))
     except (InputError, OSError) as error:
         return error
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from kerastrain.data.sources import (
     arrays,
     hugging_face,
@@ -22,6 +24,7 @@ from kerastrain.data.sources import (
 from kerastrain.data.sources.table_columns import Columns
 from kerastrain.data.splitting import classes
 from kerastrain.data.splitting.listings import Listing
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, is_whole_number
 from kerastrain.tasks import Task
 
@@ -34,6 +37,7 @@ def listing(
     task: Task = "single_label",
     columns: Columns | None = None,
     exclude_classes: Sequence[str] = (),
+    decoding: Decoding | None = None,
 ) -> Listing:
     """Lists the examples of any source, without splitting or decoding them.
 
@@ -54,6 +58,7 @@ def listing(
         task: as `Examples.task`.
         columns: Columns, the role of each column of a manifest or feature of a named set; None for the usual names.
         exclude_classes: sequence of str, the classes whose examples are left out.
+        decoding: Decoding, how images become pixels; None for its defaults.
 
     Returns:
         Listing, for `split` or `sizes`.
@@ -63,7 +68,9 @@ def listing(
         InputError: `kind`, `task`, `columns` or `exclude_classes` does not fit the source, or as for the function of the
             source.
     """
-    everything = _of_source(path, kind=kind, image_size=image_size, task=task, columns=columns)
+    decoding = decoding or Decoding()
+    everything = _of_source(path, kind=kind, image_size=image_size, task=task, columns=columns, decoding=decoding)
+    everything = decoded(everything, decoding)
     used = classes.without_classes(everything, exclude_classes)
     return dataclasses.replace(used, notes=(*used.notes, *classes.notes(used)))
 
@@ -75,6 +82,7 @@ def _of_source(
     image_size: tuple[int, int] | None,
     task: Task,
     columns: Columns | None,
+    decoding: Decoding,
 ) -> Listing:
     """Lists all examples of a source."""
     if image_size is not None:
@@ -99,6 +107,24 @@ def _of_source(
     if task != "single_label" and os.path.isdir(path):
         raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a manifest.")
     return image_folders.listing(path, image_size) if kind == "images" else text_folders.listing(path)
+
+
+def decoded(listing: Listing, decoding: Decoding) -> Listing:
+    """Sets how the images of a listing are decoded, without decoding any.
+
+    Args:
+        listing: Listing.
+        decoding: Decoding. If it has no pixel range, that which the source found counts.
+
+    Returns:
+        Listing; unchanged if its examples are not images.
+    """
+    inputs = listing.examples.inputs
+    if isinstance(inputs, np.ndarray):
+        return listing
+    pixel_range = decoding.pixel_range or inputs.decoding.pixel_range
+    inputs = dataclasses.replace(inputs, decoding=dataclasses.replace(decoding, pixel_range=pixel_range))
+    return dataclasses.replace(listing, examples=dataclasses.replace(listing.examples, inputs=inputs))
 
 
 def has_columns(path: str | os.PathLike) -> bool:
