@@ -10,18 +10,19 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
-from kerastrain import saving
+from kerastrain import saving, tokenization
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import modules
 from kerastrain.hub.layer import HubLayer
-from kerastrain.layers.text import MeanOverWords, WordPositions
+from kerastrain.layers.text import MeanOverWords, StandardizedText, WordPositions
 
 
 def load(
     handle: str | os.PathLike | keras.Model = "keras:embedding",
     *,
     texts: Iterable[str] | None = None,
-    vocabulary_size: int = 30_000,
+    tokenizer: tokenization.Tokenizer = "words",
+    vocabulary_size: int = tokenization.VOCABULARY_SIZE,
     sequence_length: int | None = None,
     embedding_dim: int | None = None,
     num_layers: int | None = None,
@@ -42,9 +43,12 @@ def load(
     Args:
         handle: str, path or keras.Model, as in the table.
         texts: iterable of str, the training texts, for the vocabulary of the two "keras:" networks.
-        vocabulary_size: int > 2, the largest number of words (and word pairs) in the vocabulary.
-        sequence_length: int >= 1, the number of words (and word pairs) of a text that count; None for 100 in
-            "keras:embedding" and 64 in "keras:transformer".
+        tokenizer: what a token of the two "keras:" networks is: "words", which white space separates; "characters", for
+            Chinese, Japanese, Thai and other scripts without spaces; or "subwords", pieces of words that are learned
+            from `texts`. See `tokenization.rules`.
+        vocabulary_size: int > 2, the largest number of tokens (and pairs of tokens) in the vocabulary.
+        sequence_length: int >= 1, the number of tokens (and pairs of tokens) of a text that count; None for 100 words, 400
+            characters or 160 subwords in "keras:embedding", and 64, 256 or 96 in "keras:transformer".
         embedding_dim: int >= 1, the size of an embedding; None for 32 in "keras:embedding" and 64 in "keras:transformer".
         num_layers: int >= 1, the number of transformer blocks; None for 2.
         dropout: float in [0, 1), fraction of embeddings (and of attention weights) that is dropped in training.
@@ -74,9 +78,21 @@ def load(
         name = str(handle).removeprefix("keras:")
         if name not in NETWORKS:
             raise InputError(unknown("text network", name, NETWORKS))
+        if tokenizer not in tokenization.TOKENIZERS:
+            raise InputError(unknown("tokenizer", tokenizer, tokenization.TOKENIZERS))
         if texts is None:
             raise InputError(f"the text backbone {handle!r} takes its vocabulary from the training texts: set `texts`.")
-        return NETWORKS[name](list(texts), vocabulary_size, sequence_length, embedding_dim, num_layers, dropout)
+        network = tokenization.NETWORKS[name]
+        tokens = _tokens(
+            list(texts),
+            tokenizer,
+            vocabulary_size,
+            network.lengths[tokenizer] if sequence_length is None else sequence_length,
+            pairs=network.has_pairs,
+        )
+        # The words' embeddings keep the size that was asked for, as in models of earlier versions.
+        rows = vocabulary_size if tokenizer == "words" else tokens.vocabulary_size()
+        return NETWORKS[name](tokens, rows, embedding_dim, num_layers, dropout)
     layer = HubLayer(modules.resolve(handle), name="backbone", signature=signature, output_key=output_key)
     if layer.input_specs and (len(layer.input_specs) != 1 or layer.input_specs[0].dtype != tf.string):
         inputs = ", ".join(
@@ -107,21 +123,20 @@ def _of_model(model: keras.Model, text: str, backbone: keras.Layer | None = None
     return backbone
 
 
-def _embedding(texts, vocabulary_size, sequence_length, embedding_dim, num_layers, dropout) -> keras.Model:
+def _embedding(tokens, rows, embedding_dim, num_layers, dropout) -> keras.Model:
     strings = keras.Input((), dtype="string", name="strings")
-    tokens = _tokens(texts, vocabulary_size, sequence_length or 100, pairs=True)(strings)
-    values = keras.layers.Embedding(vocabulary_size, embedding_dim or 32, mask_zero=True, name="words")(tokens)
+    values = keras.layers.Embedding(rows, embedding_dim or 32, mask_zero=True, name="words")(tokens(strings))
     if dropout:
         values = keras.layers.SpatialDropout1D(dropout, name="word_dropout")(values)
     return keras.Model(strings, MeanOverWords(name="mean")(values), name="backbone")
 
 
-def _transformer(texts, vocabulary_size, sequence_length, embedding_dim, num_layers, dropout) -> keras.Model:
-    sequence_length, embedding_dim = sequence_length or 64, embedding_dim or 64
+def _transformer(tokens, rows, embedding_dim, num_layers, dropout) -> keras.Model:
+    embedding_dim = embedding_dim or 64
     strings = keras.Input((), dtype="string", name="strings")
-    tokens = _tokens(texts, vocabulary_size, sequence_length, pairs=False)(strings)
-    values = keras.layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="words")(tokens)
-    values = WordPositions(sequence_length, name="places")(values)
+    ids = tokens(strings)
+    values = keras.layers.Embedding(rows, embedding_dim, mask_zero=True, name="words")(ids)
+    values = WordPositions(ids.shape[-1], name="places")(values)
     for index in range(num_layers or 2):
         values = _block(values, embedding_dim, dropout, f"block_{index}")
     values = keras.layers.LayerNormalization(name="norm")(values)
@@ -144,14 +159,22 @@ def _block(values, embedding_dim: int, dropout: float, name: str):
 
 
 def _tokens(
-    texts: list[str], vocabulary_size: int, sequence_length: int, *, pairs: bool
+    texts: list[str], tokenizer: str, vocabulary_size: int, sequence_length: int, *, pairs: bool
 ) -> keras.layers.TextVectorization:
-    if not any(text.strip() for text in texts):
-        raise InputError("`texts` must contain words for the vocabulary. Received: no word.")
+    """The layer from texts to token ids, with the vocabulary of the training texts."""
+    learned = tokenization.learn(texts, tokenizer, pairs=pairs, size=vocabulary_size)
+    if not learned.vocabulary:
+        noun = "word" if tokenizer == "words" else "character"
+        raise InputError(f"`texts` must contain {noun}s for the vocabulary. Received: no {noun}.")
     layer = keras.layers.TextVectorization(
-        vocabulary_size, ngrams=2 if pairs else None, output_sequence_length=sequence_length, name="tokens"
+        vocabulary_size,
+        standardize=StandardizedText.of(learned.rules),
+        split="character" if learned.rules.split == "character" else "whitespace",
+        ngrams=2 if pairs else None,
+        output_sequence_length=sequence_length,
+        name="tokens",
     )
-    layer.adapt(tf.data.Dataset.from_tensor_slices(texts).batch(1024))
+    layer.set_vocabulary(list(learned.vocabulary))
     return layer
 
 

@@ -6,7 +6,7 @@ from which any program can make the same token ids. Must not convert or write.
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -15,9 +15,9 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 from kerastrain.export import metadata
 from kerastrain.keras_internals.layers import every_layer
-
-PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
-"""What `TextVectorization` strips, https://keras.io/api/layers/preprocessing_layers/text/text_vectorization/."""
+from kerastrain.layers.text import StandardizedText
+from kerastrain.tokenization import TextRules, joined
+from kerastrain.tokenization.text_rules import PUNCTUATION, WORD_START
 
 _DESCRIBABLE = {
     "standardize": (None, "lower", "strip_punctuation", "lower_and_strip_punctuation"),
@@ -78,11 +78,9 @@ class TokenModel:
     def description(self) -> dict:
         """How a text becomes ids, as JSON values; `token_ids` follows it."""
         settings = self.layer.get_config()
-        ngrams, standardize = settings["ngrams"] or 1, settings["standardize"] or ""
+        ngrams = settings["ngrams"] or 1
         return {
-            "lower_case_ascii": standardize.startswith("lower"),
-            "strip": PUNCTUATION if standardize.endswith("strip_punctuation") else "",
-            "split": settings["split"],
+            **_steps(settings["standardize"], settings["split"]),
             "ngrams": list(range(1, ngrams + 1)) if isinstance(ngrams, int) else list(ngrams),
             "length": settings["output_sequence_length"],
             "padding_id": 0,
@@ -127,33 +125,66 @@ def token_ids(texts: Sequence[str], description: Mapping, vocabulary: Sequence[s
         int32 (n, length).
 
     Example:
-        >>> description = {"lower_case_ascii": True, "strip": "!", "split": "whitespace", "ngrams": [1, 2],
+        >>> description = {"replace": "GÉ", "replace_by": "gé", "strip": "!", "split": "whitespace", "ngrams": [1, 2],
         ...                "length": 5, "padding_id": 0, "unknown_id": 1}
         >>> token_ids(["Good film!"], description, ["", "[UNK]", "film", "good film"])
         array([[1, 2, 3, 0, 0]], dtype=int32)
     """
     numbers = {token: number for number, token in enumerate(vocabulary)}
-    strip, length = bytes(description["strip"], "utf-8"), description["length"]
+    tokens_of = _ascii_tokens(description) if "lower_case_ascii" in description else _rules(description).tokens
+    length = description["length"]
     ids = np.full((len(texts), length), description["padding_id"], "int32")
     for row, text in zip(ids, texts, strict=True):
-        content = text.encode()
-        content = (content.lower() if description["lower_case_ascii"] else content).translate(None, strip)
-        words = (
-            [word.decode() for word in content.split()] if description["split"] == "whitespace" else content.decode()
-        )
-        tokens = [
-            " ".join(words[start : start + width])
-            for width in description["ngrams"]
-            for start in range(len(words) - width + 1)
-        ][:length]
+        tokens = joined(tokens_of(text), description["ngrams"])[:length]
         row[: len(tokens)] = [numbers.get(token, description["unknown_id"]) for token in tokens]
     return ids
+
+
+def _steps(standardize: str | StandardizedText | None, split: str) -> dict:
+    """The steps from a text to its tokens, as JSON values."""
+    if not isinstance(standardize, StandardizedText):
+        standardize = standardize or ""
+        return {
+            "lower_case_ascii": standardize.startswith("lower"),
+            "strip": PUNCTUATION if standardize.endswith("strip_punctuation") else "",
+            "split": split,
+        }
+    rules = standardize.rules
+    steps = {
+        "replace": rules.replaced,
+        "replace_by": rules.replacements,
+        "strip": rules.removed,
+        "split": rules.split,
+    }
+    return {**steps, "word_start": WORD_START, "pieces": list(rules.pieces)} if rules.split == "pieces" else steps
+
+
+def _rules(description: Mapping) -> TextRules:
+    return TextRules(
+        description["replace"],
+        description["replace_by"],
+        description["strip"],
+        description["split"],
+        tuple(description.get("pieces", ())),
+    )
+
+
+def _ascii_tokens(description: Mapping) -> Callable[[str], Sequence[str]]:
+    """The tokenizer of Keras's own standardizations, which change ASCII only."""
+    strip = bytes(description["strip"], "utf-8")
+
+    def tokens(text: str) -> Sequence[str]:
+        content = text.encode()
+        content = (content.lower() if description["lower_case_ascii"] else content).translate(None, strip)
+        return [word.decode() for word in content.split()] if description["split"] == "whitespace" else content.decode()
+
+    return tokens
 
 
 def _check_describable(model: keras.Model, layer: keras.layers.TextVectorization) -> None:
     settings = layer.get_config()
     for name, known in _DESCRIBABLE.items():
-        if settings[name] not in known:
+        if settings[name] not in known and not isinstance(settings[name], StandardizedText):
             raise InputError(
                 f"model {model.name!r} cannot become a TFLite or ONNX file: its TextVectorization has {name}="
                 f"{settings[name]!r}, which no program beside the file could follow. Known: "

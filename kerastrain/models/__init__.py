@@ -4,9 +4,9 @@ The builders take a backbone and labels and return plain functional `keras.Model
 logits out, with the labels inside. The other functions take any `keras.Model`. Must not compile, train or read data.
 """
 
-from kerastrain.layers.labels import Labels, check_labels, labels, task
+from kerastrain.layers.labels import Labels, check_labels, decoding, labels, store_decoding, task
 from kerastrain.losses import StandardizedSquaredError, loss
-from kerastrain.models.builders import image_classifier, image_regressor, text_classifier
+from kerastrain.models.builders import image_classifier, image_regressor, text_classifier, text_regressor
 from kerastrain.saving import load
 from kerastrain.transfer.feature_extractor import split_at_backbone
 from kerastrain.transfer.freezing import GradualUnfreezing, freeze, layer_rates, synchronize_batch_norm, unfreeze
@@ -18,6 +18,7 @@ __all__ = [
     "StandardizedSquaredError",
     "add_lora",
     "check_labels",
+    "decoding",
     "freeze",
     "image_classifier",
     "image_regressor",
@@ -27,8 +28,10 @@ __all__ = [
     "loss",
     "merge_lora",
     "split_at_backbone",
+    "store_decoding",
     "synchronize_batch_norm",
     "task",
     "text_classifier",
+    "text_regressor",
     "unfreeze",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
-from kerastrain import backbones
+from kerastrain import backbones, tokenization
 from kerastrain.backbones import text_backbones
 from kerastrain.errors import InputError, unknown
 from kerastrain.layers import labels as model_labels
@@ -98,17 +98,10 @@ def image_regressor(
             handle.
         TypeError: an unknown keyword.
     """
-    names = model_labels.checked_labels(labels, fewest=1)
     options = _head_options(image_regressor, head)
-    outputs = len(names)
-    scale = np.broadcast_to(_numbers("stddev", stddev, outputs), outputs).tolist()
-    offset = np.broadcast_to(_numbers("mean", mean, outputs), outputs).tolist()
-    if min(scale) <= 0:
-        raise InputError(f"`stddev` must be above 0. Received: {stddev}. A constant target needs no model.")
+    scale = _Scale(labels, mean, stddev)
     images, features = _image_features(backbone, image_size)
-    values = dense_head(features, outputs, options, name="outputs")
-    values = keras.layers.Rescaling(scale, offset=offset, dtype="float32", name="targets")(values)
-    return keras.Model(images, Labels(names, "regression", name="labels")(values), name=name)
+    return scale.model(images, features, options, name)
 
 
 def text_classifier(
@@ -117,7 +110,8 @@ def text_classifier(
     labels: Sequence[str],
     multi_label: bool = False,
     texts: Iterable[str] | None = None,
-    vocabulary_size: int = 30_000,
+    tokenizer: tokenization.Tokenizer = "words",
+    vocabulary_size: int = tokenization.VOCABULARY_SIZE,
     sequence_length: int | None = None,
     embedding_dim: int | None = None,
     num_layers: int = 2,
@@ -135,8 +129,9 @@ def text_classifier(
         labels: sequence of str, the names of the classes in the order of the logits, at least two.
         multi_label: bool, whether a text may have any number of the labels; then one label is enough.
         texts: iterable of str, the training texts, for the vocabulary of the "keras:" networks.
-        vocabulary_size: int > 2, the largest number of words and word pairs in the vocabulary.
-        sequence_length: int >= 1, the number of words and word pairs of a text that count; None for the network's default.
+        tokenizer: "words", "characters" or "subwords", what the "keras:" networks count as a token.
+        vocabulary_size: int > 2, the largest number of tokens and pairs of tokens in the vocabulary.
+        sequence_length: int >= 1, the number of tokens and pairs of a text that count; None for the network's default.
         embedding_dim: int >= 1, the size of an embedding; None for the network's default.
         num_layers: int >= 1, the number of transformer blocks.
         word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
@@ -159,22 +154,114 @@ def text_classifier(
     """
     names = model_labels.checked_labels(labels, fewest=1 if multi_label else 2)
     options = _head_options(text_classifier, head, dropout=0.5)
-    is_loaded = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
-    if not is_loaded:
-        backbone = text_backbones.load(
-            backbone,
-            texts=texts,
-            vocabulary_size=vocabulary_size,
-            sequence_length=sequence_length,
-            embedding_dim=embedding_dim,
-            num_layers=num_layers,
-            dropout=word_dropout,
-            signature=signature,
-            output_key=output_key,
-        )
-    strings = keras.Input((), dtype="string", name="texts")
-    logits = dense_head(backbone(strings), len(names), options)
+    strings, features = _text_features(
+        backbone,
+        texts=texts,
+        tokenizer=tokenizer,
+        vocabulary_size=vocabulary_size,
+        sequence_length=sequence_length,
+        embedding_dim=embedding_dim,
+        num_layers=num_layers,
+        dropout=word_dropout,
+        signature=signature,
+        output_key=output_key,
+    )
+    logits = dense_head(features, len(names), options)
     return keras.Model(strings, Labels(names, _task(multi_label), name="labels")(logits), name=name)
+
+
+def text_regressor(
+    backbone: str | os.PathLike | keras.Model | keras.Layer = "keras:embedding",
+    *,
+    labels: Sequence[str] = ("target",),
+    mean: float | Sequence[float] = 0.0,
+    stddev: float | Sequence[float] = 1.0,
+    texts: Iterable[str] | None = None,
+    tokenizer: tokenization.Tokenizer = "words",
+    vocabulary_size: int = tokenization.VOCABULARY_SIZE,
+    sequence_length: int | None = None,
+    embedding_dim: int | None = None,
+    num_layers: int = 2,
+    word_dropout: float = 0.3,
+    signature: str | None = None,
+    output_key: str | None = None,
+    name: str = "text_regressor",
+    **head: object,
+) -> keras.Model:
+    """A model from texts to numbers, with the vocabulary and the scale of the targets inside the model.
+
+        prediction = mean + stddev · (W · dropout(hidden(features)) + b)
+
+    Args:
+        backbone: as for `text_classifier`.
+        labels: sequence of str, the names of the outputs, at least one.
+        mean: float, or sequence with one float for each output, in the targets' unit.
+        stddev: float > 0, or sequence with one float for each output, in the targets' unit.
+        texts: as for `text_classifier`, like the following arguments.
+        tokenizer: "words", "characters" or "subwords".
+        vocabulary_size: int > 2.
+        sequence_length: int >= 1, or None.
+        embedding_dim: int >= 1, or None.
+        num_layers: int >= 1.
+        word_dropout: float in [0, 1).
+        signature: str, or None.
+        output_key: str, or None.
+        name: str, the model's name.
+        **head: `hidden_units`, `dropout`, `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
+
+    Returns:
+        keras.Model, string (batch,) to float32 (batch, outputs) in the targets' unit; not compiled.
+
+    Raises:
+        InputError: there are no labels or a label twice, a number lies outside its range, or `text_backbones.load` refuses
+            the handle.
+        TypeError: an unknown keyword.
+
+    Example:
+        >>> model = text_regressor(labels=["stars"], texts=["a fine film", "a dull film"], mean=3.0, stddev=1.5)
+        >>> model.output_shape
+        (None, 1)
+    """
+    options = _head_options(text_regressor, head)
+    scale = _Scale(labels, mean, stddev)
+    strings, features = _text_features(
+        backbone,
+        texts=texts,
+        tokenizer=tokenizer,
+        vocabulary_size=vocabulary_size,
+        sequence_length=sequence_length,
+        embedding_dim=embedding_dim,
+        num_layers=num_layers,
+        dropout=word_dropout,
+        signature=signature,
+        output_key=output_key,
+    )
+    return scale.model(strings, features, options, name)
+
+
+class _Scale:
+    """The names of a regressor's outputs, and the mean and the standard deviation of their targets, checked."""
+
+    def __init__(self, labels: Sequence[str], mean: float | Sequence[float], stddev: float | Sequence[float]):
+        self.names = model_labels.checked_labels(labels, fewest=1)
+        outputs = len(self.names)
+        self.stddev = np.broadcast_to(_numbers("stddev", stddev, outputs), outputs).tolist()
+        self.mean = np.broadcast_to(_numbers("mean", mean, outputs), outputs).tolist()
+        if min(self.stddev) <= 0:
+            raise InputError(f"`stddev` must be above 0. Received: {stddev}. A constant target needs no model.")
+
+    def model(self, inputs, features, options: HeadOptions, name: str) -> keras.Model:
+        """The model with a head on `features`."""
+        values = dense_head(features, len(self.names), options, name="outputs")
+        values = keras.layers.Rescaling(self.stddev, offset=self.mean, dtype="float32", name="targets")(values)
+        return keras.Model(inputs, Labels(self.names, "regression", name="labels")(values), name=name)
+
+
+def _text_features(backbone, **options) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    is_loaded = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
+    backbone = backbone if is_loaded else text_backbones.load(backbone, **options)
+    strings = keras.Input((), dtype="string", name="texts")
+    return strings, backbone(strings)
 
 
 def _head_options(builder: Callable, options: Mapping[str, object], **defaults: object) -> HeadOptions:

@@ -9,6 +9,7 @@ import keras
 
 from kerastrain import data
 from kerastrain.backbones import Backbone
+from kerastrain.layers import labels as model_labels
 from kerastrain.models import builders
 
 
@@ -18,29 +19,43 @@ def for_split(
     *,
     head: Mapping[str, object] | None = None,
     text_network: Mapping[str, object] | None = None,
+    scale: Mapping[str, object] | None = None,
 ) -> keras.Model:
     """Builds the model for the task and the inputs of a data set.
 
-    A regressor starts at the mean and standard deviation of the training targets. A text classifier takes its vocabulary
+    A regressor starts at the mean and standard deviation of the training targets. A model of texts takes its vocabulary
     from the training texts.
 
     Args:
         split: data.Split, for the task, the labels, and the training examples.
         backbone: Backbone for images; for texts, a handle as for `text_classifier`.
         head: mapping of the head's arguments, such as {"dropout": 0.2}; None for the builder's defaults.
-        text_network: mapping of further arguments of `text_classifier`, ignored for images; None for its defaults.
+        text_network: mapping of further arguments of `text_classifier` or `text_regressor`, ignored for images; None for
+            their defaults.
+        scale: mapping of the arguments `mean` and `stddev` of a regressor; None for those of the training targets.
 
     Returns:
-        keras.Model from raw pixels or strings to float32 outputs, with a frozen backbone; not compiled.
+        keras.Model from raw pixels or strings to float32 outputs, with a frozen backbone; not compiled. It stores how the
+        images of the data set are decoded.
 
     Raises:
         InputError: an argument is out of range, or the backbone cannot be used.
     """
-    head, train = head or {}, split.train
+    model = _model(split, backbone, head or {}, text_network or {})
+    model_labels.store_decoding(model, split.train.decoding)
+    return model
+
+
+def _model(split: data.Split, backbone: Backbone | str, head: Mapping, text_network: Mapping) -> keras.Model:
+    train = split.train
+    texts = {"texts": train.inputs, **text_network} if train.image_size is None else None
     if split.task == "regression":
-        scale = {"mean": train.targets.mean(axis=0), "stddev": train.targets.std(axis=0)}
-        return builders.image_regressor(backbone, labels=split.labels, **scale, **head)
+        scale = scale or {"mean": train.targets.mean(axis=0), "stddev": train.targets.std(axis=0)}
+        scale = {"labels": split.labels, **scale}
+        if texts is None:
+            return builders.image_regressor(backbone, **scale, **head)
+        return builders.text_regressor(backbone, **scale, **texts, **head)
     classes = {"labels": split.labels, "multi_label": split.task == "multi_label"}
-    if train.image_size is not None:
+    if texts is None:
         return builders.image_classifier(backbone, **classes, **head)
-    return builders.text_classifier(backbone, texts=train.inputs, **classes, **(text_network or {}), **head)
+    return builders.text_classifier(backbone, **classes, **texts, **head)

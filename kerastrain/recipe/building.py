@@ -7,6 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -15,7 +16,7 @@ from kerastrain import backbones, data, distribute, models, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.models import task_models
-from kerastrain.recipe import plan
+from kerastrain.recipe import further_training, plan, starting_run
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
@@ -23,6 +24,7 @@ logger = logging.getLogger("kerastrain")
 
 _HEAD_KEYS = ("hidden_units", "dropout", "l1", "l2", "batch_norm")
 _TEXT_KEYS = (
+    "tokenizer",
     "vocabulary_size",
     "sequence_length",
     "embedding_dim",
@@ -43,6 +45,7 @@ class Prepared:
         backbone: Backbone, loaded in the precision of `config`; None for texts.
         split: data.Split.
         timings: list of dict, a `finders.StepTiming` for each measured choice; empty if nothing was measured.
+        start: keras.Model whose backbone and head are trained further, or None.
     """
 
     config: Config
@@ -50,11 +53,12 @@ class Prepared:
     backbone: backbones.Backbone | None
     split: data.Split
     timings: Sequence[dict] = ()
+    start: keras.Model | None = None
 
     def build(self) -> keras.Model:
         """Builds the compiled model in the scope of the strategy; call it once, because it consumes the backbone."""
         with self.strategy.scope():
-            return build(self.config, self.backbone, self.split)
+            return build(self.config, self.backbone, self.split, start=self.start)
 
 
 def make_strategy(config: Config) -> tf.distribute.Strategy:
@@ -80,7 +84,7 @@ def make_strategy(config: Config) -> tf.distribute.Strategy:
 
 
 def load_backbone(config: Config) -> backbones.Backbone:
-    """Loads the image backbone of `config`, frozen, in the precision of `config`.
+    """Loads the image backbone of `config`, frozen, in the precision of `config`; a run logs what is known about it.
 
     Args:
         config: Config for images.
@@ -92,7 +96,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
         InputError: as for `backbones.load`.
     """
     with runtime.precision(_policy(config)):
-        return backbones.load(
+        return backbones.load_quietly(
             config.model.backbone,
             weights=config.model.weights,
             image_size=config.data.image_size,
@@ -141,6 +145,8 @@ def prepare_unmeasured(
     config: Config,
     strategy: tf.distribute.Strategy,
     load: Callable[[Config, tuple[int, int] | None], data.Split] = load_data,
+    *,
+    start_path: Path | None = None,
 ) -> Prepared:
     """Sets the seed, then loads the backbone and the data, without measuring precision or XLA.
 
@@ -148,6 +154,7 @@ def prepare_unmeasured(
         config: Config. "measure" counts as float32 and as Keras's rule for XLA.
         strategy: tf.distribute.Strategy.
         load: callable that returns the data.Split for a config and an image size.
+        start_path: Path of a copy of the model to start from; None for that of `model.from_run`, if it is set.
 
     Returns:
         Prepared, with `config` unchanged.
@@ -157,17 +164,42 @@ def prepare_unmeasured(
     """
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     with strategy.scope():
-        backbone = load_backbone(config) if config.data.kind == "images" else None
-        return Prepared(config, strategy, backbone, load(config, backbone and backbone.image_size))
+        backbone, start = load_network(config, start_path)
+        return Prepared(config, strategy, backbone, load(config, backbone and backbone.image_size), start=start)
 
 
-def build(config: Config, backbone: backbones.Backbone | None, split: data.Split) -> keras.Model:
+def load_network(
+    config: Config, start_path: Path | None = None
+) -> tuple[backbones.Backbone | None, keras.Model | None]:
+    """Loads what the model of `config` is built on: a backbone, or the model of another run.
+
+    Args:
+        config: Config.
+        start_path: as for `prepare_unmeasured`.
+
+    Returns:
+        (Backbone or None, keras.Model or None): the backbone, None for texts; and the model to start from, if there is one.
+
+    Raises:
+        InputError: as for `load_backbone`, or the model to start from cannot be used.
+    """
+    if config.model.from_run is not None:
+        starting_run.check(config)
+        start = further_training.open_start(start_path or Path(config.model.from_run) / "model.keras")
+        return further_training.image_backbone(start), start
+    return load_backbone(config) if config.data.kind == "images" else None, None
+
+
+def build(
+    config: Config, backbone: backbones.Backbone | None, split: data.Split, *, start: keras.Model | None = None
+) -> keras.Model:
     """Builds the model of `config` and compiles it for the first phase.
 
     Args:
         config: Config.
         backbone: Backbone from `load_backbone`, whose layer becomes part of the model; None for texts.
         split: data.Split, for the labels, the vocabulary and the number of steps.
+        start: keras.Model from `load_network`, whose weights the model starts with; None for a new head.
 
     Returns:
         keras.Model from raw pixels or strings to float32 outputs. Its backbone is frozen, unless it has random weights.
@@ -178,9 +210,12 @@ def build(config: Config, backbone: backbones.Backbone | None, split: data.Split
     head = {name: getattr(config.model, name) for name in _HEAD_KEYS}
     text_network = {name: value for name in _TEXT_KEYS if (value := getattr(config.model, name)) is not None}
     with runtime.precision(_policy(config)):
-        model = task_models.for_split(
-            split, config.model.backbone if backbone is None else backbone, head=head, text_network=text_network
-        )
+        if start is not None:
+            model = further_training.build(start, backbone, split, head)
+        else:
+            model = task_models.for_split(
+                split, config.model.backbone if backbone is None else backbone, head=head, text_network=text_network
+            )
     if config.from_scratch:
         models.unfreeze(model, batch_norm=True)
     elif config.fit.epochs:

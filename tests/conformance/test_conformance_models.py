@@ -29,6 +29,14 @@ FEATURES = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
 WORDS = np.random.default_rng(2).normal(size=(6, 4, 8)).astype("float32")
 TEXTS = np.array(["a good film", "a bad film", "good", "bad and long", "", "what a film"], object)
 NO_EMPTY_TEXTS = np.where(TEXTS == "", "long", TEXTS)  # the module's mean over no words is NaN
+TEXT_SIZES = {
+    "texts": list(TEXTS),
+    "vocabulary_size": 20,
+    "sequence_length": 4,
+    "embedding_dim": 8,
+    "num_layers": 1,
+    "word_dropout": 0.0,
+}
 TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 
 # Name: a function from the folder of modules to the layer, and the layer's inputs.
@@ -60,6 +68,12 @@ BUILDERS = {
     "text_classifier, transformer": (lambda modules: text_classifier("keras:transformer"), TEXTS),
     "text_classifier, .keras file": (lambda modules: text_classifier(modules / "texts.keras"), TEXTS),
     "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
+    "text_classifier, characters": (lambda modules: text_classifier("keras:embedding", tokenizer="characters"), TEXTS),
+    "text_classifier, subwords": (lambda modules: text_classifier("keras:transformer", tokenizer="subwords"), TEXTS),
+    "text_regressor, embedding": (
+        lambda modules: models.text_regressor(labels=["a", "b"], mean=[1.0, 2.0], stddev=3.0, **TEXT_SIZES),
+        TEXTS,
+    ),
 }
 # Rows that cannot be converted to a float TFLite file, with the error message.
 NO_TFLITE = {
@@ -94,10 +108,8 @@ def classifier(backbone, **options):
     return models.image_classifier(backbone, labels=["a", "b"], dropout=0.0, **options)
 
 
-def text_classifier(backbone):
-    sizes = {"vocabulary_size": 20, "sequence_length": 4, "embedding_dim": 8, "num_layers": 1}
-    options = {**sizes, "word_dropout": 0.0, "dropout": 0.0}
-    return models.text_classifier(backbone, labels=["a", "b"], texts=list(TEXTS), **options)
+def text_classifier(backbone, **options):
+    return models.text_classifier(backbone, labels=["a", "b"], dropout=0.0, **TEXT_SIZES, **options)
 
 
 def made(name, modules):

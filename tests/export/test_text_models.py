@@ -53,6 +53,29 @@ def test_quantized_files_take_token_ids_too(classifier, tmp_path, quantize):
     np.testing.assert_allclose(outputs, expected, atol=0.1 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("tokenizer", ["words", "characters", "subwords"])
+def test_the_ids_of_a_file_are_those_of_the_model_in_every_script(tokenizer, tmp_path):
+    texts = ["ÉTÉ à Paris, ÇA VA", "“Привет”—мир", "東京。日本語", "ภาษาไทย", "e\u0301 \0 \u200fשלום", "", "😀\u00a0été"]
+    model = models.text_classifier(
+        labels=["a", "b"], texts=texts * 2, tokenizer=tokenizer, vocabulary_size=200, sequence_length=20
+    )
+    measured = export.tflite(model, tmp_path / "model.tflite", samples=np.array(texts, object))
+    assert measured.largest_difference < 1e-6
+    layer = model.get_layer("backbone").get_layer("tokens")
+    for name in (texts, [text.upper() for text in texts]):
+        np.testing.assert_array_equal(export.tokenize(tmp_path / "model.tflite", name), layer(tf.constant(name)))
+    ids = export.tokenize(tmp_path / "model.tflite", ["été", "ÉTÉ"])
+    np.testing.assert_array_equal(*ids)
+    assert ids[0, 0] > 1
+
+
+def test_files_of_earlier_versions_are_tokenized_as_they_were():
+    description = {"lower_case_ascii": True, "strip": "!", "split": "whitespace", "ngrams": [1], "length": 3}
+    description |= {"padding_id": 0, "unknown_id": 1}
+    ids = export.tokens.token_ids(["A É!\u00a0é é"], description, ["", "[UNK]", "a", "É", "é"])
+    assert ids.tolist() == [[2, 1, 4]]
+
+
 def vectorizing(**options):
     layer = keras.layers.TextVectorization(**{"output_sequence_length": 6, **options})
     layer.adapt(TEXTS)

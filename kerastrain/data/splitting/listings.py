@@ -17,6 +17,7 @@ from kerastrain.data.splitting import stratified
 from kerastrain.errors import InputError
 
 PARTS = ("train", "validation", "test")
+_MOST_NAMED = 5
 _MOST_NAMED = 3
 
 
@@ -276,11 +277,11 @@ def _check_train(listing: Listing, train: np.ndarray) -> None:
     classes = np.unique(targets) if examples.task == "single_label" else np.flatnonzero(targets.sum(axis=0))
     missing = [label for number, label in enumerate(examples.labels) if number not in classes]
     if missing:
-        others = f", nor have {len(missing) - 1:,} more classes" if len(missing) > 1 else ""
+        names = ", ".join(map(repr, missing[:_MOST_NAMED])) + (", …" if len(missing) > _MOST_NAMED else "")
         raise InputError(
-            f"class {missing[0]!r} of {listing.source} has no training example and cannot be learned{others}"
-            f"{_noted(listing)}. Move some examples to train, or leave it out with data.exclude_classes="
-            f"[{', '.join(missing)}]."
+            f"{'class' if len(missing) == 1 else 'classes'} {names} of {listing.source} {'has' if len(missing) == 1 else 'have'} "
+            f"no training example and cannot be learned{_noted(listing)}. Move some examples to train, or leave "
+            f"{'it' if len(missing) == 1 else 'them'} out with data.exclude_classes."
         )
 
 

@@ -1,0 +1,17 @@
+"""How a text becomes the tokens of a text network, in plain Python; `layers.text` does the same in a graph."""
+
+from kerastrain.tokenization.text_rules import TOKENIZERS, TextRules, Tokenizer, rules
+from kerastrain.tokenization.vocabulary import NETWORKS, VOCABULARY_SIZE, Network, Tokens, joined, learn
+
+__all__ = [
+    "NETWORKS",
+    "TOKENIZERS",
+    "VOCABULARY_SIZE",
+    "Network",
+    "TextRules",
+    "Tokenizer",
+    "Tokens",
+    "joined",
+    "learn",
+    "rules",
+]

@@ -1,0 +1,68 @@
+import collections
+
+import pytest
+
+from kerastrain import tokenization
+from kerastrain.tokenization import subwords
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ÉTÉ été ÇA", ["été", "été", "ça"]),
+        ("ПРИВЕТ ΣΊΣΥΦΟΣ İSTANBUL Straße", ["привет", "σίσυφοσ", "istanbul", "straße"]),
+        ("“Hello”—it’s ‘fine’…«oui»", ["hello", "its", "fine", "oui"]),
+        ("it's well-known, isn't it?", ["its", "wellknown", "isnt", "it"]),
+        ("a\u00a0b\u3000c\u2028d\r\ne\tf", ["a", "b", "c", "d", "e", "f"]),
+        ("\ufeffh\0i so\u00adft \u200fשלום\u200e", ["hi", "soft", "שלום"]),
+        ("❤\ufe0f 👩\u200d👧 می\u200cروم", ["❤", "👩\u200d👧", "می\u200cروم"]),
+        ("?! -- \u3001\u3002", []),
+    ],
+)
+def test_words_in_any_script(text, words):
+    assert tokenization.rules("words").tokens(text) == words
+
+
+def test_words_of_ascii_texts_are_those_of_keras():
+    # What Keras 3.15 makes of it: lower case, no punctuation, split at white space.
+    text = "The film's BEST scene (not #1!): well-made,\tfunny... 7/10"
+    assert tokenization.rules("words").tokens(text) == [
+        "the",
+        "films",
+        "best",
+        "scene",
+        "not",
+        "1",
+        "wellmade",
+        "funny",
+        "710",
+    ]
+
+
+def test_characters_keep_punctuation_and_one_space():
+    assert tokenization.rules("characters").tokens(" 东京。\n\n OK ") == ["东", "京", "。", " ", "o", "k"]
+
+
+def test_subwords_are_the_longest_known_pieces():
+    pieces = ("▁un", "▁", "un", "believ", "able", "believable", "s")
+    assert tokenization.rules("subwords", pieces).tokens("UNbelievables unknown") == (
+        ["▁un", "believable", "s", "▁un", "k", "n", "o", "w", "n"]
+    )
+
+
+def test_byte_pair_encoding_joins_the_most_frequent_pair_first():
+    # Sennrich et al. 2016, figure 1: l o w, l o w e r, n e w e s t, w i d e s t.
+    texts = ["low"] * 5 + ["lower"] * 2 + ["newest"] * 6 + ["widest"] * 3
+    characters = len(set("▁lowernstid"))
+    learned = subwords.learn(texts, characters + 3)
+    assert set(learned[:characters]) == set("▁lowernstid")
+    assert learned[characters:] == ("es", "est", "lo")
+
+
+def test_the_vocabulary_holds_the_most_frequent_tokens_and_no_endless_ones():
+    texts = ["a b a", "b c", "x" * 201]
+    learned = tokenization.learn(texts, pairs=True, size=6)
+    counts = collections.Counter(["a", "b", "a", "b", "c", "a b", "b a", "b c"])
+    expected = [token for _, token in sorted(((count, token) for token, count in counts.items()), reverse=True)]
+    assert list(learned.vocabulary) == expected[:4]
+    assert tokenization.learn(["x" * 201, "?"]).vocabulary == ()
