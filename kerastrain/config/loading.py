@@ -123,6 +123,7 @@ def _resolved(config: Config) -> Config:
     path = prefix + _absolute(path.removeprefix(prefix), *([] if prefix else ["digits"]))
     model = {
         "backbone": _absolute(backbone, "keras:", "kerastrain:"),
+        "from_run": config.model.from_run and _absolute(config.model.from_run),
         "weights": config.model.weights and _absolute(config.model.weights, "imagenet"),
     }
     return config.model_copy(

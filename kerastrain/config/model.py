@@ -20,6 +20,9 @@ class ModelConfig(Section):
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
+    from_run: str | None = None
+    """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
+    the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
     weights: str | None = None
     """Only for `keras:NAME` of images: a weights file, or `imagenet` to download them. Null means random weights."""
     value_range: tuple[float, float] | None = None

@@ -83,5 +83,7 @@ class Config(Section):
     @property
     def from_scratch(self) -> bool:
         """Whether the backbone has random weights, so that the whole model trains in one phase."""
+        if self.model.from_run is not None:
+            return False
         backbone = self.model.backbone or ("keras:embedding" if self.data.kind == "text" else "")
         return backbone.startswith("keras:") and self.model.weights is None

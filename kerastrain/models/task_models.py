@@ -41,12 +41,14 @@ def for_split(
     Raises:
         InputError: an argument is out of range, or the backbone cannot be used.
     """
-    model = _model(split, backbone, head or {}, text_network or {})
+    model = _model(split, backbone, head or {}, text_network or {}, scale)
     model_labels.store_decoding(model, split.train.decoding)
     return model
 
 
-def _model(split: data.Split, backbone: Backbone | str, head: Mapping, text_network: Mapping) -> keras.Model:
+def _model(
+    split: data.Split, backbone: Backbone | str, head: Mapping, text_network: Mapping, scale: Mapping | None
+) -> keras.Model:
     train = split.train
     texts = {"texts": train.inputs, **text_network} if train.image_size is None else None
     if split.task == "regression":

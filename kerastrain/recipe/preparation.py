@@ -5,12 +5,13 @@ Takes a `Config`, returns a frozen `Prepared`. Must not train, and must not writ
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import tensorflow as tf
 
 from kerastrain import data
 from kerastrain.config import Config
-from kerastrain.recipe.building import Prepared, load_backbone, load_data, make_strategy, prepare_unmeasured
+from kerastrain.recipe.building import Prepared, load_data, load_network, make_strategy, prepare_unmeasured
 from kerastrain.recipe.precision_and_xla import with_measured_precision
 
 
@@ -19,6 +20,7 @@ def prepare(
     *,
     strategy: tf.distribute.Strategy | None = None,
     load: Callable[[Config, tuple[int, int] | None], data.Split] = load_data,
+    start_path: Path | None = None,
 ) -> Prepared:
     """Makes the strategy, sets the seed, loads the backbone and the data, and measures what `runtime` leaves open.
 
@@ -28,6 +30,7 @@ def prepare(
         config: Config.
         strategy: tf.distribute.Strategy that was made before; None makes that of `config`.
         load: callable that returns the data.Split for a config and an image size, such as a cached `load_data`.
+        start_path: Path of a copy of the model to start from; None for that of `model.from_run`, if it is set.
 
     Returns:
         Prepared, whose config has no "measure".
@@ -36,11 +39,12 @@ def prepare(
         InputError: the devices, the data or the backbone cannot be used, or "measure" is set for several devices.
         FileNotFoundError: the path of the data does not exist.
     """
-    prepared = prepare_unmeasured(config, make_strategy(config) if strategy is None else strategy, load)
+    strategy = make_strategy(config) if strategy is None else strategy
+    prepared = prepare_unmeasured(config, strategy, load, start_path=start_path)
     with prepared.strategy.scope():
         config, timings = with_measured_precision(config, prepared.split)
         if not timings:
             return prepared
         # The backbone has to be loaded again in the precision that was chosen.
-        backbone = prepared.backbone and load_backbone(config)
-    return dataclasses.replace(prepared, config=config, backbone=backbone, timings=timings)
+        backbone, start = load_network(config, start_path)
+    return dataclasses.replace(prepared, config=config, backbone=backbone, timings=timings, start=start)

@@ -18,10 +18,12 @@ import tensorflow as tf
 from kerastrain import data, distribute, export, models, report, run_directory
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
+from kerastrain.recipe import starting_run
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
 from kerastrain.recipe.results import export_all, measure
+from kerastrain.recipe.starting_run import START_FILE
 from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files, signals
 
@@ -102,7 +104,13 @@ def _train_and_export(
 ) -> RunResult:
     start = time.monotonic()
     is_chief = collectives.worker_index(strategy) == 0
-    prepared = prepare(config, strategy=strategy, load=functools.partial(load_data, log=is_chief))
+    start_path = run_directory.resume_folder(directory) / START_FILE
+    prepared = prepare(
+        config,
+        strategy=strategy,
+        load=functools.partial(load_data, log=is_chief),
+        start_path=start_path if start_path.exists() else None,
+    )
     config, split = prepared.config, prepared.split
     saved = directory / "model.keras"
     is_trained = saved.exists()
@@ -118,8 +126,10 @@ def _train_and_export(
                 files.write_json(directory / "acceleration.json", prepared.timings)
             if split.quarantined:
                 data.quarantine.write(split.quarantined, directory / "quarantine.csv")
+            if config.model.from_run is not None and not is_trained:
+                starting_run.record(config, split.labels, directory, copy=start_path)
             if not (directory / EXAMPLES_FILE).exists():  # A resumed run has the same data.
-                _write_digests(split, directory / EXAMPLES_FILE)
+                _write_digests(split, directory / EXAMPLES_FILE, config.model.from_run)
         if not is_trained:
             fit(model, config, split, directory)
             if is_chief:
@@ -141,10 +151,26 @@ def _train_and_export(
     return RunResult(directory, model, measures, exports, time.monotonic() - start)
 
 
-def _write_digests(split: data.Split, path: Path) -> None:
-    """Records which examples the run uses, so that a later evaluation can tell whether it was trained on them."""
+def _write_digests(split: data.Split, path: Path, from_run: str | None) -> None:
+    """Records which examples the run uses, so that a later evaluation can tell whether it was trained on them.
+
+    The training examples of the run that it starts from count too, and held-out examples among them are logged.
+    """
+    digests = {name: data.overlap.digests(part) for name, part in split.parts.items()}
+    earlier = None if from_run is None else Path(from_run) / EXAMPLES_FILE
+    if earlier is not None and earlier.is_file():
+        with np.load(earlier) as parts:
+            seen = parts["train"]
+        for name in [name for name in digests if name != "train"]:
+            if count := data.overlap.shared_counts(digests[name], {"train": seen})["train"]:
+                logger.warning(
+                    "%s: %d of these %d examples were training examples of the run to start from, so their measures are "
+                    "not those of held-out data",
+                    *(name, count, len(digests[name])),
+                )
+        digests["train"] = np.union1d(digests["train"], seen)
     with files.atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{name: data.overlap.digests(part) for name, part in split.parts.items()})
+        np.savez(file, **digests)
 
 
 def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
