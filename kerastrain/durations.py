@@ -136,3 +136,24 @@ def parse_interval(text: str) -> Interval:
     if match["unit"] == "step" and not float(match["value"]).is_integer():
         raise InputError(f"an interval in steps must be a whole number. Received: {text!r}.")
     return Interval(float(match["value"]), match["unit"] + "s")
+
+
+def spoken(seconds: float) -> str:
+    """Words for a length of time, as precise as a prediction can be.
+
+    Args:
+        seconds: float >= 0.
+
+    Returns:
+        str, such as "40 seconds".
+
+    Example:
+        >>> [spoken(seconds) for seconds in (0.4, 12, 100, 5000)]
+        ['1 second', '12 seconds', '1.7 minutes', '1.4 hours']
+    """
+    for size, unit in ((3600, "hour"), (60, "minute")):
+        if seconds >= 1.5 * size:
+            amount = seconds / size
+            return f"{amount:.0f} {unit}s" if amount >= 10 else f"{amount:.1f} {unit}s"
+    count = max(1, round(seconds))
+    return f"{count} second{'' if count == 1 else 's'}"

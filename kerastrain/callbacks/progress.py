@@ -22,22 +22,29 @@ class Progress(keras.callbacks.ProgbarLogger):
 
     Args:
         phase: str, the prefix of each line, such as "head"; "" for none.
+        counts_epochs: bool, whether the lines count the epochs; False for data of all epochs in one.
         console: rich.console.Console to print to; None for standard output.
     """
 
-    def __init__(self, *, phase: str = "", console: rich.console.Console | None = None):
+    def __init__(self, *, phase: str = "", counts_epochs: bool = True, console: rich.console.Console | None = None):
         super().__init__()
         self.phase = phase
+        self.counts_epochs = counts_epochs
         self._console = console
         self._bar = None
         self._steps = None
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the output is a terminal that can show a bar."""
+        console = self._console or rich.console.Console()
+        return console.file.isatty() and not console.is_dumb_terminal
 
     def on_train_begin(self, logs=None):
         """Checks whether the output is a terminal."""
         self._stop_bar()
         self._console_now = self._console or rich.console.Console()
-        on_terminal = self._console_now.file.isatty() and not self._console_now.is_dumb_terminal
-        self._live = on_terminal and self.verbose == 1
+        self._live = self.on_terminal and self.verbose == 1
         self._steps = self.target
         self._seen_steps = self._earlier_steps = 0
 
@@ -45,7 +52,8 @@ class Progress(keras.callbacks.ProgbarLogger):
         """Draws the empty bar."""
         self._began_seconds = self._drawn_seconds = time.perf_counter()
         self._seen_steps = self._earlier_steps
-        self._title = " ".join(part for part in (self.phase, f"epoch {epoch + 1}/{self.epochs}") if part)
+        count = f"epoch {epoch + 1}/{self.epochs}" if self.counts_epochs else ""
+        self._title = " ".join(part for part in (self.phase, count) if part)
         if self._live:
             self._stop_bar()
             self._bar = _bar(self._console_now)

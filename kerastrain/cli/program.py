@@ -4,7 +4,6 @@ import datetime
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from rich.markup import escape
 from kerastrain import config as configs
 from kerastrain.cli import settings
 from kerastrain.errors import InputError
+from kerastrain.system import library_output
 from kerastrain.system.terminal import PrintableFormatter, printable
 
 app = typer.Typer(
@@ -29,6 +29,15 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+FromRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="RUN",
+        help="Finished run whose model is trained further. Its config holds where no key is given, and its head is kept for "
+        "the labels that the data share with it.",
+    ),
+]
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -55,6 +64,11 @@ def main() -> None:
     except (InputError, OSError) as error:
         print(f"kerastrain: {printable(error)}", file=sys.stderr)
         sys.exit(2)
+    except Exception:
+        library_output.restore(show=True)
+        raise
+    finally:
+        library_output.restore()
 
 
 def plain(text: object) -> str:
@@ -62,32 +76,43 @@ def plain(text: object) -> str:
     return escape(printable(text))
 
 
-def start_tensorflow(config: configs.Config | None = None) -> None:
-    """Imports TensorFlow and hides its start messages, which it writes to stderr before it reads TF_CPP_MIN_LOG_LEVEL.
+def start_tensorflow(config: configs.Config | None = None, *, prints_results: bool = False) -> None:
+    """Imports TensorFlow; from now on, what libraries write beside Python is hidden unless the command fails.
 
     Args:
         config: Config whose strategy is made before any other TensorFlow function; None for one device.
+        prints_results: bool, whether standard output is for the results only, which a program may read, so that the
+            messages of the logger go to stderr.
     """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as messages:
-        os.dup2(messages.fileno(), 2)
-        try:
-            import tensorflow as tf
+    library_output.hide()
+    logger = logging.getLogger("kerastrain")
+    if prints_results:
+        for handler in logger.handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                handler.setStream(sys.stderr)
+    logger.info("starting TensorFlow")
+    import tensorflow as tf
 
-            if config is not None:
-                from kerastrain import recipe
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    if config is not None:
+        from kerastrain import recipe
 
-                recipe.make_strategy(config)
-            tf.config.list_logical_devices()
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+        recipe.make_strategy(config)
+    tf.config.list_logical_devices()
 
 
-def read_config(arguments: list[str] | None, *, default_path: Path | None = None) -> configs.Config:
-    """Loads the config from the file and the overrides among `arguments`; without a file, from `default_path`."""
+def read_config(
+    arguments: list[str] | None, *, default_path: Path | None = None, from_run: Path | None = None
+) -> configs.Config:
+    """Loads the config from the file and the overrides among `arguments`; without a file, from `default_path`.
+
+    With `from_run`, the folder of a finished run, they are differences from the config of that run.
+    """
     path, overrides = settings.divide(arguments or [])
+    if from_run is not None:
+        from kerastrain import recipe
+
+        return recipe.config_from(from_run, path, overrides)
     return configs.load(path or default_path, overrides)
 
 

@@ -1,4 +1,4 @@
-"""The commands for a finished run: evaluate, predict, explain, compress, export, report and trust."""
+"""The commands for a finished run: evaluate, predict, explain, export, report and trust."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ import typer
 from kerastrain import config as configs
 from kerastrain.cli.predictions import print_json, print_predictions, write_predictions
 from kerastrain.cli.program import RunFolder, app, start_tensorflow
-from kerastrain.cli.tables import print_compression, print_exports, print_measures
+from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
 from kerastrain.system.terminal import printable
 
@@ -101,7 +101,7 @@ def predict(
         raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
     faults = _Faults()
     found = _found(run, arguments, faults, texts=texts or [])
-    start_tensorflow()
+    start_tensorflow(prints_results=True)
     from kerastrain import models, run_directory
     from kerastrain.recipe import predicting
 
@@ -138,7 +138,7 @@ def explain(
     if _config(run).data.kind != "images":
         raise InputError(f"explain needs an image model. Received: {str(run)!r}, a text model.")
     found = _found(run, arguments, faults)
-    start_tensorflow()
+    start_tensorflow(prints_results=True)
     from kerastrain import run_directory
     from kerastrain.recipe import predicting
 
@@ -148,32 +148,6 @@ def explain(
         print(printable(path))
         count += 1
     faults.exit(count)
-
-
-@app.command()
-def compress(
-    run: RunFolder,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as budget.accuracy_points=1.")
-    ] = None,
-) -> None:
-    """Compress a run's model into TFLite files.
-
-    With a budget (budget.accuracy_points=1 or budget.kilobytes=300), all candidates are tried and the best one within the
-    budget wins; exit code 1 means that none fits. Without a budget, the given steps run, such as prune.fraction=0.8
-    quantize=quantize_aware. The files are written to the run's folder `compressed`; the run's own model does not change.
-    """
-    settings = configs.validate(
-        configs.override({}, overrides or []), configs.CompressConfig, source="the command line"
-    )
-    start_tensorflow()
-    from kerastrain import run_directory
-    from kerastrain.recipe import compressing
-
-    compression = compressing.compress(run_directory.load(run), settings)
-    print_compression(compression, run / "compressed")
-    if compression.choice is not None and compression.choice.winner is None:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -222,7 +196,7 @@ def trust(run: RunFolder) -> None:
 
     A Hub module is a program. Only trust a run whose author you trust.
     """
-    start_tensorflow()
+    start_tensorflow(prints_results=True)
     from kerastrain import run_directory
 
     run_directory.load(run, allow_modules=True)

@@ -46,6 +46,8 @@ def print_exports(parities: dict, directory: Path) -> None:
 
 def print_compression(done, directory: Path) -> None:
     """Prints every file of a `compressing.Compression`, the winner, and the skipped candidates."""
+    from kerastrain import compression_search
+
     kept = done.choice.pareto if done.choice else ()
     measure = done.results[0].measure
     title = f"Validation {measure} with its 95 % confidence interval; time relative to the first file"
@@ -74,9 +76,8 @@ def print_compression(done, directory: Path) -> None:
             "wins" if done.choice and result.name == done.choice.winner else "kept" if result.name in kept else "",
         )
     console.print(table)
-    for reason in dict.fromkeys(done.skipped.values()):
-        names = ", ".join(name for name, own_reason in done.skipped.items() if own_reason == reason)
-        console.print(plain(f"skipped  {names}: {reason}"))
+    for names, reason in compression_search.grouped(done.skipped):
+        console.print(plain(f"skipped  {', '.join(names)}: {reason}"))
     if done.calibration:
         table = Table(
             "calibration examples",
@@ -90,6 +91,8 @@ def print_compression(done, directory: Path) -> None:
             table.add_row(str(row["count"]), f"{validation['value']:.4f}", f"{row['agreement']:.2%}")
         console.print(table)
     if done.choice:
+        for names, reason in compression_search.grouped(done.choice.removed):
+            console.print(plain(f"removed  {', '.join(names)}: {reason}"))
         console.print(plain(done.choice.reason))
     console.print(f"written to {plain(directory)}")
 

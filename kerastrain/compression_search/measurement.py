@@ -63,6 +63,19 @@ class CandidateResult:
     time_ratio: float | None = None
     memory_ratio: float | None = None
 
+    @classmethod
+    def from_record(cls, record: dict) -> "CandidateResult":
+        """Returns the result that `dataclasses.asdict` made a record of.
+
+        Args:
+            record: dict as from JSON.
+
+        Returns:
+            CandidateResult.
+        """
+        scores_of = {part: record[part] and Score(**record[part]) for part in ("validation", "test")}
+        return cls(**{**record, **scores_of, "steps": tuple(record["steps"])})
+
 
 def candidate_result(candidate: Candidate, path: Path, model: keras.Model, split: data.Split) -> CandidateResult:
     """Measures the score and the size of a file.
@@ -112,3 +125,26 @@ def score(path: Path, examples: data.Examples) -> Score:
         return scores.score(outputs[indices], examples.targets[indices], examples.task)
 
     return Score(value, *intervals.bootstrap(measure, count), count)
+
+
+def guess_score(examples: data.Examples) -> float:
+    """The score of the best constant answer, which a useful file must exceed by far.
+
+    Args:
+        examples: data.Examples, at least one.
+
+    Returns:
+        float: the fraction of the most frequent class; for several labels, of the more frequent answer; 0 for R².
+
+    Example:
+        >>> guess_score(data.Examples(np.zeros((4, 1)), np.array([0, 1, 1, 2]), labels=("a", "b", "c")))
+        0.5
+    """
+    targets = np.asarray(examples.targets)
+    if examples.task == "regression":
+        return 0.0
+    if examples.task == "multi_label":
+        present = np.mean(targets > 0.5, axis=0)
+        return float(np.mean(np.maximum(present, 1 - present)))
+    classes = targets.argmax(-1) if targets.ndim == 2 and targets.shape[-1] > 1 else targets.reshape(-1)
+    return float(np.unique(classes, return_counts=True)[1].max() / len(classes))

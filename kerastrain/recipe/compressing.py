@@ -1,16 +1,20 @@
-"""Compresses the model of a finished run.
+"""Compresses the model of a finished run, as a job that can be interrupted and resumed.
 
 Takes a `Run` and the settings; returns a record and writes files into the run's folder. Must not change the run's model.
 """
 
+import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from kerastrain import compression_search, data, recipe, report
+from kerastrain.compression_search import unfinished
 from kerastrain.config import CompressConfig
 from kerastrain.run_directory import Run, refuse_existing
 from kerastrain.system import files
+
+logger = logging.getLogger("kerastrain")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     candidate of `compression_search.CANDIDATES` is tried, the files that no other file beats are kept, and `pareto.png`
     shows all of them. The validation part selects the winner; the test part is only measured.
 
+    Until then the work is in `compressed.unfinished/`. After a signal, a kill or a full disk, another call with the same
+    settings continues there: finished candidates are not made again, the interrupted training resumes from its newest
+    checkpoint, and the files end as without the interruption.
+
     Args:
         run: Run.
         settings: CompressConfig.
@@ -49,36 +57,53 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
 
     Raises:
         FileExistsError: the run has been compressed before.
-        InputError: without a budget, the model does not support a requested step.
+        InputError: without a budget, the model does not support a requested step or a file differs too much from it; or
+            the unfinished compression of this run has other settings.
+        Stopped: a signal arrived inside `signals.graceful`.
     """
-    target, budget = refuse_existing(run.directory / "compressed"), settings.budget
-    split = recipe.load_data(run.config, tuple(run.model.input_shape[1:3]) or None)
+    target, budget = run.directory / "compressed", settings.budget
+    if target.is_dir():  # of a process that was killed right before its end
+        shutil.rmtree(run.directory / unfinished.NAME, ignore_errors=True)
+    refuse_existing(target)
     candidates = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
-    with files.atomic(target) as folder:
-        folder.mkdir()
-        results, skipped = compression_search.sweep(run, split, candidates, settings, folder)
-        choice = compression_search.choose(results, budget) if budget else None
-        calibration = []
-        if any(item.quantize == "int8" and "quantize_aware" not in item.steps for item in candidates):
-            options = {"samples": run.config.export.samples}
-            calibration = compression_search.calibration_table(run.model, split, settings.calibration_counts, **options)
-        if choice is not None:
-            compression_search.draw(results, choice, budget, folder / "pareto.png")
-            _remove_beaten(folder, results, choice)
+    logger.info("reading the data of the run")
+    split = recipe.load_data(run.config, tuple(run.model.input_shape[1:3]) or None)
+    if budget is None:
+        compression_search.require(run, split, candidates, settings, run.directory / unfinished.NAME)
+    inputs = {"model": files.sha256(run.directory / "model.keras"), "data": data.fingerprint(split)}
+    options = {"keeps_on_error": budget is not None}
+    with unfinished.opened(run.directory, settings.model_dump(mode="json"), inputs, **options) as work:
+        results, skipped = compression_search.sweep(run, split, candidates, settings, work.folder)
+        choice = None
+        if budget is not None:
+            guess = compression_search.guess_score(split.validation)
+            choice = compression_search.choose(results, budget, guess=guess)
+        calibration = work.record("calibration")
+        if calibration is None:
+            calibration = _calibration(run, split, settings, candidates)
+            work.save("calibration", calibration)
         compression = Compression(tuple(results), skipped, choice, calibration)
+        extra = {"compression.json": work.folder / "compression.json"}
         record = {"settings": settings.model_dump(mode="json"), **asdict(compression)}
-        files.write_json(folder / "compression.json", record)
+        files.write_json(extra["compression.json"], record)
+        if choice is not None:
+            extra["pareto.png"] = compression_search.draw(results, choice, budget, work.folder / "pareto.png")
+        kept = [result for result in results if choice is None or result.name in choice.pareto]
+        work.publish(target, _names(kept), extra)
     report.write(run.directory)
     return compression
 
 
-def _remove_beaten(
-    folder: Path, results: Sequence[compression_search.CandidateResult], choice: compression_search.Choice
-) -> None:
-    """Deletes the files that are not on the Pareto front, and the models that no file on it was exported from."""
-    best = {result.name for result in results if result.name in choice.pareto}
-    best_models = {compression_search.Candidate(result.steps, "").stem for result in results if result.name in best}
-    for path in folder.iterdir():
-        names = best_models if path.suffix == ".keras" else best
-        if path.suffix != ".png" and path.name.split(".")[0] not in names:
-            path.unlink()
+def _calibration(run: Run, split: data.Split, settings: CompressConfig, candidates: Sequence) -> list[dict]:
+    if not any(item.quantize == "int8" and "quantize_aware" not in item.steps for item in candidates):
+        return []
+    counts = settings.calibration_counts
+    if counts:
+        logger.info("int8 with %s calibration examples, for comparison", ", ".join(map(str, counts)))
+    return compression_search.calibration_table(run.model, split, counts, samples=run.config.export.samples)
+
+
+def _names(results: Sequence[compression_search.CandidateResult]) -> set[str]:
+    """The names of the files of results, and of the models that they were exported from."""
+    models = {compression_search.Candidate(result.steps, "").stem for result in results if result.steps}
+    return models | {result.name for result in results}

@@ -204,6 +204,22 @@ def remove(path: str | os.PathLike) -> None:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def move(source: Path, target: Path) -> None:
+    """Moves a complete file or folder to a free path of the same file system, by one system call.
+
+    Args:
+        source: Path of the file or folder, which is flushed to the disk first.
+        target: Path at which nothing exists.
+
+    Raises:
+        WriteError: the disk is full or read-only, or permission is missing.
+    """
+    with surface_write_errors(target):
+        _flush(source)
+        os.replace(source, target)
+        _flush_entry(target.parent)
+
+
 def remove_leftovers(directory: Path) -> None:
     """Removes the temporary folders of `atomic` that killed processes left in a directory and below it.
 

@@ -44,8 +44,10 @@ def tf_keras() -> types.ModuleType:
 
 
 def keras_tuner() -> types.ModuleType:
-    """The module `keras_tuner`."""
-    return importlib.import_module("keras_tuner")
+    """The module `keras_tuner`, which would print the traceback of every trial that fails."""
+    module = importlib.import_module("keras_tuner")
+    importlib.import_module("keras_tuner.src.config").DEBUG = False
+    return module
 
 
 def tf_keras_vis() -> types.ModuleType:

@@ -10,10 +10,11 @@ a file that is being written is then discarded.
 """
 
 import contextlib
-import os
 import signal
 import threading
 from collections.abc import Iterator
+
+from kerastrain.system import library_output
 
 EXIT_CODE = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -104,11 +105,11 @@ def raise_if_pending(where: str | None = None) -> None:
 
 
 def _handle(number: int, frame) -> None:
-    if not _held and not _received:
-        raise Stopped(number)
     if _received and number == signal.SIGINT:
         raise KeyboardInterrupt
     _received.append(number)  # Before the message, because the next signal may follow it at once.
+    if not _held and len(_received) == 1:
+        raise Stopped(number)
     if len(_received) == 1 and number == signal.SIGINT:
         # Not `print`, which this handler may have interrupted.
-        os.write(2, b"\nkerastrain: finishing the step and saving; press Ctrl-C again to quit at once\n")
+        library_output.write("\nkerastrain: finishing the step and saving; press Ctrl-C again to quit at once\n")
