@@ -4,7 +4,8 @@
 write.
 """
 
+from kerastrain.backbones.backbone import Backbone
 from kerastrain.backbones.description import describe
-from kerastrain.backbones.image_backbones import Backbone, image_size, load
+from kerastrain.backbones.image_backbones import image_size, load
 
 __all__ = ["Backbone", "describe", "image_size", "load"]

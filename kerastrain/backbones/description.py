@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain import saving
-from kerastrain.backbones import image_backbones, keras_applications, text_backbones
-from kerastrain.backbones.image_backbones import Backbone, image_size, load
+from kerastrain.backbones import hub_modules, keras_applications, pixel_range, text_backbones
+from kerastrain.backbones.backbone import Backbone
+from kerastrain.backbones.image_backbones import image_size, load
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import modules, signatures
 from kerastrain.hub.layer import HubLayer
@@ -30,11 +31,14 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
 
     Returns:
         dict of JSON values: "handle"; "inputs" and "outputs", each a list of [dtype, shape]; "image_size" and
-        "value_range" (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains"; "feature_maps",
-        the endpoint or layer with the maps before their mean, or None. For modules also "endpoints"; "signatures", with
-        the "inputs" and "outputs" of each as a dict from name to [dtype, shape]; "regularization_losses", their number;
-        and "sha256", the pin. Inputs, outputs and parameters are None where a signature must be chosen first, and inputs
-        and outputs also where the module does not declare them.
+        "value_range" (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains";
+        "feature_maps", the endpoint or layer with the maps before their mean, or None. For images also
+        "value_range_certainty" and "value_range_reason", see `pixel_range.PixelRange`; "feature_spreads", how much
+        the features of photos vary under each range, where that was measured; and "warnings". For modules also
+        "problem", why the module cannot be used, or None; "endpoints"; "signatures", with the "inputs" and "outputs"
+        of each as a dict from name to [dtype, shape]; "regularization_losses", their number; and "sha256", the pin.
+        Inputs, outputs and parameters are None where a signature must be chosen first, and inputs and outputs also
+        where the module does not declare them.
 
     Raises:
         InputError: the handle is unknown, or cannot take these options.
@@ -52,35 +56,39 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
             model = handle if isinstance(handle, keras.Model) else saving.load(handle)
             if text_backbones.takes_texts(model):
                 return _describe_text(handle, text_backbones.load(handle, **options))
-            return _describe_images(load(handle, **options))
+            return _describe_images(load(handle, **options, log=False))
     if str(handle).startswith("keras:"):
         name = str(handle).removeprefix("keras:")
         if name in text_backbones.NETWORKS:  # their size does not depend on the texts
             return _describe_text(handle, text_backbones.load(handle, texts=["word"], **options))
         if name not in keras_applications.NETWORKS:
             raise InputError(unknown("network", name, [*keras_applications.NETWORKS, *text_backbones.NETWORKS]))
-        return _describe_images(load(handle, **options))
+        return _describe_images(load(handle, **options, log=False))
     return _describe_module(handle, options)
 
 
 def _describe_module(handle: str | os.PathLike, options: dict) -> dict:
-    folder = image_backbones.folder_of(handle)
+    folder = hub_modules.folder_of(handle)
     signature, output_key = options.get("signature"), options.get("output_key")
     module = modules.load(folder)
-    layer = backbone = None
+    layer = backbone = problem = None
     if signature or not signatures.needs_signature(module):
         everything = {"signature_outputs_as_dict": True} if signature and not output_key else {}
         layer = HubLayer(folder, name="backbone", signature=signature, output_key=output_key, **everything)
-        if image_backbones.are_images(layer.input_specs):
+        if not any(spec.dtype == tf.string for spec in layer.input_specs):
             output = {"output_key": next(iter(_signatures(module)[signature]["outputs"]))} if everything else {}
-            backbone = load(handle, **options, **output)
+            try:
+                backbone = load(handle, **options, **output, measure=True, log=False)
+            except InputError as error:
+                problem = str(error)
     endpoints = (name for name in vars(module) if hasattr(getattr(module, name), "concrete_functions"))
     return {
         "handle": str(handle),
         "inputs": [_dtype_and_shape(spec) for spec in layer.input_specs] if layer else None,
         "outputs": _module_outputs(layer) if layer else None,
         "image_size": list(backbone.image_size) if backbone else None,
-        "value_range": list(backbone.value_range) if backbone else None,
+        **_range(backbone),
+        "problem": problem,
         **(_parameters(layer) if layer else {"parameters": None, "trainable_parameters": None}),
         "trains": bool(layer and layer.can_train),
         "feature_maps": backbone.feature_maps if backbone else None,
@@ -88,6 +96,18 @@ def _describe_module(handle: str | os.PathLike, options: dict) -> dict:
         "signatures": _signatures(module),
         "regularization_losses": len(getattr(module, "regularization_losses", None) or ()),
         "sha256": modules.fingerprint(folder),
+    }
+
+
+def _range(backbone: Backbone | None) -> dict:
+    found = backbone and backbone.pixel_range
+    spreads = found.spreads if found else {}
+    return {
+        "value_range": list(backbone.value_range) if backbone and backbone.value_range else None,
+        "value_range_certainty": found.certainty if found else None,
+        "value_range_reason": found.reason if found else None,
+        "feature_spreads": {pixel_range.text(candidate): round(spread, 4) for candidate, spread in spreads.items()},
+        "warnings": list(backbone.warnings) if backbone else [],
     }
 
 
@@ -129,7 +149,7 @@ def _describe_images(backbone: Backbone) -> dict:
         "inputs": [["float32", list(layer.input_shape)]],
         "outputs": [["float32", list(layer.output_shape)]],
         "image_size": list(backbone.image_size),
-        "value_range": list(backbone.value_range) if backbone.value_range else None,
+        **_range(backbone),
         **_parameters(layer),
         "trains": bool(layer.trainable_weights),
         "feature_maps": maps[-1] if maps else None,

@@ -4,47 +4,21 @@ Takes a handle; returns a `Backbone`: a layer from preprocessed pixels to featur
 image size. Must not know of heads, labels or training.
 """
 
-import dataclasses
-import json
 import os
-from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from kerastrain import saving
-from kerastrain.backbones import keras_applications
+from kerastrain.backbones import hub_modules, keras_applications, pixel_range
+from kerastrain.backbones.backbone import Backbone, accepts, features_of, range_warnings, scaling, with_default_size
+from kerastrain.backbones.pixel_range import PixelRange
 from kerastrain.errors import InputError, unknown
-from kerastrain.hub import modules
-from kerastrain.hub.layer import HubLayer
+from kerastrain.hub import graph_reading
 from kerastrain.transfer import feature_extractor
 
-DEFAULT_SIZE = (224, 224)
-"""Height and width in pixels for a network that accepts any image size and has no card."""
-
-HUB_VALUE_RANGE = (0.0, 1.0)
-"""Pixel values that image modules expect, https://www.tensorflow.org/hub/common_signatures/images."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Backbone:
-    """A network from raw pixels to features: preprocessing layers, then the layer under a head.
-
-    Attributes:
-        handle: str, the handle that it was loaded from.
-        layer: keras.Layer named "backbone", float32 preprocessed pixels (batch, height, width, 3) to float32 features
-            (batch, features) or maps (batch, h, w, features).
-        preprocessing: tuple of keras.Layer, from raw pixels in [0, 255] to the input of `layer`.
-        image_size: (height, width) in pixels.
-        value_range: (low, high) of the pixels that `layer` takes, or None where each colour channel has its own scale.
-        feature_maps: str or None, the endpoint of a module that returns the maps before their mean.
-    """
-
-    handle: str
-    layer: keras.Layer
-    preprocessing: tuple[keras.Layer, ...]
-    image_size: tuple[int, int]
-    value_range: tuple[float, float] | None
-    feature_maps: str | None = None
+KERAS_VALUE_RANGE = (0.0, 255.0)
+"""Pixel values that Keras models of images expect by convention: those of the image files."""
 
 
 def load(
@@ -57,6 +31,8 @@ def load(
     stochastic_depth: float | None = None,
     signature: str | None = None,
     output_key: str | None = None,
+    measure: bool = False,
+    log: bool = True,
 ) -> Backbone:
     """The backbone of a handle.
 
@@ -72,13 +48,17 @@ def load(
         handle: str, path or keras.Model, as in the table.
         weights: only for "keras:NAME": "imagenet" (downloaded), path of a weights file, or None for random weights.
         image_size: (height, width) in pixels; None for the size that the backbone was made for.
-        value_range: (low, high) that raw pixels are scaled to; None for the range on the backbone's card, else [0, 1] for
-            SavedModels and [0, 255] for Keras models.
+        value_range: (low, high) that raw pixels are scaled to; None for the range on the backbone's card, else the one
+            that its graph and its features show (see `pixel_range.find`), else [0, 1] for SavedModels and [0, 255] for
+            Keras models, with a warning to the logger "kerastrain".
         alpha: float > 0, width multiplier of the MobileNets of keras.applications; None for 1.0.
         stochastic_depth: float in [0, 1), probability that the last block of an EfficientNet is skipped in training; None
             for Keras's 0.2.
         signature: str, for SavedModels: the signature to call.
         output_key: str, for SavedModels: the output to use if there are several.
+        measure: bool, for SavedModels: whether the features are measured under each range of pixel values even where the
+            graph shows the right one.
+        log: bool, whether what was found about the backbone is logged to the logger "kerastrain".
 
     Returns:
         Backbone with a frozen layer.
@@ -104,8 +84,12 @@ def load(
             str(handle), layer, keras_applications.preprocessing(name), size, keras_applications.value_range(name)
         )
     if is_keras:
-        return _keras_model(handle, image_size, value_range or (0.0, 255.0))
-    return _saved_model(handle, image_size, value_range, **module_options)
+        backbone = _keras_model(handle, image_size, value_range)
+    else:
+        backbone = hub_modules.load(handle, image_size, value_range, measure=measure, **module_options)
+    if log:
+        backbone.log()
+    return backbone
 
 
 def image_size(handle: str | os.PathLike | keras.Model, requested: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -125,28 +109,9 @@ def image_size(handle: str | os.PathLike | keras.Model, requested: tuple[int, in
     name = _applications_name(handle)
     if name is not None:
         return keras_applications.image_size(name, requested)
-    return load(handle, image_size=requested).image_size
-
-
-def folder_of(handle: str | os.PathLike) -> Path:
-    """The SavedModel folder of a handle.
-
-    Args:
-        handle: str or path, for `hub.modules.resolve`, or "kerastrain:NAME".
-
-    Returns:
-        Path of a folder with a `saved_model.pb`.
-    """
-    return _bundled(handle) if str(handle).startswith("kerastrain:") else modules.resolve(handle)
-
-
-def are_images(specs: tuple) -> bool:
-    """Whether a module takes one float tensor (batch, height, width, channels).
-
-    Args:
-        specs: tuple of tf.TensorSpec, the module's inputs.
-    """
-    return len(specs) == 1 and specs[0].shape.rank == 4 and specs[0].dtype.is_floating
+    if isinstance(handle, keras.Model) or str(handle).endswith(".keras"):
+        return _keras_model(handle, requested, KERAS_VALUE_RANGE).image_size
+    return hub_modules.image_size(handle, requested)
 
 
 def _applications_name(handle: object) -> str | None:
@@ -157,14 +122,6 @@ def _applications_name(handle: object) -> str | None:
     if name not in keras_applications.NETWORKS:
         raise InputError(unknown("network of keras.applications", name, keras_applications.NETWORKS))
     return name
-
-
-def _scaling(value_range: tuple[float, float]) -> keras.layers.Rescaling:
-    """The layer that scales pixels in [0, 255] to `value_range`."""
-    low, high = map(float, value_range)
-    if not low < high:
-        raise InputError(f"`value_range` must rise. Received: ({low:g}, {high:g}).")
-    return keras.layers.Rescaling((high - low) / 255, offset=low, name="preprocessing")
 
 
 def _check_options(handle: object, name: str | None, is_keras: bool, **options: object) -> None:
@@ -178,48 +135,6 @@ def _check_options(handle: object, name: str | None, is_keras: bool, **options: 
             )
 
 
-def _saved_model(handle, requested, value_range, **module_options) -> Backbone:
-    folder = folder_of(handle)
-    card = _card(folder)
-    layer = HubLayer(folder, name="backbone", **module_options)
-    size = _module_size(str(handle), layer.input_specs, card, requested)
-    value_range = tuple(value_range or card.get("value_range") or HUB_VALUE_RANGE)
-    endpoint = card.get("feature_maps", "feature_maps")
-    endpoint = endpoint if callable(getattr(layer.module, endpoint, None)) else None
-    return Backbone(str(handle), layer, (_scaling(value_range),), size, value_range, endpoint)
-
-
-def _bundled(handle: str) -> Path:
-    name, pinned = modules.split_pin(handle.removeprefix("kerastrain:"))
-    known = modules.bundled()
-    if name not in known:
-        raise InputError(unknown("bundled backbone", name, known))
-    return modules.resolve(f"{known[name]}#sha256={pinned}" if pinned else known[name])
-
-
-def _card(folder: Path) -> dict:
-    path = folder / "card.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _module_size(handle: str, specs: tuple, card: dict, requested: tuple[int, int] | None) -> tuple[int, int]:
-    if specs and not are_images(specs):
-        inputs = ", ".join(f"{spec.dtype.name} {tuple(spec.shape) if spec.shape.rank else '()'}" for spec in specs)
-        raise InputError(
-            f"the module {handle!r} takes no images, which are one float32 tensor (batch, height, width, 3). "
-            f"It takes: {inputs}."
-        )
-    fixed = tuple(specs[0].shape[1:3]) if specs else (None, None)
-    size = tuple(requested or card.get("image_size") or _with_default_size(fixed))
-    if not _accepts(fixed, size):
-        sides = " by ".join("any" if side is None else str(side) for side in fixed)
-        raise InputError(
-            f"the backbone {handle!r} takes images of {sides} pixels only. Received: image_size={size}. "
-            "Leave the image size out to use the backbone's own."
-        )
-    return size
-
-
 def _keras_model(handle, requested, value_range) -> Backbone:
     model = handle
     if not isinstance(handle, keras.Model):
@@ -228,23 +143,32 @@ def _keras_model(handle, requested, value_range) -> Backbone:
             model, _ = feature_extractor.split_at_backbone(model)
     text = handle if isinstance(handle, str) else getattr(handle, "name", str(handle))
     fixed = _model_size(model)
-    size = tuple(requested or _with_default_size(fixed))
-    if not _accepts(fixed, size):
+    size = tuple(requested or with_default_size(fixed))
+    if not accepts(fixed, size):
         raise InputError(
             f"the model {text!r} takes images of {fixed[0]} by {fixed[1]} pixels only. Received: image_size={size}."
         )
     images = keras.Input((*size, 3), name="prepared")
     layer = keras.Model(images, model(images), name="backbone")
     layer.trainable = False
-    return Backbone(str(text), layer, (_scaling(value_range),), size, value_range)
-
-
-def _with_default_size(fixed: tuple[int | None, int | None]) -> tuple[int, int]:
-    return tuple(side or default for side, default in zip(fixed, DEFAULT_SIZE, strict=True))
-
-
-def _accepts(fixed: tuple[int | None, int | None], size: tuple[int, int]) -> bool:
-    return all(side is None or side == requested for side, requested in zip(fixed, size, strict=True))
+    if value_range:
+        found = PixelRange(tuple(value_range), "stated", "as the config says")
+    else:
+        graph = tf.function(lambda pixels: layer(pixels, training=False)).get_concrete_function(
+            tf.TensorSpec((None, *size, 3))
+        )
+        steps = graph_reading.input_steps(graph)
+        found = pixel_range.find(steps, features_of(str(text), layer), size, default=KERAS_VALUE_RANGE)
+    warnings = range_warnings(str(text), found, KERAS_VALUE_RANGE, "as the image files have them")
+    return Backbone(
+        str(text),
+        layer,
+        (scaling(found.value_range),),
+        size,
+        found.value_range,
+        pixel_range=found,
+        warnings=tuple(warnings),
+    )
 
 
 def _model_size(model: keras.Model) -> tuple[int | None, int | None]:

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.hub import signatures
+from kerastrain.hub import graph_reading, signatures
 from kerastrain.hub.source import Source
 from kerastrain.keras_internals.variables import trainable_when_unfrozen
 
@@ -113,6 +113,19 @@ class HubLayer(keras.layers.Layer):
         self._calls.outputs[_signature_of(inputs)] = keras.tree.map_structure(_dtype_and_shape, outputs)
         return outputs
 
+    def infer(self, inputs: object) -> object:
+        """The module's outputs for real inputs, without training, and without a trace of the call in the layer.
+
+        Args:
+            inputs: tensor or array, or a nest of them, as for `call`.
+
+        Returns:
+            nest of tensors in the module's own dtypes.
+        """
+        options = {**self._arguments.arguments, **({"training": False} if self._entry.takes_training else {})}
+        outputs = self._entry.function(keras.tree.map_structure(self._entry.to_module, inputs), **options)
+        return self._entry.choose(outputs)
+
     def compute_output_spec(self, *arguments, **options):
         """The symbolic outputs of `call`, traced for the module's own dtypes and nest."""
         # Keras would call `compute_output_shape` instead, and give all outputs the same dtype.
@@ -143,6 +156,20 @@ class HubLayer(keras.layers.Layer):
     def input_specs(self) -> tuple:
         """The tf.TensorSpec of the module's inputs, flattened; empty where the module does not declare them."""
         return self._entry.input_specs
+
+    @property
+    def input_steps(self) -> tuple[graph_reading.Step, ...]:
+        """The arithmetic that the module's graph does on its input first; empty where the graph is not known."""
+        return graph_reading.input_steps(self._entry.graph) if self._entry.graph is not None else ()
+
+    @property
+    def last_operation(self) -> str:
+        """The type of the operation that computes the output, such as "Softmax"; "" where that is not known."""
+        if self._entry.graph is None:
+            return ""
+        outputs, key = self._entry.graph.structured_outputs, self._choices.output_key or self._entry.output_key
+        keys = sorted(outputs) if isinstance(outputs, dict) else []
+        return graph_reading.last_operation(self._entry.graph, keys.index(key) if key in keys else 0)
 
     @property
     def can_train(self) -> bool:

@@ -29,6 +29,7 @@ class Entry:
         float_dtype: tf.DType of the floating-point inputs.
         input_specs: tuple of tf.TensorSpec, the flattened inputs; empty where the module does not declare them.
         kind: str, for messages: "SavedModel", "signature" or "TF1 module".
+        graph: tf ConcreteFunction of the call without training, or None where the module has not been traced.
     """
 
     function: Callable
@@ -38,6 +39,7 @@ class Entry:
     float_dtype: tf.DType
     input_specs: tuple
     kind: str
+    graph: object = None
 
     def to_module(self, tensor: object) -> object:
         """Converts a floating-point tensor to the dtype that the module was saved with.
@@ -46,12 +48,17 @@ class Entry:
             tensor: tensor, array or number of any dtype.
 
         Returns:
-            tensor of `float_dtype` if it was floating point; ragged, sparse and other tensors as they are.
+            tensor of `float_dtype` if it was floating point, or rounded to the integers that the module's only input
+            takes; ragged, sparse and other tensors as they are.
         """
         if isinstance(tensor, tf.RaggedTensor | tf.SparseTensor):
             return tensor
         tensor = tf.convert_to_tensor(tensor)
-        return tf.cast(tensor, self.float_dtype) if tensor.dtype.is_floating else tensor
+        if not tensor.dtype.is_floating:
+            return tensor
+        if len(self.input_specs) == 1 and self.input_specs[0].dtype.is_integer:
+            return tf.saturate_cast(tf.round(tensor), self.input_specs[0].dtype)
+        return tf.cast(tensor, self.float_dtype)
 
     def choose(self, outputs: object) -> object:
         """Picks the entry `output_key` of the outputs.
@@ -129,6 +136,7 @@ def entry(
         float_dtype=_float_dtype(specs),
         input_specs=tuple(specs[name] for name in sorted(specs)),
         kind="TF1 module" if is_tf1 else "signature",
+        graph=function,
     )
 
 
@@ -209,6 +217,7 @@ def _callable_entry(module: object, source: str, output_key: str | None) -> Entr
         float_dtype=_float_dtype(specs),
         input_specs=tuple(specs),
         kind="SavedModel",
+        graph=_inference_graph(module),
     )
 
 
@@ -243,6 +252,15 @@ def _traced_inputs(module: object) -> list[tf.TensorSpec]:
         if positional:
             return [spec for spec in keras.tree.flatten(positional[0]) if isinstance(spec, tf.TensorSpec)]
     return []
+
+
+def _inference_graph(module: object) -> object | None:
+    functions = getattr(module.__call__, "concrete_functions", None) or ()
+
+    def trains(function) -> bool:
+        return any(value is True for value in keras.tree.flatten(function.structured_input_signature))
+
+    return next((function for function in functions if not trains(function)), next(iter(functions), None))
 
 
 def _float_dtype(specs: object) -> tf.DType:

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from kerastrain import backbones, data, distribute, models, runtime
 from kerastrain.config import Config
-from kerastrain.errors import InputError, unknown
 from kerastrain.models import task_models
 from kerastrain.recipe import further_training, plan, starting_run
 from kerastrain.recipe.fitting import compiled, spare_memory
@@ -96,7 +95,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
         InputError: as for `backbones.load`.
     """
     with runtime.precision(_policy(config)):
-        return backbones.load_quietly(
+        return backbones.load(
             config.model.backbone,
             weights=config.model.weights,
             image_size=config.data.image_size,
@@ -105,6 +104,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
             stochastic_depth=config.model.stochastic_depth,
             signature=config.model.signature,
             output_key=config.model.output_key,
+            log=False,
         )
 
 
@@ -124,6 +124,7 @@ def load_data(config: Config, image_size: tuple[int, int] | None, *, log: bool =
         FileNotFoundError: the path of the data does not exist.
     """
     listing = plan.listing(config, image_size=image_size)
+    plan.check_labels(config, listing.examples.labels)
     if log:
         for line in plan.description(config, listing, plan.parts(config, listing)):
             logger.info("%s", line)
@@ -235,7 +236,4 @@ def _policy(config: Config) -> str:
 
 def _weights_by_index(weights: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:
     """Converts weights by class name into weights by class index."""
-    for label in weights:
-        if label not in labels:
-            raise InputError(f"`data.class_weights`: {unknown('class', label, labels)}")
     return {labels.index(label): weight for label, weight in weights.items()}

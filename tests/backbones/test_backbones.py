@@ -130,12 +130,19 @@ def test_a_genuine_weights_file_gives_the_genuine_features(shared):
 
 def test_describe_tells_what_a_module_is(folder):
     description = backbones.describe(folder, image_size=(32, 32))
+    assert list(description.pop("feature_spreads")) == ["[0, 1]", "[-1, 1]", "[0, 255]"]
+    assert description.pop("warnings")[0].startswith(
+        f"which pixel values '{folder}' expects is not known: its graph does"
+    )
     assert description == {
         "handle": str(folder),
         "inputs": [["float32", [None, None, None, 3]]],
         "outputs": [["float32", [None, 4]]],
         "image_size": [32, 32],
         "value_range": [0.0, 1.0],
+        "value_range_certainty": "unknown",
+        "value_range_reason": "its graph does not scale its input, and its features vary under [0, 1], [-1, 1] and [0, 255]",
+        "problem": None,
         "parameters": 124,
         "trainable_parameters": 116,
         "trains": True,
