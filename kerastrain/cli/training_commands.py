@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from kerastrain import config as configs
-from kerastrain.cli.program import Arguments, app, console, dated, plain, read_config, start_tensorflow
+from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
@@ -26,6 +26,7 @@ def train(
             metavar="RUN", help="Folder of the run to resume. With a config, it is created if it does not exist."
         ),
     ] = None,
+    from_run: FromRun = None,
 ) -> None:
     """Train, evaluate and export a model.
 
@@ -39,9 +40,10 @@ def train(
             f"--run creates a folder and --resume continues in one. Received: {run} and {resume}. Give one of them."
         )
     directory = resume or run or dated("runs")
-    resumes = resume is not None and (resume.exists() or not arguments)
+    resumes = resume is not None and (resume.exists() or not (arguments or from_run))
     own_config = directory / "config.yaml"
-    config = read_config(arguments, default_path=own_config if resumes and own_config.is_file() else None)
+    default_path = own_config if resumes and own_config.is_file() else None
+    config = read_config(arguments, default_path=default_path, from_run=from_run)
     start_tensorflow(config)
     from kerastrain import recipe
     from kerastrain.distribute import collectives
@@ -71,6 +73,7 @@ def check(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="File for a plot of the learning rate over all phases.")
     ] = None,
+    from_run: FromRun = None,
 ) -> None:
     """Validate a config and print its plan.
 
@@ -80,7 +83,7 @@ def check(
     from kerastrain import data, schedules
     from kerastrain.recipe import plan
 
-    config = read_config(arguments)
+    config = read_config(arguments, from_run=from_run)
     listing = plan.listing(config)
     examples = plan.parts(config, listing)
     console.print(configs.dump(config).rstrip(), markup=False)

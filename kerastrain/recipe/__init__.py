@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "preparation": ["prepare"],
         "previewing": ["preview"],
         "results": ["export_all", "measure"],
+        "starting_run": ["config_from"],
         "training_run": ["RunResult", "resume", "run"],
     },
 )
