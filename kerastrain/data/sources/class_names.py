@@ -66,7 +66,7 @@ def spellings(counts: Mapping[str, int]) -> tuple[dict[str, str], tuple[str, ...
 
     Example:
         >>> spellings({"Cat": 2, "cat ": 5, "dog": 1})
-        ({'Cat': 'cat', 'cat ': 'cat', 'dog': 'dog'}, ("the classes 'Cat' (2) and 'cat ' (5) are one, 'cat'",))
+        ({'Cat': 'cat', 'cat ': 'cat', 'dog': 'dog'}, ("the names 'Cat' (2) and 'cat ' (5) are one class, 'cat'",))
     """
     groups = {}
     for name in counts:
@@ -86,7 +86,7 @@ def spellings(counts: Mapping[str, int]) -> tuple[dict[str, str], tuple[str, ...
         if len(names) > 1:
             notes.append(_joined(names, counts, label))
     if len(letters) >= _LETTER_PAIRS:
-        notes.append(f"{len(letters)} letters are classes both small and capital")
+        notes.append(f"small and capital letters are different classes ({len(letters)} pairs)")
     return {name: labels[name] for name in counts}, tuple(notes)
 
 
@@ -106,15 +106,25 @@ def numbered(names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], tuple[s
     return np.array([of_name[name] for name in names], np.int64), labels, notes
 
 
-def readable(name: str) -> str:
-    """Decodes the name of a file or folder that is not UTF-8, as Windows-1252.
+def of_files(names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """As `numbered`, for the names of files or folders, which are read as Windows-1252 if they are not UTF-8.
 
     Args:
-        name: str from the operating system, in which bytes that are not UTF-8 are surrogates.
+        names: sequence of n str from the operating system, in which bytes that are not UTF-8 are surrogates.
 
     Returns:
-        str without surrogates.
+        tuple as of `numbered`.
     """
+    readable = {name: _readable(name) for name in set(names)}
+    decoded = sorted({label for name, label in readable.items() if label != name})
+    targets, labels, notes = numbered([readable[name] for name in names])
+    if decoded:
+        shown = ", ".join(map(repr, decoded[:_MOST_NAMED])) + (", …" if len(decoded) > _MOST_NAMED else "")
+        notes += (f"names that are not UTF-8 are read as Windows-1252: {shown}",)
+    return targets, labels, notes
+
+
+def _readable(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -129,5 +139,5 @@ def _cleaned(name: str) -> str:
 def _joined(names: Sequence[str], counts: Mapping[str, int], label: str) -> str:
     shown = [f"{name!r} ({counts[name]:,})" for name in names[:_MOST_NAMED]]
     shown += [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
-    why = "" if len({_cleaned(name) for name in names}) > 1 or len(names) == 1 else ", by Unicode or white space"
-    return f"the classes {', '.join(shown[:-1])} and {shown[-1]} are one, {label!r}{why}"
+    looks = " that look alike" if len({_cleaned(name) for name in names}) == 1 else ""
+    return f"the names {', '.join(shown[:-1])} and {shown[-1]}{looks} are one class, {label!r}"

@@ -71,7 +71,14 @@ class Folder:
         return sorted(found, key=lambda path: path.split(os.sep))
 
     def relative(self, root: "Folder") -> str:
-        """Returns its path relative to a folder around it, with slashes."""
+        """Returns its path relative to a folder around it.
+
+        Args:
+            root: Folder.
+
+        Returns:
+            str, with slashes.
+        """
         return Path(os.path.relpath(self.path, root.path)).as_posix()
 
 

@@ -50,15 +50,16 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
     folders.check(path, "one folder per class")
     root = folders.read(path, is_image)
     if not root.count and (root.others or root.empty):
+        found = folders.contents(root) or "empty folders"
         raise InputError(
-            f"there are no images in '{path}', only {folders.contents(root)}. Put the images of each class into a folder "
-            "named after the class, or, for texts, set data.kind=text."
+            f"there are no images in '{path}', only {found}. Put the images of each class into a folder named after the "
+            "class, or, for texts, set data.kind=text."
         )
     layout = layouts.find(root)
     class_folders = layouts.class_folders(layout)
     rows = [(file, named.name, part) for part, named, folder in class_folders for file in folder.examples()]
     paths, names, in_parts = zip(*rows, strict=True)
-    targets, labels, notes = class_names.numbered([class_names.readable(name) for name in names])
+    targets, labels, notes = class_names.of_files(names)
     keys = tuple(file[len(root.path) + 1 :] for file in paths)
     paths = tuple(file.removeprefix("./") for file in paths)
     return Listing(

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from kerastrain.data.sources import parts
 from kerastrain.data.sources.class_names import folded
@@ -20,6 +20,7 @@ _CONTAINERS = {"images", "image", "imgs", "img", "jpegimages", "pictures", "phot
 _CONTAINERS |= {"data", "dataset", "all", "files", "unknown", "unlabeled", "unlabelled", "samples", "frames"}
 _ANNOTATIONS = {"annotations", "annotation", "labels", "masks", "segmentations", "ground_truth", "groundtruth"}
 _ANNOTATIONS |= {"segmentationclass", "segmentationobject", "imagesets", "trimaps", "bounding_boxes"}
+_PARTS = ("train", "validation", "test")
 _TABLES = (".csv", ".tsv", ".parquet")
 
 
@@ -68,6 +69,12 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
     others = [folder for folder in top.folders if folder.name not in named]
     holding = [folder for folder in candidates if classes_are_files or _holds_folders(folder)]
     kinds = set(named.values())
+    mixed = parts.mixed_with_classes([folder.name for folder in top.folders if not folder.folders])
+    if mixed:
+        raise InputError(
+            f"the folders {mixed[0]!r} and {mixed[1]!r} of '{top.path}' are named after both a part and a class. Put the "
+            "class folders into folders train, validation and test."
+        )
     if not candidates or (not holding and others and not {"train"} < kinds):
         notes = _named_like_parts(top, candidates, others) if candidates else []
         return Layout(root, noun, {"": top}, notes)
@@ -78,7 +85,7 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
         _check_neighbours(top, by_part["train"], others)
     train = by_part["train"] = _unwrapped(by_part["train"], inside_part=True)
     if not classes_are_files and not _holds_folders(train) and len(train.folders) != 1:
-        raise flat(train, root, noun)
+        _refuse_flat(train, root, noun)
     known = {folded(child.name) for child in train.folders}
     unknown = []
     for part in [part for part in by_part if part != "train"]:
@@ -86,8 +93,8 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
             by_part[part] = _unwrapped(by_part[part], inside_part=True)
         if not classes_are_files and _is_unlabelled(by_part[part], known):
             unknown.append(by_part.pop(part))
-    notes = [f"left out {_named(folder, root)}, whose classes are unknown" for folder in [*doubled, *unknown]]
-    notes += [f"left out {_named(folder, root)}, which is no part" for folder in others]
+    notes = [f"left out {_named(folder, root, noun)}, whose classes are unknown" for folder in [*doubled, *unknown]]
+    notes += [f"left out {_named(folder, root, noun)}, which is no part" for folder in others]
     return Layout(root, noun, by_part, notes)
 
 
@@ -125,12 +132,12 @@ def place(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) ->
     """
     root = layout.root
     if "" not in layout.parts:
-        paths = {part: folder.relative(root) for part, folder in layout.parts.items()}
+        paths = {part: layout.parts[part].relative(root) for part in _PARTS if part in layout.parts}
         words = ", in " + joined([part if path.lower() == part else f"{part} ({path})" for part, path in paths.items()])
     else:
         words = "" if layout.parts[""] is root else f", in {layout.parts[''].relative(root)}"
-        inside = dict.fromkeys(part for part, _, _ in classes if part)
-        words += f", with {joined(list(inside))} inside each" if inside else ""
+        inside = {part for part, _, _ in classes}
+        words += f", with {joined([part for part in _PARTS if part in inside])} inside each" if inside - {""} else ""
     return words + (", also in folders inside them" if any(folder.folders for _, _, folder in classes) else "")
 
 
@@ -153,40 +160,33 @@ def notes(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) ->
     for folder in outer:
         if folder.files:
             found.append(
-                f"left out {_files(len(folder.files))} directly in '{folder.path}', such as '{folder.files[0]}'"
+                f"left out {_count(len(folder.files), layout.noun)} directly in '{folder.path}', such as '{folder.files[0]}'"
             )
     empty = [Folder(f"{folder.path}/{name}", name).relative(root) for folder in outer for name in folder.empty]
     if empty:
-        found.append(f"left out the {_folders(empty)} without examples")
+        found.append(f"left out the {_folders(empty)} without {layout.noun}")
     used = {id(folder) for _, named, _ in classes for folder in (named, *outer)}
     holders = {id(named.parent): named.parent for _, named, _ in classes}
     for child in (child for holder in holders.values() for child in holder.folders if id(child) not in used):
-        found.append(f"left out {_named(child, root)}, which is no class by its name")
+        found.append(f"left out {_named(child, root, layout.noun)}, which is no class by its name")
     clutter = sorted({name for folder in root.everything() for name in folder.clutter})
     if clutter:
         found.append(f"did not look into the {_folders(clutter)}")
     return found + _parts_outside(layout)
 
 
-def flat(folder: Folder, root: Folder, noun: str) -> InputError:
-    """Error for a folder whose examples are in no class folder.
-
-    Args:
-        folder: Folder without folders.
-        root: Folder that was asked for.
-        noun: str, what an example is, such as "images".
-
-    Returns:
-        InputError; it names a table, if there is one.
-    """
-    tables = sorted(
-        f"{inner.path}/{name}" for inner in root.everything() for name in inner.others if name.endswith(_TABLES)
+def _refuse_flat(folder: Folder, root: Folder, noun: str) -> NoReturn:
+    """Refuses a folder whose examples are in no class folder; names a table, if there is one."""
+    names = [f"{inner.path}/{name}" for inner in root.everything() for name in inner.others if name.endswith(_TABLES)]
+    names.sort(key=lambda name: ("submission" in name.lower(), name))
+    table = f", or, if '{names[0]}' is a table of the classes, set data.path to it" if names else ""
+    one = (
+        f" If '{folder.path}' is itself a class, give the folder around it." if folder is root and folder.files else ""
     )
-    table = f", or, if '{tables[0]}' is a table of the classes, set data.path to it" if tables else ""
-    files = f" Received: {_files(len(folder.files))}, such as {folder.files[0]!r}." if any(folder.files) else ""
-    return InputError(
+    files = f" Received: {_count(len(folder.files), noun)}, such as '{folder.files[0]}'." if any(folder.files) else ""
+    raise InputError(
         f"'{folder.path}' contains no folders. Put the {noun} of each class into a folder named after the class{table}."
-        f"{files}"
+        f"{one}{files}"
     )
 
 
@@ -199,7 +199,7 @@ def _parts_outside(layout: Layout) -> list[str]:
         named = parts.parts_of([child.name for child in path.parent.iterdir() if child.is_dir()])
         others = sorted(name for name in named if named[name] != parts.part_of(path.name))
         if others:
-            return [f"'{path.name}' is a part of '{path.parent}', whose {_folders(others)} are not read"]
+            return [f"'{path.name}' is one part of '{path.parent}', whose other parts are not read: {listed(others)}"]
     return []
 
 
@@ -219,7 +219,7 @@ def _holds_folders(folder: Folder) -> bool:
 
 def _assigned(candidates: Sequence[Folder], named: Mapping[str, str], top: Folder) -> dict[str, Folder]:
     names = [folder.name for folder in candidates]
-    for part in ("train", "validation", "test"):
+    for part in _PARTS:
         same = [name for name in names if named[name] == part]
         if len(same) > 1:
             raise InputError(f"'{top.path}' contains the folders {' and '.join(same)}, both for {part}. Keep one.")
@@ -255,10 +255,16 @@ def _is_unlabelled(folder: Folder, known: set[str]) -> bool:
     if not folder.folders:
         return True
     name = folder.folders[0].name
+    return len(folder.folders) == 1 and folded(name) not in known and _holds_any_class(folder.folders[0])
+
+
+def _holds_any_class(folder: Folder) -> bool:
+    """Whether a folder is named like one for examples of all classes, such as images or test/test."""
+    around = folder.parent.name if folder.parent else ""
     return (
-        len(folder.folders) == 1
-        and folded(name) not in known
-        and (name.lower() in _CONTAINERS or parts.part_of(name) is not None)
+        folder.name.lower() in _CONTAINERS
+        or parts.part_of(folder.name) is not None
+        or folded(folder.name) == folded(around)
     )
 
 
@@ -277,18 +283,12 @@ def _parts_inside(classes: Sequence[Folder]) -> list[tuple[str, Folder, Folder]]
 def _classes(folder: Folder, layout: Layout) -> list[Folder]:
     """Returns the class folders in a folder, after checking that they look like classes."""
     classes = [child for child in folder.folders if child.name.lower() not in _ANNOTATIONS]
-    if len(classes) < 2 and not (classes and classes[0].name.lower() in _CONTAINERS):
+    if not classes or (len(classes) == 1 and not _holds_any_class(classes[0])):
         classes = folder.folders
     if not classes:
-        raise flat(folder, layout.root, layout.noun)
-    if len(classes) == 1 and classes[0].name.lower() in _CONTAINERS and not classes[0].folders:
-        raise flat(classes[0], layout.root, layout.noun)
-    mixed = parts.mixed_with_classes([child.name for child in classes])
-    if mixed:
-        raise InputError(
-            f"the folders {mixed[0]!r} and {mixed[1]!r} of '{folder.path}' name both a part and a class. Put the class "
-            "folders into folders train, validation and test."
-        )
+        _refuse_flat(folder, layout.root, layout.noun)
+    if len(classes) == 1 and _holds_any_class(classes[0]) and not classes[0].folders:
+        _refuse_flat(classes[0], layout.root, layout.noun)
     for child in classes:
         named = parts.parts_of([inner.name for inner in child.folders])
         if "train" in named.values() and (len(set(named.values())) > 1 or len(child.folders) == 1):
@@ -309,7 +309,8 @@ def _check_names_inside(folder: Folder, classes: Sequence[Folder]) -> None:
         shared = names.keys() & beside
         if len(shared) > 1:
             raise InputError(
-                f"'{child.path}' holds folders with the names of those beside it, {_some(names, shared)}. Move it elsewhere."
+                f"'{child.path}' holds folders with the names of those beside it, {_some(names, shared)}. Move it "
+                "elsewhere, or set data.path to it."
             )
     for first, second in itertools.combinations([child for child in inside if not child.files], 2):
         shared = inside[first].keys() & inside[second].keys()
@@ -325,12 +326,12 @@ def _some(names: Mapping[str, str], shared: Iterable[str]) -> str:
     return listed(sorted(names[key] for key in shared))
 
 
-def _named(folder: Folder, root: Folder) -> str:
-    return f"{folder.relative(root)!r} ({_files(folder.count)})"
+def _named(folder: Folder, root: Folder, noun: str) -> str:
+    return f"{folder.relative(root)!r} ({_count(folder.count, noun)})"
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun.removesuffix('s')}" if count == 1 else f"{count:,} {noun}"
 
 
 def _folders(names: Sequence[str]) -> str:

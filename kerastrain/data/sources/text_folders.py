@@ -4,6 +4,7 @@ Takes a path, returns a `Listing` of strings. All texts are read into memory, so
 instead of hours into the run. Must not import TensorFlow, batch, or tokenize.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _OTHER_SUFFIXES = frozenset(
     (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".htm", ".md", ".rst", ".yaml", ".yml", ".toml")
     + (".feat", ".vocab", ".log", ".py", ".ipynb", ".sh", ".bak", ".tmp", ".lock", ".md5", ".sha256", ".bib", ".tex")
 )
+_MOST_CLASS_FILES = 20
 
 
 def listing(path: str | os.PathLike) -> Listing:
@@ -59,12 +61,14 @@ def listing(path: str | os.PathLike) -> Listing:
     root = folders.read(path, is_text)
     if not root.count:
         found = folders.contents(root)
-        hint = f" It contains only {found}. For images, set data.kind=images." if found else ""
+        hint = f" It contains only {found}; for images, set data.kind=images." if found else ""
         raise InputError(
             f"'{path}' contains no texts. Put one text file per class into it, such as pos.txt and neg.txt, with an "
             f"example per line.{hint}"
         )
     layout = layouts.find(root, "texts")
+    if "" in layout.parts:
+        layout = dataclasses.replace(layout, parts={"": _holder(layout.parts[""])})
     files = {part: _class_files(folder) for part, folder in layout.parts.items()}
     if all(files.values()):
         return _of_lines(path, layout, files)
@@ -107,13 +111,16 @@ def _of_files(path: Path, layout: Layout) -> Listing:
             try:
                 text, encoding = text_encoding.read(Path(file))
             except (InputError, OSError) as error:
-                skipped.append(Quarantined(file, "unreadable", str(error)))
+                skipped.append(Quarantined(file, "unreadable", str(error).replace(f"'{file}'", "it")))
                 continue
             encodings += [encoding] if encoding else []
             (rows if text.strip() else empty).append((text.strip(), named.name, part))
     notes = [*layouts.notes(layout, class_folders), *folders.skipped(layout.root, "texts"), *_encoding_notes(encodings)]
     if empty:
         notes.append(f"left out {len(empty):,} empty {'text' if len(empty) == 1 else 'texts'}")
+    without = sorted({named.name for _, named, _ in class_folders} - {name for _, name, _ in rows})
+    if without:
+        notes.append(f"left out the classes without texts: {folders.listed(without)}")
     words = f"one folder of texts per class, a text per file{layouts.place(layout, class_folders)}"
     return _listing(path, rows, words, notes, skipped)
 
@@ -138,7 +145,9 @@ def _of_lines(path: Path, layout: Layout, files: Mapping[str, Sequence[str]]) ->
     if empty:
         notes.append(f"left out the empty files {folders.listed([file.name for file in empty])}")
     if unused:
-        notes.append(f"left out the files without a suffix {folders.listed(list(map(os.path.basename, unused)))}")
+        notes.append(
+            f"left out {folders.listed(list(map(os.path.basename, unused)))}, not named like the files of the classes"
+        )
     return _listing(path, rows, f"one file of texts per class, a text per line{layouts.place(layout)}", notes)
 
 
@@ -155,7 +164,7 @@ def _listing(
             f"'{path}' contains no texts that can be read. {skipped[0].reason if skipped else ''}".rstrip()
         )
     texts, names, in_parts = zip(*rows, strict=True)
-    targets, labels, merged = class_names.numbered([class_names.readable(name) for name in names])
+    targets, labels, merged = class_names.of_files(names)
     return Listing(
         f"'{path}'",
         Examples(targets, labels, np.array(texts, object), keys=texts),
@@ -163,12 +172,22 @@ def _listing(
         layout=layout,
         notes=(*merged, *notes),
         skipped=tuple(skipped),
+        counts_repeats=False,
     )
+
+
+def _holder(folder: Folder) -> Folder:
+    """Goes into the only folder of a folder if its files are named like classes, not like texts of one class."""
+    inner = folder.folders[0] if len(folder.folders) == 1 and not folder.files else folder
+    are_classes = 2 <= len(inner.files) <= _MOST_CLASS_FILES and not any(map(str.isdigit, "".join(inner.files)))
+    return inner if are_classes and not inner.folders else folder
 
 
 def _class_files(folder: Folder) -> list[str]:
     """Returns the files that hold the texts of a class each; none if the classes are folders."""
     files = [name for name in folder.files if folders.suffix(name)]
+    named_texts = [name for name in files if folders.suffix(name) == ".txt"]
+    files = named_texts if len(named_texts) > 1 else files
     others = [child.name for child in folder.folders]
     if files and (len(others) == 1 or (len(files) == 1 and not others and folder.empty)):
         raise InputError(

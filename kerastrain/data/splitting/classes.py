@@ -87,9 +87,11 @@ def notes(listing: Listing) -> list[str]:
         return []
     counts = {part: _counts(listing, part) for part in PARTS if (listing.predefined_split == part).any()}
     train = counts.pop("train", None)
+    if train is None or not train.all():  # Such a listing is refused when it is split.
+        return []
     found = []
     for part, counted in counts.items():
-        lacking = [] if train is None else np.flatnonzero((train > 0) & (counted == 0))
+        lacking = np.flatnonzero(counted == 0)
         if len(lacking):
             names = [examples.labels[number] for number in lacking]
             them = "it" if len(names) == 1 else "them"

@@ -35,6 +35,8 @@ class Listing:
             were skipped by their suffix.
         skipped: tuple of Quarantined, the examples that the source leaves out because they are incomplete or cannot be
             read; they count for `unreadable_fraction`.
+        counts_repeats: bool, whether a text that occurs again counts again, as in the rows of a table; else it is a
+            duplicate, as in files.
     """
 
     source: str
@@ -43,6 +45,7 @@ class Listing:
     layout: str = ""
     notes: tuple[str, ...] = ()
     skipped: tuple[Quarantined, ...] = ()
+    counts_repeats: bool = True
 
     def __len__(self) -> int:
         return len(self.examples)
