@@ -17,21 +17,27 @@ OneOrMore = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if 
 class ColumnsConfig(Section):
     """Which columns of a table, or features of a named data set, hold the inputs, targets, splits, weights and groups."""
 
-    input: str | None = None
-    """Column of image paths or of texts. Null finds a column with a usual name: path, image, file, file_name or filename
-    for images; text or sentence for texts."""
+    input: str | tuple[str, ...] | None = None
+    """Column of image paths or of texts, or a list of columns of texts, which are joined in this order by a space. Null
+    finds a column with a usual name, such as path, image, file or filename for images; text or sentence for texts."""
     targets: OneOrMore = ()
     """Columns of the targets. single_label: one column of class names. multi_label: one column of names joined by
-    `separator`, or a column of 0 and 1 for each label. regression: columns of numbers. Empty means label, labels or
-    target, depending on the task."""
-    separator: Annotated[str, Field(min_length=1)] = "|"
-    """Text that separates the names in a multi_label column."""
+    `separator`, or a column of 0 and 1 for each label. regression: columns of numbers. Empty finds a column with a usual
+    name, such as label, labels or target, or the only one that is left."""
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """Text that separates the names in a multi_label column. Null means |, or what the column uses if that is clear."""
     split: str | None = None
-    """Column that assigns each example to train, val or test. Null uses a column named split, if there is one."""
+    """Column that assigns each example to train, val or test. Null uses a column named split, or the only one whose values
+    are such names, if there is one."""
     weight: str | None = None
     """Column of each example's weight in the loss; null means 1 for every example."""
     group: str | None = None
     """Column of group names, such as patients. A group is never divided between parts. Null means no groups."""
+    folder: str | None = None
+    """Folder that the image paths of a table are relative to, itself relative to the folder of the table. Null means the
+    folder of the table, or the only one in which the images are found."""
+    suffix: str | None = None
+    """Suffix of the image files, such as .jpg, if the table leaves it out. Null finds it."""
 
 
 class DataConfig(Section):

@@ -157,7 +157,8 @@ def _detected(text: str, expected: str | None) -> _Dialect:
             return found
     best = max(shares)
     if not best:
-        return _Dialect(_NO_DELIMITER)
+        header = text.lstrip("\n").split("\n", 1)[0]
+        return dialects[0] if expected and expected in header else _Dialect(_NO_DELIMITER)
     if expected and shares[0] and best < 1:
         return dialects[0]
     return dialects[shares.index(best)]

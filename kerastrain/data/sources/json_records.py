@@ -5,6 +5,7 @@ Takes a text, returns records with their positions. Must not know the roles of f
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from kerastrain.errors import InputError
@@ -67,6 +68,28 @@ def read(text: str, source: str) -> Records:
             '{"text": "a fine film", "label": "pos"} for each example.'
         ) from None
     return _of_document(content, source)
+
+
+def are_records(text: str) -> bool:
+    """Whether a text begins like JSON Lines or like a list of objects, and not like another JSON document.
+
+    Args:
+        text: str; the beginning of a file is enough.
+
+    Returns:
+        bool.
+
+    Example:
+        >>> are_records('[{"text": "a"}, '), are_records('{"version": 1}')
+        (True, False)
+    """
+    if re.match(r"\s*\[\s*\{", text):
+        return True
+    lines = [line for line in text.split("\n") if line.strip()][:2]
+    try:
+        return len(lines) == 2 and all(isinstance(json.loads(line), dict) for line in lines)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _whole(value: Mapping) -> list[dict] | None:

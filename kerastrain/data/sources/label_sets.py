@@ -5,6 +5,7 @@ Takes the cells of a column, returns lists of labels. Must not know tables.
 
 import ast
 import json
+import math
 import re
 from collections.abc import Sequence
 
@@ -94,6 +95,11 @@ def _list(text: str) -> list[str]:
 
 def _is_sequence(value: object) -> bool:
     return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+
+
+def _cell(value: object) -> str:
+    is_missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if is_missing else str(value)
 
 
 def _text(label: object) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
-from kerastrain.data.sources import table_columns
+from kerastrain.data.sources import table_columns, table_roles
 from kerastrain.data.sources.parts import part_of
 from kerastrain.data.sources.table_columns import Columns, Table
 from kerastrain.data.splitting.listings import Listing
@@ -138,12 +138,13 @@ def listing(
     table = Table(named_set.source, values, rows.tolist(), classes=named_set.classes)
     predefined_split = np.array([part_of(named_set.parts[row]) for row in rows])
     if kind == "images":
-        inputs = NamedImages(named_set, columns.input, rows, image_size)
+        inputs = NamedImages(named_set, columns.inputs[0], rows, image_size)
         keys = tuple(f"{named_set.parts[row]}/{row}" for row in rows)
     else:
-        keys = tuple(map(str, table.check(columns.input, lambda text: bool(str(text).strip()), "a text")))
+        texts = [table.check(name, lambda text: bool(str(text).strip()), "a text") for name in columns.inputs]
+        keys = tuple(" ".join(map(str, row)) for row in zip(*texts, strict=True))
         inputs = np.array(keys, object)
-    targets, labels = table_columns.targets(table, columns, task)
+    targets, labels, of_targets = table_columns.targets(table, columns, task)
     examples = Examples(
         targets,
         labels,
@@ -153,7 +154,7 @@ def listing(
         groups=table_columns.groups(table, columns),
         keys=keys,
     )
-    return Listing(named_set.source, examples, predefined_split)
+    return Listing(named_set.source, examples, predefined_split, notes=of_targets)
 
 
 class _Rows(Sequence):
@@ -188,24 +189,24 @@ def _rows(named_set: NamedSet) -> np.ndarray:
 def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> Columns:
     """Returns `columns` with default features in place of those that are not named."""
     candidates = named_set.images if kind == "images" else named_set.texts
-    feature = columns.input
-    if feature is None:
-        usual = [name for name in table_columns.USUAL_INPUTS[kind] if name in candidates]
+    features = columns.inputs
+    if not features:
+        usual = [name for name in table_roles.USUAL_INPUTS[kind] if name in candidates]
         if not usual and len(candidates) != 1:
             raise InputError(_no_feature(named_set, kind, candidates))
-        feature = (usual or candidates)[0]
-    elif feature not in candidates:
+        features = ((usual or candidates)[0],)
+    elif not set(features) <= set(candidates) or (kind == "images" and len(features) > 1):
         raise InputError(_no_feature(named_set, kind, candidates))
     targets = columns.targets
-    if not targets and table_columns.USUAL_TARGETS[task] not in named_set.columns and len(named_set.classes) == 1:
+    if not targets and table_roles.USUAL_TARGETS[task] not in named_set.columns and len(named_set.classes) == 1:
         targets = tuple(named_set.classes)
-    return dataclasses.replace(columns, input=feature, targets=targets)
+    return dataclasses.replace(columns, input=features, targets=targets)
 
 
 def _no_feature(named_set: NamedSet, kind: str, candidates: Sequence[str]) -> str:
     content = "images" if kind == "images" else "texts"
     features = [*named_set.images, *named_set.columns]
     return (
-        f"{named_set.source}: `columns.input` must name a feature of {content}: {', '.join(candidates) or 'none'}. Its "
+        f"{named_set.source}: `data.columns.input` must name a feature of {content}: {', '.join(candidates) or 'none'}. Its "
         f"features are: {', '.join(features)}."
     )

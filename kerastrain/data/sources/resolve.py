@@ -16,6 +16,7 @@ from kerastrain.data.sources import (
     hugging_face,
     image_folders,
     named_sets,
+    table_folders,
     tables,
     text_folders,
     tfds,
@@ -44,7 +45,8 @@ def listing(
     | path | source |
     |---|---|
     | "digits" | scikit-learn's handwritten digits |
-    | a file .csv, .tsv or .parquet | a manifest |
+    | a file .csv, .tsv, .jsonl, .json or .parquet, or another file that is a table by its content | a manifest |
+    | a folder with train.csv, test.csv, … or one table | manifests |
     | a file .npz | arrays |
     | a folder with kerastrain.json | a sharded set from `write_tfrecords` |
     | any other folder | image files in class folders; for kind "text", text files |
@@ -91,21 +93,21 @@ def _of_source(
     opener = next((opener for prefix, opener in _NAMED.items() if str(path).startswith(prefix)), None)
     if opener is not None:
         return named_sets.listing(opener(str(path)), image_size, **options)
-    suffix = Path(path).suffix.lower()
-    if suffix in tables.SUFFIXES:
+    if tables.is_table(path, is_only_choice=True) or _is_folder_of_tables(path, kind, columns, task):
         return tables.listing(path, image_size, **options)
-    if columns is not None and columns != Columns():
-        raise InputError(f"`columns` requires a manifest or a named set. Received: '{path}', which has no columns.")
+    # A separator says nothing about other sources; configs of earlier versions name one always.
+    if columns is not None and dataclasses.replace(columns, separator=None) != Columns():
+        raise InputError(f"`data.columns` requires a table or a named set. Received: '{path}', which has no columns.")
     if path == "digits":  # Not Path("digits"), which is a folder.
         digits = _checked(arrays.digits_listing(image_size), kind, task)
         return dataclasses.replace(digits, notes=_same_name(path)) if os.path.lexists(path) else digits
     path = os.path.expanduser(path)
-    if suffix == ".npz":
+    if Path(path).suffix.lower() == ".npz":
         return _checked(arrays.npz_listing(path, image_size, task=task), kind, task)
     if tfrecords.is_set(path):
         return _checked(tfrecords.listing(path, image_size), kind, task)
     if task != "single_label" and os.path.isdir(path):
-        raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a manifest.")
+        raise InputError(f"a folder gives one class to each example. Received: task {task!r}. Give a table.")
     return image_folders.listing(path, image_size) if kind == "images" else text_folders.listing(path)
 
 
@@ -127,16 +129,25 @@ def decoded(listing: Listing, decoding: Decoding) -> Listing:
     return dataclasses.replace(listing, examples=dataclasses.replace(listing.examples, inputs=inputs))
 
 
-def has_columns(path: str | os.PathLike) -> bool:
-    """Whether the source at a path is a table or a named set, so that `Columns` apply.
+def has_columns(path: str | os.PathLike, kind: Literal["images", "text"] = "images") -> bool:
+    """Whether the source at a path is a table, a folder of tables or a named set, so that `Columns` apply.
 
     Args:
         path: as for `listing`.
+        kind: as for `listing`.
 
     Returns:
         bool.
     """
-    return str(path).startswith(tuple(_NAMED)) or Path(path).suffix.lower() in tables.SUFFIXES
+    is_named = str(path).startswith(tuple(_NAMED))
+    return is_named or tables.is_table(path) or _is_folder_of_tables(path, kind, None, "single_label")
+
+
+def _is_folder_of_tables(path: str | os.PathLike, kind: str, columns: Columns | None, task: Task) -> bool:
+    folder = os.path.expanduser(path)
+    if path == "digits" or not os.path.isdir(folder) or tfrecords.is_set(folder):
+        return False
+    return table_folders.is_folder_of_tables(folder, kind, columns, task)
 
 
 def checked_size(image_size: tuple[int, int]) -> tuple[int, int]:

@@ -4,151 +4,98 @@ Takes columns of Python values, returns arrays as in `Examples`. Every error nam
 files or import TensorFlow.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kerastrain.data.sources import class_names, label_sets
+from kerastrain.data.sources.delimited import ABSENT
 from kerastrain.data.sources.parts import part_names
-from kerastrain.errors import InputError, unknown
+from kerastrain.data.sources.table import Columns, Table
+from kerastrain.data.sources.table_roles import USUAL_TARGETS
+from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
-USUAL_INPUTS = {"images": ("path", "image", "file", "file_name", "filename"), "text": ("text", "sentence")}
-USUAL_TARGETS = {"single_label": "label", "multi_label": "labels", "regression": "target"}
 _TRUTHS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
+_SIGNS = {"-1": 0.0, "1": 1.0, "-1.0": 0.0, "1.0": 1.0}
+_MISSING = re.compile(r"(?i:nan|<na>|#n/a|n/a|null)|NA")
+_WHOLE_AS_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+_WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
 
 
-@dataclasses.dataclass(frozen=True)
-class Columns:
-    """The roles of the columns of a table.
-
-    Args:
-        input: str, the column of image paths or texts; None for the column path, image, file, file_name or filename,
-            for texts text or sentence.
-        targets: tuple of str. For "single_label" one column of classes; for "multi_label" one column of classes joined
-            by `separator`, or a column of 0 and 1 for each class; for "regression" one or more columns of numbers.
-            Empty for the column label ("single_label"), labels ("multi_label") or target ("regression").
-        separator: str between the classes in a "multi_label" column.
-        split: str, the column of parts, such as train, val and test; None for the column split, if there is one.
-        weight: str, the column of weights in the loss, numbers >= 0; None for 1 each.
-        group: str, the column of groups that must stay in one part, such as patients; None for no groups.
-    """
-
-    input: str | None = None
-    targets: tuple[str, ...] = ()
-    separator: str = "|"
-    split: str | None = None
-    weight: str | None = None
-    group: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Columns of Python values by name.
-
-    Args:
-        source: str, its name in messages.
-        values: mapping from the name of each column to its n values: str, numbers, None, or sequences of those.
-        rows: sequence of n int, the position of each row in its source.
-        unit: "line" or "row", the unit of `rows`.
-        classes: mapping from the name of each column of class numbers to its class names.
-    """
-
-    source: str
-    values: Mapping[str, Sequence]
-    rows: Sequence[int]
-    unit: str = "row"
-    classes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def column(self, name: str) -> Sequence:
-        """Returns the values of a column.
-
-        Args:
-            name: str, the name of the column.
-
-        Returns:
-            sequence of n values.
-
-        Raises:
-            InputError: there is no such column.
-        """
-        if name not in self.values:
-            raise InputError(f"{self.source}: {unknown('column', name, self.values)}")
-        return self.values[name]
-
-    def check(self, name: str, is_valid: Callable[[object], bool], rule: str) -> Sequence:
-        """Returns the values of a column after checking each of them.
-
-        Args:
-            name: str, the name of the column.
-            is_valid: callable (value) -> bool.
-            rule: str, what a valid value is, for the message.
-
-        Returns:
-            sequence of n values.
-
-        Raises:
-            InputError: there is no such column, or a value is invalid (the message names the first such row).
-        """
-        values = self.column(name)
-        invalid = [index for index, value in enumerate(values) if not is_valid(value)]
-        if invalid:
-            others = len(invalid) - 1
-            more = f" Invalid too: {others} more {'row' if others == 1 else 'rows'}." if others else ""
-            raise InputError(
-                f"{self.row_name(invalid[0])}: column {name!r} must hold {rule}. Received: "
-                f"{values[invalid[0]]!r}.{more}"
-            )
-        return values
-
-    def row_name(self, index: int) -> str:
-        """Names a row in messages, such as "line 3 of 'faces.csv'".
-
-        Args:
-            index: int in [0, n).
-
-        Returns:
-            str.
-        """
-        return f"{self.unit} {self.rows[index]} of {self.source}"
-
-
-def input_name(table: Table, columns: Columns, kind: str) -> str:
-    """Finds the column of inputs.
+def incomplete(table: Table, columns: Columns, task: Task | None) -> dict[int, str]:
+    """Finds the rows in which a value that an example needs is missing or invalid.
 
     Args:
         table: Table.
-        columns: Columns.
-        kind: "images" or "text".
+        columns: Columns, whose `input` and `targets` are named.
+        task: as `Examples.task`; None if only the inputs are needed.
 
     Returns:
-        str, the name of the column.
+        dict from the index of each such row to the reason, the rest of a sentence about the row.
 
     Raises:
-        InputError: the named column does not exist, or none is named and none has a usual name.
+        InputError: a column is invalid in all rows.
     """
-    if columns.input is not None:
-        table.column(columns.input)
-        return columns.input
-    usual = next((name for name in USUAL_INPUTS[kind] if name in table.values), None)
-    if usual is None:
-        *names, last = USUAL_INPUTS[kind]
-        raise InputError(
-            f"{table.source} has no column {', '.join(names)} or {last}. It has: {', '.join(table.values)}. Set "
-            "`columns.input` to the column of the inputs."
-        )
-    return usual
+    reasons = {}
+    if len(columns.inputs) > 1:
+        values = [table.column(name) for name in columns.inputs]
+        for index in range(len(table)):
+            if not any(is_present(column[index]) for column in values):
+                reasons[index] = f"the columns {', '.join(map(repr, columns.inputs))} are empty"
+        if len(table) and len(reasons) == len(table):
+            raise InputError(f"{table.row_name(0)}: {reasons[0]}, as in all other rows.")
+    checks = [(name, is_present, "a value") for name in columns.inputs if len(columns.inputs) == 1]
+    for name, is_valid, rule in checks + (_checks(table, columns, task) if task else []):
+        values = table.column(name)
+        invalid = [index for index in range(len(table)) if not is_valid(values[index])]
+        if invalid and len(invalid) == len(table):
+            table.check(name, is_valid, rule)
+        for index in invalid:
+            reasons.setdefault(index, _reason(name, values[index], rule))
+    return dict(sorted(reasons.items()))
 
 
-def targets(table: Table, columns: Columns, task: Task) -> tuple[np.ndarray, tuple[str, ...]]:
+def _checks(table: Table, columns: Columns, task: Task) -> list[tuple[str, Callable[[object], bool], str]]:
+    names = columns.targets or (USUAL_TARGETS[task],)
+    checks = []
+    if task == "regression":
+        checks += [(name, lambda value: _is_finite(value, table), "a finite number") for name in names]
+    elif task == "multi_label" and len(names) > 1:
+        truths = _truths(table, names)
+        checks += [(name, lambda value: _text(value).lower() in truths, "0 or 1") for name in names]
+    elif task == "multi_label":
+        checks += [(name, lambda value: value is not ABSENT, "labels") for name in names]
+    elif len(names) == 1 and names[0] not in table.classes:
+        checks += [(name, _is_class, "a class, and several are for data.task=multi_label") for name in names]
+    if columns.weight is not None:
+        checks.append((columns.weight, lambda value: _is_weight(value, table), "a finite number >= 0"))
+    if columns.group is not None:
+        checks.append((columns.group, is_present, "the name of a group"))
+    if columns.split is not None:
+        checks.append((columns.split, is_present, "the name of a part, such as train"))
+    return checks
+
+
+def _reason(name: str, value: object, rule: str) -> str:
+    if value is ABSENT:
+        return f"it has no value in column {name!r}"
+    if value is None or not _text(value):
+        return f"column {name!r} is empty"
+    if rule != "0 or 1" and not is_present(value):
+        return f"column {name!r} is {_text(value)!r}, which stands for a missing value"
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}…"
+    return f"column {name!r} is {shown} and must be {rule}"
+
+
+def targets(table: Table, columns: Columns, task: Task) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
     """Reads the targets and the labels.
 
-    Classes are in alphabetical order, or in numerical order if all are whole numbers. If the table numbers its classes
-    or has a column for each class, they are in the order of the table.
+    Classes are in alphabetical order, or in numerical order if all are numbers. If the table numbers its classes or has a
+    column for each class, they are in the order of the table.
 
     Args:
         table: Table.
@@ -156,26 +103,32 @@ def targets(table: Table, columns: Columns, task: Task) -> tuple[np.ndarray, tup
         task: as `Examples.task`.
 
     Returns:
-        tuple of `Examples.targets` and `Examples.labels`.
+        tuple of `Examples.targets`, `Examples.labels`, and notes.
 
     Raises:
         InputError: a column is unknown, there is more than one for "single_label", or a value is missing or invalid.
     """
-    names = columns.targets or (USUAL_TARGETS[task],)
+    names = tuple(columns.targets) or (USUAL_TARGETS[task],)
     if task == "regression":
-        numbers = [table.check(name, _is_finite, "a finite number") for name in names]
-        return np.array([[float(value) for value in row] for row in zip(*numbers, strict=True)], np.float32), names
+        numbers = [table.check(name, lambda value: _is_finite(value, table), "a finite number") for name in names]
+        rows = [[_number(value, table) for value in row] for row in zip(*numbers, strict=True)]
+        commas = [name for name in names if any("," in _text(value) for value in table.column(name))]
+        notes = [f"the numbers in column {name!r} have a decimal comma" for name in commas]
+        return np.array(rows, np.float32).reshape(len(table), len(names)), names, tuple(notes)
     if task == "multi_label" and len(names) > 1:
-        truths = [table.check(name, lambda value: _truth(value) is not None, "0 or 1") for name in names]
-        return np.array([[_truth(value) for value in row] for row in zip(*truths, strict=True)], np.float32), names
+        meanings = _truths(table, names)
+        truths = [table.check(name, lambda value: _text(value).lower() in meanings, "0 or 1") for name in names]
+        rows = [[meanings[_text(value).lower()] for value in row] for row in zip(*truths, strict=True)]
+        notes = ("the columns of the labels hold 1 and -1, and -1 is read as no",) if meanings is _SIGNS else ()
+        return np.array(rows, np.float32).reshape(len(table), len(names)), names, notes
     if len(names) > 1:
         raise InputError(
-            f"`columns.targets` must be one column for task 'single_label'. Received: {', '.join(names)}. Name one of "
-            "them, or set the task to multi_label or regression."
+            f"`data.columns.targets` must be one column for task 'single_label'. Received: {', '.join(names)}. Name one "
+            "of them, or set the task to multi_label or regression."
         )
-    return (
-        _single_label(table, names[0]) if task == "single_label" else _multi_label(table, names[0], columns.separator)
-    )
+    if task == "single_label":
+        return _single_label(table, names[0])
+    return _multi_label(table, names[0], columns.separator)
 
 
 def weights(table: Table, columns: Columns) -> np.ndarray | None:
@@ -193,9 +146,8 @@ def weights(table: Table, columns: Columns) -> np.ndarray | None:
     """
     if columns.weight is None:
         return None
-    rule = "a finite number >= 0"
-    values = table.check(columns.weight, lambda value: _is_finite(value) and float(value) >= 0, rule)
-    return np.array([float(value) for value in values], np.float32)
+    values = table.check(columns.weight, lambda value: _is_weight(value, table), "a finite number >= 0")
+    return np.array([_number(value, table) for value in values], np.float32)
 
 
 def groups(table: Table, columns: Columns) -> np.ndarray | None:
@@ -213,7 +165,7 @@ def groups(table: Table, columns: Columns) -> np.ndarray | None:
     """
     if columns.group is None:
         return None
-    return np.array([str(value) for value in table.check(columns.group, _is_present, "the name of a group")], object)
+    return np.array([_text(value) for value in table.check(columns.group, is_present, "the name of a group")], object)
 
 
 def predefined_split(table: Table, columns: Columns) -> np.ndarray | None:
@@ -232,34 +184,52 @@ def predefined_split(table: Table, columns: Columns) -> np.ndarray | None:
     name = "split" if columns.split is None and "split" in table.values else columns.split
     if name is None:
         return None
-    values = table.check(name, _is_present, "the name of a part, such as train")
+    values = table.check(name, is_present, "the name of a part, such as train")
     return part_names([str(value) for value in values], where=f"column {name!r} of {table.source}")
 
 
-def _single_label(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    if name in table.classes:
-        labels = table.classes[name]
-        return np.array(_class_numbers(table, name), np.int64), labels
-    values = [_text(value) for value in table.check(name, _is_present, "a class")]
-    labels = _sorted_labels(set(values))
-    numbers = {label: number for number, label in enumerate(labels)}
-    return np.array([numbers[value] for value in values], np.int64), labels
+def is_present(value: object) -> bool:
+    """Whether a cell has a value: it is not empty, and none of the marks of missing values, such as NaN and NA.
+
+    Args:
+        value: object, a cell.
+
+    Returns:
+        bool.
+    """
+    if value is None or value is ABSENT or (isinstance(value, float) and math.isnan(value)):
+        return False
+    text = _text(value)
+    return bool(text) and not (isinstance(value, str) and _MISSING.fullmatch(text))
 
 
-def _multi_label(table: Table, name: str, separator: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _single_label(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
     if name in table.classes:
         labels = table.classes[name]
-        label_sets = [[labels[number] for number in numbers] for numbers in _class_numbers(table, name)]
+        return np.array(_class_numbers(table, name), np.int64), labels, ()
+    values = table.check(name, _is_class, "a class, and several are for data.task=multi_label")
+    texts, notes = _without_decimals([_text(value[0] if _is_list(value) else value) for value in values], name)
+    numbers, labels, more = class_names.numbered(texts)
+    return numbers, labels, (*notes, *more)
+
+
+def _multi_label(table: Table, name: str, separator: str | None) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    if name in table.classes:
+        labels, notes = table.classes[name], ()
+        sets = [[labels[number] for number in numbers] for numbers in _class_numbers(table, name)]
     else:
-        label_sets = [_several_labels(value, separator) for value in table.column(name)]
-        labels = _sorted_labels(set().union(*label_sets))
+        where = f"column {name!r} of {table.source}"
+        sets, notes = label_sets.parsed(list(table.column(name)), separator, where)
+        label_of, more = class_names.spellings(Counter(label for row in sets for label in row))
+        sets = [[label_of[label] for label in row] for row in sets]
+        labels, notes = class_names.ordered(set(label_of.values())), (*notes, *more)
     if not labels:
         raise InputError(f"column {name!r} of {table.source} names no class in any row.")
     numbers = {label: number for number, label in enumerate(labels)}
     multi_hot = np.zeros((len(table), len(labels)), np.float32)
-    for row, row_labels in enumerate(label_sets):
+    for row, row_labels in enumerate(sets):
         multi_hot[row, [numbers[label] for label in row_labels]] = 1
-    return multi_hot, labels
+    return multi_hot, labels, notes
 
 
 def _class_numbers(table: Table, name: str) -> Sequence:
@@ -271,31 +241,48 @@ def _class_numbers(table: Table, name: str) -> Sequence:
     return table.check(name, is_valid, f"class numbers from 0 to {count - 1}")
 
 
-def _several_labels(value: object, separator: str) -> list[str]:
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
-        return [_text(label) for label in value]
-    return [label.strip() for label in _text(value).split(separator) if label.strip()] if _is_present(value) else []
+def _without_decimals(texts: list[str], name: str) -> tuple[list[str], tuple[str, ...]]:
+    """Returns whole numbers without the ".0" that programs add to a column with empty cells."""
+    found = next(filter(_WHOLE_AS_FLOAT.fullmatch, texts), None)
+    if found is None or not all(map(_WHOLE.fullmatch, texts)):
+        return texts, ()
+    whole = _WHOLE_AS_FLOAT.fullmatch(found)[1]
+    return [_WHOLE_AS_FLOAT.sub(r"\1", text) for text in texts], (
+        f"the classes in column {name!r} are whole numbers: {found} is read as {whole}",
+    )
 
 
-def _sorted_labels(names: set[str]) -> tuple[str, ...]:
-    are_numbers = all(name.lstrip("-").isdecimal() for name in names)
-    return tuple(sorted(names, key=lambda name: (int(name), name) if are_numbers else (0, name)))
+def _truths(table: Table, names: Sequence[str]) -> dict[str, float]:
+    """Returns what the values of columns of 0 and 1, or of -1 and 1, mean."""
+    found = {_text(value).lower() for name in names for value in table.column(name) if is_present(value)}
+    return _SIGNS if found <= _SIGNS.keys() and not found <= _TRUTHS.keys() else _TRUTHS
 
 
 def _text(value: object) -> str:
     return str(value).strip()
 
 
-def _is_present(value: object) -> bool:
-    return value is not None and value == value and bool(_text(value))  # NaN, the missing value of many tables.
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
 
 
-def _is_finite(value: object) -> bool:
+def _is_class(value: object) -> bool:
+    return (len(value) == 1 and is_present(value[0])) if _is_list(value) else is_present(value)
+
+
+def _is_weight(value: object, table: Table) -> bool:
+    return _is_finite(value, table) and _number(value, table) >= 0
+
+
+def _is_finite(value: object, table: Table) -> bool:
     try:
-        return math.isfinite(float(value))
+        return math.isfinite(_number(value, table))
     except (TypeError, ValueError):
         return False
 
 
-def _truth(value: object) -> float | None:
-    return _TRUTHS.get(_text(value).lower())
+def _number(value: object, table: Table) -> float:
+    if table.has_decimal_comma and isinstance(value, str) and "," in value:
+        whole, _, decimals = value.rpartition(",")
+        value = f"{whole.replace('.', '')}.{decimals}"
+    return float(value)

@@ -1,30 +1,49 @@
 """Manifests: tables with one row per example, which has its image path or text, and its targets.
 
-Takes a CSV, TSV or Parquet file, returns a `Listing`. Must not open images or import TensorFlow.
+Takes a table, or a folder of tables for the parts; returns a `Listing`, or the inputs alone. A row that cannot be used
+is skipped and reported. Must not open images or import TensorFlow.
 """
 
-import csv
-import io
+import dataclasses
 import os
-import sys
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from kerastrain.data.examples import Examples
+from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import ImageFiles
-from kerastrain.data.sources import table_columns
-from kerastrain.data.sources.table_columns import Columns, Table
-from kerastrain.data.sources.text_folders import utf8
+from kerastrain.data.sources import repeated_rows, table_columns, table_folders, table_paths, table_roles
+from kerastrain.data.sources import table as memory_tables
+from kerastrain.data.sources.table import Columns, Table
+from kerastrain.data.sources.table_files import SUFFIXES, is_table, read
 from kerastrain.data.splitting.listings import Listing
-from kerastrain.errors import InputError
-from kerastrain.system.optional_imports import need
 from kerastrain.tasks import Task
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
-_MAX_NAMED = 3
+__all__ = ["SUFFIXES", "Inputs", "inputs", "is_table", "listing", "read"]
+
+_NOUNS = {"single_label": "classes", "multi_label": "labels", "regression": "numbers"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The inputs of a table.
+
+    Args:
+        values: tuple of n str, the texts, or the paths of the images, which need not exist.
+        rows: tuple of n str, where each was found, such as "line 3 of 'news.csv'".
+        layout: str, how the table was read, such as "a table separated by commas: texts in column 'text'".
+        skipped: tuple of Quarantined, the rows that have no input.
+        notes: tuple of str, what is unusual.
+    """
+
+    values: tuple[str, ...]
+    rows: tuple[str, ...]
+    layout: str
+    skipped: tuple[Quarantined, ...]
+    notes: tuple[str, ...]
 
 
 def listing(
@@ -37,10 +56,13 @@ def listing(
 ) -> Listing:
     """Lists the examples of a manifest.
 
+    Rows that lack a value or have an invalid one are skipped. Rows with the same input are joined for "multi_label" if
+    they differ in their labels; for the other tasks they contradict each other and are skipped. Equal rows are kept.
+
     Args:
-        path: path of a .csv, .tsv or .parquet file. CSV and TSV files are UTF-8 with a header line, and values that
-            contain the delimiter are quoted. Image paths are relative to the folder of the manifest.
-        image_size: (height, width) in pixels that every image is stretched to; None if they are only counted.
+        path: path of a table of delimited text, JSON, fastText's lines or Parquet, or of a folder with such tables for
+            the parts, such as train.csv and test.csv. Image paths are relative to the folder of the manifest.
+        image_size: (height, width) in pixels that every image is resized to; None if they are only counted.
         kind: "images" or "text".
         task: as `Examples.task`.
         columns: Columns; None for the usual names.
@@ -50,123 +72,146 @@ def listing(
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: the file is not a valid table or has no rows; a column is missing; a value is missing or invalid;
-            none of the images exists, or one is named twice.
+        InputError: a file is not a valid table or has no rows; a column is missing; a value is missing or invalid in all
+            rows; none of the images exists, or it is unclear where they are.
         MissingExtra: the file is a Parquet file and pyarrow is not installed.
     """
     path, columns = Path(path).expanduser(), columns or Columns()
-    table = read(path)
-    name = table_columns.input_name(table, columns, kind)
-    inputs = [str(value).strip() for value in table.check(name, _is_text, "a path" if kind == "images" else "a text")]
-    targets, labels = table_columns.targets(table, columns, task)
-    paths = _paths(table, inputs, path.parent) if kind == "images" else None
+    if path.is_dir():
+        members, notes = table_folders.members(path, kind, columns, task)
+    else:
+        members, notes = [(None, path)], []
+    tables = [(part, file, read(file, columns)) for part, file in members]
+    first = next(table for part, _, table in tables if part in (None, "train"))
+    columns, found = table_roles.completed(first, columns, kind=kind, task=task)
+    if tables[0][0] is not None and columns.split is not None:
+        columns = dataclasses.replace(columns, split=None)
+        found = tuple(note for note in found if not note.startswith("the parts are"))
+    notes = [*notes, *found]
+    usable, names, paths, parts, skipped = [], [], [], [], []
+    for part, file, table in tables:
+        if part not in (None, "train") and (why := _without_targets(table, columns, task)):
+            notes.append(f"left aside {table.source} ({len(table):,} rows), because {why}")
+            continue
+        skipped += table.skipped
+        table, faults = _complete(table, columns, task)
+        skipped += faults
+        of_table = _inputs(table, columns)
+        if kind == "images":
+            images = _find(table, of_table, file, columns)
+            skipped += [Quarantined(images.paths[row], "unreadable", why) for row, why in images.missing.items()]
+            present = [row for row in range(len(table)) if row not in images.missing]
+            table, of_table = table.subset(present), [of_table[row] for row in present]
+            paths += [images.paths[row] for row in present]
+            notes += images.notes
+        usable.append(table)
+        names += of_table
+        parts += [part] * len(table)
+    whole = memory_tables.joined(f"'{path}'", usable) if len(tables) > 1 else usable[0]
+    targets, labels, of_targets = table_columns.targets(whole, columns, task)
+    predefined_split = np.array(parts) if members[0][0] else table_columns.predefined_split(whole, columns)
     examples = Examples(
         targets,
         labels,
-        np.array(inputs, object) if paths is None else ImageFiles(paths, image_size),
+        np.array(names, object) if kind == "text" else ImageFiles(tuple(paths), image_size),
         task,
-        weights=table_columns.weights(table, columns),
-        groups=table_columns.groups(table, columns),
-        paths=paths,
-        keys=tuple(inputs),
+        weights=table_columns.weights(whole, columns),
+        groups=table_columns.groups(whole, columns),
+        paths=tuple(paths) if kind == "images" else None,
+        keys=tuple(names),
     )
-    return Listing(table.source, examples, table_columns.predefined_split(table, columns))
+    repeated = repeated_rows.resolved(examples, predefined_split, whole.row_name)
+    layout = _layout(whole, columns, kind, task)
+    if members[0][0]:
+        files = ", ".join(file.relative_to(path).as_posix() for _, file in members)
+        layout = f"tables for the parts, in {files}; {layout}"
+    return Listing(
+        f"'{path}'",
+        repeated.examples,
+        repeated.predefined_split,
+        layout=layout,
+        notes=(*whole.notes, *notes, *of_targets, *repeated.notes),
+        skipped=(*skipped, *repeated.skipped),
+    )
 
 
-def read(path: Path) -> Table:
-    """Reads a CSV, TSV or Parquet file.
+def inputs(
+    path: str | os.PathLike, *, kind: Literal["images", "text"] = "images", columns: Columns | None = None
+) -> Inputs:
+    """Reads the inputs of a table without targets.
 
     Args:
-        path: Path of the file.
+        path: path of a table, as for `listing`.
+        kind: "images" or "text".
+        columns: Columns, whose columns of targets need not exist; None for the usual names.
 
     Returns:
-        Table with at least one row.
+        Inputs.
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: the file is not a valid table or has no rows.
+        InputError: it is not a valid table, has no column of inputs, or it is unclear where the images are.
         MissingExtra: the file is a Parquet file and pyarrow is not installed.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no manifest at '{path}': there is no such file.")
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    if not len(table):
-        raise InputError(f"{table.source} has no rows. Give a row for each example.")
-    return table
+    path, columns = Path(path).expanduser(), columns or Columns()
+    table = read(path, columns)
+    columns, notes = table_roles.completed(table, columns, kind=kind, task=None)
+    skipped = table.skipped
+    layout = _layout(table, columns, kind, None)
+    table, faults = _complete(table, columns, None)
+    values = _inputs(table, columns)
+    if kind == "images":
+        images = _find(table, values, path, columns, is_required=False)
+        values, notes = images.paths, (*notes, *images.notes)
+    rows = tuple(map(table.row_name, range(len(table))))
+    return Inputs(tuple(values), rows, layout, (*skipped, *faults), (*table.notes, *notes))
 
 
-def _read_csv(path: Path) -> Table:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows, lines = [], []
-    limit = csv.field_size_limit(sys.maxsize)  # The default limit is 128 KiB, and a text may be longer.
-    try:
-        reader = csv.reader(io.StringIO(utf8(path)), delimiter=delimiter, strict=True)
-        line = 1
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"line {reader.line_num} of '{path}' is not valid CSV: {error}.") from None
-    finally:
-        csv.field_size_limit(limit)
-    header = _checked_header([name.strip() for name in rows[0]] if rows else [], path, delimiter)
-    for row, line in zip(rows[1:], lines[1:], strict=True):
-        if len(row) != len(header):
-            raise InputError(
-                f"line {line} of '{path}' must have {len(header)} values, one for each name in the header. Received: "
-                f"{len(row)}. Put quotes around values that contain the delimiter."
-            )
-    values = dict(zip(header, zip(*rows[1:], strict=True), strict=True)) if rows[1:] else dict.fromkeys(header, ())
-    return Table(f"'{path}'", values, lines[1:], unit="line")
+def _complete(table: Table, columns: Columns, task: Task | None) -> tuple[Table, list[Quarantined]]:
+    reasons = table_columns.incomplete(table, columns, task)
+    faults = [Quarantined(table.row_name(index), "incomplete", reason) for index, reason in reasons.items()]
+    return table.subset([index for index in range(len(table)) if index not in reasons]), faults
 
 
-def _checked_header(header: list[str], path: Path, delimiter: str) -> list[str]:
-    if not header:
-        raise InputError(f"'{path}' is empty. Its first line must name the columns, such as path,label.")
-    duplicates = [name for name, count in Counter(header).items() if count > 1]
-    if duplicates or "" in header:
-        problem = f"{duplicates[0]!r} twice" if duplicates and duplicates[0] else "a column without a name"
-        raise InputError(f"the column names in the header of '{path}' must be unique. Received: {problem}.")
-    other = next((sign for sign in ";\t|," if sign != delimiter and sign in header[0]), None)
-    if len(header) == 1 and other:
-        raise InputError(
-            f"the columns of '{path}' must be separated by {delimiter!r}. Received: {header[0]!r}, apparently "
-            f"separated by {other!r}."
-        )
-    return header
+def _inputs(table: Table, columns: Columns) -> list[str]:
+    rows = zip(*(table.column(name) for name in columns.inputs), strict=True)
+    return [" ".join(str(value).strip() for value in row if table_columns.is_present(value)) for row in rows]
 
 
-def _read_parquet(path: Path) -> Table:
-    arrow = need("pyarrow", extra="parquet", to="read a Parquet file")
-    parquet = need("pyarrow.parquet", extra="parquet", to="read a Parquet file")
-    try:
-        table = parquet.read_table(path)
-    except (arrow.ArrowInvalid, OSError) as error:
-        raise InputError(f"cannot read '{path}' as a Parquet file: {str(error).splitlines()[0].rstrip('.')}.") from None
-    values = {name: table.column(name).to_pylist() for name in table.column_names}
-    return Table(f"'{path}'", values, range(1, table.num_rows + 1))
+def _find(
+    table: Table, names: Sequence[str], file: Path, columns: Columns, *, is_required: bool = True
+) -> table_paths.Found:
+    options = {"folder": columns.folder, "suffix": columns.suffix, "stem": file.name.split(".")[0]}
+    return table_paths.find(names, file.parent, table.source, **options, is_required=is_required)
 
 
-def _paths(table: Table, names: list[str], root: Path) -> tuple[str, ...]:
-    """Returns the path of each image, all distinct. Not every image has to exist: the scan reports the missing ones."""
-    paths = tuple(os.path.normpath(root / name) for name in names)
-    first = {}
-    for index, path in enumerate(paths):
-        if first.setdefault(path, index) != index:
-            raise InputError(
-                f"{table.row_name(index)} names the same image as {table.row_name(first[path])}: {names[index]!r}. "
-                "Keep one."
-            )
-    if not any(map(os.path.lexists, paths)):
-        some = ", ".join(map(repr, names[:_MAX_NAMED])) + (", …" if len(names) > _MAX_NAMED else "")
-        raise InputError(
-            f"none of the images in {table.source} exists: {some}. Paths are relative to the folder of the manifest, "
-            f"'{root}'."
-        )
-    return paths
+def _without_targets(table: Table, columns: Columns, task: Task) -> str:
+    """Why the examples of a held-out part cannot be used; "" if they can."""
+    missing = [name for name in columns.targets if name not in table.values]
+    if missing:
+        return f"it has no column {missing[0]!r}"
+    for name in columns.targets:
+        values = {str(value).strip() for value in table.column(name) if table_columns.is_present(value)}
+        if not values or (task == "single_label" and values in ({"-1"}, {"-1.0"})):
+            what = "has no value in any row" if not values else "is -1 in all rows"
+            return f"its column {name!r} {what}"
+    return ""
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _layout(table: Table, columns: Columns, kind: str, task: Task | None) -> str:
+    roles = [_in_columns("images" if kind == "images" else "texts", columns.inputs, "joined by a space")]
+    if task is not None:
+        roles.append(_in_columns(_NOUNS[task], columns.targets))
+        roles += [
+            _in_columns(noun, (name,))
+            for noun, name in (("parts", columns.split), ("weights", columns.weight), ("groups", columns.group))
+            if name is not None
+        ]
+    return f"{table.layout}, with {', '.join(roles)}"
+
+
+def _in_columns(noun: str, names: Sequence[str], how: str = "") -> str:
+    if len(names) == 1:
+        return f"{noun} in column {names[0]!r}"
+    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{noun} in the columns {shown}" + (f" {how}" if how else "")

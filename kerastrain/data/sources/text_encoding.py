@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[str, str]:
         InputError: the encoding is none of these, or the compressed file is damaged (the message names the line).
     """
     content = read_bytes(path)
-    text, encoding = _decoded(content, path)
+    text, encoding = decoded(content, path)
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text, "" if encoding == "UTF-8" else f"'{path}' is read as {encoding}"
 
@@ -76,7 +76,19 @@ def read_bytes(path: Path, size: int = -1) -> bytes:
         raise InputError(f"cannot unpack '{path}': {str(error).rstrip('.')}. Copy or download it again.") from None
 
 
-def _decoded(content: bytes, path: Path) -> tuple[str, str]:
+def decoded(content: bytes, path: Path) -> tuple[str, str]:
+    """Decodes the bytes of a text file, as `read` does.
+
+    Args:
+        content: bytes.
+        path: Path of the file, for messages.
+
+    Returns:
+        tuple of the text, with line ends as they are, and the name of the encoding, such as "UTF-8".
+
+    Raises:
+        InputError: the encoding is unknown (the message names the line).
+    """
     for mark, codec, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             try:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerastrain.data.image_files import file_signatures
-from kerastrain.data.sources import table_columns, tables
-from kerastrain.data.sources.table_columns import Columns
+from kerastrain.data.sources import tables
+from kerastrain.data.sources.table import Columns
 from kerastrain.data.sources.text_folders import utf8
 from kerastrain.errors import InputError
 
@@ -52,19 +52,13 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
     Raises:
         InputError: it is not a valid table, or has no column of inputs.
     """
-    content = tables.read(path)
-    if is_optional and columns.input not in content.values:
-        columns = dataclasses.replace(columns, input=None)
-    name = table_columns.input_name(content, columns, kind)
-    values, rows, faults = [], [], []
-    for index, value in enumerate(content.column(name)):
-        text = "" if value is None else str(value).strip()
-        if not text:
-            faults.append(f"{content.row_name(index)}: column {name!r} is empty.")
-            continue
-        values.append(os.path.normpath(path.parent / text) if kind == "images" else text)
-        rows.append(content.row_name(index))
-    return Unlabelled(tuple(values), tuple(rows), f"{_counted(values, kind)} of column {name!r}", tuple(faults))
+    named = columns.inputs
+    if is_optional and named:
+        content = tables.read(path, columns)
+        columns = columns if set(named) <= content.values.keys() else dataclasses.replace(columns, input=None)
+    content = tables.inputs(path, kind=kind, columns=columns)
+    faults = tuple(f"{row.path}: {row.reason}." for row in content.skipped)
+    return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults)
 
 
 def image_folder(folder: Path) -> Unlabelled:

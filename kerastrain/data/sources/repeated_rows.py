@@ -1,0 +1,130 @@
+"""Rows of a table that have the same input.
+
+Takes `Examples`; returns them with the rows of an input joined where each row has one of its labels, and without the rows
+that contradict each other. Must not open files.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kerastrain.data.examples import Examples
+from kerastrain.data.image_files.quarantine import Quarantined
+
+_MOST_SHOWN = 50
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Resolved:
+    """Examples whose rows agree.
+
+    Args:
+        examples: Examples.
+        predefined_split: array (n,) of "train", "validation" and "test", or None.
+        skipped: tuple of Quarantined, the rows that contradict each other.
+        notes: tuple of str, how many rows were joined or are equal.
+    """
+
+    examples: Examples
+    predefined_split: np.ndarray | None
+    skipped: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: Callable[[int], str]) -> Resolved:
+    """Joins rows with the same input and different labels for "multi_label", and drops them for the other tasks.
+
+    Rows that are equal in input and targets are kept, and count as often as they occur.
+
+    Args:
+        examples: Examples, with paths for images.
+        predefined_split: array (n,), the part of each example, or None. Rows in different parts are not joined.
+        row_name: callable that names the row of an index.
+
+    Returns:
+        Resolved.
+    """
+    inputs = examples.paths if examples.paths is not None else examples.inputs
+    if len(set(inputs)) == len(inputs):
+        return Resolved(examples, predefined_split)
+    rows_of = {}
+    for row, value in enumerate(inputs):
+        rows_of.setdefault(value, []).append(row)
+    groups = [rows for rows in rows_of.values() if len(rows) > 1]
+    different = [rows for rows in groups if _differ(examples, rows)]
+    equal = sum(len(rows) - 1 for rows in groups if not _differ(examples, rows))
+    noun = "image" if examples.paths is not None else "text"
+    notes = []
+    if equal:
+        notes.append(
+            f"{_rows(equal)} with the {noun} and the targets of another row; such an example counts that often"
+        )
+    if not different:
+        return Resolved(examples, predefined_split, notes=tuple(notes))
+    if examples.task == "multi_label":
+        return _joined(examples, predefined_split, different, noun, notes)
+    skipped, dropped = [], set()
+    for rows in different:
+        for row in rows:
+            other = next(candidate for candidate in rows if _differ(examples, [row, candidate]))
+            skipped.append((row, _contradiction(examples, row, other, row_name, noun)))
+            dropped.add(row)
+    kept = [row for row in range(len(examples)) if row not in dropped]
+    if examples.task == "single_label":
+        notes.append(
+            f"{_rows(len(dropped))} name the same {noun} as another row, but another class; data.task=multi_label would "
+            "join them"
+        )
+    return Resolved(
+        examples.subset(kept),
+        None if predefined_split is None else predefined_split[kept],
+        tuple(fault for _, fault in sorted(skipped, key=lambda pair: pair[0])),
+        tuple(notes),
+    )
+
+
+def _joined(
+    examples: Examples, predefined_split: np.ndarray | None, different: Sequence, noun: str, notes: list
+) -> Resolved:
+    targets, dropped, joined = examples.targets.copy(), set(), 0
+    for rows in different:
+        by_part = {}
+        for row in rows:
+            by_part.setdefault(None if predefined_split is None else str(predefined_split[row]), []).append(row)
+        for first, *others in by_part.values():
+            targets[first] = targets[[first, *others]].max(axis=0)
+            dropped |= set(others)
+            joined += bool(others)
+    kept = [row for row in range(len(examples)) if row not in dropped]
+    if joined:
+        nouns = noun if joined == 1 else f"{noun}s"
+        notes.append(
+            f"{_rows(len(dropped) + joined)} with one {noun} each are joined to {joined:,} {nouns} with all labels"
+        )
+    examples = dataclasses.replace(examples, targets=targets).subset(kept)
+    return Resolved(examples, None if predefined_split is None else predefined_split[kept], notes=tuple(notes))
+
+
+def _differ(examples: Examples, rows: Sequence[int]) -> bool:
+    first = examples.targets[rows[0]]
+    return any(not np.array_equal(examples.targets[row], first) for row in rows[1:])
+
+
+def _contradiction(examples: Examples, row: int, other: int, row_name: Callable[[int], str], noun: str) -> Quarantined:
+    key = examples.keys[row]
+    key = key if len(key) <= _MOST_SHOWN else f"{key[:_MOST_SHOWN]}…"
+    own, others = (_said(examples, index) for index in (row, other))
+    return Quarantined(
+        row_name(row), "contradiction", f"it gives the {noun} {key!r} {own}, but {row_name(other)} gives it {others}"
+    )
+
+
+def _said(examples: Examples, row: int) -> str:
+    if examples.task == "single_label":
+        return f"the class {examples.labels[examples.targets[row]]!r}"
+    return ", ".join(f"{number:g}" for number in examples.targets[row])
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
