@@ -108,23 +108,30 @@ def load_backbone(config: Config) -> backbones.Backbone:
         )
 
 
-def load_data(config: Config, image_size: tuple[int, int] | None, *, log: bool = False) -> data.Split:
+def load_data(
+    config: Config, image_size: tuple[int, int] | None, *, labels: Sequence[str] | None = None, log: bool = False
+) -> data.Split:
     """Loads and splits the examples of `config`, with class weights if it asks for them.
 
     Args:
         config: Config.
         image_size: (height, width) in pixels that images are resized to; None for texts.
+        labels: sequence of str, the labels of an existing model, whose order the targets follow; None for the order of
+            the data.
         log: bool, whether to log how the data are understood, before any image is read.
 
     Returns:
         data.Split.
 
     Raises:
-        InputError: the data cannot be used (as for `data.split`), or a class weight names an unknown class.
+        InputError: the data cannot be used (as for `data.split`), a class weight names an unknown class, or a class is
+            not among `labels`.
         FileNotFoundError: the path of the data does not exist.
     """
     listing = plan.listing(config, image_size=image_size)
     plan.check_labels(config, listing.examples.labels)
+    if labels is not None and tuple(labels) != listing.examples.labels:
+        listing = dataclasses.replace(listing, examples=data.under_labels(listing, labels))
     if log:
         for line in plan.description(config, listing, plan.parts(config, listing)):
             logger.info("%s", line)
@@ -185,7 +192,8 @@ def load_network(
         InputError: as for `load_backbone`, or the model to start from cannot be used.
     """
     if config.model.from_run is not None:
-        starting_run.check(config)
+        if start_path is None:
+            starting_run.check(config)
         start = further_training.open_start(start_path or Path(config.model.from_run) / "model.keras")
         return further_training.image_backbone(start), start
     return load_backbone(config) if config.data.kind == "images" else None, None

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from kerastrain import compression_search, data, recipe, report
+from kerastrain import compression_search, data, models, recipe, report
 from kerastrain.compression_search import unfinished
 from kerastrain.config import CompressConfig
 from kerastrain.run_directory import Run, refuse_existing
@@ -67,7 +67,8 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     refuse_existing(target)
     candidates = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
     logger.info("reading the data of the run")
-    split = recipe.load_data(run.config, tuple(run.model.input_shape[1:3]) or None)
+    image_size = tuple(run.model.input_shape[1:3]) or None
+    split = recipe.load_data(run.config, image_size, labels=models.labels(run.model))
     if budget is None:
         compression_search.require(run, split, candidates, settings, run.directory / unfinished.NAME)
     inputs = {"model": files.sha256(run.directory / "model.keras"), "data": data.fingerprint(split)}

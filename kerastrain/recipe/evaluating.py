@@ -55,7 +55,9 @@ def evaluate(
     """
     reads = dataclasses.replace(run, config=config or run.config)
     if not places:
-        return recipe.measure(run.model, reads.config, recipe.load_data(reads.config, run.image_size))
+        return recipe.measure(
+            run.model, reads.config, recipe.load_data(reads.config, run.image_size, labels=models.labels(run.model))
+        )
     measures = {}
     for name, place in places.items():
         try:

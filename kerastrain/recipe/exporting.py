@@ -6,7 +6,7 @@ Takes a `Run`; writes verified files into its folder. Must not change the model.
 from collections.abc import Mapping
 from pathlib import Path
 
-from kerastrain import export, recipe, report
+from kerastrain import export, models, recipe, report
 from kerastrain.config import validate
 from kerastrain.run_directory import Run
 
@@ -30,7 +30,7 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
     own = run.config.model_dump(mode="json")
     config = validate({**own, "export": {**own["export"], **settings}}, source="the command line")
     directory = run.directory / "exports"
-    split = recipe.load_data(config, run.image_size)
+    split = recipe.load_data(config, run.image_size, labels=models.labels(run.model))
     exports = recipe.export_all(run.model, config, split, config.export.formats, directory, replace=replace)
     report.write(run.directory)
     return exports
