@@ -69,6 +69,7 @@ def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         rest = [word for word in arguments[place + 1 : place + 3] if word != "="]
         value = rest[0] if rest and not _is_override(rest[0]) else "VALUE"
         if _is_override(text):
+            _require_whole(text, arguments[place + 1 :])
             if text.endswith("=") and value != "VALUE" and not Path(value).is_file():
                 raise InputError(f"`{text}` has no value. Write {text}{value} without a space.")
             overrides.append(text)
@@ -84,6 +85,18 @@ def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     if files:
         _require_config(files[0])
     return (files[0] if files else None), overrides
+
+
+def _require_whole(text: str, rest: Sequence[str]) -> None:
+    """Raises an error if a list or mapping ends in a later argument, because the shell divided it at its spaces."""
+    opening = text.partition("=")[2].lstrip()[:1]
+    closing = {"[": "]", "{": "}"}.get(opening)
+    if closing is None or text.count(opening) <= text.count(closing):
+        return
+    for count in range(1, len(rest) + 1):
+        whole = " ".join([text, *rest[:count]])
+        if whole.count(opening) <= whole.count(closing):
+            raise InputError(f"the shell divided an override at its spaces. Put quotes around it: '{whole}'")
 
 
 def _is_override(text: str) -> bool:

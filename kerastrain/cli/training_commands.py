@@ -12,8 +12,10 @@ from kerastrain import config as configs
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
+from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
-from kerastrain.system import signals
+from kerastrain.recipe import requirements
+from kerastrain.system import optional_imports, signals
 
 
 @app.command(cls=SettingsCommand)
@@ -44,6 +46,9 @@ def train(
     own_config = directory / "config.yaml"
     default_path = own_config if resumes and own_config.is_file() else None
     config = read_config(arguments, default_path=default_path, from_run=from_run)
+    if cluster.from_environment() is None:  # or else another worker may have made the folder
+        requirements.require_folder(directory, resumes=resumes)
+    requirements.require(config)
     start_tensorflow(config)
     from kerastrain import recipe
     from kerastrain.distribute import collectives
@@ -73,6 +78,7 @@ def check(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="File for a plot of the learning rate over all phases.")
     ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder that `train` will create. Default: runs/DATE_TIME.")] = None,
     from_run: FromRun = None,
 ) -> None:
     """Validate a config and print its plan.
@@ -81,9 +87,12 @@ def check(
     skipped), and the training phases. TensorFlow is not started.
     """
     from kerastrain import data, schedules
-    from kerastrain.recipe import plan
+    from kerastrain.recipe import plan, starting_run
 
     config = read_config(arguments, from_run=from_run)
+    starting_run.check(config)
+    requirements.require_folder(run or dated("runs"), resumes=False)
+    requirements.require(config)
     listing = plan.listing(config)
     examples = plan.parts(config, listing)
     console.print(configs.dump(config).rstrip(), markup=False)
@@ -131,10 +140,13 @@ def tune(
     """
     settings = configs.validate(configs.read_yaml(search), configs.SearchConfig, source=str(search))
     config = read_config(arguments)
+    if settings.algorithm == "tpe":
+        optional_imports.require("tpe")
+    directory = out or dated("searches")
+    requirements.require_folder(directory, resumes=False)
     start_tensorflow(config)
     from kerastrain.recipe import tuning
 
-    directory = out or dated("searches")
     trials = tuning.run(config, settings, directory)
     table = Table(settings.objective, *(plain(key) for key in settings.space))
     for trial in trials:

@@ -72,7 +72,9 @@ def override(values: Mapping, overrides: Iterable[str]) -> dict:
         if not equals or not all(keys.strip().split(".")):
             wrong.append((text, "an override must have the form `section.key=value`, such as fit.epochs=3."))
             continue
-        result = put(result, keys.strip(), Argument(value))
+        argument = Argument(value)
+        # A whole section may be written in braces; below it, a key of text keeps them.
+        result = put(result, keys.strip(), argument if "." in keys else typed.expanded(argument))
     if wrong:
         raise ConfigError("the command line", wrong)
     return result

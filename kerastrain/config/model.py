@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from kerastrain.config import networks
 from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, NotNegative, Positive, Section
 
@@ -17,9 +18,6 @@ class ModelConfig(Section):
     """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras
     file, or the bundled `kerastrain:fractal_small` (the default). Texts: a Hub text module, a .keras file,
     `keras:transformer`, or `keras:embedding` (the default)."""
-    from_run: str | None = None
-    """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
-    the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
@@ -67,16 +65,24 @@ class ModelConfig(Section):
     l2: NotNegative = 0.0
     """Weight of the L2 penalty on the kernels of the head."""
 
-    def check_fits(self, kind: str) -> None:
-        """Raises an error if a setting is given that the backbone would ignore.
+    @model_validator(mode="after")
+    def _check_value_range(self):
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range must rise. Received: {shown(self.value_range)}.")
+        return self
+
+    def check_fits(self, kind: str, image_size: tuple[int, int] | None) -> None:
+        """Raises an error if the backbone cannot be used, or if a setting is given that it would ignore.
 
         Args:
             kind: "images" or "text".
+            image_size: (height, width) in pixels, or None for the backbone's own.
 
         Raises:
-            ValueError: a setting belongs to other backbones.
+            ValueError: the backbone is unknown or for other data, or a setting belongs to other backbones.
         """
         backbone = self.backbone or ("kerastrain:fractal_small" if kind == "images" else "keras:embedding")
+        networks.check(kind, backbone, image_size)
         for owner, names in _owners(kind, backbone):
             for name in names:
                 if getattr(self, name) is not None:
@@ -90,7 +96,9 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
     """Returns (the backbones that have them, names) of the settings that a backbone ignores."""
     is_network, is_file = backbone.startswith("keras:"), backbone.endswith(".keras")
     owners = {
-        "`keras:NAME` networks of images": (("weights", "alpha", "stochastic_depth"), kind == "images" and is_network),
+        "`keras:NAME` networks of images": (("weights",), kind == "images" and is_network),
+        "the MobileNets of `keras:NAME`": (("alpha",), backbone.startswith("keras:MobileNet")),
+        "the EfficientNets of `keras:NAME`": (("stochastic_depth",), backbone.startswith("keras:EfficientNet")),
         "modules and .keras files of images": (("value_range",), kind == "images" and not is_network),
         "`keras:embedding` and `keras:transformer` on texts": (
             ("embedding_dim", "tokenizer", "sequence_length", "vocabulary_size", "word_dropout"),

@@ -34,7 +34,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_model(self):
-        self.model.check_fits(self.data.kind)
+        self.model.check_fits(self.data.kind, self.data.image_size)
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from kerastrain.system import optional_imports
 KINDS = ("int4", "dynamic_int4")
 
 _LARGEST_FRACTION = 0.9
+_PURPOSE = {"extra": "int4", "to": optional_imports.EXTRAS["int4"][1]}
 
 
 def require():
@@ -23,7 +24,7 @@ def require():
     Raises:
         MissingExtra: ai-edge-quantizer is not installed.
     """
-    return optional_imports.need("ai_edge_quantizer.quantizer", extra="int4", to="write weights of four bits")
+    return optional_imports.need("ai_edge_quantizer.quantizer", **_PURPOSE)
 
 
 def quantized(content: bytes, kind: str) -> bytes:
@@ -49,9 +50,9 @@ def quantized(content: bytes, kind: str) -> bytes:
     Reference: https://ai.google.dev/edge/litert/models/ai_edge_quantizer
     """
     quantizer = require().Quantizer(content)
-    types = optional_imports.need("ai_edge_quantizer.qtyping", extra="int4", to="write weights of four bits")
+    types = optional_imports.need("ai_edge_quantizer.qtyping", **_PURPOSE)
     algorithms = optional_imports.need(
-        "ai_edge_quantizer.algorithm_manager", extra="int4", to="write weights of four bits"
+        "ai_edge_quantizer.algorithm_manager", **_PURPOSE
     )
     operations, algorithm = types.TFLOperationName, algorithms.AlgorithmName
     add = quantizer.add_dynamic_config if kind == "dynamic_int4" else quantizer.add_weight_only_config

@@ -20,7 +20,7 @@ from kerastrain.export.targets import label_lines, require_target
 from kerastrain.layers import quantized
 from kerastrain.system import optional_imports
 
-_PURPOSE = {"extra": "onnx", "to": "write ONNX files"}
+_PURPOSE = {"extra": "onnx", "to": optional_imports.EXTRAS["onnx"][1]}
 _BATCH = 32
 
 
@@ -67,8 +67,7 @@ def onnx(
     Reference: https://onnxruntime.ai/docs/tutorials/tf-get-started.html
     """
     path = require_target(model, path, activation=activation, replace=replace, suffix=".onnx")
-    for library in ("tf2onnx", "onnxruntime"):
-        optional_imports.need(library, **_PURPOSE)
+    optional_imports.require("onnx")
     if quantized.is_quantized(model):
         raise InputError(
             f"model {model.name!r} was trained to be an int8 TFLite file, and ONNX would keep its float weights. Export "

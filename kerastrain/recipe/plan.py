@@ -5,15 +5,15 @@ Must not import TensorFlow.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kerastrain import data
+from kerastrain import data, tokenization
 from kerastrain.config import Config
 from kerastrain.decoding import Decoding
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import starting_run
 from kerastrain.schedules import curves
 
@@ -74,7 +74,9 @@ def parts(config: Config, whole: data.Listing | None = None) -> dict[str, data.E
         FileNotFoundError: the path of the data does not exist.
     """
     whole = listing(config) if whole is None else whole
+    check_labels(config, whole.examples.labels)
     data.check_skipped(whole, config.data.unreadable_fraction)
+    whole, _ = data.without_repeats(whole)
     indices_of = data.divide(whole, **split_options(config))
     return {name: whole.examples.subset(indices) for name, indices in indices_of.items()}
 
@@ -91,9 +93,28 @@ def description(config: Config, whole: data.Listing, parts: Mapping[str, data.Ex
         list of str, lines without line ends.
 
     Raises:
-        InputError: the data do not fit the model of the run to start from.
+        InputError: the data do not fit the model of the run to start from, or the training texts have no words.
     """
-    return data.describe(whole, parts) + starting_run.description(config, whole.examples.labels)
+    texts = _texts_description(config, whole, parts) if config.data.kind == "text" else []
+    return data.describe(whole, parts) + texts + starting_run.description(config, whole.examples.labels)
+
+
+def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, data.Examples]) -> list[str]:
+    """Describes the texts that are left out because they are equal, and what the network of `config` sees of the others."""
+    repeated = data.without_repeats(whole)[1]
+    lines = [f"equal texts: skipped {data.quarantine.summary(repeated)}"] if repeated else []
+    prefix, _, name = config.model.backbone.partition(":")
+    if prefix != "keras":
+        return lines + data.text_statistics.lines(parts)
+    if name not in tokenization.NETWORKS:
+        raise InputError(unknown("text network", name, tokenization.NETWORKS))
+    network = data.text_statistics.TextNetwork(
+        name,
+        config.model.tokenizer or "words",
+        config.model.sequence_length,
+        config.model.vocabulary_size or tokenization.VOCABULARY_SIZE,
+    )
+    return lines + data.text_statistics.lines(parts, network)
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:
@@ -133,6 +154,28 @@ def decoding(config: Config) -> Decoding:
         Decoding.
     """
     return Decoding(config.data.resize, config.data.largest_megapixels, config.data.pixel_range)
+
+
+def check_labels(config: Config, labels: Sequence[str]) -> None:
+    """Checks that the class names fit the config.
+
+    Args:
+        config: Config.
+        labels: sequence of str, the names of the classes, labels or numbers of the data.
+
+    Raises:
+        InputError: `data.class_weights` names an unknown class, or exported files cannot list a name.
+    """
+    if isinstance(config.data.class_weights, Mapping):
+        for label in config.data.class_weights:
+            if label not in labels:
+                raise InputError(f"`data.class_weights`: {unknown('class', label, labels)}")
+    broken = [label for label in labels if "\n" in label or "\r" in label]
+    if broken and config.export.formats:
+        raise InputError(
+            f"the names of classes must be one line each, because exported files list them in lines. Received: "
+            f"{broken[0]!r}. Rename the class, or set export.formats=[]."
+        )
 
 
 def split_options(config: Config) -> dict[str, float | int | None]:

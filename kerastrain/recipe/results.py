@@ -9,6 +9,7 @@ import keras
 
 from kerastrain import data, evaluation, export, models
 from kerastrain.config import Config
+from kerastrain.recipe import requirements
 
 logger = logging.getLogger("kerastrain")
 
@@ -66,6 +67,7 @@ def export_all(
         FileExistsError: a file exists and `replace` is False.
         InputError: the model cannot be exported to a format.
     """
+    requirements.require_formats(config, formats)
     exports = {}
     for name in formats:
         kind = name.removeprefix("tflite_") if name.startswith("tflite_") else "float32"

@@ -6,6 +6,7 @@ Takes a `Config` and the path of a folder; returns a `RunResult` and writes the 
 import contextlib
 import functools
 import logging
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import data, distribute, export, models, report, run_directory
+from kerastrain import backbones, data, distribute, export, models, report, run_directory
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
-from kerastrain.recipe import starting_run
+from kerastrain.errors import InputError
+from kerastrain.recipe import requirements, starting_run
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
@@ -29,6 +31,7 @@ from kerastrain.system import files, signals
 
 logger = logging.getLogger("kerastrain")
 
+_TRIED_IMAGES = 32  # training images that show whether a backbone's features vary
 _NOUNS = {"single_label": ("class", "classes"), "multi_label": ("label", "labels"), "regression": ("number", "numbers")}
 
 
@@ -94,6 +97,7 @@ def resume(directory: str | Path, config: Config | None = None) -> RunResult:
 
 
 def _carry_out(config: Config, directory: Path, open_directory: Callable) -> RunResult:
+    requirements.require(config)
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
     with collectives.exit_on_lost_worker(strategy):
         return _train_and_export(strategy, config, directory, open_directory)
@@ -118,10 +122,14 @@ def _train_and_export(
         model = models.load(saved) if is_trained else prepared.build()
     run_directory.remember_modules(model)
     fingerprint = data.fingerprint(split)
+    if is_chief and not directory.exists():
+        requirements.require_room(directory, config, model)
     with open_directory(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
             _log_start(config, split, model)
+            if prepared.backbone is not None and not is_trained:
+                _log_backbone(prepared.backbone, split, measure=strategy.num_replicas_in_sync == 1)
             if prepared.timings:
                 files.write_json(directory / "acceleration.json", prepared.timings)
             if split.quarantined:
@@ -144,11 +152,32 @@ def _train_and_export(
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split)
         files.write_json(directory / "metrics.json", measures)
-        exports = export_all(model, config, split, config.export.formats, directory / "exports", replace=True)
+        exports = _export_each(model, config, split, directory)
         report.write(directory)
         run_directory.finish(directory, time.monotonic() - start)
         collectives.barrier(strategy)
     return RunResult(directory, model, measures, exports, time.monotonic() - start)
+
+
+def _export_each(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[Path, export.Parity]:
+    """Exports to every format; one that fails costs only itself, and the error says how the run is finished without it."""
+    exports, errors = {}, {}
+    for name in config.export.formats:
+        try:
+            exports |= export_all(model, config, split, [name], directory / "exports", replace=True)
+        except InputError as error:
+            logger.warning("not exported to %s: %s", name, error)
+            errors[name] = error
+    if not errors:
+        return exports
+    report.write(directory)
+    rest = ", ".join(name for name in config.export.formats if name not in errors)
+    error = next(iter(errors.values()))
+    error.args = (
+        f"{error} The model is trained and saved. Finish the run without {' and '.join(errors)}: kerastrain train --resume "
+        f"{shlex.quote(str(directory))} export.formats='[{rest}]'",
+    )
+    raise error
 
 
 def _write_digests(split: data.Split, path: Path, from_run: str | None) -> None:
@@ -190,3 +219,14 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
         count, kinds = f"{len(split.quarantined):,}", data.quarantine.summary(split.quarantined)
         logger.info("quarantine: skipped %s files (%s), listed in quarantine.csv", count, kinds)
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
+
+
+def _log_backbone(backbone: backbones.Backbone, split: data.Split, *, measure: bool) -> None:
+    """Logs which pixel values the backbone gets and why, and warns if its features hardly vary over the training images."""
+    backbone.log()
+    if not measure:
+        return
+    indices = np.unique(np.linspace(0, len(split.train) - 1, _TRIED_IMAGES).astype(int))
+    warning = backbone.hardly_varying(split.train.read(indices))
+    if warning:
+        logger.warning("backbone: %s", warning)

@@ -4,6 +4,7 @@ Takes the name of a module, returns the module. Must not import any of them at t
 """
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from kerastrain.errors import InputError
@@ -11,6 +12,29 @@ from kerastrain.errors import InputError
 
 class MissingExtra(InputError, ImportError):
     """An optional library is not installed; the message says how to install it."""
+
+
+EXTRAS = {
+    "int4": (("ai_edge_quantizer",), "write weights of four bits"),
+    "onnx": (("tf2onnx", "onnxruntime"), "write ONNX files"),
+    "tpe": (("hyperopt",), "search with tpe"),
+}
+"""The libraries of the extras that a run needs only at its end, and what they are for."""
+
+
+def require(extra: str) -> None:
+    """Checks that the libraries of an extra are installed, without importing them.
+
+    Args:
+        extra: str, a key of `EXTRAS`.
+
+    Raises:
+        MissingExtra: a library is not installed; the message is that of `need`.
+    """
+    libraries, purpose = EXTRAS[extra]
+    for library in libraries:
+        if importlib.util.find_spec(library) is None:
+            raise _missing(library, extra, purpose)
 
 
 def need(module: str, *, extra: str, to: str) -> ModuleType:
@@ -30,7 +54,11 @@ def need(module: str, *, extra: str, to: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"to {to}, kerastrain needs {module.partition('.')[0]}. Install it: pip install 'kerastrain[{extra}]'. "
-            f"({error})"
-        ) from error
+        raise _missing(module, extra, to, f" ({error})") from error
+
+
+def _missing(module: str, extra: str, purpose: str, reason: str = "") -> MissingExtra:
+    library = module.partition(".")[0]
+    return MissingExtra(
+        f"to {purpose}, kerastrain needs {library}. Install it: pip install 'kerastrain[{extra}]'.{reason}"
+    )

@@ -49,6 +49,10 @@ def test_a_path_with_an_equals_sign_is_a_file(place):
         (["fit.epochs", "3"], "`fit.epochs` is no config file, and a setting needs a value. Write fit.epochs=3."),
         (["fit.epochs", "=", "3"], "`fit.epochs` is no config file, and a setting needs a value. Write fit.epochs=3."),
         (["fit.epochs=", "3"], "`fit.epochs=` has no value. Write fit.epochs=3 without a space."),
+        (
+            ["data.class_weights={a: 2,", "b:", "1}", "fit.epochs=3"],
+            "the shell divided an override at its spaces. Put quotes around it: 'data.class_weights={a: 2, b: 1}'",
+        ),
         (["epochs"], "`epochs` is no config file, and a setting needs a value. Write fit.epochs=VALUE."),
         (["flowers"], "'flowers' is a folder and no config file. For data write data.path=flowers"),
         (["runs/lr=0.1"], "'runs/lr=0.1' is the folder of a run. Give its config: runs/lr=0.1/config.yaml."),

@@ -145,7 +145,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("data.class_weights={rare: -1}", "such as {rare: 5}. Received: {rare: -1}."),
         (
             "data.columns.label=a",
-            "data.columns.label: unknown key 'label'. Known: group, input, separator, split, targets",
+            "data.columns.label: unknown key 'label'. Known: ",
         ),
         ("data.columns.separator=", "data.columns.separator: "),
         ("fine_tune={last: 2, lora_rank: 4}", "choose the layers that train in one way. Received: last and lora_rank"),

@@ -1,0 +1,49 @@
+"""The names of the networks behind `keras:NAME`, and what is known of them without TensorFlow or Keras."""
+
+from kerastrain.errors import unknown
+
+IMAGE_NETWORKS = (
+    *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge"),
+    *("DenseNet121", "DenseNet169", "DenseNet201"),
+    *("EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3"),
+    *("EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7"),
+    *("EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3"),
+    *("EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S"),
+    *("InceptionResNetV2", "InceptionV3"),
+    *("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small"),
+    *("NASNetLarge", "NASNetMobile"),
+    *("ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2"),
+    *("VGG16", "VGG19", "Xception"),
+)
+TEXT_NETWORKS = ("embedding", "transformer")
+SMALLEST_SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
+"""The smallest image side of a network in pixels, where it is not 32."""
+
+
+def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:
+    """Raises an error if a backbone's name shows that it cannot be used.
+
+    Args:
+        kind: "images" or "text".
+        backbone: str, as in `model.backbone`.
+        image_size: (height, width) in pixels, or None for the backbone's own.
+
+    Raises:
+        ValueError: the network is unknown, is for the other kind of data, or takes only larger images.
+    """
+    if kind == "text" and backbone.startswith("kerastrain:"):
+        raise ValueError(
+            f"model.backbone must be for texts, such as keras:embedding. Received: {backbone!r}, which is for images."
+        )
+    if not backbone.startswith("keras:"):
+        return
+    name, known = backbone.removeprefix("keras:"), IMAGE_NETWORKS if kind == "images" else TEXT_NETWORKS
+    if name not in known:
+        other = name in (*IMAGE_NETWORKS, *TEXT_NETWORKS)
+        hint = f" {name} is for {'texts' if kind == 'images' else 'images'}: set data.kind." if other else ""
+        raise ValueError(f"model.backbone: {unknown('network', name, known)}{hint}")
+    smallest = SMALLEST_SIDES.get(name, 32)
+    if image_size is not None and min(image_size) < smallest:
+        raise ValueError(
+            f"data.image_size must be at least {smallest} by {smallest} pixels for {name}. Received: {list(image_size)}."
+        )

@@ -1,0 +1,152 @@
+"""What a run needs besides its data: libraries, files, permission and room, checked before TensorFlow starts.
+
+Takes a `Config`; raises errors. `kerastrain check` and `kerastrain train` use the same functions. Must not import
+TensorFlow.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kerastrain.config import Config
+from kerastrain.errors import InputError, unknown
+from kerastrain.hub import handles
+from kerastrain.hub.bundled import bundled
+from kerastrain.hub.handles import split_pin
+from kerastrain.system import folders, optional_imports
+
+_FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
+_FORMAT_SIZES = {  # bytes of a file for each byte of float32 weights
+    "tflite_float16": 0.5,
+    "tflite_dynamic": 0.25,
+    "tflite_int8": 0.25,
+    "tflite_int16x8": 0.25,
+    "tflite_int4": 0.2,
+    "tflite_dynamic_int4": 0.2,
+}
+_OTHER_BYTES = 1_000_000  # history, logs, TensorBoard, report
+
+
+def require(config: Config) -> None:
+    """Checks what can be known about a run before its data are read and TensorFlow starts.
+
+    Args:
+        config: Config.
+
+    Raises:
+        MissingExtra: a format of `export.formats` needs a library that is not installed.
+        InputError: the backbone cannot be exported to a format, or is no SavedModel.
+        FileNotFoundError: the backbone or its weights do not exist.
+    """
+    require_formats(config, config.export.formats)
+    if config.model.from_run is not None:  # The model of that run holds its backbone.
+        return
+    _require_backbone(config.model.backbone)
+    weights = config.model.weights
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise FileNotFoundError(f"no weights file at {weights!r}: the path does not exist.")
+
+
+def require_formats(config: Config, formats: Iterable[str]) -> None:
+    """Checks that the files of `export.formats` can be written by this installation for this kind of model.
+
+    Args:
+        config: Config of the run.
+        formats: iterable of str as in `export.formats`.
+
+    Raises:
+        MissingExtra: a format needs a library that is not installed.
+        InputError: the backbone cannot be exported to a format.
+    """
+    for name in formats:
+        if name in _FORMAT_EXTRAS:
+            optional_imports.require(_FORMAT_EXTRAS[name])
+    backbone = config.model.backbone
+    is_text_module = (
+        config.data.kind == "text" and not backbone.startswith("keras:") and not backbone.endswith(".keras")
+    )
+    without_strings = [name for name in formats if name == "onnx" or name.startswith("tflite")]
+    if is_text_module and without_strings:
+        raise InputError(
+            f"`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and "
+            f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
+            "with keras:embedding or keras:transformer."
+        )
+
+
+def _require_backbone(handle: str) -> None:
+    """Raises an error if a backbone on this machine is not there; what is downloaded is not asked for."""
+    location, _ = split_pin(handle)
+    if location.startswith("kerastrain:"):
+        if (name := location.removeprefix("kerastrain:")) not in bundled():
+            raise InputError(unknown("bundled backbone", name, bundled()))
+        return
+    if location.startswith(("keras:", "hub:", "kaggle:")) or "://" in location:
+        return
+    place = Path(location).expanduser()
+    if location.endswith((".keras", *handles.ARCHIVES)):
+        if not place.is_file():
+            raise FileNotFoundError(f"no model at {location!r}: the path does not exist. Set `model.backbone`.")
+        return
+    handles.check_saved_model(place, location)
+
+
+def require_folder(directory: Path, *, resumes: bool) -> None:
+    """Checks that a run can write its folder.
+
+    Args:
+        directory: Path of the run.
+        resumes: bool, whether the run continues in an existing folder.
+
+    Raises:
+        FileExistsError: a new run would replace something.
+        InputError: nothing can be written there.
+    """
+    if resumes:
+        folders.require_writable(directory)
+    else:
+        folders.refuse_existing(directory)
+
+
+def require_room(directory: Path, config: Config, model: Any) -> None:
+    """Checks that the disk has room for what a run writes.
+
+    Args:
+        directory: Path of the run's folder, which may not exist yet.
+        config: Config.
+        model: keras.Model, compiled, with a built optimizer.
+
+    Raises:
+        InputError: less is free than the estimate of the checkpoints, the model and the exported files.
+    """
+    folders.require_room(
+        directory,
+        written_bytes(config, model),
+        writer="the run",
+        advice="Free some space, set --run to a folder on another disk, or lower fit.checkpoints_kept.",
+    )
+
+
+def written_bytes(config: Config, model: Any) -> int:
+    """Estimates what a run writes: checkpoints, the best and the last model, and the exported files.
+
+    Args:
+        config: Config.
+        model: keras.Model, compiled, with a built optimizer.
+
+    Returns:
+        int, bytes.
+    """
+    weights = _bytes(model.weights)
+    # The optimizer has as many slots for each weight in the phases in which more weights train.
+    slots = (_bytes(model.optimizer.variables) if model.optimizer else 0) / max(_bytes(model.trainable_weights), 1)
+    trained = _bytes(model.weights) if config.fit.epochs else _bytes(model.trainable_weights)
+    state = weights + slots * trained
+    exports = sum(_FORMAT_SIZES.get(name, 1) for name in config.export.formats) * weights
+    # One checkpoint more than is kept exists while the oldest is replaced.
+    return round((config.fit.checkpoints_kept + 1) * state + 2 * state + exports) + _OTHER_BYTES
+
+
+def _bytes(variables: Iterable) -> int:
+    return sum(4 * math.prod(variable.shape) for variable in variables)
