@@ -149,7 +149,7 @@ class DataConfig(Section):
         if self.class_weights is not None and self.task != "single_label":
             raise ValueError(
                 f"class_weights is only for task single_label. Received: task {self.task!r}. Give each row of a table a "
-                "weight with columns.weight."
+                "weight with data.columns.weight."
             )
         if self.class_weights is not None and self.sampling == "balanced":
             raise ValueError("class_weights and sampling: balanced both balance the classes. Remove one.")

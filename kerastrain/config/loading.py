@@ -123,6 +123,9 @@ def _resolved(config: Config) -> Config:
     path = config.data.path
     prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
     path = prefix + _absolute(path.removeprefix(prefix), *([] if prefix else ["digits"]))
+    columns, folder = config.data.columns, config.data.columns.folder
+    if folder and not (Path(path).parent / folder).is_dir() and not (Path(path) / folder).is_dir():
+        columns = columns.model_copy(update={"folder": _absolute(folder)})
     model = {
         "backbone": _absolute(backbone, "keras:", "kerastrain:"),
         "from_run": config.model.from_run and _absolute(config.model.from_run),
@@ -130,7 +133,7 @@ def _resolved(config: Config) -> Config:
     }
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"path": path}),
+            "data": config.data.model_copy(update={"path": path, "columns": columns}),
             "model": config.model.model_copy(update=model),
             "optimizer": config.optimizer.model_copy(update={"learning_rate": rate}),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),

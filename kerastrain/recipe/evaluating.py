@@ -154,7 +154,7 @@ def _earlier(path: Path) -> dict:
 
 def _examples(run: Run, name: str, place: str, own: Config) -> tuple[data.Examples, tuple]:
     """Reads the examples at a path, with targets in the label order of the run's model, and names those skipped."""
-    if not data.has_columns(place) and run.config.data.columns != own.data.columns:
+    if not data.has_columns(place, run.config.data.kind) and run.config.data.columns != own.data.columns:
         raise InputError(f"`data.columns` is for tables and named sets. Received: {place!r}, which has no columns.")
     try:
         listing = plan.listing(run.config, path=place, image_size=run.image_size)

@@ -139,7 +139,7 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
     if path is None:
         return data.listing(config.data.path, columns=columns, exclude_classes=excluded, **options)
     # Another path may be a folder, to which the column names of the run's own table do not apply.
-    other = data.listing(path, columns=columns if data.has_columns(path) else None, **options)
+    other = data.listing(path, columns=columns if data.has_columns(path, config.data.kind) else None, **options)
     # Nor need it have all the classes that the run left out.
     return data.without_classes(other, [label for label in excluded if label in other.examples.labels])
 

@@ -16,6 +16,9 @@ from kerastrain.errors import InputError
 DEFAULT_SEPARATOR = "|"
 _OTHERS = (";", ",", "/", " ")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_OF_NUMPY = re.compile(
+    r"\[\s*(?:('[^']*'|\"[^\"]*\")(\s+('[^']*'|\"[^\"]*\"))*|[\d.]+(\s+[\d.]+)+)\s*\]"
+)
 
 
 def parsed(values: Sequence, separator: str | None, where: str) -> tuple[list[list[str]], tuple[str, ...]]:
@@ -81,6 +84,8 @@ def _separator(texts: Sequence[str], where: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _list(text: str) -> list[str]:
+    if _OF_NUMPY.fullmatch(text):  # Before Python's syntax, which would join ['a' 'b'] to ['ab'].
+        return [first or second for first, second in _QUOTED.findall(text)] or text[1:-1].split()
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(text)
@@ -89,8 +94,7 @@ def _list(text: str) -> list[str]:
         if isinstance(value, list | tuple | set | dict):
             return sorted(map(str, value)) if isinstance(value, set) else list(map(str, value))
         return [str(value)]  # ("a") is "a".
-    quoted = [first or second for first, second in _QUOTED.findall(text)]  # As NumPy prints arrays: ['a' 'b'].
-    return quoted or [part.strip(" '\"") for part in text[1:-1].split(",")]
+    return [part.strip(" '\"") for part in text[1:-1].split(",")]
 
 
 def _is_sequence(value: object) -> bool:

@@ -12,8 +12,6 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import Quarantined
 
-_MOST_SHOWN = 50
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Resolved:
@@ -33,7 +31,7 @@ class Resolved:
 
 
 def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: Callable[[int], str]) -> Resolved:
-    """Joins rows with the same input and different labels for "multi_label", and drops them for the other tasks.
+    """Joins rows with the same input and different labels for "multi_label", and drops such images for the other tasks.
 
     Rows that are equal in input and targets are kept, and count as often as they occur.
 
@@ -53,33 +51,33 @@ def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: 
         rows_of.setdefault(value, []).append(row)
     groups = [rows for rows in rows_of.values() if len(rows) > 1]
     different = [rows for rows in groups if _differ(examples, rows)]
-    equal = sum(len(rows) - 1 for rows in groups if not _differ(examples, rows))
+    parts = np.full(len(examples), "") if predefined_split is None else predefined_split
+    equal = sum(len(rows) - len(set(parts[rows])) for rows in groups if not _differ(examples, rows))
     noun = "image" if examples.paths is not None else "text"
-    notes = []
-    if equal:
-        notes.append(
-            f"{_rows(equal)} with the {noun} and the targets of another row; such an example counts that often"
-        )
-    if not different:
-        return Resolved(examples, predefined_split, notes=tuple(notes))
-    if examples.task == "multi_label":
+    notes = (
+        [f"{_rows(equal)} with the {noun} and the targets of another row; it counts as often as it occurs"]
+        if equal
+        else []
+    )
+    if different and examples.task == "multi_label":
         return _joined(examples, predefined_split, different, noun, notes)
-    skipped, dropped = [], set()
+    count = sum(map(len, different))
+    if different and examples.task == "single_label":
+        notes.append(
+            f"{_rows(count)} with the {noun} of another row but another class; data.task=multi_label joins such rows"
+        )
+    if not different or examples.paths is None:  # Equal texts are compared wherever they come from.
+        return Resolved(examples, predefined_split, notes=tuple(notes))
+    skipped = {}
     for rows in different:
         for row in rows:
             other = next(candidate for candidate in rows if _differ(examples, [row, candidate]))
-            skipped.append((row, _contradiction(examples, row, other, row_name, noun)))
-            dropped.add(row)
-    kept = [row for row in range(len(examples)) if row not in dropped]
-    if examples.task == "single_label":
-        notes.append(
-            f"{_rows(len(dropped))} name the same {noun} as another row, but another class; data.task=multi_label would "
-            "join them"
-        )
+            skipped[row] = _contradiction(examples, row, other, row_name)
+    kept = [row for row in range(len(examples)) if row not in skipped]
     return Resolved(
         examples.subset(kept),
         None if predefined_split is None else predefined_split[kept],
-        tuple(fault for _, fault in sorted(skipped, key=lambda pair: pair[0])),
+        tuple(skipped[row] for row in sorted(skipped)),
         tuple(notes),
     )
 
@@ -111,13 +109,10 @@ def _differ(examples: Examples, rows: Sequence[int]) -> bool:
     return any(not np.array_equal(examples.targets[row], first) for row in rows[1:])
 
 
-def _contradiction(examples: Examples, row: int, other: int, row_name: Callable[[int], str], noun: str) -> Quarantined:
-    key = examples.keys[row]
-    key = key if len(key) <= _MOST_SHOWN else f"{key[:_MOST_SHOWN]}…"
+def _contradiction(examples: Examples, row: int, other: int, row_name: Callable[[int], str]) -> Quarantined:
     own, others = (_said(examples, index) for index in (row, other))
-    return Quarantined(
-        row_name(row), "contradiction", f"it gives the {noun} {key!r} {own}, but {row_name(other)} gives it {others}"
-    )
+    reason = f"it gives {examples.keys[row]!r} {own}, but {row_name(other)} gives it {others}"
+    return Quarantined(row_name(row), "contradiction", reason)
 
 
 def _said(examples: Examples, row: int) -> str:

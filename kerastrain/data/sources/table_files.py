@@ -153,7 +153,7 @@ def _of_delimited(content: delimited.Delimited, path: Path, columns: Columns) ->
         names, rows = [name.strip() for name in rows[0].cells], rows[1:]
     else:
         names = [str(number) for number in range(1, len(rows[0].cells) + 1)]
-        notes.append(f"the first line of {source} is data, so its columns are called {names[0]} to {names[-1]}")
+        notes.append(f"the first line of {source} is data, so its columns are called {_numbers(names)}")
     good = [row for row in rows if not row.fault]
     values, repeated = {}, set()
     for number, name in enumerate(names):
@@ -180,14 +180,21 @@ def _of_delimited(content: delimited.Delimited, path: Path, columns: Columns) ->
     )
 
 
+def _numbers(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{names[0]} to {names[-1]}"
+
+
 def _is_data(first: Sequence[str], others: Sequence[Sequence[str]], named: set[str]) -> bool:
     """Whether the first row is an example and not the names of the columns."""
     first = [cell.strip() for cell in first]
-    if any(is_usual(cell) or cell in named for cell in first):
+    # Columns of a table without a header are named by their numbers, which may be data, too.
+    if any(is_usual(cell) or (cell in named and not cell.isdecimal()) for cell in first) or (
+        named and named <= set(first)
+    ):
         return False
     for number, cell in enumerate(first):
         is_long = len(cell.split()) > _MOST_WORDS or len(cell) > 60
-        if is_image_name(cell) or is_long or _is_number(cell.replace(',', '.')):
+        if is_image_name(cell) or is_long or _is_number(cell.replace(",", ".")):
             return True
         if cell and any(row[number] is not ABSENT and row[number].strip() == cell for row in others):
             return True

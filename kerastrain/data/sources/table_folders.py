@@ -114,9 +114,7 @@ def _tables(root: Path, kind: str) -> list[Path]:
     except OSError:
         return []
     files = [child for child in children if child.is_file() and not is_clutter(child.name)]
-    named = [file for file in files if table_files.suffix(file) in table_files.SUFFIXES]
-    # Other documents describe data sets, too.
-    named = [file for file in named if table_files.suffix(file) != ".json" or table_files.is_of_lines(file)]
+    named = list(filter(_is_named_table, files))
     if named or kind != "text":
         return named or _inside(children, kind)
     files = [file for file in files if table_files.suffix(file) not in (".md", ".html", ".pdf", ".py", ".ipynb")]
@@ -142,17 +140,23 @@ def _inside(children: Sequence[Path], kind: str) -> list[Path]:
     """Looks into the only folder, such as data/, or into one folder for each part that holds one table."""
     folders = [child for child in children if child.is_dir() and not child.name.startswith(".")]
     files = [child for child in children if child.is_file() and not is_clutter(child.name)]
-    if kind != "text" or files:
+    if files:
         return []
-    if len(folders) == 1 and not parts.part_of(folders[0].name):
+    if kind == "text" and len(folders) == 1 and not parts.part_of(folders[0].name):
         return _tables(folders[0], kind)
     denoted = parts.parts_of([folder.name for folder in folders])
     if len(denoted) != len(folders):
         return []
-    inside = [sorted(child for child in folder.iterdir() if not is_clutter(child.name)) for folder in folders]
-    if all(len(found) == 1 and table_files.suffix(found[0]) in table_files.SUFFIXES for found in inside):
-        return [found[0] for found in inside]
-    return []
+    inside = [[child for child in folder.iterdir() if _is_named_table(child)] for folder in folders]
+    return [found[0] for found in inside] if all(len(found) == 1 for found in inside) else []
+
+
+def _is_named_table(file: Path) -> bool:
+    """Whether a file is a table by its suffix; other JSON documents describe data sets, too."""
+    if is_clutter(file.name) or not file.is_file():
+        return False
+    ending = table_files.suffix(file)
+    return ending in table_files.SUFFIXES and (ending != ".json" or table_files.is_of_lines(file))
 
 
 def _parts(files: Sequence[Path]) -> dict[str, list[Path]]:

@@ -6,6 +6,7 @@ must not open the images.
 
 import dataclasses
 import difflib
+import itertools
 import os
 import re
 import unicodedata
@@ -20,7 +21,7 @@ from kerastrain.errors import InputError
 _MOST_NAMED = 3
 _MOST_ENTRIES = 1_000_000
 _MOST_NEAR = 20
-_BESIDE = re.compile(r"(?i)im(age|g)|pic|photo|jpe?g|png|train|test|val")
+_BESIDE = re.compile(r"(?i)im(age|g)|pic|photo|jpe?g|png|train|test|val|^data$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def find(
     Raises:
         InputError: `folder` does not exist, no image exists, or an image may be in several places.
     """
-    base, directories = root if folder is None else root / folder, _Directories()
+    base, directories = root if folder is None else root / Path(folder).expanduser(), _Directories()
     if not base.is_dir():
         raise InputError(f"the folder '{base}' of `data.columns.folder` does not exist. It is relative to '{root}'.")
     suffix = suffix and f".{suffix.lstrip('.')}"
@@ -139,7 +140,7 @@ class _Search:
         chosen = _without_strangers(names, chosen)
         self.paths = [os.path.join(*place[1][1]) if place else "" for place in chosen]
         if any(self.paths):
-            self.notes = [self._note(names, tails, [place for place in chosen if place])]
+            self.notes = [self._note([place for place in chosen if place])]
 
     def _places(self, tails: list, roots: Sequence[Path]) -> list[dict]:
         """Returns for each name its places at the longest end that any file shares: (folder, suffix) -> (cut, path)."""
@@ -202,14 +203,16 @@ class _Search:
             f"relative to '{self._root}'."
         )
 
-    def _note(self, names: Sequence[str], tails: Sequence, chosen: Sequence) -> str:
+    def _note(self, chosen: Sequence) -> str:
         folders = sorted({os.path.relpath(os.path.join(*folder), self._root) for (folder, _), _ in chosen})
-        where = ", ".join(map(repr, folders[:_MOST_NAMED])) + (", …" if len(folders) > _MOST_NAMED else "")
+        how = []
+        if folders != ["."]:
+            shown = ", ".join(map(repr, folders[:_MOST_NAMED])) + (", …" if len(folders) > _MOST_NAMED else "")
+            how.append(f"in {shown}")
         suffixes = sorted({suffix for (_, suffix), _ in chosen if suffix})
-        how = f" with the suffix {' or '.join(suffixes)}" if suffixes else ""
-        cut = max(cut for _, (cut, _) in chosen)
-        ends = ", by the ends of their paths" if cut else ""
-        return f"the images of {self._source} are found in {where}{how}{ends}"
+        how += [f"with the suffix {' or '.join(suffixes)}"] if suffixes else []
+        how += ["by the ends of their paths"] if any(cut for _, (cut, _) in chosen) else []
+        return f"the images of {self._source} are found {' '.join(how) or 'under names in another case'}"
 
 
 def _without_strangers(names: Sequence[str], chosen: Sequence[tuple | None]) -> list[tuple | None]:
@@ -276,13 +279,29 @@ def _folded(name: str) -> str:
 
 def _none(names: Sequence[str], paths: Sequence[str], base: Path, source: str, directories: _Directories) -> str:
     some = ", ".join(map(repr, names[:_MOST_NAMED])) + (", …" if len(names) > _MOST_NAMED else "")
-    near = next(filter(None, map(directories.near, paths[:_MOST_NEAR])), "")
+    near = next(filter(None, map(directories.near, paths[:_MOST_NEAR])), "") or _near(names[0], base)
     folder = Path(paths[0]).parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    nearest = f" The nearest that exists is '{near or folder}'."
-    hint = "" if all(map(is_image_name, names[:_MOST_NEAR])) else " If they are texts, set data.kind=text."
+    if len(names[0].split()) > 3 and not is_image_name(names[0]):
+        return (
+            f"none of the images in {source} exists: {some}. If they are texts, set data.kind=text; paths are relative to "
+            f"the folder of the table, '{base}'."
+        )
     return (
         f"none of the images in {source} exists: {some}. Paths are relative to the folder of the table, '{base}', and no "
-        f"folder in it has files with these names.{nearest} Set `data.columns.folder` to the folder of the images.{hint}"
+        f"folder in it has files with these names. The nearest that exists is '{near or folder}'. Correct the paths, or "
+        "set `data.columns.folder` to the folder of the images."
     )
+
+
+def _near(name: str, base: Path) -> str:
+    """The most similar file below a folder, also if its number has other zeros in front."""
+    wanted = _parts(name)[-1:] or ("",)
+    files = {}
+    for path in itertools.islice(_walk([base]), 10_000):
+        files.setdefault(PurePosixPath(path[-1]).stem.lstrip("0"), path)
+        files.setdefault(path[-1], path)
+    close = difflib.get_close_matches(PurePosixPath(wanted[0]).stem.lstrip("0"), files, n=1, cutoff=0.7)
+    close = close or difflib.get_close_matches(wanted[0], files, n=1, cutoff=0.7)
+    return os.path.join(*files[close[0]]) if close else ""
