@@ -166,11 +166,12 @@ def description(config: Config, labels: Sequence[str]) -> list[str]:
         list of str, lines without line ends; empty if the run starts from no other.
 
     Raises:
-        InputError: as for `check`, or the numbers of a regression have other names.
+        InputError: the numbers of a regression have other names, or the training of that run has not finished.
     """
     if config.model.from_run is None:
         return []
-    check(config)
+    if not Path(config.model.from_run).is_dir():  # A run is resumed with its own copy of the model.
+        return [f"starts from: {config.model.from_run}, which is no longer there"]
     start = read_start(report.run_folder(config.model.from_run))
     same = kept(start.labels, labels)
     if start.task == "regression" and (same["new"] or same["dropped"]):
