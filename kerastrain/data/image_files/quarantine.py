@@ -24,9 +24,9 @@ KINDS = {
     "unsupported": "has pixels of unknown range",
     "too large": "exceeds the limit on bytes or pixels, which protects the memory",
     "incomplete": "is a row whose input or target is missing or invalid",
-    "duplicate": "has the same bytes as a file that is used",
-    "leakage": "has the same bytes as a file of a held-out part, on which the model is evaluated",
-    "contradiction": "has the same bytes as a file with other labels",
+    "duplicate": "is the same, byte for byte, as one that is used",
+    "leakage": "is the same, byte for byte, as one of a held-out part, on which the model is evaluated",
+    "contradiction": "is the same, byte for byte, as one with other labels",
 }
 REPEATS = ("duplicate", "leakage", "contradiction")
 ALARMING = {
@@ -38,19 +38,19 @@ ALARMING = {
 _COUNTED = {
     "no image": ("not an image", "not images"),
     "duplicate": ("duplicate", "duplicates"),
-    "leakage": ("copy of a held-out file", "copies of held-out files"),
+    "leakage": ("copy of a held-out example", "copies of held-out examples"),
     "contradiction": ("with conflicting labels", "with conflicting labels"),
 }
+HELD_OUT_FIRST = ("test", "validation", "train")
 _FORMULA_STARTS = ("=", "+", "-", "@")
-_HELD_OUT_FIRST = ("test", "validation", "train")
 
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A file that a run skips.
+    """An example that a run skips.
 
     Args:
-        path: str, path of the file as the source names it.
+        path: str, path of the file, or another name of the example, as the source names it; of a text its start.
         kind: str, a key of `KINDS`.
         reason: str, the rest of a sentence about the file, such as "the file is empty".
     """
@@ -73,6 +73,7 @@ def repeats(
     | different targets | all of them, because it is unknown which is right | contradiction |
     | one target, in several predefined parts | all but one: of test, else of validation | leakage |
     | one target, in one part or not split yet | all but the first path | duplicate |
+    | one path, as a table may repeat a row | none | |
 
     Args:
         paths: n paths.
@@ -155,13 +156,13 @@ def _skipped(
     if len({targets[index] for index in group}) > 1:
         return {index: _contradiction(index, group, paths, targets) for index in group}
     parts = predefined_split if predefined_split is not None else dict.fromkeys(group, "train")
-    used = min(group, key=lambda index: _HELD_OUT_FIRST.index(parts[index]))
+    used = min(group, key=lambda index: HELD_OUT_FIRST.index(parts[index]))
     same = f"it has the same bytes as {paths[used]!r}"
     skipped = {}
     for index in group:
         if parts[index] != parts[used]:
             skipped[index] = Quarantined(paths[index], "leakage", f"{same}, which is in the {parts[used]} part")
-        elif index != used:
+        elif paths[index] != paths[used]:
             skipped[index] = Quarantined(paths[index], "duplicate", same)
     return skipped
 

@@ -172,7 +172,7 @@ def _too_many(unreadable: Sequence[Quarantined], count: int, allowed: float) -> 
     )
 
 
-def log_quarantined(quarantined: Sequence[Quarantined], count: int) -> None:
+def log_quarantined(quarantined: Sequence[Quarantined], count: int, *, noun: str = "images") -> None:
     """Logs a warning with the number of skipped files of each kind and the first of them; logs nothing if there are none.
 
     Leakage and conflicting labels get a warning each.
@@ -180,15 +180,17 @@ def log_quarantined(quarantined: Sequence[Quarantined], count: int) -> None:
     Args:
         quarantined: the skipped files.
         count: int, number of all files, the skipped ones included.
+        noun: str, what they are.
     """
     if not quarantined:
         return
     others = [file for file in quarantined if file.kind not in quarantine.ALARMING]
     examples = f" ({_first(others)})" if others else ""
     logger.warning(
-        "skipped %s of %s images: %s%s",
+        "skipped %s of %s %s: %s%s",
         f"{len(quarantined):,}",
         f"{count:,}",
+        noun,
         quarantine.summary(quarantined),
         examples,
     )

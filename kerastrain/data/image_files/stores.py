@@ -133,6 +133,8 @@ class ArrayImages:
         return len(self.pixels)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        if self.pixels.shape[1:] == (*self.image_size, 3):
+            return self.pixels[indices]
         pictures = (Image.fromarray(pixels).convert("RGB") for pixels in self.pixels[indices])
         return np.stack([resized(picture, self.image_size, self.decoding.resize) for picture in pictures])
 

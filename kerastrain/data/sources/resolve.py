@@ -16,6 +16,7 @@ from kerastrain.data.sources import (
     hugging_face,
     image_folders,
     named_sets,
+    npz_files,
     table_folders,
     tables,
     text_folders,
@@ -93,17 +94,20 @@ def _of_source(
     opener = next((opener for prefix, opener in _NAMED.items() if str(path).startswith(prefix)), None)
     if opener is not None:
         return named_sets.listing(opener(str(path)), image_size, **options)
-    if tables.is_table(path, is_only_choice=True) or _is_folder_of_tables(path, kind, columns, task):
+    is_word = path == _DIGITS  # Not Path("digits"), which is a folder.
+    if not is_word:
+        path = os.path.expanduser(path)
+        npz_files.refuse_others(path)
+    if not is_word and (tables.is_table(path, is_only_choice=True) or _is_folder_of_tables(path, kind, columns, task)):
         return tables.listing(path, image_size, **options)
     # A separator says nothing about other sources; configs of earlier versions name one always.
     if columns is not None and dataclasses.replace(columns, separator=None) != Columns():
         raise InputError(f"`data.columns` requires a table or a named set. Received: '{path}', which has no columns.")
-    if path == "digits":  # Not Path("digits"), which is a folder.
+    if is_word:
         digits = _checked(arrays.digits_listing(image_size), kind, task)
         return dataclasses.replace(digits, notes=_same_name(path)) if os.path.lexists(path) else digits
-    path = os.path.expanduser(path)
     if Path(path).suffix.lower() == ".npz":
-        return _checked(arrays.npz_listing(path, image_size, task=task), kind, task)
+        return arrays.npz_listing(path, image_size, task=task, kind=kind, decoding=decoding)
     if tfrecords.is_set(path):
         return _checked(tfrecords.listing(path, image_size), kind, task)
     if task != "single_label" and os.path.isdir(path):
@@ -184,4 +188,5 @@ def _same_name(word: str) -> tuple[str]:
     return (f"{word!r} is a data set of its own, and what is at './{word}' is not read; data.path=./{word} reads it",)
 
 
+_DIGITS = "digits"
 _NAMED = {hugging_face.PREFIX: hugging_face.load, tfds.PREFIX: tfds.load}

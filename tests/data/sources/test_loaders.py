@@ -200,7 +200,11 @@ def test_arrays_keep_inputs_with_their_labels():
         ([0, 1], ["a", "b"], "`inputs` must hold one value for each target. Received: 3 for 2."),
         ([0, 0, 1], ["a", "b", "c"], "every class of the arrays must have an example. Without any: c"),
         ([0, 1, 2], ["a", "b"], "`targets` must lie in \\[0, 2\\), .* Received: 0 to 2"),
-        ([0.0, 1.0, 1.0], ["a", "b"], "`targets` must be whole numbers, the classes of the inputs"),
+        (
+            [0.0, 0.5, 1.0],
+            ["a", "b"],
+            "`targets` must be whole numbers, the classes of the inputs. Received: 0.5 at index 1",
+        ),
     ],
 )
 def test_arrays_tell_what_is_wrong_with_the_targets(targets, labels, message):
@@ -275,13 +279,22 @@ def test_arrays_in_a_file_are_a_source(tmp_path):
     ("columns", "message"),
     [
         ({"inputs": np.zeros(3)}, "has no array 'targets'. Its arrays are: inputs."),
-        ({"inputs": np.zeros(3), "target": np.zeros(3)}, "unknown array 'target'. Known: .* Did you mean 'targets'"),
+        (
+            {"inputs": np.zeros(3), "target": np.zeros(3), "weigths": np.zeros(3)},
+            "unknown array 'weigths'. Known: .* Did you mean 'weights'",
+        ),
         (
             {"inputs": np.array([None] * 3), "targets": np.zeros(3, int)},
-            "cannot read '.*a.npz' as an .npz file: Object",
+            "the array 'inputs' of '.*a.npz' must hold numbers or texts. Received: Python objects",
         ),
-        ({"inputs": np.zeros((3, 2, 2, 4), np.uint8), "targets": np.zeros(3, int)}, "the images in .* must be uint8"),
-        ({"inputs": np.zeros(2), "targets": np.zeros(2, int), "marks": ["train", "tset"]}, "unknown part 'tset'"),
+        (
+            {"inputs": np.zeros((3, 2, 2, 5), np.uint8), "targets": np.zeros(3, int)},
+            r"the inputs of .* must have the shape \(n, height, width\) of grey images, or .* Received: \(3, 2, 2, 5\)",
+        ),
+        (
+            {"inputs": np.zeros((2, 2, 2)), "targets": np.zeros(2, int), "marks": ["train", "tset"]},
+            "unknown part 'tset'",
+        ),
     ],
 )
 def test_a_file_of_arrays_tells_what_is_wrong(tmp_path, columns, message):
