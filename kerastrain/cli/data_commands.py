@@ -21,9 +21,9 @@ def scan(
     arguments: Arguments = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write, with a row for every skipped file.")] = None,
 ) -> None:
-    """List the image files that a run would skip, and why.
+    """List the image files or texts that a run would skip, and why.
 
-    Prints how the data are understood, then reads and decodes every image file of the config.
+    Prints how the data are understood, then reads and decodes every image file of the config, or compares all texts.
     """
     from kerastrain import data
     from kerastrain.recipe import plan
@@ -33,17 +33,19 @@ def scan(
     for line in plan.description(config, listing, plan.parts(config, listing)):
         console.print(plain(line))
     scanned = data.scan(listing)
-    console.print(f"{len(scanned.kept):,} of {len(listing):,} image files can be used")
-    if scanned.quarantined:
-        _print_quarantine(scanned.quarantined)
-    unreadable = sum(file.kind not in data.quarantine.REPEATS for file in scanned.quarantined)
-    if unreadable > config.data.unreadable_fraction * len(listing):
+    noun = "texts" if config.data.kind == "text" else "image files"
+    quarantined, count = listing.skipped + scanned.quarantined, len(listing) + len(listing.skipped)
+    console.print(f"{len(scanned.kept):,} of {count:,} {noun} can be used")
+    if quarantined:
+        _print_quarantine(quarantined, noun.split()[-1])
+    unreadable = sum(file.kind not in data.quarantine.REPEATS for file in quarantined)
+    if unreadable > config.data.unreadable_fraction * count:
         console.print(
-            f"a run would stop: {unreadable / len(listing):.2%} of the files are unreadable, and "
+            f"a run would stop: {unreadable / count:.2%} of the {noun.split()[-1]} are unreadable, and "
             f"data.unreadable_fraction allows {config.data.unreadable_fraction:.2%}"
         )
     if out is not None:
-        console.print(f"written to {plain(data.quarantine.write(scanned.quarantined, out))}")
+        console.print(f"written to {plain(data.quarantine.write(quarantined, out))}")
 
 
 @data_app.command(cls=SettingsCommand)
@@ -65,10 +67,10 @@ def preview(
         console.print(f"  → {plain(label_after)}: {plain(after[:_MAX_TEXT_LENGTH])}")
 
 
-def _print_quarantine(quarantined) -> None:
+def _print_quarantine(quarantined, noun: str) -> None:
     from kerastrain.data.image_files import quarantine
 
-    table = Table("skipped as", "files", "each file …")
+    table = Table("skipped as", noun, f"each {noun[:-1]} …")
     for kind, count in quarantine.counts(quarantined).items():
         table.add_row(kind, f"{count:,}", quarantine.KINDS[kind])
     console.print(table)

@@ -16,7 +16,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["features", "overlap"],
+    submodules=["features", "overlap", "text_statistics"],
     submod_attrs={
         "image_files": ["quarantine"],
         "augmentation": ["Augmentation", "augment"],
@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pipeline": ["batches", "indices", "steps_per_epoch"],
         "previews": ["Preview", "preview"],
         "read_errors": ["surface_read_errors"],
-        "reading": ["read", "readable", "scan", "split"],
+        "reading": ["read", "readable", "scan", "split", "without_repeats"],
         "sources.parts": ["part_named"],
         "sources.loaders": ["arrays", "digits", "image_folder", "manifest", "named_set", "text_files", "tfrecord_set"],
         "sources.resolve": ["has_columns", "listing"],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kerastrain.data import text_scan
 from kerastrain.data.examples import Examples, Split
 from kerastrain.data.image_files import decode_all, pixel_cache, scanning
 from kerastrain.data.image_files.pixel_cache import Place
@@ -34,11 +35,11 @@ def split(
     exclude_classes: Sequence[str] = (),
     **split_options: float | int | None,
 ) -> Split:
-    """Reads a listing and splits it, without unusable or duplicate image files.
+    """Reads a listing and splits it, without unusable or duplicate image files and without equal texts.
 
-    Every image file is read before the first step. Skipped files are logged to the logger "kerastrain" and are listed
-    in `Split.quarantined`; see `scanning.scan`. They are removed before the rest is split, so that the same image
-    cannot be in two parts under two names.
+    Every image file is read before the first step. Skipped examples are logged to the logger "kerastrain" and are listed
+    in `Split.quarantined`; see `scanning.scan` and `text_scan.scan`. They are removed before the rest is split, so that
+    the same image cannot be in two parts under two names.
 
     Args:
         listing: Listing.
@@ -57,6 +58,9 @@ def split(
     """
     listing = without_classes(listing, exclude_classes)
     check_skipped(listing, unreadable_fraction)
+    count = len(listing)
+    listing, repeated = without_repeats(listing)
+    scanning.log_quarantined(repeated, count, noun="texts")
     parts = divide(listing, **split_options)  # Before anything is read, so that invalid options fail at once.
     # Read before splitting, so that another seed or fold reuses the cached images.
     examples, scan_result = _readable(
@@ -67,7 +71,35 @@ def split(
         source = f"{listing.source} without the {len(scan_result.quarantined)} skipped files"
         parts = divide(Listing(source, examples, predefined_split), **split_options)
     subsets = {part: examples.subset(indices) for part, indices in parts.items()}
-    return Split(**subsets, quarantined=listing.skipped + scan_result.quarantined)
+    return Split(**subsets, quarantined=listing.skipped + repeated + scan_result.quarantined)
+
+
+def without_repeats(listing: Listing) -> tuple[Listing, tuple[Quarantined, ...]]:
+    """Leaves out texts that are equal to others; see `text_scan.scan`. Equal images are found when their files are read.
+
+    Args:
+        listing: Listing.
+
+    Returns:
+        tuple of the Listing of the other examples, and a tuple of Quarantined.
+    """
+    examples = listing.examples
+    if examples.dtype != object:
+        return listing, ()
+    result = text_scan.scan(
+        examples, _target_texts(examples), listing.predefined_split, counts_repeats=listing.counts_repeats
+    )
+    if not result.quarantined:
+        return listing, ()
+    predefined_split = None if listing.predefined_split is None else listing.predefined_split[result.kept]
+    skipped = "text" if len(result.quarantined) == 1 else "texts"
+    others = dataclasses.replace(
+        listing,
+        source=f"{listing.source} without the {len(result.quarantined):,} skipped {skipped}",
+        examples=examples.subset(result.kept),
+        predefined_split=predefined_split,
+    )
+    return others, result.quarantined
 
 
 def read(
@@ -112,28 +144,33 @@ def readable(
 
 
 def scan(listing: Listing, *, unreadable_fraction: float = 1.0) -> scanning.Scan:
-    """Finds the image files of a listing that a run would skip, and why; caches no pixels.
+    """Finds the image files or texts of a listing that a run would skip, and why; caches no pixels.
 
     Args:
-        listing: Listing of image files; its image size does not matter.
+        listing: Listing of image files or texts; its image size does not matter.
         unreadable_fraction: float in [0, 1], the largest fraction of the image files that may be unreadable.
 
     Returns:
         Scan.
 
     Raises:
-        InputError: the examples are not image files, or a larger fraction of them is unreadable.
+        InputError: the examples are neither image files nor texts, or a larger fraction of the files is unreadable.
 
     Example:
         >>> result = scan(kt.data.listing("flowers"))  # doctest: +SKIP
         >>> kt.data.quarantine.write(result.quarantined, "quarantine.csv")  # doctest: +SKIP
     """
-    if not isinstance(listing.examples.inputs, ImageFiles):
+    examples = listing.examples
+    if isinstance(examples.inputs, ImageFiles):
+        return _scanned(examples, listing.predefined_split, _SCAN_SIZE, unreadable_fraction)
+    if examples.dtype != object:
         raise InputError(
-            f"a scan requires image files, and there are none in {listing.source}. Give a folder or a manifest of "
-            "images."
+            f"a scan requires image files or texts, and there are none in {listing.source}. Give a folder or a manifest of "
+            "them."
         )
-    return _scanned(listing.examples, listing.predefined_split, _SCAN_SIZE, unreadable_fraction)
+    return text_scan.scan(
+        examples, _target_texts(examples), listing.predefined_split, counts_repeats=listing.counts_repeats
+    )
 
 
 def _readable(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerastrain.data.examples import Examples, Split, quantile_bins
-from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.data.image_files.quarantine import REPEATS, Quarantined
 from kerastrain.data.sources.class_names import folded
 from kerastrain.data.splitting import stratified
 from kerastrain.errors import InputError
@@ -34,7 +34,7 @@ class Listing:
         notes: tuple of str, a sentence for each thing that a user should know before training, such as the files that
             were skipped by their suffix.
         skipped: tuple of Quarantined, the examples that the source leaves out because they are incomplete or cannot be
-            read; they count for `unreadable_fraction`.
+            read; they count for `unreadable_fraction`, except for repeated and contradictory ones.
         counts_repeats: bool, whether a text that occurs again counts again, as in the rows of a table; else it is a
             duplicate, as in files.
     """
@@ -131,9 +131,10 @@ def check_skipped(listing: Listing, unreadable_fraction: float) -> None:
     Raises:
         InputError: it leaves out more (the message names the first of them).
     """
-    count, total = len(listing.skipped), len(listing) + len(listing.skipped)
+    unusable = [item for item in listing.skipped if item.kind not in REPEATS]
+    count, total = len(unusable), len(listing) + len(listing.skipped)
     if count > unreadable_fraction * total:
-        first = "; ".join(f"{item.path}: {item.reason}" for item in listing.skipped[:_MOST_NAMED])
+        first = "; ".join(f"{item.path}: {item.reason}" for item in unusable[:_MOST_NAMED])
         more = f"; and {count - _MOST_NAMED:,} more" if count > _MOST_NAMED else ""
         raise InputError(
             f"{count:,} of {total:,} examples of {listing.source} cannot be used, more than the fraction "

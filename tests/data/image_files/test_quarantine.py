@@ -48,8 +48,8 @@ def test_counts_stand_in_the_order_of_the_kinds():
     [
         ({"duplicate": 2, "contradiction": 8}, "2 duplicates, 8 with conflicting labels"),
         ({"contradiction": 1, "empty": 1}, "1 empty, 1 with conflicting labels"),
-        ({"duplicate": 1, "leakage": 1, "no image": 1}, "1 not an image, 1 duplicate, 1 copy of a held-out file"),
-        ({"leakage": 2, "no image": 1200, "empty": 2}, "2 empty, 1,200 not images, 2 copies of held-out files"),
+        ({"duplicate": 1, "leakage": 1, "no image": 1}, "1 not an image, 1 duplicate, 1 copy of a held-out example"),
+        ({"leakage": 2, "no image": 1200, "empty": 2}, "2 empty, 1,200 not images, 2 copies of held-out examples"),
     ],
 )
 def test_summary_counts_the_kinds_in_words(kinds, text):

@@ -93,7 +93,7 @@ def test_leakage_and_contradiction_are_told_loudly(paths, tmp_path, caplog):
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(messages) == 3
     assert messages[0].startswith(
-        "skipped 4 of 12 images: 1 empty, 1 copy of a held-out file, 2 with conflicting labels ("
+        "skipped 4 of 12 images: 1 empty, 1 copy of a held-out example, 2 with conflicting labels ("
     )
     assert messages[0].endswith("5.png': the file is empty)")
     assert messages[1].startswith("LEAKAGE in 1 of them: a model would be evaluated on what it was trained on (")

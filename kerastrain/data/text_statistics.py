@@ -1,0 +1,216 @@
+"""What a text network will see of its texts, said before it is trained: how many are cut, which words are unknown.
+
+Takes the parts of a data set and the settings of the tokenizer; returns lines of text. The numbers are those of the model's
+own tokenizer, which `tokenization` describes for both. Must not import TensorFlow.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kerastrain import tokenization
+from kerastrain.data.examples import Examples
+from kerastrain.data.text_scan import shortened
+from kerastrain.errors import InputError
+from kerastrain.tokenization import Tokens
+
+# Texts of more characters are sampled, so that `check` answers within seconds.
+_MOST_CHARACTERS = 20_000_000
+_NOTABLE_FRACTION = 0.05
+_PERCENTILE = 95
+_NOUNS = {"words": "word", "characters": "character", "subwords": "subword"}
+_SCRIPTS = {
+    "Chinese characters": "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
+    "Japanese kana": "\u3040-\u30ff\u31f0-\u31ff",
+    "Thai": "\u0e01-\u0e4f",
+    "Lao": "\u0e81-\u0ecf",
+    "Khmer": "\u1780-\u17d3",
+    "Burmese": "\u1000-\u1049",
+}
+_HTML = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s[^<>]*)?/?>|&(?:[a-z]{2,6}|#\d{2,5});")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextNetwork:
+    """The settings of a text network that decide what it sees of a text.
+
+    Args:
+        name: str, a key of `tokenization.NETWORKS`.
+        tokenizer: str, one of `tokenization.TOKENIZERS`.
+        sequence_length: int >= 1; None for the default.
+        vocabulary_size: int > 2.
+    """
+
+    name: str
+    tokenizer: tokenization.Tokenizer = "words"
+    sequence_length: int | None = None
+    vocabulary_size: int = tokenization.VOCABULARY_SIZE
+
+    @property
+    def length(self) -> int:
+        """The number of tokens, and pairs of tokens, that a text is cut to."""
+        default = tokenization.NETWORKS[self.name].lengths[self.tokenizer]
+        return default if self.sequence_length is None else self.sequence_length
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether pairs of adjacent tokens are tokens too."""
+        return tokenization.NETWORKS[self.name].has_pairs
+
+
+def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None) -> list[str]:
+    """Describes texts as a network will see them, with the setting to change where it would lose much.
+
+    Args:
+        parts: mapping from "train", "validation" and "test" (those that exist) to their Examples.
+        network: TextNetwork; None for a module with a tokenizer of its own, of which nothing is known.
+
+    Returns:
+        list of str, lines without line ends.
+
+    Raises:
+        InputError: the training texts have no words.
+
+    Example:
+        >>> texts = np.array(["a film", "a very long film", "?!"], object)
+        >>> train = Examples(np.array([0, 1, 0]), ("bad", "good"), texts)
+        >>> for line in lines({"train": train}, TextNetwork("transformer", sequence_length=3)):
+        ...     print(line)
+        length: a text has 0 to 4 words, half of the texts at most 2
+        cut: 1 of 3 training texts (33.3%) has more than the 3 words of model.sequence_length;
+        model.sequence_length=4 holds 95% of the texts whole
+        without words: 1 text, such as '?!'
+    """
+    texts = {name: _sampled(part.inputs) for name, part in parts.items()}
+    described = []
+    if len(texts["train"]) < len(parts["train"]):
+        described.append(
+            f"texts: the following is measured on {len(texts['train']):,} of the {len(parts['train']):,} training texts"
+        )
+    if network is not None:
+        learned = tokenization.learn(
+            texts["train"], network.tokenizer, pairs=network.has_pairs, size=network.vocabulary_size
+        )
+        if not learned.vocabulary:
+            raise InputError(
+                "the training texts have no words, only punctuation or white space. Give other texts, or set "
+                "model.tokenizer=characters."
+            )
+        tokens = {name: [learned.rules.tokens(text) for text in of_part] for name, of_part in texts.items()}
+        described += _lengths(tokens["train"], network)
+        described += _unknown(tokens.get("validation", ()), learned, network)
+        described += _empty(texts, tokens, network)
+        described += _scripts(texts["train"], network)
+    return described + _html(texts["train"]) + _near_copies(parts)
+
+
+def _sampled(texts: Sequence[str]) -> list[str]:
+    texts = [str(text) for text in texts]
+    step = math.ceil(sum(map(len, texts)) / _MOST_CHARACTERS) if texts else 1
+    return texts[:: max(step, 1)]
+
+
+def _lengths(tokens: Sequence[Sequence[str]], network: TextNetwork) -> list[str]:
+    counts = np.array([len(of_text) for of_text in tokens])
+    noun, least, most = _NOUNS[network.tokenizer], counts.min(), counts.max()
+    described = [
+        f"length: a text has {least:,} to {most:,} {noun}s, half of the texts at most {np.median(counts):,.0f}"
+        if least < most
+        else f"length: every text has {most:,} {noun}{'' if most == 1 else 's'}"
+    ]
+    totals = np.maximum(2 * counts - 1, 0) if network.has_pairs else counts
+    long, limit = int((totals > network.length).sum()), network.length
+    if not long:
+        return described
+    unit = f"{limit:,} {noun}s and pairs of {noun}s" if network.has_pairs else f"{limit:,} {noun}s"
+    enough = math.ceil(np.percentile(totals, _PERCENTILE, method="higher"))
+    if enough > limit:
+        advice = f"model.sequence_length={enough} holds {_PERCENTILE}% of the texts whole"
+    else:
+        advice = f"the longest has {totals.max():,}"
+    return [
+        *described,
+        f"cut: {_of(long, len(totals), 'training text')} {'has' if long == 1 else 'have'} more than the {unit} of "
+        f"model.sequence_length; {advice}",
+    ]
+
+
+def _unknown(validation: Sequence[Sequence[str]], learned: Tokens, network: TextNetwork) -> list[str]:
+    known, noun = frozenset(learned.vocabulary), _NOUNS[network.tokenizer]
+    missing = [sum(token not in known for token in tokens) for tokens in validation]
+    total, unknown = sum(map(len, validation)), sum(missing)
+    if not unknown:
+        return []
+    is_full = len(learned.vocabulary) >= network.vocabulary_size - 2
+    described = (
+        f"unknown: {_of(unknown, total, noun)} of the validation texts {'is' if unknown == 1 else 'are'} not in the vocabulary "
+        f"of {len(learned.vocabulary):,} {noun}s{' and pairs' if network.has_pairs else ''}"
+    )
+    if unknown > _NOTABLE_FRACTION * total:
+        advice = []
+        if is_full:
+            advice.append(f"model.vocabulary_size={2 * network.vocabulary_size} knows more of them")
+        if network.tokenizer == "words":
+            advice.append("model.tokenizer=subwords reads unknown words in pieces")
+        described += f"; {', and '.join(advice)}" if advice else ""
+    only = [tokens for tokens, count in zip(validation, missing, strict=True) if tokens and count == len(tokens)]
+    if only:
+        more = f"{len(only):,} validation texts have" if len(only) > 1 else "1 validation text has"
+        return [described, f"unknown only: {more} no known {noun}, such as '{shortened(' '.join(only[0]))}'"]
+    return [described]
+
+
+def _empty(texts: Mapping, tokens: Mapping, network: TextNetwork) -> list[str]:
+    empty = [
+        text for name in texts for text, of_text in zip(texts[name], tokens[name], strict=True) if not len(of_text)
+    ]
+    if not empty:
+        return []
+    count = "1 text" if len(empty) == 1 else f"{len(empty):,} texts"
+    return [f"without {_NOUNS[network.tokenizer]}s: {count}, such as '{shortened(empty[0])}'"]
+
+
+def _scripts(texts: Sequence[str], network: TextNetwork) -> list[str]:
+    if network.tokenizer != "words":
+        return []
+    letters = sum(sum(map(str.isalpha, text)) for text in texts)
+    counts = {name: sum(len(re.findall(f"[{span}]", text)) for text in texts) for name, span in _SCRIPTS.items()}
+    share = sum(counts.values()) / max(letters, 1)
+    if share <= _NOTABLE_FRACTION:
+        return []
+    names = [name for name in counts if counts[name] > _NOTABLE_FRACTION * letters] or [max(counts, key=counts.get)]
+    return [
+        f"script: {share:.0%} of the letters are {' and '.join(names)}, written without spaces between words, so that "
+        "model.tokenizer=words takes a sentence as one word; set model.tokenizer=characters (or subwords)"
+    ]
+
+
+def _html(texts: Sequence[str]) -> list[str]:
+    found = [match.group() for text in texts if (match := _HTML.search(text))]
+    if len(found) <= _NOTABLE_FRACTION * len(texts):
+        return []
+    return [
+        f"HTML: {_of(len(found), len(texts), 'training text')} with HTML, such as '{shortened(found[0])}', which is read as words"
+    ]
+
+
+def _near_copies(parts: Mapping[str, Examples]) -> list[str]:
+    to_words = tokenization.rules("words").tokens
+    known = {key for text in parts["train"].inputs if (key := tuple(to_words(str(text))))}
+    described = []
+    for name, part in parts.items():
+        copies = [] if name == "train" else [text for text in part.inputs if tuple(to_words(str(text))) in known]
+        if copies:
+            are = "is a training text" if len(copies) == 1 else "are training texts"
+            described.append(
+                f"near copies: {_of(len(copies), len(part), f'{name} text')} {are} but for case, white space or "
+                f"punctuation, such as '{shortened(copies[0])}'"
+            )
+    return described
+
+
+def _of(count: int, total: int, noun: str) -> str:
+    return f"{count:,} of {total:,} {noun}{'' if total == 1 else 's'} ({count / total:.1%})"
