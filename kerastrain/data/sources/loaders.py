@@ -5,6 +5,7 @@ later; the decoded images are cached if there is room. Configs and the command l
 the source at a path. Must not batch, augment, or import TensorFlow.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Literal
@@ -16,9 +17,12 @@ from kerastrain.data.image_files.pixel_cache import Place
 from kerastrain.data.reading import split
 from kerastrain.data.sources import arrays as numpy_arrays
 from kerastrain.data.sources import image_folders, resolve, tables, text_folders, tfrecords
-from kerastrain.data.sources.resolve import checked_size
+from kerastrain.data.sources.resolve import checked_size, decoded
 from kerastrain.data.sources.table_columns import Columns
+from kerastrain.decoding import Decoding
 from kerastrain.tasks import Task
+
+logger = logging.getLogger("kerastrain")
 
 
 def image_folder(
@@ -28,7 +32,7 @@ def image_folder(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **split_options: float | int | Sequence[str] | None,
+    **options: object,
 ) -> Split:
     """Loads the images of a folder that contains one folder per class, and splits each class.
 
@@ -37,13 +41,13 @@ def image_folder(
 
     Args:
         path: folder with at least two class folders, or with one folder per part that contains them.
-        image_size: (height, width) in pixels that every image is stretched to.
+        image_size: (height, width) in pixels that every image is resized to.
         cache: "auto", "memory", "disk" or "none", where decoded images are cached; see `pixel_cache.cache`.
         memory_fraction: float in [0, 1], the fraction of the free memory that they may fill under "auto".
         unreadable_fraction: float in [0, 1], the largest fraction of the files that may be unreadable; these are
             skipped.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
-            `exclude_classes`, as for `split`.
+        **options: `resize`, `largest_megapixels` and `pixel_range`, as for `Decoding`; `validation_fraction`,
+            `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; and `exclude_classes`, as for `split`.
 
     Returns:
         Split of uint8 RGB images. `Examples.paths` names the file of each example, `Split.quarantined` the skipped
@@ -60,12 +64,13 @@ def image_folder(
         >>> split.labels, split.sizes  # doctest: +SKIP
         (('daisy', 'rose'), {'train': 700, 'validation': 200, 'test': 100})
     """
+    decoding = Decoding.taken_from(options)
     return split(
-        image_folders.listing(path, checked_size(image_size)),
+        decoded(image_folders.listing(path, checked_size(image_size)), decoding),
         cache=cache,
         memory_fraction=memory_fraction,
         unreadable_fraction=unreadable_fraction,
-        **split_options,
+        **options,
     )
 
 
@@ -107,7 +112,7 @@ def manifest(
     cache: Place = "auto",
     memory_fraction: float = 0.5,
     unreadable_fraction: float = 0.1,
-    **split_options: float | int | Sequence[str] | None,
+    **options: object,
 ) -> Split:
     """Loads the examples of a table that has an image path or a text, and its targets, in each row.
 
@@ -117,14 +122,14 @@ def manifest(
     Args:
         path: path of a .csv, .tsv or .parquet file; image paths in it are relative to its folder.
         kind: "images" or "text".
-        image_size: (height, width) in pixels that every image is stretched to; None for texts.
+        image_size: (height, width) in pixels that every image is resized to; None for texts.
         task: "single_label", "multi_label" or "regression".
         columns: Columns, the role of each column; None for the usual names.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
         unreadable_fraction: as for `image_folder`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
-            `exclude_classes`, as for `split`.
+        **options: `resize`, `largest_megapixels` and `pixel_range`, as for `Decoding`; `validation_fraction`,
+            `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; and `exclude_classes`, as for `split`.
 
     Returns:
         Split.
@@ -140,12 +145,13 @@ def manifest(
     """
     if kind == "images":
         image_size = checked_size(image_size)
+    decoding = Decoding.taken_from(options)
     return split(
-        tables.listing(path, image_size, kind=kind, task=task, columns=columns),
+        decoded(tables.listing(path, image_size, kind=kind, task=task, columns=columns), decoding),
         cache=cache,
         memory_fraction=memory_fraction,
         unreadable_fraction=unreadable_fraction,
-        **split_options,
+        **options,
     )
 
 
@@ -155,17 +161,17 @@ def tfrecord_set(
     image_size: tuple[int, int] | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
-    **split_options: float | int | Sequence[str] | None,
+    **options: object,
 ) -> Split:
     """Loads a sharded set of TFRecord files, with the parts that were written, if any.
 
     Args:
         path: folder that `write_tfrecords` made.
-        image_size: (height, width) in pixels that every image is stretched to; None if the inputs are not images.
+        image_size: (height, width) in pixels that every image is resized to; None if the inputs are not images.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
-            `exclude_classes`, as for `split`.
+        **options: `resize`, `largest_megapixels` and `pixel_range`, as for `Decoding`; `validation_fraction`,
+            `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; and `exclude_classes`, as for `split`.
 
     Returns:
         Split.
@@ -174,8 +180,9 @@ def tfrecord_set(
         FileNotFoundError: there is no such set, or one of its files is missing.
         InputError: a shard or the index is damaged (the message names it), or as for `split`.
     """
+    decoding = Decoding.taken_from(options)
     listing = tfrecords.listing(path, None if image_size is None else checked_size(image_size))
-    return split(listing, cache=cache, memory_fraction=memory_fraction, **split_options)
+    return split(decoded(listing, decoding), cache=cache, memory_fraction=memory_fraction, **options)
 
 
 def named_set(
@@ -187,20 +194,21 @@ def named_set(
     columns: Columns | None = None,
     cache: Place = "auto",
     memory_fraction: float = 0.5,
-    **split_options: float | int | Sequence[str] | None,
+    **options: object,
 ) -> Split:
     """Loads a published data set from Hugging Face or TensorFlow Datasets.
 
     Args:
         name: "hf:NAME" or "tfds:NAME", where NAME may be a folder; see `hugging_face.load` and `tfds.load`.
         kind: "images" or "text".
-        image_size: (height, width) in pixels that every image is stretched to; None for texts.
+        image_size: (height, width) in pixels that every image is resized to; None for texts.
         task: "single_label", "multi_label" or "regression".
         columns: Columns, the role of each feature; None for the usual names, or the only feature of its kind.
         cache: as for `image_folder`.
         memory_fraction: as for `image_folder`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
-            `exclude_classes`, as for `split`; the set's own parts are kept.
+        **options: `resize`, `largest_megapixels` and `pixel_range`, as for `Decoding`; `validation_fraction`,
+            `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; and `exclude_classes`, as for `split`. The set's
+            own parts are kept.
 
     Returns:
         Split.
@@ -212,59 +220,87 @@ def named_set(
     Example:
         >>> split = kt.data.named_set("hf:stanfordnlp/imdb", kind="text")  # doctest: +SKIP
     """
-    listing = resolve.listing(name, kind=kind, image_size=image_size, task=task, columns=columns)
-    return split(listing, cache=cache, memory_fraction=memory_fraction, **split_options)
+    decoding = Decoding.taken_from(options)
+    listing = resolve.listing(name, kind=kind, image_size=image_size, task=task, columns=columns, decoding=decoding)
+    return split(listing, cache=cache, memory_fraction=memory_fraction, **options)
 
 
 def arrays(
     inputs: np.ndarray,
     targets: np.ndarray,
     *,
-    labels: Sequence[str],
+    labels: Sequence[str] | None = None,
     task: Task = "single_label",
+    kind: numpy_arrays.Kind | None = None,
+    image_size: tuple[int, int] | None = None,
     weights: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     predefined_split: Sequence[str] | None = None,
-    **split_options: float | int | Sequence[str] | None,
+    **options: object,
 ) -> Split:
     """Splits examples that are already arrays.
 
+    Images of any type, scale and order of axes become uint8 RGB: see `array_images.pixels`. How they are understood is
+    logged to the logger "kerastrain".
+
     Args:
-        inputs: array (n, ...); images as uint8 (n, height, width, 3) in [0, 255], texts as str (n,).
-        targets: int (n,) in [0, len(labels)), the class of each input; for "multi_label" (n, len(labels)) of 0 and 1;
-            for "regression" numbers (n,) or (n, len(labels)).
+        inputs: array (n, ...) of images or features, or texts as str (n,).
+        targets: for "single_label" the class of each input, as a number in [0, len(labels)), as a name, or one-hot; for
+            "multi_label" (n, len(labels)) of 0 and 1; for "regression" numbers (n,) or (n, len(labels)).
         labels: sequence of str, the class names, at least two for "single_label"; for "regression" the names of the
-            predicted numbers.
+            predicted numbers. None for the classes that occur.
         task: "single_label", "multi_label" or "regression".
+        kind: "images", "text", or "arrays" to use the inputs as they are. None takes numbers of shape (n, height, width),
+            or with 1, 3 or 4 channels at either end, as images.
+        image_size: (height, width) in pixels that images are resized to; None keeps their own.
         weights: float (n,) >= 0, the weight of each example in the loss; None for 1 each.
         groups: array (n,); all examples of a group stay in the same part; None without groups.
         predefined_split: sequence of n str such as "train", "val" and "test", the part of each example; None to split
-            them by `split_options`.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
-            `exclude_classes`, as for `split`.
+            them by `options`.
+        **options: `resize` and `pixel_range`, as for `Decoding`; and `validation_fraction`, `test_fraction`, `seed`,
+            `folds` and `fold`, as for `divide`, and `exclude_classes`, as for `split`.
 
     Returns:
         Split whose parts hold copies of the inputs.
 
     Raises:
-        InputError: the lengths differ, a target, weight or part is invalid, there are fewer than two classes, or a
-            class is empty or too small to split.
+        InputError: the lengths differ; it cannot be known which values of the images are black and white (the message
+            lists the choices); a target, weight or part is invalid; there are fewer than two classes; or a class is empty
+            or too small to split.
+
+    Example:
+        >>> images = np.random.default_rng(0).random((20, 1, 8, 8))  # grey, in [0, 1], channels first
+        >>> split = arrays(images, np.arange(20) % 2)
+        >>> split.train.shape, split.train.dtype, split.labels, split.train.decoding.pixel_range
+        ((8, 8, 3), dtype('uint8'), ('0', '1'), (0.0, 1.0))
     """
+    decoding = Decoding.taken_from(options)
     listing = numpy_arrays.listing(
-        inputs, targets, labels=labels, task=task, weights=weights, groups=groups, predefined_split=predefined_split
+        inputs,
+        targets,
+        labels=labels,
+        task=task,
+        kind=kind,
+        image_size=None if image_size is None else checked_size(image_size),
+        decoding=decoding,
+        weights=weights,
+        groups=groups,
+        predefined_split=predefined_split,
     )
-    return split(listing, **split_options)
+    for note in listing.notes:
+        logger.warning(note)
+    return split(listing, **options)
 
 
-def digits(*, image_size: tuple[int, int] = (32, 32), **split_options: float | int | Sequence[str] | None) -> Split:
+def digits(*, image_size: tuple[int, int] = (32, 32), **options: object) -> Split:
     """Loads the 1,797 handwritten digits that scikit-learn ships, as RGB images: a real data set without a download.
 
     The 8 x 8 grey values 0 to 16 are scaled to 0 to 255 and enlarged by bilinear resampling.
 
     Args:
         image_size: (height, width) in pixels.
-        **split_options: `validation_fraction`, `test_fraction`, `seed`, `folds` and `fold`, as for `divide`, and
-            `exclude_classes`, as for `split`.
+        **options: `resize`, `largest_megapixels` and `pixel_range`, as for `Decoding`; `validation_fraction`,
+            `test_fraction`, `seed`, `folds` and `fold`, as for `divide`; and `exclude_classes`, as for `split`.
 
     Returns:
         Split of uint8 images (height, width, 3) with the labels "0" to "9".
@@ -278,4 +314,5 @@ def digits(*, image_size: tuple[int, int] = (32, 32), **split_options: float | i
         >>> digits(test_fraction=0.1).sizes
         {'train': 1259, 'validation': 359, 'test': 179}
     """
-    return split(numpy_arrays.digits_listing(checked_size(image_size)), **split_options)
+    decoding = Decoding.taken_from(options)
+    return split(decoded(numpy_arrays.digits_listing(checked_size(image_size)), decoding), **options)
