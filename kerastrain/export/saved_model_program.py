@@ -4,6 +4,7 @@
 signature to call, and the .npz file to write the outputs to, one array per signature.
 """
 
+import importlib
 import sys
 
 import numpy as np
@@ -18,7 +19,7 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
         inputs_path: str, the .npz file with one array per signature.
         outputs_path: str, the .npz file to write the outputs to.
     """
-    signatures = tf.saved_model.load(folder).signatures
+    signatures = _loaded(folder).signatures
     outputs = {}
     for name, inputs in np.load(inputs_path).items():
         (argument,) = signatures[name].structured_input_signature[1]
@@ -27,6 +28,16 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
         results = [next(iter(signatures[name](**{argument: batch}).values())).numpy() for batch in batches]
         outputs[name] = np.concatenate(results)
     np.savez(outputs_path, **outputs)
+
+
+def _loaded(folder: str):
+    try:
+        return tf.saved_model.load(folder)
+    except (OSError, tf.errors.NotFoundError) as error:
+        if "Op type not registered" not in str(error):
+            raise
+    importlib.import_module("tensorflow_text")  # Registers its operations; a server needs them too.
+    return tf.saved_model.load(folder)
 
 
 if __name__ == "__main__":

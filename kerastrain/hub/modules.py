@@ -8,9 +8,8 @@ contains or names one opens only if the module is trusted. Must not build layers
 import contextlib
 import contextvars
 import hashlib
-import importlib.resources
 import os
-import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -18,45 +17,17 @@ from pathlib import Path, PurePosixPath
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.hub import trust
+from kerastrain.hub import cache, operations, trust
+from kerastrain.hub.bundled import bundled
+from kerastrain.hub.handles import ARCHIVES, check_saved_model, split_pin
 from kerastrain.system import archives, isolated_imports
 from kerastrain.system.files import atomic, surface_write_errors
-
-ARCHIVES = (".tar.gz", ".tgz", ".tar")
-_PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
 
 _allowed = contextvars.ContextVar("kerastrain_allow_modules", default=False)
 # SavedModel folders that the user of this process has loaded by their handles: fingerprint -> folder.
 _loaded: dict[str, Path] = {}
 # Folders unpacked from `.keras` files are kept until the process ends: tables read their vocabulary files again at export.
 _unpacked: list[tempfile.TemporaryDirectory] = []
-
-
-def split_pin(handle: str) -> tuple[str, str | None]:
-    """The location and the pinned fingerprint of a handle.
-
-    Args:
-        handle: str, such as "models/flowers#sha256=3fc9…".
-
-    Returns:
-        (str, str or None), the location and 64 lower-case hexadecimal digits, None without a pin.
-
-    Raises:
-        InputError: the pin is not 64 hexadecimal digits.
-
-    Example:
-        >>> split_pin("models/flowers")
-        ('models/flowers', None)
-    """
-    match = _PIN.match(handle)
-    if match is None:
-        return handle, None
-    if len(match["sha256"]) != 64:
-        raise InputError(
-            f"the pin of a handle must be `#sha256=` and 64 hexadecimal digits. Received: {handle!r}. "
-            "`kerastrain doctor --backbone HANDLE` prints the right one."
-        )
-    return match["location"], match["sha256"].lower()
 
 
 def fingerprint(folder: str | os.PathLike) -> str:
@@ -117,12 +88,7 @@ def resolve(handle: str | os.PathLike) -> Path:
         folder = _unpack(Path(location).expanduser())
     else:
         folder = Path(location).expanduser()
-    if not folder.exists():
-        raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist.")
-    if not any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        model = folder / "model.keras"
-        hint = f" A run's model is {str(model)!r}." if model.is_file() else ""
-        raise InputError(f"{location!r} is no SavedModel: it holds no saved_model.pb.{hint}")
+    check_saved_model(folder, location)
     if pinned is not None and (sha256 := fingerprint(folder)) != pinned:
         raise InputError(
             f"the module at {location!r} is not the pinned one: its sha256 is {sha256}, the handle says {pinned}. "
@@ -144,12 +110,19 @@ def load(folder: str | os.PathLike, *, tags: list[str] | None = None, options: o
 
     Raises:
         InputError: TensorFlow cannot read the files, or none of its graphs has these `tags`.
+        MissingExtra: the module needs operations of tensorflow_text, which is not installed.
     """
+    hub, path = isolated_imports.tensorflow_hub(), os.fspath(folder)
     try:
-        module = isolated_imports.tensorflow_hub().load(os.fspath(folder), tags=tags, options=options)
+        module = operations.load(lambda: hub.load(path, tags=tags, options=options), path)
+    except InputError:
+        raise
     except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"the SavedModel at {os.fspath(folder)!r} cannot be loaded: {reason}") from error
+        advice = ""
+        if _cache_folder() in Path(folder).absolute().parents:
+            advice = f" The folder is a cached copy, and may be damaged: delete {path!r} to fetch it again."
+        raise InputError(f"the SavedModel at {path!r} cannot be loaded: {reason}{advice}") from error
     _loaded[fingerprint(folder)] = Path(folder)
     return module
 
@@ -210,13 +183,6 @@ def known_folder(sha256: str) -> Path | None:
     if folder is not None and folder.is_dir():
         return folder
     return next((folder for folder in bundled().values() if fingerprint(folder) == sha256), None)
-
-
-def bundled() -> dict[str, Path]:
-    """The SavedModels that ship with kerastrain, by name."""
-    package = Path(str(importlib.resources.files("kerastrain"))).resolve()
-    folders = (package / "saved_models", package.parent / "saved_models")
-    return {path.parent.name: path.parent for folder in folders for path in sorted(folder.glob("*/saved_model.pb"))}
 
 
 def copy(folder: str | os.PathLike, to: str | os.PathLike) -> None:
@@ -295,21 +261,30 @@ def _cache_folder() -> Path:
 
 
 def _download(location: str) -> Path:
-    hub, cached = isolated_imports.tensorflow_hub(), _cache_folder() / hashlib.sha1(location.encode()).hexdigest()
-    try:
-        if location.startswith(("http://", "https://")) or location.endswith(ARCHIVES):
-            return Path(hub.resolve(location))
-        if not cached.is_dir():
-            with atomic(cached) as temporary:
-                _copy_remote(location, temporary)
+    cached = _cache_folder() / hashlib.sha1(location.encode()).hexdigest()
+    missing = cache.lacking(cached) if cached.is_dir() and any(cached.iterdir()) else None
+    if missing is None and cached.is_dir() and any(cached.iterdir()):
         return cached
+    try:
+        with cache.set_aside(cached):
+            cache.remove_stale_lock(cached)
+            if location.startswith(("http://", "https://")) or location.endswith(ARCHIVES):
+                folder = Path(isolated_imports.tensorflow_hub().resolve(location))
+            else:
+                folder = cached
+                with atomic(cached) as temporary:
+                    _copy_remote(location, temporary)
     except (OSError, tf.errors.OpError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        state = f"incomplete in the cache: {cached} lacks {missing}. It" if missing else "not in the cache and"
         raise ConnectionError(
-            f"the module {location!r} is not in the cache and could not be downloaded: {reason}. Load it once on a "
+            f"the module {location!r} is {state} could not be downloaded: {reason}. Load it once on a "
             f"machine with internet access and copy the folder {cached} here, or pass the path of a downloaded "
             "SavedModel. The environment variable TFHUB_CACHE_DIR moves the cache."
         ) from error
+    if folder == cached:
+        cache.record(folder)
+    return folder
 
 
 def _copy_remote(location: str, target: Path) -> None:
@@ -330,9 +305,11 @@ def _unpack(archive: Path) -> Path:
         raise FileNotFoundError(f"no archive at {str(archive)!r}: the path does not exist.")
     with open(archive, "rb") as file:
         target = _cache_folder() / _digest(file).hexdigest()
+    if target.is_dir() and cache.lacking(target, must_be_recorded=True):
+        shutil.rmtree(target)
     if not target.is_dir():
         with atomic(target) as temporary:
             archives.unpack(archive, temporary)
-    if (target / "saved_model.pb").is_file():
-        return target
-    return next((path.parent for path in sorted(target.glob("*/saved_model.pb"))), target)
+        cache.record(target)
+    folders = sorted(path.parent for path in target.rglob("saved_model.pb"))
+    return target if target in folders or len(folders) != 1 else folders[0]

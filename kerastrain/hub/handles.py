@@ -1,0 +1,108 @@
+"""What a module's handle says, and whether the files at a local one are a SavedModel.
+
+Takes handles and paths; returns their parts or raises errors that say what is there instead. Must not import TensorFlow,
+so that `kerastrain check` can refuse a wrong path.
+"""
+
+import re
+from pathlib import Path
+
+from kerastrain.errors import InputError
+
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+
+_PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
+_HDF5 = "it is a Keras model in HDF5. Open it with keras.models.load_model, save it as a .keras file, and give that"
+_TFLITE = (
+    "it is a TensorFlow Lite file, which cannot be trained. Give the SavedModel or .keras file that it was made from"
+)
+_PYTORCH = "it holds weights of PyTorch. Give a SavedModel or a .keras file"
+_ZIP = "it is a zip archive. Unpack it and give the folder, or name it .keras if it is a saved Keras model"
+_KINDS = {  # suffix -> what such a file is, and what to do
+    **dict.fromkeys((".h5", ".hdf5"), _HDF5),
+    ".tflite": _TFLITE,
+    ".onnx": "it is an ONNX file. Give a SavedModel or a .keras file",
+    **dict.fromkeys((".pt", ".pth", ".safetensors", ".bin"), _PYTORCH),
+    ".zip": _ZIP,
+}
+_SIGNATURES = {b"\x89HDF\r\n\x1a\n": _HDF5, b"PK\x03\x04": _ZIP}
+
+
+def split_pin(handle: str) -> tuple[str, str | None]:
+    """The location and the pinned fingerprint of a handle.
+
+    Args:
+        handle: str, such as "models/flowers#sha256=3fc9…".
+
+    Returns:
+        (str, str or None), the location and 64 lower-case hexadecimal digits, None without a pin.
+
+    Raises:
+        InputError: the pin is not 64 hexadecimal digits.
+
+    Example:
+        >>> split_pin("models/flowers")
+        ('models/flowers', None)
+    """
+    match = _PIN.match(handle)
+    if match is None:
+        return handle, None
+    if len(match["sha256"]) != 64:
+        raise InputError(
+            f"the pin of a handle must be `#sha256=` and 64 hexadecimal digits. Received: {handle!r}. "
+            "`kerastrain doctor --backbone HANDLE` prints the right one."
+        )
+    return match["location"], match["sha256"].lower()
+
+
+def check_saved_model(folder: Path, location: str) -> None:
+    """Checks that a path is the folder of a SavedModel.
+
+    Args:
+        folder: Path, the location on this machine.
+        location: str, the location as the user gave it, for messages.
+
+    Raises:
+        FileNotFoundError: nothing exists there.
+        InputError: it is something else; the message says what, and what to give instead.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist.")
+    if any((folder / name).is_file() for name in GRAPH_FILES):
+        return
+    if folder.is_file():
+        raise InputError(f"{location!r} is no SavedModel, which is a folder: {_kind(folder)}.")
+    hint = _hint(folder)
+    raise InputError(f"{location!r} is no SavedModel: it holds no saved_model.pb.{f' {hint}.' if hint else ''}")
+
+
+def _kind(file: Path) -> str:
+    if file.name in GRAPH_FILES:
+        return f"it is the graph of one. Give its folder, {str(file.parent)!r}"
+    if file.suffix.lower() in _KINDS:
+        return _KINDS[file.suffix.lower()]
+    with open(file, "rb") as content:
+        head = content.read(8)
+    if head[4:] == b"TFL3":
+        return _TFLITE
+    return next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), "it is a file")
+
+
+def _hint(folder: Path) -> str:
+    inner = sorted(path.parent for name in GRAPH_FILES for path in folder.glob(f"*/{name}"))
+    if (folder / "model.keras").is_file():
+        return f"A run's model is {str(folder / 'model.keras')!r}"
+    if inner:
+        return f"Give the folder inside it, {' or '.join(repr(str(path)) for path in inner)}"
+    if (folder / "variables").is_dir() or (folder / "assets").is_dir():
+        return "It was one, whose graph is missing: copy it again"
+    if models := sorted([*folder.glob("*.keras"), *folder.glob("*.h5")]):
+        return f"It holds {models[0].name!r}: give that file" if models[0].suffix == ".keras" else f"In it, {_HDF5}"
+    if (folder / "config.json").is_file():
+        return "It looks like a model of the Transformers library, which is no backbone here"
+    if any(folder.glob("*.index")) or (folder / "checkpoint").is_file():
+        return "It holds a checkpoint, which is weights without their network: save the model as a SavedModel or .keras file"
+    if (folder / "model.json").is_file():
+        return "It looks like a model of TensorFlow.js: give the SavedModel that it was made from"
+    return ""
