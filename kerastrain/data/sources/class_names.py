@@ -15,6 +15,7 @@ import numpy as np
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _LETTER_PAIRS = 3  # So many letters in both cases are an alphabet and not a typing error.
 _MOST_NAMED = 3
+_MOST_EXCLUDED = 5
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
@@ -122,6 +123,23 @@ def of_files(names: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], tuple[s
         shown = ", ".join(map(repr, decoded[:_MOST_NAMED])) + (", …" if len(decoded) > _MOST_NAMED else "")
         notes += (f"names that are not UTF-8 are read as Windows-1252: {shown}",)
     return targets, labels, notes
+
+
+def excluding(names: Sequence[str]) -> str:
+    """The setting that leaves out classes, as one can type it.
+
+    Args:
+        names: sequence of str, labels.
+
+    Returns:
+        str, only the key if there are many names or if they need quotation marks.
+
+    Example:
+        >>> excluding(["unsup"]), excluding(["a, b"])
+        ('data.exclude_classes=[unsup]', 'data.exclude_classes')
+    """
+    can_be_typed = len(names) <= _MOST_EXCLUDED and all(re.fullmatch(r"\w[\w.-]*", name) for name in names)
+    return "data.exclude_classes" + (f"=[{','.join(names)}]" if can_be_typed else "")
 
 
 def _readable(name: str) -> str:

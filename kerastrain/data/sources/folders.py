@@ -242,7 +242,7 @@ def joined(words: Sequence[str]) -> str:
 
 
 def _kind(name: str) -> str:
-    if name.lower() in _CLUTTER_FILES | {".ds_store"}:
+    if name.lower() in _CLUTTER_FILES | {".ds_store"} or os.path.splitext(name)[0].lower() in _ABOUT:
         return name.strip()
     return "hidden" if name.startswith(".") else suffix(name) or "without a suffix"
 

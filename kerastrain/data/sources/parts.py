@@ -123,7 +123,7 @@ def part_names(names: Iterable[str], *, where: str) -> np.ndarray:
     parts = {name: part_of(name) for name in set(names)}
     invalid = next((name for name in names if parts[name] is None), None)
     if invalid is not None:
-        raise InputError(f"{where}: {unknown('part', invalid, _PARTS)}")
+        raise InputError(f"{where}: {unknown('part', invalid, ('train', 'val', 'validation', 'test'))}")
     return np.array([parts[name] for name in names])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kerastrain.data.sources.class_names import folded
+from kerastrain.data.sources.class_names import excluding, folded
 from kerastrain.data.splitting.listings import PARTS, Listing
 from kerastrain.errors import InputError, unknown
 
@@ -41,12 +41,12 @@ def without_classes(listing: Listing, names: Sequence[str] | str) -> Listing:
         return listing
     if examples.task == "regression":
         raise InputError(
-            f"`exclude_classes` requires classes. Received: task 'regression' of {listing.source}. Remove it."
+            f"`data.exclude_classes` requires classes. Received: task 'regression' of {listing.source}. Remove it."
         )
     by_key = {folded(label): label for label in examples.labels}
     missing = next((name for name in names if name not in examples.labels and folded(name) not in by_key), None)
     if missing is not None:
-        raise InputError(f"`exclude_classes`: {unknown('class', missing, examples.labels)}")
+        raise InputError(f"`data.exclude_classes`: {unknown('class', missing, examples.labels)}")
     excluded = {name if name in examples.labels else by_key[folded(name)] for name in names}
     kept = np.array([number for number, label in enumerate(examples.labels) if label not in excluded], np.int64)
     if examples.task == "single_label":
@@ -57,7 +57,7 @@ def without_classes(listing: Listing, names: Sequence[str] | str) -> Listing:
         rows = np.flatnonzero(left.any(axis=1) | ~examples.targets.any(axis=1))
         targets = left[rows]
     labels = tuple(examples.labels[number] for number in kept)
-    note = f"left out the {_classes(sorted(excluded))} with {len(examples) - len(rows):,} examples, as `exclude_classes` says"
+    note = f"left out the {_classes(sorted(excluded))} with {len(examples) - len(rows):,} examples, as data.exclude_classes says"
     return dataclasses.replace(
         listing,
         examples=dataclasses.replace(examples.subset(rows), targets=targets, labels=labels),
@@ -95,9 +95,7 @@ def notes(listing: Listing) -> list[str]:
         if len(lacking):
             names = [examples.labels[number] for number in lacking]
             them = "it" if len(names) == 1 else "them"
-            remedy = (
-                f"; data.exclude_classes=[{', '.join(names)}] leaves {them} out" if len(names) <= _MOST_NAMED else ""
-            )
+            remedy = f"; {excluding(names)} leaves {them} out" if len(names) <= _MOST_NAMED else ""
             found.append(f"no examples in {part}: the {_classes(names)}{remedy}")
     return found
 

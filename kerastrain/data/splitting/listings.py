@@ -12,7 +12,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples, Split, quantile_bins
 from kerastrain.data.image_files.quarantine import REPEATS, Quarantined
-from kerastrain.data.sources.class_names import folded
+from kerastrain.data.sources.class_names import excluding, folded
 from kerastrain.data.splitting import stratified
 from kerastrain.errors import InputError
 
@@ -285,7 +285,7 @@ def _check_train(listing: Listing, train: np.ndarray) -> None:
         raise InputError(
             f"{'class' if len(missing) == 1 else 'classes'} {names} of {listing.source} {'has' if len(missing) == 1 else 'have'} "
             f"no training example and cannot be learned{_noted(listing)}. Move some examples to train, or leave "
-            f"{'it' if len(missing) == 1 else 'them'} out with data.exclude_classes."
+            f"{'it' if len(missing) == 1 else 'them'} out with {excluding(missing)}."
         )
 
 
