@@ -196,7 +196,7 @@ def contents(folder: Folder) -> str:
         str such as "12 .xml and 1 Thumbs.db"; "" if there are none.
     """
     names = [name for inner in folder.everything() for name in inner.others]
-    counts = Counter(map(_kind, names)).most_common()
+    counts = sorted(Counter(map(_kind, names)).items(), key=lambda item: (-item[1], item[0].lower()))
     shown = [f"{count:,} {kind}" for kind, count in counts[:_MOST_SUFFIXES]]
     rest = sum(count for _, count in counts[_MOST_SUFFIXES:])
     return joined([*shown, f"{rest:,} others"] if rest else shown)
