@@ -149,7 +149,7 @@ def spoken(seconds: float) -> str:
 
     Example:
         >>> [spoken(seconds) for seconds in (0.4, 12, 100, 5000)]
-        ['1 second', '12 seconds', '1.7 minutes', '1.4 hours']
+        ['1 second', '12 seconds', '1.7 minutes', '83 minutes']
     """
     for size, unit in ((3600, "hour"), (60, "minute")):
         if seconds >= 1.5 * size:

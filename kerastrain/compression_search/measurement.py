@@ -137,7 +137,7 @@ def guess_score(examples: data.Examples) -> float:
         float: the fraction of the most frequent class; for several labels, of the more frequent answer; 0 for R².
 
     Example:
-        >>> guess_score(data.Examples(np.zeros((4, 1)), np.array([0, 1, 1, 2]), labels=("a", "b", "c")))
+        >>> guess_score(data.Examples(np.array([0, 1, 1, 2]), ("a", "b", "c"), np.zeros((4, 1))))
         0.5
     """
     targets = np.asarray(examples.targets)

@@ -1,13 +1,21 @@
+import dataclasses
+import itertools
+import logging
 import re
+import time
 
 import keras
 import numpy as np
 import pictures
 import pytest
+from matplotlib.text import Text
 
 from kerastrain import compression_search, config, data, models, run_directory
+from kerastrain.compression_search import training, unfinished
+from kerastrain.compression_search.progress import OutOfTime, Pace, Watch
 from kerastrain.compression_search.training import Trainer
-from kerastrain.errors import ConfigError
+from kerastrain.compression_search.unfinished import Unfinished
+from kerastrain.errors import ConfigError, InputError
 
 
 def result(name, validation, kilobytes, gzip=None, test=None):
@@ -120,16 +128,164 @@ def test_the_picture_is_drawn(tmp_path, monkeypatch):
         line.get_label(): (*line.get_xydata()[0], line.get_color()) for line in axes.lines if line.get_marker() == "o"
     }
     assert points == {
-        "1  distilled_int8": (60, 0.90, blue),
-        "2  baseline_dynamic": (255, 0.93, blue),
-        "3  baseline_int8": (260, 0.945, orange),
-        "4  pruned_int8": (262, 0.94, "#8a94a6"),
-        "5  baseline_float32": (1000, 0.95, blue),
+        "distilled_int8": (60, 0.90, blue),
+        "baseline_dynamic": (255, 0.93, blue),
+        "baseline_int8": (260, 0.945, orange),
+        "pruned_int8": (262, 0.94, "#8a94a6"),
+        "baseline_float32": (1000, 0.95, blue),
     }
     front, limit = [line for line in axes.lines if len(line.get_xdata()) > 1][-2:]
     np.testing.assert_allclose(front.get_xydata(), [(60, 0.90), (255, 0.93), (260, 0.945), (1000, 0.95)])
     np.testing.assert_allclose(limit.get_ydata(), [0.94, 0.94])  # a point below the float file
-    assert {text.get_text(): text.xy for text in axes.texts} == {name[0]: (x, y) for name, (x, y, _) in points.items()}
+    kept = {name: (x, y) for name, (x, y, _) in points.items() if name != "pruned_int8"}
+    assert {text.get_text(): text.xy for text in axes.texts} == kept
+
+
+def test_the_picture_spans_the_files_that_matter_and_its_labels_lie_apart(tmp_path, monkeypatch):
+    figures = pictures.saved_figures(monkeypatch)
+    crowd = [result(f"pruned_clustered_qat_int8_{number}", 0.94 + number / 2000, 250 + number) for number in range(8)]
+    hopeless = [result("distilled_int8", 0.30, 60), result("distilled_float32", 0.32, 80)]
+    results = [result("baseline_float32", 0.95, 1000), *crowd, *hopeless]
+    budget = config.BudgetConfig(accuracy_points=1)
+    compression_search.draw(results, compression_search.choose(results, budget), budget, tmp_path / "pareto.png")
+    (axes,) = figures[0].axes
+    assert axes.get_ylim()[0] > 0.9
+    names = [text.get_text() for text in axes.texts]
+    assert set(names) == {
+        "baseline_float32",
+        *(one.name for one in crowd),
+        "distilled_int8 0.300",
+        "distilled_float32 0.320",
+    }
+    renderer = figures[0].canvas.get_renderer()
+    boxes = [Text.get_window_extent(text, renderer) for text in axes.texts]  # without the lines to the points
+    pairs = itertools.combinations(zip(names, boxes, strict=True), 2)
+    assert not [(name, other) for (name, box), (other, other_box) in pairs if box.overlaps(other_box)]
+
+
+def test_hopeless_files_are_not_kept_and_the_reason_is_told():
+    slow = dataclasses.replace(result("baseline_int16x8", 0.951, 270), time_ratio=19.2)
+    results = [*RESULTS, slow, result("distilled_float32", 0.365, 50)]
+    choice = compression_search.choose(results, config.BudgetConfig(accuracy_points=1), guess=0.1)
+    assert choice.pareto == ("distilled_int8", "baseline_dynamic", "baseline_int8", "baseline_float32")
+    assert choice.removed == {
+        "baseline_int16x8": "it is 19 times as slow as the float file",
+        "distilled_float32": "its accuracy of 0.365 is closer to guessing (0.100) than to the float file (0.950)",
+        "pruned_int8": "baseline_int8 is not larger and more accurate",
+    }
+    # Nothing else has 55 kB, so it wins, and the sentence says what it is.
+    choice = compression_search.choose(results, config.BudgetConfig(kilobytes=55), guess=0.1)
+    assert choice.winner == "distilled_float32"
+    assert "It is hardly of use: its accuracy of 0.365 is closer to guessing" in choice.reason
+    assert choice.winner in choice.pareto
+
+
+def examples(targets, task="single_label", labels=("a", "b", "c")):
+    return data.Examples(np.asarray(targets), labels, np.zeros((len(targets), 1)), task=task)
+
+
+def test_the_score_of_guessing_is_that_of_the_best_constant_answer():
+    assert compression_search.guess_score(examples([0, 1, 1, 2])) == 0.5
+    assert compression_search.guess_score(examples([[1.0, 0, 0], [1, 0, 1]], "multi_label")) == (1 + 1 + 0.5) / 3
+    assert compression_search.guess_score(examples([[1.0, 2, 3], [2.0, 3, 4]], "regression")) == 0.0
+
+
+def tiny_run(folder):
+    """A run with a small untrained network for the digits, and its data."""
+    split = data.digits(image_size=(8, 8), validation_fraction=0.2, test_fraction=0.0)
+    inputs = keras.Input((8, 8, 3))
+    logits = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="relu")(inputs)))
+    model = keras.Model(inputs, models.Labels(split.labels)(logits))
+    return run_directory.Run(folder, config.Config(), model), split
+
+
+def test_a_candidate_that_fails_costs_that_one_and_its_reason_is_told(tmp_path, monkeypatch, caplog):
+    def fail(trainer, model):
+        raise RuntimeError("ran out of memory\nand more lines")
+
+    monkeypatch.setitem(training._STEPS, "prune", fail)
+    run, split = tiny_run(tmp_path)
+    settings = config.CompressConfig(budget={"accuracy_points": 1})
+    candidates = [compression_search.Candidate(steps, "float32") for steps in ((), ("prune",), ("prune", "cluster"))]
+    candidates.append(compression_search.Candidate((), "dynamic"))
+    monkeypatch.setattr(logging.getLogger("kerastrain"), "propagate", True)
+    with caplog.at_level("INFO", "kerastrain"):
+        results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
+    assert [one.name for one in results] == ["baseline_float32", "baseline_dynamic"]
+    assert skipped == dict.fromkeys(
+        ["pruned_float32", "pruned_clustered_float32"], "it failed with RuntimeError: ran out of memory"
+    )
+    assert "candidate 4 of 4: baseline_dynamic" in caplog.text
+    with pytest.raises(RuntimeError, match="ran out of memory"):  # without a budget, the steps were asked for
+        compression_search.sweep(run, split, candidates[:2], config.CompressConfig(prune={}), tmp_path)
+
+
+def test_candidates_that_do_not_fit_into_the_budget_of_time_are_not_started(tmp_path):
+    run, split = tiny_run(tmp_path)
+    candidates = [compression_search.Candidate((), "float32"), compression_search.Candidate(("prune",), "float32")]
+    settings = config.CompressConfig(budget={"accuracy_points": 1, "minutes": 1e-4}, prune={"epochs": 1})
+    results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
+    assert [one.name for one in results] == ["baseline_float32"]
+    assert skipped["pruned_float32"].startswith("not tried: ")
+    assert skipped["pruned_float32"].endswith(" of budget.minutes=0.0001 are left")
+    # With more time, the same folder continues.
+    settings = config.CompressConfig(budget={"accuracy_points": 1, "minutes": 60}, prune={"epochs": 1})
+    results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
+    assert [one.name for one in results] == ["baseline_float32", "pruned_float32"]
+    assert not skipped
+
+
+def test_a_training_that_will_not_fit_is_stopped_after_a_few_steps():
+    pace = Pace(minutes=1.0)
+    watch = Watch(pace, "prune", first_step=0, logs_lines=False)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    # The first step, which is traced, takes longer than the others; 10,000 of 10 ms are more than a minute.
+    slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.01))
+    model.fit(np.zeros((10_000, 1)), np.zeros((10_000, 1)), batch_size=1, verbose=0, callbacks=[slow, watch])
+    assert watch.step_count == 5
+    with pytest.raises(
+        OutOfTime, match=r"^not tried: it takes about .* minutes, and 60 seconds of budget.minutes=1 are left$"
+    ):
+        raise watch.out_of_time
+
+
+SETTINGS = config.CompressConfig(budget={"accuracy_points": 1}).model_dump(mode="json")
+INPUTS = {"model": "1", "data": "2"}
+
+
+def test_an_unfinished_compression_continues_with_its_own_settings_only(tmp_path):
+    old = tmp_path / ".compressed.abcd1234.tmp"
+    old.mkdir()
+    with pytest.raises(RuntimeError), unfinished.opened(tmp_path, SETTINGS, INPUTS, keeps_on_error=True) as work:
+        assert not old.exists()
+        work.save("baseline_int8", {"name": "baseline_int8"})
+        raise RuntimeError  # in place of a kill
+    longer = {**SETTINGS, "budget": {**SETTINGS["budget"], "minutes": 5.0}, "threads": 4}
+    with unfinished.opened(tmp_path, longer, INPUTS, keeps_on_error=True) as work:
+        assert work.record("baseline_int8") == {"name": "baseline_int8"}
+    other = {**SETTINGS, "budget": {**SETTINGS["budget"], "accuracy_points": 2.0}}
+    sentence = (
+        "a compression can only be resumed with the settings that it was started with. Received: "
+        f"budget.accuracy_points=2.0 (in the unfinished one 1.0). Resume it with `kerastrain compress --resume {tmp_path}`, "
+        f"or remove '{tmp_path}/compressed.unfinished' to start again."
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(sentence)}$"):
+        unfinished.opened(tmp_path, other, INPUTS, keeps_on_error=True).__enter__()
+    with pytest.raises(InputError, match="Received: another data than when it was started"):
+        unfinished.opened(tmp_path, longer, {**INPUTS, "data": "3"}, keeps_on_error=True).__enter__()
+    with (
+        unfinished.opened(tmp_path, longer, INPUTS, keeps_on_error=True),
+        pytest.raises(InputError, match="^another process is compressing in"),
+    ):
+        unfinished.opened(tmp_path, longer, INPUTS, keeps_on_error=True).__enter__()
+    assert config.validate(unfinished.recorded_settings(tmp_path), config.CompressConfig).budget.minutes == 5.0
+
+
+def test_a_compression_without_a_budget_that_cannot_be_made_leaves_nothing(tmp_path):
+    with pytest.raises(InputError, match="cannot"), unfinished.opened(tmp_path, SETTINGS, INPUTS, keeps_on_error=False):
+        raise InputError("cannot")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -172,7 +328,7 @@ def test_batch_norm_follows_the_layers_that_lose_weights_and_stays_where_they_ar
     model = keras.Model(inputs, models.Labels(split.labels)(logits))
     before = [weight.numpy() for weight in model.weights]
     settings = config.CompressConfig(**{step: {"epochs": 1} for step in ("prune_channels", "prune", "cluster")})
-    trainer = Trainer(run_directory.Run(tmp_path, config.Config(), model), split, settings)
+    trainer = Trainer(run_directory.Run(tmp_path, config.Config(), model), split, settings, Unfinished(tmp_path))
     for step in ("prune_channels", "prune", "cluster"):
         made = trainer.model((step,))
         mean = made.get_layer("learning_norm").moving_mean
