@@ -212,6 +212,7 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
             f"the run in {str(directory)!r} was stopped before its training finished. Resume it with `kerastrain train "
             f"--resume {directory}`."
         )
+    logger.info("loading the model of %s", directory)
     model = models.load(directory / "model.keras", allow_modules=allow_modules)
     run = Run(directory, _as_trained(configs.load(directory / "config.yaml"), model), model)
     if allow_modules:

@@ -5,6 +5,7 @@ returns a `Parity`. Must not know any format.
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from kerastrain.export.targets import labels_of, sizes, task_of, write_beside, w
 from kerastrain.system import files
 
 DEFAULT_SIGNATURE = "serving_default"
+
+logger = logging.getLogger("kerastrain")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +100,7 @@ def write(
         inputs = {name: texts.ids(values) for name, values in inputs.items()}
     with files.atomic(path) as temporary:
         exporter.convert(Source(texts.model if texts else model, inputs, labels, texts), temporary)
+        logger.info("comparing %s with the model on %s inputs", path.name, f"{len(reference):,}")
         measured = parity.check(
             reference,
             exporter.run(temporary, inputs),

@@ -4,6 +4,7 @@ Takes a `Run` and inputs; returns predictions and writes pictures. Decodes a bat
 fits into memory. Must not change the model.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from kerastrain.recipe import plan
 from kerastrain.recipe.inputs import Input
 from kerastrain.run_directory import Run
 from kerastrain.system.resources import processor_count
+
+logger = logging.getLogger("kerastrain")
 
 _METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
 _ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigmoid, "regression": np.asarray}
@@ -66,6 +69,7 @@ def predict(
         FileNotFoundError: a file does not exist, and `on_fault` is None.
     """
     labels, is_regression = models.labels(run.model), models.task(run.model) == "regression"
+    logger.info("predicting %s inputs", f"{len(inputs):,}")
     for batch, values in _batches(run, inputs, run.config.evaluation.batch_size, on_fault):
         outputs = scores(run.model, values)
         order = np.argsort(-outputs, axis=1, kind="stable")[:, :top]
@@ -131,6 +135,7 @@ def explain_images(
         raise InputError(unknown("label", label, labels))
     folder = run.directory / "explanations" if out is None else Path(out)
     paths = list(dict.fromkeys(_input(item).value for item in inputs))
+    logger.info("explaining %s images by %s", f"{len(paths):,}", method)
     ending = method if label is None else f"{method}_{_safe(label)}"
     targets = {path: folder / f"{name}_{ending}.png" for path, name in zip(paths, picture_names(paths), strict=True)}
     existing = [target for target in targets.values() if os.path.lexists(target)]

@@ -34,6 +34,8 @@ def measure(model: keras.Model, config: Config, split: data.Split) -> dict[str, 
         dict from the name of a part to its measures; see `evaluation.report`.
     """
     sets = {name: part for name, part in split.parts.items() if name in config.evaluation.sets}
+    for name, part in sets.items():
+        logger.info("evaluating %s: %s examples", name, f"{len(part):,}")
     return evaluation.report(
         model, {name: data.batches(part, config.evaluation.batch_size) for name, part in sets.items()}
     )
@@ -78,6 +80,7 @@ def export_all(
             "tolerance": _tolerance(kind, config.export.score_loss_fraction),
             "replace": replace,
         }
+        logger.info("exporting %s", name)
         if name in _WHOLE:
             path, write = directory / _WHOLE[name][0], _WHOLE[name][1]
             exports[path] = write(model, path, **options)

@@ -1,14 +1,17 @@
 """Chooses the model, the examples and the transforms of each training phase."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
-from kerastrain import data, models
+from kerastrain import data, distribute, models
 from kerastrain.config import Config
 from kerastrain.recipe import plan
+
+logger = logging.getLogger("kerastrain")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Ph
     """
     if phase.name == "head":
         features, head = models.split_at_backbone(model)
+        if distribute.is_chief():
+            count = len(split.train) + len(split.validation)
+            logger.info("computing the backbone's features of %s examples", f"{count:,}")
         parts = [
             data.features.precompute(features, part, config.evaluation.batch_size)
             for part in (split.train, split.validation)

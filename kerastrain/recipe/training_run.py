@@ -141,6 +141,7 @@ def _train_and_export(
         if not is_trained:
             fit(model, config, split, directory)
             if is_chief:
+                logger.info("writing %s", saved.name)
                 with files.atomic(saved) as temporary:
                     model.save(temporary)
         if not is_chief:
@@ -153,6 +154,7 @@ def _train_and_export(
         measures = measure(model, config, split)
         files.write_json(directory / "metrics.json", measures)
         exports = _export_each(model, config, split, directory)
+        logger.info("writing report.html")
         report.write(directory)
         run_directory.finish(directory, time.monotonic() - start)
         collectives.barrier(strategy)

@@ -26,7 +26,7 @@ from kerastrain.system.resources import processor_count
 logger = logging.getLogger("kerastrain")
 
 _NAMED = 3
-_PROGRESS_SECONDS = 15
+_PROGRESS_SECONDS, _FIRST_PROGRESS_SECONDS = 15, 2
 _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
 _HEADINGS = {"leakage": "LEAKAGE", "contradiction": "CONFLICTING LABELS"}
 
@@ -144,7 +144,8 @@ def _findings(
 
     with warnings.catch_warnings(), ThreadPoolExecutor(processor_count()) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # They name no file; the relevant ones become findings.
-        findings, logged = [], time.monotonic()
+        # The first line comes early, since a step of more than two seconds says what it does.
+        findings, logged = [], time.monotonic() + _FIRST_PROGRESS_SECONDS - _PROGRESS_SECONDS
         for chunk in pool.map(read_chunk, range(0, len(paths), _CHUNK)):
             findings += chunk
             if time.monotonic() - logged > _PROGRESS_SECONDS:
