@@ -104,8 +104,7 @@ def _of_source(
     if columns is not None and dataclasses.replace(columns, separator=None) != Columns():
         raise InputError(f"`data.columns` requires a table or a named set. Received: '{path}', which has no columns.")
     if is_word:
-        digits = _checked(arrays.digits_listing(image_size), kind, task)
-        return dataclasses.replace(digits, notes=_same_name(path)) if os.path.lexists(path) else digits
+        return _checked(arrays.digits_listing(image_size), kind, task)
     if Path(path).suffix.lower() == ".npz":
         return arrays.npz_listing(path, image_size, task=task, kind=kind, decoding=decoding)
     if tfrecords.is_set(path):
@@ -182,10 +181,6 @@ def _checked(listing: Listing, kind: str, task: Task) -> Listing:
             f"{kind!r} and {task!r}."
         )
     return listing
-
-
-def _same_name(word: str) -> tuple[str]:
-    return (f"{word!r} is a data set of its own, and what is at './{word}' is not read; data.path=./{word} reads it",)
 
 
 _DIGITS = "digits"
