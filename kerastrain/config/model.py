@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kerastrain.config import networks
 from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, NotNegative, Positive, Section
 
@@ -71,18 +70,16 @@ class ModelConfig(Section):
             raise ValueError(f"value_range must rise. Received: {shown(self.value_range)}.")
         return self
 
-    def check_fits(self, kind: str, image_size: tuple[int, int] | None) -> None:
-        """Raises an error if the backbone cannot be used, or if a setting is given that it would ignore.
+    def check_fits(self, kind: str) -> None:
+        """Raises an error if a setting is given that the backbone would ignore.
 
         Args:
             kind: "images" or "text".
-            image_size: (height, width) in pixels, or None for the backbone's own.
 
         Raises:
-            ValueError: the backbone is unknown or for other data, or a setting belongs to other backbones.
+            ValueError: a setting belongs to other backbones.
         """
         backbone = self.backbone or ("kerastrain:fractal_small" if kind == "images" else "keras:embedding")
-        networks.check(kind, backbone, image_size)
         for owner, names in _owners(kind, backbone):
             for name in names:
                 if getattr(self, name) is not None:

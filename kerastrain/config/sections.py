@@ -34,7 +34,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_model(self):
-        self.model.check_fits(self.data.kind, self.data.image_size)
+        self.model.check_fits(self.data.kind)
         return self
 
     @model_validator(mode="after")

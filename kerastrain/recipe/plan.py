@@ -170,6 +170,11 @@ def check_labels(config: Config, labels: Sequence[str]) -> None:
         for label in config.data.class_weights:
             if label not in labels:
                 raise InputError(f"`data.class_weights`: {unknown('class', label, labels)}")
+        if not any(config.data.class_weights.get(label, 1) for label in labels):
+            raise InputError(
+                "`data.class_weights` must give one class a weight above 0, or nothing is learned. Received: 0 for all "
+                f"{len(labels)} classes."
+            )
     broken = [label for label in labels if "\n" in label or "\r" in label]
     if broken and config.export.formats:
         raise InputError(

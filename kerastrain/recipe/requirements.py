@@ -14,6 +14,7 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.hub import handles
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
+from kerastrain.recipe import networks
 from kerastrain.system import folders, optional_imports
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
@@ -42,9 +43,14 @@ def require(config: Config) -> None:
     require_formats(config, config.export.formats)
     if config.model.from_run is not None:  # The model of that run holds its backbone.
         return
+    networks.check(config.data.kind, config.model.backbone, config.data.image_size)
     _require_backbone(config.model.backbone)
+    if _is_module(config) and config.fit.epochs:
+        _require_whole(config)
     weights = config.model.weights
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
+    if weights == "imagenet":
+        networks.check_imagenet(config.model.backbone, config.model.alpha)
+    elif weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"no weights file at {weights!r}: the path does not exist.")
 
 
@@ -63,15 +69,48 @@ def require_formats(config: Config, formats: Iterable[str]) -> None:
         if name in _FORMAT_EXTRAS:
             optional_imports.require(_FORMAT_EXTRAS[name])
     backbone = config.model.backbone
-    is_text_module = (
-        config.data.kind == "text" and not backbone.startswith("keras:") and not backbone.endswith(".keras")
-    )
     without_strings = [name for name in formats if name == "onnx" or name.startswith("tflite")]
-    if is_text_module and without_strings:
+    if config.data.kind == "text" and _is_module(config) and without_strings:
         raise InputError(
             f"`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and "
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
             "with keras:embedding or keras:transformer."
+        )
+
+
+def _is_module(config: Config) -> bool:
+    """Whether the backbone is a TF Hub module or SavedModel, which has no layers."""
+    return not config.model.backbone.startswith("keras:") and not config.model.backbone.endswith(".keras")
+
+
+def _require_whole(config: Config) -> None:
+    """Raises an error if a Hub module would be fine-tuned in part, or by a signature."""
+    tuning, backbone = config.fine_tune, config.model.backbone
+    in_part = {
+        "fine_tune.last": tuning.last,
+        "fine_tune.from_layer": tuning.from_layer,
+        "fine_tune.timetable": [last for last in tuning.timetable.values() if last],
+    }
+    for key, value in in_part.items():
+        if value:
+            raise InputError(
+                f"`{key}` needs a backbone of layers. Received: {backbone!r}, one Hub module, which trains as a whole or not "
+                f"at all. Remove {key}."
+            )
+    if tuning.lora_rank is not None:
+        raise InputError(
+            f"`fine_tune.lora_rank` needs a backbone with layers to adapt. Received: {backbone!r}. A Hub module is opaque: "
+            "unfreeze it instead, without fine_tune.lora_rank."
+        )
+    if config.memory.remat_blocks is not None:
+        raise InputError(
+            f"`memory.remat_blocks`: a HubLayer cannot be split into blocks. Received: the Hub module {backbone!r}. Use a "
+            "backbone `keras:NAME` or a .keras file, or memory.micro_batches."
+        )
+    if config.model.signature is not None and config.model.output_key is not None:
+        raise InputError(
+            f"a signature cannot be trained: it has no `training` argument and no losses. Received: model.signature="
+            f"{config.model.signature} and fit.epochs={config.fit.epochs}. Set fit.epochs=0 to train only the head."
         )
 
 

@@ -1,6 +1,9 @@
-"""The names of the networks behind `keras:NAME`, and what is known of them without TensorFlow or Keras."""
+"""The names of the networks behind `keras:NAME`, and what is known of them without TensorFlow or Keras.
 
-from kerastrain.errors import unknown
+Takes names and sizes; raises errors. Must not import TensorFlow.
+"""
+
+from kerastrain.errors import InputError, unknown
 
 IMAGE_NETWORKS = (
     *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge"),
@@ -18,6 +21,30 @@ IMAGE_NETWORKS = (
 TEXT_NETWORKS = ("embedding", "transformer")
 SMALLEST_SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 """The smallest image side of a network in pixels, where it is not 32."""
+_IMAGENET_ALPHAS = {
+    "MobileNet": (0.25, 0.5, 0.75, 1.0),
+    "MobileNetV2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+    "MobileNetV3Large": (0.75, 1.0),
+    "MobileNetV3Small": (0.75, 1.0),
+}
+
+
+def check_imagenet(backbone: str, alpha: float | None) -> None:
+    """Raises an error if there are no ImageNet weights of this width.
+
+    Args:
+        backbone: str, as in `model.backbone`.
+        alpha: float, the width multiplier, or None for 1.
+
+    Raises:
+        InputError: Keras has no ImageNet weights for the width.
+    """
+    known = _IMAGENET_ALPHAS.get(backbone.removeprefix("keras:"), (alpha,))
+    if alpha is not None and alpha not in known:
+        raise InputError(
+            f"`model.alpha` must be one of {', '.join(f'{width:g}' for width in known)} with model.weights imagenet. Received: "
+            f"{alpha:g}, for {backbone!r}."
+        )
 
 
 def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:
@@ -29,11 +56,11 @@ def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:
         image_size: (height, width) in pixels, or None for the backbone's own.
 
     Raises:
-        ValueError: the network is unknown, is for the other kind of data, or takes only larger images.
+        InputError: the network is unknown, is for the other kind of data, or takes only larger images.
     """
     if kind == "text" and backbone.startswith("kerastrain:"):
-        raise ValueError(
-            f"model.backbone must be for texts, such as keras:embedding. Received: {backbone!r}, which is for images."
+        raise InputError(
+            f"`model.backbone` must be for texts, such as keras:embedding. Received: {backbone!r}, which is for images."
         )
     if not backbone.startswith("keras:"):
         return
@@ -41,9 +68,9 @@ def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:
     if name not in known:
         other = name in (*IMAGE_NETWORKS, *TEXT_NETWORKS)
         hint = f" {name} is for {'texts' if kind == 'images' else 'images'}: set data.kind." if other else ""
-        raise ValueError(f"model.backbone: {unknown('network', name, known)}{hint}")
+        raise InputError(f"`model.backbone`: {unknown('network', name, known)}{hint}")
     smallest = SMALLEST_SIDES.get(name, 32)
     if image_size is not None and min(image_size) < smallest:
-        raise ValueError(
-            f"data.image_size must be at least {smallest} by {smallest} pixels for {name}. Received: {list(image_size)}."
+        raise InputError(
+            f"`data.image_size` must be at least {smallest} by {smallest} pixels for {name}. Received: {list(image_size)}."
         )
