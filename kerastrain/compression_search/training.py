@@ -48,7 +48,11 @@ class Trainer:
     ):
         self.run, self.split, self.settings = run, split, settings
         self.unfinished, self.pace = unfinished, pace or Pace()
-        self.loss = models.loss(run.model, label_smoothing=run.config.fit.label_smoothing)
+        self.loss = models.loss(
+            run.model,
+            label_smoothing=run.config.fit.label_smoothing,
+            positive_weights=split.train.positive_weights,
+        )
         self._outcomes: dict[tuple[str, ...], keras.Model | Exception] = {(): run.model}
         self._callbacks: list[keras.callbacks.Callback] = []
 

@@ -46,8 +46,8 @@ class DataConfig(Section):
     kind: Literal["images", "text"] = "images"
     """What an example is: an image or a text."""
     task: Task = "single_label"
-    """What the model predicts: one class (single_label), any number of labels (multi_label), or numbers (regression, for
-    images only)."""
+    """What the model predicts: one class (single_label), any number of labels (multi_label), or numbers
+    (regression)."""
     path: Annotated[str, Field(min_length=1)] = "digits"
     """Where the examples are. Images: a folder with one subfolder per class, or `digits`, scikit-learn's 1,797
     handwritten digits. Texts: a folder with one file per class and one text per line, or one subfolder of .txt files per
@@ -79,7 +79,8 @@ class DataConfig(Section):
     """Index of the fold that is the validation part, counted from 0."""
     class_weights: Literal["balanced"] | dict[str, NotNegative] | None = None
     """Weights of the classes in the training loss. `balanced` gives every class the same total weight; a mapping such as
-    {rare: 5} sets some weights, and the others are 1. Null means 1 for every class."""
+    {rare: 5} sets some weights, and the others are 1. Null means 1 for every class. For multi_label they are the weights of
+    the examples that have a label, against those that lack it: `balanced` gives both the same total weight."""
     augment: Annotated[AugmentConfig, OrNames, Field(validate_default=True)] = {}
     """Random transforms of training examples. The default is resized_crop, colour and noise for images, and none for
     texts. A section changes the default: {flip: {}, noise: null} adds flips and removes noise. A list replaces it:
@@ -144,12 +145,15 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check_task(self):
-        if self.kind == "text" and self.task == "regression":
-            raise ValueError("task regression is only for images. Received: kind 'text'. Choose another task.")
-        if self.class_weights is not None and self.task != "single_label":
+        if self.class_weights is not None and self.task == "regression":
             raise ValueError(
-                f"class_weights is only for task single_label. Received: task {self.task!r}. Give each row of a table a "
-                "weight with data.columns.weight."
+                "class_weights is only for classes. Received: task 'regression'. Give each row of a table a weight with "
+                "data.columns.weight."
+            )
+        if self.sampling == "balanced" and self.task != "single_label":
+            raise ValueError(
+                f"sampling: balanced draws classes, one for each example. Received: task {self.task!r}. Use uniform"
+                f"{', and class_weights: balanced' if self.task == 'multi_label' else ''}."
             )
         if self.class_weights is not None and self.sampling == "balanced":
             raise ValueError("class_weights and sampling: balanced both balance the classes. Remove one.")

@@ -37,6 +37,8 @@ class Examples:
             folder; None identifies examples by their index. Examples are split by their keys.
         decoding: Decoding of the images that were read, with the pixel range that was found; None if they are not read
             yet, or not images.
+        positive_weights: tuple of float >= 0, for "multi_label" the weight in the loss of the examples that have a label,
+            one for each label; None for 1 each.
 
     Raises:
         InputError: the lengths differ, or a target or weight is invalid.
@@ -51,12 +53,15 @@ class Examples:
     paths: tuple[str, ...] | None = None
     keys: tuple[str, ...] | None = None
     decoding: Decoding | None = None
+    positive_weights: tuple[float, ...] | None = None
 
     def __post_init__(self):
         _check_lengths(self)
         check_targets(self.targets, self.labels, self.task)
         if self.weights is not None and not (np.isfinite(self.weights).all() and (self.weights >= 0).all()):
             raise InputError("`weights` must be finite and >= 0. Received: NaN, infinite or negative weights.")
+        if self.positive_weights is not None:
+            check_positive_weights(self.positive_weights, self.labels, self.task)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -210,6 +215,25 @@ def check_targets(targets: np.ndarray, labels: Sequence[str], task: str) -> None
     if task == "regression" and not np.isfinite(targets).all():
         bad = int(np.flatnonzero(~np.isfinite(targets).all(axis=1))[0])
         raise InputError(f"`targets` of task 'regression' must be finite. Received: {targets[bad]} at index {bad}.")
+
+
+def check_positive_weights(weights: Sequence[float], labels: Sequence[str], task: str) -> None:
+    """Checks the weights of labels in the loss.
+
+    Args:
+        weights: sequence of float, as `Examples.positive_weights`.
+        labels: sequence of str, as `Examples.labels`.
+        task: str, as `Examples.task`.
+
+    Raises:
+        InputError: the task is not "multi_label", the lengths differ, or a weight is negative or not finite.
+    """
+    if task != "multi_label":
+        raise InputError(f"`positive_weights` are for task 'multi_label'. Received: {task!r}.")
+    if len(weights) != len(labels) or not all(np.isfinite(weight) and weight >= 0 for weight in weights):
+        raise InputError(
+            f"`positive_weights` must be {len(labels)} finite numbers >= 0, one for each label. Received: {weights!r}."
+        )
 
 
 def quantile_bins(numbers: np.ndarray, count: int) -> np.ndarray:

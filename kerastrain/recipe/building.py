@@ -94,6 +94,8 @@ def load_backbone(config: Config) -> backbones.Backbone:
     Raises:
         InputError: as for `backbones.load`.
     """
+    if distribute.is_chief():
+        logger.info("loading the backbone %s", config.model.backbone)
     with runtime.precision(_policy(config)):
         return backbones.load(
             config.model.backbone,
@@ -234,7 +236,8 @@ def build(
         spare_memory(model, config)
         models.merge_lora(model)
         models.freeze(model)
-    return compiled(model, config, plan.phases(config, len(split.train))[0])
+    phase = plan.phases(config, len(split.train))[0]
+    return compiled(model, config, phase, positive_weights=split.train.positive_weights)
 
 
 def _policy(config: Config) -> str:

@@ -3,6 +3,7 @@
 Takes a `Config`, builds its model and data, and returns records of the finders. Keeps no model and no files.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from kerastrain.recipe import plan
 from kerastrain.recipe.building import prepare_unmeasured
 from kerastrain.recipe.fitting import compiled, fit_phase
 from kerastrain.recipe.stages import Stage, staged, training_batches
+
+logger = logging.getLogger("kerastrain")
 
 
 @data.surface_read_errors()
@@ -32,6 +35,7 @@ def find_learning_rate(config: Config, phase_name: str | None = None) -> tuple[p
         InputError: the config has no such phase, or the data or the backbone cannot be used.
     """
     stage, phase = _stage(config, phase_name, default_index=0, train_earlier=True)
+    logger.info("testing learning rates in phase %s", phase.name)
     return phase, finders.learning_rate(stage.model, training_batches(stage, config, phase, start_step=0))
 
 
@@ -50,6 +54,7 @@ def find_batch_size(config: Config, phase_name: str | None = None) -> tuple[plan
         InputError: the config has no such phase, or the data or the backbone cannot be used.
     """
     stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False)
+    logger.info("trying batch sizes in phase %s, until one does not fit or is not faster", phase.name)
     return phase, finders.batch_size(stage.model, stage.train)
 
 
@@ -69,6 +74,7 @@ def find_memory(config: Config, phase_name: str | None = None) -> tuple[plan.Pha
         InputError: the config has no such phase, or the data or the backbone cannot be used.
     """
     stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False)
+    logger.info("measuring a step of phase %s", phase.name)
     size = config.fit.global_batch_size
     device_size = -(-size // stage.model.distribute_strategy.num_replicas_in_sync)
     report = memory.report(stage.model, batch_size=device_size)
@@ -91,7 +97,7 @@ def _stage(
             if train_earlier or index == wanted:
                 runtime.seed(config.runtime.seed)
                 stage = staged(model, config, split, phase)
-                compiled(stage.model, config, phase)
+                compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if train_earlier and index < wanted:
                 fit_phase(stage, config, phase, Path(folder))
     return stage, phase

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -65,7 +65,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         with model.distribute_strategy.scope():
             stage = staged(model, config, split, phase)
             models.synchronize_batch_norm(stage.model)
-            compiled(stage.model, config, phase)
+            compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
         history = fit_phase(stage, config, phase, directory).history
         losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
         best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
@@ -107,6 +107,8 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
         )
         if saving.start.step:
             logger.info("resuming at %s", saving.start)
+        if distribute.is_chief():
+            logger.info("tracing the first step of phase %s", phase.name)
         try:
             return stage.model.fit(
                 distribute.shard(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
@@ -138,13 +140,16 @@ def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
     return {"validation_data": sharded, "validation_steps": int(batches.cardinality())}
 
 
-def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Model:
+def compiled(
+    model: keras.Model, config: Config, phase: plan.Phase, *, positive_weights: Sequence[float] | None = None
+) -> keras.Model:
     """Compiles a model with the optimizer and schedule of a phase, and applies the memory settings.
 
     Args:
         model: keras.Model, compiled in place.
         config: Config.
         phase: plan.Phase.
+        positive_weights: as for `models.loss`.
 
     Returns:
         keras.Model, `model` itself, with a built optimizer.
@@ -173,7 +178,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
             layer_rates=_layer_rates(model, config, phase),
             **options.arguments,
         ),
-        loss=models.loss(model, label_smoothing=config.fit.label_smoothing),
+        loss=models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights),
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
         jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
         steps_per_execution=config.fit.steps_per_execution,

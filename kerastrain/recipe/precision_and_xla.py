@@ -92,6 +92,6 @@ def _timed_step(
     """Times a step of `phase` with a model that is built for it and thrown away."""
     prepared = prepare_unmeasured(config, tf.distribute.get_strategy(), load=lambda *_: split)
     stage = staged(prepared.build(), config, split, phase)
-    compiled(stage.model, config, phase)
+    compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
     batch = next(iter(training_batches(stage, config, phase, start_step=0)))
     return finders.step_seconds(stage.model, batch, jit_compile=jit_compile, name=name)

@@ -124,15 +124,15 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("data.kind=text", "path must name a folder of texts"),
         ("data.task=multilabel", "data.task: unknown value 'multilabel'. Known: "),
         (
-            "data={kind: text, path: a.csv, task: regression}",
-            "task regression is only for images. Received: kind 'text'",
+            "data={task: multi_label, sampling: balanced}",
+            "sampling: balanced draws classes, one for each example. Received: task 'multi_label'. Use uniform, and class",
         ),
         ("data.folds=1", "data.folds: must be a whole number of at least 2, or null. Received: 1."),
         ("data.fold=1", "fold must be less than folds, counted from 0. Received: fold 1 and no folds."),
         ("data={folds: 3, fold: 3}", "fold must be less than folds, counted from 0. Received: fold 3 and folds: 3."),
         (
-            "data={task: multi_label, class_weights: balanced}",
-            "class_weights is only for task single_label. Received: task",
+            "data={task: regression, class_weights: balanced}",
+            "class_weights is only for classes. Received: task 'regression'. Give each row of a table a weight with",
         ),
         (
             "data={sampling: balanced, class_weights: balanced}",
@@ -161,7 +161,8 @@ def test_an_override_that_breaks_a_rule_is_one_sentence(override, sentence):
 
 def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     models = kt.models
-    built = {models.image_classifier, models.image_regressor, models.text_classifier, kt.backbones.load}
+    built = {models.image_classifier, models.image_regressor, models.text_classifier, models.text_regressor}
+    built |= {kt.backbones.load}
     elsewhere = {
         *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # from the data, or from `model.backbone`
         *("mean", "stddev"),  # measured on the training part

@@ -31,15 +31,30 @@ def test_weighted_examples_weigh_what_their_class_does_times_their_own():
     assert balanced.weights.mean() == pytest.approx(1)
 
 
-def test_class_weights_refuse_what_has_no_single_class():
-    multi_label = data.Examples(np.zeros((2, 1), np.float32), ("a",), np.zeros((2, 1)), "multi_label")
+def test_class_weights_refuse_numbers():
+    ages = data.Examples(np.zeros((2, 1), np.float32), ("age",), np.zeros((2, 1)), "regression")
     for function in (data.class_weights, lambda examples: data.weighted(examples, {})):
-        with pytest.raises(InputError, match="class weights require task 'single_label', .* Received: 'multi_label'"):
-            function(multi_label)
+        with pytest.raises(InputError, match="class weights require classes. Received: task 'regression'"):
+            function(ages)
     with pytest.raises(InputError, match="unknown class number 7. Known: 0, 1"):
         data.weighted(examples([0, 1]), {7: 2.0})
     with pytest.raises(InputError, match="`weights` must be finite and >= 0"):
         data.weighted(examples([0, 1]), {1: -2.0})
+
+
+def many_labels():
+    targets = np.array([[1, 0, 1], [0, 0, 1], [0, 1, 1], [0, 0, 1]], np.float32)
+    return data.Examples(targets, ("a", "b", "always"), np.zeros((4, 1)), "multi_label")
+
+
+def test_the_examples_with_a_label_weigh_as_much_as_those_without():
+    weights = data.class_weights(many_labels())
+    assert weights == {0: 3.0, 1: 3.0, 2: 1.0}
+    weighted = data.weighted(many_labels(), {0: 3.0, 1: 0.5})
+    assert (weighted.positive_weights, weighted.weights) == ((3.0, 0.5, 1.0), None)
+    assert weighted.subset(np.array([1])).positive_weights == (3.0, 0.5, 1.0)
+    with pytest.raises(InputError, match="`positive_weights` must be 3 finite numbers >= 0, one for each label"):
+        data.weighted(many_labels(), {1: -2.0})
 
 
 def parts(train, held_out):
