@@ -58,7 +58,7 @@ def read(text: str, source: str) -> Records:
             positions.append(number)
         else:
             faults.append((number, "it is not an object with the names and values of its fields"))
-    if records and (len(lines) > 1 or not _whole(records[0])):
+    if len(records) > len(faults) and (len(lines) > 1 or not _whole(records[0])):
         return Records("line", positions, records, faults)
     try:
         content = json.loads(text)

@@ -16,9 +16,7 @@ from kerastrain.errors import InputError
 DEFAULT_SEPARATOR = "|"
 _OTHERS = (";", ",", "/", " ")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-_OF_NUMPY = re.compile(
-    r"\[\s*(?:('[^']*'|\"[^\"]*\")(\s+('[^']*'|\"[^\"]*\"))*|[\d.]+(\s+[\d.]+)+)\s*\]"
-)
+_OF_NUMPY = re.compile(r"\[\s*(?:('[^']*'|\"[^\"]*\")(\s+('[^']*'|\"[^\"]*\"))*|[\d.]+(\s+[\d.]+)+)\s*\]")
 
 
 def parsed(values: Sequence, separator: str | None, where: str) -> tuple[list[list[str]], tuple[str, ...]]:
@@ -62,22 +60,18 @@ def _separator(texts: Sequence[str], where: str) -> tuple[str, tuple[str, ...]]:
         pieces = [{piece.strip() for piece in text.split(separator)} for text in distinct]
         labels = set().union(*pieces)
         alone = distinct - joined
-        # Pieces that are labels occur in other cells, too; those of a name such as "no finding" hardly do.
-        again = sum(any(piece in alone for piece in text.split(separator)) for text in joined)
         name = "a space" if separator == " " else repr(separator)
-        if len(labels) < len(distinct) or (again == len(joined) and separator != " "):
-            return separator, (
-                f"the labels in {where} are separated by {name}, such as {_shown(max(joined, key=len))}",
-            )
-        if separator in ";,":
+        shown = f"{name} separates labels in {where}, such as {_shown(max(joined, key=len))}"
+        # The pieces of several labels occur in other cells, too; those of a name such as "no finding" hardly do.
+        again = any(piece.strip() in alone for text in joined for piece in text.split(separator))
+        fewer = len(labels) < len(distinct)
+        is_sure = (fewer or bool(alone)) if separator in ";," else (fewer and again) or 2 * len(labels) < len(distinct)
+        if is_sure:
+            return separator, (shown,)
+        if separator in ";," or fewer or again:
             raise InputError(
-                f"it is unclear whether {name} separates labels in {where}, such as {_shown(max(joined, key=len))}. Set "
-                f"`data.columns.separator` to {name}, or to {DEFAULT_SEPARATOR!r} if each cell is one label."
-            )
-        if alone and again:
-            raise InputError(
-                f"it is unclear whether {name} separates labels in {where}, such as {_shown(max(joined, key=len))}. Set "
-                f"`data.columns.separator` to {separator!r}, or to {DEFAULT_SEPARATOR!r} if each cell is one label."
+                f"it is unclear whether {shown}. Set `data.columns.separator` to {separator!r}, or to "
+                f"{DEFAULT_SEPARATOR!r} if each cell is one label."
             )
     note = f"no cell in {where} has several labels; `data.columns.separator` sets what separates them"
     return DEFAULT_SEPARATOR, (note,) if distinct else ()

@@ -219,7 +219,8 @@ def _multi_label(table: Table, name: str, separator: str | None) -> tuple[np.nda
         sets = [[labels[number] for number in numbers] for numbers in _class_numbers(table, name)]
     else:
         where = f"column {name!r} of {table.source}"
-        sets, notes = label_sets.parsed(list(table.column(name)), separator, where)
+        cells = [value if is_present(value) else None for value in table.column(name)]
+        sets, notes = label_sets.parsed(cells, separator, where)
         label_of, more = class_names.spellings(Counter(label for row in sets for label in row))
         sets = [[label_of[label] for label in row] for row in sets]
         labels, notes = class_names.ordered(set(label_of.values())), (*notes, *more)

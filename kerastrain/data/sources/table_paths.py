@@ -21,7 +21,10 @@ from kerastrain.errors import InputError
 _MOST_NAMED = 3
 _MOST_ENTRIES = 1_000_000
 _MOST_NEAR = 20
-_BESIDE = re.compile(r"(?i)im(age|g)|pic|photo|jpe?g|png|train|test|val|^data$")
+_BESIDE = re.compile(
+    r"(?i)(images?|imgs?|pictures?|pics?|photos?|jpe?gs?|jpegimages|pngs?|data|train|test|val|valid|validation)"
+    r"([-_ ]?(images?|imgs?|data|\d+))?"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +254,7 @@ def _folders_beside(root: Path) -> list[Path]:
     try:
         with os.scandir(root.parent) as entries:
             return [Path(entry.path) for entry in entries if entry.is_dir() and entry.name != root.name
-                    and not entry.name.startswith(".") and _BESIDE.search(entry.name)]  # fmt: skip
+                    and not entry.name.startswith(".") and _BESIDE.fullmatch(entry.name)]  # fmt: skip
     except OSError:
         return []
 
