@@ -167,7 +167,7 @@ def test_a_set_that_nobody_has_is_told(monkeypatch):
     [
         (
             Columns(input="picture"),
-            "`columns.input` must name a feature of images: image. Its features are: image,",
+            "`data.columns.input` must name a feature of images: image. Its features are: image,",
         ),
         (Columns(targets=("lable",)), "unknown column 'lable'. Known: .* Did you mean 'label'"),
         (Columns(targets=("label",), group="patients"), "unknown column 'patients'. .* Did you mean 'patient'"),
