@@ -120,7 +120,8 @@ def manifest(
     patients, or a split that is already defined. See `tables.listing` for the file formats.
 
     Args:
-        path: path of a .csv, .tsv or .parquet file; image paths in it are relative to its folder.
+        path: path of a table, such as .csv, .jsonl or .parquet, or of a folder with train.csv, test.csv, …; image paths
+            in it are relative to its folder.
         kind: "images" or "text".
         image_size: (height, width) in pixels that every image is resized to; None for texts.
         task: "single_label", "multi_label" or "regression".
