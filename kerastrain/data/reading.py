@@ -16,7 +16,7 @@ from kerastrain.data.examples import Examples, Split
 from kerastrain.data.image_files import decode_all, pixel_cache, scanning
 from kerastrain.data.image_files.pixel_cache import Place
 from kerastrain.data.image_files.quarantine import Quarantined
-from kerastrain.data.image_files.stores import ArrayImages, ImageFiles
+from kerastrain.data.image_files.stores import ArrayImages, ImageFiles, Store
 from kerastrain.data.splitting.classes import without_classes
 from kerastrain.data.splitting.listings import Listing, check_skipped, divide
 from kerastrain.errors import InputError
@@ -163,11 +163,13 @@ def scan(listing: Listing, *, unreadable_fraction: float = 1.0) -> scanning.Scan
     examples = listing.examples
     if isinstance(examples.inputs, ImageFiles):
         return _scanned(examples, listing.predefined_split, _SCAN_SIZE, unreadable_fraction)
-    if examples.dtype != object:
+    if isinstance(examples.inputs, np.ndarray | ArrayImages) and examples.dtype != object:
         raise InputError(
             f"a scan requires image files or texts, and there are none in {listing.source}. Give a folder or a manifest of "
             "them."
         )
+    if examples.dtype != object:
+        return _tried(dataclasses.replace(examples.inputs, image_size=_SCAN_SIZE), unreadable_fraction)
     return text_scan.scan(
         examples, _target_texts(examples), listing.predefined_split, counts_repeats=listing.counts_repeats
     )
@@ -190,8 +192,10 @@ def _readable(
         inputs, notes = decode_all.with_pixel_range(inputs)
         _log(notes)
         cached = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
-        decode_all.decode(cached, memory_fraction=0)
-        return dataclasses.replace(examples, inputs=cached, decoding=inputs.decoding), everything
+        result = _tried(cached, unreadable_fraction)
+        scanning.log_quarantined(result.quarantined, len(examples))
+        usable = examples.subset(result.kept, inputs=cached.subset(result.kept))
+        return dataclasses.replace(usable, decoding=inputs.decoding), result
     cached = pixel_cache.cache(inputs, cache, memory_fraction=memory_fraction)
     result = _scanned(examples, predefined_split, inputs.image_size, unreadable_fraction, cached.put)
     scanning.log_quarantined(result.quarantined, len(examples))
@@ -202,6 +206,15 @@ def _readable(
         cached = pixel_cache.cache(store, cache, memory_fraction=memory_fraction)
     examples = examples.subset(result.kept, inputs=cached.subset(result.kept))
     return dataclasses.replace(examples, decoding=decoding), result
+
+
+def _tried(store: Store, unreadable_fraction: float) -> scanning.Scan:
+    """Decodes the images of a store that is not image files, to find those that cannot be used."""
+    faults = decode_all.faults(store)
+    if len(faults) > unreadable_fraction * len(store):
+        raise InputError(scanning.too_many(list(faults.values()), len(store), unreadable_fraction))
+    kept = [index for index in range(len(store)) if index not in faults]
+    return scanning.Scan(np.array(kept, np.int64), tuple(faults.values()))
 
 
 def _scanned(

@@ -1,57 +1,48 @@
-"""Decodes every image of a store on all processors, to find those that cannot be read.
+"""Reads every image of a store on all processors, to find those that cannot be read and the range of their values.
 
-Takes a store of images, returns a uint8 array, or None if the pixels need too much memory. Must not know labels or import
+Takes a store of images that are not files of their own; returns `Quarantined` records. Must not know labels or import
 TensorFlow.
 """
 
+import contextlib
 import dataclasses
-import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from kerastrain.data.image_files import decoder, pixel_ranges
+from kerastrain.data.image_files.faults import ImageFault
+from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import Store
-from kerastrain.errors import InputError
-from kerastrain.system.resources import available_bytes, processor_count
+from kerastrain.system.resources import processor_count
 
-_NAMED = 3
 _CHUNK = 32  # Files in one job: few enough that Ctrl-C is answered soon, many enough that jobs cost nothing.
 
 
-def decode(store: Store, *, memory_fraction: float) -> np.ndarray | None:
-    """Decodes every image once, on all processors.
+def faults(store: Store) -> dict[int, Quarantined]:
+    """Decodes every image of a store that is not image files once, on all processors, and finds those that cannot be.
 
     Args:
-        store: Store of n images.
-        memory_fraction: float in [0, 1], the fraction of `available_bytes()` that the pixels may fill.
+        store: Store of n images, which caches what is decoded if there is room.
 
     Returns:
-        uint8 array (n, height, width, 3) in [0, 255], or None if that needs more memory than allowed.
-
-    Raises:
-        InputError: files cannot be read as images. The message counts them and names the first three with the reason.
+        dict from the index of each unreadable image to Quarantined.
     """
-    fits = math.prod(store.shape) <= memory_fraction * available_bytes()
-    images = np.empty(store.shape, np.uint8) if fits else None
 
-    def decode_chunk(start: int) -> list[str]:
-        messages = []
+    def try_chunk(start: int) -> dict[int, Quarantined]:
+        found = {}
         for index in range(start, min(start + _CHUNK, len(store))):
             try:
-                image = store[np.array([index])][0]
-            except (InputError, FileNotFoundError) as error:
-                messages.append(str(error))
-                continue
-            if fits:
-                images[index] = image
-        return messages
+                store[np.array([index])]
+            except ImageFault as error:
+                found[index] = Quarantined(error.path, error.kind, error.reason)
+            except FileNotFoundError as error:
+                found[index] = Quarantined(f"image {index}", "unreadable", str(error).rstrip("."))
+        return found
 
     with ThreadPoolExecutor(processor_count()) as pool:
-        messages = [message for chunk in pool.map(decode_chunk, range(0, len(store), _CHUNK)) for message in chunk]
-    if messages:
-        raise InputError(_summary(sorted(messages)))
-    return images
+        chunks = list(pool.map(try_chunk, range(0, len(store), _CHUNK)))
+    return {index: fault for chunk in chunks for index, fault in chunk.items()}
 
 
 def with_pixel_range(store: Store) -> tuple[Store, tuple[str, ...]]:
@@ -70,7 +61,10 @@ def with_pixel_range(store: Store) -> tuple[Store, tuple[str, ...]]:
 
     def measure_chunk(start: int) -> dict[str, pixel_ranges.Extent]:
         names = {index: f"image {index}" for index in range(start, min(start + _CHUNK, len(store)))}
-        extents = {name: decoder.deep_extent(name, store.content(index)) for index, name in names.items()}
+        extents = {}
+        for index, name in names.items():
+            with contextlib.suppress(ImageFault, FileNotFoundError):  # `faults` finds them
+                extents[name] = decoder.deep_extent(name, store.content(index))
         return {name: extent for name, extent in extents.items() if extent is not None}
 
     with ThreadPoolExecutor(processor_count()) as pool:
@@ -79,13 +73,3 @@ def with_pixel_range(store: Store) -> tuple[Store, tuple[str, ...]]:
             extents |= chunk
     pixel_range, notes = pixel_ranges.of_files(extents, store.decoding.pixel_range, len(store))
     return dataclasses.replace(store, decoding=dataclasses.replace(store.decoding, pixel_range=pixel_range)), notes
-
-
-def _summary(messages: list[str]) -> str:
-    if len(messages) == 1:
-        return f"{messages[0]} Repair or remove the file."
-    more = f" And {len(messages) - _NAMED:,} more." if len(messages) > _NAMED else ""
-    return (
-        f"{len(messages):,} files cannot be read as images. {' '.join(messages[:_NAMED])}{more} Repair or remove the "
-        "files."
-    )

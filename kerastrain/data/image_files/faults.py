@@ -15,5 +15,5 @@ class ImageFault(InputError):
     """
 
     def __init__(self, path: str | os.PathLike, kind: str, reason: str):
-        self.kind, self.reason = kind, reason
+        self.path, self.kind, self.reason = os.fspath(path), kind, reason
         super().__init__(f"cannot read {os.fspath(path)!r} as an image: {reason}.")

@@ -103,7 +103,7 @@ def scan(
         if finding.kind
     }
     if len(skipped) > unreadable_fraction * len(paths):
-        raise InputError(_too_many(list(skipped.values()), len(paths), unreadable_fraction))
+        raise InputError(too_many(list(skipped.values()), len(paths), unreadable_fraction))
     skipped |= quarantine.repeats(paths, [finding.digest for finding in findings], targets, predefined_split)
     quarantined = tuple(skipped[index] for index in sorted(skipped))
     kept = [index for index in range(len(paths)) if index not in skipped]
@@ -165,7 +165,17 @@ def _read(path: str, image_size: tuple[int, int], decoding: Decoding) -> tuple[F
     return Finding(hashlib.sha256(content).hexdigest(), extent=extent), image
 
 
-def _too_many(unreadable: Sequence[Quarantined], count: int, allowed: float) -> str:
+def too_many(unreadable: Sequence[Quarantined], count: int, allowed: float) -> str:
+    """The message where more images are unreadable than allowed.
+
+    Args:
+        unreadable: the unreadable images.
+        count: int, number of all images.
+        allowed: float in [0, 1], the largest fraction.
+
+    Returns:
+        str, a sentence or two.
+    """
     return (
         f"{len(unreadable):,} of {count:,} files cannot be read as images, more than the fraction {allowed:g} that "
         f"`unreadable_fraction` allows: {_first(unreadable)}. Repair or remove them, or raise `unreadable_fraction` to "

@@ -5,7 +5,6 @@ TensorFlow.
 """
 
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -13,15 +12,14 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
+from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.sources import table_columns, table_roles
-from kerastrain.data.sources.parts import part_of
+from kerastrain.data.sources.parts import part_of, parts_of
 from kerastrain.data.sources.table_columns import Columns, Table
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.decoding import Decoding
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import Task
-
-logger = logging.getLogger("kerastrain")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +34,8 @@ class NamedSet:
         texts: sequence of str, the names of the text features.
         parts: sequence of n str, the part of each example under the name that the set gives it.
         content: callable (feature, row) -> bytes of an image file.
+        layout: str, where the set comes from, such as "a data set of Hugging Face".
+        notes: tuple of str, as `Listing.notes`.
     """
 
     source: str
@@ -45,6 +45,8 @@ class NamedSet:
     texts: Sequence[str]
     parts: Sequence[str]
     content: Callable[[str, int], bytes]
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,23 +128,27 @@ def listing(
         columns: Columns, the role of each feature; None for the usual names, or the only feature of its kind.
 
     Returns:
-        Listing with the parts of the set that are named train, validation or test, or a synonym such as dev. Other
-        parts are skipped with a warning to the logger "kerastrain".
+        Listing with the parts of the set that are named train, validation or test, or a synonym such as dev. Other parts,
+        and parts without any label, are left out with a note. Examples without a label or a text are skipped.
 
     Raises:
-        InputError: a feature is missing, a value is missing or of the wrong type, or no part is usable.
+        InputError: a feature is missing, a value is of the wrong type, or no part is usable.
     """
-    rows = _rows(named_set)
-    columns = _completed(columns or Columns(), named_set, kind, task)
+    part_by_name, notes = _parts(named_set)
+    columns, task_notes = _completed(columns or Columns(), named_set, kind, task)
+    rows = np.array([row for row, part in enumerate(named_set.parts) if part in part_by_name], np.int64)
+    rows, skipped, more = _labelled(named_set, columns, kind, task, rows)
+    notes = (*named_set.notes, *notes, *task_notes, *more)
     values = {name: _Rows(named_set.columns, name, rows) for name in named_set.columns}
     table = Table(named_set.source, values, rows.tolist(), classes=named_set.classes)
-    predefined_split = np.array([part_of(named_set.parts[row]) for row in rows])
+    if task == "single_label":
+        values |= {name: _alone(values[name], name, named_set.source) for name in columns.targets}
+    predefined_split = np.array([part_by_name[named_set.parts[row]] for row in rows])
     if kind == "images":
         inputs = NamedImages(named_set, columns.inputs[0], rows, image_size)
         keys = tuple(f"{named_set.parts[row]}/{row}" for row in rows)
     else:
-        texts = [table.check(name, lambda text: bool(str(text).strip()), "a text") for name in columns.inputs]
-        keys = tuple(" ".join(map(str, row)) for row in zip(*texts, strict=True))
+        keys = tuple(" ".join(map(str, row)) for row in zip(*map(table.column, columns.inputs), strict=True))
         inputs = np.array(keys, object)
     targets, labels, of_targets = table_columns.targets(table, columns, task)
     examples = Examples(
@@ -154,7 +160,11 @@ def listing(
         groups=table_columns.groups(table, columns),
         keys=keys,
     )
-    return Listing(named_set.source, examples, predefined_split, notes=of_targets)
+    roles = f"{kind} of {_quoted(columns.inputs)}, targets of {_quoted(columns.targets)}"
+    layout = f"{named_set.layout}: {roles}" if named_set.layout else roles
+    return Listing(
+        named_set.source, examples, predefined_split, layout=layout, notes=(*notes, *of_targets), skipped=skipped
+    )
 
 
 class _Rows(Sequence):
@@ -174,20 +184,97 @@ class _Rows(Sequence):
         return self._values[index]
 
 
-def _rows(named_set: NamedSet) -> np.ndarray:
-    rows = np.array([row for row, part in enumerate(named_set.parts) if part_of(part)], np.int64)
-    others = sorted({part for part in named_set.parts if not part_of(part)})
-    if not len(rows):
-        raise InputError(f"{named_set.source} has no part train, validation or test. It has: {', '.join(others)}.")
-    if others:
-        logger.warning(
-            "%s: skipped the parts that are not train, validation or test: %s", named_set.source, ", ".join(others)
+def _parts(named_set: NamedSet) -> tuple[dict[str, str], list[str]]:
+    """Maps the names of the usable parts to train, validation and test, with notes about the others."""
+    names = list(dict.fromkeys(named_set.parts))
+    if len(names) == 1:  # A slice such as train[:10%] too: there is nothing to keep apart.
+        denoted = part_of(names[0].partition("[")[0])
+        other = f"its only part, {names[0]}, is divided into train, validation and test"
+        return {names[0]: "train"}, [] if denoted == "train" else [other]
+    denoted = parts_of([name.partition("[")[0] for name in names])
+    parts = {name: denoted[start] for name in names if (start := name.partition("[")[0]) in denoted}
+    if not parts:
+        raise InputError(f"{named_set.source} has no part train, validation or test. It has: {', '.join(names)}.")
+    others = [f"{name} ({named_set.parts.count(name):,} examples)" for name in names if name not in parts]
+    notes = [f"parts that are not train, validation or test are left out: {', '.join(others)}"] if others else []
+    for part in ("train", "validation", "test"):
+        same = [name for name, denoted_part in parts.items() if denoted_part == part]
+        if len(same) > 1:
+            notes.append(f"the parts {' and '.join(same)} are both read as {part}")
+    return parts, notes
+
+
+def _labelled(
+    named_set: NamedSet, columns: Columns, kind: str, task: Task, rows: np.ndarray
+) -> tuple[np.ndarray, tuple[Quarantined, ...], list[str]]:
+    """Returns the rows that have a target and a text, those that lack one, and notes about parts without any target."""
+    parts = np.array([named_set.parts[row] for row in rows], object)
+    is_labelled = np.ones(len(rows), bool)
+    for name in columns.targets:
+        values = _Rows(named_set.columns, name, rows)
+        marks = _marks_of_missing(values, parts, name in named_set.classes, task)
+        is_missing = [_is_missing(value, mark, task) for value, mark in zip(values, marks, strict=True)]
+        is_labelled &= ~np.array(is_missing, bool)
+    notes, is_left = [], np.zeros(len(rows), bool)
+    for part in dict.fromkeys(parts):
+        is_in = parts == part
+        if not is_labelled[is_in].any():
+            notes.append(f"the part {part} is left out: none of its {is_in.sum():,} examples has a label")
+            is_left |= is_in
+    if is_left.all():
+        raise InputError(f"no example of {named_set.source} has a value in {_quoted(columns.targets)}.")
+    reasons = {int(row): f"it has no {_quoted(columns.targets)}" for row in rows[~is_labelled & ~is_left]}
+    for name in columns.inputs if kind == "text" else ():
+        values = _Rows(named_set.columns, name, rows)
+        empty = np.array([not isinstance(value, str) or not value.strip() for value in values], bool)
+        reasons = {int(row): f"its {name} is empty" for row in rows[empty & ~is_left]} | reasons
+    skipped = tuple(
+        Quarantined(f"row {row} of {named_set.source}", "incomplete", reasons[row]) for row in sorted(reasons)
+    )
+    return np.array([row for row in rows[~is_left] if int(row) not in reasons], np.int64), skipped, notes
+
+
+def _marks_of_missing(values: Sequence, parts: np.ndarray, has_classes: bool, task: Task) -> list[bool]:
+    """Whether -1 marks a missing label in each row.
+
+    It does for numbered classes. Among plain whole numbers it may be a class, so there it counts only where a whole part
+    is -1 and no other part has one.
+    """
+    if has_classes or task != "single_label":
+        return [has_classes] * len(values)
+    is_minus_one = np.array([_is_minus_one(value) for value in values], bool)
+    whole = {part for part in dict.fromkeys(parts) if is_minus_one[parts == part].all()}
+    others = is_minus_one[~np.isin(parts, list(whole))]
+    marks = whole if not others.any() else set()
+    return [part in marks for part in parts]
+
+
+def _is_missing(value: object, minus_one_is_missing: bool, task: Task) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        is_empty = task == "single_label" and not value
+        return is_empty or (minus_one_is_missing and any(map(_is_minus_one, value)))
+    return not table_columns.is_present(value) or (minus_one_is_missing and _is_minus_one(value))
+
+
+def _alone(values: Sequence, name: str, source: str) -> Sequence:
+    """Returns the only class of each list of classes; a column that is no lists unchanged."""
+    if not any(isinstance(value, list | tuple | np.ndarray) for value in values):
+        return values
+    several = next((value for value in values if len(value) > 1), None)
+    if several is not None:
+        raise InputError(
+            f"{source}: column {name!r} must hold one class for data.task=single_label. Received: {list(several)}. Set "
+            "data.task=multi_label."
         )
-    return rows
+    return [value[0] for value in values]
 
 
-def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> Columns:
-    """Returns `columns` with default features in place of those that are not named."""
+def _is_minus_one(value: object) -> bool:
+    return isinstance(value, int | np.integer) and value == -1
+
+
+def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> tuple[Columns, list[str]]:
+    """Returns `columns` with default features in place of those that are not named, and notes about these."""
     candidates = named_set.images if kind == "images" else named_set.texts
     features = columns.inputs
     if not features:
@@ -197,10 +284,21 @@ def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> 
         features = ((usual or candidates)[0],)
     elif not set(features) <= set(candidates) or (kind == "images" and len(features) > 1):
         raise InputError(_no_feature(named_set, kind, candidates))
-    targets = columns.targets
-    if not targets and table_roles.USUAL_TARGETS[task] not in named_set.columns and len(named_set.classes) == 1:
+    targets, usual, notes = columns.targets, table_roles.USUAL_TARGETS[task], []
+    if not targets and usual not in list(named_set.columns) and len(named_set.classes) == 1:
         targets = tuple(named_set.classes)
-    return dataclasses.replace(columns, input=features, targets=targets)
+        notes.append(f"the classes are those of {_quoted(targets)}, the only feature of classes")
+    targets = targets or (usual,)
+    for name in targets:
+        if name not in list(named_set.columns):  # `in` would read the column
+            raise InputError(
+                f"{named_set.source}: {unknown('column', name, named_set.columns)} Set `data.columns.targets`."
+            )
+    return dataclasses.replace(columns, input=features, targets=targets), notes
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 def _no_feature(named_set: NamedSet, kind: str, candidates: Sequence[str]) -> str:

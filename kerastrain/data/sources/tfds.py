@@ -4,18 +4,25 @@ Takes a name, returns a `NamedSet`. The library is the extra `tfds`. Sets prepar
 has no random access to sets prepared as TFRecord, so the location of each of their records is looked up once.
 """
 
+import contextlib
+import logging
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from kerastrain.data.image_files.faults import ImageFault
 from kerastrain.data.sources.named_sets import NamedSet
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
+from kerastrain.system import network
 from kerastrain.system.optional_imports import need
 
 PREFIX = "tfds:"
+# The data come from many servers. One of these answers wherever there is a network.
+_SERVERS = ("https://storage.googleapis.com", "https://github.com")
 _HEAD_BYTES, _TAIL_BYTES = 12, 4  # Before and after the payload of a TFRecord: its length and two checksums.
 
 
@@ -46,8 +53,24 @@ def load(name: str) -> NamedSet:
         images=images,
         texts=[key for key in others if isinstance(features[key], library.features.Text)],
         parts=[part for part, _ in rows],
-        content=lambda key, row: parts[rows[row][0]][rows[row][1]][key],
+        content=lambda key, row: _content(parts[rows[row][0]][rows[row][1]][key], f"row {row} of '{name}'"),
+        layout="a data set of TensorFlow Datasets",
+        notes=_notes(builder, name),
     )
+
+
+def _notes(builder, name: str) -> tuple[str, ...]:
+    """Says which configuration was taken where the name leaves it open."""
+    configurations = sorted(getattr(builder, "builder_configs", None) or {})
+    if len(configurations) < 2 or "/" in name.removeprefix(PREFIX):
+        return ()
+    return (f"the configuration is {builder.builder_config.name}, the default, out of {', '.join(configurations)}",)
+
+
+def _content(content: bytes | None, name: str) -> bytes:
+    if not content:
+        raise ImageFault(name, "empty", "it has no image")
+    return content
 
 
 class _Columns(Mapping):
@@ -102,20 +125,44 @@ def _prepared(library, name: str):
     handle = name.removeprefix(PREFIX)
     folder = Path(handle).expanduser()
     try:
-        if folder.is_dir():
-            return library.builder_from_directory(folder)
-        builder = library.builder(handle)
-        builder.download_and_prepare()
-    except library.core.DatasetNotFoundError:
+        with _without_absl():
+            if folder.is_dir():
+                return library.builder_from_directory(folder)
+            builder = library.builder(handle)
+            is_prepared = builder.is_prepared()
+        if is_prepared or network.reachable(*_SERVERS):
+            builder.download_and_prepare()
+            return builder
+    except library.core.DatasetNotFoundError as error:
+        found = re.search(r"-> (\w+)", str(error))
+        hint = f" Did you mean '{PREFIX}{found[1]}'?" if found else ""
         raise InputError(
-            f"cannot load '{name}': TensorFlow Datasets has no set of that name, and there is no such folder."
+            f"cannot load '{name}': TensorFlow Datasets has no set of that name, and there is no such folder.{hint}"
         ) from None
     except Exception as error:  # The code of each data set may raise anything, mostly errors of the network.
+        if match := re.search(r"BuilderConfig (\S+) not found", str(error)):
+            known = [configuration.name for configuration in library.builder_cls(handle.split("/")[0]).BUILDER_CONFIGS]
+            raise InputError(f"cannot load '{name}': {unknown('configuration', match[1], known)}") from None
         raise InputError(
             f"cannot load '{name}': {type(error).__name__}: {str(error).strip().splitlines()[0].rstrip('.')}. Without "
             "a network, give the folder of a prepared version."
         ) from error
-    return builder
+    raise InputError(
+        f"cannot load '{name}': it is not prepared on this machine in '{builder.data_path}', and without a network it cannot "
+        "be downloaded. Copy that folder from a machine that has it, or give the folder of a prepared version."
+    )
+
+
+@contextlib.contextmanager
+def _without_absl() -> Iterator[None]:
+    """Hides the warnings about folders that are not prepared, which is said below in one sentence."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _records(library, builder, part: str, name: str, images: Sequence[str]) -> Sequence[Mapping]:
