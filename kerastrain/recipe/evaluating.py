@@ -62,6 +62,7 @@ def evaluate(
     for name, place in places.items():
         try:
             examples, skipped = _examples(reads, name, place, run.config)
+            logger.info("evaluating %s: %s examples", name, f"{len(examples):,}")
             dataset = data.batches(examples, reads.config.evaluation.batch_size)
             measured = evaluation.report(run.model, {name: dataset})[name]
         except (InputError, OSError) as error:
@@ -95,7 +96,10 @@ def record(run: Run, measures: Mapping[str, dict]) -> None:
     """
     others = {name: measured for name, measured in measures.items() if "data" in measured}
     for name, measured in others.items():
-        files.write_json(_record_path(run, name), measured)
+        path = _record_path(run, name)
+        if path.exists():
+            logger.info("%s: replaces the measures of %s", name, _earlier(path).get("date", "an earlier version"))
+        files.write_json(path, measured)
     if others:
         report.write(run.directory)
 
@@ -106,8 +110,7 @@ def check_names(run: Run, pairs: Iterable[tuple[str, str]], *, replace: bool = F
     Args:
         run: Run.
         pairs: iterable of (name, path).
-        replace: bool, whether earlier measures of that name may be replaced. Those of the same path always are, and it is
-            logged.
+        replace: bool, whether earlier measures of that name may be replaced. Those of the same path always may.
 
     Returns:
         dict from name to path.
@@ -134,7 +137,6 @@ def check_names(run: Run, pairs: Iterable[tuple[str, str]], *, replace: bool = F
                 f"'{path}' holds the measures {of}, and is not overwritten. Choose another name than {name!r}, or use "
                 "--replace."
             )
-        logger.info("%s: replaces the measures of %s", name, before.get("date", "an earlier version"))
     return places
 
 
@@ -158,8 +160,8 @@ def _examples(run: Run, name: str, place: str, own: Config) -> tuple[data.Exampl
         raise InputError(f"`data.columns` is for tables and named sets. Received: {place!r}, which has no columns.")
     try:
         listing = plan.listing(run.config, path=place, image_size=run.image_size)
-    except InputError as error:
-        if not _lacks_labels(run.config, Path(place).expanduser()):
+    except (InputError, NotADirectoryError) as error:
+        if run.config.data.columns.targets != own.data.columns.targets or not _lacks_labels(run.config, place):
             raise
         command = f"kerastrain predict {run.directory} {place}"
         raise InputError(f"{error} To predict examples without labels: `{command}`.") from None
@@ -173,17 +175,18 @@ def _examples(run: Run, name: str, place: str, own: Config) -> tuple[data.Exampl
     return examples, (*listing.skipped, *unreadable)
 
 
-def _lacks_labels(config: Config, path: Path) -> bool:
+def _lacks_labels(config: Config, place: str) -> bool:
     """Whether there is something to predict, but nothing to compare it with."""
+    path = Path(place).expanduser()
     if path.is_dir():
         return not any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
-    if not data.has_columns(path):
+    if not data.has_columns(path, config.data.kind):
         return path.is_file()
     names = config.data.columns.targets or (table_columns.USUAL_TARGETS[config.data.task],)
     try:
         return not any(name in tables.read(path).values for name in names)
     except (InputError, OSError):
-        return False
+        return config.data.kind == "text" and path.is_file()  # a text in each line
 
 
 def _shared(run: Run, name: str, examples: data.Examples) -> dict[str, int] | None:

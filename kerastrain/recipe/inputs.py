@@ -161,8 +161,8 @@ def find(
 def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) -> Inputs:
     is_text, path = config.data.kind == "text", Path(argument).expanduser()
     if argument == STDIN:
-        return _read("standard input", unlabelled.lines("\n".join(stdin), "standard input"))
-    if not os.path.lexists(path):
+        return _read("standard input", unlabelled.lines("".join(stdin), "standard input"))
+    if not argument.strip() or not os.path.lexists(path):  # Path("") is this folder.
         return _words(argument) if is_text else Inputs((Input(argument),))
     if path.is_dir():
         return _read(f"'{path}'", (unlabelled.text_folder if is_text else unlabelled.image_folder)(path))
@@ -180,7 +180,8 @@ def _read(source: str, content: unlabelled.Unlabelled) -> Inputs:
 
 def _words(text: str) -> Inputs:
     """A text that was given itself, unless it looks like a path."""
-    if not _LIKE_A_PATH.fullmatch(text.strip()):
+    parent = os.path.dirname(text.strip())
+    if not (_LIKE_A_PATH.fullmatch(text.strip()) or parent and os.path.isdir(parent)):
         return _texts([text])
     if not re.search(r"\s", text.strip()):
         raise InputError(f"there is no file {text!r}. To classify these characters as a text, use --text.")

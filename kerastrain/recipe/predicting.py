@@ -6,6 +6,7 @@ fits into memory. Must not change the model.
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -164,19 +165,24 @@ def picture_names(paths: Sequence[str]) -> list[str]:
         paths: sequence of n different str.
 
     Returns:
-        list of n str: the stem of each file; preceded by as many of the folders above as tell it from the others; else
-        followed by a number.
+        list of n str: the stem of each file, with its suffix if only that tells it from another; preceded by as many of the
+        folders above as tell it from the others; else followed by a number.
 
     Example:
         >>> picture_names(["day1/0.png", "day2/0.png", "cat.jpg"])
         ['day1_0', 'day2_0', 'cat']
     """
-    parts = [Path(os.path.abspath(path)).with_suffix("").parts for path in paths]
-    names, depth, clashing = [""] * len(paths), 0, list(range(len(paths)))
-    while clashing and depth < max(map(len, parts)):
-        depth += 1
+    files = [Path(os.path.abspath(path)) for path in paths]
+    alike = Counter((str(file.parent), file.stem.casefold()) for file in files)
+    leaves = [
+        file.stem if alike[str(file.parent), file.stem.casefold()] == 1 else file.name.replace(".", "_")
+        for file in files
+    ]
+    folders = [file.parent.parts[1:] for file in files]
+    names, clashing = list(leaves), _clashing(leaves)
+    for depth in range(1, max(map(len, folders), default=0) + 1):
         for index in clashing:
-            names[index] = "_".join(part for part in parts[index][-depth:] if part != os.sep)
+            names[index] = "_".join((*folders[index][-depth:], leaves[index]))
         clashing = _clashing(names)
     taken = {name.casefold() for index, name in enumerate(names) if index not in set(clashing)}
     for index in clashing:

@@ -4,20 +4,14 @@ Takes paths; returns the inputs in order, with where each was found. Must not op
 """
 
 import dataclasses
-import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerastrain.data.image_files import file_signatures
-from kerastrain.data.sources import tables
+from kerastrain.data.sources import folders, tables, text_encoding
+from kerastrain.data.sources.image_folders import is_image
 from kerastrain.data.sources.table import Columns
-from kerastrain.data.sources.text_folders import utf8
 from kerastrain.errors import InputError
-
-_IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif"}
-_CLUTTER = {"thumbs.db", "desktop.ini"}
-_IMAGE_SUFFIXES |= {".jpe", ".jfif", ".pgm", ".pbm"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
 
 
 def image_folder(folder: Path) -> Unlabelled:
-    """Finds the images of a folder and its subfolders: by their suffix, or by their first bytes.
+    """Finds the images of a folder and its subfolders, as in training: by their suffix, or by their first bytes.
 
     Args:
         folder: Path.
@@ -73,12 +67,13 @@ def image_folder(folder: Path) -> Unlabelled:
     Raises:
         InputError: there are no images.
     """
-    files = list(_files(folder))
-    images = [file for file in files if file.suffix.lower() in _IMAGE_SUFFIXES or _starts_like_an_image(file)]
-    if not images:
+    content = folders.read(folder, is_image)
+    if not content.count:
         raise InputError(f"'{folder}' contains no images.")
-    others = f" ({len(files) - len(images):,} other files skipped)" if len(images) < len(files) else ""
-    return Unlabelled(tuple(map(str, images)), ("",) * len(images), f"{_counted(images, 'images')}{others}")
+    others = folders.contents(content)
+    skipped = f" (skipped: {others})" if others else ""
+    images = tuple(content.examples())
+    return Unlabelled(images, ("",) * len(images), f"{_counted(images, 'image')}{skipped}")
 
 
 def text_file(path: Path) -> Unlabelled:
@@ -93,7 +88,9 @@ def text_file(path: Path) -> Unlabelled:
     Raises:
         InputError: the file is not text, or has no text.
     """
-    return lines(utf8(path), f"'{path}'")
+    text, note = text_encoding.read(path)
+    content = lines(text, f"'{path}'")
+    return dataclasses.replace(content, layout=f"{content.layout}; {note}") if note else content
 
 
 def lines(content: str, source: str) -> Unlabelled:
@@ -115,7 +112,7 @@ def lines(content: str, source: str) -> Unlabelled:
     if not numbered:
         raise InputError(f"{source} contains no text.")
     empty = len(stripped) - len(numbered)
-    skipped = f" ({empty:,} empty {'line' if empty == 1 else 'lines'} skipped)" if empty else ""
+    skipped = f" ({_counted(range(empty), 'empty line')} skipped)" if empty else ""
     return Unlabelled(
         tuple(line for _, line in numbered),
         tuple(f"line {number} of {source}" for number, _ in numbered),
@@ -135,41 +132,26 @@ def text_folder(folder: Path) -> Unlabelled:
     Raises:
         InputError: there are no .txt files.
     """
-    files = [file for file in _files(folder) if file.suffix.lower() == ".txt"]
-    if not files:
-        raise InputError(f"'{folder}' contains no .txt files.")
+    content = folders.read(folder, lambda path: folders.suffix(path) == ".txt")
+    if not content.count:
+        raise InputError(
+            f"'{folder}' contains no .txt files. Give its files themselves: tables, or a text in each line."
+        )
     values, rows, faults = [], [], []
-    for file in files:
+    for file in content.examples():
         try:
-            text = utf8(file).strip()
+            text = text_encoding.read(Path(file))[0].strip()
         except (InputError, OSError) as error:
             faults.append(str(error))
             continue
-        if not text:
+        if text:
+            values.append(text)
+            rows.append(f"'{file}'")
+        else:
             faults.append(f"'{file}' contains no text.")
-            continue
-        values.append(text)
-        rows.append(f"'{file}'")
     layout = f"{_counted(values, 'text')}, one in each .txt file"
     return Unlabelled(tuple(values), tuple(rows), layout, tuple(faults))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, children, names in os.walk(folder):
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _CLUTTER:
-                yield Path(parent, name)
-
-
-def _starts_like_an_image(path: Path) -> bool:
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            return file_signatures.image_format(file.read(file_signatures.HEAD_BYTES)) is not None
-    except OSError:
-        return False
-
-
-def _counted(values, kind: str) -> str:
-    noun = "text" if kind == "text" else "image"
+def _counted(values: Sequence, noun: str) -> str:
     return f"{len(values):,} {noun}{'' if len(values) == 1 else 's'}"

@@ -1,0 +1,132 @@
+import json
+
+import numpy as np
+import pytest
+import untrained
+from PIL import Image
+
+from kerastrain import recipe
+from kerastrain.errors import InputError
+from kerastrain.recipe import predicting
+from kerastrain.recipe.inputs import Input
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A function that makes a run, once for each of its arguments."""
+    made, folder = {}, tmp_path_factory.mktemp("runs")
+
+    def run(kind="images", **options):
+        key = json.dumps([kind, options])
+        if key not in made:
+            made[key] = getattr(untrained, kind)(folder / str(len(made)), **options)
+        return made[key]
+
+    return run
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def picture(path, colour):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), untrained.COLOURS[colour]).save(path)
+    return path
+
+
+def test_one_broken_image_among_many_costs_only_itself(place, runs):
+    for name, colour in (("a/red.png", "red"), ("b/blue.png", "blue")):
+        picture(place / name, colour)
+    (place / "bad.png").write_text("not an image")
+    faults = []
+    names = ["a/red.png", "bad.png", Input("gone.png", "line 3 of 't.csv'"), "b/blue.png"]
+    predictions = list(recipe.predict(runs(), names, top=1, on_fault=faults.append))
+    assert [(item.input, item.scores[0][0]) for item in predictions] == [("a/red.png", "red"), ("b/blue.png", "blue")]
+    assert [fault.split(":")[0] for fault in faults] == ["cannot read 'bad.png' as an image", "line 3 of 't.csv'"]
+    assert "no image at 'gone.png'" in faults[1]
+    with pytest.raises(InputError, match=r"cannot read 'bad\.png'"):
+        list(recipe.predict(runs(), names))
+
+
+def test_inputs_are_decoded_a_batch_at_a_time_and_predicted_alike(place, runs, monkeypatch):
+    paths = [picture(place / f"{number}.png", colour) for number, colour in enumerate(["red", "green", "blue"] * 3)]
+    whole = list(recipe.predict(runs(), paths, top=None))
+    sizes = []
+    monkeypatch.setattr(
+        predicting, "scores", lambda model, values: sizes.append(len(values)) or np.zeros((len(values), 3))
+    )
+    run = untrained.Run(
+        runs().directory, recipe.inputs.override(runs().config, ["evaluation.batch_size=4"]), runs().model
+    )
+    assert len(list(recipe.predict(run, paths))) == 9
+    assert sizes == [4, 4, 1]
+    monkeypatch.undo()
+    parts = list(recipe.predict(run, [str(path) for path in paths], top=None))
+    for one, other in zip(whole, parts, strict=True):
+        assert [label for label, _ in one.scores] == [label for label, _ in other.scores]
+        np.testing.assert_allclose(*([score for _, score in item.scores] for item in (one, other)), rtol=1e-5)
+
+
+def test_a_regression_predicts_every_number_in_order(place, runs):
+    path = picture(place / "x.png", "red")
+    [prediction] = recipe.predict(runs(task="regression", labels=["price", "age"]), [path], top=1)
+    assert [name for name, _ in prediction.scores] == ["price", "age"]
+
+
+def test_texts_are_predicted_with_their_rows(runs):
+    [one, two] = recipe.predict(runs("texts"), ["good", Input("bad", "line 2 of 'a.csv'")], top=1)
+    assert (one.input, one.row) == ("good", "")
+    assert (two.input, two.row) == ("bad", "line 2 of 'a.csv'")
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["cat.jpg", "dog.png"], ["cat", "dog"]),
+        (["day1/0.png", "day2/0.png", "cat.jpg"], ["day1_0", "day2_0", "cat"]),
+        (["/a/x/0.png", "/b/x/0.png"], ["a_x_0", "b_x_0"]),
+        (["/d/cat.jpg", "/d/cat.png"], ["cat_jpg", "cat_png"]),
+        (["/a_b/0.png", "/a/b/0.png", "/c/0.png"], ["a_b_0", "b_0", "c_0"]),
+        (["/a_b/0.png", "/a/b/0.png", "/x/a/b/0.png"], ["a_b_0", "a_b_0_2", "x_a_b_0"]),
+        (["/d/Cat.jpg", "/e/cat.jpg"], ["d_Cat", "e_cat"]),
+    ],
+)
+def test_every_picture_has_a_name_of_its_own(paths, names):
+    assert predicting.picture_names(paths) == names
+
+
+def test_pictures_of_equal_names_are_kept_apart_and_none_is_replaced(place, runs):
+    paths = [picture(place / "day1/0.png", "red"), picture(place / "day2/0.png", "blue")]
+    drawn = lambda **options: [
+        path.name for path in recipe.explain_images(runs(), paths, method="saliency", out=place / "out", **options)
+    ]
+    assert drawn() == ["day1_0_saliency.png", "day2_0_saliency.png"]
+    before = {path.name: path.read_bytes() for path in (place / "out").iterdir()}
+    assert before["day1_0_saliency.png"] != before["day2_0_saliency.png"]
+    with pytest.raises(FileExistsError, match="day1_0_saliency.png' and 1 more exists already and is not overwritten"):
+        drawn()
+    assert drawn(label="green") == ["day1_0_saliency_green.png", "day2_0_saliency_green.png"]
+    assert drawn(replace=True) == ["day1_0_saliency.png", "day2_0_saliency.png"]
+    assert {path.name: path.read_bytes() for path in (place / "out").iterdir()}.items() >= before.items()
+    assert not (runs().directory / "explanations").exists()
+
+
+def test_a_broken_image_costs_only_its_own_picture(place, runs):
+    path = picture(place / "one.png", "red")
+    (place / "bad.png").write_bytes(b"")
+    faults = []
+    drawn = list(
+        recipe.explain_images(
+            runs(task="multi_label"),
+            ["bad.png", path, path],
+            label="green",
+            method="saliency",
+            out=place / "out",
+            on_fault=faults.append,
+        )
+    )
+    assert [item.name for item in drawn] == ["one_saliency_green.png"]
+    assert faults == ["cannot read 'bad.png' as an image: the file is empty."]
