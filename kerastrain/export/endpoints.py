@@ -9,7 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
+from kerastrain.export import decoded_images
+from kerastrain.layers import labels as model_labels
 
 ACTIVATIONS = {None: lambda x: x, "softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 
@@ -101,7 +104,7 @@ def serving_function(model: keras.Model, activation: str | None) -> Callable[[tf
 
 
 def image_bytes_function(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """The model for encoded image files, each decoded and resized to the model's input by `decoded_image`.
+    """The model for encoded image files, each decoded to the model's input as in training, by `decoded_images`.
 
     Args:
         model: keras.Model for which `accepts_image_bytes` is True.
@@ -110,11 +113,11 @@ def image_bytes_function(model: keras.Model, activation: str | None) -> Callable
     Returns:
         Callable from a string tensor (b,) of encoded files to a dict of the model's output by name.
     """
-    image_size = tuple(model.inputs[0].shape[1:3])
+    image_size, decoding = tuple(model.inputs[0].shape[1:3]), _decoding(model)
 
     def serve(image_bytes):
         images = tf.map_fn(
-            lambda content: decoded_image(content, image_size),
+            lambda content: decoded_images.decoded_image(content, image_size, decoding),
             image_bytes,
             fn_output_signature=tf.TensorSpec((*image_size, 3), tf.float32),
         )
@@ -123,44 +126,6 @@ def image_bytes_function(model: keras.Model, activation: str | None) -> Callable
         return serving_function(model, activation)(images)
 
     return serve
-
-
-def decoded_image(content: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """The image in an encoded file, decoded by TensorFlow operations; within 1 of `data.load_image`, of 255.
-
-    Decodes JPEG, PNG, GIF (the first frame), BMP, and WebP without transparency or animation. There are two differences
-    from `load_image`. It ignores the EXIF orientation, so turn such photographs upright before they are sent. And it
-    decodes JPEG files at full size, while `load_image` decodes files far larger than the input at a reduced size: the
-    difference is then 1.7 on average.
-
-    Args:
-        content: string scalar tensor, the bytes of an image file.
-        image_size: (height, width) in pixels that the image is resized to, without keeping its aspect ratio.
-
-    Returns:
-        float32 tensor (height, width, 3) in [0, 255].
-    """
-
-    def jpeg():
-        # The default method is the fast one, which is off by up to 16.
-        return tf.cast(tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), tf.float32)
-
-    def png():
-        # Decode the file's own number of channels: with channels=4, TensorFlow 2.21 makes small palettes almost
-        # transparent.
-        image = tf.cast(tf.io.decode_png(content), tf.float32)
-        channels = tf.shape(image)[-1]
-        opacity = tf.where(channels % 2 == 0, image[..., -1:] / 255, 1.0)
-        return image[..., : channels - 1 + channels % 2] * opacity + 255 * (1 - opacity) * tf.ones(3)
-
-    def other():
-        # Request three channels: with the number in an animated WebP, TensorFlow 2.21 writes past its memory.
-        return tf.cast(tf.io.decode_image(content, channels=3, expand_animations=False), tf.float32)
-
-    starts = tf.strings.substr(content, 0, 3)
-    image = tf.case([(starts == b"\xff\xd8\xff", jpeg), (starts == b"\x89PN", png)], default=other)
-    image.set_shape((None, None, 3))
-    return tf.image.resize(image, image_size, antialias=True)
 
 
 def accepts_image_bytes(model: keras.Model) -> bool:
@@ -174,6 +139,11 @@ def accepts_image_bytes(model: keras.Model) -> bool:
     """
     shape = model.inputs[0].shape
     return len(shape) == 4 and shape[3] == 3 and None not in shape[1:3]
+
+
+def _decoding(model: keras.Model) -> Decoding:
+    has_labels = any(isinstance(layer, model_labels.Labels) for layer in model.layers)
+    return model_labels.decoding(model) if has_labels else Decoding()
 
 
 def predictions(model: keras.Model, inputs: np.ndarray, activation: str | None) -> np.ndarray:

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kerastrain import data, export, models, testing
 from kerastrain.errors import InputError
-from kerastrain.export import compact, endpoints, litert, metadata, parity, samples, selective, serving
+from kerastrain.export import compact, decoded_images, litert, metadata, parity, samples, selective, serving
 from kerastrain.hub import layer as hub_layer
 
 LABELS = ("red", "green", "blue")
@@ -120,7 +120,7 @@ _NOT_SERVED += ("alpha.webp",)
 @pytest.mark.parametrize("name", [name for name in odd_files.ODD if name not in _NOT_SERVED])
 def test_an_encoded_file_is_served_as_it_was_trained_on(tmp_path, name):
     odd_files.ODD[name][0](tmp_path / name)
-    served = endpoints.decoded_image(tf.constant((tmp_path / name).read_bytes()), (4, 6))
+    served = decoded_images.decoded_image(tf.constant((tmp_path / name).read_bytes()), (4, 6))
     _, colour = odd_files.ODD[name]
     np.testing.assert_allclose(served, np.tile(colour, (4, 6, 1)), atol=4 if "jpg" in name else 1)
 
@@ -129,19 +129,19 @@ def test_an_encoded_file_is_served_as_it_was_trained_on(tmp_path, name):
 def test_an_encoded_file_that_cannot_be_served_is_refused(tmp_path, name):
     odd_files.ODD[name][0](tmp_path / name)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        endpoints.decoded_image(tf.constant((tmp_path / name).read_bytes()), (4, 6))
+        decoded_images.decoded_image(tf.constant((tmp_path / name).read_bytes()), (4, 6))
 
 
 @pytest.mark.parametrize("image_size", [(427, 640), (224, 224)])
 def test_a_photograph_is_served_within_one_of_what_was_trained_on(image_size):
     photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
-    served = endpoints.decoded_image(tf.constant(photo.read_bytes()), image_size)
+    served = decoded_images.decoded_image(tf.constant(photo.read_bytes()), image_size)
     np.testing.assert_allclose(served, data.load_image(photo, image_size).astype(float), atol=1.01)
 
 
 def test_a_photograph_that_was_decoded_small_is_served_nearly_as_it_was_trained_on():
     photo = Path(sklearn.datasets.__file__).parent / "images" / "china.jpg"
-    served = endpoints.decoded_image(tf.constant(photo.read_bytes()), (96, 96))
+    served = decoded_images.decoded_image(tf.constant(photo.read_bytes()), (96, 96))
     differences = np.abs(served - data.load_image(photo, (96, 96)))
     assert differences.mean() < 1.8
     assert differences.max() < 24

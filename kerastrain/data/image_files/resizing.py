@@ -3,6 +3,7 @@
 Takes and returns pictures of Pillow. `export.decoded_images` computes the same with TensorFlow operations.
 """
 
+import numpy as np
 from PIL import Image
 
 from kerastrain.decoding import Resize
@@ -31,8 +32,11 @@ def resized(
         kept_width, kept_height = cropped_size(full_width, full_height, width, height)
         left, top = (full_width - kept_width) // 2, (full_height - kept_height) // 2
         across, down = picture.width / full_width, picture.height / full_height
-        box = (left * across, top * down, (left + kept_width) * across, (top + kept_height) * down)
-        return picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        columns = slice(round(left * across), max(1, round((left + kept_width) * across)))
+        rows = slice(round(top * down), max(1, round((top + kept_height) * down)))
+        # Not Image.crop, which has a limit on pixels of its own.
+        kept = Image.fromarray(np.asarray(picture)[rows, columns])
+        return kept.resize((width, height), Image.Resampling.BILINEAR)
     inner_width, inner_height = padded_size(full_width, full_height, width, height)
     canvas = Image.new("RGB", (width, height))
     inner = picture.resize((inner_width, inner_height), Image.Resampling.BILINEAR)
