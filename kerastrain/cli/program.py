@@ -51,8 +51,6 @@ def main() -> None:
     """Runs the command line. Invalid input leads to a message on stderr and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # PIL warns of broken metadata in intact images, without the name of the file.
-    warnings.filterwarnings("ignore", module="PIL")
     logger = logging.getLogger("kerastrain")
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -60,7 +58,11 @@ def main() -> None:
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logger.handlers = [handler]  # not one more for each call of `main` in a process
     try:
-        app()
+        with warnings.catch_warnings():
+            # PIL warns of broken metadata in intact images, without the name of the file.
+            warnings.filterwarnings("ignore", module="PIL")
+            warnings.showwarning = _print_warning
+            app()
     except (InputError, OSError) as error:
         print(f"kerastrain: {printable(error)}", file=sys.stderr)
         sys.exit(2)
@@ -69,6 +71,11 @@ def main() -> None:
         raise
     finally:
         library_output.restore()
+
+
+def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """Prints a warning in a sentence, without the line of code that it comes from."""
+    print(f"kerastrain: warning: {printable(message)}", file=sys.stderr)
 
 
 def plain(text: object) -> str:

@@ -3,6 +3,7 @@
 Takes a compiled model and some examples; returns time and memory of each size, and restores the model.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from kerastrain.errors import InputError
 from kerastrain.finders import memory_use
 from kerastrain.finders.restoring import restored
 from kerastrain.system import figures
+
+logger = logging.getLogger("kerastrain")
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ def batch_size(
                 stopped = stop
                 break
             trials.append(trial)
+            logger.info("batch size %d: %.1f ms a step", size, 1000 * trial.step_seconds)
     if not trials:
         raise InputError(
             f"not even a batch of {smallest} fits: {stopped}. Use a smaller model, `kerastrain.memory.remat`, or "

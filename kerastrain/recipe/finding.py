@@ -54,7 +54,7 @@ def find_batch_size(config: Config, phase_name: str | None = None) -> tuple[plan
         InputError: the config has no such phase, or the data or the backbone cannot be used.
     """
     stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False)
-    logger.info("trying batch sizes in phase %s, until one does not fit or is not faster", phase.name)
+    logger.info("trying batch sizes in phase %s", phase.name)
     return phase, finders.batch_size(stage.model, stage.train)
 
 

@@ -90,6 +90,7 @@ def _timed_step(
     config: Config, split: data.Split, phase: plan.Phase, name: str, *, jit_compile: bool = False
 ) -> finders.StepTiming:
     """Times a step of `phase` with a model that is built for it and thrown away."""
+    logger.info("timing a step of phase %s: %s", phase.name, name)
     prepared = prepare_unmeasured(config, tf.distribute.get_strategy(), load=lambda *_: split)
     stage = staged(prepared.build(), config, split, phase)
     compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)

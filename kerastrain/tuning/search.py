@@ -4,6 +4,7 @@ Takes a function from values to a score, and a space of values; returns all tria
 scratch in this process. Must not know configs or models: `recipe.tune` provides them.
 """
 
+import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Literal
 from kerastrain.errors import InputError, unknown
 from kerastrain.system import isolated_imports
 from kerastrain.tuning import tpe
+
+logger = logging.getLogger("kerastrain")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,11 @@ def search(
 
         def run_trial(self, trial, *args, **kwargs):
             values = {key: trial.hyperparameters.get(key) for key in space}
-            return {"score": float(score(values, trial.hyperparameters.values.get("tuner/epochs")))}
+            try:
+                return {"score": float(score(values, trial.hyperparameters.values.get("tuner/epochs")))}
+            except Exception as error:  # keras-tuner records it, and goes on with the next trial
+                logger.warning("the trial failed: %s", traceback.format_exception_only(error)[-1].strip())
+                raise
 
     objective = keras_tuner.Objective("score", direction)
     oracle = ORACLES[algorithm](
