@@ -91,8 +91,10 @@ def check(
 
     config = read_config(arguments, from_run=from_run)
     starting_run.check(config)
-    requirements.require_folder(run or dated("runs"), resumes=False)
+    directory = run or dated("runs")
+    requirements.require_folder(directory, resumes=False)
     requirements.require(config)
+    requirements.require_room(directory, config)
     listing = plan.listing(config)
     examples = plan.parts(config, listing)
     console.print(configs.dump(config).rstrip(), markup=False)

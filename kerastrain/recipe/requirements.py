@@ -26,6 +26,7 @@ _FORMAT_SIZES = {  # bytes of a file for each byte of float32 weights
     "tflite_int4": 0.2,
     "tflite_dynamic_int4": 0.2,
 }
+_MOST_EMBEDDING = 0.88  # Above it, a file with kernels of four bits keeps more than 90 % of its size.
 _OTHER_BYTES = 1_000_000  # history, logs, TensorBoard, report
 
 
@@ -54,12 +55,13 @@ def require(config: Config) -> None:
         raise FileNotFoundError(f"no weights file at {weights!r}: the path does not exist.")
 
 
-def require_formats(config: Config, formats: Iterable[str]) -> None:
+def require_formats(config: Config, formats: Iterable[str], model: Any = None) -> None:
     """Checks that the files of `export.formats` can be written by this installation for this kind of model.
 
     Args:
         config: Config of the run.
         formats: iterable of str as in `export.formats`.
+        model: keras.Model of the run; None if it is not built yet.
 
     Raises:
         MissingExtra: a format needs a library that is not installed.
@@ -76,6 +78,21 @@ def require_formats(config: Config, formats: Iterable[str]) -> None:
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
             "with keras:embedding or keras:transformer."
         )
+    four_bits = [name for name in formats if _FORMAT_EXTRAS.get(name) == "int4"]
+    if four_bits and config.data.kind == "text" and _embedding_fraction(config, model) > _MOST_EMBEDDING:
+        raise InputError(
+            f"`export.formats`: four bits would not make this model smaller, because its weights are nearly all embeddings, "
+            f"which ai-edge-quantizer does not quantize. Received: {', '.join(four_bits)}. Use tflite_int8 or "
+            "tflite_dynamic."
+        )
+
+
+def _embedding_fraction(config: Config, model: Any) -> float:
+    """Returns the fraction of the weights that are embeddings; before the model is built, what is certain of it."""
+    if model is None:
+        return float(config.model.backbone == "keras:embedding" and not config.model.hidden_units)
+    embeddings = [weight for weight in model.weights if weight.path.endswith("/embeddings")]
+    return _bytes(embeddings) / max(_bytes(model.weights), 1)
 
 
 def _is_module(config: Config) -> bool:
@@ -148,13 +165,13 @@ def require_folder(directory: Path, *, resumes: bool) -> None:
         folders.refuse_existing(directory)
 
 
-def require_room(directory: Path, config: Config, model: Any) -> None:
+def require_room(directory: Path, config: Config, model: Any = None) -> None:
     """Checks that the disk has room for what a run writes.
 
     Args:
         directory: Path of the run's folder, which may not exist yet.
         config: Config.
-        model: keras.Model, compiled, with a built optimizer.
+        model: keras.Model, compiled, with a built optimizer; None for an estimate by the files of the backbone.
 
     Raises:
         InputError: less is free than the estimate of the checkpoints, the model and the exported files.
@@ -167,24 +184,35 @@ def require_room(directory: Path, config: Config, model: Any) -> None:
     )
 
 
-def written_bytes(config: Config, model: Any) -> int:
+def written_bytes(config: Config, model: Any = None) -> int:
     """Estimates what a run writes: checkpoints, the best and the last model, and the exported files.
 
     Args:
         config: Config.
-        model: keras.Model, compiled, with a built optimizer.
+        model: keras.Model, compiled, with a built optimizer; None for an estimate by the files of the backbone.
 
     Returns:
         int, bytes.
     """
-    weights = _bytes(model.weights)
-    # The optimizer has as many slots for each weight in the phases in which more weights train.
-    slots = (_bytes(model.optimizer.variables) if model.optimizer else 0) / max(_bytes(model.trainable_weights), 1)
-    trained = _bytes(model.weights) if config.fit.epochs else _bytes(model.trainable_weights)
+    if model is None:
+        weights = _backbone_bytes(config.model.backbone)
+        trained, slots = weights if config.fit.epochs else 0, 0.0
+    else:
+        weights, trainable = _bytes(model.weights), _bytes(model.trainable_weights)
+        trained = weights if config.fit.epochs else trainable
+        # The optimizer has as many slots for each weight in the phases in which more weights train.
+        slots = _bytes(model.optimizer.variables) / max(trainable, 1)
     state = weights + slots * trained
     exports = sum(_FORMAT_SIZES.get(name, 1) for name in config.export.formats) * weights
     # One checkpoint more than is kept exists while the oldest is replaced.
     return round((config.fit.checkpoints_kept + 1) * state + 2 * state + exports) + _OTHER_BYTES
+
+
+def _backbone_bytes(handle: str) -> int:
+    """Returns the size of a backbone on this machine; 0 for what is built or downloaded."""
+    location, _ = handles.split_pin(handle)
+    place = bundled().get(location.removeprefix("kerastrain:"), Path(location).expanduser())
+    return sum(path.stat().st_size for path in (place, *place.rglob("*")) if path.is_file())
 
 
 def _bytes(variables: Iterable) -> int:

@@ -69,7 +69,7 @@ def export_all(
         FileExistsError: a file exists and `replace` is False.
         InputError: the model cannot be exported to a format.
     """
-    requirements.require_formats(config, formats)
+    requirements.require_formats(config, formats, model)
     exports = {}
     for name in formats:
         kind = name.removeprefix("tflite_") if name.startswith("tflite_") else "float32"

@@ -122,8 +122,10 @@ def _train_and_export(
         model = models.load(saved) if is_trained else prepared.build()
     run_directory.remember_modules(model)
     fingerprint = data.fingerprint(split)
-    if is_chief and not directory.exists():
-        requirements.require_room(directory, config, model)
+    if is_chief:
+        requirements.require_formats(config, config.export.formats, model)
+        if not directory.exists():
+            requirements.require_room(directory, config, model)
     with open_directory(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
