@@ -4,6 +4,7 @@ Takes arrays, returns arrays and notes about how they were understood. Must not 
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,6 @@ from kerastrain.errors import InputError
 _BLOCK_BYTES = 2**26  # Scaled at once, so that a large array of float64 is not copied as a whole.
 _CHANNELS = (1, 3, 4)
 _DARK = 32
-_GUESSED_SIDES = (8, 16, 28, 32, 48, 64, 96, 128)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +47,22 @@ def are_images(array: np.ndarray) -> bool:
     return array.ndim == 3 or (array.ndim == 4 and bool({array.shape[1], array.shape[3]} & set(_CHANNELS)))
 
 
+def object_hint(array: np.ndarray) -> str:
+    """What to do about images that are Python objects.
+
+    Args:
+        array: array.
+
+    Returns:
+        str that starts with a space; empty for an array of another type.
+    """
+    if array.dtype == object:
+        return (
+            " Images of one size make an array of numbers: numpy.stack(images). Images of several sizes must be files."
+        )
+    return ""
+
+
 def pixels(array: np.ndarray, pixel_range: Sequence[float] | None = None, *, where: str) -> Pixels:
     """Converts an array to images of 8 bits.
 
@@ -72,7 +88,7 @@ def pixels(array: np.ndarray, pixel_range: Sequence[float] | None = None, *, whe
         InputError: the array has another shape or type, NaN, or values of unknown scale.
     """
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{where} must hold numbers to be images. Received: {array.dtype}.{_object_hint(array)}")
+        raise InputError(f"{where} must hold numbers to be images. Received: {array.dtype}.{object_hint(array)}")
     array, notes = _channels_last(array, where)
     if 0 in array.shape:
         return Pixels(np.zeros(array.shape, np.uint8), None, ())
@@ -172,21 +188,15 @@ def _shape(shape: Sequence[int]) -> str:
 
 def _shape_hint(shape: Sequence[int]) -> str:
     if len(shape) == 2:
-        for side in _GUESSED_SIDES:
-            if shape[1] == side * side:
-                return f"If each row is a flattened image, reshape them: inputs.reshape(-1, {side}, {side})."
-            if shape[1] == 3 * side * side:
-                return (
-                    f"If each row is a flattened image, reshape them: inputs.reshape(-1, {side}, {side}, 3), or "
-                    f"inputs.reshape(-1, 3, {side}, {side}) if all red values come first."
-                )
+        grey, colour = math.isqrt(shape[1]), math.isqrt(shape[1] // 3)
+        if grey**2 == shape[1]:
+            return f"If each row is a flattened image, reshape them: inputs.reshape(-1, {grey}, {grey})."
+        if 3 * colour**2 == shape[1]:
+            return (
+                f"If each row is a flattened image, reshape them: inputs.reshape(-1, {colour}, {colour}, 3), or "
+                f"inputs.reshape(-1, 3, {colour}, {colour}) if all red values come first."
+            )
         return "If each row is a flattened image, reshape it to (n, height, width)."
     if len(shape) == 4:
         return "Choose or compute three channels."
     return "Volumes and films are not supported: choose one slice or picture of each." if len(shape) > 4 else ""
-
-
-def _object_hint(array: np.ndarray) -> str:
-    if array.dtype == object:
-        return " Images of one size make an array of numbers: numpy.stack(images). For images of several sizes, give files."
-    return ""

@@ -66,7 +66,7 @@ def listing(
     targets, names, notes = array_targets.targets_and_labels(
         targets, labels, task, where="`targets`" if source == "the arrays" else f"the targets of {source}"
     )
-    if isinstance(inputs, (np.ndarray, Sequence)):
+    if not hasattr(inputs, "subset"):  # Not a `Store`.
         inputs = _array(inputs)
         where = "`inputs`" if source == "the arrays" else f"the inputs of {source}"
         _check_length(inputs, targets, where)
@@ -193,7 +193,8 @@ def _inputs(
         pixel_range = decoding.pixel_range or pixels.pixel_range
         return ArrayImages(pixels.values, None), dataclasses.replace(decoding, pixel_range=pixel_range), pixels.notes
     if not is_text and inputs.dtype.kind not in "biuf":
-        raise InputError(f"{where} must be numbers or texts. Received: {inputs.dtype} of shape {inputs.shape}.")
+        hint = array_images.object_hint(inputs)
+        raise InputError(f"{where} must be numbers or texts. Received: {inputs.dtype} of shape {inputs.shape}.{hint}")
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         row = int(np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1))[0])
         raise InputError(f"{where} must be finite. Received: NaN or an infinite number at index {row}.")
