@@ -241,6 +241,45 @@ def joined(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
+def named_folders(names: Sequence[str]) -> str:
+    """Names folders in a sentence.
+
+    Args:
+        names: sequence of str, not empty.
+
+    Returns:
+        str such as "folders 'a' and 'b'".
+    """
+    return f"{'folder' if len(names) == 1 else 'folders'} {listed(names)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Counts things in a sentence.
+
+    Args:
+        count: int.
+        noun: str, the plural of what is counted, such as "images".
+
+    Returns:
+        str such as "1 image".
+    """
+    return f"1 {noun.removesuffix('s')}" if count == 1 else f"{count:,} {noun}"
+
+
+def named_with_count(folder: Folder, root: Folder, noun: str) -> str:
+    """Names a folder in a sentence, with the number of examples in it.
+
+    Args:
+        folder: Folder.
+        root: Folder that its path is relative to.
+        noun: str, the plural of what an example is, such as "images".
+
+    Returns:
+        str such as "'test' (3 images)".
+    """
+    return f"{folder.relative(root)!r} ({counted(folder.count, noun)})"
+
+
 def _kind(name: str) -> str:
     if name.lower() in _CLUTTER_FILES | {".ds_store"} or os.path.splitext(name)[0].lower() in _ABOUT:
         return name.strip()

@@ -11,7 +11,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import file_signatures
 from kerastrain.data.image_files.stores import ImageFiles
-from kerastrain.data.sources import class_names, folders, layouts
+from kerastrain.data.sources import class_names, folders, layout_description, layouts
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError
 
@@ -66,8 +66,8 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
         f"'{path}'",
         Examples(targets, labels, ImageFiles(paths, image_size), paths=paths, keys=keys),
         None if "" in in_parts else np.array(in_parts),
-        layout=f"one folder of images per class{layouts.place(layout, class_folders)}",
-        notes=(*notes, *layouts.notes(layout, class_folders), *folders.skipped(root, "images")),
+        layout=f"one folder of images per class{layout_description.place(layout, class_folders)}",
+        notes=(*notes, *layout_description.notes(layout, class_folders), *folders.skipped(root, "images")),
     )
 
 

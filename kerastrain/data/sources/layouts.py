@@ -3,16 +3,14 @@
 Takes a `Folder`, returns a `Layout`, or refuses a layout that can be read in two ways. Must not open files.
 """
 
-import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, NoReturn
 
 from kerastrain.data.sources import parts
 from kerastrain.data.sources.class_names import folded
-from kerastrain.data.sources.folders import Folder, joined, listed
+from kerastrain.data.sources.folders import Folder, counted, listed, named_with_count
 from kerastrain.errors import InputError
 
 # Names of folders that hold examples of any class, and of those that hold annotations.
@@ -20,7 +18,7 @@ _CONTAINERS = {"images", "image", "imgs", "img", "jpegimages", "pictures", "phot
 _CONTAINERS |= {"data", "dataset", "all", "files", "unknown", "unlabeled", "unlabelled", "samples", "frames"}
 _ANNOTATIONS = {"annotations", "annotation", "labels", "masks", "segmentations", "ground_truth", "groundtruth"}
 _ANNOTATIONS |= {"segmentationclass", "segmentationobject", "imagesets", "trimaps", "bounding_boxes"}
-_PARTS = ("train", "validation", "test")
+PARTS = ("train", "validation", "test")
 _TABLES = (".csv", ".tsv", ".parquet")
 
 
@@ -60,8 +58,8 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
         Layout.
 
     Raises:
-        InputError: two folders are the same part, none is train, train has no folders of classes, or it is unclear
-            whether a folder is a part or a class.
+        InputError: two folders are the same part, a part has no folders of classes, or it is unclear whether a folder is
+            a part or a class.
     """
     top, classes_are_files = _unwrapped(root), noun == "texts"
     named = parts.parts_of([folder.name for folder in top.folders])
@@ -83,18 +81,27 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
     by_part = _assigned([folder for folder in candidates if folder not in doubled], named, top)
     if set(by_part) == {"train"}:
         _check_neighbours(top, by_part["train"], others)
-    train = by_part["train"] = _unwrapped(by_part["train"], inside_part=True)
-    if not classes_are_files and not _holds_folders(train) and len(train.folders) != 1:
-        _refuse_flat(train, root, noun)
-    known = {folded(child.name) for child in train.folders}
-    unknown = []
+    if "train" not in by_part and (others or not holding):
+        raise InputError(
+            f"'{top.path}' contains {', '.join(folder.name for folder in candidates)} but no train. Add a folder train."
+        )
+    known, unknown = set(), []
+    if "train" in by_part:
+        train = by_part["train"] = _unwrapped(by_part["train"], inside_part=True)
+        if not classes_are_files and not _holds_folders(train) and len(train.folders) != 1:
+            _refuse_flat(train, root, noun)
+        known = {folded(child.name) for child in train.folders}
     for part in [part for part in by_part if part != "train"]:
         if not (len(by_part[part].folders) == 1 and folded(by_part[part].folders[0].name) in known):
             by_part[part] = _unwrapped(by_part[part], inside_part=True)
         if not classes_are_files and _is_unlabelled(by_part[part], known):
             unknown.append(by_part.pop(part))
-    notes = [f"left out {_named(folder, root, noun)}, whose classes are unknown" for folder in [*doubled, *unknown]]
-    notes += [f"left out {_named(folder, root, noun)}, which is no part" for folder in others]
+    if not by_part:
+        _refuse_flat(unknown[0], root, noun)
+    notes = [
+        f"left out {named_with_count(folder, root, noun)}, whose classes are unknown" for folder in [*doubled, *unknown]
+    ]
+    notes += [f"left out {named_with_count(folder, root, noun)}, which is no part" for folder in others]
     return Layout(root, noun, by_part, notes)
 
 
@@ -120,61 +127,6 @@ def class_folders(layout: Layout) -> list[tuple[str, Folder, Folder]]:
     return found
 
 
-def place(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) -> str:
-    """Says where the classes are.
-
-    Args:
-        layout: Layout.
-        classes: sequence of (part, Folder, Folder) from `class_folders`; empty if the classes are files.
-
-    Returns:
-        str, the end of a sentence such as ", in train and test (test_set)"; may be empty.
-    """
-    root = layout.root
-    if "" not in layout.parts:
-        paths = {part: layout.parts[part].relative(root) for part in _PARTS if part in layout.parts}
-        words = ", in " + joined([part if path.lower() == part else f"{part} ({path})" for part, path in paths.items()])
-    else:
-        words = "" if layout.parts[""] is root else f", in {layout.parts[''].relative(root)}"
-        inside = {part for part, _, _ in classes}
-        words += f", with {joined([part for part in _PARTS if part in inside])} inside each" if inside - {""} else ""
-    return words + (", also in folders inside them" if any(folder.folders for _, _, folder in classes) else "")
-
-
-def notes(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) -> list[str]:
-    """Says what is left out, and what is not seen because it lies outside.
-
-    Args:
-        layout: Layout.
-        classes: sequence of (part, Folder, Folder) from `class_folders`; empty if the classes are files.
-
-    Returns:
-        list of str.
-    """
-    root, outer = layout.root, []
-    for folder in [folder for _, _, folder in classes] or list(layout.parts.values()):
-        while (folder := folder.parent) is not None and folder not in outer:
-            outer.append(folder)
-    outer.sort(key=lambda folder: folder.path)
-    found = list(layout.notes)
-    for folder in outer:
-        if folder.files:
-            found.append(
-                f"left out {_count(len(folder.files), layout.noun)} directly in '{folder.path}', such as '{folder.files[0]}'"
-            )
-    empty = [Folder(f"{folder.path}/{name}", name).relative(root) for folder in outer for name in folder.empty]
-    if empty:
-        found.append(f"left out the {_folders(empty)} without {layout.noun}")
-    used = {id(folder) for _, named, _ in classes for folder in (named, *outer)}
-    holders = {id(named.parent): named.parent for _, named, _ in classes}
-    for child in (child for holder in holders.values() for child in holder.folders if id(child) not in used):
-        found.append(f"left out {_named(child, root, layout.noun)}, which is no class by its name")
-    clutter = sorted({name for folder in root.everything() for name in folder.clutter})
-    if clutter:
-        found.append(f"did not look into the {_folders(clutter)}")
-    return found + _parts_outside(layout)
-
-
 def _refuse_flat(folder: Folder, root: Folder, noun: str) -> NoReturn:
     """Refuses a folder whose examples are in no class folder; names a table, if there is one."""
     names = [f"{inner.path}/{name}" for inner in root.everything() for name in inner.others if name.endswith(_TABLES)]
@@ -183,24 +135,11 @@ def _refuse_flat(folder: Folder, root: Folder, noun: str) -> NoReturn:
     one = (
         f" If '{folder.path}' is itself a class, give the folder around it." if folder is root and folder.files else ""
     )
-    files = f" Received: {_count(len(folder.files), noun)}, such as '{folder.files[0]}'." if any(folder.files) else ""
+    files = f" Received: {counted(len(folder.files), noun)}, such as '{folder.files[0]}'." if any(folder.files) else ""
     raise InputError(
         f"'{folder.path}' contains no folders. Put the {noun} of each class into a folder named after the class{table}."
         f"{one}{files}"
     )
-
-
-def _parts_outside(layout: Layout) -> list[str]:
-    """Notes that a folder without parts is one itself, if others lie beside it."""
-    path = Path(layout.root.path).resolve()
-    if "" not in layout.parts or parts.part_of(path.name) is None:
-        return []
-    with contextlib.suppress(OSError):
-        named = parts.parts_of([child.name for child in path.parent.iterdir() if child.is_dir()])
-        others = sorted(name for name in named if named[name] != parts.part_of(path.name))
-        if others:
-            return [f"'{path.name}' is one part of '{path.parent}', whose other parts are not read: {listed(others)}"]
-    return []
 
 
 def _unwrapped(folder: Folder, *, inside_part: bool = False) -> Folder:
@@ -219,12 +158,10 @@ def _holds_folders(folder: Folder) -> bool:
 
 def _assigned(candidates: Sequence[Folder], named: Mapping[str, str], top: Folder) -> dict[str, Folder]:
     names = [folder.name for folder in candidates]
-    for part in _PARTS:
+    for part in PARTS:
         same = [name for name in names if named[name] == part]
         if len(same) > 1:
             raise InputError(f"'{top.path}' contains the folders {' and '.join(same)}, both for {part}. Keep one.")
-    if "train" not in (named[name] for name in names):
-        raise InputError(f"'{top.path}' contains {', '.join(names)} but no train. Add a folder train.")
     return {named[folder.name]: folder for folder in candidates}
 
 
@@ -233,7 +170,7 @@ def _check_neighbours(top: Folder, train: Folder, others: Sequence[Folder]) -> N
     others = [other.name for other in others if other.name.lower() not in _ANNOTATIONS]
     if others:
         raise InputError(
-            f"'{top.path}' contains {train.name!r}, which looks like the training part, beside the {_folders(others)}, "
+            f"'{top.path}' contains {train.name!r}, which looks like the training part, beside the {named_folders(others)}, "
             f"which may be classes. Set data.path to '{train.path}', or, if {train.name!r} is a class, put its "
             "files directly into it."
         )
@@ -324,15 +261,3 @@ def _check_names_inside(folder: Folder, classes: Sequence[Folder]) -> None:
 
 def _some(names: Mapping[str, str], shared: Iterable[str]) -> str:
     return listed(sorted(names[key] for key in shared))
-
-
-def _named(folder: Folder, root: Folder, noun: str) -> str:
-    return f"{folder.relative(root)!r} ({_count(folder.count, noun)})"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"1 {noun.removesuffix('s')}" if count == 1 else f"{count:,} {noun}"
-
-
-def _folders(names: Sequence[str]) -> str:
-    return f"{'folder' if len(names) == 1 else 'folders'} {listed(names)}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import Quarantined
-from kerastrain.data.sources import class_names, folders, layouts, parts, text_encoding
+from kerastrain.data.sources import class_names, folders, layout_description, layouts, parts, text_encoding
 from kerastrain.data.sources.folders import Folder
 from kerastrain.data.sources.layouts import Layout
 from kerastrain.data.splitting.listings import Listing
@@ -115,13 +115,17 @@ def _of_files(path: Path, layout: Layout) -> Listing:
                 continue
             encodings += [encoding] if encoding else []
             (rows if text.strip() else empty).append((text.strip(), named.name, part))
-    notes = [*layouts.notes(layout, class_folders), *folders.skipped(layout.root, "texts"), *_encoding_notes(encodings)]
+    notes = [
+        *layout_description.notes(layout, class_folders),
+        *folders.skipped(layout.root, "texts"),
+        *_encoding_notes(encodings),
+    ]
     if empty:
         notes.append(f"left out {len(empty):,} empty {'text' if len(empty) == 1 else 'texts'}")
     without = sorted({named.name for _, named, _ in class_folders} - {name for _, name, _ in rows})
     if without:
         notes.append(f"left out the classes without texts: {folders.listed(without)}")
-    words = f"one folder of texts per class, a text per file{layouts.place(layout, class_folders)}"
+    words = f"one folder of texts per class, a text per file{layout_description.place(layout, class_folders)}"
     return _listing(path, rows, words, notes, skipped)
 
 
@@ -141,14 +145,16 @@ def _of_lines(path: Path, layout: Layout, files: Mapping[str, Sequence[str]]) ->
             rows += [(line, label, part) for line in lines]
     if empty and len({label for _, label, _ in rows}) < 2:
         raise InputError(f"'{empty[0]}' contains no text. Put the examples of its class into it or remove it.")
-    notes = [*layouts.notes(layout), *folders.skipped(layout.root, "texts"), *_encoding_notes(encodings)]
+    notes = [*layout_description.notes(layout), *folders.skipped(layout.root, "texts"), *_encoding_notes(encodings)]
     if empty:
         notes.append(f"left out the empty files {folders.listed([file.name for file in empty])}")
     if unused:
         notes.append(
             f"left out {folders.listed(list(map(os.path.basename, unused)))}, not named like the files of the classes"
         )
-    return _listing(path, rows, f"one file of texts per class, a text per line{layouts.place(layout)}", notes)
+    return _listing(
+        path, rows, f"one file of texts per class, a text per line{layout_description.place(layout)}", notes
+    )
 
 
 def _listing(

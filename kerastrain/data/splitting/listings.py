@@ -237,7 +237,9 @@ def _predefined_parts(listing: Listing) -> dict[str, np.ndarray]:
     parts = {part: np.flatnonzero(listing.predefined_split == part) for part in PARTS}
     parts = {part: indices for part, indices in parts.items() if len(indices)}
     if "train" not in parts:
-        raise InputError(f"the split in {listing.source} has no training examples. Assign some to train.")
+        raise InputError(
+            f"{listing.source} contains {' and '.join(parts) or 'no part'} but no train. Give the examples to train on."
+        )
     if listing.examples.groups is not None:
         groups = {part: set(listing.examples.groups[indices].tolist()) for part, indices in parts.items()}
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):

@@ -222,7 +222,10 @@ REFUSED = {
         ["{train,training,test}/{cat,dog}/*.png"],
         "'ROOT' contains the folders train and training, both for train. Keep one.",
     ),
-    "no training part": (["{val,test}/{cat,dog}/*.png"], "'ROOT' contains test, val but no train. Add a folder train."),
+    "a test part beside folders": (
+        ["test/{cat,dog}/*.png", "more/*.png"],
+        "'ROOT' contains test but no train. Add a folder train.",
+    ),
     "texts": (
         ["{pos,neg}/*.txt"],
         "there are no images in 'ROOT', only 6 .txt. Put the images of each class into a folder named after the class, or, for "
@@ -382,3 +385,12 @@ def test_a_part_given_alone_says_what_lies_beside_it(tmp_path):
     assert data.listing(root / "train").notes == (
         f"'train' is one part of '{root}', whose other parts are not read: 'test'",
     )
+
+
+def test_a_folder_of_held_out_parts_can_be_evaluated_but_not_trained_on(tmp_path):
+    listing = data.listing(build(tmp_path / "data", "{val,test}/{cat,dog}/*.png"))
+    assert counts(listing) == {"validation/cat": 3, "validation/dog": 3, "test/cat": 3, "test/dog": 3}
+    with pytest.raises(
+        InputError, match="data' contains validation and test but no train. Give the examples to train on."
+    ):
+        data.divide(listing)
