@@ -50,14 +50,14 @@ class DataConfig(Section):
     (regression)."""
     path: Annotated[str, Field(min_length=1)] = "digits"
     """Where the examples are. Images: a folder with one subfolder per class, or `digits`, scikit-learn's 1,797
-    handwritten digits. Texts: a folder with one file per class and one text per line, or one subfolder of .txt files per
-    class. Both may be divided into the folders train, validation and test. Also: a table (.csv, .tsv, .jsonl,
+    handwritten digits. Texts: a folder with one file per class and one text per line, or one subfolder of files per
+    class. Both may be divided into the folders train, validation and test, or val2017, test_set and the like. Also: a table (.csv, .tsv, .jsonl,
     .parquet, …) or a folder with train.csv, test.csv, …; an .npz file of arrays; a folder written by
     `data.write_tfrecords`; `hf:NAME` or `tfds:NAME`, a data set from Hugging Face or TensorFlow Datasets."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which columns of a table, or features of a named data set, hold the inputs, targets, splits, weights and groups."""
     exclude_classes: OneOrMore = ()
-    """Classes whose examples are left out, such as [unsup]."""
+    """Classes whose examples are left out, such as [unsup], whatever the source."""
     image_size: tuple[Size, Size] | None = None
     """Height and width that images are resized to, in pixels; null uses the backbone's own size."""
     resize: Literal["stretch", "pad", "crop"] = "stretch"

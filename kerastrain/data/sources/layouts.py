@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 
 from kerastrain.data.sources import parts
 from kerastrain.data.sources.class_names import folded
-from kerastrain.data.sources.folders import Folder, counted, listed, named_with_count
+from kerastrain.data.sources.folders import Folder, counted, listed, named_folders, named_with_count
 from kerastrain.errors import InputError
 
 # Names of folders that hold examples of any class, and of those that hold annotations.

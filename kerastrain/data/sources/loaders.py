@@ -36,8 +36,9 @@ def image_folder(
 ) -> Split:
     """Loads the images of a folder that contains one folder per class, and splits each class.
 
-    If the folder contains folders train, validation and test (or val, valid, dev, …) with class folders in each, those
-    are the parts; a missing part is taken from train. See `image_folders.listing` for what counts as an image.
+    If the folder contains folders train, validation and test (or val2017, test_set, …) with class folders in each, those
+    are the parts; a missing part is taken from train. See `layouts.find` for the folders that are understood, and
+    `image_folders.listing` for what counts as an image.
 
     Args:
         path: folder with at least two class folders, or with one folder per part that contains them.
