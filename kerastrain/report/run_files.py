@@ -19,6 +19,9 @@ _MEASURES = {
 }
 _PARITY = ("file", "kind", "sample_count", "agreement", "largest_difference", "relative_difference", "size_bytes")
 _PARITY += ("gzip_bytes", "tolerance")
+MOST_PICTURES = 40
+"""The largest number of heatmaps in a report, which contains their pixels."""
+
 _NOT_LISTED = ("report.html", "tensorboard", "checkpoints")
 
 
@@ -33,7 +36,9 @@ class RunFiles:
         history: list of dict from column to str, the rows of `history.csv`.
         measures: dict from the name of a data set to its measures, from `metrics.json` and then `evaluations/*.json`.
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
-        explanations: dict from the file name of a picture in `explanations/` to its PNG bytes.
+        explanations: dict from the file name of a picture in `explanations/` to its PNG bytes, at most `MOST_PICTURES`.
+        explanation_count: int >= 0, number of pictures in `explanations/`.
+        start: dict, the contents of `start.json`: the run that it was trained further from, and the labels that were kept.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
         compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
         pareto: bytes of the picture `compressed/pareto.png`; empty if there is no such file.
@@ -47,6 +52,8 @@ class RunFiles:
     measures: dict[str, dict]
     parities: dict[str, dict]
     explanations: dict[str, bytes]
+    explanation_count: int
+    start: dict
     quarantine: list[dict[str, str]]
     compression: dict
     pareto: bytes
@@ -75,6 +82,7 @@ def read(directory: Path) -> RunFiles:
         record = _require_measures(path, _json(path), "measures")
         # The measures of the run's own parts stay, whatever name the other data was given.
         measures[f"{path.stem} (other data)" if path.stem in measures else path.stem] = record
+    pictures = sorted(directory.glob("explanations/*.png"))
     return RunFiles(
         name=directory.resolve().name,
         config=_text(directory / "config.yaml"),
@@ -82,7 +90,9 @@ def read(directory: Path) -> RunFiles:
         history=_rows(directory / "history.csv"),
         measures=measures,
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
-        explanations={path.name: path.read_bytes() for path in sorted(directory.glob("explanations/*.png"))},
+        explanations={path.name: path.read_bytes() for path in pictures[:MOST_PICTURES]},
+        explanation_count=len(pictures),
+        start=_start(directory / "start.json"),
         quarantine=_quarantine(directory / "quarantine.csv"),
         compression=_compression(directory / "compressed" / "compression.json"),
         pareto=_bytes(directory / "compressed" / "pareto.png"),
@@ -113,6 +123,11 @@ def run_folder(path: str | os.PathLike) -> Path:
             f"{str(folder)!r} is not a run directory: it has no config.yaml. Give the folder that `train` printed."
         )
     return folder
+
+
+def _start(path: Path) -> dict:
+    record = _json(path)
+    return _require(path, record, ("run", "kept", "new", "dropped"), "the start of a run") if record else {}
 
 
 def _compression(path: Path) -> dict:

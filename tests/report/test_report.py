@@ -198,3 +198,20 @@ def test_a_compression_of_0_1_has_the_page_of_one_of_today(tmp_path):
         pages.append(page.split("<h2>Compression</h2>")[1].split("<h2>")[0])
     assert pages[0] == pages[1]
     assert {"pruned_int8", "80.0%", "a Hub module is a fixed graph"} <= set(Page(pages[0]).words)
+
+
+def test_the_page_shows_some_of_many_heatmaps_and_says_how_many_there_are(tmp_path):
+    files.write_text(tmp_path / "config.yaml", "data: {}\n")
+    for number in range(45):
+        files.write_bytes(tmp_path / "explanations" / f"{number:02}.png", b"PNG")
+    page = Page(report.write(tmp_path).read_text(encoding="utf-8"))
+    assert page.tags.count("img") == 40
+    assert "of 45 in the folder" in " ".join(" ".join(page.words).split())
+
+
+def test_the_page_says_from_what_a_run_was_trained_further(tmp_path):
+    files.write_text(tmp_path / "config.yaml", "data: {}\n")
+    files.write_json(tmp_path / "start.json", {"run": HOSTILE, "kept": ["a", "b"], "new": ["c"], "dropped": []})
+    text = report.write(tmp_path).read_text(encoding="utf-8")
+    assert HOSTILE not in text
+    assert f"Trained further from {HOSTILE}: 2 labels kept, 1 new (c)." in Page(text).words

@@ -1,0 +1,152 @@
+"""The commands for a finished run, on runs that were never trained."""
+
+import csv
+import io
+import json
+import sys
+
+import pytest
+import untrained
+from PIL import Image
+
+from kerastrain import cli
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a run of images, one of texts, photos and files of texts; each test adds files of other names."""
+    place = tmp_path_factory.mktemp("finished")
+    untrained.images(place / "images")
+    untrained.texts(place / "texts")
+    for folder, colour in (("day1", "red"), ("day2", "blue")):
+        for number in range(6):
+            (place / folder / colour).mkdir(parents=True, exist_ok=True)
+            value = tuple(channel + number for channel in untrained.COLOURS[colour])
+            Image.new("RGB", (8, 8), value).save(place / folder / colour / f"{number}.png")
+    (place / "bad.png").write_text("no image")
+    (place / "news.csv").write_text("title,text,label\nA,good,pos\nB,bad,neg\nC,,neg\n")
+    return place
+
+
+@pytest.fixture
+def kerastrain(place, monkeypatch, capsys):
+    """A function that runs a command, and returns what it prints and what it says on stderr."""
+    monkeypatch.chdir(place)
+
+    def call(*arguments, code=0, stdin=""):
+        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        try:
+            cli.main()
+            ended = 0
+        except SystemExit as end:
+            ended = end.code or 0
+        captured = capsys.readouterr()
+        assert ended == code, captured
+        return captured.out, captured.err
+
+    return call
+
+
+def test_predict_goes_on_past_a_broken_file_with_exit_code_1(kerastrain):
+    printed, said = kerastrain("predict", "images", "day1", "bad.png", "gone.png", "--top", "1", "--json", code=1)
+    answers = json.loads(printed)
+    assert [answer["input"] for answer in answers] == [f"day1/red/{number}.png" for number in range(6)]
+    assert {name for answer in answers for name in answer["labels"]} == {"red"}
+    assert "'day1': 6 images" in said
+    assert "kerastrain: cannot read 'bad.png' as an image: it is not one of" in said
+    assert "kerastrain: no image at 'gone.png': there is no such file." in said
+
+
+def test_nothing_but_broken_files_ends_with_exit_code_2(kerastrain, place):
+    for arguments in (["predict", "images", "bad.png"], ["explain", "images", "bad.png", "--out", "no"]):
+        _, said = kerastrain(*arguments, code=2)
+        assert said.count("cannot read 'bad.png'") == 1
+    kerastrain("predict", "images", "bad.png", "--out", "no.csv", code=2)
+    assert not (place / "no.csv").exists()
+    assert not (place / "no").exists()
+
+
+def test_predict_reads_the_rows_of_a_table_and_names_them(kerastrain):
+    printed, said = kerastrain("predict", "texts", "news.csv", "so good", "--json", "--top", "1", code=1)
+    found = [(answer["input"], answer.get("row")) for answer in json.loads(printed)]
+    assert found == [("good", "line 2 of 'news.csv'"), ("bad", "line 3 of 'news.csv'"), ("so good", None)]
+    assert "kerastrain: line 4 of 'news.csv': column 'text' is empty." in said
+    printed, _ = kerastrain("predict", "texts", "data.path=news.csv", "data.columns.input=title", "--json")
+    assert [answer["input"] for answer in json.loads(printed)] == ["A", "B", "C"]
+
+
+def test_the_name_of_a_missing_file_is_not_classified(kerastrain):
+    _, said = kerastrain("predict", "texts", "nwes.csv", code=2)
+    assert said == "kerastrain: there is no file 'nwes.csv'. To classify these characters as a text, use --text.\n"
+    printed, _ = kerastrain("predict", "texts", "--text", "nwes.csv", "-", "--json", stdin="one\ntwo\n")
+    assert [answer["input"] for answer in json.loads(printed)] == ["nwes.csv", "one", "two"]
+
+
+def test_predict_writes_a_table_and_does_not_replace_it(kerastrain, place):
+    printed, _ = kerastrain("predict", "images", "day1", "day2/blue/0.png", "--out", "table.csv")
+    assert printed.endswith("7 predictions written to table.csv\n")
+    rows = list(csv.DictReader((place / "table.csv").open()))
+    assert [row["prediction"] for row in rows] == ["red"] * 6 + ["blue"]
+    assert sum(float(rows[0][f"probability_{name}"]) for name in ("blue", "green", "red")) == pytest.approx(1)
+    _, said = kerastrain("predict", "images", "day1", "--out", "table.csv", code=2)
+    assert "'table.csv' exists already and is not overwritten" in said
+    kerastrain("predict", "images", "day2", "--out", "table.csv", "--replace")
+    assert {row["prediction"] for row in csv.DictReader((place / "table.csv").open())} == {"blue"}
+    assert "--out must name a .csv file" in kerastrain("predict", "images", "day1", "--out", "x.json", code=2)[1]
+
+
+def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):
+    arguments = ["explain", "images", "day1/red/0.png", "day2/blue/0.png", "--method", "saliency", "--out", "pictures"]
+    printed, said = kerastrain(*arguments, "bad.png", code=1)
+    assert printed.splitlines()[-2:] == ["pictures/red_0_saliency.png", "pictures/blue_0_saliency.png"]
+    assert "cannot read 'bad.png'" in said
+    assert "exists already and is not overwritten. Use --replace, or --out" in kerastrain(*arguments, code=2)[1]
+    kerastrain(*arguments, "--replace")
+    assert "explain needs an image model" in kerastrain("explain", "texts", "bad.png", code=2)[1]
+
+
+def test_evaluate_takes_the_keys_of_the_data_and_names_what_it_skips(kerastrain, place):
+    (place / "mixed").mkdir()
+    for folder, colour in (("day1", "red"), ("day2", "blue")):
+        (place / "mixed" / colour).symlink_to(place / folder / colour)
+    (place / "mixed/green").mkdir()
+    (place / "mixed/green/broken.png").write_text("no image")
+    assert "unreadable_fraction" in kerastrain("evaluate", "images", "mixed", "data.unreadable_fraction=0", code=2)[1]
+    printed, said = kerastrain("evaluate", "images", "data.path=mixed", code=1)
+    assert "mixed: 12 examples, accuracy 1.0000" in printed
+    assert "kerastrain: mixed: skipped mixed/green/broken.png: it is not one of" in said
+    record = json.loads((place / "images/evaluations/mixed.json").read_text())
+    assert (record["count"], record["data"]["path"]) == (12, str(place / "mixed"))
+    _, said = kerastrain("evaluate", "images", "--data", "mixed=day1", code=2)
+    assert "'images/evaluations/mixed.json' holds the measures of" in said
+    assert "Received: 'a' twice" in kerastrain("evaluate", "images", "--data", "a=x", "--data", "a=y", code=2)[1]
+
+
+@pytest.mark.parametrize("run", ["images/model.keras", "images/config.yaml"])
+def test_a_file_of_a_run_stands_for_the_run(kerastrain, run):
+    assert json.loads(kerastrain("predict", run, "day1/red/0.png", "--json")[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("columns.input=title", "Did you mean 'data.columns.input'"),
+        ("data.columns.inptu=title", "Did you mean 'input'"),
+        ("data.kind=images", "`data.kind` belongs to the trained model"),
+        ("fit.epochs=3", "`fit.epochs` belongs to the trained model"),
+    ],
+)
+def test_a_wrong_key_is_answered_before_tensorflow_starts(kerastrain, override, answer):
+    for command in ("predict", "evaluate"):
+        _, said = kerastrain(command, "texts", "news.csv", override, code=2)
+        assert answer in said
+
+
+def test_predict_without_an_input_says_what_to_give(kerastrain):
+    assert "give at least one input" in kerastrain("predict", "texts", code=2)[1]
+
+
+def test_check_refuses_what_training_further_would(kerastrain):
+    _, said = kerastrain("check", "--from", "images", "data.path=day1", "model.hidden_units=[8]", code=2)
+    assert "`model.hidden_units` must be that of the run to start from" in said
