@@ -7,7 +7,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -85,7 +85,9 @@ def _list(text: str) -> list[str]:
             value = read(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        if isinstance(value, list | tuple | set | dict):
+        if isinstance(value, dict):
+            return _of_mapping(value, text)
+        if isinstance(value, list | tuple | set):
             return sorted(map(str, value)) if isinstance(value, set) else list(map(str, value))
         return [str(value)]  # ("a") is "a".
     return [part.strip(" '\"") for part in text[1:-1].split(",")]
@@ -95,9 +97,18 @@ def _is_sequence(value: object) -> bool:
     return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, where: str) -> str | list[str]:
+    if isinstance(value, Mapping):
+        return _of_mapping(value, where)
     is_missing = value is None or (isinstance(value, float) and math.isnan(value))
     return "" if is_missing else str(value)
+
+
+def _of_mapping(value: Mapping, where: str) -> list[str]:
+    """Returns the labels with the value 1 of a mapping such as {"cat": 1, "dog": 0}."""
+    if not all(number in (0, 1) for number in value.values()):
+        raise InputError(f"the labels in {where} must have the values 0 and 1. Received: {_shown(str(value))}.")
+    return [str(name) for name, number in value.items() if number]
 
 
 def _text(label: object) -> str:

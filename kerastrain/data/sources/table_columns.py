@@ -7,11 +7,11 @@ files or import TensorFlow.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kerastrain.data.sources import class_names, label_sets
+from kerastrain.data.sources import class_names, fasttext_lines, label_sets
 from kerastrain.data.sources.delimited import ABSENT
 from kerastrain.data.sources.parts import part_names
 from kerastrain.data.sources.table import Columns, Table
@@ -48,7 +48,7 @@ def incomplete(table: Table, columns: Columns, task: Task | None) -> dict[int, s
                 reasons[index] = f"the columns {', '.join(map(repr, columns.inputs))} are empty"
         if len(table) and len(reasons) == len(table):
             raise InputError(f"{table.row_name(0)}: {reasons[0]}, as in all other rows.")
-    checks = [(name, is_present, "a value") for name in columns.inputs if len(columns.inputs) == 1]
+    checks = [(name, _is_input, "a text or a path") for name in columns.inputs if len(columns.inputs) == 1]
     for name, is_valid, rule in checks + (_checks(table, columns, task) if task else []):
         values = table.column(name)
         invalid = [index for index in range(len(table)) if not is_valid(values[index])]
@@ -208,7 +208,7 @@ def _single_label(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...],
         labels = table.classes[name]
         return np.array(_class_numbers(table, name), np.int64), labels, ()
     values = table.check(name, _is_class, "a class, and several are for data.task=multi_label")
-    texts, notes = _without_decimals([_text(value[0] if _is_list(value) else value) for value in values], name)
+    texts, notes = _cleaned([_text(value[0] if _is_list(value) else value) for value in values], name)
     numbers, labels, more = class_names.numbered(texts)
     return numbers, labels, (*notes, *more)
 
@@ -242,8 +242,11 @@ def _class_numbers(table: Table, name: str) -> Sequence:
     return table.check(name, is_valid, f"class numbers from 0 to {count - 1}")
 
 
-def _without_decimals(texts: list[str], name: str) -> tuple[list[str], tuple[str, ...]]:
-    """Returns whole numbers without the ".0" that programs add to a column with empty cells."""
+def _cleaned(texts: list[str], name: str) -> tuple[list[str], tuple[str, ...]]:
+    """Returns classes without the prefix of fastText, or without the ".0" that programs add to whole numbers."""
+    if texts and all(text.startswith(fasttext_lines.PREFIX) for text in texts):
+        note = f"the classes in column {name!r} are read without {fasttext_lines.PREFIX}"
+        return [text.removeprefix(fasttext_lines.PREFIX) for text in texts], (note,)
     found = next(filter(_WHOLE_AS_FLOAT.fullmatch, texts), None)
     if found is None or not all(map(_WHOLE.fullmatch, texts)):
         return texts, ()
@@ -261,6 +264,10 @@ def _truths(table: Table, names: Sequence[str]) -> dict[str, float]:
 
 def _text(value: object) -> str:
     return str(value).strip()
+
+
+def _is_input(value: object) -> bool:
+    return is_present(value) and not isinstance(value, Mapping | bytes) and not _is_list(value)
 
 
 def _is_list(value: object) -> bool:

@@ -148,6 +148,12 @@ def _of_delimited(content: delimited.Delimited, path: Path, columns: Columns) ->
     if not rows:
         raise InputError(f"{source} is empty. Its first line must name the columns, such as path,label.")
     named = {name for names in columns.named.values() for name in names}
+    second = str(rows[1].cells[0]) if len(rows) > 1 else ""
+    if len(rows[0].cells) == 1 and sum(map(is_usual, re.split(r"[,;\t|]", second))) > 1:
+        raise InputError(
+            f"the first line of {source} must name the columns. Received: {rows[0].cells[0]!r}, and the names in line "
+            f"{rows[1].line}. Remove what is above them."
+        )
     has_names = not _is_data(rows[0].cells, [row.cells for row in rows[1:] if not row.fault], named)
     if has_names:
         names, rows = [name.strip() for name in rows[0].cells], rows[1:]

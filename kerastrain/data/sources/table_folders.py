@@ -43,7 +43,8 @@ def is_folder_of_tables(
     if not files:
         return False
     if kind == "text":
-        return not _folders(root) or _is_understood(root, kind, columns, task)
+        # Tables may merely describe the texts in other files, unless they are named after parts.
+        return bool(_parts(files)) or not _has_others(root, files) or _is_understood(root, kind, columns, task)
     try:
         members_, _ = members(root, kind, columns, task)
     except InputError:
@@ -94,8 +95,13 @@ def members(root: Path, kind: str, columns: Columns, task: Task) -> tuple[list[t
     return found, _not_read(others, "its name denotes no part")
 
 
-def _folders(root: Path) -> list[Path]:
-    return [child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")]
+def _has_others(root: Path, tables: Sequence[Path]) -> bool:
+    """Whether a folder has folders, or text files that are no tables."""
+    return any(
+        child.is_dir() or (child not in tables and child.suffix.lower() in ("", ".txt"))
+        for child in root.iterdir()
+        if not is_clutter(child.name)
+    )
 
 
 def _is_understood(root: Path, kind: str, columns: Columns, task: Task) -> bool:

@@ -73,7 +73,9 @@ def is_usual(name: str) -> bool:
     return key(name) in _ALL_USUAL
 
 
-def completed(table: Table, columns: Columns, *, kind: str, task: Task | None) -> tuple[Columns, tuple[str, ...]]:
+def completed(
+    table: Table, columns: Columns, *, kind: str, task: Task | None, has_parts: bool = False
+) -> tuple[Columns, tuple[str, ...]]:
     """Finds the columns that are not named.
 
     Args:
@@ -81,6 +83,7 @@ def completed(table: Table, columns: Columns, *, kind: str, task: Task | None) -
         columns: Columns.
         kind: "images" or "text".
         task: as `Examples.task`; None if the table needs no targets.
+        has_parts: bool, whether the table is one part, so that no column says the parts.
 
     Returns:
         tuple of Columns whose `input`, `targets` and `split` are named, as far as the table has them, and notes.
@@ -88,6 +91,10 @@ def completed(table: Table, columns: Columns, *, kind: str, task: Task | None) -
     Raises:
         InputError: a named column does not exist, a role has no column, or several columns may have it.
     """
+    if kind == "text" and (columns.folder or columns.suffix):
+        raise InputError(
+            "`data.columns.folder` and `data.columns.suffix` are for images. Received: kind 'text'. Remove them."
+        )
     _check_named(table, columns, task)
     notes = []
     taken = {name for names in columns.named.values() for name in names}
@@ -102,7 +109,7 @@ def completed(table: Table, columns: Columns, *, kind: str, task: Task | None) -
         taken |= set(inputs)
     _check_kind(table, inputs, kind)
     split = columns.split
-    if split is None:
+    if split is None and not has_parts:
         split, note = _split(table, taken | set(columns.targets))
         notes += note
     targets = columns.targets

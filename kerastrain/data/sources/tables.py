@@ -20,6 +20,7 @@ from kerastrain.data.sources import table as memory_tables
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.sources.table_files import SUFFIXES, is_table, read
 from kerastrain.data.splitting.listings import Listing
+from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
 __all__ = ["SUFFIXES", "Inputs", "inputs", "is_table", "listing", "read"]
@@ -83,10 +84,13 @@ def listing(
         members, notes = [(None, path)], []
     tables = [(part, file, read(file, columns)) for part, file in members]
     first = next(table for part, _, table in tables if part in (None, "train"))
-    columns, found = table_roles.completed(first, columns, kind=kind, task=task)
-    if tables[0][0] is not None and columns.split is not None:
-        columns = dataclasses.replace(columns, split=None)
-        found = tuple(note for note in found if not note.startswith("the parts are"))
+    has_parts = members[0][0] is not None
+    if has_parts and columns.split is not None:
+        raise InputError(
+            f"the parts of '{path}' are its tables. Received: data.columns.split={columns.split}. Remove it, or give the path "
+            "of one table."
+        )
+    columns, found = table_roles.completed(first, columns, kind=kind, task=task, has_parts=has_parts)
     notes = [*notes, *found]
     usable, names, paths, parts, skipped = [], [], [], [], []
     for part, file, table in tables:
@@ -109,7 +113,7 @@ def listing(
         parts += [part] * len(table)
     whole = memory_tables.joined(f"'{path}'", usable) if len(tables) > 1 else usable[0]
     targets, labels, of_targets = table_columns.targets(whole, columns, task)
-    predefined_split = np.array(parts) if members[0][0] else table_columns.predefined_split(whole, columns)
+    predefined_split = np.array(parts) if has_parts else table_columns.predefined_split(whole, columns)
     examples = Examples(
         targets,
         labels,
@@ -122,7 +126,7 @@ def listing(
     )
     repeated = repeated_rows.resolved(examples, predefined_split, whole.row_name)
     layout = _layout(whole, columns, kind, task)
-    if members[0][0]:
+    if has_parts:
         files = ", ".join(file.relative_to(path).as_posix() for _, file in members)
         layout = f"tables for the parts, in {files}; {layout}"
     return Listing(

@@ -169,7 +169,11 @@ def test_a_broken_parquet_file_is_told(tmp_path):
             {},
             "line 2 of '.*m.csv': column 'label' must hold a class, .* Received: 'NaN'. Invalid too: 1 more row.$",
         ),
-        ([("path", "label"), ("", "cat")], {}, "line 2 of '.*': column 'path' must hold a value. Received: ''"),
+        (
+            [("path", "label"), ("", "cat")],
+            {},
+            "line 2 of '.*': column 'path' must hold a text or a path. Received: ''",
+        ),
         (
             [("path", "label"), ("gone.png", "cat"), ("lost.png", "dog")],
             {},
