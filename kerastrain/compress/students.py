@@ -12,6 +12,7 @@ import numpy as np
 from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.layers.text import StandardizedText
 
 _NETWORKS = ("MobileNet", "MobileNetV2")
 _SMALLEST_WIDTH = 0.05
@@ -104,17 +105,27 @@ def _image_student(name: str, budget: int, outputs: int, size: tuple[int | None,
 
 
 def _text_students(teacher: keras.Model, budget: int, outputs: int) -> list[Proposal]:
-    vocabularies = [
-        layer.vocabulary_size() for layer in every_layer(teacher) if isinstance(layer, keras.layers.TextVectorization)
-    ]
-    words = vocabularies[0] if vocabularies else 30_000
+    layers = [layer for layer in every_layer(teacher) if isinstance(layer, keras.layers.TextVectorization)]
+    words = layers[0].vocabulary_size() if layers else 30_000
+    reading = _reading(layers[0]) if layers else {}
     sizes = [(words, (budget - outputs) // (words + outputs)), (budget // _EMBEDDING - 2 * outputs, _EMBEDDING)]
     return [
         Proposal(
             "keras:embedding",
-            {"vocabulary_size": vocabulary, "embedding_dim": dimensions},
+            {"vocabulary_size": vocabulary, "embedding_dim": dimensions, **reading},
             vocabulary * dimensions + (dimensions + 1) * outputs,
         )
         for vocabulary, dimensions in sizes
         if vocabulary >= _SMALLEST_VOCABULARY and dimensions >= _SMALLEST_EMBEDDING
     ]
+
+
+def _reading(layer: keras.layers.TextVectorization) -> dict[str, object]:
+    """How a teacher reads a text, as options of `text_classifier`, where the student would read otherwise."""
+    settings = layer.get_config()
+    standardize = settings["standardize"]
+    split = standardize.rules.split if isinstance(standardize, StandardizedText) else "whitespace"
+    options = {} if split == "whitespace" else {"tokenizer": "characters" if split == "character" else "subwords"}
+    if settings["ngrams"] and settings["output_sequence_length"]:  # As long, in words and pairs, as the student's.
+        options["sequence_length"] = settings["output_sequence_length"]
+    return options

@@ -61,12 +61,13 @@ class TextNetwork:
         return tokenization.NETWORKS[self.name].has_pairs
 
 
-def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None) -> list[str]:
+def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, drops_words: bool = False) -> list[str]:
     """Describes texts as a network will see them, with the setting to change where it would lose much.
 
     Args:
         parts: mapping from "train", "validation" and "test" (those that exist) to their Examples.
         network: TextNetwork; None for a module with a tokenizer of its own, of which nothing is known.
+        drops_words: bool, whether the augmentation `word_dropout` is used.
 
     Returns:
         list of str, lines without line ends.
@@ -104,6 +105,7 @@ def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None) -> 
         described += _unknown(tokens.get("validation", ()), learned, network)
         described += _empty(texts, tokens, network)
         described += _scripts(texts["train"], network)
+    described += _single_words(texts["train"]) if drops_words else []
     return described + _html(texts["train"]) + _near_copies(parts)
 
 
@@ -140,6 +142,7 @@ def _lengths(tokens: Sequence[Sequence[str]], network: TextNetwork) -> list[str]
 
 def _unknown(validation: Sequence[Sequence[str]], learned: Tokens, network: TextNetwork) -> list[str]:
     known, noun = frozenset(learned.vocabulary), _NOUNS[network.tokenizer]
+    validation = [tokens[: network.length] for tokens in validation]  # what the network reads
     missing = [sum(token not in known for token in tokens) for tokens in validation]
     total, unknown = sum(map(len, validation)), sum(missing)
     if not unknown:
@@ -185,6 +188,16 @@ def _scripts(texts: Sequence[str], network: TextNetwork) -> list[str]:
     return [
         f"script: {share:.0%} of the letters are {' and '.join(names)}, written without spaces between words, so that "
         "model.tokenizer=words takes a sentence as one word; set model.tokenizer=characters (or subwords)"
+    ]
+
+
+def _single_words(texts: Sequence[str]) -> list[str]:
+    single = sum(len(text.split()) < 2 for text in texts)
+    if single <= len(texts) / 2:
+        return []
+    return [
+        f"word_dropout: {_of(single, len(texts), 'training text')} without white space between words, which data.augment="
+        "[word_dropout] leaves as they are"
     ]
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 
+_LONGEST_TEXT = 20_000  # characters
 
 def draw(source, model: keras.Model, *, count: int | None, name: str = "samples") -> np.ndarray:
     """Up to `count` inputs for `model` from `source`, checked against the model's input.
@@ -22,7 +23,7 @@ def draw(source, model: keras.Model, *, count: int | None, name: str = "samples"
         name: str, the argument's name for errors.
 
     Returns:
-        array (n, ...) of the model's input dtype, 1 <= n <= count.
+        array (n, ...) of the model's input dtype, 1 <= n <= count. Of a text, only the first 20,000 characters count.
 
     Raises:
         InputError: `source` is empty, or the shape of its inputs differs from that of the model's input.
@@ -66,13 +67,21 @@ def draw_with_targets(
         raise InputError(f"`{name}` must hold at least one input. Received: none. Pass a few hundred real inputs.")
     expected, dtype = model.inputs[0].shape, model.inputs[0].dtype
     # An array of objects, such as texts from a dataset, becomes an array of strings, which np.savez writes without pickle.
-    inputs = np.array(list(inputs)) if dtype == "string" else np.asarray(inputs).astype(dtype)
+    inputs = np.array(list(map(_start, inputs))) if dtype == "string" else np.asarray(inputs).astype(dtype)
     if not tf.TensorShape(expected[1:]).is_compatible_with(inputs.shape[1:]):
         raise InputError(
             f"`{name}` must have the shape of the model's input, {tuple(expected)}. Received: {inputs.shape}. "
             "Resize or batch them as in training."
         )
     return inputs, targets
+
+
+def _start(text: str | bytes) -> str | bytes:
+    """The start of a text: an array of strings gives each of them the space of the longest."""
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    start = text[:_LONGEST_TEXT]
+    return start.decode(errors="ignore").encode() if isinstance(start, bytes) else start
 
 
 def stratified(strata: np.ndarray, count: int) -> np.ndarray:

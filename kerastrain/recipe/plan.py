@@ -103,9 +103,10 @@ def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, 
     """Describes the texts that are left out because they are equal, and what the network of `config` sees of the others."""
     repeated = data.without_repeats(whole)[1]
     lines = [f"equal texts: skipped {data.quarantine.summary(repeated)}"] if repeated else []
+    drops_words = "word_dropout" in config.data.augment.named
     prefix, _, name = config.model.backbone.partition(":")
     if prefix != "keras":
-        return lines + data.text_statistics.lines(parts)
+        return lines + data.text_statistics.lines(parts, drops_words=drops_words)
     if name not in tokenization.NETWORKS:
         raise InputError(unknown("text network", name, tokenization.NETWORKS))
     network = data.text_statistics.TextNetwork(
@@ -114,7 +115,7 @@ def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, 
         config.model.sequence_length,
         config.model.vocabulary_size or tokenization.VOCABULARY_SIZE,
     )
-    return lines + data.text_statistics.lines(parts, network)
+    return lines + data.text_statistics.lines(parts, network, drops_words=drops_words)
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:

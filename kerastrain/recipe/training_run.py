@@ -221,7 +221,8 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
         logger.info("cache: %s", split.train.inputs.where)
     if split.quarantined:
         count, kinds = f"{len(split.quarantined):,}", data.quarantine.summary(split.quarantined)
-        logger.info("quarantine: skipped %s files (%s), listed in quarantine.csv", count, kinds)
+        noun = "texts" if config.data.kind == "text" else "files"
+        logger.info("quarantine: skipped %s %s (%s), listed in quarantine.csv", count, noun, kinds)
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
 
 

@@ -52,3 +52,14 @@ def test_propose_students_says_that_nothing_is_so_small():
     teacher = models.text_classifier(labels=["bad", "good"], texts=["a b c"], embedding_dim=4, vocabulary_size=10)
     with pytest.raises(InputError, match="`fraction` must leave enough for a network. Received: 0.5, 25 parameters"):
         compress.propose_students(teacher, fraction=0.5)
+
+
+def test_students_of_texts_read_them_as_their_teacher_does():
+    texts = [f"文字{number % 100}文" for number in range(400)] + [chr(0x4E00 + number) * 2 for number in range(400)]
+    teacher = models.text_classifier(
+        labels=["bad", "good"], texts=texts, tokenizer="characters", sequence_length=33, embedding_dim=64
+    )
+    for proposal in compress.propose_students(teacher):
+        assert {**proposal.options, "tokenizer": "characters", "sequence_length": 33} == proposal.options
+        student = models.text_classifier(proposal.backbone, labels=["bad", "good"], texts=texts, **proposal.options)
+        assert student.count_params() <= teacher.count_params() / 4

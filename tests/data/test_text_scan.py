@@ -1,4 +1,5 @@
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -73,3 +74,11 @@ def test_arrays_of_texts_never_have_a_text_in_two_groups():
 def test_numbers_in_memory_are_not_scanned():
     with pytest.raises(data.reading.InputError, match="a scan requires image files or texts, and there are none in"):
         data.scan(data.listing("digits"))
+
+
+def test_half_of_an_emoji_in_json_is_no_reason_to_stop(tmp_path):
+    rows = [{"text": f"cut \ud83d {number}", "label": "ab"[number % 2]} for number in range(8)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = data.listing(tmp_path / "t.jsonl", kind="text").examples.inputs
+    assert texts[0] == "cut \ufffd 0"
+    assert [text.encode() for text in texts]

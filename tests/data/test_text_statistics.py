@@ -75,3 +75,13 @@ def test_many_characters_are_sampled(monkeypatch):
     monkeypatch.setattr("kerastrain.data.text_statistics._MOST_CHARACTERS", 100)
     [sampled, *_] = described(["four"] * 100)
     assert sampled == "texts: the following is measured on 25 of the 100 training texts"
+
+
+def test_word_dropout_finds_no_words_without_white_space():
+    train = examples("我喜欢这部电影。", "我喜欢", "two words")
+    [line] = lines({"train": train}, drops_words=True)
+    assert line == (
+        "word_dropout: 2 of 3 training texts (66.7%) without white space between words, which data.augment=[word_dropout] "
+        "leaves as they are"
+    )
+    assert lines({"train": train}) == []

@@ -49,7 +49,7 @@ def read(text: str, source: str) -> Records:
     records, positions, faults = [], [], []
     for number, line in lines:
         try:
-            record = json.loads(line)
+            record = _loads(line)
         except (ValueError, RecursionError) as error:
             faults.append((number, f"it is not valid JSON ({_problem(error)})"))
             continue
@@ -61,7 +61,7 @@ def read(text: str, source: str) -> Records:
     if len(records) > len(faults) and (len(lines) > 1 or not _whole(records[0])):
         return Records("line", positions, records, faults)
     try:
-        content = json.loads(text)
+        content = _loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{source} is neither one JSON object per line nor one JSON document: {_problem(error)}. Write a line such as "
@@ -90,6 +90,20 @@ def are_records(text: str) -> bool:
         return len(lines) == 2 and all(isinstance(json.loads(line), dict) for line in lines)
     except (ValueError, RecursionError):
         return False
+
+
+def _loads(text: str) -> object:
+    """Parses JSON; half of a surrogate pair, as where an emoji was cut, becomes U+FFFD, because it is no character."""
+    value = json.loads(text)
+    return _repaired(value) if "\\ud" in text.lower() else value
+
+
+def _repaired(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_repaired(item) for item in value]
+    return {_repaired(key): _repaired(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _whole(value: Mapping) -> list[dict] | None:
