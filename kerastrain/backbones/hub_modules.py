@@ -137,13 +137,11 @@ def _module_range(
 def _output_warnings(handle: str, layer: HubLayer, size: tuple[int, int]) -> list[str]:
     """Warns of outputs that are classes instead of features."""
     last, count = layer.last_operation, _feature_count(layer, size)
-    advice = "Features for other classes come from the layer before: look for its feature vector version, or another "
-    advice += "output (model.output_key)"
+    advice = "Use its feature vector version, or the output before it (model.output_key)"
     if last == "Softmax":
-        return [
-            f"{handle!r} ends in a softmax over {count or 'its'} classes, which tells little about others. {advice}"
-        ]
-    if last == "Sigmoid" and count is not None and count <= 20:
+        classes = f"{count:,} classes" if count else "classes"
+        return [f"{handle!r} ends in a softmax over {classes}, which tells little about other classes. {advice}"]
+    if last == "Sigmoid" and count is not None and count <= _FEW_CLASSES:
         return [f"{handle!r} ends in a sigmoid of {count} outputs, which look like classes. {advice}"]
     if count in _IMAGENET_CLASSES:
         return [f"{handle!r} returns {count:,} numbers, as many as ImageNet has classes. {advice}"]

@@ -98,7 +98,11 @@ def load(
         inputs = ", ".join(
             f"{spec.dtype.name} {tuple(spec.shape) if spec.shape.rank else ''}" for spec in layer.input_specs
         )
-        raise InputError(f"the module {str(handle)!r} takes no texts, which are strings (batch,). It takes: {inputs}.")
+        is_of_images = len(layer.input_specs) == 1 and layer.input_specs[0].shape.rank == 4
+        hint = " A module of images needs data.kind=images." if is_of_images else ""
+        raise InputError(
+            f"the module {str(handle)!r} takes no texts, which are strings (batch,). It takes: {inputs}.{hint}"
+        )
     return layer
 
 

@@ -23,8 +23,9 @@ class ModelConfig(Section):
     weights: str | None = None
     """Only for `keras:NAME` of images: a weights file, or `imagenet` to download them. Null means random weights."""
     value_range: tuple[float, float] | None = None
-    """Smallest and largest pixel value that the backbone expects. Null uses the range that it declares, or else [0, 1],
-    the convention of TF Hub."""
+    """Smallest and largest pixel value that the backbone expects. Null uses the range that it declares, or else the one that
+    its graph and its features show; `doctor --backbone` says how sure that is. If nothing shows it, modules get [0, 1], the
+    convention of TF Hub, and Keras models [0, 255], with a warning."""
     alpha: Positive | None = None
     """Only for the MobileNets of `keras:NAME`: width multiplier of the network. Null means 1."""
     stochastic_depth: Annotated[float, Field(ge=0, lt=1)] | None = None

@@ -112,7 +112,7 @@ class _Affine:
             self._scale, self._offset = self._scale * constant, self._offset * constant
             name = (
                 f"divides by {_text(1 / constant)}"
-                if np.all(abs(constant) < 0.1)
+                if np.all(constant) and np.all(abs(constant) < 0.1)
                 else f"multiplies by {_text(constant)}"
             )
         elif operation in ("RealDiv", "Div", "DivNoNan") and position == 0 and np.all(constant):

@@ -6,6 +6,7 @@ modules and decides which are trusted. Must not know of backbones or heads.
 
 import functools
 import json
+import logging
 import re
 import types
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from kerastrain.errors import InputError
 from kerastrain.hub import graph_reading, signatures
 from kerastrain.hub.source import Source
 from kerastrain.keras_internals.variables import trainable_when_unfrozen
+
+logger = logging.getLogger("kerastrain")
 
 
 @keras.saving.register_keras_serializable("kerastrain")
@@ -97,6 +100,8 @@ class HubLayer(keras.layers.Layer):
         self.freeze_batch_norm_statistics = freeze_batch_norm_statistics
         if self.module is not None:
             self.check_can_train(trainable)
+            if trainable and not self.can_train:
+                logger.warning("the Hub module %r has no trainable variables: trainable=True has no effect", self.name)
         self.built = True
 
     def call(self, inputs, training=None):

@@ -5,6 +5,7 @@ Sets its `trainable` flags, or returns a callback that does. Must not compile or
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 
 import keras
@@ -13,6 +14,8 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.hub.layer import HubLayer
 from kerastrain.keras_internals import lora, optimizers
 from kerastrain.keras_internals.layers import every_layer
+
+logger = logging.getLogger("kerastrain")
 
 
 def backbone_of(model: keras.Model) -> keras.Layer:
@@ -78,6 +81,8 @@ def unfreeze(
 ) -> None:
     """Unfreezes the backbone, whole or from some layer on. Compile the model afterwards.
 
+    Warns through the logger "kerastrain" if nothing of the backbone can train then.
+
     Batch norm stays frozen by default: with few images and a small learning rate, statistics that change under the
     features do more harm than good. In a Keras backbone its scale and offset stay frozen too, since Keras overrides
     `training=False` during `fit`; in a Hub module only its statistics stay frozen, and its scale and offset train.
@@ -85,7 +90,7 @@ def unfreeze(
     Args:
         model: keras.Model; without a layer named "backbone", all its layers count, the head included.
         last: int >= 0, the number of layers with weights that train, counted from the backbone's end; None for all.
-        from_layer: str, name of the first layer that trains.
+        from_layer: str, name of the first layer that trains; it may have no weights itself.
         batch_norm: bool, whether batch norm trains too.
 
     Raises:
@@ -104,16 +109,24 @@ def unfreeze(
         if last is None:
             part.check_can_train()
         part.trainable, part.freeze_batch_norm_statistics = last is None, not batch_norm
+        if last is None and not part.can_train:
+            logger.warning("the Hub module %r has no trainable variables: unfreezing it trains nothing", part.name)
         return
     layers = _layers_with_weights(part)
     part.trainable = True
-    first = _first(layers, last, from_layer)
+    first = _first(part, layers, last, from_layer)
     for index, layer in enumerate(layers):
-        is_frozen = isinstance(layer, keras.layers.BatchNormalization) and not batch_norm
+        is_frozen = _is_norm(layer) and not batch_norm
         layer.trainable = index >= first and not is_frozen
         if isinstance(layer, HubLayer):
             layer.freeze_batch_norm_statistics = not batch_norm
     _freeze_adapted_kernels(part)
+    if not part.trainable_weights:
+        chosen = f"last={last}" if last is not None else f"from_layer={from_layer!r}" if from_layer else "all layers"
+        reason = "no layer with weights is among them"
+        if layers[first:] and all(map(_is_norm, layers[first:])):
+            reason = "they are batch norm, which stays frozen with batch_norm=False"
+        logger.warning("unfreezing %s of %r trains nothing: %s", chosen, part.name, reason)
 
 
 def synchronize_batch_norm(model: keras.Model) -> None:
@@ -277,14 +290,22 @@ def _freeze_adapted_kernels(part: keras.Layer) -> None:
 
 def _layers_with_weights(part: keras.Layer) -> list[keras.Layer]:
     """The layers with weights in order; nested models are replaced by their layers, attention counts as one layer."""
+    return [layer for layer in _flattened(part) if layer.weights]
+
+
+def _flattened(part: keras.Layer) -> list[keras.Layer]:
     if isinstance(part, keras.Model):
-        return [inner for layer in part.layers for inner in _layers_with_weights(layer)]
-    return [part] if part.weights else []
+        return [inner for layer in part.layers for inner in _flattened(layer)]
+    return [part]
+
+
+def _is_norm(layer: keras.Layer) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization)
 
 
 def _head_count(model: keras.Model) -> int:
     """The number of layers with weights in the head of a model without a backbone."""
-    is_norm = [isinstance(layer, keras.layers.BatchNormalization) for layer in _layers_with_weights(model)]
+    is_norm = [_is_norm(layer) for layer in _layers_with_weights(model)]
     if all(is_norm):
         raise InputError(
             f"the model {model.name!r} has no layer with weights that could be its head. Build it first, or set `before`."
@@ -292,12 +313,14 @@ def _head_count(model: keras.Model) -> int:
     return is_norm[::-1].index(False) + 1
 
 
-def _first(layers: list[keras.Layer], last: int | None, from_layer: str | None) -> int:
+def _first(part: keras.Layer, layers: list[keras.Layer], last: int | None, from_layer: str | None) -> int:
     if from_layer is not None:
-        names = [layer.name for layer in layers]
+        everything = _flattened(part)
+        names = [layer.name for layer in everything]
         if from_layer not in names:
-            raise InputError(unknown("layer", from_layer, names))
-        return names.index(from_layer)
+            raise InputError(unknown("layer", from_layer, [layer.name for layer in layers]))
+        before = {id(layer) for layer in everything[: names.index(from_layer)]}
+        return sum(id(layer) in before for layer in layers)
     if last is not None and last > len(layers):
         raise InputError(f"`last` must be at most {len(layers)}, the layers with weights. Received: {last}.")
     return 0 if last is None else len(layers) - last

@@ -4,6 +4,7 @@ Takes any `keras.Model`; adds Keras's own LoRA to its dense, embedding and atten
 export. Must not train.
 """
 
+import logging
 from collections.abc import Iterable
 
 import keras
@@ -12,6 +13,8 @@ from kerastrain.errors import InputError, is_whole_number, unknown
 from kerastrain.keras_internals import lora
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.transfer import freezing
+
+logger = logging.getLogger("kerastrain")
 
 ADAPTABLE = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
 ATTENTION = keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention
@@ -53,6 +56,11 @@ def add_lora(
             f"{', '.join(part.name for part in parts)} of the model {model.name!r} has no Dense, EinsumDense, "
             "Embedding or attention layer to adapt. A Hub module is opaque: unfreeze it instead."
         )
+    for part in parts if layers is not None else ():
+        if not any(id(layer) in adapted for layer in every_layer(part)):
+            logger.warning(
+                "the layer %r gets no LoRA matrices: no dense, embedding or attention kernel is in it", part.name
+            )
     scope.trainable = True
     for layer in every_layer(scope):
         if layer.weights and id(layer) not in adapted and not isinstance(layer, keras.Model | ATTENTION):

@@ -1,9 +1,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerastrain import backbones, models, optimizers, testing
 from kerastrain.errors import InputError
+from kerastrain.hub.layer import HubLayer
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
 TARGETS = np.eye(2, dtype="float32")[np.arange(8) % 2]
@@ -202,3 +204,47 @@ def test_gradual_unfreezing_works_on_a_plain_model(nested):
     record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(trained_layers(model)))
     fit(model, epochs=3, callbacks=[models.GradualUnfreezing({1: 4, 2: None}), record])
     assert seen == [["answers", "norm_last"], ["answers", "conv_2"], ["answers", "conv_0", "conv_1", "conv_2"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"last": 0}, "unfreezing last=0 of 'backbone' trains nothing: no layer with weights is among them"),
+        (
+            {"last": 1},
+            "unfreezing last=1 of 'backbone' trains nothing: they are batch norm, which stays frozen with batch_norm=False",
+        ),
+        (
+            {"from_layer": "pooled"},
+            "unfreezing from_layer='pooled' of 'backbone' trains nothing: no layer with weights is among them",
+        ),
+        ({"from_layer": "relu_1"}, None),
+    ],
+)
+def test_unfreezing_layers_that_have_nothing_to_train_warns(options, message, caplog):
+    inputs = keras.Input((8, 8, 3))
+    values = inputs
+    for index in range(3):
+        values = keras.layers.Conv2D(4, 3, padding="same", name=f"conv_{index}")(values)
+        values = keras.layers.BatchNormalization(name=f"norm_{index}")(values)
+        values = keras.layers.ReLU(name=f"relu_{index}")(values)
+    network = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="pooled")(values))
+    model = models.image_classifier(network, labels=["a", "b"])
+    caplog.clear()
+    models.unfreeze(model, **options)
+    assert [record.getMessage() for record in caplog.records] == ([message] if message else [])
+    assert trained_layers(model) == (["logits"] if message else ["conv_2", "logits"])
+
+
+def test_a_module_without_trainable_variables_warns(tmp_path, caplog):
+    module = tf.Module()
+    module.__call__ = tf.function(lambda images: tf.reduce_mean(images / 255, [1, 2]))
+    module.__call__.get_concrete_function(tf.TensorSpec((None, None, None, 3)))
+    tf.saved_model.save(module, str(tmp_path / "module"))
+    HubLayer(tmp_path / "module", trainable=True, name="mean")
+    model = models.image_classifier(tmp_path / "module", labels=["a", "b"])
+    models.unfreeze(model)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "the Hub module 'mean' has no trainable variables: trainable=True has no effect",
+        "the Hub module 'backbone' has no trainable variables: unfreezing it trains nothing",
+    ]

@@ -75,3 +75,10 @@ def test_named_layers_alone_are_adapted():
 def test_lora_says_what_it_cannot_adapt(options, match):
     with pytest.raises(InputError, match=match):
         models.add_lora(transformer(), **options)
+
+
+def test_a_named_layer_without_a_kernel_to_adapt_warns(caplog):
+    assert models.add_lora(transformer(), layers=["mix", "norm"]) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "the layer 'norm' gets no LoRA matrices: no dense, embedding or attention kernel is in it"
+    ]
