@@ -24,7 +24,7 @@ _OF_OTHER_FILES = frozenset(
     (".npz", ".npy", ".zip", ".tar", ".md", ".html", ".pdf", ".py", ".ipynb", ".yaml", ".yml", ".xml", ".h5", ".keras")
 )
 _HEAD_BYTES = 65_536
-_MOST_WORDS = 6  # In the name of a column.
+_MOST_WORDS = 3  # In the name of a column that is none of the usual ones.
 
 
 def suffix(path: str | os.PathLike) -> str:
@@ -159,7 +159,8 @@ def _of_delimited(content: delimited.Delimited, path: Path, columns: Columns) ->
         names, rows = [name.strip() for name in rows[0].cells], rows[1:]
     else:
         names = [str(number) for number in range(1, len(rows[0].cells) + 1)]
-        notes.append(f"the first line of {source} is data, so its columns are called {_numbers(names)}")
+        called = "column is called 1" if len(names) == 1 else f"columns are called {_numbers(names)}"
+        notes.append(f"the first line of {source} is data, so its {called}")
     good = [row for row in rows if not row.fault]
     values, repeated = {}, set()
     for number, name in enumerate(names):
@@ -198,6 +199,8 @@ def _is_data(first: Sequence[str], others: Sequence[Sequence[str]], named: set[s
         named and named <= set(first)
     ):
         return False
+    if len(first) == 1 and not re.fullmatch(r"\w+", first[0]):
+        return True
     for number, cell in enumerate(first):
         is_long = len(cell.split()) > _MOST_WORDS or len(cell) > 60
         if is_image_name(cell) or is_long or _is_number(cell.replace(",", ".")):

@@ -164,3 +164,24 @@ def test_only_texts_that_are_surely_tables_are_tables_where_lines_of_text_are_ex
     assert table_files.is_table(lines, is_only_choice=True)
     assert table_files.is_table(written(tmp_path / "b.txt", "text,label\na,b\n"))
     assert not table_files.is_table(written(tmp_path / "c.txt", "one film\nanother film, too\n"), is_only_choice=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_data"),
+    [
+        ("text", False),
+        ("utterances", False),
+        ("a film that is good", True),
+        ("im/1.png", True),
+        ("0.5", True),
+        ("what,mood", False),
+        ("what they said about it,mood", True),
+        ("pos,1", True),
+        ("good,pos", True),
+        ("Image Index,Finding Labels", False),
+    ],
+)
+def test_a_header_is_told_from_data(tmp_path, first, is_data):
+    path = written(tmp_path / "a.csv", f"{first}\n" + ("x,pos\ny,neg\n" if "," in first else "x\ny\n"))
+    assert table_files.read(path).has_names != is_data
+    assert len(table_files.read(path)) == 2 + is_data
