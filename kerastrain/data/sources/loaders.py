@@ -19,6 +19,9 @@ from kerastrain.data.sources import arrays as numpy_arrays
 from kerastrain.data.sources import image_folders, resolve, tables, text_folders, tfrecords
 from kerastrain.data.sources.resolve import checked_size, decoded
 from kerastrain.data.sources.table_columns import Columns
+from kerastrain.data.splitting import classes
+from kerastrain.data.splitting.classes import without_classes
+from kerastrain.data.splitting.listings import Listing
 from kerastrain.decoding import Decoding
 from kerastrain.tasks import Task
 
@@ -66,7 +69,7 @@ def image_folder(
         (('daisy', 'rose'), {'train': 700, 'validation': 200, 'test': 100})
     """
     decoding = Decoding.taken_from(options)
-    return split(
+    return _read(
         decoded(image_folders.listing(path, checked_size(image_size)), decoding),
         cache=cache,
         memory_fraction=memory_fraction,
@@ -100,7 +103,7 @@ def text_files(path: str | os.PathLike, **split_options: float | int | Sequence[
         >>> split.labels, split.train.inputs[0]  # doctest: +SKIP
         (('neg', 'pos'), 'a dull film')
     """
-    return split(text_folders.listing(path), **split_options)
+    return _read(text_folders.listing(path), **split_options)
 
 
 def manifest(
@@ -148,7 +151,7 @@ def manifest(
     if kind == "images":
         image_size = checked_size(image_size)
     decoding = Decoding.taken_from(options)
-    return split(
+    return _read(
         decoded(tables.listing(path, image_size, kind=kind, task=task, columns=columns), decoding),
         cache=cache,
         memory_fraction=memory_fraction,
@@ -184,7 +187,7 @@ def tfrecord_set(
     """
     decoding = Decoding.taken_from(options)
     listing = tfrecords.listing(path, None if image_size is None else checked_size(image_size))
-    return split(decoded(listing, decoding), cache=cache, memory_fraction=memory_fraction, **options)
+    return _read(decoded(listing, decoding), cache=cache, memory_fraction=memory_fraction, **options)
 
 
 def named_set(
@@ -224,7 +227,7 @@ def named_set(
     """
     decoding = Decoding.taken_from(options)
     listing = resolve.listing(name, kind=kind, image_size=image_size, task=task, columns=columns, decoding=decoding)
-    return split(listing, cache=cache, memory_fraction=memory_fraction, **options)
+    return _read(listing, cache=cache, memory_fraction=memory_fraction, **options)
 
 
 def arrays(
@@ -289,9 +292,7 @@ def arrays(
         groups=groups,
         predefined_split=predefined_split,
     )
-    for note in listing.notes:
-        logger.warning(note)
-    return split(listing, **options)
+    return _read(listing, **options)
 
 
 def digits(*, image_size: tuple[int, int] = (32, 32), **options: object) -> Split:
@@ -317,4 +318,12 @@ def digits(*, image_size: tuple[int, int] = (32, 32), **options: object) -> Spli
         {'train': 1259, 'validation': 359, 'test': 179}
     """
     decoding = Decoding.taken_from(options)
-    return split(decoded(numpy_arrays.digits_listing(checked_size(image_size)), decoding), **options)
+    return _read(decoded(numpy_arrays.digits_listing(checked_size(image_size)), decoding), **options)
+
+
+def _read(listing: Listing, *, exclude_classes: Sequence[str] = (), **options: object) -> Split:
+    """Splits a listing, and logs what a user should know about it."""
+    listing = without_classes(listing, exclude_classes)
+    for note in dict.fromkeys((*listing.notes, *classes.notes(listing))):
+        logger.warning("%s", note)
+    return split(listing, **options)

@@ -195,7 +195,8 @@ def listing(path: str | os.PathLike, image_size: tuple[int, int] | None = None) 
         groups=np.array(_unpacked("groups", columns), object) if "groups" in columns else None,
         keys=tuple(_unpacked("keys", columns)),
     )
-    return Listing(f"'{root}'", examples, columns.get("marks"))
+    layout = f"sharded TFRecord files, {len(description['shards'])} of them"
+    return Listing(f"'{root}'", examples, columns.get("marks"), layout=layout)
 
 
 def packed(name: str, values: Sequence[bytes]) -> dict[str, np.ndarray]:

@@ -394,3 +394,18 @@ def test_a_folder_of_held_out_parts_can_be_evaluated_but_not_trained_on(tmp_path
         InputError, match="data' contains validation and test but no train. Give the examples to train on."
     ):
         data.divide(listing)
+
+
+def test_what_was_left_out_is_logged_in_python(tmp_path, caplog):
+    root = build(tmp_path / "data", "train/{neg,pos,unsup}/*.txt", "train/urls.txt", "test/{neg,pos}/2*.txt")
+    split = data.text_files(root, exclude_classes=["unsup"])
+    assert split.labels == ("neg", "pos")
+    assert [message.replace(str(root), "ROOT") for message in caplog.messages if "without the" not in message] == [
+        "left out 1 text directly in 'ROOT/train', such as 'urls.txt'",
+        "left out the class 'unsup' with 3 examples, as data.exclude_classes says",
+    ]
+    caplog.clear()
+    data.text_files(root)
+    assert "no examples in test: the class 'unsup'; data.exclude_classes=[unsup] leaves it out" in [
+        message.replace(str(root), "ROOT") for message in caplog.messages
+    ]
