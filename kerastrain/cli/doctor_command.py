@@ -24,7 +24,7 @@ def doctor(
     Without --backbone, print the versions and devices of this machine and the strategy that `auto` chooses. With it, print
     the inputs, the outputs and the number of parameters of the backbone.
     """
-    start_tensorflow(prints_results=True)
+    start_tensorflow(prints="yaml")
     from kerastrain import backbones, distribute, runtime
 
     if backbone is None:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -57,20 +57,18 @@ def main() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logger.handlers = [handler]  # not one more for each call of `main` in a process
-    try:
-        with warnings.catch_warnings():
-            # PIL warns of broken metadata in intact images, without the name of the file.
-            warnings.filterwarnings("ignore", module="PIL")
-            warnings.showwarning = _print_warning
-            app()
-    except (InputError, OSError) as error:
-        print(f"kerastrain: {printable(error)}", file=sys.stderr)
-        sys.exit(2)
-    except Exception:
-        library_output.restore(show=True)
-        raise
-    finally:
-        library_output.restore()
+    with library_output.may_hide():
+        try:
+            with warnings.catch_warnings():
+                # PIL warns of broken metadata in intact images, without the name of the file.
+                warnings.filterwarnings("ignore", module="PIL")
+                warnings.showwarning = _print_warning
+                app()
+        except (InputError, OSError) as error:
+            print(f"kerastrain: {printable(error)}", file=sys.stderr)
+            sys.exit(2)
+        finally:
+            logger.handlers = []
 
 
 def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:
@@ -83,20 +81,23 @@ def plain(text: object) -> str:
     return escape(printable(text))
 
 
-def start_tensorflow(config: configs.Config | None = None, *, prints_results: bool = False) -> None:
+def start_tensorflow(
+    config: configs.Config | None = None, *, prints: Literal["text", "results", "yaml"] = "text"
+) -> None:
     """Imports TensorFlow; from now on, what libraries write beside Python is hidden unless the command fails.
 
     Args:
         config: Config whose strategy is made before any other TensorFlow function; None for one device.
-        prints_results: bool, whether standard output is for the results only, which a program may read, so that the
-            messages of the logger go to stderr.
+        prints: what the command prints. The messages of the logger go to standard output among "text", as comments among
+            "yaml", and to stderr beside "results", which a program may read.
     """
     library_output.hide()
     logger = logging.getLogger("kerastrain")
-    if prints_results:
-        for handler in logger.handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-                handler.setStream(sys.stderr)
+    for handler in logger.handlers:
+        if prints == "results":
+            handler.setStream(sys.stderr)
+        elif prints == "yaml":
+            handler.setFormatter(PrintableFormatter("# %(message)s"))
     logger.info("starting TensorFlow")
     import tensorflow as tf
 

@@ -101,7 +101,7 @@ def predict(
         raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
     faults = _Faults()
     found = _found(run, arguments, faults, texts=texts or [])
-    start_tensorflow(prints_results=True)
+    start_tensorflow(prints="results" if as_json else "text")
     from kerastrain import models, run_directory
     from kerastrain.recipe import predicting
 
@@ -138,7 +138,7 @@ def explain(
     if _config(run).data.kind != "images":
         raise InputError(f"explain needs an image model. Received: {str(run)!r}, a text model.")
     found = _found(run, arguments, faults)
-    start_tensorflow(prints_results=True)
+    start_tensorflow(prints="results")
     from kerastrain import run_directory
     from kerastrain.recipe import predicting
 
@@ -196,7 +196,7 @@ def trust(run: RunFolder) -> None:
 
     A Hub module is a program. Only trust a run whose author you trust.
     """
-    start_tensorflow(prints_results=True)
+    start_tensorflow()
     from kerastrain import run_directory
 
     run_directory.load(run, allow_modules=True)

@@ -11,6 +11,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from kerastrain.system import kept_output_program
@@ -52,25 +53,36 @@ class _Hidden:
 
 
 _hidden: _Hidden | None = None
+_depth = 0
+
+
+@contextlib.contextmanager
+def may_hide() -> Iterator[None]:
+    """Context manager in which `hide` works. At the end the text is shown if an exception other than SystemExit passes.
+
+    Yields:
+        None.
+    """
+    global _depth, _hidden
+    _depth += 1
+    show = False
+    try:
+        yield
+    except Exception:
+        show = True
+        raise
+    finally:
+        _depth -= 1
+        if _depth == 0 and _hidden is not None:
+            hidden, _hidden = _hidden, None
+            hidden.end(show=show)
 
 
 def hide() -> None:
-    """Hides the text from now on until `restore`; does nothing if it is hidden already."""
+    """Hides the text until the end of `may_hide`; does nothing outside of it, or if it is hidden already."""
     global _hidden
-    if _hidden is None and sys.executable:
+    if _depth and _hidden is None and sys.executable:
         _hidden = _Hidden()
-
-
-def restore(*, show: bool = False) -> None:
-    """Ends `hide`; does nothing if nothing is hidden.
-
-    Args:
-        show: bool, whether to print the end of the hidden text, because the process fails.
-    """
-    global _hidden
-    if _hidden is not None:
-        hidden, _hidden = _hidden, None
-        hidden.end(show=show)
 
 
 def write(text: str) -> None:
