@@ -276,6 +276,10 @@ def _is_minus_one(value: object) -> bool:
 def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> tuple[Columns, list[str]]:
     """Returns `columns` with default features in place of those that are not named, and notes about these."""
     candidates = named_set.images if kind == "images" else named_set.texts
+    if columns.folder or columns.suffix:
+        raise InputError(
+            f"`data.columns.folder` and `data.columns.suffix` are for tables. Received: {named_set.source}. Remove them."
+        )
     features = columns.inputs
     if not features:
         usual = [name for name in table_roles.USUAL_INPUTS[kind] if name in candidates]

@@ -74,6 +74,16 @@ def members(root: Path, kind: str, columns: Columns, task: Task) -> tuple[list[t
     files = _tables(root, kind)
     if not files:
         raise InputError(f"there is no table in '{root}'. Give a table such as train.csv.")
+    found, notes = _members(root, files, kind, columns, task)
+    folders = [child for child in sorted(root.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    if kind == "text" and found[0][1].parent == root:
+        notes += [f"did not read the folder '{folder}', because the texts are in tables" for folder in folders]
+    return found, notes
+
+
+def _members(
+    root: Path, files: Sequence[Path], kind: str, columns: Columns, task: Task
+) -> tuple[list[tuple[str | None, Path]], list[str]]:
     by_part = _parts(files)
     used = [file for found in by_part.values() for file in found]
     others = [file for file in files if file not in used]

@@ -207,7 +207,8 @@ class _Search:
         )
 
     def _note(self, chosen: Sequence) -> str:
-        folders = sorted({os.path.relpath(os.path.join(*folder), self._root) for (folder, _), _ in chosen})
+        prefixes = {folder for (folder, _), _ in chosen}
+        folders = sorted(os.path.relpath(os.path.join(*folder), self._root) for folder in prefixes)
         how = []
         if folders != ["."]:
             shown = ", ".join(map(repr, folders[:_MOST_NAMED])) + (", …" if len(folders) > _MOST_NAMED else "")

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from kerastrain import data
+from kerastrain.data.sources.table import Columns
 from kerastrain.errors import InputError
 
 PAIRS = [(f"a fine film {number}", "pos") for number in range(5)] + [
@@ -188,3 +189,36 @@ def test_the_table_with_the_columns_is_taken_among_several(tmp_path):
     write(tmp_path, {"labels.csv": "id,x,y1\n0,a,b\n1,b,b\n2,a,c\n3,d,b\n"})
     with pytest.raises(InputError, match="unknown column 'label'|several tables"):
         data.listing(tmp_path)
+
+
+def test_a_table_beside_the_texts_of_classes_is_read_only_if_it_says_the_classes(tmp_path):
+    write(tmp_path, {"neg.txt": "a\nb\n", "pos.txt": "c\nd\n", "notes.csv": "file,size\na,1\n"})
+    assert data.listing(tmp_path, kind="text").examples.inputs.tolist() == ["a", "b", "c", "d"]
+    folder = write(tmp_path / "more", {"neg/1.txt": "a", "pos/1.txt": "b", "notes.csv": "file,size\na,1\n"})
+    assert data.listing(folder, kind="text").examples.inputs.tolist() == ["a", "b"]
+    write(folder, {"train.csv": csv_text(PAIRS)})
+    listing = data.listing(folder, kind="text")
+    assert len(listing) == 10
+    assert f"did not read the folder '{folder}/neg', because the texts are in tables" in listing.notes
+
+
+def test_documents_in_json_are_no_tables_of_a_folder(tmp_path):
+    write(
+        tmp_path, {"neg.txt": "a\nb\n", "pos.txt": "c\nd\n", "info.json": '{"version": 1}', "x.json": '{\n"a": [1]\n}'}
+    )
+    assert data.listing(tmp_path, kind="text").examples.labels == ("neg", "pos")
+    assert not data.has_columns(tmp_path, "text")
+
+
+def test_keys_without_an_effect_are_refused(tmp_path):
+    write(tmp_path, {"train.csv": csv_text(PAIRS), "test.csv": csv_text(PAIRS)})
+    with pytest.raises(
+        InputError, match="the parts of '.*' are its tables. Received: data.columns.split=label. Remove it"
+    ):
+        data.listing(tmp_path, kind="text", columns=Columns(split="label"))
+    with pytest.raises(
+        InputError, match="`data.columns.folder` and `data.columns.suffix` are for images. Received: kind"
+    ):
+        data.listing(tmp_path, kind="text", columns=Columns(suffix=".txt"))
+    with pytest.raises(InputError, match="`data.columns` requires a table or a named set"):
+        data.listing(images(tmp_path / "classes", ["a/1.png", "b/1.png"]), columns=Columns(folder="a"))
