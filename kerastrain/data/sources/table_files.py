@@ -148,15 +148,18 @@ def _of_delimited(content: delimited.Delimited, path: Path, columns: Columns) ->
     if not rows:
         raise InputError(f"{source} is empty. Its first line must name the columns, such as path,label.")
     named = {name for names in columns.named.values() for name in names}
-    second = str(rows[1].cells[0]) if len(rows) > 1 else ""
-    if len(rows[0].cells) == 1 and sum(map(is_usual, re.split(r"[,;\t|]", second))) > 1:
-        raise InputError(
-            f"the first line of {source} must name the columns. Received: {rows[0].cells[0]!r}, and the names in line "
-            f"{rows[1].line}. Remove what is above them."
-        )
+    _check_first_line(rows, source)
     has_names = not _is_data(rows[0].cells, [row.cells for row in rows[1:] if not row.fault], named)
     if has_names:
         names, rows = [name.strip() for name in rows[0].cells], rows[1:]
+        again = [row for row in rows if [str(cell).strip() for cell in row.cells] == names]
+        if again:  # Files that were put below each other.
+            lines = "1 line" if len(again) == 1 else f"{len(again):,} lines"
+            notes.append(
+                f"left out {lines} of {source} with the names of the columns, the first in line {again[0].line}"
+            )
+            repeated_lines = {row.line for row in again}
+            rows = [row for row in rows if row.line not in repeated_lines]
     else:
         names = [str(number) for number in range(1, len(rows[0].cells) + 1)]
         called = "column is called 1" if len(names) == 1 else f"columns are called {_numbers(names)}"
@@ -185,6 +188,17 @@ def _of_delimited(content: delimited.Delimited, path: Path, columns: Columns) ->
         has_names=has_names,
         has_decimal_comma=content.is_decimal_comma,
     )
+
+
+def _check_first_line(rows: Sequence[delimited.Row], source: str) -> None:
+    """Refuses a title or a comment above the names of the columns."""
+    first, second = ([str(cell) for cell in row.cells] for row in (rows[0], rows[min(1, len(rows) - 1)]))
+    names = re.split(r"[,;\t|]", second[0]) if len(second) == 1 else second
+    if not any(map(is_usual, first)) and sum(map(is_usual, names)) > 1:
+        raise InputError(
+            f"the first line of {source} must name the columns. Received: {rows[0].cells[0]!r}, and the names in line "
+            f"{rows[1].line}. Remove what is above them."
+        )
 
 
 def _numbers(names: Sequence[str]) -> str:

@@ -212,11 +212,9 @@ def _targets(table: Table, columns: Columns, task: Task, taken: set) -> tuple[tu
     if usual in free:
         return (usual,), []
     named = [name for name in free if key(name) in _TARGETS[task].split()]
-    first = [name for name in named if key(name) in _TARGETS[task].split()[:2]]
-    if task == "regression":
-        first = [name for name in named if key(name) == "target"]
-    if len(first) == 1:
-        named = first
+    likely = ("target",) if task == "regression" else ("label", "labels")
+    first = [name for name in named if key(name) in likely]
+    named = first if len(first) == 1 else named
     noun = {"single_label": "classes", "multi_label": "labels", "regression": "numbers"}[task]
     if task == "multi_label" and not named:
         named = [name for name in free if _are_truths(table.column(name))] if len(free) > 1 else []

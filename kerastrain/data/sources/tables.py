@@ -192,6 +192,8 @@ def _find(
 def _without_targets(table: Table, columns: Columns, task: Task) -> str:
     """Why the examples of a held-out part cannot be used; "" if they can."""
     missing = [name for name in columns.targets if name not in table.values]
+    if missing and not table.has_names:
+        return "its first line is data and does not name its columns"
     if missing:
         return f"it has no column {missing[0]!r}"
     for name in columns.targets:

@@ -185,3 +185,16 @@ def test_a_header_is_told_from_data(tmp_path, first, is_data):
     path = written(tmp_path / "a.csv", f"{first}\n" + ("x,pos\ny,neg\n" if "," in first else "x\ny\n"))
     assert table_files.read(path).has_names != is_data
     assert len(table_files.read(path)) == 2 + is_data
+
+
+def test_lines_above_the_header_are_refused_and_repeated_headers_left_out(tmp_path):
+    body = "text,label\n" + quoted(ROWS)
+    for start in ("# by hand\n", "Reviews of films,\n"):
+        with pytest.raises(
+            InputError, match="must name the columns. Received: '.*', and the names in line 2. Remove what"
+        ):
+            data.listing(written(tmp_path / "a.csv", start + body), kind="text")
+    path = written(tmp_path / "b.csv", body + "text,label\n" + 'last,"pos"\n')
+    listing = data.listing(path, kind="text")
+    assert texts_and_labels(listing) == [*ROWS, ("last", "pos")]
+    assert f"left out 1 line of '{path}' with the names of the columns, the first in line 10" in listing.notes
