@@ -1,5 +1,6 @@
 """The commands for a finished run: evaluate, predict, explain, export, report and trust."""
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ import typer
 from kerastrain import config as configs
 from kerastrain.cli.predictions import print_json, print_predictions, write_predictions
 from kerastrain.cli.program import RunFolder, app, start_tensorflow
+from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
 from kerastrain.system.terminal import printable
@@ -100,12 +102,12 @@ def predict(
     if out is not None and out.exists() and not replace:
         raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
     faults = _Faults()
-    found = _found(run, arguments, faults, texts=texts or [])
+    config, found = _found(run, arguments, faults, texts=texts or [])
     start_tensorflow(prints="results" if as_json else "text")
     from kerastrain import models, run_directory
     from kerastrain.recipe import predicting
 
-    loaded = run_directory.load(run)
+    loaded = dataclasses.replace(run_directory.load(run), config=config)
     labels, task = models.labels(loaded.model), models.task(loaded.model)
     predictions = predicting.predict(loaded, found, top=top if out is None else None, on_fault=faults)
     predictions = _counted(predictions, len(found), "predicted")
@@ -137,20 +139,21 @@ def explain(
     faults = _Faults()
     if _config(run).data.kind != "images":
         raise InputError(f"explain needs an image model. Received: {str(run)!r}, a text model.")
-    found = _found(run, arguments, faults)
+    config, found = _found(run, arguments, faults)
     start_tensorflow(prints="results")
     from kerastrain import run_directory
     from kerastrain.recipe import predicting
 
+    loaded = dataclasses.replace(run_directory.load(run), config=config)
     options = {"method": method, "label": label, "out": out, "replace": replace}
     count = 0
-    for path in predicting.explain_images(run_directory.load(run), found, **options, on_fault=faults):
+    for path in predicting.explain_images(loaded, found, **options, on_fault=faults):
         print(printable(path))
         count += 1
     faults.exit(count)
 
 
-@app.command()
+@app.command(cls=SettingsCommand)
 def export(
     run: RunFolder,
     overrides: Annotated[
@@ -172,8 +175,13 @@ def export(
     The formats are SavedModel, TFLite, ONNX and .keras. Each file is compared with the model. A file that differs too much
     is removed, and the exit code is 2.
     """
-    chosen_formats = {"formats": formats} if formats else {}
-    changes = {"export": {**configs.override({}, overrides or []), **chosen_formats}}
+    for text in overrides or []:
+        if "=" not in text:
+            raise InputError(
+                f"a setting needs a value, such as samples=100, and a format is an option. Write --format {text}."
+            )
+    keys = [text.removeprefix("export.") for text in overrides or []]
+    changes = {"export": {**configs.override({}, keys), **({"formats": formats} if formats else {})}}
     configs.validate(changes, source="the command line")
     start_tensorflow()
     from kerastrain import run_directory
@@ -225,22 +233,28 @@ def _config(run: Path) -> configs.Config:
     return configs.load(report.run_folder(run) / "config.yaml")
 
 
-def _found(run: Path, arguments: Sequence[str] | None, faults: _Faults, *, texts: Sequence[str] = ()) -> tuple:
-    """Finds the inputs before TensorFlow starts, and says on stderr how tables, files and folders were read."""
+def _found(
+    run: Path, arguments: Sequence[str] | None, faults: _Faults, *, texts: Sequence[str] = ()
+) -> tuple[configs.Config, tuple]:
+    """Finds the inputs before TensorFlow starts, and says on stderr how tables, files and folders were read.
+
+    Returns the config with the overrides among the arguments, and the inputs.
+    """
     from kerastrain.recipe import inputs
 
     own = _config(run)
     given, overrides = inputs.divide(arguments or [])
     if not given and not texts:
         raise InputError("give at least one input, such as an image file, a text, a table, or - for standard input.")
-    found = inputs.find(inputs.override(own, overrides), given, texts=texts, stdin=sys.stdin, own=own)
+    config = inputs.override(own, overrides)
+    found = inputs.find(config, given, texts=texts, stdin=sys.stdin, own=own)
     for note in found.notes:
         print(printable(note), file=sys.stderr)
     for fault in found.faults:
         faults(fault)
     if not found.found:
         raise typer.Exit(2)
-    return found.found
+    return config, found.found
 
 
 def _counted(items: Iterable, total: int, verb: str) -> Iterator:

@@ -13,6 +13,7 @@ import numpy as np
 from kerastrain import backbones, data, models
 from kerastrain.errors import InputError
 from kerastrain.models import task_models
+from kerastrain.recipe import starting_run
 from kerastrain.transfer import freezing
 
 
@@ -69,7 +70,8 @@ def build(
     Raises:
         InputError: the head of `start` has other sizes.
     """
-    order = [models.labels(start).index(label) if label in models.labels(start) else None for label in split.labels]
+    names = models.labels(start)
+    order = [None if name is None else names.index(name) for name in starting_run.matched(names, split.labels)]
     scale = _scale(start, order) if split.task == "regression" else None
     model = task_models.for_split(split, backbone or freezing.backbone_of(start), head=head, scale=scale)
     layers, own = _head_layers(start), _head_layers(model)

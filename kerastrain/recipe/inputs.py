@@ -161,7 +161,9 @@ def find(
 def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) -> Inputs:
     is_text, path = config.data.kind == "text", Path(argument).expanduser()
     if argument == STDIN:
-        return _read("standard input", unlabelled.lines("".join(stdin), "standard input"))
+        return _read(
+            "standard input", unlabelled.lines("".join(stdin), "standard input", "text" if is_text else "path")
+        )
     if not argument.strip() or not os.path.lexists(path):  # Path("") is this folder.
         return _words(argument) if is_text else Inputs((Input(argument),))
     if path.is_dir():

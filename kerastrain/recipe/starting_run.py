@@ -13,6 +13,7 @@ from pathlib import Path
 from kerastrain import config as configs
 from kerastrain import data, report
 from kerastrain.config import Config
+from kerastrain.data.sources.class_names import folded
 from kerastrain.errors import InputError
 from kerastrain.system import files
 
@@ -134,6 +135,26 @@ def check(config: Config) -> None:
             )
 
 
+def matched(start: Sequence[str], labels: Sequence[str]) -> list[str | None]:
+    """Finds the label of a model for each label of new data.
+
+    Labels match that differ only by case or Unicode normalization, unless one is equal.
+
+    Args:
+        start: sequence of str, the labels of the model to start from.
+        labels: sequence of n str, the labels of the data.
+
+    Returns:
+        list of n, labels of `start`, each at most once, or None for a new label.
+
+    Example:
+        >>> matched(["cat", "dog"], ["bird", "Cat"])
+        [None, 'cat']
+    """
+    free = {folded(label): label for label in reversed(start) if label not in labels}
+    return [label if label in start else free.pop(folded(label), None) for label in labels]
+
+
 def kept(start: Sequence[str], labels: Sequence[str]) -> dict[str, list[str]]:
     """Compares the labels of a model with those of new data.
 
@@ -142,16 +163,17 @@ def kept(start: Sequence[str], labels: Sequence[str]) -> dict[str, list[str]]:
         labels: sequence of str, the labels of the data.
 
     Returns:
-        dict with the lists of str "kept", "new" and "dropped".
+        dict with the lists of str "kept" and "new", labels of the data, and "dropped", labels of the model.
 
     Example:
         >>> kept(["cat", "dog"], ["bird", "cat"])
         {'kept': ['cat'], 'new': ['bird'], 'dropped': ['dog']}
     """
+    names = matched(start, labels)
     return {
-        "kept": [label for label in labels if label in start],
-        "new": [label for label in labels if label not in start],
-        "dropped": [label for label in start if label not in labels],
+        "kept": [label for label, name in zip(labels, names, strict=True) if name is not None],
+        "new": [label for label, name in zip(labels, names, strict=True) if name is None],
+        "dropped": [label for label in start if label not in names],
     }
 
 

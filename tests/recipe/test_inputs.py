@@ -46,7 +46,7 @@ def test_a_table_a_file_a_folder_and_the_lines_of_stdin_are_texts(place):
     assert notes == [
         "'news.csv': a table separated by commas, with texts in column 'text'",
         "'lines.txt': 2 texts, one in each line (1 empty line skipped)",
-        "'folder': 1 text, one in each .txt file",
+        "'folder': 1 text, one in each .txt file (of 3 lines; give the files themselves for a text in each line)",
         "standard input: 2 texts, one in each line",
     ]
     assert faults == ["line 3 of 'news.csv': column 'text' is empty.", "'folder/b.txt' contains no text."]

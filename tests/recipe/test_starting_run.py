@@ -51,6 +51,7 @@ def test_columns_are_forgotten_where_the_new_data_are_no_table(place):
     ("names", "said"),
     [
         (["cat", "dog"], ["head: kept, for the same 2 labels"]),
+        (["Cat", "dog "], ["head: kept, for the same 2 labels"]),
         (["bird", "cat", "dog"], ["head: 2 kept (cat, dog), 1 new (bird)"]),
         (
             ["bird", "cat"],

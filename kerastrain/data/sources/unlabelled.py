@@ -93,12 +93,13 @@ def text_file(path: Path) -> Unlabelled:
     return dataclasses.replace(content, layout=f"{content.layout}; {note}") if note else content
 
 
-def lines(content: str, source: str) -> Unlabelled:
-    """Reads a text from each line.
+def lines(content: str, source: str, noun: str = "text") -> Unlabelled:
+    """Reads a text, or the path of an image, from each line.
 
     Args:
         content: str.
         source: str, where the lines come from.
+        noun: str, what a line is.
 
     Returns:
         Unlabelled; empty lines are skipped.
@@ -110,13 +111,13 @@ def lines(content: str, source: str) -> Unlabelled:
     stripped = [line.strip() for line in content.rstrip().split("\n")]
     numbered = [(number, line) for number, line in enumerate(stripped, start=1) if line]
     if not numbered:
-        raise InputError(f"{source} contains no text.")
+        raise InputError(f"{source} contains no {noun}.")
     empty = len(stripped) - len(numbered)
     skipped = f" ({_counted(range(empty), 'empty line')} skipped)" if empty else ""
     return Unlabelled(
         tuple(line for _, line in numbered),
         tuple(f"line {number} of {source}" for number, _ in numbered),
-        f"{_counted(numbered, 'text')}, one in each line{skipped}",
+        f"{_counted(numbered, noun)}, one in each line{skipped}",
     )
 
 
@@ -150,6 +151,9 @@ def text_folder(folder: Path) -> Unlabelled:
         else:
             faults.append(f"'{file}' contains no text.")
     layout = f"{_counted(values, 'text')}, one in each .txt file"
+    line_count = sum(len(text.splitlines()) for text in values)
+    if line_count > len(values):
+        layout += f" (of {line_count:,} lines; give the files themselves for a text in each line)"
     return Unlabelled(tuple(values), tuple(rows), layout, tuple(faults))
 
 
