@@ -54,3 +54,15 @@ def test_the_strength_and_the_layers_of_low_rank_pairs_come_from_the_config(plac
     adapted = [layer for layer in model._flatten_layers() if getattr(layer, "lora_enabled", False)]
     assert sorted(layer.name for layer in adapted) == ["attention_output", "block_0_dense_in", "key", "query", "value"]
     assert {(layer.lora_rank, layer.lora_alpha) for layer in adapted} == {(2, 8.0)}
+
+
+def test_an_existing_model_keeps_the_order_of_its_labels(tmp_path):
+    for number in ("1", "2", "10"):
+        (tmp_path / f"{number}.txt").write_text("".join(f"text {line} of {number}\n" for line in range(9)))
+    settings = config.load(overrides=["data.kind=text", f"data.path={tmp_path}"])
+    old = ("1", "10", "2")  # alphabetical, as earlier versions sorted the folders
+    for labels, expected in ((None, ("1", "2", "10")), (old, old)):
+        split = recipe.load_data(settings, None, labels=labels)
+        assert split.labels == expected
+        for part in split.parts.values():
+            assert [text.split()[-1] for text in part.inputs] == [expected[target] for target in part.targets]

@@ -18,6 +18,7 @@ from kerastrain.errors import InputError
 
 PARTS = ("train", "validation", "test")
 _MOST_NAMED = 5
+_MOST_NOTES = 3
 _MOST_NAMED = 3
 
 
@@ -286,11 +287,12 @@ def _check_train(listing: Listing, train: np.ndarray) -> None:
         names = ", ".join(map(repr, missing[:_MOST_NAMED])) + (", …" if len(missing) > _MOST_NAMED else "")
         raise InputError(
             f"{'class' if len(missing) == 1 else 'classes'} {names} of {listing.source} {'has' if len(missing) == 1 else 'have'} "
-            f"no training example and cannot be learned{_noted(listing)}. Move some examples to train, or leave "
+            f"no training example and cannot be learned{_noted(listing, missing)}. Move some examples to train, or leave "
             f"{'it' if len(missing) == 1 else 'them'} out with {excluding(missing)}."
         )
 
 
-def _noted(listing: Listing) -> str:
-    """Adds what was noted while the source was read, which may be why it is refused."""
-    return f" ({'; '.join(listing.notes)})" if listing.notes else ""
+def _noted(listing: Listing, names: Sequence[str] = ()) -> str:
+    """Adds what was noted while the source was read, about `names` if there are any: it may be why it is refused."""
+    notes = [note for note in listing.notes if not names or any(name in note for name in names)]
+    return f" ({'; '.join(notes[:_MOST_NOTES])})" if notes else ""

@@ -135,7 +135,7 @@ def test_scan_tells_what_split_would_leave_out_and_keeps_no_pixels(folder):
     assert [(Path(file.path).name, file.kind) for file in result.quarantined] == [("empty.png", "empty")]
     assert len(result.kept) == 10
     with pytest.raises(
-        InputError, match="a scan requires image files, and there are none in the digits. Give a folder or a manifest"
+        InputError, match="a scan requires image files or texts, and there are none in the digits. Give a folder or a"
     ):
         data.scan(data.listing("digits"))
 

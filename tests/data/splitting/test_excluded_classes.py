@@ -63,7 +63,7 @@ def test_a_class_that_train_lacks_is_refused_before_anything_is_drawn():
     whole = listing(targets=(0, 0, 1, 2, 0, 0))
     with pytest.raises(
         InputError,
-        match=r"^classes 'pos', 'unsup' of 'reviews' have no training example and cannot be learned \(a note\). Move some "
+        match=r"^classes 'pos', 'unsup' of 'reviews' have no training example and cannot be learned\. Move some "
         "examples to train, or leave them out with data.exclude_classes=.pos,unsup..$",
     ):
         data.divide(whole)
