@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import kerastrain as kt
+from kerastrain.decoding import OF_EARLIER_VERSIONS
 
 FOLDER = Path(__file__).with_name("saved_by_0_1_0")
 
@@ -19,6 +20,7 @@ def test_a_model_of_0_1_0_predicts_what_it_predicted_and_trains_on(name):
     model = kt.models.load(FOLDER / f"{name}.keras")
     # The same bits on the same processor; others add in another order.
     np.testing.assert_allclose(model.predict(inputs, verbose=0), answers, rtol=1e-4, atol=1e-5)
+    assert kt.models.decoding(model) == OF_EARLIER_VERSIONS
     assert model.optimizer.iterations == 1
     assert type(model.optimizer).__module__ == "kerastrain.optimizers.registry"
     model.train_on_batch(inputs, np.eye(answers.shape[-1], dtype="float32")[np.arange(len(answers)) % 2])

@@ -33,6 +33,8 @@ def scan(
     for line in plan.description(config, listing, plan.parts(config, listing)):
         console.print(plain(line))
     scanned = data.scan(listing)
+    for note in scanned.notes:
+        console.print(plain(f"note: {note}"))
     noun = "texts" if config.data.kind == "text" else "image files"
     quarantined, count = listing.skipped + scanned.quarantined, len(listing) + len(listing.skipped)
     console.print(f"{len(scanned.kept):,} of {count:,} {noun} can be used")

@@ -169,7 +169,9 @@ def scan(listing: Listing, *, unreadable_fraction: float = 1.0) -> scanning.Scan
             "them."
         )
     if examples.dtype != object:
-        return _tried(dataclasses.replace(examples.inputs, image_size=_SCAN_SIZE), unreadable_fraction)
+        store, notes = decode_all.with_pixel_range(dataclasses.replace(examples.inputs, image_size=_SCAN_SIZE))
+        tried = _tried(store, unreadable_fraction)
+        return dataclasses.replace(tried, pixel_range=store.decoding.pixel_range, notes=notes)
     return text_scan.scan(
         examples, _target_texts(examples), listing.predefined_split, counts_repeats=listing.counts_repeats
     )

@@ -111,11 +111,13 @@ def check(pixels: Extent, pixel_range: Sequence[float], where: str) -> None:
         where: str, the pixels in messages.
 
     Raises:
-        InputError: a value is not finite, or further beyond black or white than they are from each other.
+        InputError: a value is not finite, or further beyond black or white than they are from each other; or all are floats
+            within 1/1024 of black.
     """
     black, white = pixel_range
     width = white - black
-    if not (black - width <= pixels.low and pixels.high <= white + width):
+    is_scaled_otherwise = not pixels.is_integer and black < pixels.high < black + width / 1024
+    if is_scaled_otherwise or not (black - width <= pixels.low and pixels.high <= white + width):
         raise InputError(
             f"the pixels of {where} must fit `pixel_range`, black {black:g} and white {white:g}. Received: "
             f"{reach(pixels)}. Scale them alike, or change `pixel_range` (data.pixel_range)."

@@ -172,6 +172,12 @@ def test_files_of_floats_are_scaled_as_arrays_are(tmp_path, scale, offset, pixel
     assert split.train.decoding.pixel_range == pixel_range
 
 
+def test_a_file_of_floats_for_a_model_of_integers_is_refused_and_not_black(tmp_path):
+    Image.fromarray(RNG.random((6, 5)).astype(np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(InputError, match="must fit `pixel_range`, black 0 and white 4095. Received: floats from 0"):
+        data.load_image(tmp_path / "a.tiff", (6, 5), Decoding(pixel_range=(0, 4095)))
+
+
 def test_files_of_floats_and_of_integers_are_not_mixed(tmp_path):
     folder = folder_of(tmp_path, RNG.integers(0, 4000, (10, 6, 5)))
     Image.fromarray(RNG.random((6, 5)).astype(np.float32)).save(folder / "class0" / "10.tiff")
