@@ -32,7 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "sources.parts": ["part_named"],
         "sources.loaders": ["arrays", "digits", "image_folder", "manifest", "named_set", "text_files", "tfrecord_set"],
         "sources.resolve": ["has_columns", "listing"],
-        "sources.table_columns": ["Columns"],
+        "sources.table": ["Columns"],
         "sources.tfrecord_writer": ["write_tfrecords"],
         "splitting.classes": ["without_classes"],
         "splitting.listings": ["Listing", "check_skipped", "divide", "folds", "sizes", "under_labels"],

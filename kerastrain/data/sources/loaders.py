@@ -18,7 +18,7 @@ from kerastrain.data.reading import split
 from kerastrain.data.sources import arrays as numpy_arrays
 from kerastrain.data.sources import image_folders, resolve, tables, text_folders, tfrecords
 from kerastrain.data.sources.resolve import checked_size, decoded
-from kerastrain.data.sources.table_columns import Columns
+from kerastrain.data.sources.table import Columns
 from kerastrain.data.splitting import classes
 from kerastrain.data.splitting.classes import without_classes
 from kerastrain.data.splitting.listings import Listing

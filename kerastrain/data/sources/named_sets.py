@@ -15,7 +15,7 @@ from kerastrain.data.image_files import decoder
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.sources import table_columns, table_roles
 from kerastrain.data.sources.parts import part_of, parts_of
-from kerastrain.data.sources.table_columns import Columns, Table
+from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown

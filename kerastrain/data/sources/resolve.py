@@ -23,7 +23,7 @@ from kerastrain.data.sources import (
     tfds,
     tfrecords,
 )
-from kerastrain.data.sources.table_columns import Columns
+from kerastrain.data.sources.table import Columns
 from kerastrain.data.splitting import classes
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.decoding import Decoding

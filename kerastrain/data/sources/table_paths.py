@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from kerastrain.data.sources.parts import part_of, parts_of
@@ -235,12 +235,17 @@ def _without_strangers(names: Sequence[str], chosen: Sequence[tuple | None]) -> 
     ]
 
 
-def _walk(roots: Sequence[Path]):
-    """Yields the parts of the path of each file below some folders, except hidden ones."""
-    count = 0
+def _walk(roots: Sequence[Path]) -> Iterator[tuple[str, ...]]:
+    """Yields the parts of the path of each file below some folders, except hidden ones. Links are followed once."""
+    count, seen = 0, set()
     for root in roots:
-        for parent, children, names in os.walk(root):
-            children[:] = sorted(child for child in children if not child.startswith("."))
+        for parent, children, names in os.walk(root, followlinks=True):
+            seen.add(os.path.realpath(parent))
+            children[:] = sorted(
+                child
+                for child in children
+                if not child.startswith(".") and os.path.realpath(os.path.join(parent, child)) not in seen
+            )
             above = (parent,) if parent == str(root) else (str(root), *os.path.relpath(parent, root).split(os.sep))
             for name in sorted(names):
                 yield (*above, name)

@@ -37,11 +37,13 @@ _TARGETS = {
     "findinglabels attributeids y",
     "regression": "target targets value y score rating label price age",
 }
+_FLAGS = ("isvalid", "isval", "isvalidation", "istest", "istrain", "isholdout")
 _NUMBERS_OF_ROWS = re.compile(r"(unnamed.*|index|idx|id|rowid|no|nr|guid|uuid)")
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
     *(".ppm", ".tif", ".tiff", ".webp"),
 )
+_NOUNS = {"images": "images", "text": "texts"}
 _SAMPLE = 1000
 
 
@@ -105,7 +107,7 @@ def completed(
         by_content = found == "content"
         if by_content or found == "only":
             how = "by their contents" if by_content else "because no other column is left"
-            notes.append(f"the {_noun(kind)} are in column {inputs[0]!r}, {how}")
+            notes.append(f"the {_NOUNS[kind]} are in column {inputs[0]!r}, {how}")
         taken |= set(inputs)
     _check_kind(table, inputs, kind)
     split = columns.split
@@ -145,7 +147,7 @@ def _input(table: Table, columns: Columns, kind: str, task: Task | None, taken: 
         if kind == "text":
             several = f", or to several that are joined in order, such as [{', '.join(named[:3])}]"
         raise InputError(
-            f"{table.source} has several columns that may hold the {_noun(kind)}: {', '.join(named)}. Set "
+            f"{table.source} has several columns that may hold the {_NOUNS[kind]}: {', '.join(named)}. Set "
             f"`data.columns.input` to one of them{several}."
         )
     if named:
@@ -154,8 +156,8 @@ def _input(table: Table, columns: Columns, kind: str, task: Task | None, taken: 
     others = _with_usual_name(free, USUAL_INPUTS[other], _INPUTS[other][:1])
     if others:
         raise InputError(
-            f"{table.source} has no column of {_noun(kind)}, and its column {others[0]!r} seems to hold {_noun(other)}. "
-            f"Set data.kind={other}, or `data.columns.input` to the column of the {_noun(kind)}."
+            f"{table.source} has no column of {_NOUNS[kind]}, and its column {others[0]!r} seems to hold {_NOUNS[other]}. "
+            f"Set data.kind={other}, or `data.columns.input` to the column of the {_NOUNS[kind]}."
         )
     useful = [name for name in free if not _NUMBERS_OF_ROWS.fullmatch(key(name))] if table.has_names else free
     targets = columns.targets or (_with_usual_name(free, (), (_TARGETS[task],)) if task else ())
@@ -180,7 +182,7 @@ def _no_input(table: Table, kind: str) -> str:
     *names, last = USUAL_INPUTS[kind]
     return (
         f"{table.source} has no column {', '.join(names)} or {last}. It has: {', '.join(table.values)}. Set "
-        f"`data.columns.input` to the column of the {_noun(kind)}."
+        f"`data.columns.input` to the column of the {_NOUNS[kind]}."
     )
 
 
@@ -253,11 +255,14 @@ def _split(table: Table, taken: set[str]) -> tuple[str | None, list[str]]:
             f"{table.source} has several columns that name parts: {', '.join(named)}. Set `data.columns.split` to one of "
             "them."
         )
-    return (named[0], [f"the parts are in column {named[0]!r}"]) if named else (None, [])
+    if named:
+        return named[0], [f"the parts are in column {named[0]!r}"]
+    flags = [name for name in table.values if name not in taken and key(name) in _FLAGS]
+    return None, [f"column {name!r} is not read; a column of parts holds names such as train and val" for name in flags]
 
 
 def _is_split(table: Table, name: str) -> bool:
-    if name in table.repeated:
+    if name in table.repeated or key(name) in _TARGETS["single_label"].split():
         return False
     parts = set()
     for value in table.values[name]:
@@ -317,10 +322,6 @@ def is_image_name(name: str) -> bool:
         (True, False)
     """
     return "\n" not in name and name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def _noun(kind: str) -> str:
-    return "images" if kind == "images" else "texts"
 
 
 def _listed(names: Sequence[str]) -> str:

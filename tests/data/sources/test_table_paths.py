@@ -81,6 +81,15 @@ def test_paths_of_other_programs_and_machines_are_found(tmp_path, pattern, note)
     assert found.missing == {}
 
 
+def test_links_to_folders_are_followed_once(tmp_path):
+    files(tmp_path / "store", "1.png")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/images").symlink_to(tmp_path / "store")
+    (tmp_path / "store/loop").symlink_to(tmp_path / "set")
+    found = find(["1"], tmp_path / "set")
+    assert relative(found, tmp_path) == ["set/images/1.png"]
+
+
 def test_the_longest_end_of_a_path_counts(tmp_path):
     files(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png")
     names = [f"/other/set/{part}/{label}/1.png" for part in ("train", "test") for label in ("cat", "dog")]

@@ -72,6 +72,17 @@ def completed(content, kind="text", task="single_label", **columns):
             "regression",
             (("image",), ("price",), None, ("the numbers are in column 'price'",)),
         ),
+        (
+            table(text=TEXTS, label=["train", "test"] * 3, is_valid=["True", "False"] * 3),
+            "text",
+            "single_label",
+            (
+                ("text",),
+                ("label",),
+                None,
+                ("column 'is_valid' is not read; a column of parts holds names such as train and val",),
+            ),
+        ),
         (table(text=TEXTS, other=CLASSES), "text", None, (("text",), (), None, ())),
     ],
 )
