@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kerastrain.config import typed
+from kerastrain.config.expectations import shown
 from kerastrain.config.sections import Config
 from kerastrain.config.values import AsTyped, Meaning, Section
 
@@ -45,7 +46,7 @@ class SearchConfig(Section):
     """Number of configs to try. hyperband ignores it and derives its own number from `fit.epochs`."""
     objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     """Metric that ranks the trials, taken from each trial's best epoch."""
-    space: Annotated[dict[str, Range | list[Choice]], Field(min_length=1), AsTyped]
+    space: Annotated[dict[str, Range | Annotated[list[Choice], Field(min_length=1)]], Field(min_length=1), AsTyped]
     """Config keys to search, such as `optimizer.learning_rate`, each with an interval or a list of choices."""
 
     @field_validator("space", mode="before")
@@ -58,8 +59,25 @@ class SearchConfig(Section):
 
 def _choices(key: str, choice: object) -> object:
     """Returns choices in the type of their key, and an interval in numbers."""
+    if isinstance(choice, Mapping) and key in Config.model_fields:
+        raise ValueError(f"keys must be written whole, such as {key}.{next(iter(choice), 'KEY')}. Received: {key}.")
     annotation = typed.annotation_at(Config, key) if isinstance(choice, list) else Range
-    return typed.resolve(choice, list[annotation] if isinstance(choice, list) else annotation, _ignored)
+    choice = typed.resolve(choice, list[annotation] if isinstance(choice, list) else annotation, _ignored)
+    if (
+        not choice
+        or not isinstance(choice, list)
+        or not all(isinstance(value, (bool, int, float, str)) for value in choice)
+    ):
+        return choice
+    kinds = {type(value) for value in choice}
+    if kinds == {int, float}:
+        return [float(value) for value in choice]
+    if len(kinds) != 1 or len(set(choice)) != len(choice):
+        raise ValueError(
+            f"the choices of {key} must differ, and be all numbers, all texts, or all true and false. Received: "
+            f"{shown(choice)}."
+        )
+    return choice
 
 
 def _ignored(path: str, sentence: str) -> None:

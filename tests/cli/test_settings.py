@@ -69,6 +69,28 @@ def test_what_is_neither_is_answered_with_what_was_meant(place, capsys, monkeypa
     assert refused(capsys, monkeypatch, "check", *arguments) == message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["export.sample=8"],
+            "export.sample: unknown key 'sample'. Known: formats, probabilities, representative_samples, ",
+        ),
+        (["samples=x"], "export.samples: must be a whole number of at least 8, or null. Received: 'x'."),
+        (["--samples", "8"], "export has no option --samples. Settings are written without dashes: export.samples=8."),
+        (["keras"], "a setting needs a value, such as samples=100, and a format is an option. Write --format keras."),
+        (
+            ["--format", "kers"],
+            "export.formats: unknown value 'kers'. Known: keras, onnx, saved_model, tflite_dynamic, ",
+        ),
+    ],
+)
+def test_the_keys_of_an_export_are_written_with_or_without_their_section(
+    place, capsys, monkeypatch, arguments, message
+):
+    assert message in refused(capsys, monkeypatch, "export", "run", *arguments)
+
+
 @pytest.mark.parametrize("command", [["train"], ["find", "memory"], ["data", "scan"], ["tune", "search.yaml"]])
 def test_every_command_with_settings_answers_an_option_with_its_key(place, capsys, monkeypatch, command):
     message = refused(capsys, monkeypatch, *command, "--path", "flowers")

@@ -168,6 +168,7 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
         *("mean", "stddev"),  # measured on the training part
         "image_size",  # a key of `data`
         "head",  # the keywords of `HeadOptions`
+        *("log", "measure"),  # what is said about a backbone
     }
     expected = {name for builder in built for name in inspect.signature(builder).parameters} - elsewhere
     expected |= {field.name for field in dataclasses.fields(HeadOptions)}

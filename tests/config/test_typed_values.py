@@ -135,6 +135,37 @@ def test_search_spaces_are_read_by_the_types_of_their_keys(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        (
+            "memory.micro_batches: [1, auto]",
+            "space: the choices of memory.micro_batches must differ, and be all numbers, all texts, or all true and false. "
+            "Received: [1, 'auto'].",
+        ),
+        (
+            "optimizer: {learning_rate: [1e-3]}",
+            "space: keys must be written whole, such as optimizer.learning_rate. Received: optimizer.",
+        ),
+        (
+            "optimizer.learning_rate: 3",
+            "space.optimizer.learning_rate: must be a section with the keys min, max, sampling, integer, or a list of single "
+            "values. Received: '3'.",
+        ),
+        (
+            "optimizer.learning_rate: {min: 1, max: 2, log: yes}",
+            "space.optimizer.learning_rate.log: unknown key 'log'. Known: integer, max, min, sampling.",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_one_sentence(space, sentence, tmp_path):
+    path = tmp_path / "search.yaml"
+    path.write_text(f"space: {{{space}}}")
+    with pytest.raises(ConfigError) as caught:
+        kt.config.validate(kt.config.read_yaml(path), kt.config.SearchConfig, source=str(path))
+    assert str(caught.value).splitlines()[1:] == [f"  {sentence}"]
+
+
+@pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (
