@@ -50,6 +50,7 @@ def find(
     folder: str | None = None,
     suffix: str | None = None,
     stem: str = "",
+    classes: Sequence[str] | None = None,
     is_required: bool = True,
 ) -> Found:
     r"""Finds the image file of each name.
@@ -65,6 +66,8 @@ def find(
         folder: str, the folder of the images, relative to `root`; None for `root`, or one that is found.
         suffix: str, the suffix to add to the names; None for the one that is found, if they have none.
         stem: str, the name of the table without its suffix: that of "train.csv" prefers the folder "train".
+        classes: sequence of n str, the class of each image; among several files of a name, the one in the folder of that
+            class is its. None if there are none.
         is_required: bool, whether at least one image must exist.
 
     Returns:
@@ -88,7 +91,8 @@ def find(
         absent = [index for index in absent if not directories.has(paths[index])]
         notes += [f"backslashes in the image paths of {source} are read as slashes"] if read else []
     if len(absent) > len(names) / 2 or any(_is_absolute(added[index]) for index in absent):
-        search = _Search([added[index] for index in absent], base, source, stem)
+        of_class = [classes[index] if classes else "" for index in absent]
+        search = _Search([added[index] for index in absent], base, source, stem, of_class)
         for index, path in zip(absent, search.paths, strict=True):
             paths[index] = path or paths[index]
         notes += search.notes
@@ -133,8 +137,8 @@ class _Search:
     A place is a folder and a suffix that turn the end of a name into the path of a file.
     """
 
-    def __init__(self, names: Sequence[str], root: Path, source: str, stem: str):
-        self._root, self._source, self._stem = root, source, stem
+    def __init__(self, names: Sequence[str], root: Path, source: str, stem: str, classes: Sequence[str]):
+        self._root, self._source, self._stem, self._classes = root, source, stem, classes
         tails = [_parts(name) for name in names]
         places, self.notes = self._places(tails, [root]), []
         if not any(places):
@@ -179,6 +183,7 @@ class _Search:
             {place: (cut, path) for place, (cut, path) in of_name.items() if cut == usual or _is_absolute(name)}
             for name, of_name in zip(names, places, strict=True)
         ]
+        places = [_of_class(of_name, label) for of_name, label in zip(places, self._classes, strict=True)]
         found = [of_name for of_name in places if of_name]
         if all(len(of_name) == 1 for of_name in found):
             return [next(iter(of_name.items()), None) for of_name in places]
@@ -217,6 +222,14 @@ class _Search:
         how += [f"with the suffix {' or '.join(suffixes)}"] if suffixes else []
         how += ["by the ends of their paths"] if any(cut for _, (cut, _) in chosen) else []
         return f"the images of {self._source} are found {' '.join(how) or 'under names in another case'}"
+
+
+def _of_class(places: dict, label: str) -> dict:
+    """Returns the only place in a folder that is named after the class, if there is one among several."""
+    if len(places) < 2 or not label:
+        return places
+    alike = {place: found for place, found in places.items() if _folded(found[1][-2]) == _folded(label)}
+    return alike if len(alike) == 1 else places
 
 
 def _without_strangers(names: Sequence[str], chosen: Sequence[tuple | None]) -> list[tuple | None]:

@@ -102,7 +102,7 @@ def listing(
         skipped += faults
         of_table = _inputs(table, columns)
         if kind == "images":
-            images = _find(table, of_table, file, columns)
+            images = _find(table, of_table, file, columns, task)
             skipped += [Quarantined(images.paths[row], "unreadable", why) for row, why in images.missing.items()]
             present = [row for row in range(len(table)) if row not in images.missing]
             table, of_table = table.subset(present), [of_table[row] for row in present]
@@ -165,7 +165,7 @@ def inputs(
     table, faults = _complete(table, columns, None)
     values = _inputs(table, columns)
     if kind == "images":
-        images = _find(table, values, path, columns, is_required=False)
+        images = _find(table, values, path, columns, None)
         values, notes = images.paths, (*notes, *images.notes)
     rows = tuple(map(table.row_name, range(len(table))))
     return Inputs(tuple(values), rows, layout, (*skipped, *faults), (*table.notes, *notes))
@@ -182,11 +182,17 @@ def _inputs(table: Table, columns: Columns) -> list[str]:
     return [" ".join(str(value).strip() for value in row if table_columns.is_present(value)) for row in rows]
 
 
-def _find(
-    table: Table, names: Sequence[str], file: Path, columns: Columns, *, is_required: bool = True
-) -> table_paths.Found:
-    options = {"folder": columns.folder, "suffix": columns.suffix, "stem": file.name.split(".")[0]}
-    return table_paths.find(names, file.parent, table.source, **options, is_required=is_required)
+def _find(table: Table, names: Sequence[str], file: Path, columns: Columns, task: Task | None) -> table_paths.Found:
+    return table_paths.find(
+        names,
+        file.parent,
+        table.source,
+        folder=columns.folder,
+        suffix=columns.suffix,
+        stem=file.name.split(".")[0],
+        classes=[str(value).strip() for value in table.column(columns.targets[0])] if task == "single_label" else None,
+        is_required=task is not None,
+    )
 
 
 def _without_targets(table: Table, columns: Columns, task: Task) -> str:

@@ -81,6 +81,14 @@ def test_paths_of_other_programs_and_machines_are_found(tmp_path, pattern, note)
     assert found.missing == {}
 
 
+def test_the_folder_of_the_class_tells_files_of_one_name_apart(tmp_path):
+    files(tmp_path, "cat/1.png", "dog/1.png", "dog/2.png")
+    found = find(["1.png", "1.png", "2.png"], tmp_path, classes=["cat", "Dog", "dog"])
+    assert relative(found, tmp_path) == ["cat/1.png", "dog/1.png", "dog/2.png"]
+    with pytest.raises(InputError, match="may be any of 'cat/1.png', 'dog/1.png'. Set `data.columns.folder`"):
+        find(["1.png"], tmp_path, classes=["bird"])
+
+
 def test_links_to_folders_are_followed_once(tmp_path):
     files(tmp_path / "store", "1.png")
     (tmp_path / "set").mkdir()
