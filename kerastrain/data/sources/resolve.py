@@ -15,6 +15,7 @@ from kerastrain.data.sources import (
     arrays,
     hugging_face,
     image_folders,
+    missing_decoders,
     named_sets,
     npz_files,
     table_folders,
@@ -73,7 +74,7 @@ def listing(
     """
     decoding = decoding or Decoding()
     everything = _of_source(path, kind=kind, image_size=image_size, task=task, columns=columns, decoding=decoding)
-    everything = decoded(everything, decoding)
+    everything = missing_decoders.left_out(decoded(everything, decoding))
     used = classes.without_classes(everything, exclude_classes)
     return dataclasses.replace(used, notes=(*used.notes, *classes.notes(used)))
 

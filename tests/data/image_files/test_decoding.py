@@ -194,6 +194,27 @@ def test_heic_without_its_extra_is_refused_by_name(tmp_path, monkeypatch, head):
         data.load_image(tmp_path / "IMG_1.HEIC", (4, 4))
 
 
+def test_a_listing_leaves_out_what_needs_a_missing_extra_so_that_check_says_so(tmp_path, monkeypatch):
+    for number in range(8):
+        path = tmp_path / "ab"[number % 2] / f"{number}.heic"
+        path.parent.mkdir(exist_ok=True)
+        if number < 2:
+            path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+        else:
+            stripes().save(path, "JPEG")  # Only the content counts.
+    assert len(data.listing(tmp_path)) == 8 or not pictures.reads("HEIF")
+    monkeypatch.setattr(pictures, "_registered_heif", lambda: False)
+    listing = data.listing(tmp_path)
+    reason = "it is a HEIC image, which needs pillow-heif: pip install 'kerastrain[heic]'"
+    assert [(file.path, file.reason) for file in listing.skipped] == [
+        (str(tmp_path / f"{'ab'[n]}/{n}.heic"), reason) for n in (0, 1)
+    ]
+    assert len(listing) == 6
+    message = re.escape("pip install 'kerastrain[heic]'")
+    with pytest.raises(InputError, match=message):
+        data.split(listing, unreadable_fraction=0.1)
+
+
 def test_the_brand_of_the_codec_counts_if_it_is_not_the_first():
     assert file_signatures.image_format(b"\0\0\0\x1cftypmif1\0\0\0\0miafavif") == "AVIF"
     assert file_signatures.image_format(b"\0\0\0\x1cftypmif1\0\0\0\0miafheic") == "HEIF"
