@@ -17,6 +17,7 @@ import keras
 
 from kerastrain import config as configs
 from kerastrain import models, report, runtime
+from kerastrain.config.expectations import shown
 from kerastrain.errors import InputError
 from kerastrain.hub import trust
 from kerastrain.hub.layer import HubLayer
@@ -155,7 +156,7 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     measured = {name: getattr(own.runtime, name) for name, value in config.runtime if value == "measure"}
     config = config.model_copy(update={"runtime": config.runtime.model_copy(update=measured)})
     differences = [
-        f"{key}={value!r} (in the run {own_value!r})"
+        f"{key}={shown(value)} (in the run {shown(own_value)})"
         for (key, value), (_, own_value) in zip(_values(config), _values(own), strict=True)
         if value != own_value and key not in RESUME_MAY_CHANGE
     ]

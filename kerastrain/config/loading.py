@@ -22,6 +22,13 @@ from kerastrain.errors import ConfigError
 
 logger = logging.getLogger("kerastrain")
 
+_WORDS = {
+    "digits": "the bundled data set",
+    "imagenet": "the weights that Keras downloads",
+    "keras:": "a network of Keras",
+    "kerastrain:": "a module that ships with kerastrain",
+}
+
 
 def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
     """Loads the config from a YAML file and overrides.
@@ -146,15 +153,18 @@ def _absolute(text: str, *words: str) -> str:
     """Returns the absolute path of what exists; a word with a meaning of its own wins over a file of the same name."""
     if not Path(text).exists():
         return text
-    if any(text == word or word.endswith(":") and text.startswith(word) for word in words):
-        _warn_of_namesake(text)
+    meaning = next(
+        (_WORDS[word] for word in words if text == word or word.endswith(":") and text.startswith(word)), None
+    )
+    if meaning is not None:
+        _warn_of_namesake(text, meaning)
         return text
     return str(Path(text).absolute())
 
 
 @functools.cache
-def _warn_of_namesake(word: str) -> None:
-    logger.warning("%s means what it always does; the file or folder of this name here would be ./%s", word, word)
+def _warn_of_namesake(word: str, meaning: str) -> None:
+    logger.warning("%s is %s, and not the file or folder of this name here: write ./%s for that", word, meaning, word)
 
 
 def dump(record: Section) -> str:

@@ -1,12 +1,13 @@
 """Values keep what was typed where the key is text; what is wrong is one plain sentence for each key."""
 
+import logging
 import re
 
 import pytest
 import yaml
 
 import kerastrain as kt
-from kerastrain.config import reading, typed
+from kerastrain.config import loading, reading, typed
 from kerastrain.config.values import Section
 from kerastrain.errors import ConfigError
 
@@ -275,3 +276,19 @@ def test_every_key_takes_a_value_or_says_in_one_plain_sentence_what_it_takes(kin
                     for path, sentence in error.faults:
                         assert not INTERNAL.search(sentence), (key, value, sentence)
                         assert path in ("config", key) or path.startswith((f"{key}.", key.split(".")[0])), (key, path)
+
+
+def test_a_word_wins_over_a_folder_of_its_name_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    loading._warn_of_namesake.cache_clear()
+    monkeypatch.setattr(logging.getLogger("kerastrain"), "propagate", True)
+    for name in ("digits", "imagenet", "keras:VGG16"):
+        (tmp_path / name).mkdir()
+    config = kt.config.load(overrides=["model.backbone=keras:VGG16", "model.weights=imagenet"])
+    assert (config.data.path, config.model.backbone, config.model.weights) == ("digits", "keras:VGG16", "imagenet")
+    assert sorted(caplog.messages) == [
+        "digits is the bundled data set, and not the file or folder of this name here: write ./digits for that",
+        "imagenet is the weights that Keras downloads, and not the file or folder of this name here: write ./imagenet for that",
+        "keras:VGG16 is a network of Keras, and not the file or folder of this name here: write ./keras:VGG16 for that",
+    ]
+    assert kt.config.load(overrides=["data.path=./digits"]).data.path == str(tmp_path / "digits")
