@@ -16,12 +16,14 @@ from kerastrain.data.examples import Examples
 from kerastrain.data.text_scan import shortened
 from kerastrain.errors import InputError
 from kerastrain.tokenization import Tokens
+from kerastrain.tokenization.text_rules import WORD_START
 
 # Texts of more characters are sampled, so that `check` answers within seconds.
 _MOST_CHARACTERS = 20_000_000
 _NOTABLE_FRACTION = 0.05
 _PERCENTILE = 95
 _NOUNS = {"words": "word", "characters": "character", "subwords": "subword"}
+_TOKENIZERS = {"whitespace": "words", "character": "characters", "pieces": "subwords"}
 _SCRIPTS = {
     "Chinese characters": "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
     "Japanese kana": "\u3040-\u30ff\u31f0-\u31ff",
@@ -49,16 +51,48 @@ class TextNetwork:
     sequence_length: int | None = None
     vocabulary_size: int = tokenization.VOCABULARY_SIZE
 
+    def learned(self, texts: Sequence[str]) -> tokenization.SavedTokens:
+        """Learns the tokenizer from the training texts, as the network will.
+
+        Args:
+            texts: sequence of str.
+
+        Returns:
+            tokenization.SavedTokens.
+
+        Raises:
+            InputError: the texts have no words.
+        """
+        network = tokenization.NETWORKS[self.name]
+        tokens = tokenization.learn(texts, self.tokenizer, pairs=network.has_pairs, size=self.vocabulary_size)
+        if not tokens.vocabulary:
+            raise InputError(
+                "the training texts have no words, only punctuation or white space. Give other texts, or set "
+                "model.tokenizer=characters."
+            )
+        default = network.lengths[self.tokenizer]
+        return tokenization.SavedTokens(tokens, default if self.sequence_length is None else self.sequence_length)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """How the network reads: its tokenizer, the word for a token, and its settings; None if they cannot change."""
+
+    tokens: Tokens
+    length: int
+    network: TextNetwork | None
+
     @property
-    def length(self) -> int:
-        """The number of tokens, and pairs of tokens, that a text is cut to."""
-        default = tokenization.NETWORKS[self.name].lengths[self.tokenizer]
-        return default if self.sequence_length is None else self.sequence_length
+    def tokenizer(self) -> str:
+        return _TOKENIZERS[self.tokens.rules.split]
+
+    @property
+    def noun(self) -> str:
+        return _NOUNS[self.tokenizer]
 
     @property
     def has_pairs(self) -> bool:
-        """Whether pairs of adjacent tokens are tokens too."""
-        return tokenization.NETWORKS[self.name].has_pairs
+        return len(self.tokens.ngrams) > 1
 
 
 def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, drops_words: bool = False) -> list[str]:
@@ -66,7 +100,8 @@ def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, 
 
     Args:
         parts: mapping from "train", "validation" and "test" (those that exist) to their Examples.
-        network: TextNetwork; None for a module with a tokenizer of its own, of which nothing is known.
+        network: TextNetwork, the settings of a network that will learn its vocabulary; tokenization.SavedTokens, the
+            tokenizer of a trained one; or None for a module with a tokenizer of its own, of which nothing is known.
         drops_words: bool, whether the augmentation `word_dropout` is used.
 
     Returns:
@@ -92,19 +127,14 @@ def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, 
             f"texts: the following is measured on {len(texts['train']):,} of the {len(parts['train']):,} training texts"
         )
     if network is not None:
-        learned = tokenization.learn(
-            texts["train"], network.tokenizer, pairs=network.has_pairs, size=network.vocabulary_size
-        )
-        if not learned.vocabulary:
-            raise InputError(
-                "the training texts have no words, only punctuation or white space. Give other texts, or set "
-                "model.tokenizer=characters."
-            )
-        tokens = {name: [learned.rules.tokens(text) for text in of_part] for name, of_part in texts.items()}
-        described += _lengths(tokens["train"], network)
-        described += _unknown(tokens.get("validation", ()), learned, network)
-        described += _empty(texts, tokens, network)
-        described += _scripts(texts["train"], network)
+        is_new = isinstance(network, TextNetwork)
+        saved = network.learned(texts["train"]) if is_new else network
+        reading = _Reading(saved.tokens, saved.length, network if is_new else None)
+        tokens = {name: [saved.tokens.rules.tokens(text) for text in of_part] for name, of_part in texts.items()}
+        described += _lengths(tokens["train"], reading)
+        described += _unknown(tokens.get("validation", ()), reading)
+        described += _empty(texts, tokens, reading)
+        described += _scripts(texts["train"], reading)
     described += _single_words(texts["train"]) if drops_words else []
     return described + _html(texts["train"]) + _near_copies(parts)
 
@@ -115,21 +145,21 @@ def _sampled(texts: Sequence[str]) -> list[str]:
     return texts[:: max(step, 1)]
 
 
-def _lengths(tokens: Sequence[Sequence[str]], network: TextNetwork) -> list[str]:
+def _lengths(tokens: Sequence[Sequence[str]], reading: _Reading) -> list[str]:
     counts = np.array([len(of_text) for of_text in tokens])
-    noun, least, most = _NOUNS[network.tokenizer], counts.min(), counts.max()
+    noun, least, most = reading.noun, counts.min(), counts.max()
     described = [
         f"length: a text has {least:,} to {most:,} {noun}s, half of the texts at most {np.median(counts):,.0f}"
         if least < most
         else f"length: every text has {most:,} {noun}{'' if most == 1 else 's'}"
     ]
-    totals = np.maximum(2 * counts - 1, 0) if network.has_pairs else counts
-    long, limit = int((totals > network.length).sum()), network.length
+    totals = np.maximum(2 * counts - 1, 0) if reading.has_pairs else counts
+    long, limit = int((totals > reading.length).sum()), reading.length
     if not long:
         return described
-    unit = f"{limit:,} {noun}s and pairs of {noun}s" if network.has_pairs else f"{limit:,} {noun}s"
+    unit = f"{limit:,} {noun}s and pairs of {noun}s" if reading.has_pairs else f"{limit:,} {noun}s"
     enough = math.ceil(np.percentile(totals, _PERCENTILE, method="higher"))
-    if enough > limit:
+    if enough > limit and reading.network is not None:
         advice = f"model.sequence_length={enough} holds {_PERCENTILE}% of the texts whole"
     else:
         advice = f"the longest has {totals.max():,}"
@@ -140,21 +170,21 @@ def _lengths(tokens: Sequence[Sequence[str]], network: TextNetwork) -> list[str]
     ]
 
 
-def _unknown(validation: Sequence[Sequence[str]], learned: Tokens, network: TextNetwork) -> list[str]:
-    known, noun = frozenset(learned.vocabulary), _NOUNS[network.tokenizer]
-    validation = [tokens[: network.length] for tokens in validation]  # what the network reads
+def _unknown(validation: Sequence[Sequence[str]], reading: _Reading) -> list[str]:
+    learned, noun, network = reading.tokens, reading.noun, reading.network
+    known = frozenset(learned.vocabulary)
+    validation = [tokens[: reading.length] for tokens in validation]  # what the network reads
     missing = [sum(token not in known for token in tokens) for tokens in validation]
     total, unknown = sum(map(len, validation)), sum(missing)
     if not unknown:
         return []
-    is_full = len(learned.vocabulary) >= network.vocabulary_size - 2
     described = (
         f"unknown: {_of(unknown, total, noun)} of the validation texts {'is' if unknown == 1 else 'are'} not in the vocabulary "
-        f"of {len(learned.vocabulary):,} {noun}s{' and pairs' if network.has_pairs else ''}"
+        f"of {len(learned.vocabulary):,} {noun}s{' and pairs' if reading.has_pairs else ''}"
     )
-    if unknown > _NOTABLE_FRACTION * total:
+    if unknown > _NOTABLE_FRACTION * total and network is not None:
         advice = []
-        if is_full:
+        if len(learned.vocabulary) >= network.vocabulary_size - 2:
             advice.append(f"model.vocabulary_size={2 * network.vocabulary_size} knows more of them")
         if network.tokenizer == "words":
             advice.append("model.tokenizer=subwords reads unknown words in pieces")
@@ -162,22 +192,23 @@ def _unknown(validation: Sequence[Sequence[str]], learned: Tokens, network: Text
     only = [tokens for tokens, count in zip(validation, missing, strict=True) if tokens and count == len(tokens)]
     if only:
         more = f"{len(only):,} validation texts have" if len(only) > 1 else "1 validation text has"
-        return [described, f"unknown only: {more} no known {noun}, such as '{shortened(' '.join(only[0]))}'"]
+        example = (" " if reading.tokenizer == "words" else "").join(only[0]).replace(WORD_START, " ")
+        return [described, f"unknown only: {more} no known {noun}, such as '{shortened(example)}'"]
     return [described]
 
 
-def _empty(texts: Mapping, tokens: Mapping, network: TextNetwork) -> list[str]:
+def _empty(texts: Mapping, tokens: Mapping, reading: _Reading) -> list[str]:
     empty = [
         text for name in texts for text, of_text in zip(texts[name], tokens[name], strict=True) if not len(of_text)
     ]
     if not empty:
         return []
     count = "1 text" if len(empty) == 1 else f"{len(empty):,} texts"
-    return [f"without {_NOUNS[network.tokenizer]}s: {count}, such as '{shortened(empty[0])}'"]
+    return [f"without {reading.noun}s: {count}, such as '{shortened(empty[0])}'"]
 
 
-def _scripts(texts: Sequence[str], network: TextNetwork) -> list[str]:
-    if network.tokenizer != "words":
+def _scripts(texts: Sequence[str], reading: _Reading) -> list[str]:
+    if reading.tokenizer != "words":
         return []
     letters = sum(sum(map(str.isalpha, text)) for text in texts)
     counts = {name: sum(len(re.findall(f"[{span}]", text)) for text in texts) for name, span in _SCRIPTS.items()}
@@ -185,9 +216,10 @@ def _scripts(texts: Sequence[str], network: TextNetwork) -> list[str]:
     if share <= _NOTABLE_FRACTION:
         return []
     names = [name for name in counts if counts[name] > _NOTABLE_FRACTION * letters] or [max(counts, key=counts.get)]
+    advice = "" if reading.network is None else "; set model.tokenizer=characters (or subwords)"
     return [
         f"script: {share:.0%} of the letters are {' and '.join(names)}, written without spaces between words, so that "
-        "model.tokenizer=words takes a sentence as one word; set model.tokenizer=characters (or subwords)"
+        f"model.tokenizer=words takes a sentence as one word{advice}"
     ]
 
 

@@ -7,6 +7,7 @@ Must not import TensorFlow.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -104,18 +105,27 @@ def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, 
     repeated = data.without_repeats(whole)[1]
     lines = [f"equal texts: skipped {data.quarantine.summary(repeated)}"] if repeated else []
     drops_words = "word_dropout" in config.data.augment.named
+    return lines + data.text_statistics.lines(parts, _text_network(config), drops_words=drops_words)
+
+
+def _text_network(config: Config) -> data.text_statistics.TextNetwork | tokenization.SavedTokens | None:
+    """Returns the tokenizer of the model of `config`, or how it will be learned; None if a module has its own."""
     prefix, _, name = config.model.backbone.partition(":")
+    if config.model.from_run is not None:
+        path = Path(config.model.from_run) / "model.keras"
+        return tokenization.read(path) if path.is_file() else None  # A run is resumed with its own copy of the model.
+    if config.model.backbone.endswith(".keras"):
+        return tokenization.read(config.model.backbone)
     if prefix != "keras":
-        return lines + data.text_statistics.lines(parts, drops_words=drops_words)
+        return None
     if name not in tokenization.NETWORKS:
         raise InputError(unknown("text network", name, tokenization.NETWORKS))
-    network = data.text_statistics.TextNetwork(
+    return data.text_statistics.TextNetwork(
         name,
         config.model.tokenizer or "words",
         config.model.sequence_length,
         config.model.vocabulary_size or tokenization.VOCABULARY_SIZE,
     )
-    return lines + data.text_statistics.lines(parts, network, drops_words=drops_words)
 
 
 def listing(config: Config, *, path: str | None = None, image_size: tuple[int, int] | None = None) -> data.Listing:

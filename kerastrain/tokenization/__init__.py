@@ -1,5 +1,6 @@
 """How a text becomes the tokens of a text network, in plain Python; `layers.text` does the same in a graph."""
 
+from kerastrain.tokenization.saved import SavedTokens, read
 from kerastrain.tokenization.text_rules import TOKENIZERS, TextRules, Tokenizer, rules
 from kerastrain.tokenization.vocabulary import NETWORKS, VOCABULARY_SIZE, Network, Tokens, joined, learn
 
@@ -8,10 +9,12 @@ __all__ = [
     "TOKENIZERS",
     "VOCABULARY_SIZE",
     "Network",
+    "SavedTokens",
     "TextRules",
     "Tokenizer",
     "Tokens",
     "joined",
     "learn",
+    "read",
     "rules",
 ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kerastrain import data
+from kerastrain import data, tokenization
 from kerastrain.data.text_statistics import TextNetwork, lines
 from kerastrain.errors import InputError
 
@@ -85,3 +85,13 @@ def test_word_dropout_finds_no_words_without_white_space():
         "leaves as they are"
     )
     assert lines({"train": train}) == []
+
+
+def test_a_trained_tokenizer_is_described_without_settings_that_it_no_longer_has():
+    saved = tokenization.SavedTokens(tokenization.learn(["seen it"]), 2)
+    parts = {"train": examples("seen it all"), "validation": examples("seen never 我喜欢")}
+    assert lines(parts, saved) == [
+        "length: every text has 3 words",
+        "cut: 1 of 1 training text (100.0%) has more than the 2 words of model.sequence_length; the longest has 3",
+        "unknown: 1 of 2 words (50.0%) of the validation texts is not in the vocabulary of 2 words",
+    ]

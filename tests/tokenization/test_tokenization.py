@@ -66,3 +66,29 @@ def test_the_vocabulary_holds_the_most_frequent_tokens_and_no_endless_ones():
     expected = [token for _, token in sorted(((count, token) for token, count in counts.items()), reverse=True)]
     assert list(learned.vocabulary) == expected[:4]
     assert tokenization.learn(["x" * 201, "?"]).vocabulary == ()
+
+
+@pytest.mark.parametrize("tokenizer", [*tokenization.TOKENIZERS, "of Keras"])
+def test_the_tokenizer_of_a_saved_model_is_read_without_tensorflow(tokenizer, tmp_path):
+    import keras
+
+    from kerastrain import models
+
+    texts = ["Été à Paris 東京", "un BEL été"] * 3
+    if tokenizer == "of Keras":
+        layer = keras.layers.TextVectorization(50, ngrams=2, output_sequence_length=9)
+        layer.adapt(texts)
+        model = keras.Sequential([keras.Input((), dtype="string"), layer])
+    else:
+        options = {"vocabulary_size": 50, "sequence_length": 9, "tokenizer": tokenizer}
+        model = models.text_classifier(labels=["a", "b"], texts=texts, **options)
+        layer = model.get_layer("backbone").get_layer("tokens")
+    model.save(tmp_path / "model.keras")
+    saved = tokenization.read(tmp_path / "model.keras")
+    assert saved.length == 9
+    assert list(saved.tokens.vocabulary) == list(map(str, layer.get_vocabulary()))[2:]
+    numbers = {token: number for number, token in enumerate(saved.tokens.vocabulary, 2)}
+    ids = [numbers.get(token, 1) for token in saved.tokens.tokens("Un bel été, ÉTÉ!")][:9]
+    assert layer(["Un bel été, ÉTÉ!"])[0].numpy().tolist() == ids + [0] * (9 - len(ids))
+    (tmp_path / "other.keras").write_bytes(b"no zip")
+    assert tokenization.read(tmp_path / "other.keras") is None
