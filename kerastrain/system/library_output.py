@@ -25,15 +25,20 @@ class _Hidden:
 
     def __init__(self):
         sys.stderr.flush()
-        self.descriptor = os.dup(2)
         reading, writing = os.pipe()
-        self.keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(kept_output_program.__file__))],
-            stdin=reading,
-            stdout=subprocess.DEVNULL,
-            stderr=self.descriptor,
-            start_new_session=True,  # Ctrl-C must not end it.
-        )
+        self.descriptor = os.dup(2)
+        try:
+            self.keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(kept_output_program.__file__))],
+                stdin=reading,
+                stdout=subprocess.DEVNULL,
+                stderr=self.descriptor,
+                start_new_session=True,  # Ctrl-C must not end it.
+            )
+        except OSError:
+            for descriptor in (reading, writing, self.descriptor):
+                os.close(descriptor)
+            raise
         os.close(reading)
         os.dup2(writing, 2)
         os.close(writing)
@@ -43,7 +48,8 @@ class _Hidden:
             sys.stderr = io.TextIOWrapper(raw, self.stream.encoding, self.stream.errors, write_through=True)
 
     def end(self, *, show: bool) -> None:
-        os.write(2, SHOW if show else HIDE)
+        with contextlib.suppress(BrokenPipeError):  # Somebody has ended the program.
+            os.write(2, SHOW if show else HIDE)
         os.dup2(self.descriptor, 2)
         if _descriptor(self.stream) == 2:
             sys.stderr = self.stream
@@ -82,7 +88,8 @@ def hide() -> None:
     """Hides the text until the end of `may_hide`; does nothing outside of it, or if it is hidden already."""
     global _hidden
     if _depth and _hidden is None and sys.executable:
-        _hidden = _Hidden()
+        with contextlib.suppress(OSError):  # Where no process can be started, the text stays visible.
+            _hidden = _Hidden()
 
 
 def write(text: str) -> None:
