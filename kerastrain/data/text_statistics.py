@@ -19,7 +19,8 @@ from kerastrain.tokenization import Tokens
 from kerastrain.tokenization.text_rules import WORD_START
 
 # Texts of more characters are sampled, so that `check` answers within seconds.
-_MOST_CHARACTERS = 20_000_000
+_MOST_CHARACTERS = 10_000_000
+_MOST_COMPARED_CHARACTERS = 100_000_000
 _NOTABLE_FRACTION = 0.05
 _PERCENTILE = 95
 _NOUNS = {"words": "word", "characters": "character", "subwords": "subword"}
@@ -243,6 +244,8 @@ def _html(texts: Sequence[str]) -> list[str]:
 
 
 def _near_copies(parts: Mapping[str, Examples]) -> list[str]:
+    if sum(len(str(text)) for part in parts.values() for text in part.inputs) > _MOST_COMPARED_CHARACTERS:
+        return []
     to_words = tokenization.rules("words").tokens
     known = {key for text in parts["train"].inputs if (key := tuple(to_words(str(text))))}
     described = []

@@ -9,7 +9,8 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from kerastrain import cli, testing
+from kerastrain import cli, export, testing
+from kerastrain.export import litert
 
 QUICK = ["data.path=m.csv", "data.augment=[]", "model.backbone=module", "fit.head_epochs=60", "fit.epochs=0"]
 QUICK += ["optimizer.learning_rate=0.1", "model.dropout=0", "export.formats=[saved_model, tflite_int8]"]
@@ -146,3 +147,28 @@ def test_texts_of_many_labels_are_trained_and_measured_on_other_data(place, kera
     counts = [measures(place, f"texts/evaluations/{name}.json")["count"] for name in ("dev", "whole")]
     assert counts == [80, 240]
     assert "good" in kerastrain("predict", "texts", "a fine and grand film")
+
+
+@pytest.mark.slow
+def test_texts_are_rated_by_numbers_and_chinese_ones_read_by_characters(place, kerastrain):
+    good, bad = "好棒妙佳喜", "差烂糟坏恨"
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(240):
+        stars = random.integers(0, 5)
+        text = "".join(random.permutation([*random.choice(list(good), stars), *random.choice(list(bad), 4 - stars)]))
+        rows.append((f"{text}。第{number}", 1 + stars, ("train", "train", "dev")[number % 3]))
+    write(place / "stars.csv", [("text", "stars", "split"), *rows])
+    options = ["data={kind: text, path: stars.csv, task: regression, columns: {targets: stars}}"]
+    assert "set model.tokenizer=characters (or subwords)" in " ".join(kerastrain("check", *options).split())
+    options += ["model.tokenizer=characters", "fit.epochs=30", "export.formats=[saved_model, tflite_float32]"]
+    kerastrain("train", *options, "--run", "stars")
+    assert measures(place, "stars/metrics.json")["validation"]["r2"] > 0.9
+    kerastrain("evaluate", "stars", "--data", "dev=stars.csv")
+    assert measures(place, "stars/evaluations/dev.json")["count"] == 80
+    assert "Predicted over true stars" in (place / "stars/report.html").read_text()
+    texts = ["好棒妙佳。", "差烂糟坏。"]
+    answers = [answer["numbers"]["stars"] for answer in json.loads(kerastrain("predict", "stars", *texts, "--json"))]
+    assert answers[0] > 4 > 2 > answers[1]
+    ids = export.tokenize(place / "stars/exports/model_float32.tflite", texts)
+    assert litert.run(place / "stars/exports/model_float32.tflite", ids)[:, 0] == pytest.approx(answers, abs=1e-3)
