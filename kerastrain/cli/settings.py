@@ -13,7 +13,7 @@ from kerastrain import config as configs
 from kerastrain.config import keys
 from kerastrain.errors import InputError
 
-_DATA_SUFFIXES = (".csv", ".tsv", ".parquet", ".npz", ".json", ".jsonl", ".txt", ".jpg", ".jpeg", ".png", ".zip", ".gz")
+_DATA_SUFFIXES = (".csv", ".tsv", ".parquet", ".npz", ".jsonl", ".jpg", ".jpeg", ".png", ".zip", ".gz")
 
 
 class SettingsCommand(TyperCommand):

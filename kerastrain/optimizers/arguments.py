@@ -71,7 +71,8 @@ def check(name: str, arguments: Mapping[str, object], *, further: tuple[str, ...
             raise InputError(unknown(f"argument of optimizer {name!r}:", argument, (*ARGUMENTS[name], *further)))
         rule, valid = next((rule for names, rule in _RULES.items() if argument in names), ("", lambda value: True))
         if not valid(value):
-            raise InputError(f"`{argument}` must {rule}. Received: {argument}={value!r}.")
+            received = str(value).lower() if isinstance(value, bool) else repr(value)
+            raise InputError(f"`{argument}` must {rule}. Received: {argument}={received}.")
 
 
 def _number(valid: Callable[[float], bool]) -> Callable[[object], bool]:

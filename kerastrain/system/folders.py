@@ -56,13 +56,10 @@ def require_writable(directory: str | Path) -> None:
     try:
         # Permission bits say nothing about read-only file systems, quotas and the superuser.
         os.rmdir(tempfile.mkdtemp(prefix=".kerastrain.", dir=parent))
-        if len(os.fsencode(Path(directory).name)) > os.pathconf(parent, "PC_NAME_MAX"):
-            raise OSError(0, "the name is too long")
     except OSError as error:
-        where = f"in {str(parent)!r}" if parent != Path(directory) else "in it"
         raise InputError(
-            f"{str(directory)!r} cannot be written: nothing can be made {where} ({(error.strerror or str(error)).lower()}). "
-            "Choose another folder."
+            f"{str(directory)!r} cannot be written: nothing can be made in {str(parent)!r} "
+            f"({(error.strerror or str(error)).lower()}). Choose another folder."
         ) from None
 
 

@@ -34,7 +34,7 @@ def require(extra: str) -> None:
     libraries, purpose = EXTRAS[extra]
     for library in libraries:
         if importlib.util.find_spec(library) is None:
-            raise _missing(library, extra, purpose)
+            raise MissingExtra(_message(library, extra, purpose))
 
 
 def need(module: str, *, extra: str, to: str) -> ModuleType:
@@ -54,11 +54,9 @@ def need(module: str, *, extra: str, to: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise _missing(module, extra, to, f" ({error})") from error
+        raise MissingExtra(_message(module, extra, to, f" ({error})")) from error
 
 
-def _missing(module: str, extra: str, purpose: str, reason: str = "") -> MissingExtra:
+def _message(module: str, extra: str, purpose: str, reason: str = "") -> str:
     library = module.partition(".")[0]
-    return MissingExtra(
-        f"to {purpose}, kerastrain needs {library}. Install it: pip install 'kerastrain[{extra}]'.{reason}"
-    )
+    return f"to {purpose}, kerastrain needs {library}. Install it: pip install 'kerastrain[{extra}]'.{reason}"

