@@ -131,18 +131,19 @@ def _range(
     name = array.dtype.name
     if array.dtype == np.uint8:
         if extent.high == 1:
-            return (0.0, 1.0), (f"{where}: {name} of 0 and 1 only: 0 is black and 1 white",)
-        dark = f"{where}: the largest value is {extent.high:.0f} of 255, so the images are dark. If it is white, scale them"
+            return (0.0, 1.0), (f"{where} are {name} of 0 and 1 only: 0 is black and 1 white",)
+        dark = f"the largest of {where} is {extent.high:.0f} of 255, so the images are dark; if it is white, scale them"
         return None, (dark,) if 0 < extent.high < _DARK else ()
     if array.dtype.kind == "b":
-        return (0.0, 1.0), (f"{where}: {name}: False is black and True white",)
+        return (0.0, 1.0), (f"{where} are {name}: False is black and True white",)
     if pixel_range is None:
         black, white = pixel_ranges.found(extent, where)
     else:
         black, white = pixel_range
         pixel_ranges.check_contrast(extent, pixel_range, where)
-    values = f"{name} from {extent.low:.6g} to {extent.high:.6g}"
-    return (black, white), (f"{where}: {values}: {black:g} is black and {white:g} white",)
+    digits = ".6g" if extent.is_integer else ".3g"
+    values = f"{name} from {extent.low:{digits}} to {extent.high:{digits}}"
+    return (black, white), (f"{where} are {values}: {black:g} is black and {white:g} white",)
 
 
 def _extent(array: np.ndarray, where: str) -> Extent:

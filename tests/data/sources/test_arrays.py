@@ -232,7 +232,7 @@ def test_what_was_understood_is_logged(caplog):
         data.arrays((np.moveaxis(RGB, 3, 1) * 16).astype(np.uint16), np.eye(4)[CLASSES])
     assert [record.getMessage() for record in caplog.records][:3] == [
         "the channels of `inputs` come first, (3, 6, 7), and are moved to the end",
-        "`inputs`: uint16 from 0 to 4080: 0 is black and 4095 white",
+        "`inputs` are uint16 from 0 to 4080: 0 is black and 4095 white",
         "`targets` are one-hot: the class is the column of the 1",
     ]
 
