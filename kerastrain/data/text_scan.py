@@ -23,20 +23,21 @@ def scan(
 ) -> Scan:
     """Determines which texts to skip, so that no text is in two parts or has two labels.
 
-    Texts are equal if all their characters are, except for white space at both ends.
+    Texts are equal if all their characters are, except for white space at both ends. Different numbers of equal texts, for
+    "regression", do not contradict each other.
 
     | equal texts have | skipped | kind |
     |---|---|---|
-    | different targets | all of them, because it is unknown which is right | contradiction |
-    | one target, in several predefined parts | all but those of one part: test, else validation | leakage |
-    | one target, in one part or not split yet | all but the first; with `counts_repeats` none | duplicate |
+    | different classes | all of them, because it is unknown which is right | contradiction |
+    | one class, in several predefined parts | all but those of one part: test, else validation | leakage |
+    | one class, in one part or not split yet | all but the first; with `counts_repeats` none | duplicate |
 
     Args:
         examples: Examples of n texts.
         targets: n str, the targets of each text in a form that can be compared, such as its class.
         predefined_split: n of "train", "validation" and "test" where the source defines the parts; else None.
-        counts_repeats: bool, whether a text that occurs again counts again, as in a table. In another group it is a
-            duplicate nevertheless, because it could be in another part.
+        counts_repeats: bool, whether a text that occurs again counts again, as in a table. With another group or key it is
+            a duplicate nevertheless, because it could be in another part.
 
     Returns:
         Scan. `Quarantined.path` is the start of the text.
@@ -47,7 +48,7 @@ def scan(
     skipped = {}
     for text, rows in rows_of.items():
         if len(rows) > 1:
-            faults = _faults(rows, targets, predefined_split, examples.groups, counts_repeats)
+            faults = _faults(rows, targets, predefined_split, examples, counts_repeats)
             skipped |= {row: Quarantined(shortened(text), *fault) for row, fault in faults.items()}
     kept = np.array([row for row in range(len(examples)) if row not in skipped], np.int64)
     return Scan(kept, tuple(skipped[row] for row in sorted(skipped)))
@@ -70,12 +71,12 @@ def _faults(
     rows: Sequence[int],
     targets: Sequence[str],
     predefined_split: Sequence[str] | None,
-    groups: Sequence | None,
+    examples: Examples,
     counts_repeats: bool,
 ) -> dict[int, tuple[str, str]]:
     """Returns the kind and the reason of each of the equal texts at `rows` that is skipped."""
     own = {targets[row] for row in rows}
-    if len(own) > 1:
+    if len(own) > 1 and examples.task != "regression":
         others = {row: next(target for target in sorted(own) if target != targets[row]) for row in rows}
         return {
             row: ("contradiction", f"its label is {targets[row]!r} here, and {others[row]!r} where it occurs again")
@@ -83,10 +84,12 @@ def _faults(
         }
     parts = {row: "train" if predefined_split is None else predefined_split[row] for row in rows}
     used = min(rows, key=lambda row: HELD_OUT_FIRST.index(parts[row]))
+    stay_together = [values for values in (examples.keys, examples.groups) if values is not None]
+    counts_repeats = counts_repeats and examples.keys is not None
     faults = {}
     for row in rows:
         if parts[row] != parts[used]:
             faults[row] = "leakage", f"it is in the {parts[row]} part, and again in the {parts[used]} part"
-        elif row != used and not (counts_repeats and (groups is None or groups[row] == groups[used])):
+        elif row != used and not (counts_repeats and all(values[row] == values[used] for values in stay_together)):
             faults[row] = "duplicate", f"it occurs {len(rows):,} times"
     return faults

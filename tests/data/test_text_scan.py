@@ -62,13 +62,22 @@ def test_rows_of_a_table_count_as_often_as_they_occur_but_in_one_part(tmp_path):
     assert sum(split.sizes.values()) == 20
 
 
-def test_arrays_of_texts_never_have_a_text_in_two_groups():
+@pytest.mark.parametrize("grouped", [False, True])
+def test_equal_texts_that_could_get_into_two_parts_are_duplicates(grouped):
     texts = np.array([*numbered("a", 8), *numbered("b", 8), "a 0"], object)
-    groups = np.array([str(number) for number in range(17)])
+    groups = np.array([str(number) for number in range(17)]) if grouped else None
     targets = np.array([0] * 8 + [1] * 8 + [0])
     split = data.arrays(texts, targets, labels=["a", "b"], groups=groups)
-    assert [fault.kind for fault in split.quarantined] == ["duplicate"]
-    assert data.arrays(texts, targets, labels=["a", "b"]).quarantined == ()
+    assert split.quarantined == (Quarantined("a 0", "duplicate", "it occurs 2 times"),)
+
+
+def test_different_numbers_of_one_text_do_not_contradict_each_other(tmp_path):
+    lines = [f"great,{number % 5}\ntext {number},{number % 5}\n" for number in range(20)]
+    (tmp_path / "t.csv").write_text("text,target\n" + "".join(lines))
+    split = data.split(data.listing(tmp_path / "t.csv", kind="text", task="regression"))
+    assert split.quarantined == ()
+    assert sorted(("great" in part.inputs) for part in split.parts.values()) == [False, True]
+    assert sum(split.sizes.values()) == 40
 
 
 def test_numbers_in_memory_are_not_scanned():
