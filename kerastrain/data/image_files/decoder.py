@@ -235,7 +235,7 @@ def _picture(
             if file_format == "JPEG":
                 image.draft(None, (2 * max(image_size), 2 * max(image_size)))
             drafted_size = image.size
-            picture = pictures.loaded(path, content, file_format, image, limit)
+            picture = pictures.loaded(path, content, file_format, image)
             if isinstance(picture, np.ndarray):
                 return picture, picture.shape[1::-1]
             if drafted_size == (width, height):

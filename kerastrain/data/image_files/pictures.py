@@ -107,9 +107,7 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     return image.mode.startswith(("I", "F")) or _raw_mode(image) in _LOWER_BYTES
 
 
-def loaded(
-    path: str, content: bytes, file_format: str, image: ImageFile.ImageFile, largest_pixels: float
-) -> Image.Image | np.ndarray:
+def loaded(path: str, content: bytes, file_format: str, image: ImageFile.ImageFile) -> Image.Image | np.ndarray:
     """Decodes an opened file.
 
     Args:
@@ -117,7 +115,6 @@ def loaded(
         content: bytes of the file.
         file_format: str, one of `file_signatures.FORMATS`.
         image: PIL.ImageFile.ImageFile from `opened`.
-        largest_pixels: float, as for `opened`.
 
     Returns:
         PIL.Image.Image of 8 bits, upright; or for more bits an array, upright, (height, width) of integers or floats, or
@@ -126,15 +123,15 @@ def loaded(
     Raises:
         ImageFault: the pixels cannot be interpreted.
     """
-    raw_mode = _raw_mode(image)
+    raw_mode, pixels = _raw_mode(image), image.width * image.height
     if raw_mode not in _LOWER_BYTES:
-        with _allowed(largest_pixels):
+        with _allowed(pixels):  # Only large pictures wait for each other.
             image.load()  # Reads the EXIF of a PNG, and turns a TIFF upright.
         upright = _upright(image)
         return np.asarray(upright) if upright.mode.startswith(("I", "F")) else upright
     if getattr(image, "tag_v2", {}).get(_PLANAR_CONFIGURATION) == 2:
         raise ImageFault(path, "unsupported", "its channels of 16 bits are stored one after the other (planar)")
-    with opened(content, file_format, largest_pixels) as other, _allowed(largest_pixels):
+    with opened(content, file_format, pixels) as other, _allowed(pixels):
         other.tile = [_with_raw_mode(tile, _LOWER_BYTES[raw_mode]) for tile in other.tile]
         image.load()
         other.load()
