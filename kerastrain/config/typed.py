@@ -134,12 +134,11 @@ def put(values: Any, key: str, value: Any) -> dict:
 
 def _read(argument: Argument, members: list) -> Any:
     """Returns what an override gives to a key with these types."""
-    text = argument.strip()
-    if not text:
+    text, takes_text = argument.strip(), str in _scalars(members)
+    if not (argument if takes_text else text):
         or_null = ", or null" if type(None) in members else ""
         raise Unreadable(f"it has no value. Write it right after the `=`{or_null}.")
-    takes_text = str in _scalars(members)
-    opens = text[0] in "[{" and any(get_origin(member) in (tuple, list, dict) for member in members)
+    opens = text[:1] in ("[", "{") and any(get_origin(member) in (tuple, list, dict) for member in members)
     is_quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     if takes_text and not opens and not is_quoted:
         return Typed(argument)
@@ -157,6 +156,8 @@ def _read(argument: Argument, members: list) -> Any:
 def _scalar(text: Typed, members: list) -> Any:
     """Returns the first that fits of null, the choices, a truth value, a number; or else the text."""
     word, scalars = text.strip(), _scalars(members)
+    if text and not word and str in scalars:
+        return str(text)
     if word in _NULLS and (type(None) in members or not scalars):
         is_empty_section = not word and type(None) not in members and _sequence(members) is None
         return {} if is_empty_section else None

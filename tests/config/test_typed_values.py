@@ -239,7 +239,9 @@ def test_a_wrong_key_in_the_right_section_is_told_with_the_keys_there():
 
 def test_an_empty_value_is_refused():
     assert lines("data.path=") == ["data.path: it has no value. Write it right after the `=`."]
-    assert lines("model.backbone= ") == ["model.backbone: it has no value. Write it right after the `=`, or null."]
+    assert lines("model.backbone=") == ["model.backbone: it has no value. Write it right after the `=`, or null."]
+    assert lines("fit.epochs= ") == ["fit.epochs: it has no value. Write it right after the `=`."]
+    assert kt.config.load(overrides=["data.columns.separator= "]).data.columns.separator == " "
     assert lines("data.path=''") == ["data.path: must be text that is not empty. Received: ''."]
 
 
