@@ -48,8 +48,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
         "unknown schedule 'cosin'. Known: constant, cosine. Did you mean 'cosine'?"
     """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return f"unknown {kind} {name!r}. Known: {', '.join(known)}.{hint}"
 
 

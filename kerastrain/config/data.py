@@ -105,7 +105,7 @@ class DataConfig(Section):
         if not isinstance(value, Mapping) or not all(map(_is_weight, value.values())):
             raise ValueError(
                 "must be balanced, or a mapping from classes to numbers >= 0, such as {rare: 5}. "
-                f"Received: {shown(value)}."
+                f"Received: {shown(value)}.{_space_hint(value)}"
             )
         return {str(name): weight for name, weight in value.items()}  # YAML reads the class 7 as a number
 
@@ -176,6 +176,12 @@ class DataConfig(Section):
                 f"Received: {self.validation_fraction:g} and {self.test_fraction:g}."
             )
         return self
+
+
+def _space_hint(value: object) -> str:
+    """Says what {rare:5} lacks, which YAML reads as a class "rare:5" without a weight."""
+    lacks_space = isinstance(value, Mapping) and any(":" in str(name) and value[name] is None for name in value)
+    return " Write a space after each colon." if lacks_space else ""
 
 
 def _is_weight(value: object) -> bool:

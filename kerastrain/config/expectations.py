@@ -87,7 +87,7 @@ def _plural(one: str) -> str:
 def _bounds(notes: list) -> str:
     """Says the range of a number: " from 0 to 1", " above 0", " of at least 8"."""
     limit = {
-        name: f"{value:g}"
+        name: str(value) if isinstance(value, int) else f"{value:g}"
         for note in notes
         for name in ("gt", "ge", "lt", "le")
         if (value := getattr(note, name, None)) is not None

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -168,6 +168,14 @@ def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
+def _are_choices(entry: Any, parts: Sequence[str]) -> bool:
+    """Whether parts are among the choices of a list's entries, where there are choices."""
+    types = types_in(entry)
+    return all(get_origin(kind) is not Literal for kind in types) or all(
+        any(part in get_args(kind) for kind in types) for part in parts
+    )
+
+
 def _hint(annotation: Any, received: Any) -> str:
     """Says how the received value is written, where that is clear."""
     members = types_in(annotation)
@@ -184,10 +192,10 @@ def _hint(annotation: Any, received: Any) -> str:
         is_open = Ellipsis in entries or get_origin(lists[0]) is list
         parts = [part for part in re.split(r"[\s,;]+" if is_open else r"[\s,;x*]+", str(received)) if part]
         parts *= len(entries) if len(parts) == 1 and not is_open else 1
-        fits = is_open or len(parts) == len(entries)
+        fits = len(parts) == len(entries) or is_open and _are_choices(entries[0], parts)
         return f" Write [{', '.join(parts)}]." if fits else ""
     if isinstance(received, str) and float in members and (percent := re.fullmatch(r"\s*(\d+\.?\d*)\s*%\s*", received)):
         return f" Write {float(percent[1]) / 100:g}."
-    if isinstance(received, str) and {int, float} & set(members) and received.replace(",", "", 1).isdigit():
+    if isinstance(received, str) and {int, float} & set(members) and re.fullmatch(r"\d+,\d+", received):
         return f" Write {received.replace(',', '.')} with a point."
     return ""

@@ -141,6 +141,12 @@ def _require_backbone(handle: str) -> None:
     if location.startswith(("keras:", "hub:", "kaggle:")) or "://" in location:
         return
     place = Path(location).expanduser()
+    if not place.exists():
+        prefix = "keras:" if location in (*networks.IMAGE_NETWORKS, *networks.TEXT_NETWORKS) else "kerastrain:"
+        if prefix == "keras:" or location in bundled():
+            raise FileNotFoundError(
+                f"no SavedModel at {location!r}: the path does not exist. Did you mean {prefix}{location}?"
+            )
     if location.endswith((".keras", *handles.ARCHIVES)):
         if not place.is_file():
             raise FileNotFoundError(f"no model at {location!r}: the path does not exist. Set `model.backbone`.")

@@ -237,6 +237,19 @@ def test_a_wrong_key_in_the_right_section_is_told_with_the_keys_there():
     ]
 
 
+def test_a_value_in_another_form_is_told_how_it_is_written():
+    assert lines("data.image_size=64x32")[0].endswith("Received: '64x32'. Write [64, 32].")
+    assert lines("model.hidden_units=64, 32")[0].endswith("Received: '64, 32'. Write [64, 32].")
+    assert lines("export.formats=keras,onnx")[0].endswith("Received: 'keras,onnx'. Write [keras, onnx].")
+    assert lines("export.formats=all")[0].endswith("or null. Received: 'all'.")
+    assert lines("fit.epochs=3,")[0].endswith("Received: '3,'.")
+    assert lines("data.class_weights={a:5}")[0].endswith("Received: {a:5: null}. Write a space after each colon.")
+    assert lines("runtime.seed=-1")[0].endswith(
+        "must be a whole number of at least 0 and below 2147483648. Received: -1."
+    )
+    assert lines("optimizer.name=ADAMW")[0].endswith("Did you mean 'adamw'?")
+
+
 def test_an_empty_value_is_refused():
     assert lines("data.path=") == ["data.path: it has no value. Write it right after the `=`."]
     assert lines("model.backbone=") == ["model.backbone: it has no value. Write it right after the `=`, or null."]

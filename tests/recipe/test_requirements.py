@@ -69,6 +69,10 @@ def refused(capsys, monkeypatch, *arguments):
             "'keras:MobileNetV2'.",
         ),
         (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist."),
+        (
+            ["model.backbone=MobileNetV2"],
+            "no SavedModel at 'MobileNetV2': the path does not exist. Did you mean keras:MobileNetV2?",
+        ),
         (["model.backbone=texts"], "'{place}/texts' is no SavedModel: it holds no saved_model.pb."),
         (["model.backbone=a.keras"], "no model at 'a.keras': the path does not exist. Set `model.backbone`."),
         (
