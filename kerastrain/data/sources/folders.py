@@ -15,6 +15,11 @@ from kerastrain.data.image_files import file_signatures
 # Files and folders that programs leave everywhere, besides the hidden ones.
 _CLUTTER_FILES = {"thumbs.db", "desktop.ini", "_ds_store", "icon\r", "ehthumbs.db"}
 _CLUTTER_FOLDERS = {"__macosx", "@eadir", "__pycache__", "lost+found", "$recycle.bin", "system volume information"}
+# Folders of examples of any class, and of annotations of them.
+CONTAINERS = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "jpg", "png", "texts", "documents"}
+CONTAINERS |= {"data", "dataset", "all", "files", "unknown", "unlabeled", "unlabelled", "samples", "frames"}
+_ANNOTATIONS = {"annotations", "annotation", "labels", "masks", "segmentations", "ground_truth", "groundtruth"}
+_ANNOTATIONS |= {"segmentationclass", "segmentationobject", "imagesets", "trimaps", "bounding_boxes"}
 _ABOUT = {"readme", "license", "licence", "repo_license", "copying", "changelog", "authors", "makefile"}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _MOST_SUFFIXES = 6
@@ -32,6 +37,7 @@ class Folder:
         files: list of str, the names of its files that can be examples, sorted; "" stands for the folder itself if it
             cannot be read.
         folders: list of Folder, those that hold examples at any depth, by name.
+        annotations: list of Folder, those whose files look like examples but annotate others, by their names.
         others: list of str, the names of its other files.
         empty: list of str, the names of the folders in it that hold no examples.
         clutter: list of str, the names of the folders in it that were not looked into: hidden ones, those of archive
@@ -44,6 +50,7 @@ class Folder:
     parent: "Folder | None" = None
     files: list[str] = dataclasses.field(default_factory=list)
     folders: list["Folder"] = dataclasses.field(default_factory=list)
+    annotations: list["Folder"] = dataclasses.field(default_factory=list)
     others: list[str] = dataclasses.field(default_factory=list)
     empty: list[str] = dataclasses.field(default_factory=list)
     clutter: list[str] = dataclasses.field(default_factory=list)
@@ -126,9 +133,11 @@ def read(path: str | os.PathLike, is_example: Callable[[str], bool]) -> Folder:
     for folder in reversed(read_folders):  # Those inside a folder come after it.
         children = others.get(id(folder), [])
         folder.folders = [child for child in children if child.count]
+        folder.annotations = _annotations(folder)
+        folder.folders = [child for child in folder.folders if child not in folder.annotations]
         folder.empty = [child.name for child in children if not child.count]
         folder.others += [name for child in children if not child.count for name in child.others]
-        folder.count = len(folder.files) + sum(child.count for child in children)
+        folder.count = len(folder.files) + sum(child.count for child in folder.folders)
     return root
 
 
@@ -298,6 +307,13 @@ def _file(path: Path) -> str:
         if file_signatures.image_format(file.read(file_signatures.HEAD_BYTES)):
             return "one image. Give the folder that contains the folders of the classes."
     return "a file."
+
+
+def _annotations(folder: Folder) -> list[Folder]:
+    """Returns the folders in a folder that annotate what lies beside them, such as images/ and masks/."""
+    named = [child for child in folder.folders if child.name.lower() in _ANNOTATIONS]
+    beside = [child.name.lower() for child in folder.folders if child not in named]
+    return named if folder.files or len(beside) > 1 or set(beside) & CONTAINERS else []
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

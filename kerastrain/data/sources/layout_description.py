@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kerastrain.data.sources import parts
-from kerastrain.data.sources.folders import Folder, counted, joined, listed, named_folders, named_with_count
+from kerastrain.data.sources.folders import Folder, counted, joined, listed, named_folders
 from kerastrain.data.sources.layouts import PARTS, Layout
 
 
@@ -57,10 +57,14 @@ def notes(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) ->
     empty = [Folder(f"{folder.path}/{name}", name).relative(root) for folder in outer for name in folder.empty]
     if empty:
         found.append(f"left out the {named_folders(empty)} without {layout.noun}")
-    used = {id(folder) for _, named, _ in classes for folder in (named, *outer)}
-    holders = {id(named.parent): named.parent for _, named, _ in classes}
-    for child in (child for holder in holders.values() for child in holder.folders if id(child) not in used):
-        found.append(f"left out {named_with_count(child, root, layout.noun)}, which is no class by its name")
+    annotations = {}
+    for folder in root.everything():
+        for child in folder.annotations:
+            annotations[child.name] = annotations.get(child.name, 0) + child.count
+    found += [
+        f"left out {name!r} ({counted(count, layout.noun)}), which annotates others by its name"
+        for name, count in annotations.items()
+    ]
     clutter = sorted({name for folder in root.everything() for name in folder.clutter})
     if clutter:
         found.append(f"did not look into the {named_folders(clutter)}")

@@ -5,19 +5,15 @@ Takes a `Folder`, returns a `Layout`, or refuses a layout that can be read in tw
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NoReturn
 
 from kerastrain.data.sources import parts
 from kerastrain.data.sources.class_names import folded
-from kerastrain.data.sources.folders import Folder, counted, listed, named_folders, named_with_count
+from kerastrain.data.sources.folders import CONTAINERS, Folder, counted, listed, named_folders, named_with_count
 from kerastrain.errors import InputError
 
-# Names of folders that hold examples of any class, and of those that hold annotations.
-_CONTAINERS = {"images", "image", "imgs", "img", "jpegimages", "pictures", "photos", "jpg", "png", "texts", "documents"}
-_CONTAINERS |= {"data", "dataset", "all", "files", "unknown", "unlabeled", "unlabelled", "samples", "frames"}
-_ANNOTATIONS = {"annotations", "annotation", "labels", "masks", "segmentations", "ground_truth", "groundtruth"}
-_ANNOTATIONS |= {"segmentationclass", "segmentationobject", "imagesets", "trimaps", "bounding_boxes"}
 PARTS = ("train", "validation", "test")
 _TABLES = (".csv", ".tsv", ".parquet")
 
@@ -65,7 +61,7 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
     named = parts.parts_of([folder.name for folder in top.folders])
     candidates = [folder for folder in top.folders if folder.name in named]
     others = [folder for folder in top.folders if folder.name not in named]
-    holding = [folder for folder in candidates if classes_are_files or _holds_folders(folder)]
+    holding = [folder for folder in candidates if _holds_folders(folder)]
     kinds = set(named.values())
     mixed = parts.mixed_with_classes([folder.name for folder in top.folders if not folder.folders])
     if mixed:
@@ -81,7 +77,7 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
     by_part = _assigned([folder for folder in candidates if folder not in doubled], named, top)
     if set(by_part) == {"train"}:
         _check_neighbours(top, by_part["train"], others)
-    if "train" not in by_part and (others or not holding):
+    if "train" not in by_part and (others or not (holding or classes_are_files)):
         raise InputError(
             f"'{top.path}' contains {', '.join(folder.name for folder in candidates)} but no train. Add a folder train."
         )
@@ -94,7 +90,7 @@ def find(root: Folder, noun: Literal["images", "texts"] = "images") -> Layout:
     for part in [part for part in by_part if part != "train"]:
         if not (len(by_part[part].folders) == 1 and folded(by_part[part].folders[0].name) in known):
             by_part[part] = _unwrapped(by_part[part], inside_part=True)
-        if not classes_are_files and _is_unlabelled(by_part[part], known):
+        if _is_unlabelled(by_part[part], known, classes_are_files):
             unknown.append(by_part.pop(part))
     if not by_part:
         _refuse_flat(unknown[0], root, noun)
@@ -167,7 +163,7 @@ def _assigned(candidates: Sequence[Folder], named: Mapping[str, str], top: Folde
 
 def _check_neighbours(top: Folder, train: Folder, others: Sequence[Folder]) -> None:
     """Refuses a single part beside folders that may be classes, because it may be a class, too."""
-    others = [other.name for other in others if other.name.lower() not in _ANNOTATIONS]
+    others = [other.name for other in others]
     if others:
         raise InputError(
             f"'{top.path}' contains {train.name!r}, which looks like the training part, beside the {named_folders(others)}, "
@@ -187,10 +183,11 @@ def _named_like_parts(top: Folder, candidates: Sequence[Folder], others: Sequenc
     return [f"the folder {folder.name!r} is read as a class, because no folders are in it" for folder in candidates]
 
 
-def _is_unlabelled(folder: Folder, known: set[str]) -> bool:
+def _is_unlabelled(folder: Folder, known: set[str], classes_are_files: bool) -> bool:
     """Whether the files of a held-out part are in no class folder, such as test/1.png or test/images/1.png."""
     if not folder.folders:
-        return True
+        stems = {folded(os.path.splitext(name)[0]) for name in folder.files}
+        return not classes_are_files or (bool(known) and not stems & known)
     name = folder.folders[0].name
     return len(folder.folders) == 1 and folded(name) not in known and _holds_any_class(folder.folders[0])
 
@@ -199,7 +196,7 @@ def _holds_any_class(folder: Folder) -> bool:
     """Whether a folder is named like one for examples of all classes, such as images or test/test."""
     around = folder.parent.name if folder.parent else ""
     return (
-        folder.name.lower() in _CONTAINERS
+        folder.name.lower() in CONTAINERS
         or parts.part_of(folder.name) is not None
         or folded(folder.name) == folded(around)
     )
@@ -219,9 +216,7 @@ def _parts_inside(classes: Sequence[Folder]) -> list[tuple[str, Folder, Folder]]
 
 def _classes(folder: Folder, layout: Layout) -> list[Folder]:
     """Returns the class folders in a folder, after checking that they look like classes."""
-    classes = [child for child in folder.folders if child.name.lower() not in _ANNOTATIONS]
-    if not classes or (len(classes) == 1 and not _holds_any_class(classes[0])):
-        classes = folder.folders
+    classes = folder.folders
     if not classes:
         _refuse_flat(folder, layout.root, layout.noun)
     if len(classes) == 1 and _holds_any_class(classes[0]) and not classes[0].folders:
@@ -240,7 +235,7 @@ def _classes(folder: Folder, layout: Layout) -> list[Folder]:
 def _check_names_inside(folder: Folder, classes: Sequence[Folder]) -> None:
     """Refuses folders that hold folders of the same names, which are more likely parts than classes."""
     beside = {folded(child.name) for child in classes}
-    inside = {child: {folded(inner.name): inner.name for inner in child.folders} for child in classes}
+    inside = {child: {folded(inner.name): inner.name for inner in _unwrapped(child).folders} for child in classes}
     inside = {child: names for child, names in inside.items() if len(names) > 1}
     for child, names in inside.items():
         shared = names.keys() & beside

@@ -145,11 +145,24 @@ READ = {
         "",
         ["did not look into the folder '.ipynb_checkpoints'"],
     ),
+    "images and masks inside the classes": (
+        ["lungs/{cat,dog}/{images,masks}/*.png"],
+        CAT_AND_DOG,
+        ", in lungs, also in folders inside them",
+        ["left out 'masks' (6 images), which annotates others by its name"],
+    ),
+    "annotations without a suffix beside the images": (
+        ["Images/{cat,dog}/*.png", "Annotation/{cat,dog}/1*"],
+        CAT_AND_DOG,
+        ", in Images",
+        ["left out 'Annotation' (6 images), which annotates others by its name"],
+    ),
+    "two classes, one of them masks": (["{masks,no_masks}/*.png"], {"all/masks": 3, "all/no_masks": 3}, "", []),
     "masks beside the classes": (
         ["{cat,dog,masks}/*.png"],
         CAT_AND_DOG,
         "",
-        ["left out 'masks' (3 images), which is no class by its name"],
+        ["left out 'masks' (3 images), which annotates others by its name"],
     ),
 }
 
@@ -202,6 +215,11 @@ REFUSED = {
         ["{entrenamiento,prueba}/{gato,perro}/*.png"],
         "the folders 'entrenamiento' and 'prueba' of 'ROOT' hold folders of the same names, 'gato' and 'perro', so either may "
         "be the classes. Name parts train, validation and test, and put the files of a class directly into its folder.",
+    ),
+    "domains": (
+        ["{amazon,webcam}/images/{cup,pen}/*.png"],
+        "the folders 'amazon' and 'webcam' of 'ROOT' hold folders of the same names, 'cup' and 'pen', so either may be the "
+        "classes. Name parts train, validation and test, and put the files of a class directly into its folder.",
     ),
     "a copy inside": (
         ["{cat,dog}/*.png", "pets/{cat,dog}/*.png"],
@@ -285,6 +303,18 @@ TEXTS = {
         {"all/neg": 1, "all/pos": 1},
         "one file of texts per class, a text per line, in reviews",
         [],
+    ),
+    "a test part without classes": (
+        ["train/{neg,pos}/*.txt", "test/*.txt"],
+        {"train/neg": 3, "train/pos": 3},
+        "one folder of texts per class, a text per file, in train",
+        ["left out 'test' (3 texts), whose classes are unknown"],
+    ),
+    "a class called valid": (
+        ["{invalid,valid}/*.txt"],
+        {"all/invalid": 3, "all/valid": 3},
+        "one folder of texts per class, a text per file",
+        ["the folder 'valid' is read as a class, because no folders are in it"],
     ),
     "numbers": (
         ["{1,2,10}.txt"],
