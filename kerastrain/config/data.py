@@ -27,8 +27,7 @@ class ColumnsConfig(Section):
     separator: Annotated[str, Field(min_length=1)] | None = None
     """Text that separates the names in a multi_label column. Null means |, or what the column uses if that is clear."""
     split: str | None = None
-    """Column that assigns each example to train, val or test. Null uses a column named split, or the only one whose values
-    are such names, if there is one."""
+    """Column that assigns each example to train, val or test. Null uses a column named split, if there is one."""
     weight: str | None = None
     """Column of each example's weight in the loss; null means 1 for every example."""
     group: str | None = None
@@ -51,9 +50,9 @@ class DataConfig(Section):
     path: Annotated[str, Field(min_length=1)] = "digits"
     """Where the examples are. Images: a folder with one subfolder per class, or `digits`, scikit-learn's 1,797
     handwritten digits. Texts: a folder with one file per class and one text per line, or one subfolder of files per
-    class. Both may be divided into the folders train, validation and test, or val2017, test_set and the like. Also: a table (.csv, .tsv, .jsonl,
-    .parquet, …) or a folder with train.csv, test.csv, …; an .npz file of arrays; a folder written by
-    `data.write_tfrecords`; `hf:NAME` or `tfds:NAME`, a data set from Hugging Face or TensorFlow Datasets."""
+    class. Both may be divided into the folders train, validation and test, or val2017, test_set and the like.
+    Also: a table (.csv, .tsv, .jsonl, .parquet, …) or a folder with train.csv, test.csv, …; an .npz file of arrays; a folder
+    written by `data.write_tfrecords`; `hf:NAME` or `tfds:NAME`, a data set from Hugging Face or TensorFlow Datasets."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which columns of a table, or features of a named data set, hold the inputs, targets, splits, weights and groups."""
     exclude_classes: OneOrMore = ()

@@ -25,8 +25,7 @@ class Columns:
             by `separator`, or a column of 0 and 1 for each class; for "regression" one or more columns of numbers.
             Empty finds a column with a usual name, such as label, labels or target, or the only one that is left.
         separator: str between the classes in a "multi_label" column; None for "|", or the one that the column uses.
-        split: str, the column of parts, such as train, val and test; None for the column split, or the only one whose
-            values are names of parts, if there is one.
+        split: str, the column of parts, such as train, val and test; None for the column split, if there is one.
         weight: str, the column of weights in the loss, numbers >= 0; None for 1 each.
         group: str, the column of groups that must stay in one part, such as patients; None for no groups.
         folder: str, the folder that the image paths are relative to, itself relative to the folder of the table; None for

@@ -230,6 +230,7 @@ def _targets(table: Table, columns: Columns, task: Task, taken: set) -> tuple[tu
         )
     if not named:
         useful = [name for name in free if not _NUMBERS_OF_ROWS.fullmatch(key(name))] if table.has_names else free
+        useful = [name for name in useful if not _is_split(table, name)]
         if len(useful) == 1:
             return (useful[0],), [f"the {noun} are in column {useful[0]!r}, because no other column is left"]
         raise InputError(_no_targets(table, task, noun, useful))
@@ -250,13 +251,8 @@ def _split(table: Table, taken: set[str]) -> tuple[str | None, list[str]]:
     if "split" in table.values and "split" not in taken:
         return "split", []
     named = [name for name in table.values if name not in taken and _is_split(table, name)]
-    if len(named) > 1:
-        raise InputError(
-            f"{table.source} has several columns that name parts: {', '.join(named)}. Set `data.columns.split` to one of "
-            "them."
-        )
     if named:
-        return named[0], [f"the parts are in column {named[0]!r}"]
+        return None, [f"column {named[0]!r} names parts and is not read; data.columns.split={named[0]} uses it"]
     flags = [name for name in table.values if name not in taken and key(name) in _FLAGS]
     return None, [f"column {name!r} is not read; a column of parts holds names such as train and val" for name in flags]
 

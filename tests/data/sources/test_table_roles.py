@@ -58,7 +58,15 @@ def completed(content, kind="text", task="single_label", **columns):
             table(id=FILES, breed=CLASSES, fold=["train", "valid"] * 3),
             "images",
             "single_label",
-            (("id",), ("breed",), "fold", ("the parts are in column 'fold'", "the classes are in column 'breed'")),
+            (
+                ("id",),
+                ("breed",),
+                None,
+                (
+                    "column 'fold' names parts and is not read; data.columns.split=fold uses it",
+                    "the classes are in column 'breed'",
+                ),
+            ),
         ),
         (
             table(image=FILES, cat=[0, 1] * 3, dog=["1", "0"] * 3),
@@ -156,13 +164,6 @@ def test_roles_are_found_by_usual_names_and_by_elimination(content, kind, task, 
             "single_label",
             {"targets": ("label",)},
             "unknown column 'label'. Known: lable, text. Did you mean 'lable'. Correct `data.columns.targets`",
-        ),
-        (
-            table(text=TEXTS, label=CLASSES, a=["train", "val"] * 3, b=["train", "test"] * 3),
-            "text",
-            "single_label",
-            {},
-            "several columns that name parts: a, b. Set `data.columns.split` to one of them",
         ),
     ],
 )
