@@ -33,6 +33,9 @@ class BinaryCrossentropy(keras.losses.BinaryCrossentropy):
             each. Requires logits.
         **options: as for `keras.losses.BinaryCrossentropy`.
 
+    Raises:
+        InputError: `positive_weights` are given without logits.
+
     Example:
         >>> loss = BinaryCrossentropy(from_logits=True, positive_weights=[3.0])
         >>> [round(float(loss(np.array([[y]]), np.array([[0.0]]))), 4) for y in (1.0, 0.0)]
