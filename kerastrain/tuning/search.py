@@ -100,7 +100,7 @@ def search(
             try:
                 return {"score": float(score(values, trial.hyperparameters.values.get("tuner/epochs")))}
             except Exception as error:  # keras-tuner records it, and goes on with the next trial
-                logger.warning("the trial failed: %s", traceback.format_exception_only(error)[-1].strip())
+                logger.warning("the trial failed: %s: %s", type(error).__name__, error)
                 raise
 
     objective = keras_tuner.Objective("score", direction)
