@@ -12,6 +12,8 @@ import yaml
 
 from kerastrain.errors import ConfigError
 
+_MOST_VALUES = 1_000_000
+
 
 class Typed(str):
     """A value that was typed without quotes; its key decides what it is."""
@@ -82,13 +84,25 @@ def parse(text: str) -> Any:
         Nested dict and list of `Typed` and, where there are quotes or a tag, plain values; None for no document.
 
     Raises:
-        yaml.YAMLError: it is not valid YAML, has a tag of other types, or a key twice.
+        yaml.YAMLError: it is not valid YAML, has a tag of other types, a key twice, or aliases that stand for millions of
+            values.
 
     Example:
         >>> parse("{path: 01, rate: 1e-3, name: 'no'}")
         {path: 01, rate: 1e-3, name: 'no'}
     """
-    return yaml.load(text, Loader=_Loader)
+    values = yaml.load(text, Loader=_Loader)
+    if _count(values, {}) > _MOST_VALUES:
+        raise yaml.constructor.ConstructorError(problem=f"its aliases stand for more than {_MOST_VALUES:,} values")
+    return values
+
+
+def _count(values: Any, known: dict[int, int]) -> int:
+    """Counts values, those behind an alias as often as it occurs, but looks at each only once."""
+    if id(values) not in known:
+        inner = [*values, *values.values()] if isinstance(values, dict) else values if isinstance(values, list) else ()
+        known[id(values)] = 1 + sum(_count(value, known) for value in inner)
+    return known[id(values)]
 
 
 def read_yaml(path: str | Path) -> dict:
