@@ -69,8 +69,9 @@ def _labels(listing: Listing, parts: Mapping[str, Examples]) -> list[str]:
         by_part = ", ".join(f"{counted[number]:,} {name}" for name, counted in counts.items())
         lines.append(f"{label}: {totals[number]:,} ({by_part}){_such_as(parts.values(), number)}")
     if shown < len(totals):
-        rest = totals[shown:]
-        lines.append(f"and {len(rest):,} more, with {rest.min():,} to {rest.max():,} examples each")
+        low, high = totals[shown:].min(), totals[shown:].max()
+        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        lines.append(f"and {len(totals) - shown:,} more, with {span} examples each")
     if examples.task == "multi_label" and (without := int((examples.targets.sum(axis=1) == 0).sum())):
         lines.append(f"without a label: {without:,}")
     return lines

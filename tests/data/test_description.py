@@ -54,7 +54,7 @@ def test_labels_and_numbers_are_described_too():
 def test_of_many_classes_the_first_are_shown():
     listing = Listing("'x'", examples(np.arange(42) // 2, [f"class {number}" for number in range(21)]))
     lines = described(listing, train=range(42))
-    assert lines[-1] == "  and 11 more, with 2 to 2 examples each"
+    assert lines[-1] == "  and 11 more, with 2 examples each"
     assert len(lines) == 3 + 10 + 1
 
 
