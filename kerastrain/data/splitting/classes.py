@@ -57,7 +57,9 @@ def without_classes(listing: Listing, names: Sequence[str] | str) -> Listing:
         rows = np.flatnonzero(left.any(axis=1) | ~examples.targets.any(axis=1))
         targets = left[rows]
     labels = tuple(examples.labels[number] for number in kept)
-    note = f"left out the {_classes(sorted(excluded))} with {len(examples) - len(rows):,} examples, as data.exclude_classes says"
+    count = len(examples) - len(rows)
+    counted = "1 example" if count == 1 else f"{count:,} examples"
+    note = f"left out the {_classes(sorted(excluded))} with {counted}, as data.exclude_classes says"
     return dataclasses.replace(
         listing,
         examples=dataclasses.replace(examples.subset(rows), targets=targets, labels=labels),
