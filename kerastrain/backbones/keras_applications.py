@@ -177,16 +177,35 @@ def _branch_dropouts(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def _with_imagenet(build, name: str, options: dict) -> keras.Model:
+    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    removed = []
     try:
-        return build(include_top=False, weights="imagenet", **options)
+        try:
+            return build(include_top=False, weights="imagenet", **options)
+        except OSError:
+            # Keras checks the content of some files only. A cached copy that was cut off is fetched again.
+            removed = [file for file in sorted(folder.glob("*.h5")) if not _is_whole(file)]
+            if not removed:
+                raise
+            for file in removed:
+                file.unlink()
+            return build(include_top=False, weights="imagenet", **options)
     except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
         if "fetch failure" not in str(error):
             raise
-        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        cut = f" The copy {str(removed[0])!r} was cut off and has been removed." if removed else ""
         raise ConnectionError(
-            f"the ImageNet weights of {name} could not be downloaded: {error}. Download that file on a machine with "
-            f"internet access and put it into {home / 'models'}, or pass a weights file as `weights`."
+            f"the ImageNet weights of {name} could not be downloaded: {error}.{cut} Download that file on a machine with "
+            f"internet access and put it into {folder}, or pass a weights file as `weights`."
         ) from error
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        h5py.File(file, "r").close()
+    except OSError:
+        return False
+    return True
 
 
 def _load(model: keras.Model, path: Path) -> None:

@@ -57,7 +57,10 @@ class Entry:
         if not tensor.dtype.is_floating:
             return tensor
         if len(self.input_specs) == 1 and self.input_specs[0].dtype.is_integer:
-            return tf.saturate_cast(tf.round(tensor), self.input_specs[0].dtype)
+            dtype, whole = self.input_specs[0].dtype, tf.round(tensor)
+            if dtype.size == 1:  # tf.saturate_cast would do this with an operation that TFLite lacks.
+                whole = tf.minimum(tf.maximum(whole, float(dtype.min)), float(dtype.max))
+            return tf.cast(whole, dtype)
         return tf.cast(tensor, self.float_dtype)
 
     def choose(self, outputs: object) -> object:

@@ -216,3 +216,14 @@ def test_stochastic_depth_scales_the_skips_of_an_efficientnet_and_is_refused_els
         rates("EfficientNetB0", 1.0)
     with pytest.raises(InputError, match="`stochastic_depth` is an option of `keras:NAME` only"):
         backbones.load("kerastrain:fractal_small", stochastic_depth=0.1)
+
+
+def test_imagenet_weights_that_were_cut_off_are_fetched_again_or_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))  # read once, when Keras was imported
+    (tmp_path / "models").mkdir()
+    cut = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
+    cut.write_bytes(b"half")
+    with pytest.raises(ConnectionError, match=f"The copy '{cut}' was cut off and has been removed. Download that file"):
+        backbones.load("keras:MobileNetV2", weights="imagenet", alpha=0.35, image_size=(96, 96))
+    assert not cut.exists()

@@ -75,7 +75,7 @@ def _in_place(place, tmp_path, monkeypatch):
         (["model.backbone=module", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels only"),
         (["model.backbone=network.keras", "data.image_size=[64, 64]"], "takes images of 32 by 32 pixels only"),
         (["model.backbone=text.keras"], "takes no images, which are one tensor (batch, height, width, 3)"),
-        (["model.backbone=text"], "takes no images, which are one float32 tensor (batch, height, width, 3)"),
+        (["model.backbone=text"], "takes no images, which are one tensor (batch, height, width, 3) of numbers"),
         (["model.backbone=signatures"], "It has both(images: float32 (None, 32, 32, 3)) -> max, mean; mean(images"),
         (["model.backbone=signatures", "model.signature=meam"], "Did you mean 'mean'?"),
         (["model.backbone=signatures", "model.signature=both"], "set `output_key` to one of max, mean"),
