@@ -18,6 +18,8 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import starting_run
 from kerastrain.schedules import curves
 
+_MOST_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -103,7 +105,11 @@ def description(config: Config, whole: data.Listing, parts: Mapping[str, data.Ex
 def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, data.Examples]) -> list[str]:
     """Describes the texts that are left out because they are equal, and what the network of `config` sees of the others."""
     repeated = data.without_repeats(whole)[1]
-    lines = [f"equal texts: skipped {data.quarantine.summary(repeated)}"] if repeated else []
+    lines = []
+    if repeated:
+        first = "; ".join(f"'{text.path}': {text.reason}" for text in repeated[:_MOST_NAMED])
+        more = f"; and {len(repeated) - _MOST_NAMED:,} more" if len(repeated) > _MOST_NAMED else ""
+        lines.append(f"equal texts: skipped {data.quarantine.summary(repeated)} ({first}{more})")
     drops_words = "word_dropout" in config.data.augment.named
     return lines + data.text_statistics.lines(parts, _text_network(config), drops_words=drops_words)
 
