@@ -155,6 +155,11 @@ def _mirrored(devices, all_reduce, timeout_seconds) -> tf.distribute.Strategy:
     for device in selected:
         if device not in available:
             raise InputError(unknown("device", device, available))
+    if all_reduce == "nccl" and not all(device.startswith("GPU") for device in selected):
+        raise InputError(
+            f"the all-reduce 'nccl' needs GPUs. Received: the devices {', '.join(selected)}. Use 'auto', which chooses by the "
+            "devices."
+        )
     reduce = _all_reduce("mirrored", all_reduce, MIRRORED_ALL_REDUCE)
     if reduce is None:
         # TensorFlow's default for CPUs fails with steps_per_execution and in a second strategy.

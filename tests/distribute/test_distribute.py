@@ -35,6 +35,13 @@ def test_auto_takes_one_device_where_there_is_no_gpu():
     assert distribute.make("auto").num_replicas_in_sync == 1
 
 
+def test_nccl_without_gpus_is_told_before_anything_trains():
+    with pytest.raises(
+        InputError, match="the all-reduce 'nccl' needs GPUs. Received: the devices CPU:0, CPU:1. Use 'auto'"
+    ):
+        distribute.make("mirrored", devices=2, all_reduce="nccl")
+
+
 def test_slurm_tasks_that_are_no_number_are_one_sentence():
     with pytest.raises(InputError, match="SLURM_STEP_NUM_TASKS must be a whole number. Received: 'abc'"):
         distribute.choose({"SLURM_STEP_NUM_TASKS": "abc"})
