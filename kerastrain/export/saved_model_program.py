@@ -10,6 +10,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+_MORE_OPERATIONS = "tensorflow_text"  # Registers the operations of modules of texts; a server needs them too.
+
 
 def main(folder: str, inputs_path: str, outputs_path: str) -> None:
     """Calls each signature on its inputs: on one input first, to check that the batch size is variable, then on 32 at a time.
@@ -36,7 +38,7 @@ def _loaded(folder: str):
     except (OSError, tf.errors.NotFoundError) as error:
         if "Op type not registered" not in str(error):
             raise
-    importlib.import_module("tensorflow_text")  # Registers its operations; a server needs them too.
+    importlib.import_module(_MORE_OPERATIONS)
     return tf.saved_model.load(folder)
 
 
