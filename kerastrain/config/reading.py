@@ -84,8 +84,9 @@ def parse(text: str) -> Any:
         Nested dict and list of `Typed` and, where there are quotes or a tag, plain values; None for no document.
 
     Raises:
-        yaml.YAMLError: it is not valid YAML, has a tag of other types, a key twice, or aliases that stand for millions of
-            values.
+        yaml.YAMLError: it is not valid YAML.
+        ConstructorError: it has a tag of other types, a key twice, or aliases that stand for millions of values; a
+            YAMLError too.
 
     Example:
         >>> parse("{path: 01, rate: 1e-3, name: 'no'}")
