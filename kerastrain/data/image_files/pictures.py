@@ -17,6 +17,7 @@ import PIL
 from PIL import Image, ImageFile, features
 
 from kerastrain.data.image_files.faults import ImageFault
+from kerastrain.system.optional_imports import need
 
 # What Pillow raises for broken files besides its own errors; found by changing bytes of real files at random.
 DECODING_ERRORS = (
@@ -177,8 +178,8 @@ def _allowed(pixels: float) -> Iterator[None]:
 def _registered_heif() -> bool:
     """Registers the plugin of the extra `heic`, if it is installed."""
     try:
-        import pillow_heif
+        library = need("pillow_heif", extra="heic", to="read HEIC images")
     except ImportError:
         return False
-    pillow_heif.register_heif_opener()
+    library.register_heif_opener()
     return True
