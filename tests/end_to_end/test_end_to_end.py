@@ -182,7 +182,10 @@ def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place)
     tried = {"baseline_int8", "qat_int8", "pruned_clustered_qat_int8", "channel_pruned_float32"}
     assert tried <= set(names)
     assert "must leave enough for a network" in record["skipped"]["distilled_int8"]  # than which none is smaller
-    assert f"{choice['winner']} wins: the most accurate of {len(names)} files" in " ".join(done.stdout.split())
+    reason = " ".join(done.stdout.split())
+    assert f"{choice['winner']} wins: the most accurate of " in reason
+    assert f" files with at most 500 kB, of {len(names)} tried" in reason
+    assert set(choice["removed"]) == set(names) - set(choice["pareto"])
     assert {path.stem for path in (place / "plain/compressed").glob("*.tflite")} == set(choice["pareto"])
     best = max(result["validation"]["value"] for result in record["results"])
     assert {result["name"]: result for result in record["results"]}[choice["winner"]]["validation"]["value"] == best
