@@ -51,9 +51,7 @@ def quantized(content: bytes, kind: str) -> bytes:
     """
     quantizer = require().Quantizer(content)
     types = optional_imports.need("ai_edge_quantizer.qtyping", **_PURPOSE)
-    algorithms = optional_imports.need(
-        "ai_edge_quantizer.algorithm_manager", **_PURPOSE
-    )
+    algorithms = optional_imports.need("ai_edge_quantizer.algorithm_manager", **_PURPOSE)
     operations, algorithm = types.TFLOperationName, algorithms.AlgorithmName
     add = quantizer.add_dynamic_config if kind == "dynamic_int4" else quantizer.add_weight_only_config
     add(".*", operations.ALL_SUPPORTED, 8, algorithm_key=algorithm.MIN_MAX_UNIFORM_QUANT)

@@ -11,6 +11,7 @@ from kerastrain.errors import InputError
 
 _LONGEST_TEXT = 20_000  # characters
 
+
 def draw(source, model: keras.Model, *, count: int | None, name: str = "samples") -> np.ndarray:
     """Up to `count` inputs for `model` from `source`, checked against the model's input.
 

@@ -43,7 +43,7 @@ def test_scan_of_a_clean_folder_says_what_it_holds(folder, monkeypatch, capsys):
         path.unlink()
     lines = output(monkeypatch, capsys, "data", "scan", "data.path=data").splitlines()
     assert lines[0] == f"source: '{folder}'"
-    assert "  blue: 10 (7 train, 2 validation, 1 test), such as 'blue/001.png' and 'blue/002.png'" in lines
+    assert "  blue: 10 (7 train, 2 validation, 1 test), such as 'blue/000.png' and 'blue/002.png'" in lines
     assert lines[-1] == "30 of 30 image files can be used"
 
 

@@ -55,7 +55,15 @@ def test_quantized_files_take_token_ids_too(classifier, tmp_path, quantize):
 
 @pytest.mark.parametrize("tokenizer", ["words", "characters", "subwords"])
 def test_the_ids_of_a_file_are_those_of_the_model_in_every_script(tokenizer, tmp_path):
-    texts = ["ÉTÉ à Paris, ÇA VA", "“Привет”—мир", "東京。日本語", "ภาษาไทย", "e\u0301 \0 \u200fשלום", "", "😀\u00a0été"]
+    texts = [
+        "ÉTÉ à Paris, ÇA VA",
+        "“Привет”—мир",
+        "東京。日本語",
+        "ภาษาไทย",
+        "e\u0301 \0 \u200fשלום",
+        "",
+        "😀\u00a0été",
+    ]
     model = models.text_classifier(
         labels=["a", "b"], texts=texts * 2, tokenizer=tokenizer, vocabulary_size=200, sequence_length=20
     )

@@ -93,7 +93,9 @@ def _from_folder(library, name: str, folder: Path) -> Mapping:
 def _from_hub(library, name: str) -> Mapping:
     repository, _, configuration = name.removeprefix(PREFIX).partition(":")
     if importlib.util.find_spec(f"datasets.packaged_modules.{repository}") is not None:
-        raise InputError(f"'{name}' names a file format, not a data set. Give {PREFIX}FOLDER for a folder of such files.")
+        raise InputError(
+            f"'{name}' names a file format, not a data set. Give {PREFIX}FOLDER for a folder of such files."
+        )
     is_offline = library.config.HF_HUB_OFFLINE or not network.reachable(library.config.HF_ENDPOINT)
     with _quiet_and_offline(library, is_offline):
         try:
