@@ -3,6 +3,7 @@
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.checkpoints import Checkpoints
+from kerastrain.callbacks.end_worse_phase import EndWorsePhase
 from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.progress import Progress
 from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
@@ -14,6 +15,7 @@ __all__ = [
     "TerminateOnNonFinite",
     "BestCheckpoint",
     "Checkpoints",
+    "EndWorsePhase",
     "HistoryFile",
     "Progress",
     "ReduceOnPlateau",

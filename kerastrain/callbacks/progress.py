@@ -152,6 +152,13 @@ def _bar(console: rich.console.Console) -> rich.progress.Progress:
 
 
 def _values(logs: dict | None) -> str:
+    texts = {name: f"{float(value):#.4g}" for name, value in (logs or {}).items()}
+    # Without penalties on weights, the loss of the data is the loss.
+    names = [name for name in texts if not (name.endswith("data_loss") and texts[name] == texts.get(_whole_loss(name)))]
     # The loss comes first, to be visible where the rest is truncated.
-    names = sorted(logs or {}, key=lambda name: (name.startswith("val_"), not name.endswith("loss")))
-    return "  ".join(f"{name} {float(logs[name]):#.4g}" for name in names)
+    names.sort(key=lambda name: (name.startswith("val_"), not name.endswith("loss"), name.endswith("data_loss")))
+    return "  ".join(f"{name} {texts[name]}" for name in names)
+
+
+def _whole_loss(name: str) -> str:
+    return name.removesuffix("data_loss") + "loss"

@@ -6,13 +6,14 @@ written as JSON, and a table for the terminal. Must not train, and must not chan
 
 from kerastrain.evaluation import multi_label, regression
 from kerastrain.evaluation.data_sets import evaluate, report
-from kerastrain.evaluation.keras_metrics import LabelsF1, RocAuc, metrics
+from kerastrain.evaluation.keras_metrics import DataLoss, LabelsF1, RocAuc, metrics
 from kerastrain.evaluation.scores import MEASURES, score
 from kerastrain.evaluation.single_label import measure
 from kerastrain.evaluation.tables import table
 
 __all__ = [
     "MEASURES",
+    "DataLoss",
     "LabelsF1",
     "RocAuc",
     "evaluate",

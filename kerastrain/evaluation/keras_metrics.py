@@ -92,6 +92,54 @@ class LabelsF1(keras.metrics.F1Score):
         return {"name": self.name, "dtype": self.dtype}
 
 
+@keras.saving.register_keras_serializable("kerastrain")
+class DataLoss(keras.metrics.Mean):
+    """The loss of the examples alone, without the penalties on weights that Keras adds to "loss".
+
+    A penalty counts as soon as its layer trains, so that the losses of a frozen and of an unfrozen model cannot be
+    compared; this value can. Pass it to `compile` in `weighted_metrics`.
+
+    Args:
+        loss: keras.losses.Loss, whose `call` returns a value for each example.
+        name: str, the metric's name.
+        dtype: the metric's dtype or policy; None for float32.
+
+    Example:
+        >>> metric = DataLoss(keras.losses.MeanSquaredError())
+        >>> metric.update_state([[1.0], [2.0]], [[1.0], [4.0]])
+        >>> float(metric.result())
+        2.0
+    """
+
+    def __init__(self, loss: keras.losses.Loss, name: str = "data_loss", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.loss = loss
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds one batch.
+
+        Args:
+            y_true: float32 (batch, outputs), targets as the loss takes them.
+            y_pred: float32 (batch, outputs), the model's outputs.
+            sample_weight: float32 (batch,) or None, the weights of the examples in the loss.
+        """
+        values = self.loss.call(keras.ops.convert_to_tensor(y_true), keras.ops.convert_to_tensor(y_pred))
+        # As Keras averages a loss: over the examples, not over their weights.
+        return super().update_state(
+            values if sample_weight is None else values * keras.ops.cast(sample_weight, values.dtype)
+        )
+
+    def get_config(self):
+        """The constructor's arguments."""
+        loss = keras.saving.serialize_keras_object(self.loss)
+        return {"loss": loss, "name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes the metric from `get_config`."""
+        return cls(keras.saving.deserialize_keras_object(config.pop("loss")), **config)
+
+
 def metrics(label_count: int, *, task: Task = "single_label", roc_auc: bool = False) -> list[keras.metrics.Metric]:
     """New metrics for training, each for the outputs of a model for the task.
 

@@ -28,37 +28,42 @@ from kerastrain import (
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import InputError
-from kerastrain.recipe import nonfinite_steps, plan
+from kerastrain.recipe import best_phase, nonfinite_steps, plan
 from kerastrain.recipe.stages import Stage, staged, training_batches
 
 logger = logging.getLogger("kerastrain")
 
+_PATIENCE = 1 / 3  # of the length of a phase
+
 
 @data.surface_read_errors()
-def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, float]:
+def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> best_phase.BestEpoch:
     """Trains through the phases of `config`: first the head on the features of the frozen backbone, then the whole model.
 
     Training resumes from the newest checkpoint in `directory`, if there is one, and ends with the weights of an
     uninterrupted run.
 
     Args:
-        model: keras.Model from `build`, trained in place. It ends with the weights of the best epoch of the last phase.
+        model: keras.Model from `build`, trained in place. It ends with the weights of the best epoch of all phases.
         config: Config.
         split: data.Split.
         directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
 
     Returns:
-        dict from str to float, the logs of the best epoch of the last phase: {"val_loss": 0.1, "val_accuracy": 0.97, …}.
+        BestEpoch with its logs: {"val_data_loss": 0.1, "val_accuracy": 0.97, …}.
 
     Raises:
         NonFiniteError: a step met NaN or infinity, and no roll-back is allowed; see `fit_phase`.
         InputError: the data cannot be read, or the model does not fit the config.
     """
-    best, phases = {}, plan.phases(config, len(split.train))
+    phases = plan.phases(config, len(split.train))
     stored = checkpoints.latest(run_directory.resume_folder(directory))
     names = [phase.name for phase in phases]
-    for phase in phases if stored is None else phases[names.index(stored.outline["position"]["phase"]) :]:
+    first = 0 if stored is None else names.index(stored.outline["position"]["phase"])
+    for number, phase in enumerate(phases[first:], start=first):
         logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
+        if number > first:
+            best_phase.keep(model, directory)
         # The random numbers of a phase must not depend on the phases before it, which a resumed process skips.
         runtime.seed(config.runtime.seed)
         # Training stays outside the scope. Saving a model inside it creates variables that the other workers wait for.
@@ -66,14 +71,14 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             stage = staged(model, config, split, phase)
             models.synchronize_batch_norm(stage.model)
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
-        history = fit_phase(stage, config, phase, directory).history
-        losses = [math.inf if math.isnan(value) else value for value in history["val_loss"]]
-        best = {name: float(values[losses.index(min(losses))]) for name, values in history.items()}
+        fit_phase(stage, config, phase, directory, earlier=names[:number])
     models.merge_lora(model)
-    return best
+    return best_phase.take_best(model, directory, names)
 
 
-def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> keras.callbacks.History:
+def fit_phase(
+    stage: Stage, config: Config, phase: plan.Phase, directory: Path, *, earlier: Sequence[str] = ()
+) -> keras.callbacks.History:
     """Trains one compiled phase from its newest checkpoint, and retries from there after NaN or infinity.
 
     Args:
@@ -81,6 +86,7 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
         config: Config.
         phase: plan.Phase.
         directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
+        earlier: sequence of str, the names of the phases before it; a phase that is worse than all of them ends early.
 
     Returns:
         keras.callbacks.History of the phase.
@@ -94,10 +100,22 @@ def fit_phase(stage: Stage, config: Config, phase: plan.Phase, directory: Path) 
     standard = callbacks.standard(
         directory,
         phase=phase.name,
+        monitor=best_phase.MONITOR,
         early_stopping_epochs=config.fit.early_stopping_epochs,
         plateau_epochs=config.schedule.plateau_epochs,
         plateau_factor=config.schedule.plateau_factor,
     )
+    best_before = best_phase.best_epoch(directory, earlier) if earlier else None
+    if best_before is not None:
+        patience = math.ceil(phase.epochs * _PATIENCE)
+        standard.append(
+            callbacks.EndWorsePhase(
+                best_before.value,
+                patience_epochs=patience,
+                phase=best_before.phase,
+                monitor=best_phase.MONITOR,
+            )
+        )
     while True:
         saving = callbacks.Checkpoints(
             run_directory.resume_folder(directory),
@@ -157,7 +175,10 @@ def compiled(
     Raises:
         InputError: an optimizer or memory setting does not fit the model.
     """
-    options = config.optimizer
+    options, loss = (
+        config.optimizer,
+        models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights),
+    )
     model.compile(
         optimizer=optimizers.make(
             options.name,
@@ -178,8 +199,9 @@ def compiled(
             layer_rates=_layer_rates(model, config, phase),
             **options.arguments,
         ),
-        loss=models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights),
+        loss=loss,
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
+        weighted_metrics=[evaluation.DataLoss(loss)],
         jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
         steps_per_execution=config.fit.steps_per_execution,
     )

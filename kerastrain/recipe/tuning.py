@@ -63,7 +63,7 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         history = directory / "histories" / f"{count:03d}"
         best = recipe.fit(prepared.build(), prepared.config, prepared.split, history)
         files.remove(run_directory.resume_folder(history))  # trials are never resumed
-        return best[search.objective]
+        return best.logs[search.objective]
 
     trials = tuning.search(
         score,
