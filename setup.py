@@ -1,4 +1,10 @@
 from setuptools import find_packages, setup
 
-# The bundled backbone lies outside of the package, where `find:` in setup.cfg does not look.
-setup(packages=[*find_packages(include=["kerastrain", "kerastrain.*"]), "kerastrain.saved_models.fractal_small"])
+# The bundled backbones lie outside of the package, where `find:` in setup.cfg does not look.
+BUNDLED = ("efficientnet_lite0", "fractal_small")
+setup(
+    packages=[
+        *find_packages(include=["kerastrain", "kerastrain.*"]),
+        *(f"kerastrain.saved_models.{name}" for name in BUNDLED),
+    ]
+)

@@ -16,11 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.system import files
-from saved_models import formulas
+from saved_models import formulas, reusable
 
 NAME = "fractal_small"
 FEATURES = 256
-WEIGHT_DECAY = 1e-5
 # Crops of the drawings are trained at half their height and width; the features transfer to larger images.
 DRAWN_PIXELS = 64
 TRAINED_PIXELS = 32
@@ -38,7 +37,7 @@ def main() -> None:
 
     backbone = network()
     train(backbone, drawings, options)
-    write_saved_model(backbone, options.output)
+    reusable.write(backbone, options.output, name=NAME)
     files.write_json(options.output / "card.json", _card(backbone, options))
     minutes = (time.perf_counter() - started) / 60
     print(f"wrote {options.output} after {minutes:.1f} minutes", flush=True)
@@ -178,62 +177,6 @@ def paint(drawings: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
     light = 1 + slope[:, :1, None] * across + slope[:, 1:, None] * across[:, None]
     noise = 0.05 * tf.random.stateless_normal(tf.shape(image), next(salt)) * uniform(1, 1, 1)
     return tf.clip_by_value(image * light[..., None] + noise, 0.0, 1.0)
-
-
-class ReusableSavedModel(tf.Module):
-    """A reusable SavedModel of TF Hub: a callable with a `training` argument and its variables as attributes.
-
-    Args:
-        backbone: keras.Model from `network`.
-
-    Reference: https://www.tensorflow.org/hub/reusable_saved_models
-    """
-
-    # Attributes instead of tf.Module's properties: TensorFlow saves only attributes in a SavedModel.
-    variables = ()
-    trainable_variables = ()
-
-    def __init__(self, backbone: keras.Model):
-        super().__init__(name=NAME)
-        # A function instead of the model: otherwise Keras's variables would be saved again beside TensorFlow's.
-        self._forward = lambda images, training: backbone(images, training=training)
-        self.variables = [variable.value for variable in backbone.variables]
-        self.trainable_variables = [variable.value for variable in backbone.trainable_variables]
-        self.regularization_losses = [self._weight_decay]
-
-    @tf.function
-    def __call__(self, images, training=False):
-        """Pooled features, float32 (batch, FEATURES): the spatial mean of `feature_maps`."""
-        return tf.reduce_mean(self.feature_maps(images, training=training), axis=(1, 2))
-
-    @tf.function
-    def feature_maps(self, images, training=False):
-        """Last feature maps, float32 (batch, height / 8, width / 8, FEATURES); training=True updates batch norm."""
-        return self._forward(images, training)
-
-    @tf.function(input_signature=[])
-    def _weight_decay(self):
-        kernels = [variable for variable in self.trainable_variables if "kernel" in variable.name]
-        return WEIGHT_DECAY * tf.add_n([tf.nn.l2_loss(kernel) for kernel in kernels])
-
-
-def write_saved_model(backbone: keras.Model, path: Path) -> None:
-    """Saves a backbone as a SavedModel, traced for both values of `training`, with a serving signature.
-
-    Args:
-        backbone: keras.Model from `network`.
-        path: Path of the folder to write.
-    """
-    module = ReusableSavedModel(backbone)
-    images = tf.TensorSpec((None, None, None, 3), tf.float32, name="images")
-    for function in (module.feature_maps, module.__call__):
-        for training in (False, True):
-            function.get_concrete_function(images, training=training)
-    serve = tf.function(lambda images: {"features": module(images)}, input_signature=[images])
-    with files.atomic(path) as temporary:
-        tf.saved_model.save(
-            module, temporary, signatures=serve, options=tf.saved_model.SaveOptions(experimental_debug_stripper=True)
-        )
 
 
 def _card(backbone: keras.Model, options: argparse.Namespace) -> dict:

@@ -15,8 +15,8 @@ class ModelConfig(Section):
 
     backbone: str | None = None
     """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras
-    file, or the bundled `kerastrain:fractal_small` (the default). Texts: a Hub text module, a .keras file,
-    `keras:transformer`, or `keras:embedding` (the default)."""
+    file, or a bundled one: `kerastrain:fractal_small` (the default), or `kerastrain:efficientnet_lite0` for photos. Texts:
+    a Hub text module, a .keras file, `keras:transformer`, or `keras:embedding` (the default)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""

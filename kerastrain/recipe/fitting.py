@@ -175,10 +175,8 @@ def compiled(
     Raises:
         InputError: an optimizer or memory setting does not fit the model.
     """
-    options, loss = (
-        config.optimizer,
-        models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights),
-    )
+    options = config.optimizer
+    loss = models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights)
     model.compile(
         optimizer=optimizers.make(
             options.name,

@@ -270,5 +270,6 @@ def test_every_kind_of_text_backbone_is_fine_tuned_by_one_word(kind, place, monk
     assert np.isfinite(run.model.predict(tf.constant(["a fine film"]), verbose=0)).all()
     if "text.keras" in words[0]:  # whose words were trained further
         before = models.load(place / "text.keras").get_layer("backbone").get_layer("words")
-        after = run.model.get_layer("backbone").get_layer("words")
+        fine_tuned = models.load(tmp_path / "run" / "checkpoints" / "best_fine_tune.keras")
+        after = fine_tuned.get_layer("backbone").get_layer("words")
         assert np.abs(after.embeddings.numpy() - before.embeddings.numpy()).max() > 1e-5
