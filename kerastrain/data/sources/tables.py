@@ -129,6 +129,8 @@ def listing(
     if has_parts:
         files = ", ".join(file.relative_to(path).as_posix() for _, file in members)
         layout = f"tables for the parts, in {files}; {layout}"
+    elif path.is_dir():
+        layout = f"{members[0][1].relative_to(path).as_posix()}, {layout}"
     return Listing(
         f"'{path}'",
         repeated.examples,
