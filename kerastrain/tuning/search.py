@@ -5,6 +5,7 @@ scratch in this process. Must not know configs or models: `recipe.tune` provides
 """
 
 import logging
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ def _hyperparameters(keras_tuner, space: Mapping) -> object:
 def _record(trial, space: Mapping) -> Trial:
     values = {key: trial.hyperparameters.get(key) for key in space}
     fault = trial.message.strip().splitlines()[-1] if trial.message else None
+    fault = fault and re.sub(r"^(?:\w+\.)+(?=\w+: )", "", fault)  # keras-tuner keeps the name of the error's module.
     return Trial(values, trial.hyperparameters.values.get("tuner/epochs"), trial.score, fault)
 
 

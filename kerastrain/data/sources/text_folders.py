@@ -222,15 +222,3 @@ def _labels(files: Sequence[str], folder: Folder) -> list[str]:
 def _encoding_notes(encodings: Sequence[str]) -> list[str]:
     more = len(encodings) - 1
     return [] if more < 0 else [encodings[0] + (f", and {more:,} more files are not UTF-8" if more else "")]
-
-
-def utf8(file: Path) -> str:
-    """Reads a text file; see `text_encoding.read`.
-
-    Args:
-        file: Path of the file.
-
-    Returns:
-        str with line feeds as line ends.
-    """
-    return text_encoding.read(file)[0]
