@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from saved_models import pretrain
+from saved_models import pretrain, reusable
 
 BATCH_SIZE = 64
 # Batches through an untrained network; at momentum 0.95 its initial statistics keep a weight of 0.95**100 = 0.6 %.
@@ -77,7 +77,7 @@ def untrained_network(images: np.ndarray, seed: int):
         ReusableSavedModel.
     """
     keras.utils.set_random_seed(seed)
-    module = pretrain.ReusableSavedModel(pretrain.network())
+    module = reusable.ReusableSavedModel(pretrain.network(), pretrain.NAME)
     order = np.random.default_rng(seed)
     for _ in range(CALIBRATION_STEPS):
         module(tf.constant(images[order.choice(len(images), BATCH_SIZE)]), training=True)

@@ -7,6 +7,7 @@ import logging
 
 import keras
 
+from kerastrain import distribute
 from kerastrain.callbacks.monitor import direction, monitored
 
 logger = logging.getLogger("kerastrain")
@@ -52,10 +53,11 @@ class EndWorsePhase(keras.callbacks.Callback):
         self._worse_epochs = 0 if is_as_good else self._worse_epochs + 1
         if self._worse_epochs >= self.patience_epochs:
             self.model.stop_training = True
-            logger.info(
-                "ended after epoch %d: %s has been worse than in phase %s (%.4g) for %d epochs",
-                *(epoch + 1, self.monitor, self.phase, self.baseline, self._worse_epochs),
-            )
+            if distribute.is_chief():
+                logger.info(
+                    "ended after epoch %d: %s has been worse than in phase %s (%.4g) for %d epochs",
+                    *(epoch + 1, self.monitor, self.phase, self.baseline, self._worse_epochs),
+                )
 
     def saved_state(self) -> dict:
         """State for a checkpoint: the number of worse epochs in a row."""

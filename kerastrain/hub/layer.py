@@ -128,8 +128,15 @@ class HubLayer(keras.layers.Layer):
             nest of tensors in the module's own dtypes.
         """
         options = {**self._arguments.arguments, **({"training": False} if self._entry.takes_training else {})}
-        outputs = self._entry.function(keras.tree.map_structure(self._entry.to_module, inputs), **options)
-        return self._entry.choose(outputs)
+        inputs = keras.tree.map_structure(self._entry.to_module, inputs)
+        if not (tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context()):
+            return self._entry.choose(self._entry.function(inputs, **options))
+        # A module that was loaded for several devices has a value of its variables only on each of them.
+        strategy = tf.distribute.get_strategy()
+        outputs = tf.function(lambda: strategy.run(lambda: self._entry.function(inputs, **options)))()
+        return self._entry.choose(
+            keras.tree.map_structure(lambda output: strategy.experimental_local_results(output)[0], outputs)
+        )
 
     def compute_output_spec(self, *arguments, **options):
         """The symbolic outputs of `call`, traced for the module's own dtypes and nest."""

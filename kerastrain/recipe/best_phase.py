@@ -89,11 +89,12 @@ def take_best(model: keras.Model, directory: Path, phases: Sequence[str]) -> Bes
     """
     bests = [epoch for phase in phases if (epoch := best_epoch(directory, [phase]))]
     best = min(reversed(bests), key=lambda epoch: epoch.value)  # The last of equal ones: its weights are in place.
-    logger.info(
-        "best: epoch %d of phase %s, among %s",
-        *(best.epoch, best.phase),
-        ", ".join(f"{MONITOR} {epoch.value:.4g} in phase {epoch.phase}" for epoch in bests),
-    )
+    if distribute.is_chief():
+        logger.info(
+            "best: epoch %d of phase %s, among %s",
+            *(best.epoch, best.phase),
+            ", ".join(f"{MONITOR} {epoch.value:.4g} in phase {epoch.phase}" for epoch in bests),
+        )
     if best.phase != phases[-1]:
         collectives.barrier(model.distribute_strategy)  # The chief may still be writing the file.
         _without_optimizer(model).load_weights(_path(directory))

@@ -12,6 +12,7 @@ ROWS = {
     "TerminateOnNonFinite": lambda folder: callbacks.TerminateOnNonFinite(),
     "BestCheckpoint": lambda folder: callbacks.BestCheckpoint(folder / "best.keras"),
     "Checkpoints": lambda folder: callbacks.Checkpoints(folder / "checkpoints", every="1000 steps"),
+    "EndWorsePhase": lambda folder: callbacks.EndWorsePhase(0.0, patience_epochs=1, phase="head"),
     "HistoryFile": lambda folder: callbacks.HistoryFile(folder / "history.csv"),
     "Progress": lambda folder: callbacks.Progress(),
     "ReduceOnPlateau": lambda folder: callbacks.ReduceOnPlateau(min_change=1.0, patience_epochs=1),

@@ -47,10 +47,10 @@ def test_a_run_trained_further_resumes_to_the_same_bits_without_the_run_that_it_
 
     fit_phase = fitting.fit_phase
 
-    def stop_at_fine_tuning(stage, settings, phase, directory):
+    def stop_at_fine_tuning(stage, settings, phase, directory, **options):
         if phase.name == "fine_tune":
             raise Stopped
-        return fit_phase(stage, settings, phase, directory)
+        return fit_phase(stage, settings, phase, directory, **options)
 
     monkeypatch.setattr(fitting, "fit_phase", stop_at_fine_tuning)
     with pytest.raises(Stopped):

@@ -81,7 +81,6 @@ def test_a_compression_that_is_stopped_and_killed_goes_on_and_ends_with_the_same
         (exists("checkpoints/pruned/*/manifest.json"), signal.SIGKILL, -9),
         (exists("pruned.keras"), signal.SIGTERM, 75),
         (exists("records/pruned_clustered_float32.json"), signal.SIGUSR1, 75),
-        (exists("finished/*"), signal.SIGKILL, -9),
     ]
     for at, number, expected in moments:
         code, _, words = compressed("cut", *SETTINGS, at=at, send=number)

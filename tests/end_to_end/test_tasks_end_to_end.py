@@ -96,7 +96,7 @@ def test_many_labels_go_all_the_way(place, kerastrain):
     shipped = int8_answers(place / "many/exports/model_int8.tflite", place / both)
     labels = (place / "many/labels.txt").read_text().split()
     np.testing.assert_allclose(shipped, [answers[label] for label in labels], atol=0.15)
-    assert "saliency.png" in kerastrain("explain", "many", both, "--method", "saliency", "--label", "green")
+    assert "saliency_green.png" in kerastrain("explain", "many", both, "--method", "saliency", "--label", "green")
     assert "accuracy" in kerastrain("compress", "many", "prune.epochs=1", "prune.fraction=0.2")
     page = (place / "many/report.html").read_text()
     assert "mean average precision" in page
