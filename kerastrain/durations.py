@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from kerastrain.errors import InputError
 
 _FORM = re.compile(r"\s*(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>steps?|epochs?|%)?\s*")
@@ -44,7 +46,12 @@ class Duration:
         return round(self.value * steps_per_unit)
 
     def __str__(self) -> str:
-        return f"{self.value:.15g}%" if self.unit == "%" else f"{self.value:.15g} {self.unit}"
+        return f"{_digits(self.value)}%" if self.unit == "%" else f"{_digits(self.value)} {self.unit}"
+
+
+def _digits(value: float) -> str:
+    """Writes a number without an exponent, which a duration cannot have."""
+    return np.format_float_positional(value, precision=15, fractional=False, trim="-")
 
 
 def parse(text: str | int | float) -> Duration:
@@ -108,7 +115,7 @@ class Interval:
         return max(1, round(self.value * (steps_per_epoch if self.unit == "epochs" else 1)))
 
     def __str__(self) -> str:
-        return f"{self.value:.15g} {self.unit}"
+        return f"{_digits(self.value)} {self.unit}"
 
 
 def parse_interval(text: str) -> Interval:
