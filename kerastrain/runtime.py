@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kerastrain.keras_internals import global_seed
 from kerastrain.system import resources
 
 _RECORDED = (
@@ -40,6 +41,7 @@ def seed(value: int, *, deterministic: bool = False) -> None:
             undone in the process. On a CPU most operations do so anyway; on a GPU some become slower and a few raise.
     """
     keras.utils.set_random_seed(value)
+    global_seed.reset()  # Keras 3.12 leaves it as it is.
     if deterministic:
         tf.config.experimental.enable_op_determinism()
 

@@ -38,3 +38,8 @@ def existing() -> list[keras.Variable]:
 def get_or_create() -> list[keras.Variable]:
     """The state of Keras's global seed generator, which is created if it does not exist yet."""
     return [seed_generator.global_seed_generator().state]
+
+
+def reset() -> None:
+    """Forgets the global seed generator, as `keras.utils.set_random_seed` does from Keras 3.13 on."""
+    global_state.set_global_attribute(_KEY, None)

@@ -221,5 +221,7 @@ def test_a_roll_back_says_what_is_wrong(tmp_path):
     with pytest.raises(InputError, match="`rate_factor` must lie between 0 and 1. Received: 1"):
         checkpoints.roll_back(tmp_path, rate_factor=1)
     fit(network(optimizer=keras.optimizers.SGD(0.01)), tmp_path, callbacks.TerminateOnNonFinite())
-    with pytest.raises(InputError, match="needs an optimizer made by `kerastrain.optimizers.make`. Received: sgd"):
+    with pytest.raises(
+        InputError, match="needs an optimizer made by `kerastrain.optimizers.make`. Received: (sgd|SGD)"
+    ):
         checkpoints.roll_back(tmp_path, rate_factor=0.5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerastrain import checkpoints, optimizers
+from kerastrain import checkpoints, optimizers, runtime
 from kerastrain.callbacks import callback_state
 from kerastrain.errors import InputError
 from kerastrain.keras_internals import global_seed
@@ -181,7 +181,7 @@ def test_masks_of_constraints_and_the_global_seed_are_part_of_the_state(tmp_path
     checkpoints.restore(model, state)
     assert model.layers[0].kernel.constraint.mask.numpy().tolist() == [[1, 0, 1]]
     np.testing.assert_array_equal(global_seed.get_or_create()[0].numpy(), seed)
-    keras.utils.set_random_seed(1)
+    runtime.seed(1)
     assert global_seed.existing() == []
     checkpoints.restore(model, state)
     np.testing.assert_array_equal(global_seed.existing()[0].numpy(), seed)
