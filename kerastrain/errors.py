@@ -54,6 +54,23 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}. Known: {', '.join(known)}.{hint}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Counts things in a sentence.
+
+    Args:
+        count: int.
+        noun: str, the plural of what is counted, such as "images".
+
+    Returns:
+        str.
+
+    Example:
+        >>> counted(1, "images"), counted(1200, "images")
+        ('1 image', '1,200 images')
+    """
+    return f"1 {noun.removesuffix('s')}" if count == 1 else f"{count:,} {noun}"
+
+
 def is_whole_number(value: object) -> bool:
     """Whether `value` is an int and not a bool.
 

@@ -18,7 +18,7 @@ _STEPS_BEFORE_PREDICTION = 5
 
 
 class OutOfTime(RuntimeError):
-    """A candidate does not fit into what is left of `budget.minutes`."""
+    """A candidate does not fit into the rest of `budget.minutes`."""
 
 
 class Pace:
@@ -43,7 +43,7 @@ class Pace:
 
     @property
     def left_seconds(self) -> float:
-        """What is left of the budget of time; infinity without one."""
+        """The remaining time of the budget, in seconds; infinity without one."""
         return float("inf") if self.minutes is None else 60 * self.minutes - self.spent_seconds
 
     def add_training(self, kind: str, step_seconds: float) -> None:
@@ -91,7 +91,7 @@ class Pace:
         return stepping + len(trainings) * _mean(self._start_seconds) + file_count * _mean(self._file_seconds)
 
     def require_time(self, seconds: float | None) -> None:
-        """Raises if something takes longer than what is left of the budget.
+        """Raises if something takes longer than the rest of the budget.
 
         Args:
             seconds: float, the prediction; None if there is none, which requires only that time is left.

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain import data, explain, models, report
-from kerastrain.errors import InputError, unknown
+from kerastrain.errors import InputError, counted, unknown
 from kerastrain.recipe import plan
 from kerastrain.recipe.inputs import Input
 from kerastrain.run_directory import Run
@@ -70,7 +70,7 @@ def predict(
         FileNotFoundError: a file does not exist, and `on_fault` is None.
     """
     labels, is_regression = models.labels(run.model), models.task(run.model) == "regression"
-    logger.info("predicting %s", _counted(len(inputs), "input"))
+    logger.info("predicting %s", counted(len(inputs), "inputs"))
     for batch, values in _batches(run, inputs, run.config.evaluation.batch_size, on_fault):
         outputs = scores(run.model, values)
         order = np.argsort(-outputs, axis=1, kind="stable")[:, :top]
@@ -136,7 +136,7 @@ def explain_images(
         raise InputError(unknown("label", label, labels))
     folder = run.directory / "explanations" if out is None else Path(out)
     paths = list(dict.fromkeys(_input(item).value for item in inputs))
-    logger.info("explaining %s by %s", _counted(len(paths), "image"), method)
+    logger.info("explaining %s by %s", counted(len(paths), "images"), method)
     ending = method if label is None else f"{method}_{_safe(label)}"
     targets = {path: folder / f"{name}_{ending}.png" for path, name in zip(paths, picture_names(paths), strict=True)}
     existing = [target for target in targets.values() if os.path.lexists(target)]
@@ -233,10 +233,6 @@ def _image_or_error(run: Run, path: str) -> np.ndarray | Exception:
         return data.load_image(path, run.image_size, plan.decoding(run.config))
     except (InputError, OSError) as error:
         return error
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _input(item: str | Path | Input) -> Input:

@@ -212,7 +212,9 @@ def description(config: Config, labels: Sequence[str]) -> list[str]:
     counts = [f"{len(names):,} {what} ({_some(names)})" for what, names in same.items() if names]
     lines.append(f"head: {', '.join(counts)}")
     if not same["kept"]:
-        lines.append("warning: no label of the data is one of the model's, so the last layer of the head starts anew")
+        lines.append(
+            "warning: no label of the data is one of the model's, so the last layer of the head gets new weights"
+        )
     elif same["dropped"]:
         lines.append(f"warning: the new model will not know {_some(same['dropped'])}, which the data lack")
     return lines

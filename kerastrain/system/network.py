@@ -1,4 +1,4 @@
-"""Whether a server answers, so that a machine without a network is told at once instead of after minutes of retries.
+"""Whether a server answers, so that a machine without a network fails at once instead of after minutes of retries.
 
 Takes addresses; returns a bool. Must not download anything.
 """

@@ -100,7 +100,7 @@ def search(
             values = {key: trial.hyperparameters.get(key) for key in space}
             try:
                 return {"score": float(score(values, trial.hyperparameters.values.get("tuner/epochs")))}
-            except Exception as error:  # keras-tuner records it, and goes on with the next trial
+            except Exception as error:  # keras-tuner records it and continues with the next trial.
                 logger.warning("the trial failed: %s: %s", type(error).__name__, error)
                 raise
 

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, counted
 
 _SAMPLE = 200  # Records from which the separator is found.
 _CANDIDATES = ("\t", "|", ";", ",")
@@ -91,13 +91,13 @@ def read(text: str, source: str, separator: str | None) -> Delimited:
     if separator is not None and dialect.delimiter != separator and rows and len(rows[0].cells) > 1:
         notes.insert(0, f"the columns of {source} are separated by {_NAMES.get(dialect.delimiter, dialect.delimiter)}")
     if blank:
-        lines = _counted(len(blank), "line")
+        lines = counted(len(blank), "lines")
         notes.append(f"left out {lines} of {source} without any value, the first in line {blank[0].line + first_line}")
     long = [row for row in rows if row.last_line > row.line]
     if long:
         verb = "spans" if len(long) == 1 else "span"
         notes.append(
-            f"{_counted(len(long), 'row')} of {source} {verb} several lines, in quotation marks, the first from line "
+            f"{counted(len(long), 'rows')} of {source} {verb} several lines, in quotation marks, the first from line "
             f"{long[0].line} to {long[0].last_line}"
         )
     width = len(rows[0].cells) if rows else 0
@@ -139,7 +139,7 @@ class _Dialect:
 
 
 def _without_hint(text: str) -> tuple[str, int, str | None]:
-    """Removes the line "sep=;" with which Excel is told the separator."""
+    """Removes the line "sep=;" which names the separator for Excel."""
     match = re.match(r'"?sep=(.)"?\n', text)
     return (text[match.end() :], 1, match[1]) if match else (text, 0, None)
 
@@ -306,7 +306,7 @@ def _of_one_width(rows: list[Row], source: str) -> tuple[list[Row], list[str]]:
             "quotes around values that contain the delimiter."
         )
     if trailing:
-        notes.append(f"{_counted(trailing, 'row')} of {source} with separators after the last value, which are ignored")
+        notes.append(f"{counted(trailing, 'rows')} of {source} with separators after the last value, which are ignored")
     return result, notes
 
 
@@ -315,7 +315,3 @@ def _trimmed(cells: Sequence[str]) -> Sequence[str]:
     while count and not cells[count - 1].strip():
         count -= 1
     return cells[:count]
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from kerastrain.data.image_files import file_signatures
+from kerastrain.errors import counted
 
 # Files and folders that programs leave everywhere, besides the hidden ones.
 _CLUTTER_FILES = {"thumbs.db", "desktop.ini", "_ds_store", "icon\r", "ehthumbs.db"}
@@ -260,19 +261,6 @@ def named_folders(names: Sequence[str]) -> str:
         str such as "folders 'a' and 'b'".
     """
     return f"{'folder' if len(names) == 1 else 'folders'} {listed(names)}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Counts things in a sentence.
-
-    Args:
-        count: int.
-        noun: str, the plural of what is counted, such as "images".
-
-    Returns:
-        str such as "1 image".
-    """
-    return f"1 {noun.removesuffix('s')}" if count == 1 else f"{count:,} {noun}"
 
 
 def named_with_count(folder: Folder, root: Folder, noun: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kerastrain.data.sources import parts
-from kerastrain.data.sources.folders import Folder, counted, joined, listed, named_folders
+from kerastrain.data.sources.folders import Folder, joined, listed, named_folders
 from kerastrain.data.sources.layouts import PARTS, Layout
+from kerastrain.errors import counted
 
 
 def place(layout: Layout, classes: Sequence[tuple[str, Folder, Folder]] = ()) -> str:

@@ -11,8 +11,8 @@ from typing import Literal, NoReturn
 
 from kerastrain.data.sources import parts
 from kerastrain.data.sources.class_names import folded
-from kerastrain.data.sources.folders import CONTAINERS, Folder, counted, listed, named_folders, named_with_count
-from kerastrain.errors import InputError
+from kerastrain.data.sources.folders import CONTAINERS, Folder, listed, named_folders, named_with_count
+from kerastrain.errors import InputError, counted
 
 PARTS = ("train", "validation", "test")
 _TABLES = (".csv", ".tsv", ".parquet")

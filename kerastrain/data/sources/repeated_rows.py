@@ -11,6 +11,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.errors import counted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: 
     equal = sum(len(rows) - len(set(parts[rows])) for rows in groups if not _differ(examples, rows))
     noun = "image" if examples.paths is not None else "text"
     notes = (
-        [f"{_rows(equal)} with the {noun} and the targets of another row; it counts as often as it occurs"]
+        [f"{counted(equal, 'rows')} with the {noun} and the targets of another row; it counts as often as it occurs"]
         if equal
         else []
     )
@@ -64,7 +65,7 @@ def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: 
     count = sum(map(len, different))
     if different and examples.task == "single_label":
         notes.append(
-            f"{_rows(count)} with the {noun} of another row but another class; data.task=multi_label joins such rows"
+            f"{counted(count, 'rows')} with the {noun} of another row but another class; data.task=multi_label joins such rows"
         )
     if not different or examples.paths is None:  # Equal texts are compared wherever they come from.
         return Resolved(examples, predefined_split, notes=tuple(notes))
@@ -98,7 +99,7 @@ def _joined(
     if joined:
         nouns = noun if joined == 1 else f"{noun}s"
         notes.append(
-            f"{_rows(len(dropped) + joined)} with one {noun} each are joined to {joined:,} {nouns} with all labels"
+            f"{counted(len(dropped) + joined, 'rows')} with one {noun} each are joined to {joined:,} {nouns} with all labels"
         )
     examples = dataclasses.replace(examples, targets=targets).subset(kept)
     return Resolved(examples, None if predefined_split is None else predefined_split[kept], notes=tuple(notes))
@@ -119,7 +120,3 @@ def _said(examples: Examples, row: int) -> str:
     if examples.task == "single_label":
         return f"the class {examples.labels[examples.targets[row]]!r}"
     return ", ".join(f"{number:g}" for number in examples.targets[row])
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"

@@ -20,7 +20,7 @@ from kerastrain.data.sources import table as memory_tables
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.sources.table_files import SUFFIXES, is_table, read
 from kerastrain.data.splitting.listings import Listing
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, counted
 from kerastrain.tasks import Task
 
 __all__ = ["SUFFIXES", "Inputs", "inputs", "is_table", "listing", "read"]
@@ -95,7 +95,7 @@ def listing(
     usable, names, paths, parts, skipped = [], [], [], [], []
     for part, file, table in tables:
         if part not in (None, "train") and (why := _without_targets(table, columns, task)):
-            notes.append(f"left aside {table.source} ({_rows(len(table))}), because {why}")
+            notes.append(f"left aside {table.source} ({counted(len(table), 'rows')}), because {why}")
             continue
         skipped += table.skipped
         table, faults = _complete(table, columns, task)
@@ -229,7 +229,3 @@ def _in_columns(noun: str, names: Sequence[str], how: str = "") -> str:
         return f"{noun} in column {names[0]!r}"
     shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{noun} in the columns {shown}" + (f" {how}" if how else "")
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"

@@ -4,14 +4,13 @@ Takes paths; returns the inputs in order, with where each was found. Must not op
 """
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kerastrain.data.sources import folders, tables, text_encoding
 from kerastrain.data.sources.image_folders import is_image
 from kerastrain.data.sources.table import Columns
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, counted
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def image_folder(folder: Path) -> Unlabelled:
     others = folders.contents(content)
     skipped = f" (skipped: {others})" if others else ""
     images = tuple(content.examples())
-    return Unlabelled(images, ("",) * len(images), f"{_counted(images, 'image')}{skipped}")
+    return Unlabelled(images, ("",) * len(images), f"{counted(len(images), 'images')}{skipped}")
 
 
 def text_file(path: Path) -> Unlabelled:
@@ -113,11 +112,11 @@ def lines(content: str, source: str, noun: str = "text") -> Unlabelled:
     if not numbered:
         raise InputError(f"{source} contains no {noun}.")
     empty = len(stripped) - len(numbered)
-    skipped = f" ({_counted(range(empty), 'empty line')} skipped)" if empty else ""
+    skipped = f" ({counted(empty, 'empty lines')} skipped)" if empty else ""
     return Unlabelled(
         tuple(line for _, line in numbered),
         tuple(f"line {number} of {source}" for number, _ in numbered),
-        f"{_counted(numbered, noun)}, one in each line{skipped}",
+        f"{counted(len(numbered), f'{noun}s')}, one in each line{skipped}",
     )
 
 
@@ -150,12 +149,8 @@ def text_folder(folder: Path) -> Unlabelled:
             rows.append(f"'{file}'")
         else:
             faults.append(f"'{file}' contains no text.")
-    layout = f"{_counted(values, 'text')}, one in each .txt file"
+    layout = f"{counted(len(values), 'texts')}, one in each .txt file"
     line_count = sum(len(text.splitlines()) for text in values)
     if line_count > len(values):
         layout += f" (of {line_count:,} lines; give the files themselves for a text in each line)"
     return Unlabelled(tuple(values), tuple(rows), layout, tuple(faults))
-
-
-def _counted(values: Sequence, noun: str) -> str:
-    return f"{len(values):,} {noun}{'' if len(values) == 1 else 's'}"
