@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute
+from kerastrain import distribute, run_directory
 from kerastrain.distribute import collectives
 from kerastrain.system import files
 
@@ -107,4 +107,4 @@ def _without_optimizer(model: keras.Model) -> keras.Model:
 
 
 def _path(directory: Path) -> Path:
-    return directory / "checkpoints" / "best_before.weights.h5"
+    return run_directory.resume_folder(directory) / "best_before.weights.h5"  # removed with it when the run is finished

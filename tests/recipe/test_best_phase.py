@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerastrain import callbacks, config, evaluation, recipe, testing
+from kerastrain import callbacks, config, evaluation, recipe, run_directory, testing
 from kerastrain.recipe import best_phase
 
 
@@ -59,6 +59,8 @@ def test_a_phase_that_makes_the_model_worse_ends_and_does_not_ship(place, tmp_pa
     assert (
         f"ended after epoch 3: val_data_loss has been worse than in phase head ({best.value:.4g}) for 3" in caplog.text
     )
+    (kept,) = tmp_path.rglob("best_before.weights.h5")  # in the folder that is removed when a run is finished
+    assert kept.parent == run_directory.resume_folder(tmp_path / "both")
     worse = min(float(row["val_data_loss"]) for row in fine_tuned)
     assert (
         f"best: epoch {best.epoch} of phase head, among val_data_loss {best.value:.4g} in phase head, val_data_loss "
