@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -52,6 +53,36 @@ def test_memory_prints_its_ratios():
     assert [variant for _, variant, *_ in found] == ["plain", "rematerialized", "accumulated", "both"]
     assert {float(row[4]) for row in found if row[1] == "plain"} == {1.0}
     assert all(float(row[2]) > 0 and float(row[5]) > 0 for row in found)
+
+
+@pytest.mark.slow
+def test_recipe_prints_a_row_of_each_recipe_and_trains_no_cell_twice(tmp_path):
+    results = tmp_path / "cells.jsonl"
+    options = (
+        "--sets",
+        "digits",
+        "--per-class",
+        10,
+        "--backbones",
+        "fractal_small",
+        "--seeds",
+        0,
+        "--results",
+        results,
+    )
+    [row] = rows("recipe.py", *options)
+    cells = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [cell["key"][-1] for cell in cells] == ["kerastrain", "keras_guide", "fastai"]
+    parts = [(cells[0], "head"), (cells[0], "fine_tune"), *((cell, "shipped") for cell in cells)]
+    assert all(len(cell[part]) == 300 for cell, part in parts)
+    accuracies = [f"{cell[part].count('1') / 300:.3f}" for cell, part in parts]
+    assert row[:4] == ["digits", "10", "fractal_small", "1"]
+    assert [word.partition(" ")[0] for word in (*row[4:7], *row[8:])] == accuracies
+    points = 100 * (float(accuracies[2]) - float(accuracies[0]))
+    assert float(row[7].partition(" ")[0]) == pytest.approx(points, abs=0.15)
+    assert max(map(float, accuracies)) > 0.5
+    assert rows("recipe.py", *options) == [row]
+    assert len(results.read_text().splitlines()) == 3
 
 
 @pytest.mark.slow
