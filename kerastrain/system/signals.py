@@ -67,6 +67,12 @@ def graceful() -> Iterator[None]:
     try:
         yield
         raise_if_pending()
+    except Exception as error:
+        # A signal can fall between two steps of a library, such as closing a file and noting that it is closed. While
+        # `Stopped` passes, the library then fails in its turn: shutil.rmtree closes the file a second time.
+        if (stop := _stop_before(error)) is not None:
+            raise stop from error
+        raise
     finally:
         for number in handled:
             signal.signal(number, before[number])
@@ -102,6 +108,13 @@ def raise_if_pending(where: str | None = None) -> None:
     """
     if _received:
         raise Stopped(_received[0], where)
+
+
+def _stop_before(error: BaseException) -> BaseException | None:
+    """The exception of `_handle` that was passing when `error` was raised; None if there was none."""
+    while error is not None and not isinstance(error, Stopped | KeyboardInterrupt):
+        error = error.__context__
+    return error
 
 
 def _handle(number: int, frame) -> None:

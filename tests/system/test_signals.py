@@ -73,6 +73,27 @@ def test_a_second_interrupt_leaves_at_once_and_leaves_nothing_torn(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", signals.SIGNALS)
+def test_a_library_that_closes_twice_because_of_a_signal_does_not_hide_the_stop(number):
+    """As in shutil.rmtree, when the signal falls between closing a folder and noting that it is closed."""
+    body = """import os
+    descriptor, is_closed = os.dup(0), False
+    try:
+        os.close(descriptor)
+        print("ready", flush=True)
+        idle(60)
+        is_closed = True
+    finally:
+        if not is_closed:
+            os.close(descriptor)"""
+    assert outcome(body, number)[:2] == (75, "")
+
+
+def test_an_error_without_a_signal_is_raised_as_it_is():
+    with pytest.raises(OSError, match="Bad file descriptor"), signals.graceful():
+        os.close(10**6)
+
+
 def test_the_first_interrupt_says_what_happens():
     _, _, err = outcome(STEPS, signal.SIGINT)
     assert "finishing the step and saving; press Ctrl-C again to quit at once" in err
