@@ -15,13 +15,17 @@ from kerastrain.data.pipeline import batches
 from kerastrain.distribute import collectives
 
 
-def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 32) -> Examples:
+def precompute(
+    model: keras.Model, examples: Examples, global_batch_size: int = 32, *, lengths: np.ndarray | None = None
+) -> Examples:
     """Replaces the inputs of examples by the outputs of a model.
 
     Args:
         model: keras.Model from the examples' inputs to float features (n, ...), called with training=False.
         examples: Examples that fit the model's input.
         global_batch_size: int > 0, examples in one forward pass.
+        lengths: int array (n,), the length of each example, such as its tokens: the longest examples then come first, so
+            that a model that pads a batch to its longest example computes little padding. None for the order of `examples`.
 
     Returns:
         Examples whose `inputs` are float32 (n, ...), the outputs in the order of `examples`; all else is unchanged.
@@ -30,6 +34,10 @@ def precompute(model: keras.Model, examples: Examples, global_batch_size: int = 
         >>> head_data = precompute(backbone, split.train)  # doctest: +SKIP
         >>> head.fit(batches(head_data, 32, shuffle=True))  # doctest: +SKIP
     """
+    if lengths is not None:
+        order = np.argsort(-np.asarray(lengths), kind="stable")
+        outputs = precompute(model, examples.subset(order), global_batch_size).inputs
+        return dataclasses.replace(examples, inputs=outputs[np.argsort(order, kind="stable")])
     strategy = model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         outputs = model.predict(batches(examples, global_batch_size), verbose=0)

@@ -51,6 +51,7 @@ def batches(
     epochs: int = 1,
     start_step: int = 0,
     augment: Augmentation | Callable[..., tuple[tf.Tensor, ...]] | None = None,
+    lengths: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Batches the examples of all epochs as one dataset of known length, each example once per epoch.
 
@@ -70,6 +71,9 @@ def batches(
         start_step: int in [0, epochs * steps_per_epoch], the first step of the dataset.
         augment: from `augment("resized_crop", "noise")`, or a callable (inputs, targets, weights if there are any,
             seeds=int64 (b, 2)) -> tuple of the same; None for evaluation.
+        lengths: int array (n,), the length of each example, such as its tokens: the examples of a batch then have similar
+            lengths, for a network that pads them to the longest (see `sampling.by_length`). None for no such order.
+            Requires `shuffle`.
 
     Returns:
         tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
@@ -86,7 +90,7 @@ def batches(
     dtype = tf.as_dtype(examples.dtype)
     if isinstance(augment, Augmentation):
         augment.check(examples)
-    drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)
+    drawn = _drawn(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
 
     @recording_errors
@@ -129,6 +133,7 @@ def indices(
     shuffle: bool = False,
     sampling: Sampling = "uniform",
     seed: int = 0,
+    lengths: np.ndarray | None = None,
 ) -> np.ndarray:
     """Finds the examples in one batch of `batches`, so that a step can be traced back to its files.
 
@@ -139,16 +144,25 @@ def indices(
         shuffle: as for `batches`.
         sampling: as for `batches`.
         seed: as for `batches`.
+        lengths: as for `batches`.
 
     Returns:
         int64 array (b,), indices of `examples` in the order of the batch.
     """
     epoch, batch = divmod(step, steps_per_epoch(examples, global_batch_size))
-    drawn = _drawn(examples, shuffle=shuffle, sampling=sampling, seed=seed)(epoch)
+    drawn = _drawn(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)(epoch)
     return drawn[batch * global_batch_size : (batch + 1) * global_batch_size]
 
 
-def _drawn(examples: Examples, *, shuffle: bool, sampling: str, seed: int) -> Callable[[int], np.ndarray]:
+def _drawn(
+    examples: Examples,
+    global_batch_size: int,
+    *,
+    shuffle: bool,
+    sampling: str,
+    seed: int,
+    lengths: np.ndarray | None,
+) -> Callable[[int], np.ndarray]:
     """Returns a function from the number of an epoch to int64 (n,), the index of the example at each position."""
     if sampling not in get_args(Sampling):
         raise InputError(unknown("`sampling`", sampling, get_args(Sampling)))
@@ -159,12 +173,21 @@ def _drawn(examples: Examples, *, shuffle: bool, sampling: str, seed: int) -> Ca
             f"`sampling` 'balanced' needs one class for each example. Received: task {examples.task!r}. "
             "Use 'uniform', and weights where some examples should count more."
         )
+    if lengths is not None and not shuffle:
+        raise InputError("`lengths` changes the order of shuffled examples. Add shuffle=True.")
+    if lengths is not None and np.shape(lengths) != (len(examples),):
+        raise InputError(
+            f"`lengths` must hold one length for each of the {len(examples):,} examples. Received: shape "
+            f"{np.shape(lengths)}."
+        )
 
     @functools.lru_cache(maxsize=2)  # The end of an epoch and the start of the next may be read concurrently.
     def drawn(epoch: int) -> np.ndarray:
         if sampling == "balanced":
-            return draws.balanced(examples.targets, seed=seed, epoch=epoch)
-        return draws.order(len(examples), seed=seed, epoch=epoch) if shuffle else np.arange(len(examples))
+            order = draws.balanced(examples.targets, seed=seed, epoch=epoch)
+        else:
+            order = draws.order(len(examples), seed=seed, epoch=epoch) if shuffle else np.arange(len(examples))
+        return order if lengths is None else draws.by_length(order, lengths, global_batch_size, seed=seed, epoch=epoch)
 
     return drawn
 

@@ -10,6 +10,7 @@ LARGEST_SEED = 2**31 - 1
 
 _ORDER = 0  # Random streams under a seed. Class c uses stream _EXTRA + 1 + c.
 _EXTRA = 1
+_BATCHES = 2**32 - 1
 _WORDS_PER_COUNT = 4  # Philox returns four words for each value of its counter.
 
 
@@ -67,6 +68,41 @@ def balanced(classes: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
         for number, (indices, extra) in enumerate(zip(members, has_extra, strict=True))
     ]
     return np.concatenate(drawn)[order(len(classes), seed=seed, epoch=epoch)]
+
+
+def by_length(
+    order: np.ndarray, lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int, window: int = 50
+) -> np.ndarray:
+    """Rearranges the examples of an epoch so that those of a batch have similar lengths.
+
+    A network that pads a batch to its longest text then computes little padding. Windows of `window` batches are sorted by
+    length and cut into batches, which come in random order. An example is thus drawn beside others of its length, but beside
+    different ones in each epoch. The examples of a smaller last batch stay where they are.
+
+    Args:
+        order: int64 array (n,), the index of the example at each position, in random order.
+        lengths: int array, the length of each example.
+        batch_size: int > 0, examples in a batch.
+        seed: int in [0, 2**31).
+        epoch: int >= 0.
+        window: int > 0, the number of batches that are sorted together.
+
+    Returns:
+        int64 array (n,), `order` rearranged; it depends only on the arguments.
+
+    Example:
+        >>> lengths = np.array([9, 1, 8, 2, 9, 1, 3])
+        >>> by_length(np.arange(7), lengths, 2, seed=0, epoch=0)
+        array([1, 5, 0, 4, 3, 2, 6])
+    """
+    count = len(order) // batch_size
+    if count == 0:
+        return order
+    full, rest = order[: count * batch_size], order[count * batch_size :]
+    windows = np.split(full, range(window * batch_size, len(full), window * batch_size))
+    batches = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in windows]).reshape(count, -1)
+    shuffled = batches[_permutations(count, 1, seed=seed, stream=_BATCHES, number=epoch)[0]]
+    return np.concatenate([shuffled.reshape(-1), rest])
 
 
 def _rounds(size: int, first: int, count: int, *, seed: int, stream: int) -> np.ndarray:

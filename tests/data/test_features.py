@@ -1,5 +1,7 @@
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
 from kerastrain import data
 
@@ -26,3 +28,31 @@ def test_head_fits_on_batches_of_features():
     steps = data.steps_per_epoch(train, 32)
     head.fit(data.batches(train, 32, shuffle=True, epochs=6), epochs=6, steps_per_epoch=steps, shuffle=False, verbose=0)
     assert head.evaluate(data.batches(validation, 100), verbose=0, return_dict=True)["accuracy"] > 0.85
+
+
+class _PaddedToTheLongest(keras.layers.Layer):
+    """Counts the words of a text, and how many words its batch was padded to."""
+
+    def call(self, texts):
+        words = tf.strings.split(texts)
+        longest = words.bounding_shape(axis=1, out_type=tf.int32)
+        counts = tf.cast(words.row_lengths(), tf.int32)
+        return tf.cast(tf.stack([counts, tf.fill(tf.shape(counts), longest)], axis=1), tf.float32)
+
+    def compute_output_spec(self, texts):
+        return keras.KerasTensor((None, 2), "float32")
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_features_by_length_are_in_order_and_computed_beside_their_like(replicas):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if replicas == 2 else tf.distribute.get_strategy()
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 41))
+    texts = np.array([" ".join("w" * length) for length in lengths], object)
+    examples = data.Examples(np.zeros(40, np.int64), ("a", "b"), texts)
+    with strategy.scope():
+        strings = keras.Input((), dtype="string")
+        model = keras.Model(strings, _PaddedToTheLongest()(strings))
+    plain = data.features.precompute(model, examples, 8).inputs
+    counts, padded = data.features.precompute(model, examples, 8, lengths=lengths).inputs.T
+    np.testing.assert_array_equal(counts, lengths)
+    assert (padded - counts).max() <= 8 < (plain[:, 1] - plain[:, 0]).max()

@@ -232,3 +232,25 @@ def test_targets_and_weights_stay_with_their_inputs(examples, task):
         index = images[:, 0, 0, 0].numpy().astype(int)
         np.testing.assert_array_equal(values, targets[index])
         np.testing.assert_array_equal(weights, index)
+
+
+LENGTHS = np.arange(23)[::-1] % 7
+
+
+@pytest.mark.parametrize("start_step", [0, 1, 4])
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
+def test_batches_by_length_are_a_function_of_the_step(examples, sampling, start_step):
+    options = {"shuffle": True, "sampling": sampling, "seed": 7, "lengths": LENGTHS}
+    whole = numbers(data.batches(examples, 5, epochs=2, **options))
+    assert numbers(data.batches(examples, 5, epochs=2, start_step=start_step, **options)) == whole[start_step:]
+    assert [data.indices(examples, 5, step, **options).tolist() for step in range(10)] == whole
+    if sampling == "uniform":
+        assert sorted(sum(whole[:5], [])) == list(range(23))
+        assert max(np.ptp(LENGTHS[batch]) for batch in whole[:4]) <= 2
+
+
+def test_input_error_when_lengths_do_not_fit(examples):
+    with pytest.raises(InputError, match=r"one length for each of the 23 examples. Received: shape \(3,\)"):
+        data.batches(examples, 5, shuffle=True, lengths=LENGTHS[:3])
+    with pytest.raises(InputError, match="`lengths` changes the order of shuffled examples. Add shuffle=True"):
+        data.batches(examples, 5, lengths=LENGTHS)

@@ -79,3 +79,41 @@ def test_balanced_takes_a_large_data_set_in_its_stride():
     classes[:3] = [1, 2, 2]
     drawn = sampling.balanced(classes, seed=0, epoch=5)
     assert sorted(np.bincount(classes[drawn]).tolist()) == [333333, 333333, 333334]
+
+
+LENGTHS = np.random.default_rng(0).integers(1, 100, 1003)
+
+
+def by_length(epoch=0, batch_size=10, window=50):
+    order = sampling.order(1003, seed=1, epoch=epoch)
+    return order, sampling.by_length(order, LENGTHS, batch_size, seed=1, epoch=epoch, window=window)
+
+
+def test_by_length_keeps_every_example_and_the_rest_in_the_last_batch():
+    order, drawn = by_length()
+    assert sorted(drawn.tolist()) == list(range(1003))
+    assert drawn[1000:].tolist() == order[1000:].tolist()
+
+
+def test_by_length_puts_examples_of_similar_lengths_in_a_batch():
+    drawn = by_length()[1][:1000].reshape(100, 10)
+    spread = LENGTHS[drawn].max(axis=1) - LENGTHS[drawn].min(axis=1)
+    assert spread.mean() < 3
+    assert len(set(LENGTHS[drawn].max(axis=1)[:20])) > 10
+
+
+def test_by_length_draws_other_neighbours_in_every_epoch():
+    batches = [{frozenset(batch) for batch in by_length(epoch)[1][:1000].reshape(100, 10).tolist()} for epoch in (0, 1)]
+    assert len(batches[0] & batches[1]) < 5
+
+
+def test_by_length_sorts_within_a_window_only():
+    order, drawn = by_length(window=2)
+    windows = {frozenset(order[start : start + 20].tolist()) for start in range(0, 1000, 20)}
+    batches = [frozenset(batch) for batch in drawn[:1000].reshape(100, 10).tolist()]
+    assert all(any(batch <= window for window in windows) for batch in batches)
+
+
+def test_by_length_leaves_fewer_examples_than_a_batch_as_they_are():
+    order = np.array([2, 0, 1])
+    assert sampling.by_length(order, np.array([3, 1, 2]), 4, seed=0, epoch=0).tolist() == [2, 0, 1]
