@@ -67,7 +67,8 @@ class Run:
     @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) in pixels of the model's images; None for texts."""
-        return tuple(self.model.input_shape[1:3]) or None
+        shape = self.model.inputs[0].shape
+        return tuple(shape[1:3]) if len(shape) == 4 else None
 
 
 @contextlib.contextmanager

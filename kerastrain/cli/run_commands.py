@@ -82,6 +82,10 @@ def predict(
     texts: Annotated[
         list[str] | None, typer.Option("--text", help="Text that is never read as a path. Can be repeated.")
     ] = None,
+    seconds: Annotated[
+        list[str] | None,
+        typer.Option("--pair", help="Second text for each --text, for a run of pairs of texts."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Number of labels to print for each input.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     out: Annotated[
@@ -102,7 +106,7 @@ def predict(
     if out is not None and out.exists() and not replace:
         raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
     faults = _Faults()
-    config, found = _found(run, arguments, faults, texts=texts or [])
+    config, found = _found(run, arguments, faults, texts=texts or [], seconds=seconds or [])
     start_tensorflow(prints="results" if as_json else "text")
     from kerastrain import models, run_directory
     from kerastrain.recipe import predicting
@@ -234,7 +238,12 @@ def _config(run: Path) -> configs.Config:
 
 
 def _found(
-    run: Path, arguments: Sequence[str] | None, faults: _Faults, *, texts: Sequence[str] = ()
+    run: Path,
+    arguments: Sequence[str] | None,
+    faults: _Faults,
+    *,
+    texts: Sequence[str] = (),
+    seconds: Sequence[str] = (),
 ) -> tuple[configs.Config, tuple]:
     """Finds the inputs before TensorFlow starts, and says on stderr how tables, files and folders were read.
 
@@ -244,10 +253,10 @@ def _found(
 
     own = _config(run)
     given, overrides = inputs.divide(arguments or [])
-    if not given and not texts:
+    if not given and not texts and not seconds:
         raise InputError("give at least one input, such as an image file, a text, a table, or - for standard input.")
     config = inputs.override(own, overrides)
-    found = inputs.find(config, given, texts=texts, stdin=sys.stdin, own=own)
+    found = inputs.find(config, given, texts=texts, seconds=seconds, stdin=sys.stdin, own=own)
     for note in found.notes:
         print(printable(note), file=sys.stderr)
     for fault in found.faults:

@@ -20,6 +20,9 @@ class ColumnsConfig(Section):
     input: str | tuple[str, ...] | None = None
     """Column of image paths or of texts, or a list of columns of texts, which are joined in this order by a space. Null
     finds a column with a usual name, such as path, image, file or filename for images; text or sentence for texts."""
+    pair: str | tuple[str, ...] | None = None
+    """Column of the second text, if an example is a pair of texts, such as a premise (`input`) and a hypothesis (`pair`);
+    or a list of columns, joined as for `input`. Null: an example is one text or one image."""
     targets: OneOrMore = ()
     """Columns of the targets. single_label: one column of class names. multi_label: one column of names joined by
     `separator`, or a column of 0 and 1 for each label. regression: columns of numbers. Empty finds a column with a usual

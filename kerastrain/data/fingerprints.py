@@ -49,7 +49,7 @@ def _pieces(part: Examples):
         for path in part.paths or ():
             yield str(os.stat(path).st_size).encode()
     elif part.inputs.dtype == object:
-        for text in part.inputs:
+        for text in part.inputs.flat:
             yield text.encode(errors="surrogatepass")
     else:
         yield np.ascontiguousarray(part.inputs).data

@@ -29,7 +29,8 @@ class Preview:
     """Examples before and after augmentation, as returned by `preview`.
 
     Attributes:
-        before: images as uint8 (n, height, width, 3) in [0, 255], or texts as object (n,) of str.
+        before: images as uint8 (n, height, width, 3) in [0, 255], or texts as object (n,) of str; the two texts of a pair are
+            separated by " | ".
         after: the same examples, augmented, in the same type.
         labels_before: n str, such as "cat".
         labels_after: n str, such as "cat 0.70, dog 0.30" where two examples were mixed.
@@ -124,8 +125,9 @@ def preview(examples: Examples, global_batch_size: int, **options) -> Preview:
 
 
 def _displayable(inputs: np.ndarray) -> np.ndarray:
-    if inputs.ndim == 1:
-        return np.array([text.decode("utf-8", "replace") for text in inputs], object)
+    if inputs.dtype == object:
+        rows = inputs.reshape(len(inputs), -1)
+        return np.array([" | ".join(text.decode("utf-8", "replace") for text in row) for row in rows], object)
     return np.rint(inputs).clip(0, 255).astype(np.uint8)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import HELD_OUT_FIRST, Quarantined
 from kerastrain.data.image_files.scanning import Scan
+from kerastrain.data.sources.text_pairs import shown, stripped
 
 _SHOWN_CHARACTERS = 100
 
@@ -23,7 +24,8 @@ def scan(
 ) -> Scan:
     """Determines which texts to skip, so that no text is in two parts or has two labels.
 
-    Texts are equal if all their characters are, except for white space at both ends. Different numbers of equal texts, for
+    Texts are equal if all their characters are, except for white space at both ends; pairs of texts if both texts are.
+    Different numbers of equal texts, for
     "regression", do not contradict each other.
 
     | equal texts have | skipped | kind |
@@ -44,12 +46,12 @@ def scan(
     """
     rows_of = {}
     for row, text in enumerate(examples.inputs):
-        rows_of.setdefault(str(text).strip(), []).append(row)
+        rows_of.setdefault(stripped(text), []).append(row)
     skipped = {}
     for text, rows in rows_of.items():
         if len(rows) > 1:
             faults = _faults(rows, targets, predefined_split, examples, counts_repeats)
-            skipped |= {row: Quarantined(shortened(text), *fault) for row, fault in faults.items()}
+            skipped |= {row: Quarantined(shortened(shown(text)), *fault) for row, fault in faults.items()}
     kept = np.array([row for row in range(len(examples)) if row not in skipped], np.int64)
     return Scan(kept, tuple(skipped[row] for row in sorted(skipped)))
 

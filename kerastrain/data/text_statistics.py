@@ -13,6 +13,7 @@ import numpy as np
 
 from kerastrain import tokenization
 from kerastrain.data.examples import Examples
+from kerastrain.data.sources.text_pairs import shown
 from kerastrain.data.text_scan import shortened
 from kerastrain.errors import InputError
 from kerastrain.tokenization import Tokens
@@ -121,12 +122,12 @@ def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, 
         model.sequence_length=4 holds 95% of the texts whole
         without words: 1 text, such as '?!'
     """
-    texts = {name: _sampled(part.inputs) for name, part in parts.items()}
-    described = []
-    if len(texts["train"]) < len(parts["train"]):
-        described.append(
-            f"texts: the following is measured on {len(texts['train']):,} of the {len(parts['train']):,} training texts"
-        )
+    texts = {name: _sampled(part.inputs.ravel()) for name, part in parts.items()}
+    described, count = [], parts["train"].inputs.size
+    if parts["train"].shape:
+        described.append("pairs: the two texts of a pair are counted as two texts in the following")
+    if len(texts["train"]) < count:
+        described.append(f"texts: the following is measured on {len(texts['train']):,} of the {count:,} training texts")
     if network is not None:
         is_new = isinstance(network, TextNetwork)
         saved = network.learned(texts["train"]) if is_new else network
@@ -244,18 +245,19 @@ def _html(texts: Sequence[str]) -> list[str]:
 
 
 def _near_copies(parts: Mapping[str, Examples]) -> list[str]:
-    if sum(len(str(text)) for part in parts.values() for text in part.inputs) > _MOST_COMPARED_CHARACTERS:
+    if sum(len(str(text)) for part in parts.values() for text in part.inputs.flat) > _MOST_COMPARED_CHARACTERS:
         return []
     to_words = tokenization.rules("words").tokens
-    known = {key for text in parts["train"].inputs if (key := tuple(to_words(str(text))))}
-    described = []
+    words = lambda text: tuple(tuple(to_words(str(one))) for one in np.ravel(text))
+    known = {key for text in parts["train"].inputs if any(key := words(text))}
+    described, noun = [], "pair" if parts["train"].shape else "text"
     for name, part in parts.items():
-        copies = [] if name == "train" else [text for text in part.inputs if tuple(to_words(str(text))) in known]
+        copies = [] if name == "train" else [text for text in part.inputs if words(text) in known]
         if copies:
-            are = "is a training text" if len(copies) == 1 else "are training texts"
+            are = f"is a training {noun}" if len(copies) == 1 else f"are training {noun}s"
             described.append(
-                f"near copies: {_of(len(copies), len(part), f'{name} text')} {are} but for case, white space or "
-                f"punctuation, such as '{shortened(copies[0])}'"
+                f"near copies: {_of(len(copies), len(part), f'{name} {noun}')} {are} but for case, white space or "
+                f"punctuation, such as '{shortened(shown(copies[0]))}'"
             )
     return described
 

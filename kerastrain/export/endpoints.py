@@ -3,7 +3,7 @@
 Takes a keras.Model with one input and one output. Must not write files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -12,7 +12,9 @@ import tensorflow as tf
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import decoded_images
+from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import labels as model_labels
+from kerastrain.layers.text_pairs import SeparateTexts
 
 ACTIVATIONS = {None: lambda x: x, "softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 
@@ -47,18 +49,70 @@ def require_exportable(model: keras.Model, activation: str | None) -> None:
         )
 
 
-def input_name(model: keras.Model) -> str:
-    """The input's name in an exported signature.
+def reads_pairs(model: keras.Model) -> bool:
+    """Whether a model reads pairs of texts, (b, 2, ...), which an exported signature takes as two arguments.
 
     Args:
-        model: keras.Model with one input.
+        model: keras.Model.
 
     Returns:
-        "text" for strings, "tokens" for int32, "images" for tensors of rank 4, else "inputs".
+        bool.
     """
-    if model.inputs[0].dtype in ("string", "int32"):
-        return "text" if model.inputs[0].dtype == "string" else "tokens"
-    return "images" if len(model.inputs[0].shape) == 4 else "inputs"
+    return any(isinstance(layer, SeparateTexts) or getattr(layer, "reads_pairs", False) for layer in every_layer(model))
+
+
+def input_names(model: keras.Model) -> tuple[str, ...]:
+    """The names of the arguments of an exported signature.
+
+    Args:
+        model: keras.Model that `require_exportable` accepts.
+
+    Returns:
+        tuple of str: "text" for strings, "tokens" for int32, "images" for tensors of rank 4, else "inputs"; then "pair" or
+        "pair_tokens" for the second texts of pairs.
+    """
+    source = model.inputs[0]
+    if source.dtype in ("string", "int32"):
+        names = ("text", "pair") if source.dtype == "string" else ("tokens", "pair_tokens")
+        return names if reads_pairs(model) else names[:1]
+    return ("images" if len(source.shape) == 4 else "inputs",)
+
+
+def input_specs(
+    model: keras.Model, *, batch_size: int | None = None, input_shape: tuple[int | None, ...] | None = None
+) -> list[tf.TensorSpec]:
+    """The arguments of an exported signature, in order.
+
+    Args:
+        model: keras.Model that `require_exportable` accepts.
+        batch_size: int > 0, or None for a variable batch size.
+        input_shape: the shape of the model's input without the batch dimension, or None for the model's own.
+
+    Returns:
+        list of tf.TensorSpec, named as by `input_names`.
+    """
+    names, shape = input_names(model), model.inputs[0].shape[1:] if input_shape is None else input_shape
+    shape = shape[len(names) > 1 :]
+    return [tf.TensorSpec((batch_size, *shape), model.inputs[0].dtype, name=name) for name in names]
+
+
+def arguments(model: keras.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Inputs of a model as the arguments of an exported signature.
+
+    Args:
+        model: keras.Model that `require_exportable` accepts.
+        inputs: array (n, ...), as the model takes them.
+
+    Returns:
+        dict from each of `input_names` to an array (n, ...).
+    """
+    names = input_names(model)
+    return {names[0]: inputs} if len(names) == 1 else {name: inputs[:, place] for place, name in enumerate(names)}
+
+
+def _model_inputs(model: keras.Model, values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The inputs of a model, from the arguments of an exported signature."""
+    return values[0] if len(values) == 1 else tf.stack(values, axis=1)
 
 
 def output_name(activation: str | None) -> str:
@@ -85,7 +139,7 @@ def threshold(activation: str | None) -> float:
     return 0.5 if activation else 0.0
 
 
-def serving_function(model: keras.Model, activation: str | None) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+def serving_function(model: keras.Model, activation: str | None) -> Callable[..., dict[str, tf.Tensor]]:
     """The model in inference mode.
 
     Args:
@@ -93,12 +147,13 @@ def serving_function(model: keras.Model, activation: str | None) -> Callable[[tf
         activation: a key of `ACTIVATIONS`.
 
     Returns:
-        Callable from a batch of the model's inputs (images: raw pixels in [0, 255]) to a dict of its output by name.
+        Callable from batches of `input_specs` (images: raw pixels in [0, 255]) to a dict of the model's output by name.
     """
 
-    def serve(inputs):
+    def serve(*inputs):
         # Without an explicit `training=False`, layers of random augmentation stay active in the traced function.
-        return {output_name(activation): ACTIVATIONS[activation](model(inputs, training=False))}
+        outputs = model(_model_inputs(model, inputs), training=False)
+        return {output_name(activation): ACTIVATIONS[activation](outputs)}
 
     return serve
 

@@ -5,7 +5,7 @@ Takes a keras.Model and real inputs; writes a file and returns a `Parity`. Must 
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -58,9 +58,10 @@ def keras_file(
         exported = _with_labels_and_activation(source.model, source.labels, activation)
         exported.save(target, include_optimizer=False)
 
-    def run(target: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def run(target: Path, source: verified.Source) -> np.ndarray:
         try:
-            return fresh_process.run("keras_program", target, {"inputs": inputs[verified.DEFAULT_SIGNATURE]})["outputs"]
+            drawn = {"inputs": source.inputs[verified.DEFAULT_SIGNATURE]}
+            return fresh_process.run("keras_program", target, drawn)["outputs"]
         except RuntimeError as error:
             unknown = re.search(r"Could not locate \w+ '[^']+'", str(error))
             reason = unknown.group() if unknown else str(error).strip().splitlines()[-1][:300]

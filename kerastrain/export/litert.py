@@ -6,7 +6,7 @@ Takes a keras.Model and real inputs; writes a file and returns a `Parity`. Must 
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -118,7 +118,7 @@ def tflite(
     return verified.write(
         model,
         path,
-        verified.Exporter(convert, lambda target, inputs: run(target, inputs[verified.DEFAULT_SIGNATURE])),
+        verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
         samples=samples,
         labels=labels,
         activation=activation,
@@ -129,12 +129,13 @@ def tflite(
     )
 
 
-def run(path: str | os.PathLike, inputs: np.ndarray, *, threads: int = 1) -> np.ndarray:
-    """Runs a TFLite file with one input and one output on one input at a time.
+def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray], *, threads: int = 1) -> np.ndarray:
+    """Runs a TFLite file with one output on one example at a time.
 
     Args:
         path: the .tflite file.
-        inputs: array (n, ...), n >= 1, in the units of the float model; quantized first if the file takes integers.
+        inputs: array (n, ...), n >= 1, in the units of the float model; quantized first if the file takes integers. For a
+            file with several inputs a mapping from the name of each to its array.
         threads: int > 0, the interpreter's threads.
 
     Returns:
@@ -142,13 +143,24 @@ def run(path: str | os.PathLike, inputs: np.ndarray, *, threads: int = 1) -> np.
     """
     interpreter = Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    sources, (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    if isinstance(inputs, Mapping) and len(inputs) > 1:
+        by_name = {_argument(source["name"]): source for source in sources}
+        columns = [(by_name[name], values) for name, values in inputs.items()]
+    else:
+        columns = [(sources[0], next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)]
     outputs = []
-    for sample in inputs:
-        interpreter.set_tensor(source["index"], _quantized(sample[None], source))
+    for index in range(len(columns[0][1])):
+        for source, values in columns:
+            interpreter.set_tensor(source["index"], _quantized(values[index][None], source))
         interpreter.invoke()
         outputs.append(_dequantized(interpreter.get_tensor(target["index"]), target)[0])
     return np.stack(outputs)
+
+
+def _argument(tensor: str) -> str:
+    """The argument of the signature that an input tensor such as "serving_default_text:0" belongs to."""
+    return tensor.removeprefix(f"{verified.DEFAULT_SIGNATURE}_").partition(":")[0]
 
 
 def _require_options(quantize: str | None, representative, io: str, *, learned: bool, reads_texts: bool) -> None:
@@ -177,6 +189,11 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
 
 def _convert(source: verified.Source, activation, quantize, calibration, io, float_layers) -> bytes:
     model, shape = source.model, source.inputs[verified.DEFAULT_SIGNATURE].shape[1:]
+    names = endpoints.input_names(model)
+    if float_layers and len(names) > 1:
+        raise InputError(
+            f"`float_layers` needs a model with one input. Received: {model.name!r}, with {' and '.join(names)}. Leave it out."
+        )
     with tempfile.TemporaryDirectory() as scratch:
         serving.write(model, f"{scratch}/model", activation, batch_size=1, input_shape=shape)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{scratch}/model", signature_keys=["serving_default"])
@@ -187,7 +204,12 @@ def _convert(source: verified.Source, activation, quantize, calibration, io, flo
         if quantize == "int8":
             converter.inference_input_type = converter.inference_output_type = io
         if calibration is not None:
-            converter.representative_dataset = lambda: ([sample[None]] for sample in calibration)
+            columns = endpoints.arguments(model, calibration)
+            rows = range(len(calibration))
+            converter.representative_dataset = lambda: (
+                {name: values[[row]] for name, values in columns.items()} if len(names) > 1 else [calibration[[row]]]
+                for row in rows
+            )
             ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
             if quantize == "int16x8":
                 ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8

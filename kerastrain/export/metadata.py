@@ -41,7 +41,7 @@ def with_metadata(
     """A TFLite file with metadata: tensor names, type and normalization of the input, labels.
 
     Args:
-        content: bytes, a TFLite file with one signature that has one input and one output.
+        content: bytes, a TFLite file with one signature that has one output, and one input or those of a pair of texts.
         name: str, the model's name.
         labels: class names in the order of the outputs, or empty.
         pixels: bool, whether the input is an RGB image with pixels in [0, 255]; it is then described as an input without
@@ -54,9 +54,13 @@ def with_metadata(
     """
     model = compact.unpacked(content)
     signature = model.signatureDefs[0]
-    source, target = signature.inputs[0].name.decode(), signature.outputs[0].name.decode()
+    names, target = (
+        {item.tensorIndex: item.name.decode() for item in signature.inputs},
+        signature.outputs[0].name.decode(),
+    )
+    sources = [names[number] for number in model.subgraphs[0].inputs]
     packed = dict(input_files or {})
-    description = np.frombuffer(_metadata(name, source, target, bool(labels), pixels, packed), np.uint8)
+    description = np.frombuffer(_metadata(name, sources, target, bool(labels), pixels, packed), np.uint8)
     model.buffers.append(schema.BufferT(data=description))
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=NAME, buffer=len(model.buffers) - 1)]
     if labels:
@@ -92,13 +96,13 @@ def labels(content: bytes) -> tuple[str, ...]:
 
 
 def _metadata(
-    name: str, source: str, target: str, has_labels: bool, pixels: bool, input_files: Mapping[str, str]
+    name: str, sources: Sequence[str], target: str, has_labels: bool, pixels: bool, input_files: Mapping[str, str]
 ) -> bytes:
     builder = flatbuffers.Builder(1024)
     subgraph = _table(
         builder,
         {
-            2: _tables(builder, [_input(builder, source, pixels, input_files)]),
+            2: _tables(builder, [_input(builder, source, pixels, input_files) for source in sources]),
             3: _tables(builder, [_output(builder, target, has_labels)]),
         },
     )

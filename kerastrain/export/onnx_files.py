@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, metadata, parity, verified
+from kerastrain.export import endpoints, parity, verified
 from kerastrain.export.targets import label_lines, require_target
 from kerastrain.layers import quantized
 from kerastrain.system import optional_imports
@@ -38,7 +38,8 @@ def onnx(
 ) -> parity.Parity:
     """Writes `model` as an ONNX file, and checks it with ONNX Runtime on the CPU.
 
-    The file has a variable batch size, an input "images", "inputs" or "tokens", and an output "logits" or "probabilities".
+    The file has a variable batch size, an input "images", "inputs" or "tokens" (for pairs of texts also "pair_tokens"), and
+    an output "logits" or "probabilities".
     Its `metadata_props` hold the description of the input and the labels, one per line. Needs `pip install
     'kerastrain[onnx]'`.
 
@@ -76,7 +77,7 @@ def onnx(
 
     def convert(source: verified.Source, target: Path) -> None:
         properties = {
-            "input": _description(model),
+            "input": _description(model, source.texts.files if source.texts else {}),
             **(source.texts.files if source.texts else {}),
             **({"labels.txt": label_lines(source.labels)} if source.labels else {}),
         }
@@ -85,7 +86,7 @@ def onnx(
     return verified.write(
         model,
         path,
-        verified.Exporter(convert, lambda target, inputs: run(target, inputs[verified.DEFAULT_SIGNATURE])),
+        verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
         samples=samples,
         labels=labels,
         activation=activation,
@@ -95,21 +96,26 @@ def onnx(
     )
 
 
-def run(path: str | os.PathLike, inputs: np.ndarray) -> np.ndarray:
-    """Runs an ONNX file with one input and one output on the CPU: on the first input, then on 32 at a time.
+def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+    """Runs an ONNX file with one output on the CPU: on the first input, then on 32 at a time.
 
     Args:
         path: the .onnx file.
-        inputs: array (n, ...), n >= 1, of the dtype and shape of the file's input.
+        inputs: array (n, ...), n >= 1, of the dtype and shape of the file's input; for a file with several inputs a mapping
+            from the name of each to its array.
 
     Returns:
         array (n, ...), the outputs.
     """
     session = _session(path)
-    (source,) = session.get_inputs()
-    starts = [0, *range(1, len(inputs), _BATCH)]
-    batches = [inputs[start:end] for start, end in zip(starts, [*starts[1:], len(inputs)], strict=True)]
-    return np.concatenate([session.run(None, {source.name: batch})[0] for batch in batches])
+    if not isinstance(inputs, Mapping):
+        (source,) = session.get_inputs()
+        inputs = {source.name: inputs}
+    count = len(next(iter(inputs.values())))
+    starts, outputs = [0, *range(1, count, _BATCH)], []
+    for start, end in zip(starts, [*starts[1:], count], strict=True):
+        outputs.append(session.run(None, {name: values[start:end] for name, values in inputs.items()})[0])
+    return np.concatenate(outputs)
 
 
 def properties(path: str | os.PathLike) -> dict[str, str]:
@@ -132,14 +138,13 @@ def _session(path: str | os.PathLike):
 
 def _convert(model: keras.Model, activation: str | None, opset: int, metadata_properties: Mapping[str, str]) -> bytes:
     convert = optional_imports.need("tf2onnx.convert", **_PURPOSE)
-    shape, dtype = model.inputs[0].shape[1:], model.inputs[0].dtype
-    spec = tf.TensorSpec((None, *shape), dtype, name=endpoints.input_name(model))
-    serve = tf.function(endpoints.serving_function(model, activation), [spec])
+    specs = endpoints.input_specs(model)
+    serve = tf.function(endpoints.serving_function(model, activation), specs)
     logger = logging.getLogger("tf2onnx")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # It logs each operation that it cannot convert; the error below names them too.
     try:
-        proto, _ = convert.from_function(serve, [spec], opset=opset)
+        proto, _ = convert.from_function(serve, specs, opset=opset, custom_op_handlers={"Erfc": (_erfc, [])})
     finally:
         logger.setLevel(level)
     defined = optional_imports.need("onnx.defs", **_PURPOSE).has
@@ -153,11 +158,19 @@ def _convert(model: keras.Model, activation: str | None, opset: int, metadata_pr
     return proto.SerializeToString()
 
 
-def _description(model: keras.Model) -> str:
+def _erfc(graph, node, name: str, arguments: Sequence) -> None:
+    """Converts TensorFlow's Erfc of the exact GELU to 1 - Erf, because tf2onnx does not know it."""
+    erf = graph.make_node("Erf", [node.input[0]])
+    one = graph.make_const(f"{name}_one", np.array(1, np.float32))
+    graph.replace_inputs(node, [one.output[0], erf.output[0]])
+    node.type, node.domain = "Sub", ""
+
+
+def _description(model: keras.Model, token_files: Mapping[str, str]) -> str:
     """The description of the input, as JSON."""
     source = model.inputs[0]
     if source.dtype == "string":
-        description = {"kind": "token ids", "described by": [metadata.TOKENS_FILE, metadata.VOCABULARY_FILE]}
+        description = {"kind": "token ids", "described by": list(token_files)}
     elif endpoints.accepts_image_bytes(model):
         description = {"kind": "RGB images", "range": [0, 255], "height": source.shape[1], "width": source.shape[2]}
     else:

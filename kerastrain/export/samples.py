@@ -68,7 +68,10 @@ def draw_with_targets(
         raise InputError(f"`{name}` must hold at least one input. Received: none. Pass a few hundred real inputs.")
     expected, dtype = model.inputs[0].shape, model.inputs[0].dtype
     # An array of objects, such as texts from a dataset, becomes an array of strings, which np.savez writes without pickle.
-    inputs = np.array(list(map(_start, inputs))) if dtype == "string" else np.asarray(inputs).astype(dtype)
+    if dtype == "string":
+        inputs = np.array(list(map(_start, np.ravel(inputs)))).reshape(np.shape(inputs))
+    else:
+        inputs = np.asarray(inputs).astype(dtype)
     if not tf.TensorShape(expected[1:]).is_compatible_with(inputs.shape[1:]):
         raise InputError(
             f"`{name}` must have the shape of the model's input, {tuple(expected)}. Received: {inputs.shape}. "

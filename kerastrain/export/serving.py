@@ -4,7 +4,7 @@ Takes a keras.Model and real inputs; writes a folder and returns a `Parity`. Mus
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, fresh_process, parity, verified
+from kerastrain.export import endpoints, fresh_process, parity, tokens, verified
+from kerastrain.export.encoder_models import EncoderModel
 from kerastrain.export.targets import require_target
+from kerastrain.system import files
 
-IMAGE_BYTES = "image_bytes"
+IMAGE_BYTES, TOKENS = "image_bytes", "tokens"
 
 
 def saved_model(
@@ -34,7 +36,11 @@ def saved_model(
 
     Signatures, each with a variable batch size, as TensorFlow Serving's REST `predict` expects them:
 
-    - `serving_default`: the model's own input (images: raw pixels in [0, 255]), one array per item of `instances`;
+    - `serving_default`: the model's own input (images: raw pixels in [0, 255]), one array per item of `instances`; for a
+      model of pairs of texts the strings `text` and `pair`;
+    - `tokens`, for models with a pretrained text encoder: the int32 token ids (b, length) that `assets.extra/tokens.json`
+      describes, for programs that make them. TensorFlow Serving has the operations of the tokenizer; Python programs import
+      `tensorflow_text` before they load the SavedModel, whichever signature they call;
     - `image_bytes`, for models of RGB images of a fixed size: string (b,), encoded image files, one `{"b64": ...}` per
       item of `instances`; decoded and resized in the graph.
 
@@ -63,19 +69,35 @@ def saved_model(
     Reference: https://www.tensorflow.org/tfx/serving/api_rest
     """
     path = require_target(model, path, activation=activation, replace=replace)
+    encoder = tokens.encoder_model(model)
 
     def signatures(inputs: np.ndarray) -> dict[str, np.ndarray]:
         named = {verified.DEFAULT_SIGNATURE: inputs}
         if image_bytes and endpoints.accepts_image_bytes(model):
             named[IMAGE_BYTES] = _pixels(inputs)
+        if encoder is not None:
+            named[TOKENS] = inputs
         return named
 
     def convert(source: verified.Source, target: Path) -> None:
-        write(source.model, target, activation, image_bytes=IMAGE_BYTES in source.inputs)
+        write(
+            source.model,
+            target,
+            activation,
+            image_bytes=IMAGE_BYTES in source.inputs,
+            token_model=encoder and encoder.model,
+        )
+        for name, text in (encoder.files if encoder else {}).items():
+            files.write_text(target / "assets.extra" / name, text)
 
-    def run(target: Path, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        outputs = fresh_process.run("saved_model_program", target, _encoded(inputs))
-        return np.concatenate([outputs[name] for name in inputs])
+    def run(target: Path, source: verified.Source) -> np.ndarray:
+        calls = {
+            f"{signature}/{name}": values
+            for signature, drawn in source.inputs.items()
+            for name, values in _arguments(model, signature, drawn, encoder).items()
+        }
+        outputs = fresh_process.run("saved_model_program", target, calls)
+        return np.concatenate([outputs[name] for name in source.inputs])
 
     return verified.write(
         model,
@@ -98,6 +120,7 @@ def write(
     image_bytes: bool = False,
     batch_size: int | None = None,
     input_shape: tuple[int | None, ...] | None = None,
+    token_model: keras.Model | None = None,
 ) -> None:
     """Writes only the SavedModel, without a check. Use `saved_model` or `litert.tflite` for a checked file.
 
@@ -108,17 +131,23 @@ def write(
         image_bytes: bool, whether to add the signature for encoded images.
         batch_size: int > 0, or None for a variable batch size.
         input_shape: the input's shape without the batch dimension, or None for the model's own.
+        token_model: keras.Model from token ids to the same outputs, for the signature `tokens`; None for no such signature.
     """
-    shape = model.inputs[0].shape[1:] if input_shape is None else input_shape
-    spec = tf.TensorSpec((batch_size, *shape), model.inputs[0].dtype, name=endpoints.input_name(model))
+    specs = endpoints.input_specs(model, batch_size=batch_size, input_shape=input_shape)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
-        verified.DEFAULT_SIGNATURE, endpoints.serving_function(model, activation), input_signature=[spec]
+        verified.DEFAULT_SIGNATURE, endpoints.serving_function(model, activation), input_signature=specs
     )
     if image_bytes:
         spec = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
         archive.add_endpoint(IMAGE_BYTES, endpoints.image_bytes_function(model, activation), input_signature=[spec])
+    if token_model is not None:
+        archive.add_endpoint(
+            TOKENS,
+            endpoints.serving_function(token_model, activation),
+            input_signature=endpoints.input_specs(token_model),
+        )
     archive.write_out(str(path), verbose=False)
 
 
@@ -131,12 +160,15 @@ def _pixels(images: np.ndarray) -> np.ndarray:
     return np.clip(np.round(images), 0, 255).astype(images.dtype)
 
 
-def _encoded(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inputs with the images of `image_bytes` as PNG files.
+def _arguments(
+    model: keras.Model, signature: str, inputs: np.ndarray, encoder: EncoderModel | None
+) -> dict[str, np.ndarray]:
+    """The arguments of a signature, with the images of `image_bytes` as PNG files, and the texts of `tokens` as ids.
 
     PNG files never end in zero bytes, which NumPy drops from the end of a bytes string.
     """
-    if IMAGE_BYTES not in inputs:
-        return dict(inputs)
-    encoded = [tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs[IMAGE_BYTES]]
-    return {**inputs, IMAGE_BYTES: np.array(encoded)}
+    if signature == TOKENS:
+        return endpoints.arguments(encoder.model, encoder.ids(inputs))
+    if signature != IMAGE_BYTES:
+        return endpoints.arguments(model, inputs)
+    return {IMAGE_BYTES: np.array([tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs])}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kerastrain.errors import InputError
-from kerastrain.export import metadata, onnx_files
+from kerastrain.export import encoder_models, metadata, onnx_files
 from kerastrain.export.tokens import token_ids
 
 
@@ -28,6 +28,7 @@ def tokenize(path: str | os.PathLike, texts: Sequence[str]) -> np.ndarray:
     Raises:
         FileNotFoundError: the file does not exist.
         InputError: the file does not take texts.
+        MissingExtra: the file is of a pretrained encoder, and its library `tokenizers` or `sentencepiece` is not installed.
 
     Example:
         >>> ids = tokenize("model_float32.tflite", ["a moving story"])  # doctest: +SKIP
@@ -36,5 +37,7 @@ def tokenize(path: str | os.PathLike, texts: Sequence[str]) -> np.ndarray:
     packed = onnx_files.properties(path) if Path(path).suffix == ".onnx" else metadata.packed_files(content)
     if metadata.TOKENS_FILE not in packed:
         raise InputError(f"'{os.fspath(path)}' has no vocabulary: it is not a TFLite or ONNX file of a model of texts.")
+    if encoder_models.is_described(packed):
+        return encoder_models.token_ids(texts, packed)
     vocabulary = packed[metadata.VOCABULARY_FILE].split("\n")[:-1]
     return token_ids(texts, json.loads(packed[metadata.TOKENS_FILE]), vocabulary)

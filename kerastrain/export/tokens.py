@@ -1,7 +1,7 @@
-"""Models of texts without their `TextVectorization`, which TFLite and ONNX have no operations for.
+"""Models of texts without their tokenizer, which TFLite and ONNX have no operations for.
 
-Takes a keras.Model whose texts are read by a `TextVectorization`. Returns the model after that layer, and a description
-from which any program can make the same token ids. Must not convert or write.
+Takes a keras.Model whose texts are read by a `TextVectorization` or an `EncoderTokenizer`. Returns the model after that
+layer, and a description from which any program can make the same token ids. Must not convert or write.
 """
 
 import dataclasses
@@ -14,8 +14,11 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.export import metadata
+from kerastrain.export.encoder_models import EncoderModel
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.layers.encoder_text import EncoderTokenizer
 from kerastrain.layers.text import StandardizedText
+from kerastrain.layers.text_pairs import SeparateTexts
 from kerastrain.tokenization import TextRules, joined
 from kerastrain.tokenization.text_rules import PUNCTUATION, WORD_START
 
@@ -33,7 +36,8 @@ class TokenModel:
     """The part of a model of texts that starts at its token ids.
 
     Attributes:
-        model: keras.Model from int32 token ids (b, length) to the outputs of the whole model; shares its layers.
+        model: keras.Model from int32 token ids (b, length), for pairs of texts (b, 2, length), to the outputs of the whole
+            model; shares its layers.
         layer: keras.layers.TextVectorization, from texts to these ids.
     """
 
@@ -44,14 +48,16 @@ class TokenModel:
         """The token ids of texts, computed by the model's own layer and compared with those of `token_ids`.
 
         Args:
-            texts: array (n,) of str or UTF-8 bytes.
+            texts: array (n,) of str or UTF-8 bytes; (n, 2) for pairs.
 
         Returns:
-            int32 (n, length).
+            int32 (n, length); (n, 2, length) for pairs.
 
         Raises:
             InputError: the two differ, so the layer does not work as `description` says.
         """
+        if texts.ndim > 1:
+            return self.ids(texts.ravel()).reshape(*texts.shape, -1)
         batches = [self.layer(tf.constant(texts[start : start + 1024])) for start in range(0, len(texts), 1024)]
         ids = np.concatenate(batches).astype("int32")
         texts = [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
@@ -88,19 +94,21 @@ class TokenModel:
         }
 
 
-def token_model(model: keras.Model) -> TokenModel:
-    """The part of `model` after its `TextVectorization`.
+def token_model(model: keras.Model) -> TokenModel | EncoderModel:
+    """The part of `model` after its tokenizer.
 
     Args:
         model: keras.Model, functional or Sequential, from strings (b,).
 
     Returns:
-        TokenModel.
+        TokenModel, or EncoderModel for a pretrained encoder.
 
     Raises:
         InputError: another layer, such as a Hub module, reads the texts, or another program could not follow the
             settings of the `TextVectorization`.
     """
+    if (encoder := encoder_model(model)) is not None:
+        return encoder
     layers = [layer for layer in every_layer(model) if isinstance(layer, keras.layers.TextVectorization)]
     if len(layers) != 1:
         reader = next(layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer))
@@ -110,7 +118,23 @@ def token_model(model: keras.Model) -> TokenModel:
             "or train with the backbone keras:embedding or keras:transformer."
         )
     _check_describable(model, layers[0])
-    return TokenModel(_after(layers[0], model), layers[0])
+    return TokenModel(_after(layers[0], layers[0].get_config()["output_sequence_length"], model), layers[0])
+
+
+def encoder_model(model: keras.Model) -> EncoderModel | None:
+    """The part of `model` after the tokenizer of its pretrained text encoder.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        EncoderModel, or None if no EncoderTokenizer reads its inputs.
+    """
+    layers = [layer for layer in every_layer(model) if isinstance(layer, EncoderTokenizer)]
+    if len(layers) != 1:
+        return None
+    length = layers[0].sequence_length if layers[0].fixed_length else None
+    return EncoderModel(_after(layers[0], length, model), layers[0])
 
 
 def token_ids(texts: Sequence[str], description: Mapping, vocabulary: Sequence[str]) -> np.ndarray:
@@ -202,18 +226,22 @@ def _check_describable(model: keras.Model, layer: keras.layers.TextVectorization
         )
 
 
-def _after(vectorization: keras.layers.TextVectorization, model: keras.Model) -> keras.Model:
-    ids = keras.Input((vectorization.get_config()["output_sequence_length"],), dtype="int32")
+def _after(tokenizer: keras.Layer, length: int | None, model: keras.Model) -> keras.Model:
+    of_text = (length,)
+    ids = keras.Input((2, *of_text) if tuple(model.inputs[0].shape[1:]) == (2,) else of_text, dtype="int32")
+    parts = {}
 
     def call(layer, values, *arguments, **options):
-        if layer is vectorization:
+        if layer is tokenizer:
             return keras.layers.Identity(name=layer.name)(values)
-        if isinstance(layer, keras.Model) and vectorization in every_layer(layer):
-            return _after(vectorization, layer)(values)
-        if values is ids:
+        if isinstance(layer, keras.Model) and tokenizer in every_layer(layer):
+            if layer not in parts:  # A model of pairs calls it twice.
+                parts[layer] = _after(tokenizer, length, layer)
+            return parts[layer](values)
+        if values is ids and not isinstance(layer, SeparateTexts):
             raise InputError(
-                f"model {model.name!r} cannot become a TFLite or ONNX file: besides its TextVectorization, its texts are "
-                f"read by {layer.name!r} too. Export a SavedModel instead."
+                f"model {model.name!r} cannot become a TFLite or ONNX file: besides its {type(tokenizer).__name__}, its "
+                f"texts are read by {layer.name!r} too. Export a SavedModel instead."
             )
         return layer(values, *arguments, **options)
 

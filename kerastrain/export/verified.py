@@ -39,6 +39,11 @@ class Source:
     labels: tuple[str, ...]
     texts: tokens.TokenModel | None
 
+    @property
+    def arguments(self) -> dict[str, np.ndarray]:
+        """The inputs of the default signature, as its arguments by name."""
+        return endpoints.arguments(self.model, self.inputs[DEFAULT_SIGNATURE])
+
 
 @dataclasses.dataclass(frozen=True)
 class Exporter:
@@ -46,12 +51,12 @@ class Exporter:
 
     Attributes:
         convert: callable (source: Source, path: Path) that writes the file or folder `path`, which does not exist.
-        run: callable (path: Path, inputs) that runs the file on `Source.inputs` in its own runtime and returns the
+        run: callable (path: Path, source: Source) that runs the file on `Source.inputs` in its own runtime and returns the
             outputs of all signatures, one after the other, as a float32 array.
     """
 
     convert: Callable[[Source, Path], None]
-    run: Callable[[Path, Mapping[str, np.ndarray]], np.ndarray]
+    run: Callable[[Path, Source], np.ndarray]
 
 
 def write(
@@ -99,11 +104,12 @@ def write(
     if texts is not None:
         inputs = {name: texts.ids(values) for name, values in inputs.items()}
     with files.atomic(path) as temporary:
-        exporter.convert(Source(texts.model if texts else model, inputs, labels, texts), temporary)
+        source = Source(texts.model if texts else model, inputs, labels, texts)
+        exporter.convert(source, temporary)
         logger.info("comparing %s with the model on %s inputs", path.name, f"{len(reference):,}")
         measured = parity.check(
             reference,
-            exporter.run(temporary, inputs),
+            exporter.run(temporary, source),
             file=path.name,
             kind=kind,
             **sizes(temporary),

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kerastrain import backbones, tokenization
-from kerastrain.backbones import text_backbones
+from kerastrain.backbones import text_backbones, text_pairs
 from kerastrain.errors import InputError, unknown
 from kerastrain.layers import labels as model_labels
 from kerastrain.layers.labels import Labels
@@ -52,7 +52,8 @@ def image_classifier(
         TypeError: an unknown keyword.
 
     Example:
-        >>> model = image_classifier("keras:MobileNetV2", labels=["cat", "dog"], image_size=(96, 96), dropout=0.5)
+        >>> backbone = backbones.load("keras:MobileNetV2", weights="random", image_size=(96, 96))
+        >>> model = image_classifier(backbone, labels=["cat", "dog"], dropout=0.5)
         >>> model.output_shape
         (None, 2)
     """
@@ -109,7 +110,8 @@ def text_classifier(
     *,
     labels: Sequence[str],
     multi_label: bool = False,
-    texts: Iterable[str] | None = None,
+    pair: bool = False,
+    texts: Iterable[str] | Iterable[Sequence[str]] | None = None,
     tokenizer: tokenization.Tokenizer = "words",
     vocabulary_size: int = tokenization.VOCABULARY_SIZE,
     sequence_length: int | None = None,
@@ -128,7 +130,8 @@ def text_classifier(
             .keras file, a keras.Model), or the layer that it returned.
         labels: sequence of str, the names of the classes in the order of the logits, at least two.
         multi_label: bool, whether a text may have any number of the labels; then one label is enough.
-        texts: iterable of str, the training texts, for the vocabulary of the "keras:" networks.
+        pair: bool, whether an example is a pair of texts, such as a premise and a hypothesis; see `text_pairs.paired`.
+        texts: iterable of str, or of pairs of str, the training texts, for the vocabulary of the "keras:" networks.
         tokenizer: "words", "characters" or "subwords", what the "keras:" networks count as a token.
         vocabulary_size: int > 2, the largest number of tokens and pairs of tokens in the vocabulary.
         sequence_length: int >= 1, the number of tokens and pairs of a text that count; None for the network's default.
@@ -141,7 +144,7 @@ def text_classifier(
         **head: `hidden_units`, `dropout` (0.5 unless set), `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
     Returns:
-        keras.Model, string (batch,) to float32 logits (batch, classes); not compiled.
+        keras.Model, string (batch,), for pairs (batch, 2), to float32 logits (batch, classes); not compiled.
 
     Raises:
         InputError: there are too few labels, a number lies outside its range, or `text_backbones.load` refuses the handle.
@@ -156,6 +159,7 @@ def text_classifier(
     options = _head_options(text_classifier, head, dropout=0.5)
     strings, features = _text_features(
         backbone,
+        pair,
         texts=texts,
         tokenizer=tokenizer,
         vocabulary_size=vocabulary_size,
@@ -176,7 +180,8 @@ def text_regressor(
     labels: Sequence[str] = ("target",),
     mean: float | Sequence[float] = 0.0,
     stddev: float | Sequence[float] = 1.0,
-    texts: Iterable[str] | None = None,
+    pair: bool = False,
+    texts: Iterable[str] | Iterable[Sequence[str]] | None = None,
     tokenizer: tokenization.Tokenizer = "words",
     vocabulary_size: int = tokenization.VOCABULARY_SIZE,
     sequence_length: int | None = None,
@@ -197,6 +202,7 @@ def text_regressor(
         labels: sequence of str, the names of the outputs, at least one.
         mean: float, or sequence with one float for each output, in the targets' unit.
         stddev: float > 0, or sequence with one float for each output, in the targets' unit.
+        pair: bool, whether an example is a pair of texts.
         texts: as for `text_classifier`, like the following arguments.
         tokenizer: "words", "characters" or "subwords".
         vocabulary_size: int > 2.
@@ -210,7 +216,8 @@ def text_regressor(
         **head: `hidden_units`, `dropout`, `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
     Returns:
-        keras.Model, string (batch,) to float32 (batch, outputs) in the targets' unit; not compiled.
+        keras.Model, string (batch,), for pairs (batch, 2), to float32 (batch, outputs) in the targets' unit; not
+        compiled.
 
     Raises:
         InputError: there are no labels or a label twice, a number lies outside its range, or `text_backbones.load` refuses
@@ -226,6 +233,7 @@ def text_regressor(
     scale = _Scale(labels, mean, stddev)
     strings, features = _text_features(
         backbone,
+        pair,
         texts=texts,
         tokenizer=tokenizer,
         vocabulary_size=vocabulary_size,
@@ -257,11 +265,13 @@ class _Scale:
         return keras.Model(inputs, Labels(self.names, "regression", name="labels")(values), name=name)
 
 
-def _text_features(backbone, **options) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    is_loaded = isinstance(backbone, keras.Layer) and backbone.name == "backbone"
-    backbone = backbone if is_loaded else text_backbones.load(backbone, **options)
-    strings = keras.Input((), dtype="string", name="texts")
-    return strings, backbone(strings)
+def _text_features(backbone, pair: bool, *, texts, **options) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    if not (isinstance(backbone, keras.Layer) and backbone.name == "backbone"):
+        texts = text_pairs.all_texts(texts) if pair and texts is not None else texts
+        backbone = text_backbones.load(backbone, texts=texts, **options)
+    text_pairs.require(backbone, pair=pair)
+    strings = keras.Input((2,) if pair else (), dtype="string", name="texts")
+    return strings, (text_pairs.paired(backbone) if pair else backbone)(strings)
 
 
 def _head_options(builder: Callable, options: Mapping[str, object], **defaults: object) -> HeadOptions:

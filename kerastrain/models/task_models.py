@@ -50,7 +50,7 @@ def _model(
     split: data.Split, backbone: Backbone | str, head: Mapping, text_network: Mapping, scale: Mapping | None
 ) -> keras.Model:
     train = split.train
-    texts = {"texts": train.inputs, **text_network} if train.image_size is None else None
+    texts = {"texts": train.inputs, "pair": train.shape == (2,), **text_network} if train.image_size is None else None
     if split.task == "regression":
         scale = scale or {"mean": train.targets.mean(axis=0), "stddev": train.targets.std(axis=0)}
         scale = {"labels": split.labels, **scale}

@@ -67,8 +67,7 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     refuse_existing(target)
     candidates = compression_search.CANDIDATES if budget else compression_search.requested_candidates(settings)
     logger.info("reading the data of the run")
-    image_size = tuple(run.model.input_shape[1:3]) or None
-    split = recipe.load_data(run.config, image_size, labels=models.labels(run.model))
+    split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
     if budget is None:
         compression_search.require(run, split, candidates, settings, run.directory / unfinished.NAME)
     inputs = {"model": files.sha256(run.directory / "model.keras"), "data": data.fingerprint(split)}

@@ -30,11 +30,11 @@ class Input:
     """An input for a finished run.
 
     Args:
-        value: str, the path of an image file, or a text.
+        value: str, the path of an image file, or a text; for a run of pairs of texts, tuple of two str.
         row: str, where it was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
     """
 
-    value: str
+    value: str | tuple[str, str]
     row: str = ""
 
 
@@ -103,6 +103,8 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
         own = getattr(config, name)
         keys = [key for key in type(own).model_fields if getattr(own, key) != getattr(section, key)]
         wrong = [key for key in keys if (name == "data" and key in _FIXED) or name not in ("data", "evaluation")]
+        if name == "data" and (own.columns.pair is None) != (section.columns.pair is None):
+            raise InputError(_fixed("data.columns.pair", section.columns.pair, own.columns.pair))
         if wrong:
             raise InputError(_fixed(f"{name}.{wrong[0]}", getattr(section, wrong[0]), getattr(own, wrong[0])))
     return changed
@@ -120,6 +122,7 @@ def find(
     arguments: Iterable[str],
     *,
     texts: Sequence[str] = (),
+    seconds: Sequence[str] = (),
     stdin: Iterable[str] = (),
     own: Config | None = None,
 ) -> Inputs:
@@ -137,6 +140,7 @@ def find(
         config: Config of a finished run, perhaps changed by `override`. Its `data.columns` name the columns of tables.
         arguments: iterable of str, as in the table.
         texts: sequence of str, texts that are never read as paths; only for a text run.
+        seconds: sequence of str, the second text for each of `texts`; only for a run of pairs of texts.
         stdin: iterable of str, lines for the argument "-".
         own: Config of the run itself. A column that it names need not be in every table; a usual name counts then.
 
@@ -144,12 +148,20 @@ def find(
         Inputs.
 
     Raises:
-        InputError: `texts` are given for a run of images.
+        InputError: `texts` are given for a run of images, or `seconds` for a run of single texts, or one of them lacks the
+            other.
     """
     is_text = config.data.kind == "text"
     if texts and not is_text:
         raise InputError("--text is only for a text run. Received: a run of images. Give image files.")
-    parts = [_texts(texts)] if texts else []
+    pair = config.data.columns.pair
+    if seconds and pair is None:
+        raise InputError("--pair is only for a run of pairs of texts. Received: a run of single inputs. Leave it out.")
+    if pair is not None and len(texts) != len(seconds):
+        raise InputError(
+            f"the run reads pairs of texts: give --text and --pair equally often. Received: {len(texts)} and {len(seconds)}."
+        )
+    parts = [_pairs(texts, seconds) if pair is not None else _texts(texts)] if texts else []
     for argument in arguments:
         try:
             parts.append(_argument(config, argument, stdin, own or config))
@@ -160,6 +172,13 @@ def find(
 
 def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) -> Inputs:
     is_text, path = config.data.kind == "text", Path(argument).expanduser()
+    if config.data.columns.pair is not None and not (os.path.lexists(path) and data.has_columns(path, "text")):
+        columns = data.Columns(**config.data.columns.model_dump())
+        names = " and ".join(map(repr, (*columns.inputs, *columns.pairs)))
+        raise InputError(
+            f"the run reads pairs of texts. Received: {argument!r}, which is no table. Give a table with the columns {names}, or "
+            "--text TEXT --pair TEXT."
+        )
     if argument == STDIN:
         return _read(
             "standard input", unlabelled.lines("".join(stdin), "standard input", "text" if is_text else "path")
@@ -189,6 +208,12 @@ def _words(text: str) -> Inputs:
         raise InputError(f"there is no file {text!r}. To classify these characters as a text, use --text.")
     found, _, faults = (getattr(_texts([text]), name) for name in ("found", "notes", "faults"))
     return Inputs(found, (f"{text!r} is classified as a text, because there is no such file",), faults)
+
+
+def _pairs(firsts: Sequence[str], seconds: Sequence[str]) -> Inputs:
+    pairs = [(first.strip(), second.strip()) for first, second in zip(firsts, seconds, strict=True)]
+    faults = tuple(f"the pair {pair!r} has an empty text." for pair in pairs if not all(pair))
+    return Inputs(tuple(Input(pair) for pair in pairs if all(pair)), (), faults)
 
 
 def _texts(texts: Iterable[str]) -> Inputs:

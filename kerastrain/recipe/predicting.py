@@ -35,20 +35,20 @@ class Prediction:
     """The prediction for an input.
 
     Args:
-        input: str, the path of the image file, or the text.
+        input: str, the path of the image file, or the text; for a pair of texts, tuple of two str.
         scores: tuple of (label, probability in [0, 1]), most probable first; for regression of (name, number), in the
             model's order.
         row: str, where the input was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
     """
 
-    input: str
+    input: str | tuple[str, str]
     scores: tuple[tuple[str, float], ...]
     row: str = ""
 
 
 def predict(
     run: Run,
-    inputs: Sequence[str | Path | Input],
+    inputs: Sequence[str | Path | tuple[str, str] | Input],
     *,
     top: int | None = 3,
     on_fault: Callable[[str], None] | None = None,
@@ -57,7 +57,8 @@ def predict(
 
     Args:
         run: Run.
-        inputs: sequence of paths of image files, or for a text model of texts; or of Input, as from `inputs.find`.
+        inputs: sequence of paths of image files, or for a text model of texts or of pairs of texts; or of Input, as from
+            `inputs.find`.
         top: int > 0, number of labels per input, or None for all; ignored for regression, which returns every number.
         on_fault: callable that gets a sentence about each file that cannot be used, which is then skipped; None raises
             the error.
@@ -211,6 +212,10 @@ def _batches(
 ) -> Iterator[tuple[list[Input], np.ndarray]]:
     """Batches of inputs with their values: strings, or decoded images."""
     items = [_input(item) for item in inputs]
+    reads_pairs = run.config.data.columns.pair is not None
+    if wrong := [item.value for item in items if isinstance(item.value, tuple) != reads_pairs]:
+        expected = "pairs of texts, tuples of two str" if reads_pairs else "single inputs, str"
+        raise InputError(f"the run reads {expected}. Received: {wrong[0]!r}.")
     for start in range(0, len(items), size):
         batch = items[start : start + size]
         if run.config.data.kind == "text":
@@ -235,5 +240,7 @@ def _image_or_error(run: Run, path: str) -> np.ndarray | Exception:
         return error
 
 
-def _input(item: str | Path | Input) -> Input:
+def _input(item: str | Path | tuple[str, str] | Input) -> Input:
+    if isinstance(item, tuple | list):
+        return Input(tuple(map(str, item)))
     return item if isinstance(item, Input) else Input(str(item))

@@ -5,7 +5,7 @@ Takes strengths, returns `TextTransform`s.
 
 import tensorflow as tf
 
-from kerastrain.data.augmentation.philox import fractions, words
+from kerastrain.data.augmentation.philox import derived_seeds, fractions, words
 from kerastrain.data.augmentation.transforms import TextTransform, check_fraction
 
 
@@ -30,6 +30,9 @@ def word_dropout(*, probability: float = 0.1) -> TextTransform:
     check_fraction("word_dropout.probability", probability)
 
     def change(texts: tf.Tensor, seeds: tf.Tensor, stream: int) -> tf.Tensor:
+        if texts.shape.rank == 2:  # Both texts of a pair lose words, each by its own draws.
+            seconds = derived_seeds(seeds, stream)
+            return tf.stack([change(texts[:, 0], seeds, stream), change(texts[:, 1], seconds, stream)], axis=1)
         split = tf.strings.split(texts)
         longest = tf.cast(split.bounding_shape(axis=1), tf.int64)
         blocks = tf.range((longest + 3) // 4)

@@ -43,7 +43,7 @@ def listing(
     """Makes a listing from arrays.
 
     Args:
-        inputs: array (n, ...), images as for `array_images.pixels`, texts as str (n,); or a `Store`.
+        inputs: array (n, ...), images as for `array_images.pixels`, texts as str (n,), pairs of texts as str (n, 2); or a `Store`.
         targets: as for `array_targets.targets_and_labels`.
         labels: as `Examples.labels`; None for the classes that occur.
         task: as `Examples.task`.
@@ -143,6 +143,11 @@ def npz_listing(
         source=source,
         **columns,
     )
+    if whole.examples.dtype == object and whole.examples.shape:
+        raise InputError(
+            f"{source} must hold one text for each target. Received: shape {whole.examples.inputs.shape}. Give pairs of texts "
+            "in a table, with `data.columns.pair`."
+        )
     if image_size is None and isinstance(whole.examples.inputs, ArrayImages):
         counted = dataclasses.replace(whole.examples.inputs, image_size=None)
         whole = dataclasses.replace(whole, examples=dataclasses.replace(whole.examples, inputs=counted))
@@ -183,7 +188,9 @@ def _inputs(
     inputs: np.ndarray, kind: Kind | None, decoding: Decoding, where: str
 ) -> tuple[np.ndarray | ArrayImages, Decoding, tuple[str, ...]]:
     """Returns texts, images or other arrays, with the pixel range that was found, and notes."""
-    is_text = inputs.dtype == object and all(isinstance(text, str) for text in inputs)
+    is_text = (
+        inputs.dtype == object and inputs.shape[1:] in ((), (2,)) and all(isinstance(text, str) for text in inputs.flat)
+    )
     if kind == "text" and not is_text:
         raise InputError(f"{where} must be texts. Received: {inputs.dtype} of shape {inputs.shape}.")
     if is_text and kind == "images":

@@ -13,7 +13,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
 from kerastrain.data.image_files.quarantine import Quarantined
-from kerastrain.data.sources import table_columns, table_roles
+from kerastrain.data.sources import table_columns, table_roles, text_pairs
 from kerastrain.data.sources.parts import part_of, parts_of
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.splitting.listings import Listing
@@ -148,8 +148,13 @@ def listing(
         inputs = NamedImages(named_set, columns.inputs[0], rows, image_size)
         keys = tuple(f"{named_set.parts[row]}/{row}" for row in rows)
     else:
-        keys = tuple(" ".join(map(str, row)) for row in zip(*map(table.column, columns.inputs), strict=True))
-        inputs = np.array(keys, object)
+        texts = [
+            [" ".join(map(str, row)) for row in zip(*map(table.column, names), strict=True)] for names in columns.texts
+        ]
+        inputs = np.array(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)), object)
+        keys = tuple(map(text_pairs.shown, inputs))
+        if columns.pairs:
+            notes = (*notes, *text_pairs.repeated(texts[0], columns, len(set(predefined_split)) > 1))
     targets, labels, of_targets = table_columns.targets(table, columns, task)
     examples = Examples(
         targets,
@@ -160,7 +165,9 @@ def listing(
         groups=table_columns.groups(table, columns),
         keys=keys,
     )
-    roles = f"{kind} of {_quoted(columns.inputs)}, targets of {_quoted(columns.targets)}"
+    second = f", second texts of {_quoted(columns.pairs)}" if columns.pairs else ""
+    noun = "first texts of pairs" if second else kind
+    roles = f"{noun} of {_quoted(columns.inputs)}{second}, targets of {_quoted(columns.targets)}"
     layout = f"{named_set.layout}: {roles}" if named_set.layout else roles
     return Listing(
         named_set.source, examples, predefined_split, layout=layout, notes=(*notes, *of_targets), skipped=skipped
@@ -224,7 +231,7 @@ def _labelled(
     if is_left.all():
         raise InputError(f"no example of {named_set.source} has a value in {_quoted(columns.targets)}.")
     reasons = {int(row): f"it has no {_quoted(columns.targets)}" for row in rows[~is_labelled & ~is_left]}
-    for name in columns.inputs if kind == "text" else ():
+    for name in (*columns.inputs, *columns.pairs) if kind == "text" else ():
         values = _Rows(named_set.columns, name, rows)
         empty = np.array([not isinstance(value, str) or not value.strip() for value in values], bool)
         reasons = {int(row): f"its {name} is empty" for row in rows[empty & ~is_left]} | reasons
@@ -276,12 +283,18 @@ def _is_minus_one(value: object) -> bool:
 def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> tuple[Columns, list[str]]:
     """Returns `columns` with default features in place of those that are not named, and notes about these."""
     candidates = named_set.images if kind == "images" else named_set.texts
+    text_pairs.check(columns, kind)
+    if wrong := [name for name in columns.pairs if name not in candidates]:
+        raise InputError(
+            f"{named_set.source}: {unknown('feature of texts', wrong[0], candidates)} Correct `data.columns.pair`."
+        )
     if columns.folder or columns.suffix:
         raise InputError(
             f"`data.columns.folder` and `data.columns.suffix` are for tables. Received: {named_set.source}. Remove them."
         )
     features = columns.inputs
     if not features:
+        candidates = [name for name in candidates if name not in columns.pairs]
         usual = [name for name in table_roles.USUAL_INPUTS[kind] if name in candidates]
         if not usual and len(candidates) != 1:
             raise InputError(_no_feature(named_set, kind, candidates))
@@ -298,7 +311,8 @@ def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> 
             raise InputError(
                 f"{named_set.source}: {unknown('column', name, named_set.columns)} Set `data.columns.targets`."
             )
-    return dataclasses.replace(columns, input=features, targets=targets), notes
+    columns = dataclasses.replace(columns, input=features, targets=targets)
+    return columns, [*notes, *text_pairs.notes(named_set.texts, columns)]
 
 
 def _quoted(names: Sequence[str]) -> str:
@@ -308,7 +322,8 @@ def _quoted(names: Sequence[str]) -> str:
 def _no_feature(named_set: NamedSet, kind: str, candidates: Sequence[str]) -> str:
     content = "images" if kind == "images" else "texts"
     features = [*named_set.images, *named_set.columns]
+    pair = text_pairs.settings(candidates) if kind == "text" else ""
     return (
         f"{named_set.source}: `data.columns.input` must name a feature of {content}: {', '.join(candidates) or 'none'}. Its "
-        f"features are: {', '.join(features)}."
+        f"features are: {', '.join(features)}.{f' Pairs of texts are read with {pair}.' if pair else ''}"
     )

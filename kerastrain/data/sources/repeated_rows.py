@@ -11,6 +11,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.data.sources.text_pairs import stripped
 from kerastrain.errors import counted
 
 
@@ -44,7 +45,7 @@ def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: 
     Returns:
         Resolved.
     """
-    inputs = examples.paths if examples.paths is not None else examples.inputs
+    inputs = examples.paths if examples.paths is not None else [stripped(text) for text in examples.inputs]
     if len(set(inputs)) == len(inputs):
         return Resolved(examples, predefined_split)
     rows_of = {}
@@ -54,7 +55,7 @@ def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: 
     different = [rows for rows in groups if _differ(examples, rows)]
     parts = np.full(len(examples), "") if predefined_split is None else predefined_split
     equal = sum(len(rows) - len(set(parts[rows])) for rows in groups if not _differ(examples, rows))
-    noun = "image" if examples.paths is not None else "text"
+    noun = "image" if examples.paths is not None else "text" if examples.shape == () else "pair"
     notes = (
         [f"{counted(equal, 'rows')} with the {noun} and the targets of another row; it counts as often as it occurs"]
         if equal

@@ -6,6 +6,7 @@ Must not open files or import TensorFlow.
 import bisect
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from kerastrain.data.image_files.quarantine import Quarantined
@@ -21,6 +22,8 @@ class Columns:
     Args:
         input: str, the column of image paths or texts, or tuple of str, columns of texts that are joined in this order by
             a space; None finds a column with a usual name, such as path, image, file or text.
+        pair: str, the column of the second text of each pair, such as the hypothesis for a premise, or tuple of str, columns
+            that are joined in this order by a space; None if an example is one text or image.
         targets: tuple of str. For "single_label" one column of classes; for "multi_label" one column of classes joined
             by `separator`, or a column of 0 and 1 for each class; for "regression" one or more columns of numbers.
             Empty finds a column with a usual name, such as label, labels or target, or the only one that is left.
@@ -34,6 +37,7 @@ class Columns:
     """
 
     input: str | tuple[str, ...] | None = None
+    pair: str | tuple[str, ...] | None = None
     targets: tuple[str, ...] = ()
     separator: str | None = None
     split: str | None = None
@@ -48,9 +52,19 @@ class Columns:
         return (self.input,) if isinstance(self.input, str) else tuple(self.input or ())
 
     @property
+    def pairs(self) -> tuple[str, ...]:
+        """The names of the columns of the second texts; empty if an example is one text or image."""
+        return (self.pair,) if isinstance(self.pair, str) else tuple(self.pair or ())
+
+    @property
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the columns of each text of an example: of one text, or of two."""
+        return (self.inputs, self.pairs) if self.pairs else (self.inputs,)
+
+    @property
     def named(self) -> dict[str, tuple[str, ...]]:
         """The columns that are named, by the field that names them."""
-        fields = {"input": self.inputs, "targets": tuple(self.targets)}
+        fields = {"input": self.inputs, "pair": self.pairs, "targets": tuple(self.targets)}
         fields |= {
             name: (value,) for name in ("split", "weight", "group") if (value := getattr(self, name)) is not None
         }
@@ -170,6 +184,22 @@ class Table:
             rows=[self.rows[index] for index in indices],
             origins=origins,
         )
+
+
+def key(name: str) -> str:
+    """Form of a column name without case, spaces and punctuation.
+
+    Args:
+        name: str.
+
+    Returns:
+        str.
+
+    Example:
+        >>> key("Image Index"), key("file_name")
+        ('imageindex', 'filename')
+    """
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def _shown(value: object) -> str:

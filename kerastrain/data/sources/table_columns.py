@@ -41,14 +41,16 @@ def incomplete(table: Table, columns: Columns, task: Task | None) -> dict[int, s
         InputError: a column is invalid in all rows.
     """
     reasons = {}
-    if len(columns.inputs) > 1:
-        values = [table.column(name) for name in columns.inputs]
-        for index in range(len(table)):
-            if not any(is_present(column[index]) for column in values):
-                reasons[index] = f"the columns {', '.join(map(repr, columns.inputs))} are empty"
-        if len(table) and len(reasons) == len(table):
+    checks = []
+    for names in columns.texts:
+        if len(names) == 1:
+            checks.append((names[0], _is_input, "a text or a path"))
+            continue
+        values = [table.column(name) for name in names]
+        empty = [index for index in range(len(table)) if not any(is_present(column[index]) for column in values)]
+        reasons |= dict.fromkeys(empty, f"the columns {', '.join(map(repr, names))} are empty")
+        if len(table) and len(empty) == len(table):
             raise InputError(f"{table.row_name(0)}: {reasons[0]}, as in all other rows.")
-    checks = [(name, _is_input, "a text or a path") for name in columns.inputs if len(columns.inputs) == 1]
     for name, is_valid, rule in checks + (_checks(table, columns, task) if task else []):
         values = table.column(name)
         invalid = [index for index in range(len(table)) if not is_valid(values[index])]

@@ -8,8 +8,9 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from kerastrain.data.sources import text_pairs
 from kerastrain.data.sources.parts import part_of
-from kerastrain.data.sources.table import Columns, Table
+from kerastrain.data.sources.table import Columns, Table, key
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import Task
 
@@ -47,22 +48,6 @@ _NOUNS = {"images": "images", "text": "texts"}
 _SAMPLE = 1000
 
 
-def key(name: str) -> str:
-    """Form of a column name without case, spaces and punctuation.
-
-    Args:
-        name: str.
-
-    Returns:
-        str.
-
-    Example:
-        >>> key("Image Index"), key("file_name")
-        ('imageindex', 'filename')
-    """
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
 def is_usual(name: str) -> bool:
     """Whether a text is a usual name of a column, so that the line that it is in is a header.
 
@@ -97,6 +82,7 @@ def completed(
         raise InputError(
             "`data.columns.folder` and `data.columns.suffix` are for images. Received: kind 'text'. Remove them."
         )
+    text_pairs.check(columns, kind)
     _check_named(table, columns, task)
     notes = []
     taken = {name for names in columns.named.values() for name in names}
@@ -110,6 +96,7 @@ def completed(
             notes.append(f"the {_NOUNS[kind]} are in column {inputs[0]!r}, {how}")
         taken |= set(inputs)
     _check_kind(table, inputs, kind)
+    notes += text_pairs.notes(table.values, dataclasses.replace(columns, input=inputs))
     split = columns.split
     if split is None and not has_parts:
         split, note = _split(table, taken | set(columns.targets))
@@ -125,7 +112,7 @@ def completed(
 
 def _check_named(table: Table, columns: Columns, task: Task | None) -> None:
     for field, names in columns.named.items():
-        if field != "input" and task is None:
+        if field not in ("input", "pair") and task is None:
             continue
         for name in names:
             if name not in table.values:
@@ -144,7 +131,9 @@ def _input(table: Table, columns: Columns, kind: str, task: Task | None, taken: 
     named = _with_usual_name(free, USUAL_INPUTS[kind], _INPUTS[kind])
     if len(named) > 1:
         several = ""
-        if kind == "text":
+        if kind == "text" and (pair := text_pairs.settings(table.values)):
+            several = f", or read pairs of texts with {pair}"
+        elif kind == "text":
             several = f", or to several that are joined in order, such as [{', '.join(named[:3])}]"
         raise InputError(
             f"{table.source} has several columns that may hold the {_NOUNS[kind]}: {', '.join(named)}. Set "
@@ -180,9 +169,10 @@ def _no_input(table: Table, kind: str) -> str:
             "data.columns.targets=2."
         )
     *names, last = USUAL_INPUTS[kind]
+    pair = text_pairs.settings(table.values) if kind == "text" else ""
     return (
         f"{table.source} has no column {', '.join(names)} or {last}. It has: {', '.join(table.values)}. Set "
-        f"`data.columns.input` to the column of the {_NOUNS[kind]}."
+        f"`data.columns.input` to the column of the {_NOUNS[kind]}{f', or read pairs of texts with {pair}' if pair else ''}."
     )
 
 

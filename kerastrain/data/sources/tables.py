@@ -15,7 +15,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import ImageFiles
-from kerastrain.data.sources import repeated_rows, table_columns, table_folders, table_paths, table_roles
+from kerastrain.data.sources import repeated_rows, table_columns, table_folders, table_paths, table_roles, text_pairs
 from kerastrain.data.sources import table as memory_tables
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.sources.table_files import SUFFIXES, is_table, read
@@ -33,14 +33,15 @@ class Inputs:
     """The inputs of a table.
 
     Args:
-        values: tuple of n str, the texts, or the paths of the images, which need not exist.
+        values: tuple of n str, the texts, or the paths of the images, which need not exist; for pairs of texts of n tuples of
+            two str.
         rows: tuple of n str, where each was found, such as "line 3 of 'news.csv'".
         layout: str, how the table was read, such as "a table separated by commas: texts in column 'text'".
         skipped: tuple of Quarantined, the rows that have no input.
         notes: tuple of str, what is unusual.
     """
 
-    values: tuple[str, ...]
+    values: tuple[str, ...] | tuple[tuple[str, str], ...]
     rows: tuple[str, ...]
     layout: str
     skipped: tuple[Quarantined, ...]
@@ -69,7 +70,8 @@ def listing(
         columns: Columns; None for the usual names.
 
     Returns:
-        Listing whose keys are the image paths as written in the manifest, or the texts.
+        Listing whose keys are the image paths as written in the manifest, or the texts. The inputs of pairs of texts are an
+        object array (n, 2) of str.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -122,8 +124,10 @@ def listing(
         weights=table_columns.weights(whole, columns),
         groups=table_columns.groups(whole, columns),
         paths=tuple(paths) if kind == "images" else None,
-        keys=tuple(names),
+        keys=tuple(map(text_pairs.shown, names)),
     )
+    if columns.pairs:
+        notes += text_pairs.repeated([first for first, _ in names], columns, predefined_split is not None)
     repeated = repeated_rows.resolved(examples, predefined_split, whole.row_name)
     layout = _layout(whole, columns, kind, task)
     if has_parts:
@@ -179,8 +183,13 @@ def _complete(table: Table, columns: Columns, task: Task | None) -> tuple[Table,
     return table.subset([index for index in range(len(table)) if index not in reasons]), faults
 
 
-def _inputs(table: Table, columns: Columns) -> list[str]:
-    rows = zip(*(table.column(name) for name in columns.inputs), strict=True)
+def _inputs(table: Table, columns: Columns) -> list[str] | list[tuple[str, str]]:
+    texts = [_joined(table, names) for names in columns.texts]
+    return texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
+
+
+def _joined(table: Table, names: Sequence[str]) -> list[str]:
+    rows = zip(*(table.column(name) for name in names), strict=True)
     return [" ".join(str(value).strip() for value in row if table_columns.is_present(value)) for row in rows]
 
 
@@ -213,7 +222,10 @@ def _without_targets(table: Table, columns: Columns, task: Task) -> str:
 
 
 def _layout(table: Table, columns: Columns, kind: str, task: Task | None) -> str:
-    roles = [_in_columns("images" if kind == "images" else "texts", columns.inputs, "joined by a space")]
+    noun = "images" if kind == "images" else "first texts of pairs" if columns.pairs else "texts"
+    roles = [_in_columns(noun, columns.inputs, "joined by a space")]
+    if columns.pairs:
+        roles.append(_in_columns("second texts", columns.pairs, "joined by a space"))
     if task is not None:
         roles.append(_in_columns(_NOUNS[task], columns.targets))
         roles += [

@@ -46,7 +46,7 @@ def write_tfrecords(
 
     Raises:
         FileExistsError: `path` exists.
-        InputError: there are no examples, `shards` is below 1, or an image cannot be read.
+        InputError: there are no examples or they are pairs of texts, `shards` is below 1, or an image cannot be read.
     """
     path = Path(path)
     if path.exists():
@@ -55,6 +55,7 @@ def write_tfrecords(
     rows = [(part, index) for part in parts for index in range(len(part))]
     if not rows:
         raise InputError("`data` must hold at least one example. Received: none.")
+    _require_single(parts[0])
     if shards < 1:
         raise InputError(f"`shards` must be at least 1. Received: {shards}.")
     order = np.array_split(sampling.order(len(rows), seed=0, epoch=0), min(shards, len(rows)))
@@ -144,6 +145,11 @@ def _kind(inputs: np.ndarray | Store) -> str:
         return "text"
     are_images = not isinstance(inputs, np.ndarray) or (inputs.dtype == np.uint8 and inputs.shape[3:] == (3,))
     return "images" if are_images else "arrays"
+
+
+def _require_single(examples: Examples) -> None:
+    if examples.dtype == object and examples.shape:
+        raise InputError("sharded sets hold one text for each example. Received: pairs of texts. Keep them in a table.")
 
 
 def _content(inputs: np.ndarray | Store, index: int) -> bytes:

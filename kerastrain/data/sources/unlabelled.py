@@ -18,13 +18,13 @@ class Unlabelled:
     """Inputs of one source.
 
     Args:
-        values: tuple of str, paths of image files, or texts.
+        values: tuple of str, paths of image files, or texts; for pairs of texts, tuple of tuples of two str.
         rows: tuple of str, where each was found, such as "line 3 of 'news.csv'"; "" where its value says it.
         layout: str, how the source was read, such as "30 texts, one in each line".
         faults: tuple of str, a sentence about each row that cannot be used.
     """
 
-    values: tuple[str, ...]
+    values: tuple[str, ...] | tuple[tuple[str, str], ...]
     rows: tuple[str, ...]
     layout: str
     faults: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
         path: Path of a table.
         kind: "images" or "text".
         columns: Columns, of which `input` is used.
-        is_optional: bool, whether a usual name counts if the table has no column `columns.input`.
+        is_optional: bool, whether a usual name counts if the table has none of the columns `columns.input`.
 
     Returns:
         Unlabelled. Paths are relative to the folder of the table; rows without a value are faults.
@@ -48,7 +48,8 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
     named = columns.inputs
     if is_optional and named:
         content = tables.read(path, columns)
-        columns = columns if set(named) <= content.values.keys() else dataclasses.replace(columns, input=None)
+        if not columns.pairs and not set(named) & content.values.keys():
+            columns = dataclasses.replace(columns, input=None)
     content = tables.inputs(path, kind=kind, columns=columns)
     faults = tuple(f"{row.path}: {row.reason}." for row in content.skipped)
     return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults)
