@@ -37,6 +37,7 @@ TEXT_SIZES = {
     "num_layers": 1,
     "word_dropout": 0.0,
 }
+PAIRS = np.stack([TEXTS, TEXTS[::-1]], axis=1)
 TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 
 # Name: a function from the folder of modules to the layer, and the layer's inputs.
@@ -70,6 +71,10 @@ BUILDERS = {
     "text_classifier, module": (lambda modules: text_classifier(modules / "text"), NO_EMPTY_TEXTS),
     "text_classifier, characters": (lambda modules: text_classifier("keras:embedding", tokenizer="characters"), TEXTS),
     "text_classifier, subwords": (lambda modules: text_classifier("keras:transformer", tokenizer="subwords"), TEXTS),
+    "text_classifier, pairs": (
+        lambda modules: models.text_classifier(labels=["a", "b"], pair=True, **(TEXT_SIZES | {"texts": PAIRS})),
+        PAIRS,
+    ),
     "text_regressor, embedding": (
         lambda modules: models.text_regressor(labels=["a", "b"], mean=[1.0, 2.0], stddev=3.0, **TEXT_SIZES),
         TEXTS,
@@ -81,8 +86,10 @@ NO_TFLITE = {
     "text_classifier, module": "TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'",
 }
 NO_PART = {
+    "ComparePair": "reads two tensors; the row of a text_classifier of pairs covers it",
     "DistillationModel": "wraps a student during its training only; the student is what is saved",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
+    "SeparateTexts": "returns two tensors; the row of a text_classifier of pairs covers it",
     "Step": "an operation of a model that is being explained; it holds a function and exists during the call only",
 }
 ROWS = [*LAYERS, *BUILDERS]
@@ -95,7 +102,7 @@ def tiny():
 
 
 def network():
-    backbone = backbones.load("keras:MobileNet", alpha=0.25, image_size=(32, 32))
+    backbone = backbones.load("keras:MobileNet", weights="random", alpha=0.25, image_size=(32, 32))
     for layer in backbone.layer.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.gamma.assign(
