@@ -17,8 +17,9 @@ from kerastrain.system.resources import processor_count
 def digests(examples: Examples) -> np.ndarray:
     """A digest of each input; equal inputs have equal digests.
 
-    An image counts by the bytes of its file, whatever its name or label; a text by its characters, a pair by those of both texts; any other input by its
-    values. With 64 bits, two different inputs among a million share a digest once in 37 million data sets.
+    An image counts by the bytes of its file, whatever its name or label; a text by its characters, a pair by those of both
+    texts; any other input by its values. With 64 bits, two different inputs among a million share a digest once in 37 million
+    data sets.
 
     Args:
         examples: Examples of n inputs. Files are read.

@@ -21,6 +21,9 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
         folder: str, the SavedModel.
         inputs_path: str, the .npz file with one array per argument of a signature.
         outputs_path: str, the .npz file to write the outputs to.
+
+    Raises:
+        ValueError: a signature takes other arguments.
     """
     signatures = _loaded(folder).signatures
     calls, outputs = {}, {}
@@ -29,7 +32,7 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
         calls.setdefault(name, {})[argument] = values
     for name, arguments in calls.items():
         if set(arguments) != set(signatures[name].structured_input_signature[1]):
-            raise ValueError(f"{name} takes {list(signatures[name].structured_input_signature[1])}")
+            raise SystemExit(f"{name} takes {list(signatures[name].structured_input_signature[1])}")
         count = len(next(iter(arguments.values())))
         starts, results = [0, *range(1, count, 32)], []
         for a, b in zip(starts, [*starts[1:], count], strict=True):

@@ -126,8 +126,8 @@ def check(config: Config) -> None:
     if (config.data.columns.pair is None) != (own.data.columns.pair is None):
         reads = "single texts" if own.data.columns.pair is None else "pairs of texts"
         raise InputError(
-            f"the run to start from, {str(folder)!r}, reads {reads}. Received: data.columns.pair={_text(config.data.columns.pair)}. "
-            "Correct it, or train a new run without `--from`."
+            f"the run to start from, {str(folder)!r}, reads {reads}. Received: data.columns.pair="
+            f"{_text(config.data.columns.pair)}. Correct it, or train a new run without `--from`."
         )
     known = {"data.image_size": start.image_size, "data.task": start.task}
     keys = [f"model.{name}" for name in type(config.model).model_fields if name not in _FREE_IN_MODEL]

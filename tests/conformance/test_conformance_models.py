@@ -20,6 +20,7 @@ from kerastrain import backbones, export, models, testing
 from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
 from kerastrain.hub.layer import HubLayer
+from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import labels, text
 from kerastrain.layers.quantized import QuantizedKernel, QuantizedOutput
 from kerastrain.train_step import keras_trainer
@@ -72,7 +73,9 @@ BUILDERS = {
     "text_classifier, characters": (lambda modules: text_classifier("keras:embedding", tokenizer="characters"), TEXTS),
     "text_classifier, subwords": (lambda modules: text_classifier("keras:transformer", tokenizer="subwords"), TEXTS),
     "text_classifier, pairs": (
-        lambda modules: models.text_classifier(labels=["a", "b"], pair=True, **(TEXT_SIZES | {"texts": PAIRS})),
+        lambda modules: models.text_classifier(
+            labels=["a", "b"], pair=True, dropout=0.0, **(TEXT_SIZES | {"texts": PAIRS})
+        ),
         PAIRS,
     ),
     "text_regressor, embedding": (
@@ -200,9 +203,7 @@ def test_builder_comes_back_from_its_config(name, modules):
 
 
 def vectorizations(model):
-    nested = model.get_layer("backbone")
-    layers = nested.layers if isinstance(nested, keras.Model) else []
-    return [layer for layer in layers if isinstance(layer, keras.layers.TextVectorization)]
+    return [layer for layer in every_layer(model) if isinstance(layer, keras.layers.TextVectorization)]
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -43,7 +43,8 @@ def listing(
     """Makes a listing from arrays.
 
     Args:
-        inputs: array (n, ...), images as for `array_images.pixels`, texts as str (n,), pairs of texts as str (n, 2); or a `Store`.
+        inputs: array (n, ...), images as for `array_images.pixels`, texts as str (n,), pairs of texts
+            as str (n, 2); or a `Store`.
         targets: as for `array_targets.targets_and_labels`.
         labels: as `Examples.labels`; None for the classes that occur.
         task: as `Examples.task`.
