@@ -4,6 +4,7 @@ Takes strings (b,), or tensors (b, tokens, d). Must not know of heads or labels.
 """
 
 import functools
+import importlib
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.system import optional_imports
+from kerastrain.errors import InputError
 from kerastrain.tokenization.encoder_tokens import LONGEST_WORD, EncoderTokens
 
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len")
@@ -45,7 +46,7 @@ class EncoderTokenizer(keras.layers.Layer):
         **options: `name` of a Keras layer.
 
     Raises:
-        MissingExtra: tensorflow_text is not installed.
+        InputError: tensorflow_text is not installed.
     """
 
     def __init__(
@@ -58,7 +59,14 @@ class EncoderTokenizer(keras.layers.Layer):
         self._pieces = pieces[self.tokens.kind](self.tokens, sequence_length)
 
     def pieces(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """The ids of texts without the special tokens, not cut: strings (b,) to int32 (b, None)."""
+        """The ids of texts without the special tokens, not cut.
+
+        Args:
+            texts: string tensor (b,).
+
+        Returns:
+            int32 tf.RaggedTensor (b, None).
+        """
         texts = tf.convert_to_tensor(texts)
         if self.tokens.prefix:
             texts = tf.strings.join([self.tokens.prefix, texts])
@@ -70,7 +78,14 @@ class EncoderTokenizer(keras.layers.Layer):
         return ids.to_tensor(self.tokens.pad, shape=[None, self.sequence_length if self.fixed_length else None])
 
     def counts(self, texts):
-        """int64 (b,), how many token ids each of strings (b,) has."""
+        """How many token ids each text has.
+
+        Args:
+            texts: string tensor (b,).
+
+        Returns:
+            int64 tensor (b,), each at most `sequence_length`.
+        """
         return self._cut(texts).row_lengths()
 
     def _cut(self, texts):
@@ -227,7 +242,9 @@ class BytePairs:
 
         def places_of(ids):
             pairs = tf.where((ids[:, :-1] >= 0) & (ids[:, 1:] >= 0), ids[:, :-1] * self._size + ids[:, 1:], -2)
-            places = tf.minimum(tf.reshape(tf.searchsorted(keys, tf.reshape(pairs, [-1])), tf.shape(pairs)), len(self._keys) - 1)
+            places = tf.minimum(
+                tf.reshape(tf.searchsorted(keys, tf.reshape(pairs, [-1])), tf.shape(pairs)), len(self._keys) - 1
+            )
             return places, tf.where(tf.gather(keys, places) == pairs, tf.gather(ranks, places), never)
 
         def join(ids, _):
@@ -322,4 +339,10 @@ def _lowest(values):
 
 @functools.cache
 def _text_library():
-    return optional_imports.need("tensorflow_text", extra="kerashub", to="read texts as a pretrained encoder does")
+    try:
+        return importlib.import_module("tensorflow_text")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "to read texts as a pretrained encoder does, kerastrain needs tensorflow_text. Install it: pip install "
+            "'kerastrain[kerashub]'."
+        ) from error

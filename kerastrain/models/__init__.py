@@ -7,6 +7,7 @@ logits out, with the labels inside. The other functions take any `keras.Model`. 
 from kerastrain.layers.labels import Labels, check_labels, decoding, labels, store_decoding, task
 from kerastrain.losses import StandardizedSquaredError, loss
 from kerastrain.models.builders import image_classifier, image_regressor, text_classifier, text_regressor
+from kerastrain.models.text_lengths import text_lengths
 from kerastrain.saving import load
 from kerastrain.transfer.feature_extractor import split_at_backbone
 from kerastrain.transfer.freezing import GradualUnfreezing, freeze, layer_rates, synchronize_batch_norm, unfreeze
@@ -32,6 +33,7 @@ __all__ = [
     "synchronize_batch_norm",
     "task",
     "text_classifier",
+    "text_lengths",
     "text_regressor",
     "unfreeze",
 ]

@@ -82,7 +82,7 @@ def handle_nonfinite_step(
 
 def _report(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:
     """Appends the finding with all files of the batch to `nonfinite.json`, and returns it in a line without full stop."""
-    indices = data.indices(stage.train, config.fit.global_batch_size, error.step, **drawing(config))
+    indices = data.indices(stage.train, config.fit.global_batch_size, error.step, **drawing(stage, config))
     names = [_name(stage.train, index) for index in indices]
     at_fault = [names[place] for place in error.finding.examples] if error.finding else []
     epoch, path = error.step // phase.steps_per_epoch + 1, directory / "nonfinite.json"

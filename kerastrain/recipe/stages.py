@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerastrain import data, distribute, models
@@ -24,6 +25,7 @@ class Stage:
         validation: data.Examples to validate on.
         augment: callable from `data.augment` that transforms a batch, or None.
         callbacks: sequence of keras.callbacks.Callback that must run before all others.
+        lengths: int array, the tokens of each text to train on, for batches of similar lengths; None for batches of any.
     """
 
     model: keras.Model
@@ -31,6 +33,7 @@ class Stage:
     validation: data.Examples
     augment: Callable | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
+    lengths: np.ndarray | None = None
 
 
 def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Phase) -> Stage:
@@ -51,12 +54,19 @@ def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Ph
             count = len(split.train) + len(split.validation)
             logger.info("computing the backbone's features of %s examples", f"{count:,}")
         parts = [
-            data.features.precompute(features, part, config.evaluation.batch_size)
+            data.features.precompute(
+                features, part, config.evaluation.batch_size, lengths=models.text_lengths(features, part.inputs)
+            )
             for part in (split.train, split.validation)
         ]
         return Stage(head, *parts)
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
-    return Stage(model, split.train, split.validation, data.augment(**config.data.augment.named), extra)
+    validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
+    if lengths is not None:
+        # The order changes no measure, and a batch of texts of one length needs no padding.
+        longest_first = np.argsort(-models.text_lengths(model, validation.inputs), kind="stable")
+        validation = validation.subset(longest_first)
+    return Stage(model, split.train, validation, data.augment(**config.data.augment.named), extra, lengths)
 
 
 def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_step: int) -> tf.data.Dataset:
@@ -77,20 +87,22 @@ def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_s
         epochs=phase.epochs,
         start_step=start_step,
         augment=stage.augment,
-        **drawing(config),
+        **drawing(stage, config),
     )
 
 
-def drawing(config: Config) -> dict:
+def drawing(stage: Stage, config: Config) -> dict:
     """Returns the arguments of `data.batches` and `data.indices` that decide the order of the examples.
 
     Args:
+        stage: Stage.
         config: Config.
 
     Returns:
-        dict with "shuffle", "sampling" and "seed".
+        dict with "shuffle", "sampling", "seed" and "lengths".
     """
-    return {"shuffle": True, "sampling": config.data.sampling, "seed": config.runtime.seed}
+    options = {"shuffle": True, "sampling": config.data.sampling, "seed": config.runtime.seed}
+    return {**options, "lengths": stage.lengths}
 
 
 def unfreeze(model: keras.Model, config: Config) -> list[keras.callbacks.Callback]:
