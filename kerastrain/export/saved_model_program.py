@@ -24,6 +24,9 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
 
     Raises:
         ValueError: a signature takes other arguments.
+
+    Raises:
+        SystemExit: a signature has other arguments.
     """
     signatures = _loaded(folder).signatures
     calls, outputs = {}, {}

@@ -155,6 +155,11 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
     excluded = config.data.exclude_classes
     if path is None:
         return data.listing(config.data.path, columns=columns, exclude_classes=excluded, **options)
+    if config.data.columns.pair is not None and not data.has_columns(path, config.data.kind):
+        raise InputError(
+            f"the run reads pairs of texts. Received: '{path}', which has no columns. Give a table with the columns of both "
+            "texts."
+        )
     # Another path may be a folder, to which the column names of the run's own table do not apply.
     other = data.listing(path, columns=columns if data.has_columns(path, config.data.kind) else None, **options)
     # Nor need it have all the classes that the run left out.
