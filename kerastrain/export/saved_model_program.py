@@ -24,9 +24,6 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
 
     Raises:
         ValueError: a signature takes other arguments.
-
-    Raises:
-        SystemExit: a signature has other arguments.
     """
     signatures = _loaded(folder).signatures
     calls, outputs = {}, {}
@@ -35,7 +32,7 @@ def main(folder: str, inputs_path: str, outputs_path: str) -> None:
         calls.setdefault(name, {})[argument] = values
     for name, arguments in calls.items():
         if set(arguments) != set(signatures[name].structured_input_signature[1]):
-            raise SystemExit(f"{name} takes {list(signatures[name].structured_input_signature[1])}")
+            raise ValueError(f"{name} takes {list(signatures[name].structured_input_signature[1])}")
         count = len(next(iter(arguments.values())))
         starts, results = [0, *range(1, count, 32)], []
         for a, b in zip(starts, [*starts[1:], count], strict=True):
