@@ -52,8 +52,9 @@ def print_json(predictions: Iterable, task: str) -> int:
 def write_predictions(predictions: Iterable, path: Path, labels: Sequence[str], task: str) -> int:
     """Writes a CSV file with a row for each prediction; returns their number.
 
-    Its columns are input (then pair, the second text, for pairs of texts), row (where the input was found), prediction (of several labels, those with a probability of at
-    least a half, joined by |), and a probability for each label; for regression a number for each name. Without
+    Its columns are input (then pair, the second text, for pairs of texts), row (where the input was found), prediction (of
+    several labels, those with a probability of at least a half, joined by |), and a probability for each label; for
+    regression a number for each name. Without
     predictions, no file is written.
     """
     predictions = iter(predictions)
