@@ -18,12 +18,14 @@ _TFLITE = (
     "it is a TensorFlow Lite file, which cannot be trained. Give the SavedModel or .keras file that it was made from"
 )
 _PYTORCH = "it holds weights of PyTorch. Give a SavedModel or a .keras file"
+_SAFETENSORS = "it holds weights without their network. Give its folder, which needs a config.json beside it"
 _ZIP = "it is a zip archive. Unpack it and give the folder, or name it .keras if it is a saved Keras model"
 _KINDS = {  # suffix -> what such a file is, and what to do
     **dict.fromkeys((".h5", ".hdf5"), _HDF5),
     ".tflite": _TFLITE,
     ".onnx": "it is an ONNX file. Give a SavedModel or a .keras file",
-    **dict.fromkeys((".pt", ".pth", ".safetensors", ".bin"), _PYTORCH),
+    **dict.fromkeys((".pt", ".pth", ".bin"), _PYTORCH),
+    ".safetensors": _SAFETENSORS,
     ".zip": _ZIP,
 }
 _SIGNATURES = {b"\x89HDF\r\n\x1a\n": _HDF5, b"PK\x03\x04": _ZIP}
@@ -99,10 +101,10 @@ def _hint(folder: Path) -> str:
         return "It was one, whose graph is missing: copy it again"
     if models := sorted([*folder.glob("*.keras"), *folder.glob("*.h5")]):
         return f"It holds {models[0].name!r}: give that file" if models[0].suffix == ".keras" else f"In it, {_HDF5}"
-    if (folder / "config.json").is_file():
-        return "It looks like a model of the Transformers library, which is no backbone here"
     if any(folder.glob("*.index")) or (folder / "checkpoint").is_file():
         return "It holds a checkpoint, which is weights without their network: save the model as a SavedModel or .keras file"
+    if not any(folder.iterdir()):
+        return "It is empty: the download may have failed"
     if (folder / "model.json").is_file():
         return "It looks like a model of TensorFlow.js: give the SavedModel that it was made from"
     return ""

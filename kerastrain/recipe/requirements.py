@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kerastrain.config import Config
+from kerastrain import presets
+from kerastrain.config import AUTO_BACKBONE, Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import handles
 from kerastrain.hub.bundled import bundled
@@ -45,7 +46,7 @@ def require(config: Config) -> None:
     if config.model.from_run is not None:  # The model of that run holds its backbone.
         return
     networks.check(config.data.kind, config.model.backbone, config.data.image_size)
-    _require_backbone(config.model.backbone)
+    _require_backbone(config.model.backbone, config.data.kind)
     if _is_module(config) and config.fit.epochs:
         _require_whole(config)
     weights = config.model.weights
@@ -131,9 +132,17 @@ def _require_whole(config: Config) -> None:
         )
 
 
-def _require_backbone(handle: str) -> None:
-    """Raises an error if a backbone on this machine is not there; what is downloaded is not asked for."""
+def _require_backbone(handle: str, kind: str) -> None:
+    """Raises an error if a backbone on this machine is not there; modules that are downloaded are not asked for."""
+    if presets.is_preset(handle):
+        preset = presets.read(handle, kind=kind)
+        raise InputError(
+            f"`model.backbone` must be a SavedModel, a .keras file or `keras:NAME`. Received: {handle!r}, a network of the kind "
+            f"{preset.architecture}, which kerastrain does not load yet."
+        )
     location, _ = split_pin(handle)
+    if location == AUTO_BACKBONE:
+        return
     if location.startswith("kerastrain:"):
         if (name := location.removeprefix("kerastrain:")) not in bundled():
             raise InputError(unknown("bundled backbone", name, bundled()))

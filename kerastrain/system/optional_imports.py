@@ -15,6 +15,7 @@ class MissingExtra(InputError, ImportError):
 
 
 EXTRAS = {
+    "kerashub": (("keras_hub", "safetensors"), "open a network of KerasHub, Hugging Face or timm"),
     "int4": (("ai_edge_quantizer",), "write weights of four bits"),
     "onnx": (("tf2onnx", "onnxruntime"), "write ONNX files"),
     "tpe": (("hyperopt",), "search with tpe"),

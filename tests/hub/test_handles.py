@@ -23,6 +23,11 @@ from kerastrain.hub import handles
         ("model", b"\x1c\0\0\0TFL3rest", "it is a TensorFlow Lite file"),
         ("model.onnx", b"", "it is an ONNX file. Give a SavedModel or a .keras file."),
         ("model.pth", b"", "it holds weights of PyTorch. Give a SavedModel or a .keras file."),
+        (
+            "model.safetensors",
+            b"",
+            "it holds weights without their network. Give its folder, which needs a config.json",
+        ),
         ("module.zip", b"", "it is a zip archive. Unpack it and give the folder"),
         ("saved_model.pb", b"", "it is the graph of one. Give its folder, '"),
         ("notes.md", b"text", "is no SavedModel, which is a folder: it is a file."),
@@ -43,10 +48,7 @@ def test_a_file_that_is_no_saved_model_is_told_by_its_kind(tmp_path, name, conte
         (["1/saved_model.pb", "2/saved_model.pb"], "Give the folder inside it, '{folder}/1' or '{folder}/2'."),
         (["variables/variables.index"], "It was one, whose graph is missing: copy it again."),
         (["best.keras"], "It holds 'best.keras': give that file."),
-        (
-            ["config.json", "model.safetensors"],
-            "It looks like a model of the Transformers library, which is no backbone here.",
-        ),
+        ([], "It is empty: the download may have failed."),
         (["ckpt.index"], "It holds a checkpoint, which is weights without their network: save the model as"),
         (["model.json"], "It looks like a model of TensorFlow.js: give the SavedModel that it was made from."),
         (["model.keras"], "A run's model is '{folder}/model.keras'."),

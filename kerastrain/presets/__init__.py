@@ -1,0 +1,10 @@
+"""Pretrained networks of KerasHub, Hugging Face and timm: what a handle names, and whether its files are whole.
+
+`read` says what a handle is before TensorFlow starts, `fetch` downloads what `read` left, and `is_preset` tells these
+handles from SavedModels, `.keras` files and `keras:NAME`. Must not import TensorFlow, Keras or KerasHub.
+"""
+
+from kerastrain.presets.handles import is_preset
+from kerastrain.presets.preset import Preset, fetch, read
+
+__all__ = ["Preset", "fetch", "is_preset", "read"]

@@ -1,0 +1,146 @@
+"""Which networks KerasHub builds, from which formats, and for what they are.
+
+Takes names; returns facts. Compared with KerasHub 0.32 by `tests/presets/test_architectures.py`. Must not import KerasHub.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of networks.
+
+    Args:
+        kind: "images", "text" (encoders), "language" (decoders and pairs of both) or "other".
+        classes: tuple of str, the KerasHub classes of its backbones.
+        model_types: tuple of str, the `model_type` in Hugging Face's config.json that KerasHub converts.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    model_types: tuple[str, ...] = ()
+
+
+FAMILIES = {
+    "clip": Family("images", ("CLIPBackbone", "CLIPVisionEncoder")),
+    "cspnet": Family("images", ("CSPNetBackbone",)),
+    "deit": Family("images", ("DeiTBackbone",), ("deit",)),
+    "densenet": Family("images", ("DenseNetBackbone",)),
+    "dinov2": Family("images", ("DINOV2Backbone",), ("dinov2", "dinov2_with_registers")),
+    "dinov3": Family("images", ("DINOV3Backbone",), ("dinov3_vit",)),
+    "efficientnet": Family("images", ("EfficientNetBackbone",)),
+    "hgnetv2": Family("images", ("HGNetV2Backbone",)),
+    "mit": Family("images", ("MiTBackbone",)),
+    "mobilenet": Family("images", ("MobileNetBackbone",)),
+    "mobilenetv5": Family("images", ("MobileNetV5Backbone",)),
+    "resnet": Family("images", ("ResNetBackbone",)),
+    "siglip": Family("images", ("SigLIPBackbone", "SigLIPVisionEncoder")),
+    "swin_transformer": Family("images", ("SwinTransformerBackbone",), ("swin",)),
+    "vgg": Family("images", ("VGGBackbone",)),
+    "vit": Family("images", ("ViTBackbone",), ("vit",)),
+    "xception": Family("images", ("XceptionBackbone",)),
+    "albert": Family("text", ("AlbertBackbone",), ("albert",)),
+    "bert": Family("text", ("BertBackbone",), ("bert",)),
+    "deberta_v3": Family("text", ("DebertaV3Backbone",)),
+    "distil_bert": Family("text", ("DistilBertBackbone",), ("distilbert",)),
+    "electra": Family("text", ("ElectraBackbone",)),
+    "f_net": Family("text", ("FNetBackbone",)),
+    "roberta": Family("text", ("RobertaBackbone",), ("roberta",)),
+    "xlm_roberta": Family("text", ("XLMRobertaBackbone",), ("xlm-roberta",)),
+    "bart": Family("language", ("BartBackbone",), ("bart",)),
+    "bloom": Family("language", ("BloomBackbone",)),
+    "falcon": Family("language", ("FalconBackbone",)),
+    "gemma": Family("language", ("GemmaBackbone",), ("gemma", "gemma2")),
+    "gemma3": Family("language", ("Gemma3Backbone",), ("gemma3", "gemma3_text")),
+    "gemma3n": Family("language", ("Gemma3nBackbone",), ("gemma3n",)),
+    "gemma4": Family("language", ("Gemma4Backbone",), ("gemma4", "gemma4_text", "gemma4_assistant")),
+    "gpt2": Family("language", ("GPT2Backbone",), ("gpt2",)),
+    "gpt_oss": Family("language", ("GptOssBackbone",), ("gpt_oss",)),
+    "llama": Family("language", ("LlamaBackbone",)),
+    "llama3": Family("language", ("Llama3Backbone",), ("llama",)),
+    "mistral": Family("language", ("MistralBackbone",), ("mistral",)),
+    "mixtral": Family("language", ("MixtralBackbone",), ("mixtral",)),
+    "opt": Family("language", ("OPTBackbone",)),
+    "phi3": Family("language", ("Phi3Backbone",)),
+    "qwen": Family("language", ("QwenBackbone",), ("qwen2",)),
+    "qwen3": Family("language", ("Qwen3Backbone",), ("qwen3",)),
+    "qwen3_5": Family("language", ("Qwen3_5Backbone",), ("qwen3_5",)),
+    "qwen3_5_moe": Family("language", ("Qwen3_5MoeBackbone",), ("qwen3_5_moe",)),
+    "qwen3_moe": Family("language", ("Qwen3MoeBackbone",), ("qwen3_moe",)),
+    "qwen_moe": Family("language", ("QwenMoeBackbone",), ("qwen2_moe",)),
+    "rwkv7": Family("language", ("RWKV7Backbone",)),
+    "smollm3": Family("language", ("SmolLM3Backbone",), ("smollm3",)),
+    "t5": Family("language", ("T5Backbone",)),
+    "t5gemma": Family("language", ("T5GemmaBackbone",), ("t5gemma",)),
+    "t5gemma2": Family("language", ("T5Gemma2Backbone",), ("t5gemma2",)),
+    # Networks that answer other questions than "what is this image or text".
+    "basnet": Family("other", ("BASNetBackbone",)),
+    "blip2": Family("other", ("BLIP2Backbone",), ("blip-2",)),
+    "d_fine": Family("other", ("DFineBackbone",)),
+    "deeplab_v3": Family("other", ("DeepLabV3Backbone",)),
+    "depth_anything": Family("other", ("DepthAnythingBackbone",)),
+    "esm": Family("other", ("ESMBackbone",), ("esm",)),
+    "metaclip_2": Family("other", ("MetaCLIP2Backbone",), ("metaclip_2",)),
+    "moonshine": Family("other", ("MoonshineBackbone",)),
+    "pali_gemma": Family("other", ("PaliGemmaBackbone",), ("paligemma",)),
+    "parseq": Family("other", ("PARSeqBackbone",)),
+    "retinanet": Family("other", ("RetinaNetBackbone",)),
+    "sam": Family("other", ("SAMBackbone",)),
+    "sam3": Family("other", ("SAM3PromptableConceptBackbone",), ("sam3_video",)),
+    "segformer": Family("other", ("SegFormerBackbone",)),
+    "stable_diffusion_3": Family("other", ("StableDiffusion3Backbone",)),
+    "video_prism": Family("other", ("VideoPrismBackbone",)),
+    "whisper": Family("other", ("WhisperBackbone",)),
+}
+"""The families by the name of their folder in KerasHub."""
+
+TIMM = {
+    **dict.fromkeys(("cspdarknet53", "cspresnet50", "cspresnext50", "darknet53"), "cspnet"),
+    **dict.fromkeys(("densenet121", "densenet169", "densenet201"), "densenet"),
+    **{
+        f"efficientnet_{name}": "efficientnet"
+        for name in ("b0", "b1", "b2", "b3", "b4", "b5", "lite0", "el", "em", "es")
+    },
+    **{f"efficientnetv2_{name}": "efficientnet" for name in ("rw_m", "rw_s", "rw_t")},
+    **{f"hgnetv2_b{number}": "hgnetv2" for number in range(7)},
+    **dict.fromkeys(("mobilenetv3_small_050", "mobilenetv3_small_100", "mobilenetv3_large_100"), "mobilenet"),
+    "mobilenetv5_300m": "mobilenetv5",
+    **{f"resnet{depth}": "resnet" for depth in (18, 26, 34, 50, 101, 152)},
+    **{f"resnetv2_{depth}": "resnet" for depth in (50, 101, 152)},
+    **{f"vgg{depth}": "vgg" for depth in (11, 13, 16, 19)},
+}
+"""The architectures of timm that KerasHub converts, and their families."""
+
+MODEL_TYPES = {name: family for family, facts in FAMILIES.items() for name in facts.model_types}
+"""The model types of Hugging Face that KerasHub converts, and their families."""
+
+CLASSES = {name: family for family, facts in FAMILIES.items() for name in facts.classes}
+"""The classes of KerasHub, and their families."""
+
+SIMILAR = {
+    "deberta-v2": "kerashub:deberta_v3_base_en",
+    "siglip": "kerashub:siglip_base_patch16_224",
+    "siglip2": "kerashub:siglip2_base_patch16_224",
+    "clip": "kerashub:clip_vit_base_patch16",
+    "electra": "kerashub:electra_base_discriminator_uncased_en",
+    "convnext": "keras:ConvNeXtTiny",
+    "convnextv2": "keras:ConvNeXtTiny",
+    "resnet": "kerashub:resnet_50_imagenet",
+    "efficientnet": "kerashub:efficientnet_b0_ra_imagenet",
+    "mobilenet_v2": "keras:MobileNetV2",
+}
+"""What to give instead of a Hugging Face folder of a network that KerasHub has but does not convert from there."""
+
+
+def known(origin: str, kind: str) -> list[str]:
+    """The networks of a kind that can be read from an origin: families for KerasHub, else architectures.
+
+    Args:
+        origin: "kerashub", "transformers" or "timm".
+        kind: "images" or "text".
+
+    Returns:
+        list of str, sorted.
+    """
+    names = {"kerashub": {family: family for family in FAMILIES}, "transformers": MODEL_TYPES, "timm": TIMM}[origin]
+    return sorted(name for name, family in names.items() if FAMILIES[family].kind == kind)

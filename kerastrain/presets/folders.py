@@ -1,0 +1,194 @@
+"""What a folder with a pretrained network holds, read from its JSON files and checked for completeness.
+
+Takes a folder; returns the parts of a `Preset`. Must not import TensorFlow or KerasHub.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kerastrain.errors import InputError, unknown
+from kerastrain.presets import files
+from kerastrain.presets.architectures import CLASSES, FAMILIES, MODEL_TYPES, SIMILAR, TIMM, known
+
+_TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
+    "albert": ("spiece.model",),
+    "bert": ("vocab.txt", "sentencepiece.bpe.model", "tokenizer.json"),
+    "distil_bert": ("vocab.txt", "tokenizer.json"),
+    "roberta": ("vocab.json", "tokenizer.json"),
+    "xlm_roberta": ("sentencepiece.bpe.model",),
+}
+
+
+def read_config(folder: Path) -> tuple[str, dict]:
+    """Tells the format of a folder by its config.json.
+
+    Args:
+        folder: Path.
+
+    Returns:
+        ("kerashub", "transformers" or "timm"; dict, the content of config.json).
+
+    Raises:
+        InputError: there is no config.json, or it is of another library.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(_no_config(folder))
+    content = files.read_json(folder / "config.json")
+    for key, origin in (("registered_name", "kerashub"), ("model_type", "transformers"), ("architecture", "timm")):
+        if isinstance(content.get(key), str):
+            return origin, content
+    raise InputError(
+        f"{str(folder / 'config.json')!r} is of no network of KerasHub, Hugging Face or timm: it has none of the keys "
+        "registered_name, model_type and architecture."
+    )
+
+
+def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle: str) -> tuple[str, str]:
+    """The architecture that a config.json names, and its family.
+
+    Args:
+        origin: as from `read_config`.
+        content: mapping, as from `read_config`.
+        kind: "images" or "text", the data; None for any.
+        handle: str, for messages.
+
+    Returns:
+        (str, str), such as ("dinov2_with_registers", "dinov2").
+
+    Raises:
+        InputError: KerasHub does not build such networks from this format, or they are not for these data.
+    """
+    key, table = {
+        "kerashub": ("registered_name", CLASSES),
+        "transformers": ("model_type", MODEL_TYPES),
+        "timm": ("architecture", TIMM),
+    }[origin]
+    name = content[key].rpartition(">")[2]
+    library = {"kerashub": "KerasHub", "transformers": "Hugging Face", "timm": "timm"}[origin]
+    if name not in table:
+        similar = f" Use {SIMILAR[name]} instead." if origin == "transformers" and name in SIMILAR else ""
+        names = [other for each in ([kind] if kind else ["images", "text"]) for other in known(origin, each)]
+        raise InputError(
+            f"{handle!r} is a network of {library} that KerasHub cannot read: {unknown('architecture', name, names)}{similar}"
+        )
+    check_kind(handle, name, FAMILIES[table[name]].kind, origin, kind)
+    return name, table[name]
+
+
+def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | None) -> None:
+    """Checks that a network computes features of the data.
+
+    Args:
+        handle: str, for messages.
+        name: str, the architecture.
+        kind: str, as in `architectures.Family`.
+        origin: str, as from `read_config`.
+        wanted: "images" or "text", the data; None for either.
+
+    Raises:
+        InputError: it is for other data or does another job.
+    """
+    if kind == wanted or (wanted is None and kind in ("images", "text")):
+        return
+    if kind in ("images", "text"):
+        other = {"images": "images", "text": "texts"}
+        names = known(origin, wanted)
+        advice = f"Choose one of {', '.join(names)}, or set" if names else "Set"
+        raise InputError(
+            f"`model.backbone` must be for {other[wanted]}. Received: {handle!r}, a network of the kind {name}, which is for "
+            f"{other[kind]}. {advice} data.kind={kind}."
+        )
+    job = "a language model, which writes text" if kind == "language" else "made for another job"
+    names = [other for each in ([wanted] if wanted else ["images", "text"]) for other in known(origin, each)]
+    raise InputError(
+        f"`model.backbone` must compute features to classify. Received: {handle!r}, a network of the kind {name}, which is "
+        f"{job}. Choose one of: {', '.join(names)}."
+    )
+
+
+def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: str) -> tuple[str, ...]:
+    """Checks that a folder is complete.
+
+    Args:
+        folder: Path.
+        origin: as from `read_config`.
+        content: mapping, as from `read_config`.
+        family: str, a key of `FAMILIES`.
+
+    Returns:
+        tuple of str, the names of the tensors; empty for KerasHub's format.
+
+    Raises:
+        InputError: files are missing, cut off, or hold quantized weights.
+    """
+    method = (content.get("quantization_config") or {}).get("quant_method", "")
+    if content.get("quantization_config") or _quantized_keras(content):
+        raise InputError(
+            f"{str(folder)!r} holds quantized weights{f' ({method})' if method else ''}, which cannot be fine-tuned here. "
+            "Give the folder of the network before its quantization."
+        )
+    is_text = FAMILIES[family].kind == "text"
+    if origin == "kerashub":
+        if is_text and not (folder / "tokenizer.json").is_file():
+            raise InputError(_no_tokenizer(folder, ("tokenizer.json",)))
+        files.check_h5(folder)
+        return ()
+    names = _TOKENIZERS.get(family, ())
+    if is_text and names and not any((folder / name).is_file() for name in names):
+        raise InputError(_no_tokenizer(folder, names))
+    for name in (*names, "merges.txt"):
+        if (folder / name).is_file():
+            files.refuse_pointer(folder / name)
+    return files.check_safetensors(folder)
+
+
+def preprocessing(folder: Path, origin: str, content: Mapping[str, Any]) -> dict:
+    """What a folder says about how its network's inputs are made.
+
+    Args:
+        folder: Path.
+        origin: as from `read_config`.
+        content: mapping, as from `read_config`.
+
+    Returns:
+        dict: for "transformers" the content of preprocessor_config.json, else of tokenizer_config.json; for "timm" the
+        "pretrained_cfg"; for "kerashub" the config of its image converter, else of its preprocessor. Empty if there is
+        none.
+
+    Raises:
+        InputError: a file is no JSON object.
+    """
+    if origin == "timm":
+        return dict(content.get("pretrained_cfg") or {})
+    names = {
+        "transformers": ("preprocessor_config.json", "tokenizer_config.json"),
+        "kerashub": ("image_converter.json", "preprocessor.json"),
+    }[origin]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    values = files.read_json(path)
+    return dict(values.get("config", values)) if origin == "kerashub" else values
+
+
+def _quantized_keras(content: Mapping[str, Any]) -> bool:
+    """Whether the dtype in the config of a KerasHub network names a quantized policy."""
+    policy = json.dumps((content.get("config") or {}).get("dtype", "")) if "registered_name" in content else ""
+    return any(mark in policy for mark in ("int8", "int4", "float8", "gptq", "awq", "QuantizedDTypePolicy"))
+
+
+def _no_tokenizer(folder: Path, names: tuple[str, ...]) -> str:
+    return (
+        f"{str(folder)!r} holds no tokenizer ({' or '.join(names)}), without which texts cannot become tokens. Copy its files "
+        "from where the network comes from."
+    )
+
+
+def _no_config(folder: Path) -> str:
+    start = f"{str(folder)!r} holds no config.json, which names the network"
+    inner = sorted(path.parent for path in (*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")))
+    if inner:
+        return f"{start}. Give the folder inside it, {' or '.join(repr(str(path)) for path in inner)}."
+    return f"{start}: it may be half downloaded. Download the whole folder again."
