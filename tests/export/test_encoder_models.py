@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -20,7 +21,8 @@ keras_hub = pytest.importorskip("keras_hub")
 pytest.importorskip("tensorflow_text")
 tokenizers = pytest.importorskip("tokenizers")
 
-from kerastrain.layers.encoder_text import EncoderTokenizer, TokenPooling, byte_letters  # noqa: E402
+from kerastrain.layers.encoder_pieces import byte_letters  # noqa: E402
+from kerastrain.layers.encoder_text import EncoderTokenizer, TokenPooling  # noqa: E402
 
 LENGTH = 12
 TEXTS = [
@@ -212,6 +214,26 @@ def test_texts_that_the_described_tokenizer_reads_differently_are_refused(tmp_pa
     with pytest.raises(InputError, match="read 5 of 6 texts differently, such as 'A moving, wonderful story!'"):
         export.tflite(model, tmp_path / "model.tflite", samples=np.array(TEXTS, object))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_long_words_are_read_like_by_the_library_and_take_few_steps():
+    tokens = byte_pairs()
+    texts = ["dullstory" * 600, "d" * 5000, "story", "ull" * 1700 + " dull"]
+    layer = EncoderTokenizer(tokens, 700)
+    start = time.perf_counter()
+    pieces = layer.pieces(tf.constant(texts)).to_list()
+    assert time.perf_counter() - start < 2
+    assert [row[:700] for row in pieces] == [row[1:701] for row in map(lambda ids: ids[:-1], tokens.ids(texts))]
+
+
+def test_a_pair_that_comes_before_the_one_that_makes_its_part_is_joined_first():
+    # After "a b" at the first place, "ab a" comes before the second place.
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *byte_letters(), "ab", "aba", "bb"]
+    tokens = EncoderTokens("byte_pairs", 0, 2, 1, 3, vocabulary, merges=["ab a", "a b", "b b"])
+    texts = ["abab", "ababab", "aabbab", "babbab"]
+    expected = [row[1:-1] for row in tokens.ids(texts)]
+    assert [vocabulary[token] for token in expected[0]] == ["aba", "b"]
+    assert EncoderTokenizer(tokens, LENGTH).pieces(tf.constant(texts)).to_list() == expected
 
 
 def test_a_batch_is_padded_to_its_longest_text_and_lengths_are_counted():
