@@ -27,16 +27,26 @@ def test_input_pipeline_prints_its_ratios(tmp_path):
     assert all(float(ratio) > 0 for ratio in ratios)
 
 
-@pytest.mark.slow
-def test_compression_prints_a_row_for_each_method():
-    options = ["--epochs", "1", "--student-epochs", "1", "--seeds", "1", "--image-size", "16"]
+def compression(*options):
+    options = ["--epochs", "1", "--student-epochs", "1", "--seeds", "1", "--image-size", "16", *options]
     command = [sys.executable, BENCHMARKS / "compression.py", *options]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+
+
+@pytest.mark.chaos
+def test_compression_prints_a_row_for_each_method():
+    printed = compression("--only", "methods")
     rows = re.findall(r"^\| ([a-z 8+-]+?) \| ([\d.]+) \|.* \|$", printed, re.MULTILINE)
     assert [name for name, _ in rows][:4] == ["float", "int8", "quantization-aware", "half the multiply-adds"]
     assert len(rows) == 10
     assert printed.count(": met |") + printed.count(": missed |") == 5
+
+
+@pytest.mark.slow
+def test_compression_prints_how_much_of_the_gap_distillation_closes():
+    printed = compression("--only", "students")
     assert re.search(r"Teacher [\d.]+, trained on \d+ images; students with 0\.2\d of its parameters", printed)
+    assert re.search(r"gap closed: (none|-?[\d.]+ \(goal 0\.33\))\.", printed)
 
 
 def rows(name, *options):
@@ -85,7 +95,7 @@ def test_recipe_prints_a_row_of_each_recipe_and_trains_no_cell_twice(tmp_path):
     assert len(results.read_text().splitlines()) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.multi_worker
 def test_scaling_prints_its_ratios():
     options = ("--batch-size", 8, "--image-size", 16, "--steps", 2, "--epochs", 2, "--repeats", 1)
