@@ -53,6 +53,7 @@ def test_weights_are_those_of_the_network_and_round_to_float16_without_loss(modu
     np.testing.assert_allclose(network(images), module.feature_maps(images), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_every_trainable_variable_has_a_gradient(module, images):
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(module(images, training=False) ** 2)

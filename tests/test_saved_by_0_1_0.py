@@ -12,7 +12,13 @@ from kerastrain.decoding import OF_EARLIER_VERSIONS
 FOLDER = Path(__file__).with_name("saved_by_0_1_0")
 
 
-@pytest.mark.parametrize("name", ["bundled_module", "keras_backbone", "text_transformer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bundled_module",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("keras_backbone", "text_transformer")),
+    ],
+)
 def test_a_model_of_0_1_0_predicts_what_it_predicted_and_trains_on(name):
     with np.load(FOLDER / "answers.npz") as saved:
         inputs, answers = saved["texts" if name == "text_transformer" else "images"], saved[name]

@@ -120,6 +120,7 @@ def test_a_weights_file_fits_its_network_or_says_so(tmp_path):
         backbones.load("keras:MobileNet", weights=tmp_path / "nowhere.h5", **options)
 
 
+@pytest.mark.slow
 def test_a_genuine_weights_file_gives_the_genuine_features(shared):
     network = backbones.load("keras:MobileNet", weights=shared("models/mobilenet_v1_0.25_224.h5"), alpha=0.25)
     module = backbones.load(shared("models/mobilenet_v1_025_224_feature_vector"))

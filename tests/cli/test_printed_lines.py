@@ -34,6 +34,7 @@ def in_order(text, *lines):
     return re.search("^" + ".*^".join(map(re.escape, lines)), text, re.DOTALL | re.MULTILINE) is not None
 
 
+@pytest.mark.slow
 def test_doctor_says_that_tensorflow_starts_and_prints_yaml_only(tmp_path):
     printed, errors = kerastrain(tmp_path, "doctor")
     assert errors == ""

@@ -220,6 +220,7 @@ def test_a_candidate_that_fails_costs_that_one_and_its_reason_is_told(tmp_path, 
         compression_search.sweep(run, split, candidates[:2], config.CompressConfig(prune={}), tmp_path)
 
 
+@pytest.mark.slow
 def test_candidates_that_do_not_fit_into_the_budget_of_time_are_not_started(tmp_path):
     run, split = tiny_run(tmp_path)
     candidates = [compression_search.Candidate((), "float32"), compression_search.Candidate(("prune",), "float32")]

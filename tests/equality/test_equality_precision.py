@@ -33,7 +33,10 @@ def trained(policy, strategy, inputs=INPUTS, *, normalized=True):
     return before, model.get_weights(), model.optimizer, history["loss"]
 
 
-@pytest.mark.parametrize(("policy", "roundoff"), [("mixed_float16", 2.0**-11), ("mixed_bfloat16", 2.0**-8)])
+@pytest.mark.parametrize(
+    ("policy", "roundoff"),
+    [("mixed_float16", 2.0**-11), pytest.param("mixed_bfloat16", 2.0**-8, marks=pytest.mark.slow)],
+)
 def test_mixed_precision_on_two_devices_is_that_of_one(policy, roundoff, two_devices):
     before, on_one, optimizer, losses = trained(policy, tf.distribute.get_strategy())
     _, on_two, _, losses_on_two = trained(policy, two_devices)

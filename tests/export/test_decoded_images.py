@@ -52,6 +52,7 @@ def orientation_of(content):
     return traced_orientation()(tf.constant(content)).numpy()
 
 
+@pytest.mark.slow
 def test_every_orientation_is_served_upright(tmp_path, picture):
     for orientation in (*range(1, 9), 0, 9, 65535):
         for name in ("a.jpg", "a.png", "a.webp"):
@@ -78,7 +79,9 @@ def test_exif_behind_other_segments_and_broken_exif_are_read_as_pillow_does(tmp_
         assert orientation_of(whole[:cut]) == 1
 
 
-@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize(
+    "resize", ["pad", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stretch", "crop"))]
+)
 def test_each_way_to_resize_is_served_as_it_was_trained_on(tmp_path, picture, resize):
     for size in ((46, 31), (31, 46), (1, 40), (300, 3), (2, 2)):
         for orientation in (1, 6):

@@ -173,6 +173,7 @@ def test_the_rate_of_an_optimizer_that_scales_the_loss_is_found():
     assert float(model.optimizer.learning_rate) == 1.0
 
 
+@pytest.mark.slow
 def test_every_batch_size_has_its_memory_and_the_largest_stays_below_the_limit():
     # The activations of one example and their gradients take 2 * 4 MB.
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2**20, "tanh"), keras.layers.Dense(1)])

@@ -95,6 +95,7 @@ def test_several_steps_in_one_execution_are_those_of_the_epoch(two_devices, patc
     assert ends == 2 * {2: [1, 3, 4, -1, -2], 4: [3, 4, -2], 9: [4, -2]}[steps_per_execution]
 
 
+@pytest.mark.slow
 def test_keras_itself_still_reads_on_where_steps_do_not_divide(two_devices, patched, monkeypatch):
     expected_values, _ = several_steps(tf.distribute.get_strategy(), 1)
     monkeypatch.setattr(keras_trainer.trainer, "TFEpochIterator", keras_trainer._EpochIterator)
