@@ -135,7 +135,7 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     Args:
         directory: str or Path of the run.
         config: Config to resume with, or None for the run's own. Only the keys in `RESUME_MAY_CHANGE` may differ from the
-            run's own config. A "measure" takes the run's measured choice.
+            run's own config. A "measure" takes the run's measured choice, and the backbone "auto" that of the run.
 
     Returns:
         Config.
@@ -153,9 +153,15 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     own = configs.load(directory / "config.yaml")
     if config is None:
         return own
-    # The measured choices of the run stay, because another choice would change the result.
+    # The run's own choices stay, because another choice would change the result.
     measured = {name: getattr(own.runtime, name) for name, value in config.runtime if value == "measure"}
-    config = config.model_copy(update={"runtime": config.runtime.model_copy(update=measured)})
+    chosen = {"backbone": own.model.backbone} if config.model.backbone == configs.AUTO_BACKBONE else {}
+    config = config.model_copy(
+        update={
+            "runtime": config.runtime.model_copy(update=measured),
+            "model": config.model.model_copy(update=chosen),
+        }
+    )
     differences = [
         f"{key}={shown(value)} (in the run {shown(own_value)})"
         for (key, value), (_, own_value) in zip(_values(config), _values(own), strict=True)

@@ -6,6 +6,7 @@ import typer
 
 from kerastrain import config as configs
 from kerastrain.cli.program import app, start_tensorflow
+from kerastrain.errors import InputError
 from kerastrain.system.terminal import printable
 
 
@@ -24,6 +25,11 @@ def doctor(
     Without --backbone, print the versions and devices of this machine and the strategy that `auto` chooses. With it, print
     the inputs, the outputs and the number of parameters of the backbone.
     """
+    if backbone == configs.AUTO_BACKBONE:
+        raise InputError(
+            "auto is chosen by the size of a run's images, and `kerastrain check data.path=…` says which backbone it is. "
+            "Received: --backbone auto. Give the name of a backbone, such as kerastrain:efficientnet_lite0."
+        )
     start_tensorflow(prints="yaml")
     from kerastrain import backbones, distribute, runtime
 

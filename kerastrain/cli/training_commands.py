@@ -48,6 +48,10 @@ def train(
     config = read_config(arguments, default_path=default_path, from_run=from_run)
     if cluster.from_environment() is None:  # or else another worker may have made the folder
         requirements.require_folder(directory, resumes=resumes)
+    if not resumes:  # A resumed run has its own backbone.
+        from kerastrain.recipe import automatic_backbone
+
+        config = automatic_backbone.resolved(config)
     requirements.require(config)
     start_tensorflow(config)
     from kerastrain import recipe
@@ -87,19 +91,20 @@ def check(
     skipped), and the training phases. TensorFlow is not started.
     """
     from kerastrain import data, schedules
-    from kerastrain.recipe import plan, starting_run
+    from kerastrain.recipe import automatic_backbone, plan, starting_run
 
     config = read_config(arguments, from_run=from_run)
     starting_run.check(config)
     directory = run or dated("runs")
     requirements.require_folder(directory, resumes=False)
+    listing = plan.listing(config)
+    config, sentence = automatic_backbone.choose(config, listing)
     requirements.require(config)
     requirements.require_room(directory, config)
-    listing = plan.listing(config)
     examples = plan.parts(config, listing)
     console.print(configs.dump(config).rstrip(), markup=False)
     console.print()
-    for line in plan.description(config, listing, examples):
+    for line in filter(None, [sentence, *plan.description(config, listing, examples)]):
         console.print(plain(line))
     if warning := data.small_data_warning(examples):
         console.print(plain(warning))

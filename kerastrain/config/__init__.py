@@ -7,10 +7,12 @@
 from kerastrain.config.compression import BudgetConfig, CompressConfig
 from kerastrain.config.jobs import SearchConfig
 from kerastrain.config.loading import dump, load, override, put, schema, to_yaml, validate
+from kerastrain.config.model import AUTO_BACKBONE
 from kerastrain.config.reading import read_yaml
 from kerastrain.config.sections import Config
 
 __all__ = [
+    "AUTO_BACKBONE",
     "BudgetConfig",
     "CompressConfig",
     "Config",

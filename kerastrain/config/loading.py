@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from kerastrain.config import faults, typed
+from kerastrain.config.model import AUTO_BACKBONE
 from kerastrain.config.reading import Argument, read_yaml
 from kerastrain.config.sections import Config
 from kerastrain.config.typed import put
@@ -23,6 +24,7 @@ from kerastrain.errors import ConfigError
 logger = logging.getLogger("kerastrain")
 
 _WORDS = {
+    AUTO_BACKBONE: "the choice by the size of the images",
     "digits": "the bundled data set",
     "imagenet": "the weights that Keras downloads",
     "keras:": "a network of Keras",
@@ -115,7 +117,7 @@ def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "th
 def _resolved(config: Config) -> Config:
     """Returns the config with absolute paths and with every null resolved whose default depends on other keys."""
     images = config.data.kind == "images"
-    backbone = config.model.backbone or ("kerastrain:fractal_small" if images else "keras:embedding")
+    backbone = config.model.backbone_of(config.data.kind)
     formats = config.export.formats
     if formats is None:
         # A Hub text module reads strings, which TFLite does not support.
@@ -134,7 +136,7 @@ def _resolved(config: Config) -> Config:
     if folder and not (Path(path).parent / folder).is_dir() and not (Path(path) / folder).is_dir():
         columns = columns.model_copy(update={"folder": _absolute(folder)})
     model = {
-        "backbone": _absolute(backbone, "keras:", "kerastrain:"),
+        "backbone": _absolute(backbone, AUTO_BACKBONE, "keras:", "kerastrain:"),
         "from_run": config.model.from_run and _absolute(config.model.from_run),
         "weights": config.model.weights and _absolute(config.model.weights, "imagenet"),
     }

@@ -7,6 +7,12 @@ from pydantic import Field, model_validator
 from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, NotNegative, Positive, Section
 
+AUTO_BACKBONE = "auto"
+"""The `model.backbone` that is chosen by the size of the images; see `recipe.automatic_backbone`."""
+
+TEXT_BACKBONE = "keras:embedding"
+"""The default for texts."""
+
 
 class ModelConfig(Section):
     """The backbone and the head on top of it."""
@@ -15,8 +21,9 @@ class ModelConfig(Section):
 
     backbone: str | None = None
     """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras
-    file, or a bundled one: `kerastrain:fractal_small` (the default), or `kerastrain:efficientnet_lite0` for photos. Texts:
-    a Hub text module, a .keras file, `keras:transformer`, or `keras:embedding` (the default)."""
+    file, a bundled one (`kerastrain:efficientnet_lite0`, made for photos and trained on ImageNet, or
+    `kerastrain:fractal_small`, for tiny images), or `auto` (the default): efficientnet_lite0, and fractal_small for images
+    of at most 40 pixels. Texts: a Hub text module, a .keras file, `keras:transformer`, or `keras:embedding` (the default)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
@@ -71,6 +78,19 @@ class ModelConfig(Section):
             raise ValueError(f"value_range must rise. Received: {shown(self.value_range)}.")
         return self
 
+    def backbone_of(self, kind: str) -> str:
+        """Returns the backbone, or the default for the kind of data.
+
+        Args:
+            kind: "images" or "text".
+
+        Returns:
+            str.
+        """
+        if self.backbone not in (None, AUTO_BACKBONE):
+            return self.backbone
+        return AUTO_BACKBONE if kind == "images" else TEXT_BACKBONE
+
     def check_fits(self, kind: str) -> None:
         """Raises an error if a setting is given that the backbone would ignore.
 
@@ -80,7 +100,7 @@ class ModelConfig(Section):
         Raises:
             ValueError: a setting belongs to other backbones.
         """
-        backbone = self.backbone or ("kerastrain:fractal_small" if kind == "images" else "keras:embedding")
+        backbone = self.backbone_of(kind)
         for owner, names in _owners(kind, backbone):
             for name in names:
                 if getattr(self, name) is not None:
@@ -92,18 +112,18 @@ class ModelConfig(Section):
 
 def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
     """Returns (the backbones that have them, names) of the settings that a backbone ignores."""
-    is_network, is_file = backbone.startswith("keras:"), backbone.endswith(".keras")
+    is_network, is_file, is_open = backbone.startswith("keras:"), backbone.endswith(".keras"), backbone == AUTO_BACKBONE
     owners = {
         "`keras:NAME` networks of images": (("weights",), kind == "images" and is_network),
         "the MobileNets of `keras:NAME`": (("alpha",), backbone.startswith("keras:MobileNet")),
         "the EfficientNets of `keras:NAME`": (("stochastic_depth",), backbone.startswith("keras:EfficientNet")),
-        "modules and .keras files of images": (("value_range",), kind == "images" and not is_network),
+        "modules and .keras files of images": (("value_range",), kind == "images" and not is_network and not is_open),
         "`keras:embedding` and `keras:transformer` on texts": (
             ("embedding_dim", "tokenizer", "sequence_length", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
         "`keras:transformer` on texts": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
-        "Hub modules and SavedModels": (("signature", "output_key"), not is_network and not is_file),
+        "Hub modules and SavedModels": (("signature", "output_key"), not is_network and not is_file and not is_open),
     }
     return [(owner, names) for owner, (names, is_used) in owners.items() if not is_used]
 

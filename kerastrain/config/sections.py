@@ -85,5 +85,4 @@ class Config(Section):
         """Whether the backbone has random weights, so that the whole model trains in one phase."""
         if self.model.from_run is not None:
             return False
-        backbone = self.model.backbone or ("keras:embedding" if self.data.kind == "text" else "")
-        return backbone.startswith("keras:") and self.model.weights is None
+        return self.model.backbone_of(self.data.kind).startswith("keras:") and self.model.weights is None

@@ -15,7 +15,7 @@ import tensorflow as tf
 from kerastrain import backbones, data, distribute, models, runtime
 from kerastrain.config import Config
 from kerastrain.models import task_models
-from kerastrain.recipe import further_training, plan, starting_run
+from kerastrain.recipe import automatic_backbone, further_training, plan, starting_run
 from kerastrain.recipe.fitting import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
@@ -39,7 +39,7 @@ class Prepared:
     """What a run needs before it trains.
 
     Args:
-        config: Config, whose "measure" keys are replaced by the measured choices.
+        config: Config, with measured choices in place of "measure", and a backbone in place of "auto".
         strategy: tf.distribute.Strategy whose scope the model is built in.
         backbone: Backbone, loaded in the precision of `config`; None for texts.
         split: data.Split.
@@ -86,7 +86,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
     """Loads the image backbone of `config`, frozen, in the precision of `config`; a run logs what is known about it.
 
     Args:
-        config: Config for images.
+        config: Config for images. The backbone "auto" is chosen by their size.
 
     Returns:
         Backbone.
@@ -94,6 +94,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
     Raises:
         InputError: as for `backbones.load`.
     """
+    config = automatic_backbone.resolved(config)
     if distribute.is_chief():
         logger.info("loading the backbone %s", config.model.backbone)
     with runtime.precision(_policy(config)):
@@ -167,11 +168,12 @@ def prepare_unmeasured(
         start_path: Path of a copy of the model to start from; None for that of `model.from_run`, if it is set.
 
     Returns:
-        Prepared, with `config` unchanged.
+        Prepared, whose config names a backbone in place of "auto" and is unchanged otherwise.
 
     Raises:
         InputError: the data or the backbone cannot be used.
     """
+    config = automatic_backbone.resolved(config)
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     with strategy.scope():
         backbone, start = load_network(config, start_path)

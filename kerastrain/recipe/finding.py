@@ -86,7 +86,7 @@ def _stage(
 ) -> tuple[Stage, plan.Phase]:
     """Returns the compiled stage of a phase, and the phase."""
     prepared = prepare_unmeasured(config, tf.distribute.get_strategy())
-    model, split = prepared.build(), prepared.split
+    config, model, split = prepared.config, prepared.build(), prepared.split
     phases = plan.phases(config, len(split.train))
     names = [phase.name for phase in phases]
     if phase_name is not None and phase_name not in names:

@@ -33,7 +33,7 @@ def prepare(
         start_path: Path of a copy of the model to start from; None for that of `model.from_run`, if it is set.
 
     Returns:
-        Prepared, whose config has no "measure".
+        Prepared, whose config has no "measure" and no "auto" backbone.
 
     Raises:
         InputError: the devices, the data or the backbone cannot be used, or "measure" is set for several devices.
@@ -42,7 +42,7 @@ def prepare(
     strategy = make_strategy(config) if strategy is None else strategy
     prepared = prepare_unmeasured(config, strategy, load, start_path=start_path)
     with prepared.strategy.scope():
-        config, timings = with_measured_precision(config, prepared.split)
+        config, timings = with_measured_precision(prepared.config, prepared.split)
         if not timings:
             return prepared
         # The backbone has to be loaded again in the precision that was chosen.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kerastrain import config as configs
 from kerastrain import data, report
-from kerastrain.config import Config
+from kerastrain.config import AUTO_BACKBONE, Config
 from kerastrain.data.sources.class_names import folded
 from kerastrain.errors import InputError
 from kerastrain.system import files
@@ -134,7 +134,8 @@ def check(config: Config) -> None:
     for key in (*_FIXED, *keys):
         section, name = key.split(".")
         value, before = getattr(getattr(config, section), name), known.get(key, getattr(getattr(own, section), name))
-        if value != before and not (key == "data.image_size" and value is None):
+        is_open = (key, value) in (("data.image_size", None), ("model.backbone", AUTO_BACKBONE))
+        if value != before and not is_open:
             raise InputError(
                 f"`{key}` must be that of the run to start from, {str(folder)!r}. Received: {_text(value)}, and the run has "
                 f"{_text(before)}. Remove it, or train a new run without `--from`."

@@ -20,7 +20,7 @@ from kerastrain import backbones, data, distribute, export, models, report, run_
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.recipe import requirements, starting_run
+from kerastrain.recipe import automatic_backbone, requirements, starting_run
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
@@ -97,6 +97,7 @@ def resume(directory: str | Path, config: Config | None = None) -> RunResult:
 
 
 def _carry_out(config: Config, directory: Path, open_directory: Callable) -> RunResult:
+    config = automatic_backbone.resolved(config)
     requirements.require(config)
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
     with collectives.exit_on_lost_worker(strategy):

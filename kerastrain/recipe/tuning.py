@@ -12,6 +12,7 @@ import keras
 from kerastrain import config as configs
 from kerastrain import data, distribute, recipe, run_directory, tuning
 from kerastrain.errors import InputError
+from kerastrain.recipe import automatic_backbone
 from kerastrain.system import files
 
 logger = logging.getLogger("kerastrain")
@@ -38,6 +39,7 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
             trial completed.
     """
     directory = run_directory.refuse_existing(directory)
+    config = automatic_backbone.resolved(config)
     _check_space(config, search)
     if not distribute.is_chief() or config.runtime.strategy == "multi_worker":
         raise InputError(

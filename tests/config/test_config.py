@@ -267,7 +267,7 @@ def test_search_space_reads_intervals_and_choices():
 
 def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
     images, texts = kt.config.load(), kt.config.load(overrides=["data.kind=text", f"data.path={tmp_path}"])
-    assert images.model.backbone == "kerastrain:fractal_small"
+    assert images.model.backbone == "auto"
     assert images.export.formats == ("saved_model", "tflite_float32", "tflite_int8")
     assert (texts.model.backbone, texts.export.formats) == (
         "keras:embedding",

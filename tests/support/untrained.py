@@ -26,7 +26,7 @@ def images(folder, *, task="single_label", labels=("blue", "green", "red"), over
         model = models.image_classifier(network, image_size=(8, 8), **options)
     head = model.get_layer("outputs" if task == "regression" else "logits")
     head.set_weights([np.eye(3, len(labels)), np.zeros(len(labels))])
-    values = [f"data.task={task}", "data.image_size=[8, 8]", "model.dropout=0", *overrides]
+    values = [f"data.task={task}", "data.image_size=[8, 8]", "model.dropout=0", "model.backbone=own.keras", *overrides]
     return _written(folder, config.load(overrides=values), model)
 
 
@@ -51,7 +51,8 @@ def card(folder, labels, *, task="single_label", overrides=()):
         {"class_name": "Labels", "config": {"labels": list(labels), "task": task}},
     ]
     folder.mkdir(parents=True)
-    settings = config.load(overrides=[f"data.task={task}", *overrides])
+    backbone = [] if kind == "text" else ["model.backbone=kerastrain:fractal_small"]
+    settings = config.load(overrides=[f"data.task={task}", *backbone, *overrides])
     (folder / "config.yaml").write_text(config.dump(settings))
     with zipfile.ZipFile(folder / "model.keras", "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"layers": layers}}))

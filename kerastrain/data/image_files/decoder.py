@@ -22,7 +22,7 @@ __all__ = ["ImageFault", "access_reason", "decode", "decode_content", "deep_exte
 
 LARGEST_FILE_BYTES = 2**30
 
-_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _NOT_A_FILE = "it is a pipe, a socket or a device, not a file"
 _CUT_OFF = ("truncat", "eof", "unexpected end", "not enough data", "incomplete")
 _MISSING_DECODERS = {
@@ -179,7 +179,7 @@ def deep_extent(name: str, content: bytes) -> Extent | None:
         with pictures.opened(content, file_signatures.image_format(content), Decoding().largest_pixels) as image:
             is_deep = pictures.is_deep(image)
         return examine(name, content, (1, 1))[1] if is_deep else None
-    except (ImageFault, *_BOMBS, *pictures.DECODING_ERRORS):
+    except (ImageFault, *BOMBS, *pictures.DECODING_ERRORS):
         return None  # Decoding it reports the fault.
 
 
@@ -241,7 +241,7 @@ def _picture(
             if drafted_size == (width, height):
                 return _rgb(path, picture), picture.size
             return _rgb(path, picture), (width, height) if picture.size == drafted_size else (height, width)
-    except _BOMBS as error:
+    except BOMBS as error:
         raise ImageFault(path, "too large", _too_large(decoding)) from error
     except ImageFault:
         raise
