@@ -9,8 +9,8 @@ import os
 import keras
 import tensorflow as tf
 
-from kerastrain import saving
-from kerastrain.backbones import hub_modules, keras_applications, pixel_range
+from kerastrain import presets, saving
+from kerastrain.backbones import hub_modules, keras_applications, pixel_range, pretrained_images
 from kerastrain.backbones.backbone import Backbone, accepts, features_of, range_warnings, scaling, with_default_size
 from kerastrain.backbones.pixel_range import PixelRange
 from kerastrain.errors import InputError, unknown
@@ -41,6 +41,7 @@ def load(
     | "kerastrain:NAME" | a SavedModel that ships with kerastrain |
     | "https://…", "kaggle:…", folder, .tar.gz | a SavedModel as TF Hub publishes them, see `hub.modules.resolve` |
     | "keras:NAME" | a network of keras.applications, without its top |
+    | "hf:OWNER/NAME", "kerashub:NAME", folder of Hugging Face, timm or KerasHub | a pretrained network, see docs/backbones.md |
     | "PATH.keras" | a saved model; of a kerastrain classifier, the part before its head |
     | keras.Model | that model, sharing its layers and weights |
 
@@ -85,6 +86,8 @@ def load(
         )
     if is_keras:
         backbone = _keras_model(handle, image_size, value_range)
+    elif presets.is_preset(handle):
+        backbone = pretrained_images.load(handle, image_size=image_size, value_range=value_range)
     else:
         backbone = hub_modules.load(handle, image_size, value_range, measure=measure, **module_options)
     if log:
@@ -111,6 +114,8 @@ def image_size(handle: str | os.PathLike | keras.Model, requested: tuple[int, in
         return keras_applications.image_size(name, requested)
     if isinstance(handle, keras.Model) or str(handle).endswith(".keras"):
         return _keras_model(handle, requested, KERAS_VALUE_RANGE).image_size
+    if presets.is_preset(handle):
+        return pretrained_images.image_size(handle, requested)
     return hub_modules.image_size(handle, requested)
 
 
@@ -126,7 +131,8 @@ def _applications_name(handle: object) -> str | None:
 
 def _check_options(handle: object, name: str | None, is_keras: bool, **options: object) -> None:
     network_options = ("weights", "alpha", "stochastic_depth")
-    accepted = network_options if name else () if is_keras else ("signature", "output_key")
+    is_module = not is_keras and not presets.is_preset(handle)
+    accepted = network_options if name else ("signature", "output_key") if is_module else ()
     for option, value in options.items():
         if value is not None and option not in accepted:
             owner = "`keras:NAME`" if option in network_options else "a SavedModel"

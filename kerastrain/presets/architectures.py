@@ -1,8 +1,9 @@
-"""Which networks KerasHub builds, from which formats, and for what they are.
+"""Which pretrained networks kerastrain builds, from which formats, and what the others of KerasHub are for.
 
 Takes names; returns facts. Compared with KerasHub 0.32 by `tests/presets/test_architectures.py`. Must not import KerasHub.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -13,20 +14,22 @@ class Family:
     Args:
         kind: "images", "text" (encoders), "language" (decoders and pairs of both) or "other".
         classes: tuple of str, the KerasHub classes of its backbones.
-        model_types: tuple of str, the `model_type` in Hugging Face's config.json that KerasHub converts.
+        model_types: tuple of str, the `model_type` in Hugging Face's config.json.
+        origins: tuple of str, the formats from which kerastrain builds them: "kerashub", "transformers", "timm".
     """
 
     kind: str
     classes: tuple[str, ...]
     model_types: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 FAMILIES = {
     "clip": Family("images", ("CLIPBackbone", "CLIPVisionEncoder")),
     "cspnet": Family("images", ("CSPNetBackbone",)),
-    "deit": Family("images", ("DeiTBackbone",), ("deit",)),
+    "deit": Family("images", ("DeiTBackbone",), ("deit",), ("transformers",)),
     "densenet": Family("images", ("DenseNetBackbone",)),
-    "dinov2": Family("images", ("DINOV2Backbone",), ("dinov2", "dinov2_with_registers")),
+    "dinov2": Family("images", ("DINOV2Backbone",), ("dinov2", "dinov2_with_registers"), ("transformers",)),
     "dinov3": Family("images", ("DINOV3Backbone",), ("dinov3_vit",)),
     "efficientnet": Family("images", ("EfficientNetBackbone",)),
     "hgnetv2": Family("images", ("HGNetV2Backbone",)),
@@ -34,19 +37,21 @@ FAMILIES = {
     "mobilenet": Family("images", ("MobileNetBackbone",)),
     "mobilenetv5": Family("images", ("MobileNetV5Backbone",)),
     "resnet": Family("images", ("ResNetBackbone",)),
-    "siglip": Family("images", ("SigLIPBackbone", "SigLIPVisionEncoder")),
+    "siglip": Family(
+        "images", ("SigLIPBackbone", "SigLIPVisionEncoder"), ("siglip", "siglip_vision_model"), ("transformers",)
+    ),
     "swin_transformer": Family("images", ("SwinTransformerBackbone",), ("swin",)),
     "vgg": Family("images", ("VGGBackbone",)),
-    "vit": Family("images", ("ViTBackbone",), ("vit",)),
+    "vit": Family("images", ("ViTBackbone",), ("vit",), ("transformers", "timm")),
     "xception": Family("images", ("XceptionBackbone",)),
-    "albert": Family("text", ("AlbertBackbone",), ("albert",)),
-    "bert": Family("text", ("BertBackbone",), ("bert",)),
-    "deberta_v3": Family("text", ("DebertaV3Backbone",)),
-    "distil_bert": Family("text", ("DistilBertBackbone",), ("distilbert",)),
-    "electra": Family("text", ("ElectraBackbone",)),
-    "f_net": Family("text", ("FNetBackbone",)),
-    "roberta": Family("text", ("RobertaBackbone",), ("roberta",)),
-    "xlm_roberta": Family("text", ("XLMRobertaBackbone",), ("xlm-roberta",)),
+    "albert": Family("text", ("AlbertBackbone",), ("albert",), ("kerashub", "transformers")),
+    "bert": Family("text", ("BertBackbone",), ("bert",), ("kerashub", "transformers")),
+    "deberta_v3": Family("text", ("DebertaV3Backbone",), (), ("kerashub",)),
+    "distil_bert": Family("text", ("DistilBertBackbone",), ("distilbert",), ("kerashub", "transformers")),
+    "electra": Family("text", ("ElectraBackbone",), (), ("kerashub",)),
+    "f_net": Family("text", ("FNetBackbone",), (), ("kerashub",)),
+    "roberta": Family("text", ("RobertaBackbone",), ("roberta",), ("kerashub", "transformers")),
+    "xlm_roberta": Family("text", ("XLMRobertaBackbone",), ("xlm-roberta",), ("kerashub", "transformers")),
     "bart": Family("language", ("BartBackbone",), ("bart",)),
     "bloom": Family("language", ("BloomBackbone",)),
     "falcon": Family("language", ("FalconBackbone",)),
@@ -92,7 +97,7 @@ FAMILIES = {
     "video_prism": Family("other", ("VideoPrismBackbone",)),
     "whisper": Family("other", ("WhisperBackbone",)),
 }
-"""The families by the name of their folder in KerasHub."""
+"""The families by the name of their folder in KerasHub; those without origins are only known, to be refused by name."""
 
 TIMM = {
     **dict.fromkeys(("cspdarknet53", "cspresnet50", "cspresnext50", "darknet53"), "cspnet"),
@@ -109,19 +114,31 @@ TIMM = {
     **{f"resnetv2_{depth}": "resnet" for depth in (50, 101, 152)},
     **{f"vgg{depth}": "vgg" for depth in (11, 13, 16, 19)},
 }
-"""The architectures of timm that KerasHub converts, and their families."""
+"""The convolutional architectures of timm that KerasHub converts, and their families."""
+
+_TIMM_TRANSFORMERS = re.compile(r"(vit|deit|deit3)_(tiny|small|base|large)_patch\d+(_reg\d+)?(_[a-z]\w*)?(_\d+)?")
+
+
+def timm_family(architecture: str) -> str | None:
+    """The family of an architecture of timm.
+
+    Args:
+        architecture: str, such as "resnet50" or "vit_base_patch16_224".
+
+    Returns:
+        str, a key of `FAMILIES`, or None if it is not known.
+    """
+    return "vit" if _TIMM_TRANSFORMERS.fullmatch(architecture) else TIMM.get(architecture)
+
 
 MODEL_TYPES = {name: family for family, facts in FAMILIES.items() for name in facts.model_types}
-"""The model types of Hugging Face that KerasHub converts, and their families."""
+"""The model types of Hugging Face, and their families."""
 
 CLASSES = {name: family for family, facts in FAMILIES.items() for name in facts.classes}
 """The classes of KerasHub, and their families."""
 
 SIMILAR = {
     "deberta-v2": "kerashub:deberta_v3_base_en",
-    "siglip": "kerashub:siglip_base_patch16_224",
-    "siglip2": "kerashub:siglip2_base_patch16_224",
-    "clip": "kerashub:clip_vit_base_patch16",
     "electra": "kerashub:electra_base_discriminator_uncased_en",
     "convnext": "keras:ConvNeXtTiny",
     "convnextv2": "keras:ConvNeXtTiny",
@@ -129,7 +146,7 @@ SIMILAR = {
     "efficientnet": "kerashub:efficientnet_b0_ra_imagenet",
     "mobilenet_v2": "keras:MobileNetV2",
 }
-"""What to give instead of a Hugging Face folder of a network that KerasHub has but does not convert from there."""
+"""What to give instead of a Hugging Face folder of a network that is not built from there."""
 
 
 def known(origin: str, kind: str) -> list[str]:
@@ -143,4 +160,9 @@ def known(origin: str, kind: str) -> list[str]:
         list of str, sorted.
     """
     names = {"kerashub": {family: family for family in FAMILIES}, "transformers": MODEL_TYPES, "timm": TIMM}[origin]
-    return sorted(name for name, family in names.items() if FAMILIES[family].kind == kind)
+    built = [
+        name for name, family in names.items() if FAMILIES[family].kind == kind and origin in FAMILIES[family].origins
+    ]
+    if origin == "timm" and kind == "images":
+        built.append("vit_base_patch16_224 and the like")
+    return sorted(built)

@@ -5,11 +5,12 @@ KerasHub.
 """
 
 from pathlib import Path
+from types import ModuleType
 
 from kerastrain.errors import InputError
 from kerastrain.keras_internals.kerashub_presets import Builtin
 from kerastrain.presets import files
-from kerastrain.system import network
+from kerastrain.system import network, optional_imports
 
 _SMALL = ("*.json", "*.txt", "*.model")
 _LARGE = ("model.safetensors", "model-*-of-*.safetensors", "*.weights.h5", "assets/**")
@@ -35,7 +36,7 @@ def hugging_face(handle: str, repository: str, revision: str | None, *, weights:
         InputError: the repository or the revision does not exist, or its terms must be accepted first.
         ConnectionError: Hugging Face does not answer.
     """
-    import huggingface_hub
+    huggingface_hub = _library()
     from huggingface_hub import constants, errors
 
     options = {"repo_id": repository, "revision": revision}
@@ -116,6 +117,10 @@ def _kaggle_file(kagglehub, handle: str, address: str, name: str, is_optional: b
                 f"{handle!r} is gated: accept its terms on kaggle.com, and log in with the file ~/.kaggle/kaggle.json."
             ) from None
         raise ConnectionError(f"{handle!r} could not be downloaded: {text[:200]}. {_ROUTE}.") from error
+
+
+def _library() -> ModuleType:
+    return optional_imports.need("huggingface_hub", extra="huggingface", to="download a network of Hugging Face")
 
 
 def _cached_snapshot(options: dict, patterns: list[str]) -> Path | None:

@@ -57,17 +57,35 @@ def refuse_pointer(path: Path) -> None:
             )
 
 
-def check_safetensors(folder: Path) -> tuple[str, ...]:
+def check_safetensors(folder: Path) -> dict[str, tuple[int, ...]]:
     """Checks the weights in the safetensors format.
 
     Args:
         folder: Path with "model.safetensors", or its index and shards.
 
     Returns:
-        tuple of str, the names of the tensors.
+        dict from the name of each tensor to its shape.
 
     Raises:
         InputError: weights are missing, cut off, quantized or in another format.
+    """
+    shapes = {}
+    for path in safetensors_files(folder):
+        shapes.update(_shapes(path))
+    return shapes
+
+
+def safetensors_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a folder.
+
+    Args:
+        folder: Path with "model.safetensors", or its index and shards.
+
+    Returns:
+        list of Path, which exist.
+
+    Raises:
+        InputError: weights are missing or in another format.
     """
     if (folder / _INDEX).is_file():
         names = shards(read_json(folder / _INDEX).get("weight_map", {}).values())
@@ -79,9 +97,9 @@ def check_safetensors(folder: Path) -> tuple[str, ...]:
                 f"{str(folder)!r} is half downloaded: {missing[0]} is missing, one of {len(names)} files of weights that "
                 f"{_INDEX} names{_unfinished(folder)}. Download it again."
             )
-        return tuple(tensor for name in names for tensor in _tensors(folder / name))
+        return [folder / name for name in names]
     if (folder / _SINGLE).is_file():
-        return tuple(_tensors(folder / _SINGLE))
+        return [folder / _SINGLE]
     raise InputError(_no_weights(folder))
 
 
@@ -128,7 +146,7 @@ def shards(values: Iterable[str | list[str]]) -> list[str]:
     return sorted({name for value in values for name in (value if isinstance(value, list) else [value])})
 
 
-def _tensors(path: Path) -> Iterable[str]:
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     refuse_pointer(path)
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -142,6 +160,7 @@ def _tensors(path: Path) -> Iterable[str]:
             header.pop("__metadata__", None)
             whole = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
             dtypes = {tensor["dtype"] for tensor in header.values()}
+            shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             raise InputError(f"{str(path)!r} is damaged: its header is no JSON. Download it again.") from None
     if size != whole:
@@ -152,7 +171,7 @@ def _tensors(path: Path) -> Iterable[str]:
             f"{str(path)!r} holds quantized weights ({', '.join(other)}), which cannot be fine-tuned here. Give the folder of "
             "the network before its quantization."
         )
-    return header
+    return shapes
 
 
 def _no_weights(folder: Path) -> str:

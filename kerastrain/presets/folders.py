@@ -10,7 +10,7 @@ from typing import Any
 
 from kerastrain.errors import InputError, unknown
 from kerastrain.presets import files
-from kerastrain.presets.architectures import CLASSES, FAMILIES, MODEL_TYPES, SIMILAR, TIMM, known
+from kerastrain.presets.architectures import CLASSES, FAMILIES, MODEL_TYPES, SIMILAR, TIMM, known, timm_family
 
 _TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
     "albert": ("spiece.model",),
@@ -67,14 +67,16 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
     }[origin]
     name = content[key].rpartition(">")[2]
     library = {"kerashub": "KerasHub", "transformers": "Hugging Face", "timm": "timm"}[origin]
-    if name not in table:
+    family = timm_family(name) if origin == "timm" else table.get(name)
+    if family is None or (FAMILIES[family].kind in ("images", "text") and origin not in FAMILIES[family].origins):
         similar = f" Use {SIMILAR[name]} instead." if origin == "transformers" and name in SIMILAR else ""
         names = [other for each in ([kind] if kind else ["images", "text"]) for other in known(origin, each)]
         raise InputError(
-            f"{handle!r} is a network of {library} that KerasHub cannot read: {unknown('architecture', name, names)}{similar}"
+            f"{handle!r} is a network of {library} that kerastrain does not build: {unknown('architecture', name, names)}"
+            f"{similar}"
         )
-    check_kind(handle, name, FAMILIES[table[name]].kind, origin, kind)
-    return name, table[name]
+    check_kind(handle, name, FAMILIES[family].kind, origin, kind)
+    return name, family
 
 
 def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | None) -> None:
@@ -108,7 +110,7 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
     )
 
 
-def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: str) -> tuple[str, ...]:
+def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: str) -> dict[str, tuple[int, ...]]:
     """Checks that a folder is complete.
 
     Args:
@@ -118,7 +120,7 @@ def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: s
         family: str, a key of `FAMILIES`.
 
     Returns:
-        tuple of str, the names of the tensors; empty for KerasHub's format.
+        dict from the names of the tensors to their shapes; empty for KerasHub's format.
 
     Raises:
         InputError: files are missing, cut off, or hold quantized weights.
@@ -134,7 +136,7 @@ def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: s
         if is_text and not (folder / "tokenizer.json").is_file():
             raise InputError(_no_tokenizer(folder, ("tokenizer.json",)))
         files.check_h5(folder)
-        return ()
+        return {}
     names = _TOKENIZERS.get(family, ())
     if is_text and names and not any((folder / name).is_file() for name in names):
         raise InputError(_no_tokenizer(folder, names))

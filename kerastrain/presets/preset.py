@@ -14,7 +14,7 @@ from typing import Any
 from kerastrain.errors import InputError, unknown
 from kerastrain.keras_internals.kerashub_presets import Builtin, builtin_presets
 from kerastrain.presets import downloads, folders
-from kerastrain.presets.architectures import FAMILIES
+from kerastrain.presets.architectures import FAMILIES, known
 from kerastrain.presets.handles import HUGGING_FACE, KERASHUB, repository
 from kerastrain.system import optional_imports
 
@@ -37,7 +37,7 @@ class Preset:
             nothing says it.
         config: mapping, the content of config.json.
         preprocessing: mapping, see `folders.preprocessing`.
-        tensors: tuple of str, the names of the weights in safetensors files.
+        tensors: mapping from the names of the weights in safetensors files to their shapes.
         is_fetched: bool, whether the weights are in `location`.
     """
 
@@ -50,7 +50,7 @@ class Preset:
     image_size: tuple[int, int] | None = None
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     preprocessing: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    tensors: tuple[str, ...] = field(default=(), repr=False)
+    tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     is_fetched: bool = True
 
 
@@ -72,7 +72,7 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
 
     Raises:
         InputError: it is for other data, KerasHub does not build it, or its files are incomplete, damaged or quantized.
-        MissingExtra: KerasHub is not installed.
+        MissingExtra: KerasHub, for its presets, or the library that downloads from Hugging Face is not installed.
         FileNotFoundError: a folder does not exist.
         ConnectionError: it must be downloaded and the server does not answer.
     """
@@ -84,14 +84,11 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
         return _from_folder(text, downloads.kaggle(text, builtin, *names), kind, is_fetched=False)
     if text.startswith(HUGGING_FACE):
         name, revision = repository(text)
-        _require_kerashub()
         return _from_folder(text, downloads.hugging_face(text, name, revision, weights=False), kind, is_fetched=False)
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder at {text!r}: the path does not exist.")
-    preset = _from_folder(text, folder, kind, is_fetched=True)
-    _require_kerashub()
-    return preset
+    return _from_folder(text, folder, kind, is_fetched=True)
 
 
 def fetch(preset: Preset) -> Preset:
@@ -124,7 +121,7 @@ def fetch(preset: Preset) -> Preset:
 def _from_folder(handle: str, folder: Path, kind: str | None, *, is_fetched: bool) -> Preset:
     origin, content = folders.read_config(folder)
     architecture, family = folders.family_of(origin, content, kind, handle)
-    tensors = folders.check_files(folder, origin, content, family) if is_fetched else ()
+    tensors = folders.check_files(folder, origin, content, family) if is_fetched else {}
     preprocessing = folders.preprocessing(folder, origin, content)
     return Preset(
         handle=handle,
@@ -189,12 +186,15 @@ def _builtin(handle: str, kind: str | None) -> Builtin:
         family = presets[name].family
         facts = FAMILIES.get(family)
         folders.check_kind(handle, family, facts.kind if facts else "other", "kerashub", kind)
-        return presets[name]
-    usable = [
-        other
-        for other, builtin in presets.items()
-        if builtin.family in FAMILIES and FAMILIES[builtin.family].kind in ((kind,) if kind else ("images", "text"))
-    ]
+        if "kerashub" in facts.origins:
+            return presets[name]
+    families = [family for each in ((kind,) if kind else ("images", "text")) for family in known("kerashub", each)]
+    if name in presets:
+        raise InputError(
+            f"`model.backbone`: {handle!r} is a network of the family {family}, which kerastrain does not build from the files "
+            f"of KerasHub. Choose one of {', '.join(families)}."
+        )
+    usable = [other for other, builtin in presets.items() if builtin.family in families]
     message = unknown("preset of KerasHub", name, usable)
     if len(usable) > _MOST_NAMED:  # The whole list would hide the suggestion.
         hint = message.rpartition(" Did you mean ")

@@ -15,6 +15,7 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.hub import handles
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
+from kerastrain.presets import image_networks
 from kerastrain.recipe import networks
 from kerastrain.system import folders, optional_imports
 
@@ -46,7 +47,7 @@ def require(config: Config) -> None:
     if config.model.from_run is not None:  # The model of that run holds its backbone.
         return
     networks.check(config.data.kind, config.model.backbone, config.data.image_size)
-    _require_backbone(config.model.backbone, config.data.kind)
+    _require_backbone(config)
     if _is_module(config) and config.fit.epochs:
         _require_whole(config)
     weights = config.model.weights
@@ -98,7 +99,8 @@ def _embedding_fraction(config: Config, model: Any) -> float:
 
 def _is_module(config: Config) -> bool:
     """Whether the backbone is a TF Hub module or SavedModel, which has no layers."""
-    return not config.model.backbone.startswith("keras:") and not config.model.backbone.endswith(".keras")
+    backbone = config.model.backbone
+    return not backbone.startswith("keras:") and not backbone.endswith(".keras") and not presets.is_preset(backbone)
 
 
 def _require_whole(config: Config) -> None:
@@ -132,10 +134,14 @@ def _require_whole(config: Config) -> None:
         )
 
 
-def _require_backbone(handle: str, kind: str) -> None:
+def _require_backbone(config: Config) -> None:
     """Raises an error if a backbone on this machine is not there; modules that are downloaded are not asked for."""
+    handle = config.model.backbone
     if presets.is_preset(handle):
-        preset = presets.read(handle, kind=kind)
+        preset = presets.read(handle, kind=config.data.kind)
+        if preset.kind == "images":
+            image_networks.check(preset, config.data.image_size, config.model.value_range)
+            return
         raise InputError(
             f"`model.backbone` must be a SavedModel, a .keras file or `keras:NAME`. Received: {handle!r}, a network of the kind "
             f"{preset.architecture}, which kerastrain does not load yet."

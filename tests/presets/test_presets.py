@@ -49,15 +49,15 @@ def test_folders_of_three_formats_are_told_apart(tmp_path):
     found = presets.read(vit(tmp_path / "vit"))
     assert (found.origin, found.architecture, found.family, found.kind) == ("transformers", "vit", "vit", "images")
     assert found.image_size == (32, 32)
-    assert found.tensors == ("vit.layernorm.weight",)
+    assert found.tensors == {"vit.layernorm.weight": (4,)}
     assert presets.read(bert(tmp_path / "bert"), kind="text").kind == "text"
     timm = tmp_path / "timm"
     timm.mkdir()
     cfg = {"input_size": [3, 64, 48], "mean": [0.5] * 3, "std": [0.5] * 3}
-    write_json(timm / "config.json", {"architecture": "resnet18", "pretrained_cfg": cfg})
+    write_json(timm / "config.json", {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": cfg})
     write_safetensors(timm / "model.safetensors", {"conv1.weight": np.ones((2, 3, 3, 3))})
     found = presets.read(timm)
-    assert (found.origin, found.family, found.image_size) == ("timm", "resnet", (64, 48))
+    assert (found.origin, found.family, found.image_size) == ("timm", "vit", (64, 48))
     assert found.preprocessing["mean"] == [0.5] * 3
 
 
@@ -122,7 +122,7 @@ def test_a_missing_shard_is_named(tmp_path):
     (folder / "model-00002-of-00002.safetensors.incomplete").write_bytes(b"")
     assert "(model-00002-of-00002.safetensors.incomplete is a download that was not finished)" in refusal(folder)
     write_safetensors(folder / "model-00002-of-00002.safetensors", {"b": np.ones(2)})
-    assert presets.read(folder).tensors == ("vit.layernorm.weight", "b")
+    assert presets.read(folder).tensors == {"vit.layernorm.weight": (4,), "b": (2,)}
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -165,10 +165,10 @@ def test_a_network_for_other_data_is_refused(tmp_path):
 
 
 def test_an_unknown_architecture_names_those_that_are_known(tmp_path):
-    folder = vit(tmp_path / "vit", model_type="swim")
+    folder = vit(tmp_path / "vit", model_type="siglop")
     message = refusal(folder)
-    assert "unknown architecture 'swim'. Known: deit, dinov2, " in message
-    assert message.endswith("Did you mean 'swin'?")
+    assert "unknown architecture 'siglop'. Known: deit, dinov2, " in message
+    assert message.endswith("Did you mean 'siglip'?")
     assert "bert" not in message
     assert refusal(vit(tmp_path / "vit", model_type="convnext")).endswith("Use keras:ConvNeXtTiny instead.")
     assert "has none of the keys registered_name, model_type and architecture" in refusal(
@@ -250,7 +250,7 @@ def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
     for handle in ("hf:owner/name", f"hf:owner/name@{commit}"):
         found = presets.read(handle, kind="images")
         assert (found.architecture, found.is_fetched) == ("vit", False)
-        assert presets.fetch(found).tensors == ("vit.layernorm.weight",)
+        assert presets.fetch(found).tensors == {"vit.layernorm.weight": (4,)}
 
 
 def test_a_gated_repository_says_how_to_be_let_in(monkeypatch, tmp_path):
@@ -272,15 +272,16 @@ def test_a_gated_repository_says_how_to_be_let_in(monkeypatch, tmp_path):
 
 def test_without_the_extra_it_is_named(monkeypatch, tmp_path):
     monkeypatch.undo()
-    folder, find = vit(tmp_path / "vit"), importlib.util.find_spec
+    find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "keras_hub" else find(name))
     with pytest.raises(optional_imports.MissingExtra, match=re.escape("pip install 'kerastrain[kerashub]'")):
-        presets.read(folder)
+        presets.read("kerashub:resnet_50_imagenet")
     monkeypatch.setattr(sys, "version_info", (3, 10, 4))
     with pytest.raises(
         InputError, match=r"need Python 3.11 or later, for which KerasHub exists. Received: Python 3.10."
     ):
-        presets.read(folder)
+        presets.read("kerashub:resnet_50_imagenet")
+    assert presets.read(vit(tmp_path / "vit")).family == "vit"  # built without KerasHub
 
 
 def test_tensorflow_is_not_started(tmp_path):

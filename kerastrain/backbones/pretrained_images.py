@@ -1,0 +1,73 @@
+"""Image backbones from folders and presets of Hugging Face, timm and KerasHub.
+
+Takes a handle that `presets.is_preset` accepts; returns a `Backbone` that takes raw pixels. Must not know of heads or
+labels.
+"""
+
+import os
+from pathlib import Path
+
+import keras
+
+from kerastrain import presets
+from kerastrain.backbones import vision_transformer
+from kerastrain.backbones.backbone import Backbone
+from kerastrain.presets import image_networks, vision_transformers
+from kerastrain.presets.image_scaling import image_scaling
+from kerastrain.presets.safetensors import Tensors
+
+
+def load(
+    handle: str | os.PathLike,
+    *,
+    image_size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Backbone:
+    """The backbone of a folder, "hf:OWNER/NAME" or "kerashub:NAME".
+
+    Args:
+        handle: str or path.
+        image_size: (height, width) in pixels; None for the size that its files name.
+        value_range: (low, high) that pixels are scaled to, only where its files do not say it.
+
+    Returns:
+        Backbone with a frozen layer.
+
+    Raises:
+        InputError: the folder is incomplete or of another kind, or does not take this size or value range.
+        FileNotFoundError: there is no such folder.
+        ConnectionError: its files are not on this machine, and cannot be downloaded.
+    """
+    preset = presets.fetch(presets.read(handle, kind="images"))
+    size = image_networks.check(preset, image_size, value_range)
+    scaling = image_scaling(preset, value_range)
+    layer = vision_transformer.network(vision_transformers.read(preset), Tensors(Path(preset.location)), size)
+    layer.trainable = False
+    rescaling = keras.layers.Rescaling(list(scaling.scale), offset=list(scaling.offset), name="preprocessing")
+    return Backbone(
+        handle=os.fspath(handle),
+        layer=layer,
+        preprocessing=(rescaling,),
+        image_size=size,
+        value_range=scaling.value_range(),
+        notes=(f"{preset.architecture}, images of {size[0]} by {size[1]} pixels", *scaling.notes()),
+    )
+
+
+def image_size(handle: str | os.PathLike, requested: tuple[int, int] | None = None) -> tuple[int, int]:
+    """The image size of a backbone.
+
+    Args:
+        handle: as for `load`.
+        requested: (height, width) in pixels, or None for the size that its files name.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        InputError: the folder is incomplete or of another kind.
+        FileNotFoundError: there is no such folder.
+        ConnectionError: its files are not on this machine, and cannot be downloaded.
+    """
+    preset = presets.read(handle, kind="images")
+    return tuple(requested or preset.image_size or image_networks.DEFAULT_SIZE)
