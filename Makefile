@@ -24,7 +24,8 @@ test: lint $(EXTRAS)
 equality: $(VENV)/installed
 	$(PYTEST_ALL) -m equality tests $(PYTEST)
 
-# Trainings killed 200 times at seeded moments and resumed to the same bits, full disks, killed workers; an hour.
+# Trainings killed 200 times at seeded moments and resumed to the same bits, full disks, killed workers, long tables and large
+# networks; an hour.
 chaos: $(VENV)/installed
 	$(PYTEST_ALL) -m chaos tests $(PYTEST)
 	$(BIN)/python tests/support/kills.py 200 0

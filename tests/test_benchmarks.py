@@ -57,7 +57,7 @@ def rows(name, *options):
     return table[1:]
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_memory_prints_its_ratios():
     found = rows("memory.py", "--models", "transformer", "--blocks", 1, "--batch-size", 4, "--steps", 1)
     assert [variant for _, variant, *_ in found] == ["plain", "rematerialized", "accumulated", "both"]

@@ -79,7 +79,7 @@ def test_card_tells_what_the_model_has(backbone):
     assert card["features"] == backbone(np.zeros((1, *card["image_size"], 3), np.float32)).shape[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_pretraining_writes_a_model_that_loads_and_is_the_same_for_the_same_seed(tmp_path, images):
     few = ["--classes", "2", "--instances", "4", "--steps", "2", "--batch-size", "8"]
     features = []

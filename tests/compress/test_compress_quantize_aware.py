@@ -322,8 +322,10 @@ def test_quantize_aware_refuses_several_devices():
 NETWORKS = {"EfficientNetB0": 0.65, "MobileNet": 0.02, "MobileNetV2": 0.03, "ResNet50": 1, "VGG16": 1, "Xception": 0.03}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name.endswith("V2") else pytest.mark.chaos) for name in NETWORKS],
+)
 def test_networks_of_keras_applications_have_twins(name):
     model = models.image_classifier(backbones.load(f"keras:{name}", image_size=(96, 96)), labels=list("abcd"))
     for variable in model.variables:
