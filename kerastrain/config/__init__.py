@@ -10,12 +10,14 @@ from kerastrain.config.loading import dump, load, override, put, schema, to_yaml
 from kerastrain.config.model import AUTO_BACKBONE
 from kerastrain.config.reading import read_yaml
 from kerastrain.config.sections import Config
+from kerastrain.config.training import EPOCHS
 
 __all__ = [
     "AUTO_BACKBONE",
     "BudgetConfig",
     "CompressConfig",
     "Config",
+    "EPOCHS",
     "SearchConfig",
     "dump",
     "load",

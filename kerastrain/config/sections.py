@@ -6,7 +6,7 @@ from kerastrain.config.data import DataConfig
 from kerastrain.config.memory import MemoryConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
 from kerastrain.config.results import EvaluationConfig, ExportConfig, RuntimeConfig
-from kerastrain.config.training import FitConfig, OptimizerConfig, ScheduleConfig
+from kerastrain.config.training import EPOCHS, FitConfig, OptimizerConfig, ScheduleConfig
 from kerastrain.config.values import Section
 
 
@@ -46,11 +46,12 @@ class Config(Section):
                 "random weights and trains from scratch. Remove it, or set another model.backbone"
                 f"{' or model.weights' if self.data.kind == 'images' else ''}."
             )
-        late = [epoch for epoch in self.fine_tune.timetable if epoch >= self.fit.epochs]
+        epochs = EPOCHS if self.fit.epochs is None else self.fit.epochs
+        late = [epoch for epoch in self.fine_tune.timetable if epoch >= epochs]
         if late:
             raise ValueError(
                 f"fine_tune.timetable must name epochs below fit.epochs. Received: {late[0]}, and fit.epochs is "
-                f"{self.fit.epochs}."
+                f"{epochs}."
             )
         return self
 
@@ -59,7 +60,7 @@ class Config(Section):
         if not self.memory.is_spared:
             return self
         parts, examples = self.memory.micro_batches, self.fit.global_batch_size
-        if not self.fit.epochs:
+        if not self.fit.trains_whole:
             raise ValueError(
                 "memory is only for training the whole model. Received: fit.epochs 0, which trains only the head. Remove "
                 "memory."

@@ -48,8 +48,9 @@ class OptimizerConfig(Section):
     learning_rate: Positive | None = None
     """Peak learning rate of the head phase, or of the whole model if it trains from scratch. Null means 0.01, or 0.003
     for the `keras:NAME` networks of texts."""
-    fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Peak learning rate of fine-tuning, as a fraction of `learning_rate`."""
+    fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Peak learning rate of fine-tuning, as a fraction of `learning_rate`. Null means 0.01, or 0.05 for the small modules
+    `kerastrain:fractal_…`, which have seen no photos and have more to learn."""
     weight_decay: NotNegative | None = None
     """Decoupled weight decay of the kernels, but not of biases and normalization weights. Null means the optimizer's
     default."""
@@ -165,13 +166,18 @@ class ScheduleConfig(Section):
         return self
 
 
+EPOCHS = 10
+"""Epochs of fine-tuning, or of training from scratch, where `fit.epochs` is null."""
+
+
 class FitConfig(Section):
     """Length of training, batch size, checkpoints, and what to do about NaN."""
 
     head_epochs: Count = 30
     """Epochs of the head phase. The frozen backbone computes the features once, and only the head trains on them."""
-    epochs: Count = 10
-    """Epochs of fine-tuning the whole model, with frozen batch normalization statistics; 0 keeps the backbone frozen."""
+    epochs: Count | None = None
+    """Epochs of fine-tuning the whole model, with frozen batch normalization statistics; 0 keeps the backbone frozen. Null
+    means 10, or for small data sets as many as make 100 steps; 10 for a backbone with random weights."""
     global_batch_size: Annotated[int, Field(gt=0)] = 32
     """Examples per optimizer step, summed over all devices."""
     steps_per_execution: Annotated[int, Field(gt=0)] = 1
@@ -196,8 +202,13 @@ class FitConfig(Section):
     roll_backs: Count = 3
     """Largest number of roll-backs in a phase before the run ends."""
 
+    @property
+    def trains_whole(self) -> bool:
+        """Whether a phase trains the whole model, not only its head."""
+        return self.epochs != 0
+
     @model_validator(mode="after")
     def _check_epochs(self):
-        if self.head_epochs + self.epochs == 0:
+        if self.head_epochs == self.epochs == 0:
             raise ValueError("head_epochs and epochs must not both be 0. Received: 0 and 0. Set one of them.")
         return self

@@ -1,4 +1,4 @@
-"""Chooses the phase whose best epoch ships, so that fine-tuning cannot make a model worse than its head alone.
+"""Chooses the phase whose best epoch ships, so that fine-tuning does not make a model worse than its head alone.
 
 Takes the history of a run and the whole model; keeps its weights of the best phase so far in one file. Must not train.
 """
@@ -21,6 +21,10 @@ logger = logging.getLogger("kerastrain")
 MONITOR = "val_data_loss"
 """The logged value that epochs are compared by: penalties on weights, which only count in phases that train those weights,
 are not part of it."""
+
+_SPREAD = 0.5
+"""What the change of one example's loss by fine-tuning scatters by, as a fraction of the mean loss. An assumption: it depends
+on the data, but a bound of it needs nothing except what every epoch logs, the same on one device and on many."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +80,44 @@ def keep(model: keras.Model, directory: Path) -> None:
             _without_optimizer(model).save_weights(temporary)
 
 
-def take_best(model: keras.Model, directory: Path, phases: Sequence[str]) -> BestEpoch:
-    """Gives the model the weights of an earlier phase if the last one did not improve on them, and logs the choice.
+def value_to_beat(earlier: BestEpoch, examples: int) -> float:
+    """The value that a later phase must fall below to count as better: the earlier one less its standard error.
+
+        value * (1 - 0.5 / sqrt(examples))
+
+    With twenty validation examples the loss of a worse model is lower often enough.
+
+    Args:
+        earlier: BestEpoch of an earlier phase.
+        examples: int >= 1, number of validation examples.
+
+    Returns:
+        float >= 0.
+    """
+    return earlier.value * (1 - _SPREAD / math.sqrt(examples))
+
+
+def take_best(model: keras.Model, directory: Path, phases: Sequence[str], *, examples: int) -> BestEpoch:
+    """Gives the model the weights of an earlier phase if the last one is not better beyond chance, and logs the choice.
 
     Args:
         model: keras.Model with the weights of the best epoch of the last phase, without LoRA matrices.
         directory: Path of the run.
         phases: sequence of str, the names of all phases in their order.
+        examples: int >= 1, number of validation examples; with few of them a later phase must be better by more.
 
     Returns:
         BestEpoch whose weights the model has.
     """
     bests = [epoch for phase in phases if (epoch := best_epoch(directory, [phase]))]
-    best = min(reversed(bests), key=lambda epoch: epoch.value)  # The last of equal ones: its weights are in place.
+    best, rule = bests[0], ""
+    for later in bests[1:]:
+        bound = value_to_beat(best, examples)
+        rule = f"; with {examples:,} validation examples, phase {later.phase} counts as better below {bound:.4g}"
+        best = later if later.value < bound else best
     if distribute.is_chief():
-        logger.info(
-            "best: epoch %d of phase %s, among %s",
-            *(best.epoch, best.phase),
-            ", ".join(f"{MONITOR} {epoch.value:.4g} in phase {epoch.phase}" for epoch in bests),
-        )
+        values = ", ".join(f"{MONITOR} {epoch.value:.4g} in phase {epoch.phase}" for epoch in bests)
+        logger.info("best: epoch %d of phase %s, among %s%s", best.epoch, best.phase, values, rule)
     if best.phase != phases[-1]:
         collectives.barrier(model.distribute_strategy)  # The chief may still be writing the file.
         _without_optimizer(model).load_weights(_path(directory))

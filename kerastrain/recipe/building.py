@@ -231,7 +231,7 @@ def build(
             )
     if config.from_scratch:
         models.unfreeze(model, batch_norm=True)
-    elif config.fit.epochs:
+    elif config.fit.trains_whole:
         # Try the fine-tuning setup now, so that whatever the backbone does not support fails before files are written.
         unfreeze(model, config)
         models.synchronize_batch_norm(model)

@@ -73,7 +73,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
         fit_phase(stage, config, phase, directory, earlier=names[:number])
     models.merge_lora(model)
-    return best_phase.take_best(model, directory, names)
+    return best_phase.take_best(model, directory, names, examples=len(split.validation))
 
 
 def fit_phase(

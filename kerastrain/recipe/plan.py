@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from kerastrain import data, tokenization
-from kerastrain.config import Config
+from kerastrain.config import EPOCHS, Config
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import starting_run
 from kerastrain.schedules import curves
 
 _MOST_NAMED = 3
+_LEAST_STEPS = 100  # of fine-tuning: ten epochs of 80 images are 30, too few at a rate that keeps the features
 
 
 @dataclass(frozen=True)
@@ -239,19 +240,28 @@ def phases(config: Config, example_count: int) -> list[Phase]:
     """
     fit, rate = config.fit, config.optimizer.learning_rate
     if config.from_scratch:
-        if not fit.epochs:
+        if not fit.trains_whole:
             raise InputError(
                 f"`fit.epochs` must be above 0 for a backbone with random weights ({config.model.backbone}), whose features "
                 "are useless before training. Received: 0."
             )
-        return [_phase(config, "fit", fit.epochs, rate, example_count)]
-    fine_tune_rate = rate * config.optimizer.fine_tune_fraction
-    candidates = [("head", fit.head_epochs, rate), ("fine_tune", fit.epochs, fine_tune_rate)]
+        return [_phase(config, "fit", EPOCHS if fit.epochs is None else fit.epochs, rate, example_count)]
+    fraction = config.optimizer.fine_tune_fraction
+    if fraction is None:
+        fraction = 0.05 if config.model.backbone.startswith("kerastrain:fractal") else 0.01
+    epochs = fit.epochs
+    if epochs is None:
+        epochs = max(EPOCHS, math.ceil(_LEAST_STEPS / _steps_per_epoch(config, example_count)))
+    candidates = [("head", fit.head_epochs, rate), ("fine_tune", epochs, rate * fraction)]
     return [_phase(config, name, epochs, peak, example_count) for name, epochs, peak in candidates if epochs]
 
 
+def _steps_per_epoch(config: Config, example_count: int) -> int:
+    return math.ceil(example_count / config.fit.global_batch_size)
+
+
 def _phase(config: Config, name: str, epochs: int, peak: float, example_count: int) -> Phase:
-    steps_per_epoch = math.ceil(example_count / config.fit.global_batch_size)
+    steps_per_epoch = _steps_per_epoch(config, example_count)
     if steps_per_epoch % config.fit.steps_per_execution:
         raise InputError(
             f"`fit.steps_per_execution` must divide the steps of an epoch. Received: {config.fit.steps_per_execution}, and "

@@ -48,7 +48,7 @@ def require(config: Config) -> None:
         return
     networks.check(config.data.kind, config.model.backbone, config.data.image_size)
     _require_backbone(config)
-    if _is_module(config) and config.fit.epochs:
+    if _is_module(config) and config.fit.trains_whole:
         _require_whole(config)
     weights = config.model.weights
     if weights == "imagenet":
@@ -130,7 +130,7 @@ def _require_whole(config: Config) -> None:
     if config.model.signature is not None and config.model.output_key is not None:
         raise InputError(
             f"a signature cannot be trained: it has no `training` argument and no losses. Received: model.signature="
-            f"{config.model.signature} and fit.epochs={config.fit.epochs}. Set fit.epochs=0 to train only the head."
+            f"{config.model.signature}, and fit.epochs is not 0. Set fit.epochs=0 to train only the head."
         )
 
 
@@ -217,10 +217,10 @@ def written_bytes(config: Config, model: Any = None) -> int:
     """
     if model is None:
         weights = _backbone_bytes(config.model.backbone)
-        trained, slots = weights if config.fit.epochs else 0, 0.0
+        trained, slots = weights if config.fit.trains_whole else 0, 0.0
     else:
         weights, trainable = _bytes(model.weights), _bytes(model.trainable_weights)
-        trained = weights if config.fit.epochs else trainable
+        trained = weights if config.fit.trains_whole else trainable
         # The optimizer has as many slots for each weight in the phases in which more weights train.
         slots = _bytes(model.optimizer.variables) / max(trainable, 1)
     state = weights + slots * trained

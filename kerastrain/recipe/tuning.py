@@ -74,7 +74,7 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         algorithm=search.algorithm,
         direction="min" if search.objective.endswith("loss") else "max",
         trials=search.trials,
-        max_epochs=config.fit.epochs,
+        max_epochs=_most_epochs(config),
         seed=config.runtime.seed,
     )
     files.write_json(directory / "trials.json", [vars(trial) for trial in trials])
@@ -89,10 +89,15 @@ def _check_space(config: configs.Config, search: configs.SearchConfig) -> None:
         ends = choice if isinstance(choice, list) else [_number(choice, choice.min), _number(choice, choice.max)]
         for value in ends:
             _with_values(config, {key: value})
-    if search.algorithm == "hyperband" and config.fit.epochs < 2:
+    if search.algorithm == "hyperband" and _most_epochs(config) < 2:
         raise InputError(f"`fit.epochs` must be at least 2 for hyperband. Received: {config.fit.epochs}.")
     if search.algorithm == "hyperband" and "fit.epochs" in search.space:
         raise InputError("hyperband chooses `fit.epochs`. Received: a space with fit.epochs. Remove it from the space.")
+
+
+def _most_epochs(config: configs.Config) -> int:
+    """The epochs of hyperband's longest trials."""
+    return configs.EPOCHS if config.fit.epochs is None else config.fit.epochs
 
 
 def _with_values(config: configs.Config, values: Mapping) -> configs.Config:

@@ -73,7 +73,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("fit.epochs", "an override must have the form `section.key=value`"),
         ("fit..epochs=3", "an override must have the form `section.key=value`"),
         ("fit.epochs=[", "not valid YAML"),
-        ("fit.epochs=true", "fit.epochs: must be a whole number of at least 0. Received: true."),
+        ("fit.epochs=true", "fit.epochs: must be a whole number of at least 0, or null. Received: true."),
         ("data.validation_fraction=0.95", "must sum to less than 1"),
         (
             "model.weights=imagenet",

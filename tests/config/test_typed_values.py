@@ -112,7 +112,7 @@ def test_a_number_is_one_in_every_spelling(text, value, tmp_path):
 def test_a_number_has_no_octal_digits_and_no_minutes():
     assert kt.config.load(overrides=["fit.epochs=010"]).fit.epochs == 10
     assert kt.config.load(overrides=["fit.epochs=1e1"]).fit.epochs == 10
-    assert lines("fit.epochs=1:30") == ["fit.epochs: must be a whole number of at least 0. Received: '1:30'."]
+    assert lines("fit.epochs=1:30") == ["fit.epochs: must be a whole number of at least 0, or null. Received: '1:30'."]
     assert lines("optimizer.learning_rate=0,1") == [
         "optimizer.learning_rate: must be a number above 0, or null. Received: '0,1'. Write 0.1 with a point."
     ]
@@ -253,7 +253,7 @@ def test_a_value_in_another_form_is_told_how_it_is_written():
 def test_an_empty_value_is_refused():
     assert lines("data.path=") == ["data.path: it has no value. Write it right after the `=`."]
     assert lines("model.backbone=") == ["model.backbone: it has no value. Write it right after the `=`, or null."]
-    assert lines("fit.epochs= ") == ["fit.epochs: it has no value. Write it right after the `=`."]
+    assert lines("fit.epochs= ") == ["fit.epochs: it has no value. Write it right after the `=`, or null."]
     assert kt.config.load(overrides=["data.columns.separator= "]).data.columns.separator == " "
     assert lines("data.path=''") == ["data.path: must be text that is not empty. Received: ''."]
 

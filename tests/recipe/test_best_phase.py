@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerastrain import callbacks, config, evaluation, recipe, run_directory, testing
+from kerastrain import callbacks, config, evaluation, models, recipe, run_directory, testing
 from kerastrain.recipe import best_phase
 
 
@@ -22,7 +22,7 @@ def place(tmp_path_factory):
 def settings(place, *overrides):
     shared = [f"data.path={place}/colours", f"model.backbone={place}/module", "data.augment=[]", "model.dropout=0"]
     shared += ["fit.head_epochs=6", "fit.epochs=9", "fit.global_batch_size=8", "optimizer.learning_rate=0.5"]
-    shared += ["optimizer.fine_tune_fraction=1"]
+    shared += ["optimizer.fine_tune_fraction=1", "fit.checkpoint_every=1 epochs"]
     return config.load(overrides=[*shared, *overrides])
 
 
@@ -31,6 +31,24 @@ def fitted(wanted, directory):
     prepared = recipe.prepare(wanted)
     model = prepared.build()
     return model, recipe.fit(model, prepared.config, prepared.split, directory)
+
+
+@pytest.fixture(scope="module")
+def worsened(place):
+    """A run whose fine-tuning destroys the features: its folder, its model, the best epoch and what was logged."""
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger = logging.getLogger("kerastrain")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        model, best = fitted(settings(place), place / "worsened")
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+    return place / "worsened", model, best, "\n".join(records)
 
 
 def rows(directory, phase):
@@ -43,34 +61,32 @@ def assert_equal_weights(one, other):
         np.testing.assert_array_equal(first, second)
 
 
-def test_a_phase_that_makes_the_model_worse_ends_and_does_not_ship(place, tmp_path, caplog):
-    caplog.set_level(logging.INFO, "kerastrain")
-    model, best = fitted(settings(place), tmp_path / "both")
-    head, best_of_head = fitted(settings(place, "fit.epochs=0"), tmp_path / "head")
-    assert_equal_weights(model, head)
-    assert (best.phase, best.epoch, best.logs["val_data_loss"]) == (
-        "head",
-        best_of_head.epoch,
-        best_of_head.logs["val_data_loss"],
-    )
-    fine_tuned = rows(tmp_path / "both", "fine_tune")
+def test_a_phase_that_makes_the_model_worse_ends_and_does_not_ship(place, worsened):
+    folder, model, best, log = worsened
+    untrained = recipe.prepare(settings(place)).build()
+    assert_equal_weights(models.split_at_backbone(model)[0], models.split_at_backbone(untrained)[0])
+    head = models.load(folder / "checkpoints" / "best_head.keras")
+    assert_equal_weights(models.split_at_backbone(model)[1], head)
+    of_head = best_phase.best_epoch(folder, ["head"])
+    assert (best.phase, best.epoch, best.value) == ("head", of_head.epoch, of_head.value)
+    fine_tuned = rows(folder, "fine_tune")
     assert len(fine_tuned) == 3  # a third of nine epochs
     assert all(float(row["val_data_loss"]) > best.value for row in fine_tuned)
-    assert (
-        f"ended after epoch 3: val_data_loss has been worse than in phase head ({best.value:.4g}) for 3" in caplog.text
-    )
-    (kept,) = tmp_path.rglob("best_before.weights.h5")  # in the folder that is removed when a run is finished
-    assert kept.parent == run_directory.resume_folder(tmp_path / "both")
+    assert f"ended after epoch 3: val_data_loss has been worse than in phase head ({best.value:.4g}) for 3" in log
+    (kept,) = folder.rglob("best_before.weights.h5")  # in the folder that is removed when a run is finished
+    assert kept.parent == run_directory.resume_folder(folder)
     worse = min(float(row["val_data_loss"]) for row in fine_tuned)
     assert (
         f"best: epoch {best.epoch} of phase head, among val_data_loss {best.value:.4g} in phase head, val_data_loss "
-        f"{worse:.4g} in phase fine_tune" in caplog.text
+        f"{worse:.4g} in phase fine_tune; with 6 validation examples, phase fine_tune counts as better below "
+        f"{best.value * (1 - 0.5 / 6**0.5):.4g}" in log
     )
 
 
-def test_a_stopped_run_ships_the_same_phase(place, tmp_path, monkeypatch):
-    wanted = settings(place, "fit.checkpoint_every=1 steps")
-    model, best = fitted(wanted, tmp_path / "whole")
+@pytest.mark.slow
+def test_a_stopped_run_ships_the_same_phase(place, worsened, tmp_path, monkeypatch):
+    wanted = settings(place)
+    folder, model, best, _ = worsened
     own = callbacks.EndWorsePhase.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
@@ -84,7 +100,7 @@ def test_a_stopped_run_ships_the_same_phase(place, tmp_path, monkeypatch):
     resumed, again = fitted(wanted, tmp_path / "stopped")
     assert_equal_weights(resumed, model)
     assert (again.phase, again.epoch, again.value) == (best.phase, best.epoch, best.value)
-    assert len(rows(tmp_path / "stopped", "fine_tune")) == len(rows(tmp_path / "whole", "fine_tune"))
+    assert len(rows(tmp_path / "stopped", "fine_tune")) == len(rows(folder, "fine_tune"))
 
 
 def test_a_phase_that_helps_ships(place, tmp_path):
@@ -112,6 +128,35 @@ def test_the_loss_of_the_data_is_that_of_keras_without_penalties():
     assert measured["data_loss"] == pytest.approx(measured["loss"] - penalty, rel=1e-5)
     copy = evaluation.DataLoss.from_config(evaluation.DataLoss(loss).get_config())
     assert copy.loss.get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize(
+    ("fine_tuned", "examples", "phase"),
+    [
+        (0.46, 25, "head"),  # 0.45 counts as better than 0.5 with 25 examples, 0.495 with 2,500
+        (0.44, 25, "fine_tune"),
+        (0.46, 2500, "fine_tune"),
+        (0.5, 2500, "head"),
+        ("nan", 2500, "head"),
+    ],
+)
+def test_a_gain_that_few_validation_examples_cannot_show_keeps_the_head(tmp_path, caplog, fine_tuned, examples, phase):
+    caplog.set_level(logging.INFO, "kerastrain")
+    (tmp_path / "history.csv").write_text(f"phase,epoch,val_data_loss\nhead,1,0.5\nfine_tune,1,{fine_tuned}\n", "utf-8")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0]])
+    best_phase.keep(model, tmp_path)
+    model.layers[0].kernel.assign([[2.0]])
+    best = best_phase.take_best(model, tmp_path, ["head", "fine_tune"], examples=examples)
+    assert (best.phase, float(model.layers[0].kernel[0, 0])) == (phase, 1.0 if phase == "head" else 2.0)
+    bound = {25: "0.45", 2500: "0.495"}[examples]
+    assert f"with {examples:,} validation examples, phase fine_tune counts as better below {bound}" in caplog.text
+
+
+def test_a_phase_after_one_without_a_loss_counts_as_better(tmp_path):
+    (tmp_path / "history.csv").write_text("phase,epoch,val_data_loss\nhead,1,nan\nfine_tune,1,9\n", "utf-8")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    assert best_phase.take_best(model, tmp_path, ["head", "fine_tune"], examples=1).phase == "fine_tune"
 
 
 def test_nan_is_worse_than_every_number(tmp_path):

@@ -12,7 +12,30 @@ def test_phases_count_every_batch_and_the_warmup_of_each():
     head, fine_tune = plan.phases(settings, 65)
     assert (head.name, head.steps_per_epoch, head.steps, head.warmup_steps) == ("head", 3, 12, 1)
     assert (fine_tune.name, fine_tune.steps, fine_tune.warmup_steps) == ("fine_tune", 6, 1)
-    assert fine_tune.learning_rate == pytest.approx(0.01 * 0.05)
+    assert fine_tune.learning_rate == pytest.approx(0.01 * 0.01)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fraction"),
+    [
+        (["model.backbone=kerastrain:efficientnet_lite0"], 0.01),
+        (["model.backbone=kerastrain:fractal_small"], 0.05),
+        (["model.backbone=kerastrain:fractal_small", "optimizer.fine_tune_fraction=0.2"], 0.2),
+    ],
+)
+def test_fine_tuning_changes_features_of_photos_less_than_those_of_fractals(overrides, fraction):
+    rates = [phase.learning_rate for phase in plan.phases(config.load(overrides=overrides), 320)]
+    assert rates == pytest.approx([0.01, 0.01 * fraction])
+
+
+@pytest.mark.parametrize(("examples", "epochs"), [(1, 100), (80, 34), (320, 10), (321, 10), (5000, 10)])
+def test_fine_tuning_has_ten_epochs_and_a_hundred_steps(examples, epochs):
+    assert [phase.epochs for phase in plan.phases(config.load(), examples)] == [30, epochs]
+
+
+def test_a_backbone_with_random_weights_trains_for_ten_epochs():
+    (phase,) = plan.phases(config.load(overrides=["model.backbone=keras:MobileNet"]), 80)
+    assert phase.epochs == 10
 
 
 def test_a_backbone_with_random_weights_has_one_phase_at_the_full_rate():
@@ -54,7 +77,9 @@ def test_the_rates_of_a_phase_are_those_that_it_trains_with(name):
 
 
 def test_a_schedule_that_does_not_fit_a_phase_is_refused():
-    settings = config.load(overrides=["schedule={name: piecewise, boundaries: [12 epochs], fractions: [0.1]}"])
+    settings = config.load(
+        overrides=["schedule={name: piecewise, boundaries: [12 epochs], fractions: [0.1]}", "fit.epochs=10"]
+    )
     with pytest.raises(InputError, match="does not fit phase 'fine_tune' of 30 steps: .* Received: boundaries_steps="):
         plan.phases(settings, 65)
 
