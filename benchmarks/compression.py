@@ -53,7 +53,9 @@ class Bench:
         kt = self.kt
         if self.options.folder is None:
             return small(size, len(self.split.labels), 1.0)
-        backbone = kt.backbones.load("keras:MobileNet", alpha=0.25, weights=self.options.weights, image_size=size)
+        backbone = kt.backbones.load(
+            "keras:MobileNet", alpha=0.25, weights=self.options.weights or "random", image_size=size
+        )
         model = kt.models.image_classifier(backbone, labels=self.split.labels)
         model.compile("adam", self.loss)
         model.fit(self.batches(3), shuffle=False, verbose=0)  # only the head

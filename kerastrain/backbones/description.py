@@ -63,7 +63,8 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
             return _describe_text(handle, text_backbones.load(handle, texts=["word"], **options))
         if name not in keras_applications.NETWORKS:
             raise InputError(unknown("network", name, [*keras_applications.NETWORKS, *text_backbones.NETWORKS]))
-        return _describe_images(load(handle, **options, log=False))
+        # What is described is the same with any weights, so none need to be downloaded.
+        return _describe_images(load(handle, **{"weights": "random", **options}, log=False))
     return _describe_module(handle, options)
 
 

@@ -47,7 +47,8 @@ def load(
 
     Args:
         handle: str, path or keras.Model, as in the table.
-        weights: only for "keras:NAME": "imagenet" (downloaded), path of a weights file, or None for random weights.
+        weights: only for "keras:NAME": "imagenet" (downloaded once), "random", or the path of a weights file; None for
+            "imagenet".
         image_size: (height, width) in pixels; None for the size that the backbone was made for.
         value_range: (low, high) that raw pixels are scaled to; None for the range on the backbone's card, else the one
             that its graph and its features show (see `pixel_range.find`), else [0, 1] for SavedModels and [0, 255] for
@@ -67,7 +68,7 @@ def load(
     Raises:
         InputError: the handle's network is unknown, or cannot take these options, this size or this value range.
         FileNotFoundError: a path does not exist.
-        ConnectionError: a module or weights file cannot be downloaded.
+        ConnectionError: a module or weights file cannot be downloaded; the message names the file.
     """
     name = _applications_name(handle)
     is_keras = name is not None or isinstance(handle, keras.Model) or str(handle).endswith(".keras")

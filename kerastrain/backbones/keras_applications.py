@@ -4,7 +4,10 @@ Takes a network's name; returns its image size, its preprocessing layers, and th
 download anything except requested weights.
 """
 
+import http.client
+import logging
 import os
+import warnings
 from pathlib import Path
 
 import h5py
@@ -12,7 +15,10 @@ import keras
 import numpy as np
 
 from kerastrain.errors import InputError
+from kerastrain.hub import imagenet_weights
 from kerastrain.layers.preprocessing import ReverseChannels
+
+logger = logging.getLogger("kerastrain")
 
 # Preprocessing mode, image size in pixels, smallest side in pixels. The modes are those of
 # keras.applications.imagenet_utils ("tf", "torch" and "caffe"); networks marked "inside" scale pixels themselves.
@@ -117,7 +123,8 @@ def network(
     Args:
         name: str out of `NETWORKS`.
         image_size: (height, width) in pixels.
-        weights: "imagenet", path of a weights file with or without the top, or None for random weights.
+        weights: "imagenet" (downloaded once), "random", or the path of a weights file with or without the top; None for
+            "imagenet".
         alpha: float > 0, width multiplier of a MobileNet; None for 1.0.
         stochastic_depth: float in [0, 1), probability that the last block of an EfficientNet is skipped for an example in
             training; it decreases linearly to 0 before the first block. None for Keras's 0.2.
@@ -126,9 +133,10 @@ def network(
         keras.Model, float32 preprocessed pixels (batch, height, width, 3) to float32 features (batch, features).
 
     Raises:
-        InputError: the network has no `alpha` or no stochastic depth, or the weights file belongs to another network.
+        InputError: the network has no `alpha`, no ImageNet weights of this width or no stochastic depth, or the weights file
+            belongs to another network.
         FileNotFoundError: there is no weights file at the path.
-        ConnectionError: "imagenet" could not be downloaded; the message names the folder where a copy is expected.
+        ConnectionError: the ImageNet weights could not be downloaded; the message names the file and where to put it.
 
     Reference: Huang et al. 2016, https://arxiv.org/abs/1603.09382 (stochastic depth).
     """
@@ -143,11 +151,11 @@ def network(
     options = {"input_shape": (*image_size, 3), "pooling": "avg"}
     if alpha is not None:
         options["alpha"] = alpha
-    if weights == "imagenet":
+    if weights is None or weights == "imagenet":
         model = _with_imagenet(build, name, options)
     else:
         model = build(include_top=False, weights=None, **options)
-        if weights is not None:
+        if weights != "random":
             _load(model, Path(weights))
     if stochastic_depth is not None:
         for layer in _branch_dropouts(model):
@@ -177,35 +185,40 @@ def _branch_dropouts(model: keras.Model) -> list[keras.layers.Dropout]:
 
 
 def _with_imagenet(build, name: str, options: dict) -> keras.Model:
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    removed = []
+    place = {"alpha": options.get("alpha"), "image_size": options["input_shape"][:2]}
+    imagenet_weights.require(name, **place)
+    address, copy = imagenet_weights.location(name, **place)
+    if copy.is_file() and not imagenet_weights.is_whole(copy):
+        copy.unlink()  # Keras checks the content of some files only.
+    was_there = copy.is_file()
+    if not was_there:
+        logger.info("downloading the ImageNet weights of %s from %s", name, address)
     try:
-        try:
-            return build(include_top=False, weights="imagenet", **options)
-        except OSError:
-            # Keras checks the content of some files only. A cached copy that was cut off is fetched again.
-            removed = [file for file in sorted(folder.glob("*.h5")) if not _is_whole(file)]
-            if not removed:
-                raise
-            for file in removed:
-                file.unlink()
+        with warnings.catch_warnings():
+            # The weights of 224 by 224 pixels suit every size; the network is convolutional.
+            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square")
             return build(include_top=False, weights="imagenet", **options)
     except Exception as error:  # keras.utils.get_file raises a bare Exception when a download fails
-        if "fetch failure" not in str(error):
+        reason = _download_failure(error)
+        if reason is None:
             raise
-        cut = f" The copy {str(removed[0])!r} was cut off and has been removed." if removed else ""
+        if not imagenet_weights.is_whole(copy):
+            copy.unlink(missing_ok=True)
+        if was_there:
+            reason += f"; the copy {str(copy)!r} did not have the checksum that Keras expects, and Keras removed it"
         raise ConnectionError(
-            f"the ImageNet weights of {name} could not be downloaded: {error}.{cut} Download that file on a machine with "
-            f"internet access and put it into {folder}, or pass a weights file as `weights`."
+            f"the ImageNet weights of {name} could not be downloaded: {reason}. {imagenet_weights.advice(address, copy)}"
         ) from error
 
 
-def _is_whole(file: Path) -> bool:
-    try:
-        h5py.File(file, "r").close()
-    except OSError:
-        return False
-    return True
+def _download_failure(error: Exception) -> str | None:
+    """Why the download of a file failed; None if it did not."""
+    text = " ".join(str(error).split()).rstrip(".")
+    if "URL fetch failure" in text:
+        return text.rpartition(" -- ")[2]
+    if "Incomplete or corrupted file" in text:
+        return "what arrived does not have the checksum that Keras expects"
+    return text if isinstance(error, OSError | http.client.HTTPException) else None
 
 
 def _load(model: keras.Model, path: Path) -> None:

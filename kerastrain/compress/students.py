@@ -84,7 +84,9 @@ def propose_students(teacher: keras.Model, *, fraction: float = 0.25) -> tuple[P
 
 
 def _image_student(name: str, budget: int, outputs: int, size: tuple[int | None, int | None]) -> Proposal | None:
-    options = {} if None in size else {"image_size": keras_applications.image_size(name, size)}
+    options = {"weights": "random"}
+    if None not in size:
+        options["image_size"] = keras_applications.image_size(name, size)
 
     def parameters(alpha: float) -> int:
         network = getattr(keras.applications, name)(

@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from kerastrain.config import faults, typed
-from kerastrain.config.model import AUTO_BACKBONE
+from kerastrain.config.model import AUTO_BACKBONE, ModelConfig
 from kerastrain.config.reading import Argument, read_yaml
 from kerastrain.config.sections import Config
 from kerastrain.config.typed import put
@@ -27,6 +27,7 @@ _WORDS = {
     AUTO_BACKBONE: "the choice by the size of the images",
     "digits": "the bundled data set",
     "imagenet": "the weights that Keras downloads",
+    "random": "random weights",
     "keras:": "a network of Keras",
     "kerastrain:": "a module that ships with kerastrain",
 }
@@ -52,9 +53,22 @@ def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Confi
         >>> load(overrides=["fit.epochs=3"]).fit.epochs
         3
     """
-    values = {} if path is None else read_yaml(path)
+    values = {} if path is None else _as_written(read_yaml(path), Path(path))
     source = "the command line" if path is None else str(path)
     return validate(override(values, overrides), Config, source=source)
+
+
+def _as_written(values: dict, path: Path) -> dict:
+    """Returns the values of a file as they were meant: null weights in the config of an older run were random ones."""
+    written, data = values.get("model"), values.get("data") or {}
+    are_sections = isinstance(written, Mapping) and isinstance(data, Mapping)
+    if not are_sections or not path.with_name("environment.json").is_file():
+        return values
+    model = typed.resolve(written, ModelConfig, lambda path, sentence: None)  # `validate` reports the faults.
+    is_network = str(model.get("backbone")).startswith("keras:") and data.get("kind", "images") == "images"
+    if is_network and model.get("weights", "imagenet") is None and model.get("from_run") is None:
+        return {**values, "model": {**written, "weights": "random"}}
+    return values
 
 
 def override(values: Mapping, overrides: Iterable[str]) -> dict:
@@ -138,7 +152,7 @@ def _resolved(config: Config) -> Config:
     model = {
         "backbone": _absolute(backbone, AUTO_BACKBONE, "keras:", "kerastrain:"),
         "from_run": config.model.from_run and _absolute(config.model.from_run),
-        "weights": config.model.weights and _absolute(config.model.weights, "imagenet"),
+        "weights": _weights(config.model, images=images),
     }
     return config.model_copy(
         update={
@@ -149,6 +163,14 @@ def _resolved(config: Config) -> Config:
             "export": config.export.model_copy(update={"formats": formats}),
         }
     )
+
+
+def _weights(model: ModelConfig, *, images: bool) -> str | None:
+    """Returns the weights that a network of Keras starts with; None for other backbones and for the model of another run."""
+    if model.weights is not None:
+        return _absolute(model.weights, "imagenet", "random")
+    is_network = images and model.from_run is None and (model.backbone or "").startswith("keras:")
+    return "imagenet" if is_network else None
 
 
 def _absolute(text: str, *words: str) -> str:

@@ -28,7 +28,7 @@ class ModelConfig(Section):
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
     weights: str | None = None
-    """Only for `keras:NAME` of images: a weights file, or `imagenet` to download them. Null means random weights."""
+    """Only for `keras:NAME` of images: `imagenet` (downloaded once), `random`, or a weights file. Null means imagenet."""
     value_range: tuple[float, float] | None = None
     """Smallest and largest pixel value that the backbone expects. Null uses the range that it declares, or else the one that
     its graph and its features show; `doctor --backbone` says how sure that is. If nothing shows it, modules get [0, 1], the

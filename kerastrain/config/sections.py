@@ -86,4 +86,5 @@ class Config(Section):
         """Whether the backbone has random weights, so that the whole model trains in one phase."""
         if self.model.from_run is not None:
             return False
-        return self.model.backbone_of(self.data.kind).startswith("keras:") and self.model.weights is None
+        is_network = self.model.backbone_of(self.data.kind).startswith("keras:")
+        return is_network and (self.data.kind == "text" or self.model.weights == "random")

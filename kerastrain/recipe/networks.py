@@ -21,30 +21,6 @@ IMAGE_NETWORKS = (
 TEXT_NETWORKS = ("embedding", "transformer")
 SMALLEST_SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 """The smallest image side of a network in pixels, where it is not 32."""
-_IMAGENET_ALPHAS = {
-    "MobileNet": (0.25, 0.5, 0.75, 1.0),
-    "MobileNetV2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
-    "MobileNetV3Large": (0.75, 1.0),
-    "MobileNetV3Small": (0.75, 1.0),
-}
-
-
-def check_imagenet(backbone: str, alpha: float | None) -> None:
-    """Raises an error if there are no ImageNet weights of this width.
-
-    Args:
-        backbone: str, as in `model.backbone`.
-        alpha: float, the width multiplier, or None for 1.
-
-    Raises:
-        InputError: Keras has no ImageNet weights for the width.
-    """
-    known = _IMAGENET_ALPHAS.get(backbone.removeprefix("keras:"), (alpha,))
-    if alpha is not None and alpha not in known:
-        raise InputError(
-            f"`model.alpha` must be one of {', '.join(f'{width:g}' for width in known)} with model.weights imagenet. Received: "
-            f"{alpha:g}, for {backbone!r}."
-        )
 
 
 def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:

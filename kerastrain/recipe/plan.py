@@ -100,7 +100,18 @@ def description(config: Config, whole: data.Listing, parts: Mapping[str, data.Ex
         InputError: the data do not fit the model of the run to start from, or the training texts have no words.
     """
     texts = _texts_description(config, whole, parts) if config.data.kind == "text" else []
-    return data.describe(whole, parts) + texts + starting_run.description(config, whole.examples.labels)
+    start = starting_run.description(config, whole.examples.labels)
+    return data.describe(whole, parts) + texts + _weights_description(config) + start
+
+
+def _weights_description(config: Config) -> list[str]:
+    """Describes the weights that a network of Keras starts with."""
+    backbone, weights = config.model.backbone, config.model.weights
+    if weights is None or config.model.from_run is not None:
+        return []
+    if weights == "random":
+        return [f"backbone: {backbone} with random weights; it trains as a whole, from the start"]
+    return [f"backbone: {backbone}, " + ("trained on ImageNet" if weights == "imagenet" else f"weights of {weights}")]
 
 
 def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, data.Examples]) -> list[str]:

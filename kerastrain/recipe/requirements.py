@@ -12,7 +12,7 @@ from typing import Any
 from kerastrain import presets
 from kerastrain.config import AUTO_BACKBONE, Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.hub import handles
+from kerastrain.hub import handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
@@ -42,6 +42,7 @@ def require(config: Config) -> None:
         MissingExtra: a format of `export.formats` needs a library that is not installed.
         InputError: the backbone cannot be exported to a format, or is no SavedModel.
         FileNotFoundError: the backbone or its weights do not exist.
+        ConnectionError: ImageNet weights are not on this machine, and there is no network to download them.
     """
     require_formats(config, config.export.formats)
     if config.model.from_run is not None:  # The model of that run holds its backbone.
@@ -52,9 +53,13 @@ def require(config: Config) -> None:
         _require_whole(config)
     weights = config.model.weights
     if weights == "imagenet":
-        networks.check_imagenet(config.model.backbone, config.model.alpha)
-    elif weights is not None and not Path(weights).is_file():
-        raise FileNotFoundError(f"no weights file at {weights!r}: the path does not exist.")
+        imagenet_weights.require(
+            config.model.backbone.removeprefix("keras:"), config.model.alpha, config.data.image_size
+        )
+    elif weights not in (None, "random") and not Path(weights).is_file():
+        raise FileNotFoundError(
+            f"no weights file at {weights!r}: the path does not exist. `model.weights` must be imagenet, random, or a file."
+        )
 
 
 def require_formats(config: Config, formats: Iterable[str], model: Any = None) -> None:

@@ -53,14 +53,17 @@ def test_the_value_range_is_what_the_preprocessing_gives():
 def test_every_kind_of_backbone_goes_under_a_classifier_by_one_word(kind, folder, tmp_path):
     inputs = keras.Input((32, 32, 3))
     model = keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=8)(inputs), name="mine")
-    handle = {"module": folder, "network": "keras:MobileNetV3Small", "model": model}.get(kind)
+    handle = {"module": folder, "model": model}.get(kind)
+    if kind == "network":
+        handle = backbones.load("keras:MobileNetV3Small", weights="random", image_size=(32, 32))
     if kind == "file":
         model.save(tmp_path / "mine.keras")
         handle = tmp_path / "mine.keras"
     if kind == "our file":
         models.image_classifier(folder, labels=["x", "y"], image_size=(32, 32)).save(tmp_path / "ours.keras")
         handle = tmp_path / "ours.keras"
-    classifier = models.image_classifier(handle, labels=["a", "b", "c"], image_size=(32, 32))
+    size = None if kind == "network" else (32, 32)
+    classifier = models.image_classifier(handle, labels=["a", "b", "c"], image_size=size)
     assert sum(layer.name == "backbone" for layer in classifier.layers) == 1
     assert len(classifier.trainable_weights) == 2
     images = np.random.default_rng(1).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
@@ -197,15 +200,11 @@ def test_a_backbone_that_cannot_be_says_why(handle, options, error, match, folde
         backbones.load(handle.format(folder=folder, fixed=fixed_folder), **options)
 
 
-def test_imagenet_weights_without_a_network_name_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(ConnectionError, match="put it into .*models"):
-        backbones.load("keras:MobileNet", weights="imagenet", image_size=(128, 128))
-
-
 def test_stochastic_depth_scales_the_skips_of_an_efficientnet_and_is_refused_elsewhere():
     def rates(name, stochastic_depth):
-        network = backbones.load(f"keras:{name}", image_size=(32, 32), stochastic_depth=stochastic_depth).layer
+        network = backbones.load(
+            f"keras:{name}", weights="random", image_size=(32, 32), stochastic_depth=stochastic_depth
+        ).layer
         return [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
 
     standard, more = rates("EfficientNetV2B0", None), rates("EfficientNetV2B0", 0.4)
@@ -217,14 +216,3 @@ def test_stochastic_depth_scales_the_skips_of_an_efficientnet_and_is_refused_els
         rates("EfficientNetB0", 1.0)
     with pytest.raises(InputError, match="`stochastic_depth` is an option of `keras:NAME` only"):
         backbones.load("kerastrain:fractal_small", stochastic_depth=0.1)
-
-
-def test_imagenet_weights_that_were_cut_off_are_fetched_again_or_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))  # read once, when Keras was imported
-    (tmp_path / "models").mkdir()
-    cut = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
-    cut.write_bytes(b"half")
-    with pytest.raises(ConnectionError, match=f"The copy '{cut}' was cut off and has been removed. Download that file"):
-        backbones.load("keras:MobileNetV2", weights="imagenet", alpha=0.35, image_size=(96, 96))
-    assert not cut.exists()

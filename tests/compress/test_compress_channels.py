@@ -188,7 +188,9 @@ def test_prune_channels_refuses_a_hub_module(tmp_path):
     ],
 )
 def test_networks_of_keras_applications_lose_channels(name):
-    model = models.image_classifier(backbones.load(f"keras:{name}", image_size=(96, 96)), labels=list("abcd"))
+    model = models.image_classifier(
+        backbones.load(f"keras:{name}", weights="random", image_size=(96, 96)), labels=list("abcd")
+    )
     models.unfreeze(model, batch_norm=True)
     channels = channel_dependencies.trace(programs.record(model))
     importance = np.random.default_rng(0).random(len(channels.group))

@@ -185,7 +185,11 @@ def test_classes_called_by_numbers_are_weighted_by_them():
 
 def test_what_trains_as_a_whole_from_the_start_is_not_fine_tuned():
     text = ["data.kind=text", "data.path=reviews"]
-    for overrides in (["model.backbone=keras:VGG16"], text, [*text, "model.backbone=keras:transformer"]):
+    for overrides in (
+        ["model.backbone=keras:VGG16", "model.weights=random"],
+        text,
+        [*text, "model.backbone=keras:transformer"],
+    ):
         with pytest.raises(ConfigError, match="fine_tune.last needs a pre-trained backbone. Received: "):
             kt.config.load(overrides=[*overrides, "fine_tune.last=2"])
     with pytest.raises(ConfigError, match="model.num_layers is only for `keras:transformer` on texts. Received: "):
@@ -341,3 +345,21 @@ def test_a_key_of_an_earlier_version_is_answered_with_its_name_today(key, kind, 
     with pytest.raises(ConfigError) as caught:
         kt.config.validate(kt.config.override({}, [key]), kind)
     assert message in str(caught.value)
+
+
+def test_a_network_of_keras_takes_imagenet_weights_unless_random_ones_are_asked_for(tmp_path):
+    network = "model.backbone=keras:VGG16"
+    assert kt.config.load(overrides=[network]).model.weights == "imagenet"
+    assert not kt.config.load(overrides=[network]).from_scratch
+    random = kt.config.load(overrides=[network, "model.weights=random"])
+    assert (random.model.weights, random.from_scratch) == ("random", True)
+    assert kt.config.load().model.weights is None
+    (tmp_path / "config.yaml").write_text("model: {backbone: 'keras:VGG16', weights: null}\n")
+    assert kt.config.load(tmp_path / "config.yaml").model.weights == "imagenet"
+    (tmp_path / "environment.json").write_text("{}")  # a run of an earlier version, where null meant random weights
+    assert kt.config.load(tmp_path / "config.yaml").model.weights == "random"
+    assert kt.config.load(tmp_path / "config.yaml", ["fit.epochs=3"]).from_scratch
+    (tmp_path / "config.yaml").write_text("model: {backbone: 'keras:VGG16', weights: null, from_run: /a/run}\n")
+    assert kt.config.load(tmp_path / "config.yaml").model.weights is None
+    (tmp_path / "config.yaml").write_text(kt.config.dump(random))
+    assert kt.config.load(tmp_path / "config.yaml") == random

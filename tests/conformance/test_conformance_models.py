@@ -107,7 +107,7 @@ def tiny():
 
 
 def network():
-    backbone = backbones.load("keras:MobileNet", alpha=0.25, image_size=(32, 32))
+    backbone = backbones.load("keras:MobileNet", weights="random", alpha=0.25, image_size=(32, 32))
     for layer in backbone.layer.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.gamma.assign(

@@ -266,7 +266,7 @@ def test_texts_train_and_answer(place):
     [
         "fine_tune.last=2",
         "fine_tune={timetable: {0: 1, 1: null}, layer_rate_decay: 0.8}",
-        "model={backbone: 'keras:MobileNet', alpha: 0.25, hidden_units: [8], batch_norm: true}",
+        "model={backbone: 'keras:MobileNet', weights: random, alpha: 0.25, hidden_units: [8], batch_norm: true}",
     ],
 )
 def test_every_way_to_fine_tune_walks_the_road(place, override):

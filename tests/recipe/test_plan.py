@@ -39,10 +39,12 @@ def test_a_backbone_with_random_weights_trains_for_ten_epochs():
 
 
 def test_a_backbone_with_random_weights_has_one_phase_at_the_full_rate():
-    (phase,) = plan.phases(config.load(overrides=["model.backbone=keras:MobileNet"]), 64)
+    (phase,) = plan.phases(config.load(overrides=["model.backbone=keras:MobileNet", "model.weights=random"]), 64)
     assert (phase.name, phase.learning_rate) == ("fit", 0.01)
     with pytest.raises(InputError, match=r"`fit.epochs` must be above 0 for a backbone with random weights"):
-        plan.phases(config.load(overrides=["model.backbone=keras:MobileNet", "fit.epochs=0"]), 64)
+        plan.phases(
+            config.load(overrides=["model.backbone=keras:MobileNet", "model.weights=random", "fit.epochs=0"]), 64
+        )
 
 
 def test_a_warmup_as_long_as_a_phase_is_refused():

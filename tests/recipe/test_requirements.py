@@ -25,6 +25,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "module" / "saved_model.pb").write_bytes(b"")
     (tmp_path / "model.keras").write_bytes(b"")
     (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     return tmp_path
 
 
@@ -66,8 +67,16 @@ def refused(capsys, monkeypatch, *arguments):
         ),
         (
             ["model.backbone=keras:MobileNetV2", "model.weights=imagenet", "model.alpha=0.4"],
-            "`model.alpha` must be one of 0.35, 0.5, 0.75, 1, 1.3, 1.4 with model.weights imagenet. Received: 0.4, for "
-            "'keras:MobileNetV2'.",
+            "`model.alpha` must be one of 0.35, 0.5, 0.75, 1, 1.3, 1.4 with the ImageNet weights of MobileNetV2. Received: 0.4. "
+            "Choose one of them, or set model.weights=random.",
+        ),
+        (
+            ["model.backbone=keras:EfficientNetV2B0"],
+            "the ImageNet weights of EfficientNetV2B0 are not on this machine, and storage.googleapis.com cannot be reached. "
+            "Download https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/efficientnetv2-b0_notop.h5 "
+            "on a machine with a network and put it there as {place}/models/efficientnetv2-b0_notop.h5, or give its path as "
+            "model.weights. Without a download: model.backbone=kerastrain:efficientnet_lite0, which has ImageNet weights too, "
+            "or model.weights=random.",
         ),
         (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist."),
         (
@@ -78,7 +87,7 @@ def refused(capsys, monkeypatch, *arguments):
         (["model.backbone=a.keras"], "no model at 'a.keras': the path does not exist. Set `model.backbone`."),
         (
             ["model.backbone=keras:VGG16", "model.weights=w.h5"],
-            "no weights file at 'w.h5': the path does not exist.",
+            "no weights file at 'w.h5': the path does not exist. `model.weights` must be imagenet, random, or a file.",
         ),
         (
             ["fine_tune.last=2"],
