@@ -14,6 +14,7 @@ import tensorflow as tf
 from kerastrain import checkpoints
 from kerastrain.errors import InputError
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.layers import numbers as number_layers
 
 _SENTENCES = {
     "inputs": "the inputs of the batch contain NaN or infinity",
@@ -81,7 +82,9 @@ def find(model: keras.Model, x, y=None, sample_weight=None) -> Finding | None:
         >>> print(find(model, tf.constant([[1.0], [0.0]]), tf.zeros((2, 1))))
         it first appears in the output of the layer 'net/log'
     """
-    for place, values in (("inputs", x), ("targets", (y, sample_weight))):
+    # A missing number is NaN, and `AppendNumbers` replaces it.
+    checked = keras.tree.flatten(x)[0] if number_layers.of(model) else x
+    for place, values in (("inputs", checked), ("targets", (y, sample_weight))):
         if not _is_finite(values):
             return Finding(place, examples=_nonfinite_examples(values))
     if weight := nonfinite_weight(model):

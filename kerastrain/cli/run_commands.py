@@ -140,9 +140,10 @@ def explain(
 
     An input that cannot be read is named and skipped, and the exit code is 1.
     """
+    from kerastrain.recipe import inputs
+
     faults = _Faults()
-    if _config(run).data.kind != "images":
-        raise InputError(f"explain needs an image model. Received: {str(run)!r}, a text model.")
+    inputs.require_explainable(_config(run), run)
     config, found = _found(run, arguments, faults)
     start_tensorflow(prints="results")
     from kerastrain import run_directory

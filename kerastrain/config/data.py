@@ -23,6 +23,9 @@ class ColumnsConfig(Section):
     pair: str | tuple[str, ...] | None = None
     """Column of the second text, if an example is a pair of texts, such as a premise (`input`) and a hypothesis (`pair`);
     or a list of columns, joined as for `input`. Null: an example is one text or one image."""
+    numbers: OneOrMore = ()
+    """Columns of numbers that are inputs beside the image or the text, such as [age, weight]. The model standardizes them,
+    and where one is missing, it takes the mean of the training part and is told so. Empty means none."""
     targets: OneOrMore = ()
     """Columns of the targets. single_label: one column of class names. multi_label: one column of names joined by
     `separator`, or a column of 0 and 1 for each label. regression: columns of numbers. Empty finds a column with a usual
@@ -135,6 +138,11 @@ class DataConfig(Section):
             raise ValueError(
                 "augment must not use mixup or cutmix for task 'regression': the target of a blended image is not the "
                 "blend of the targets. Remove them."
+            )
+        if self.columns.numbers and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(
+                "augment must not use mixup or cutmix with columns.numbers: the numbers beside the images would not be "
+                "blended. Remove them."
             )
         return self
 

@@ -137,6 +137,8 @@ def _resolved(config: Config) -> Config:
         # A Hub text module reads strings, which TFLite does not support.
         text_formats = ("saved_model", "tflite_float32") if backbone.startswith("keras:") else ("saved_model",)
         formats = ("saved_model", "tflite_float32", "tflite_int8") if images else text_formats
+        if config.data.columns.numbers:
+            formats = tuple(name for name in formats if name != "tflite_int8")
 
     warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
     # Rare words overfit at 1e-2; 3e-3 was chosen on rt_polarity's validation split.

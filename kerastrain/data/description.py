@@ -10,6 +10,7 @@ import numpy as np
 
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import quarantine
+from kerastrain.data.sources import number_columns
 from kerastrain.data.splitting.listings import Listing
 
 _MOST_LABELS = 20
@@ -29,6 +30,9 @@ def describe(listing: Listing, parts: Mapping[str, Examples]) -> list[str]:
 
     Returns:
         list of str, lines without line ends.
+
+    Raises:
+        InputError: no training example has a value in a column of numbers.
 
     Example:
         >>> import kerastrain as kt
@@ -51,6 +55,7 @@ def describe(listing: Listing, parts: Mapping[str, Examples]) -> list[str]:
     lines += [
         f"  {line}" for line in (_numbers(examples) if examples.task == "regression" else _labels(listing, parts))
     ]
+    lines += number_columns.lines(examples, parts)
     if listing.skipped:
         first = "; ".join(f"{item.path}: {item.reason}" for item in listing.skipped[:_SHOWN_SKIPPED])
         more = len(listing.skipped) - _SHOWN_SKIPPED

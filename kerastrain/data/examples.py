@@ -39,9 +39,12 @@ class Examples:
             yet, or not images.
         positive_weights: tuple of float >= 0, for "multi_label" the weight in the loss of the examples that have a label,
             one for each label; None for 1 each.
+        numbers: float32 (n, k), numbers that are inputs beside each image or text, NaN where one is missing; None if the
+            inputs are all that a model gets.
+        number_names: tuple of k str, the names of the numbers.
 
     Raises:
-        InputError: the lengths differ, or a target or weight is invalid.
+        InputError: the lengths differ, or a target, weight or number is invalid.
     """
 
     targets: np.ndarray
@@ -54,6 +57,8 @@ class Examples:
     keys: tuple[str, ...] | None = None
     decoding: Decoding | None = None
     positive_weights: tuple[float, ...] | None = None
+    numbers: np.ndarray | None = None
+    number_names: tuple[str, ...] = ()
 
     def __post_init__(self):
         _check_lengths(self)
@@ -62,6 +67,14 @@ class Examples:
             raise InputError("`weights` must be finite and >= 0. Received: NaN, infinite or negative weights.")
         if self.positive_weights is not None:
             check_positive_weights(self.positive_weights, self.labels, self.task)
+        shape = (len(self.targets), len(self.number_names))
+        if (self.numbers is not None or shape[1]) and (
+            np.shape(self.numbers) != shape or self.numbers.dtype != np.float32 or np.isinf(self.numbers).any()
+        ):
+            raise InputError(
+                f"`numbers` must be float32 of shape {shape}, one column for each of `number_names`, and not infinite. "
+                f"Received: {getattr(self.numbers, 'dtype', None)} of shape {np.shape(self.numbers)}."
+            )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -122,6 +135,33 @@ class Examples:
         """
         return self.inputs[np.asarray(indices, np.int64)]
 
+    def model_inputs(self, indices: np.ndarray) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Reads what a model takes.
+
+        Args:
+            indices: int array (m,), values in [0, n).
+
+        Returns:
+            the array of `read`; with `numbers`, a tuple of it and float32 (m, k).
+        """
+        inputs = self.read(indices)
+        return inputs if self.numbers is None else (inputs, self.numbers[np.asarray(indices, np.int64)])
+
+    def number_bytes(self, index: int) -> bytes:
+        """The numbers of an example in a form that can be compared, also where they are missing.
+
+        Args:
+            index: int in [0, n).
+
+        Returns:
+            bytes; empty without `numbers`.
+        """
+        return b"" if self.numbers is None else self.numbers[index].tobytes()
+
+    def without_numbers(self) -> "Examples":
+        """The same examples without their numbers, such as for a backbone, which takes images or texts only."""
+        return self if self.numbers is None else dataclasses.replace(self, numbers=None, number_names=())
+
     def subset(self, indices: np.ndarray, *, inputs: np.ndarray | Store | None = None) -> "Examples":
         """Selects examples.
 
@@ -142,6 +182,7 @@ class Examples:
             inputs=inputs,
             weights=None if self.weights is None else self.weights[indices],
             groups=None if self.groups is None else self.groups[indices],
+            numbers=None if self.numbers is None else self.numbers[indices],
             paths=None if self.paths is None else tuple(self.paths[index] for index in indices),
             keys=None if self.keys is None else tuple(self.keys[index] for index in indices),
         )
@@ -250,7 +291,7 @@ def quantile_bins(numbers: np.ndarray, count: int) -> np.ndarray:
 
 
 def _check_lengths(examples: Examples) -> None:
-    for name in ("inputs", "weights", "groups", "paths", "keys"):
+    for name in ("inputs", "weights", "groups", "paths", "keys", "numbers"):
         values = getattr(examples, name)
         if values is not None and len(values) != len(examples.targets):
             raise InputError(

@@ -21,7 +21,8 @@ def precompute(
     """Replaces the inputs of examples by the outputs of a model.
 
     Args:
-        model: keras.Model from the examples' inputs to float features (n, ...), called with training=False.
+        model: keras.Model from the examples' inputs, without their numbers, to float features (n, ...), called with
+            training=False.
         examples: Examples that fit the model's input.
         global_batch_size: int > 0, examples in one forward pass.
         lengths: int array (n,), the length of each example, such as its tokens: the longest examples then come first, so
@@ -34,6 +35,9 @@ def precompute(
         >>> head_data = precompute(backbone, split.train)  # doctest: +SKIP
         >>> head.fit(batches(head_data, 32, shuffle=True))  # doctest: +SKIP
     """
+    if examples.numbers is not None:
+        features = precompute(model, examples.without_numbers(), global_batch_size, lengths=lengths)
+        return dataclasses.replace(examples, inputs=features.inputs)
     if lengths is not None:
         order = np.argsort(-np.asarray(lengths), kind="stable")
         outputs = precompute(model, examples.subset(order), global_batch_size).inputs

@@ -43,6 +43,9 @@ def _pieces(part: Examples):
     yield str(part.shape).encode()
     for array in (part.targets, part.weights):
         yield b"" if array is None else np.ascontiguousarray(array).data
+    if part.numbers is not None:
+        yield "\n".join(part.number_names).encode(errors="surrogatepass")
+        yield np.ascontiguousarray(part.numbers).data
     for key in part.keys or ():
         yield key.encode(errors="surrogatepass")
     if not isinstance(part.inputs, np.ndarray):

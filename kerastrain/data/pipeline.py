@@ -78,7 +78,8 @@ def batches(
     Returns:
         tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
         float32 (b, *shape), images in [0, 255]; texts are string (b,). Targets are float32 (b, len(labels)), one-hot
-        for "single_label". Weights are float32 (b,).
+        for "single_label". Weights are float32 (b,). For examples with numbers, inputs are a tuple of these and of the
+        numbers, float32 (b, k); `augment` does not get the numbers.
 
     Raises:
         InputError: a number is out of range, there are no examples, or `augment` or `sampling` does not fit the
@@ -92,6 +93,8 @@ def batches(
         augment.check(examples)
     drawn = _drawn(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
+    if examples.numbers is not None:
+        columns.append(examples.numbers)
 
     @recording_errors
     def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -109,12 +112,13 @@ def batches(
         # Augmentation takes uint8 images, a quarter of the bytes of float32 ones.
         if dtype != tf.string and not (dtype == tf.uint8 and isinstance(augment, Augmentation)):
             inputs = tf.cast(inputs, tf.float32)
+        numbers = outputs.pop() if examples.numbers is not None else None
         if examples.task == "single_label":
             outputs[0] = tf.one_hot(outputs[0], len(examples.labels))
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
             inputs, *outputs = augment(inputs, *outputs, seeds=seeds)
-        return inputs, *outputs
+        return inputs if numbers is None else (inputs, numbers), *outputs
 
     if augment is None or (isinstance(augment, Augmentation) and not augment.functions):
         # A caller's function may need AutoGraph; ours do not, and AutoGraph takes seconds to convert them.

@@ -117,7 +117,9 @@ def preview(examples: Examples, global_batch_size: int, **options) -> Preview:
     """
     pairs = []
     for batch_options in (options | {"augment": None}, options):
-        inputs, targets = next(batches(examples, global_batch_size, **batch_options).as_numpy_iterator())[:2]
+        inputs, targets = next(
+            batches(examples.without_numbers(), global_batch_size, **batch_options).as_numpy_iterator()
+        )[:2]
         labels = tuple(_label(target, examples) for target in targets[:_MAX_EXAMPLES])
         pairs.append((_displayable(inputs[:_MAX_EXAMPLES]), labels))
     (before, labels_before), (after, labels_after) = pairs

@@ -24,9 +24,8 @@ def scan(
 ) -> Scan:
     """Determines which texts to skip, so that no text is in two parts or has two labels.
 
-    Texts are equal if all their characters are, except for white space at both ends; pairs of texts if both texts are.
-    Different numbers of equal texts, for
-    "regression", do not contradict each other.
+    Texts are equal if all their characters are, except for white space at both ends, and the numbers beside them; pairs of
+    texts if both texts are. Different numbers of equal texts, for "regression", do not contradict each other.
 
     | equal texts have | skipped | kind |
     |---|---|---|
@@ -46,9 +45,9 @@ def scan(
     """
     rows_of = {}
     for row, text in enumerate(examples.inputs):
-        rows_of.setdefault(stripped(text), []).append(row)
+        rows_of.setdefault((stripped(text), examples.number_bytes(row)), []).append(row)
     skipped = {}
-    for text, rows in rows_of.items():
+    for (text, _), rows in rows_of.items():
         if len(rows) > 1:
             faults = _faults(rows, targets, predefined_split, examples, counts_repeats)
             skipped |= {row: Quarantined(shortened(shown(text)), *fault) for row, fault in faults.items()}

@@ -1,6 +1,7 @@
 """The functions that are traced into an exported file, and the model's own predictions to compare the file with.
 
-Takes a keras.Model with one input and one output. Must not write files.
+Takes a keras.Model with one output and one input, beside which it may read numbers: its inputs are then a tuple of the two.
+Must not write files.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,11 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.export import decoded_images
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import labels as model_labels
+from kerastrain.layers import numbers as number_layers
 from kerastrain.layers.text_pairs import SeparateTexts
+
+Values = np.ndarray | tuple[np.ndarray, np.ndarray]
+"""The inputs of a model: an array (n, ...), or a tuple of it and of the numbers beside it, float32 (n, k)."""
 
 ACTIVATIONS = {None: lambda x: x, "softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 
@@ -42,7 +47,7 @@ def require_exportable(model: keras.Model, activation: str | None) -> None:
             f"`model` must be built before it is exported. Received: {model.name!r} without inputs. "
             "Give it an Input layer."
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    if len(model.inputs) != 1 + (number_layers.of(model) is not None) or len(model.outputs) != 1:
         raise InputError(
             f"`model` must have one input and one output. Received: {model.name!r} with {len(model.inputs)} and "
             f"{len(model.outputs)}. Export one keras.Model(inputs, outputs) per output."
@@ -69,13 +74,15 @@ def input_names(model: keras.Model) -> tuple[str, ...]:
 
     Returns:
         tuple of str: "text" for strings, "tokens" for int32, "images" for tensors of rank 4, else "inputs"; then "pair" or
-        "pair_tokens" for the second texts of pairs.
+        "pair_tokens" for the second texts of pairs; then "numbers" for the numbers beside them.
     """
-    source = model.inputs[0]
+    source, *numbers = model.inputs
     if source.dtype in ("string", "int32"):
         names = ("text", "pair") if source.dtype == "string" else ("tokens", "pair_tokens")
-        return names if reads_pairs(model) else names[:1]
-    return ("images" if len(source.shape) == 4 else "inputs",)
+        names = names if reads_pairs(model) else names[:1]
+    else:
+        names = ("images" if len(source.shape) == 4 else "inputs",)
+    return (*names, number_layers.INPUT_NAME) if numbers else names
 
 
 def input_specs(
@@ -91,28 +98,80 @@ def input_specs(
     Returns:
         list of tf.TensorSpec, named as by `input_names`.
     """
-    names, shape = input_names(model), model.inputs[0].shape[1:] if input_shape is None else input_shape
+    source, *numbers = model.inputs
+    names, shape = input_names(model), source.shape[1:] if input_shape is None else input_shape
+    names = names[: len(names) - len(numbers)]
     shape = shape[len(names) > 1 :]
-    return [tf.TensorSpec((batch_size, *shape), model.inputs[0].dtype, name=name) for name in names]
+    specs = [tf.TensorSpec((batch_size, *shape), source.dtype, name=name) for name in names]
+    return [*specs, *number_specs(model, batch_size=batch_size)]
 
 
-def arguments(model: keras.Model, inputs: np.ndarray) -> dict[str, np.ndarray]:
+def number_specs(model: keras.Model, *, batch_size: int | None = None) -> list[tf.TensorSpec]:
+    """The argument of an exported signature for the numbers beside the images or texts.
+
+    Args:
+        model: keras.Model that `require_exportable` accepts.
+        batch_size: int > 0, or None for a variable batch size.
+
+    Returns:
+        list of at most one tf.TensorSpec.
+    """
+    return [
+        tf.TensorSpec((batch_size, *numbers.shape[1:]), numbers.dtype, name=number_layers.INPUT_NAME)
+        for numbers in model.inputs[1:]
+    ]
+
+
+def changed(inputs: Values, change: Callable[[np.ndarray], np.ndarray]) -> Values:
+    """Inputs whose images or texts are changed, with the same numbers beside them.
+
+    Args:
+        inputs: Values.
+        change: callable from the array of images or texts to another array (n, ...).
+
+    Returns:
+        Values.
+    """
+    return (change(inputs[0]), *inputs[1:]) if isinstance(inputs, tuple) else change(inputs)
+
+
+def shape_of(inputs: Values) -> tuple[int, ...]:
+    """The shape of one image or text.
+
+    Args:
+        inputs: Values.
+
+    Returns:
+        tuple of int, without the number of examples.
+    """
+    return (inputs[0] if isinstance(inputs, tuple) else inputs).shape[1:]
+
+
+def arguments(model: keras.Model, inputs: Values) -> dict[str, np.ndarray]:
     """Inputs of a model as the arguments of an exported signature.
 
     Args:
         model: keras.Model that `require_exportable` accepts.
-        inputs: array (n, ...), as the model takes them.
+        inputs: Values, as the model takes them.
 
     Returns:
         dict from each of `input_names` to an array (n, ...).
     """
     names = input_names(model)
-    return {names[0]: inputs} if len(names) == 1 else {name: inputs[:, place] for place, name in enumerate(names)}
+    if isinstance(inputs, tuple):
+        *names, last = names
+        inputs, beside = inputs[0], {last: inputs[1]}
+    else:
+        beside = {}
+    columns = {names[0]: inputs} if len(names) == 1 else {name: inputs[:, place] for place, name in enumerate(names)}
+    return {**columns, **beside}
 
 
-def _model_inputs(model: keras.Model, values: Sequence[tf.Tensor]) -> tf.Tensor:
+def _model_inputs(model: keras.Model, values: Sequence[tf.Tensor]) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
     """The inputs of a model, from the arguments of an exported signature."""
-    return values[0] if len(values) == 1 else tf.stack(values, axis=1)
+    count = len(values) - len(model.inputs) + 1
+    source = values[0] if count == 1 else tf.stack(values[:count], axis=1)
+    return source if count == len(values) else (source, values[-1])
 
 
 def output_name(activation: str | None) -> str:
@@ -166,11 +225,12 @@ def image_bytes_function(model: keras.Model, activation: str | None) -> Callable
         activation: a key of `ACTIVATIONS`.
 
     Returns:
-        Callable from a string tensor (b,) of encoded files to a dict of the model's output by name.
+        Callable from a string tensor (b,) of encoded files, and the numbers beside them if there are any, to a dict of the
+        model's output by name.
     """
     image_size, decoding = tuple(model.inputs[0].shape[1:3]), _decoding(model)
 
-    def serve(image_bytes):
+    def serve(image_bytes, *numbers):
         images = tf.map_fn(
             lambda content: decoded_images.decoded_image(content, image_size, decoding),
             image_bytes,
@@ -178,7 +238,7 @@ def image_bytes_function(model: keras.Model, activation: str | None) -> Callable
         )
         if model.inputs[0].dtype == "uint8":
             images = tf.cast(tf.round(images), tf.uint8)
-        return serving_function(model, activation)(images)
+        return serving_function(model, activation)(images, *numbers)
 
     return serve
 
@@ -201,12 +261,12 @@ def _decoding(model: keras.Model) -> Decoding:
     return model_labels.decoding(model) if has_labels else Decoding()
 
 
-def predictions(model: keras.Model, inputs: np.ndarray, activation: str | None) -> np.ndarray:
+def predictions(model: keras.Model, inputs: Values, activation: str | None) -> np.ndarray:
     """The model's outputs from `predict`, with `activation` applied: the reference for every export.
 
     Args:
         model: keras.Model that `require_exportable` accepts.
-        inputs: array (n, ...), as the model takes them.
+        inputs: Values, as the model takes them.
         activation: a key of `ACTIVATIONS`.
 
     Returns:
@@ -215,7 +275,7 @@ def predictions(model: keras.Model, inputs: np.ndarray, activation: str | None) 
     Raises:
         InputError: `activation` is "softmax" and the outputs are probabilities already.
     """
-    outputs = model.predict(tf.constant(inputs), verbose=0)
+    outputs = model.predict(keras.tree.map_structure(tf.constant, inputs), verbose=0)
     if activation == "softmax" and np.all(outputs >= 0) and np.allclose(outputs.sum(-1), 1, atol=1e-3):
         raise InputError(
             "`activation` must be None for a model that returns probabilities. Received: 'softmax', and the model's "

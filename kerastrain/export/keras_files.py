@@ -15,6 +15,7 @@ from kerastrain.errors import InputError
 from kerastrain.export import fresh_process, parity, verified
 from kerastrain.export.targets import labels_of, require_target
 from kerastrain.layers import labels as model_labels
+from kerastrain.layers import numbers as number_layers
 
 
 def keras_file(
@@ -60,7 +61,9 @@ def keras_file(
 
     def run(target: Path, source: verified.Source) -> np.ndarray:
         try:
-            drawn = {"inputs": source.inputs[verified.DEFAULT_SIGNATURE]}
+            values = source.inputs[verified.DEFAULT_SIGNATURE]
+            names = ("inputs", number_layers.INPUT_NAME)
+            drawn = dict(zip(names, values, strict=True)) if isinstance(values, tuple) else {names[0]: values}
             return fresh_process.run("keras_program", target, drawn)["outputs"]
         except RuntimeError as error:
             unknown = re.search(r"Could not locate \w+ '[^']+'", str(error))
@@ -89,4 +92,4 @@ def _with_labels_and_activation(model: keras.Model, labels: Sequence[str], activ
         values = keras.layers.Activation(activation, dtype="float32", name=activation)(values)
     if len(labels) == values.shape[-1] and not labels_of(model, None):
         values = model_labels.Labels(labels, name="labels")(values)
-    return model if values is model.outputs[0] else keras.Model(model.inputs, values, name=model.name)
+    return model if values is model.outputs[0] else keras.Model(model.input, values, name=model.name)

@@ -20,6 +20,7 @@ from kerastrain.export import samples as sampling
 from kerastrain.export.targets import require_target
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.keras_internals.tflite_converter import ConverterError
+from kerastrain.layers import numbers as number_layers
 from kerastrain.layers import quantized
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8", *int4.KINDS)
@@ -48,8 +49,9 @@ def tflite(
     input's normalization and the labels. `digits.labels.txt` and `digits.parity.json` are written beside `digits.tflite`.
 
     TFLite has no strings, so a model of texts is cut after its `TextVectorization`: the file takes int32 token ids
-    (1, length). `tokens.json` and `vocabulary.txt`, in the file and beside it, describe how to make token ids from a text;
-    `export.tokenize` follows them.
+    (1, length). A model that reads numbers too takes them as a second input `numbers`, in the order of `numbers.txt` beside
+    the file and NaN where one is missing. `tokens.json` and `vocabulary.txt`, in the file and beside it, describe how to make
+    token ids from a text; `export.tokenize` follows them.
 
     | quantize       | weights | activations | size against float32 | use it for                                    |
     |----------------|---------|-------------|----------------------|-----------------------------------------------|
@@ -96,6 +98,11 @@ def tflite(
     learned = quantized.is_quantized(model)
     reads_texts = model.inputs[0].dtype == "string"
     _require_options(quantize, representative, io, learned=learned, reads_texts=reads_texts)
+    if (numbers := number_layers.of(model)) is not None and quantize not in (None, "float16", "dynamic"):
+        raise InputError(
+            f"`quantize` must be None, 'float16' or 'dynamic' for a model that reads numbers ({', '.join(numbers.names)}), "
+            f"which one scale for all of them would round away. Received: {quantize!r}."
+        )
     selective.require(float_layers, quantize, learned=learned)
 
     def convert(source: verified.Source, target: Path) -> None:
@@ -112,6 +119,7 @@ def tflite(
             labels=source.labels,
             pixels=endpoints.accepts_image_bytes(model),
             input_files=source.texts.files if source.texts else None,
+            numbers=numbers.names if numbers else (),
         )
         target.write_bytes(content)
 
@@ -188,7 +196,7 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
 
 
 def _convert(source: verified.Source, activation, quantize, calibration, io, float_layers) -> bytes:
-    model, shape = source.model, source.inputs[verified.DEFAULT_SIGNATURE].shape[1:]
+    model, shape = source.model, endpoints.shape_of(source.inputs[verified.DEFAULT_SIGNATURE])
     names = endpoints.input_names(model)
     if float_layers and len(names) > 1:
         raise InputError(

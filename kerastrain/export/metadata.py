@@ -18,6 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from kerastrain.export import compact
 from kerastrain.export.targets import label_lines
+from kerastrain.layers.numbers import INPUT_NAME
 
 NAME = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
@@ -37,6 +38,7 @@ def with_metadata(
     labels: Sequence[str] = (),
     pixels: bool,
     input_files: Mapping[str, str] | None = None,
+    numbers: Sequence[str] = (),
 ) -> bytes:
     """A TFLite file with metadata: tensor names, type and normalization of the input, labels.
 
@@ -48,6 +50,7 @@ def with_metadata(
             normalization (mean 0, standard deviation 1).
         input_files: mapping from a file name to its content, the files that describe how the input is made, such as a
             vocabulary.
+        numbers: sequence of str, the names of the numbers that the input `numbers` takes; empty if there is no such input.
 
     Returns:
         bytes, the file with its metadata and an unchanged graph.
@@ -60,7 +63,7 @@ def with_metadata(
     )
     sources = [names[number] for number in model.subgraphs[0].inputs]
     packed = dict(input_files or {})
-    description = np.frombuffer(_metadata(name, sources, target, bool(labels), pixels, packed), np.uint8)
+    description = np.frombuffer(_metadata(name, sources, target, bool(labels), pixels, packed, numbers), np.uint8)
     model.buffers.append(schema.BufferT(data=description))
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=NAME, buffer=len(model.buffers) - 1)]
     if labels:
@@ -96,13 +99,23 @@ def labels(content: bytes) -> tuple[str, ...]:
 
 
 def _metadata(
-    name: str, sources: Sequence[str], target: str, has_labels: bool, pixels: bool, input_files: Mapping[str, str]
+    name: str,
+    sources: Sequence[str],
+    target: str,
+    has_labels: bool,
+    pixels: bool,
+    input_files: Mapping[str, str],
+    numbers: Sequence[str],
 ) -> bytes:
     builder = flatbuffers.Builder(1024)
+    inputs = [
+        _numbers(builder, numbers) if source == INPUT_NAME else _input(builder, source, pixels, input_files)
+        for source in sources
+    ]
     subgraph = _table(
         builder,
         {
-            2: _tables(builder, [_input(builder, source, pixels, input_files) for source in sources]),
+            2: _tables(builder, inputs),
             3: _tables(builder, [_output(builder, target, has_labels)]),
         },
     )
@@ -131,6 +144,12 @@ def _input(builder: flatbuffers.Builder, name: str, pixels: bool, files: Mapping
         fields[4] = _tables(builder, [unit])
         fields[5] = _table(builder, {0: _floats(builder, [255.0]), 1: _floats(builder, [0.0])})
     return _table(builder, fields)
+
+
+def _numbers(builder: flatbuffers.Builder, names: Sequence[str]) -> int:
+    text = builder.CreateString(f"Numbers, NaN where one is missing: {', '.join(names)}.")
+    kind = _table(builder, {1: _table(builder, {})}, kinds={0: _FEATURE_PROPERTIES})
+    return _table(builder, {0: builder.CreateString(INPUT_NAME), 1: text, 3: kind})
 
 
 def _output(builder: flatbuffers.Builder, name: str, has_labels: bool) -> int:

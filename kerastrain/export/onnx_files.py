@@ -17,6 +17,7 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, parity, verified
 from kerastrain.export.targets import label_lines, require_target
+from kerastrain.layers import numbers as number_layers
 from kerastrain.layers import quantized
 from kerastrain.system import optional_imports
 
@@ -38,8 +39,8 @@ def onnx(
 ) -> parity.Parity:
     """Writes `model` as an ONNX file, and checks it with ONNX Runtime on the CPU.
 
-    The file has a variable batch size, an input "images", "inputs" or "tokens" (for pairs of texts also "pair_tokens"), and
-    an output "logits" or "probabilities".
+    The file has a variable batch size, an input "images", "inputs" or "tokens" (for pairs of texts also "pair_tokens"), an
+    input "numbers" for a model that reads numbers too, and an output "logits" or "probabilities".
     Its `metadata_props` hold the description of the input and the labels, one per line. Needs `pip install
     'kerastrain[onnx]'`.
 
@@ -175,4 +176,6 @@ def _description(model: keras.Model, token_files: Mapping[str, str]) -> str:
         description = {"kind": "RGB images", "range": [0, 255], "height": source.shape[1], "width": source.shape[2]}
     else:
         description = {"kind": "numbers"}
+    if (numbers := number_layers.of(model)) is not None:
+        description["numbers"] = list(numbers.names)
     return json.dumps(description)

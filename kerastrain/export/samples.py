@@ -1,6 +1,7 @@
 """Real inputs for checking and calibrating exports, drawn from arrays, `tf.data` datasets or `data.Examples`.
 
-Returns one array that fits the model, and the targets if the source has them. Must not write files.
+Returns one array that fits the model, or a tuple of it and of the numbers beside it, and the targets if the source has them.
+Must not write files.
 """
 
 import keras
@@ -8,23 +9,25 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
+from kerastrain.export.endpoints import Values
 
 _LONGEST_TEXT = 20_000  # characters
 
 
-def draw(source, model: keras.Model, *, count: int | None, name: str = "samples") -> np.ndarray:
+def draw(source, model: keras.Model, *, count: int | None, name: str = "samples") -> Values:
     """Up to `count` inputs for `model` from `source`, checked against the model's input.
 
     Args:
-        source: array (n, ...); or `tf.data.Dataset` of batches (inputs, ...) or of batches of inputs, of which the first
-            ones are taken; or `data.Examples`, from which each stratum (a class, a set of labels, a tenth of the numbers)
-            is drawn in proportion.
-        model: keras.Model with one input.
+        source: array (n, ...), for a model that reads numbers too a tuple of it and of the numbers; or `tf.data.Dataset` of
+            batches (inputs, ...) or of batches of inputs, of which the first ones are taken; or `data.Examples`, from which
+            each stratum (a class, a set of labels, a tenth of the numbers) is drawn in proportion.
+        model: keras.Model with one input, and perhaps numbers beside it.
         count: int > 0, the most inputs to take; None for all.
         name: str, the argument's name for errors.
 
     Returns:
-        array (n, ...) of the model's input dtype, 1 <= n <= count. Of a text, only the first 20,000 characters count.
+        array (n, ...) of the model's input dtype, 1 <= n <= count, or a tuple of it and of float32 (n, k). Of a text, only the
+        first 20,000 characters count.
 
     Raises:
         InputError: `source` is empty, or the shape of its inputs differs from that of the model's input.
@@ -35,7 +38,7 @@ def draw(source, model: keras.Model, *, count: int | None, name: str = "samples"
 
 def draw_with_targets(
     source, model: keras.Model, *, count: int | None, name: str = "samples"
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[Values, np.ndarray | None]:
     """The inputs of `draw`, and the target of each.
 
     Args:
@@ -45,18 +48,20 @@ def draw_with_targets(
         name: as for `draw`.
 
     Returns:
-        tuple of the array of `draw`, and an array (n, ...) of targets, or None if `source` has none.
+        tuple of the inputs of `draw`, and an array (n, ...) of targets, or None if `source` has none.
 
     Raises:
         InputError: as for `draw`.
         TypeError: as for `draw`.
     """
-    targets = None
+    targets, reads_numbers = None, len(model.inputs) > 1
     if isinstance(source, tf.data.Dataset):
         inputs, targets = _from_dataset(source, count)
     elif hasattr(source, "read") and hasattr(source, "strata"):
         chosen = np.arange(len(source)) if count is None else stratified(source.strata, count)
-        inputs, targets = source.read(chosen), source.targets[chosen]
+        inputs, targets = source.model_inputs(chosen), source.targets[chosen]
+    elif isinstance(source, tuple) and reads_numbers:
+        inputs = tuple(values[:count] for values in source)
     elif isinstance(source, np.ndarray | tf.Tensor | list | tuple):
         inputs = source[:count]
     else:
@@ -64,6 +69,22 @@ def draw_with_targets(
             f"`{name}` must be an array, a tf.data.Dataset or data.Examples. Received: "
             f"{type(source).__module__}.{type(source).__qualname__}. Pass a few hundred real inputs."
         )
+    if isinstance(inputs, tuple) != reads_numbers or (reads_numbers and len(inputs) != 2):
+        expected = f"the {model.inputs[1].shape[1]} numbers beside each input too" if reads_numbers else "no numbers"
+        raise InputError(f"`{name}` must hold {expected}, as the model reads. Received: something else.")
+    if reads_numbers:
+        numbers = np.asarray(inputs[1], np.float32)
+        if numbers.shape != (len(inputs[0]), model.inputs[1].shape[1]):
+            raise InputError(
+                f"`{name}` must hold {model.inputs[1].shape[1]} numbers beside each input. Received: shape {numbers.shape} for "
+                f"{len(inputs[0])} inputs."
+            )
+        return (_checked(inputs[0], model, name), numbers), targets
+    return _checked(inputs, model, name), targets
+
+
+def _checked(inputs, model: keras.Model, name: str) -> np.ndarray:
+    """Images or texts as an array of the dtype and the shape of the model's input."""
     if len(inputs) == 0:
         raise InputError(f"`{name}` must hold at least one input. Received: none. Pass a few hundred real inputs.")
     expected, dtype = model.inputs[0].shape, model.inputs[0].dtype
@@ -77,7 +98,7 @@ def draw_with_targets(
             f"`{name}` must have the shape of the model's input, {tuple(expected)}. Received: {inputs.shape}. "
             "Resize or batch them as in training."
         )
-    return inputs, targets
+    return inputs
 
 
 def _start(text: str | bytes) -> str | bytes:
@@ -113,15 +134,19 @@ def stratified(strata: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(ranks, kind="stable")[:count])
 
 
-def _from_dataset(dataset: tf.data.Dataset, count: int | None) -> tuple[list, np.ndarray | None]:
+def _from_dataset(dataset: tf.data.Dataset, count: int | None) -> tuple[list | tuple[list, list], np.ndarray | None]:
     if count is None and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise InputError("all samples of an infinite dataset cannot be drawn. Give a number, or a finite dataset.")
-    inputs, targets = [], []
+    inputs, numbers, targets = [], [], []
     for element in dataset:
         batch = element if isinstance(element, tuple) else (element,)
-        inputs.extend(batch[0].numpy())
+        source, *beside = batch[0] if isinstance(batch[0], tuple) else (batch[0],)
+        inputs.extend(source.numpy())
+        for values in beside:
+            numbers.extend(values.numpy())
         if len(batch) > 1 and tf.is_tensor(batch[1]):
             targets.extend(batch[1].numpy())
         if count is not None and len(inputs) >= count:
             break
-    return inputs[:count], np.array(targets[:count]) if len(targets) == len(inputs) and targets else None
+    targets = np.array(targets[:count]) if len(targets) == len(inputs) and targets else None
+    return (inputs[:count], numbers[:count]) if numbers else inputs[:count], targets

@@ -37,7 +37,8 @@ def saved_model(
     Signatures, each with a variable batch size, as TensorFlow Serving's REST `predict` expects them:
 
     - `serving_default`: the model's own input (images: raw pixels in [0, 255]), one array per item of `instances`; for a
-      model of pairs of texts the strings `text` and `pair`;
+      model of pairs of texts the strings `text` and `pair`; for a model that reads numbers too also `numbers`, float32 in the
+      order of `assets.extra/numbers.txt` and NaN where one is missing, as in all signatures;
     - `tokens`, for models with a pretrained text encoder: the int32 token ids (b, length) that `assets.extra/tokens.json`
       describes, for programs that make them. TensorFlow Serving has the operations of the tokenizer; Python programs import
       `tensorflow_text` before they load the SavedModel, whichever signature they call;
@@ -71,10 +72,10 @@ def saved_model(
     path = require_target(model, path, activation=activation, replace=replace)
     encoder = tokens.encoder_model(model)
 
-    def signatures(inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def signatures(inputs: endpoints.Values) -> dict[str, endpoints.Values]:
         named = {verified.DEFAULT_SIGNATURE: inputs}
         if image_bytes and endpoints.accepts_image_bytes(model):
-            named[IMAGE_BYTES] = _pixels(inputs)
+            named[IMAGE_BYTES] = endpoints.changed(inputs, _pixels)
         if encoder is not None:
             named[TOKENS] = inputs
         return named
@@ -141,7 +142,8 @@ def write(
     )
     if image_bytes:
         spec = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
-        archive.add_endpoint(IMAGE_BYTES, endpoints.image_bytes_function(model, activation), input_signature=[spec])
+        specs = [spec, *endpoints.number_specs(model)]
+        archive.add_endpoint(IMAGE_BYTES, endpoints.image_bytes_function(model, activation), input_signature=specs)
     if token_model is not None:
         archive.add_endpoint(
             TOKENS,
@@ -161,14 +163,16 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 
 def _arguments(
-    model: keras.Model, signature: str, inputs: np.ndarray, encoder: EncoderModel | None
+    model: keras.Model, signature: str, inputs: endpoints.Values, encoder: EncoderModel | None
 ) -> dict[str, np.ndarray]:
     """The arguments of a signature, with the images of `image_bytes` as PNG files, and the texts of `tokens` as ids.
 
     PNG files never end in zero bytes, which NumPy drops from the end of a bytes string.
     """
     if signature == TOKENS:
-        return endpoints.arguments(encoder.model, encoder.ids(inputs))
+        return endpoints.arguments(encoder.model, endpoints.changed(inputs, encoder.ids))
     if signature != IMAGE_BYTES:
         return endpoints.arguments(model, inputs)
-    return {IMAGE_BYTES: np.array([tf.io.encode_png(image.astype(np.uint8)).numpy() for image in inputs])}
+    images, *numbers = endpoints.arguments(model, inputs).items()
+    contents = np.array([tf.io.encode_png(image.astype(np.uint8)).numpy() for image in images[1]])
+    return {IMAGE_BYTES: contents, **dict(numbers)}

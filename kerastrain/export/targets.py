@@ -12,6 +12,7 @@ import keras
 
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, parity
+from kerastrain.layers import numbers as number_layers
 from kerastrain.layers.labels import Labels
 from kerastrain.system import files
 from kerastrain.tasks import Task
@@ -111,18 +112,34 @@ def write_beside(
     measured.save(path.with_name(f"{stem}.parity.json"))
 
 
-def write_inside(folder: Path, labels: Sequence[str], measured: parity.Parity) -> None:
-    """Writes `labels.txt` and `parity.json` to the folder `assets.extra` of a SavedModel.
+def number_files(model: keras.Model) -> dict[str, str]:
+    """The file that names the numbers beside the images or texts, in the order of the input `numbers`.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        dict from "numbers.txt" to its content, one name per line; empty if the model reads no numbers.
+    """
+    layer = number_layers.of(model)
+    return {} if layer is None else {"numbers.txt": label_lines(layer.names)}
+
+
+def write_inside(
+    folder: Path, labels: Sequence[str], measured: parity.Parity, texts: Mapping[str, str] | None = None
+) -> None:
+    """Writes `labels.txt`, `parity.json` and `texts` to the folder `assets.extra` of a SavedModel.
 
     Args:
         folder: Path of the SavedModel.
         labels: class names in the order of the outputs; if empty, there is no labels file.
         measured: Parity of the SavedModel.
+        texts: mapping from a file name to its content.
     """
     extra = folder / "assets.extra"
     measured.save(extra / "parity.json")
-    if labels:
-        files.write_text(extra / "labels.txt", label_lines(labels))
+    for name, text in {**({"labels.txt": label_lines(labels)} if labels else {}), **(texts or {})}.items():
+        files.write_text(extra / name, text)
 
 
 def label_lines(labels: Sequence[str]) -> str:

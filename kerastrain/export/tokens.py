@@ -250,4 +250,10 @@ def _after(tokenizer: keras.Layer, length: int | None, model: keras.Model) -> ke
         for layer in model.layers:
             values = call(layer, values)
         return keras.Model(ids, values, name=model.name)
-    return keras.models.clone_model(model, input_tensors=ids, clone_function=lambda layer: layer, call_function=call)
+    beside = [keras.Input(numbers.shape[1:], dtype=numbers.dtype, name=numbers.name) for numbers in model.inputs[1:]]
+    return keras.models.clone_model(
+        model,
+        input_tensors=keras.tree.pack_sequence_as(model.input, [ids, *beside]),
+        clone_function=lambda layer: layer,
+        call_function=call,
+    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from kerastrain.export import endpoints, parity, tokens
 from kerastrain.export import samples as sampling
-from kerastrain.export.targets import labels_of, sizes, task_of, write_beside, write_inside
+from kerastrain.export.targets import labels_of, number_files, sizes, task_of, write_beside, write_inside
 from kerastrain.system import files
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -28,14 +28,14 @@ class Source:
 
     Attributes:
         model: keras.Model to convert.
-        inputs: dict from the name of each signature to an array (n, ...), the inputs that the file will be run on.
+        inputs: dict from the name of each signature to the inputs that the file will be run on, see `endpoints.Values`.
         labels: tuple of str, the class names in the order of the outputs, or empty.
         texts: tokens.TokenModel, whose `model` is to be converted, where the exported model takes texts and the format
             has no string operations; else None.
     """
 
     model: keras.Model
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, endpoints.Values]
     labels: tuple[str, ...]
     texts: tokens.TokenModel | None
 
@@ -71,7 +71,7 @@ def write(
     sample_count: int | None,
     kind: str = "float32",
     takes_strings: bool = True,
-    signatures: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda inputs: {DEFAULT_SIGNATURE: inputs},
+    signatures: Callable[[endpoints.Values], dict[str, endpoints.Values]] = lambda inputs: {DEFAULT_SIGNATURE: inputs},
 ) -> parity.Parity:
     """Writes one file, runs it on samples, and keeps it only if its outputs match `model.predict`.
 
@@ -102,7 +102,7 @@ def write(
     inputs = signatures(drawn)
     reference = np.concatenate([endpoints.predictions(model, values, activation) for values in inputs.values()])
     if texts is not None:
-        inputs = {name: texts.ids(values) for name, values in inputs.items()}
+        inputs = {name: endpoints.changed(values, texts.ids) for name, values in inputs.items()}
     with files.atomic(path) as temporary:
         source = Source(texts.model if texts else model, inputs, labels, texts)
         exporter.convert(source, temporary)
@@ -119,7 +119,7 @@ def write(
             task=task_of(model),
         )
         if temporary.is_dir():
-            write_inside(temporary, labels, measured)
+            write_inside(temporary, labels, measured, number_files(model))
     if not path.is_dir():
-        write_beside(path, labels, measured, texts.files if texts else None)
+        write_beside(path, labels, measured, {**(texts.files if texts else {}), **number_files(model)})
     return measured

@@ -14,9 +14,11 @@ import numpy as np
 
 from kerastrain import backbones, tokenization
 from kerastrain.backbones import text_backbones, text_pairs
+from kerastrain.data.sources import number_columns
 from kerastrain.errors import InputError, unknown
 from kerastrain.layers import labels as model_labels
 from kerastrain.layers.labels import Labels
+from kerastrain.layers.numbers import INPUT_NAME, AppendNumbers
 from kerastrain.models.heads import HeadOptions, dense_head
 from kerastrain.tasks import Task
 
@@ -27,6 +29,8 @@ def image_classifier(
     labels: Sequence[str],
     multi_label: bool = False,
     image_size: tuple[int, int] | None = None,
+    numbers: np.ndarray | AppendNumbers | None = None,
+    number_names: Sequence[str] | None = None,
     name: str = "image_classifier",
     **head: object,
 ) -> keras.Model:
@@ -39,6 +43,10 @@ def image_classifier(
         labels: sequence of str, the names of the classes in the order of the logits, at least two.
         multi_label: bool, whether an image may have any number of the labels; then one label is enough.
         image_size: (height, width) in pixels; None for the backbone's own.
+        numbers: float array (n, k), the numbers beside each training example, NaN where one is missing: the model then has
+            a second input of k numbers, which it standardizes by their mean and deviation and appends to the features; or
+            the `AppendNumbers` of another model; None for a model without numbers.
+        number_names: sequence of k str, the names of the numbers; None for "number_1", "number_2", ….
         name: str, the model's name.
         **head: `hidden_units`, `dropout` (0.2 unless set), `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
@@ -59,9 +67,9 @@ def image_classifier(
     """
     names = model_labels.checked_labels(labels, fewest=1 if multi_label else 2)
     options = _head_options(image_classifier, head, dropout=0.2)
-    images, features = _image_features(backbone, image_size)
+    inputs, features = _with_numbers(*_image_features(backbone, image_size), numbers, number_names)
     logits = dense_head(features, len(names), options)
-    return keras.Model(images, Labels(names, _task(multi_label), name="labels")(logits), name=name)
+    return keras.Model(inputs, Labels(names, _task(multi_label), name="labels")(logits), name=name)
 
 
 def image_regressor(
@@ -71,6 +79,8 @@ def image_regressor(
     mean: float | Sequence[float] = 0.0,
     stddev: float | Sequence[float] = 1.0,
     image_size: tuple[int, int] | None = None,
+    numbers: np.ndarray | AppendNumbers | None = None,
+    number_names: Sequence[str] | None = None,
     name: str = "image_regressor",
     **head: object,
 ) -> keras.Model:
@@ -87,6 +97,8 @@ def image_regressor(
         mean: float, or sequence with one float for each output, in the targets' unit.
         stddev: float > 0, or sequence with one float for each output, in the targets' unit.
         image_size: (height, width) in pixels; None for the backbone's own.
+        numbers: as for `image_classifier`.
+        number_names: as for `image_classifier`.
         name: str, the model's name.
         **head: `hidden_units`, `dropout`, `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
@@ -101,8 +113,8 @@ def image_regressor(
     """
     options = _head_options(image_regressor, head)
     scale = _Scale(labels, mean, stddev)
-    images, features = _image_features(backbone, image_size)
-    return scale.model(images, features, options, name)
+    inputs, features = _with_numbers(*_image_features(backbone, image_size), numbers, number_names)
+    return scale.model(inputs, features, options, name)
 
 
 def text_classifier(
@@ -120,6 +132,8 @@ def text_classifier(
     word_dropout: float = 0.3,
     signature: str | None = None,
     output_key: str | None = None,
+    numbers: np.ndarray | AppendNumbers | None = None,
+    number_names: Sequence[str] | None = None,
     name: str = "text_classifier",
     **head: object,
 ) -> keras.Model:
@@ -140,6 +154,8 @@ def text_classifier(
         word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
         signature: str, for modules: the signature to call.
         output_key: str, for modules: the output to use if there are several.
+        numbers: as for `image_classifier`.
+        number_names: as for `image_classifier`.
         name: str, the model's name.
         **head: `hidden_units`, `dropout` (0.5 unless set), `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
@@ -170,8 +186,9 @@ def text_classifier(
         signature=signature,
         output_key=output_key,
     )
+    inputs, features = _with_numbers(strings, features, numbers, number_names)
     logits = dense_head(features, len(names), options)
-    return keras.Model(strings, Labels(names, _task(multi_label), name="labels")(logits), name=name)
+    return keras.Model(inputs, Labels(names, _task(multi_label), name="labels")(logits), name=name)
 
 
 def text_regressor(
@@ -190,6 +207,8 @@ def text_regressor(
     word_dropout: float = 0.3,
     signature: str | None = None,
     output_key: str | None = None,
+    numbers: np.ndarray | AppendNumbers | None = None,
+    number_names: Sequence[str] | None = None,
     name: str = "text_regressor",
     **head: object,
 ) -> keras.Model:
@@ -212,6 +231,8 @@ def text_regressor(
         word_dropout: float in [0, 1).
         signature: str, or None.
         output_key: str, or None.
+        numbers: as for `image_classifier`.
+        number_names: as for `image_classifier`.
         name: str, the model's name.
         **head: `hidden_units`, `dropout`, `l1`, `l2` and `batch_norm`, see `heads.HeadOptions`.
 
@@ -244,7 +265,8 @@ def text_regressor(
         signature=signature,
         output_key=output_key,
     )
-    return scale.model(strings, features, options, name)
+    inputs, features = _with_numbers(strings, features, numbers, number_names)
+    return scale.model(inputs, features, options, name)
 
 
 class _Scale:
@@ -272,6 +294,22 @@ def _text_features(backbone, pair: bool, *, texts, **options) -> tuple[keras.Ker
     text_pairs.require(backbone, pair=pair)
     strings = keras.Input((2,) if pair else (), dtype="string", name="texts")
     return strings, (text_pairs.paired(backbone) if pair else backbone)(strings)
+
+
+def _with_numbers(inputs, features, numbers, names):
+    """The inputs and the features of a model, with the numbers beside its images or texts."""
+    if numbers is None:
+        return inputs, features
+    if not isinstance(numbers, AppendNumbers):
+        numbers = np.asarray(numbers, np.float64)
+        if numbers.ndim != 2 or not len(numbers) or np.isinf(numbers).any():
+            raise InputError(f"`numbers` must be a finite array (examples, numbers). Received: shape {numbers.shape}.")
+        names = [f"number_{place + 1}" for place in range(numbers.shape[1])] if names is None else names
+        if len(names) != numbers.shape[1]:
+            raise InputError(f"`number_names` must name {numbers.shape[1]} numbers. Received: {len(names)} names.")
+        numbers = AppendNumbers(names, *number_columns.statistics(numbers, names), name="append_numbers")
+    beside = keras.Input((len(numbers.names),), name=INPUT_NAME)
+    return (inputs, beside), numbers([features, beside])
 
 
 def _head_options(builder: Callable, options: Mapping[str, object], **defaults: object) -> HeadOptions:

@@ -10,6 +10,7 @@ import keras
 from kerastrain import data
 from kerastrain.backbones import Backbone
 from kerastrain.layers import labels as model_labels
+from kerastrain.layers.numbers import AppendNumbers
 from kerastrain.models import builders
 
 
@@ -20,6 +21,7 @@ def for_split(
     head: Mapping[str, object] | None = None,
     text_network: Mapping[str, object] | None = None,
     scale: Mapping[str, object] | None = None,
+    numbers: AppendNumbers | None = None,
 ) -> keras.Model:
     """Builds the model for the task and the inputs of a data set.
 
@@ -34,14 +36,21 @@ def for_split(
             their defaults.
         scale: mapping of the arguments `mean` and `stddev` of a regressor; None for those of the training targets.
 
+        numbers: AppendNumbers that standardizes the numbers beside the inputs, if there are any; None for one with the
+            means and deviations of the training part.
+
     Returns:
-        keras.Model from raw pixels or strings to float32 outputs, with a frozen backbone; not compiled. It stores how the
-        images of the data set are decoded.
+        keras.Model from raw pixels or strings, with the numbers beside them, to float32 outputs, with a frozen backbone; not
+        compiled. It stores how the images of the data set are decoded.
 
     Raises:
         InputError: an argument is out of range, or the backbone cannot be used.
     """
-    model = _model(split, backbone, head or {}, text_network or {}, scale)
+    head = dict(head or {})
+    if split.train.numbers is not None:
+        numbers = split.train.numbers if numbers is None else numbers
+        head |= {"numbers": numbers, "number_names": split.train.number_names}
+    model = _model(split, backbone, head, text_network or {}, scale)
     model_labels.store_decoding(model, split.train.decoding)
     return model
 

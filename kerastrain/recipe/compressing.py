@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from kerastrain import compression_search, data, models, recipe, report
 from kerastrain.compression_search import unfinished
 from kerastrain.config import CompressConfig
+from kerastrain.errors import InputError
 from kerastrain.run_directory import Run, refuse_existing
 from kerastrain.system import files
 
@@ -57,10 +58,15 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
 
     Raises:
         FileExistsError: the run has been compressed before.
-        InputError: without a budget, the model does not support a requested step or a file differs too much from it; or
-            the unfinished compression of this run has other settings.
+        InputError: the run reads numbers beside its images or texts; without a budget, the model does not support a
+            requested step or a file differs too much from it; or the unfinished compression of this run has other settings.
         Stopped: a signal arrived inside `signals.graceful`.
     """
+    if names := run.config.data.columns.numbers:
+        raise InputError(
+            f"compress needs a model of images or texts alone. Received: {str(run.directory)!r}, whose model reads numbers "
+            f"beside them ({', '.join(names)}). Export it with `kerastrain export` to tflite_float16 or tflite_dynamic."
+        )
     target, budget = run.directory / "compressed", settings.budget
     if target.is_dir():  # of a process that was killed right before its end
         shutil.rmtree(run.directory / unfinished.NAME, ignore_errors=True)

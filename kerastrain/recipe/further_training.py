@@ -12,6 +12,8 @@ import numpy as np
 
 from kerastrain import backbones, data, models
 from kerastrain.errors import InputError
+from kerastrain.layers import numbers as number_layers
+from kerastrain.layers.numbers import AppendNumbers
 from kerastrain.models import task_models
 from kerastrain.recipe import starting_run
 from kerastrain.transfer import freezing
@@ -43,11 +45,12 @@ def image_backbone(start: keras.Model) -> backbones.Backbone | None:
     Returns:
         Backbone, whose layers are those of `start`; or None.
     """
-    if len(start.input_shape) != 4:
+    if len(start.inputs[0].shape) != 4:
         return None
     layer = freezing.backbone_of(start)
-    preprocessing = tuple(start.layers[1 : start.layers.index(layer)])
-    return backbones.Backbone(start.name, layer, preprocessing, tuple(start.input_shape[1:3]), None)
+    before = start.layers[: start.layers.index(layer)]
+    preprocessing = tuple(other for other in before if not isinstance(other, keras.layers.InputLayer))
+    return backbones.Backbone(start.name, layer, preprocessing, tuple(start.inputs[0].shape[1:3]), None)
 
 
 def build(
@@ -73,7 +76,9 @@ def build(
     names = models.labels(start)
     order = [None if name is None else names.index(name) for name in starting_run.matched(names, split.labels)]
     scale = _scale(start, order) if split.task == "regression" else None
-    model = task_models.for_split(split, backbone or freezing.backbone_of(start), head=head, scale=scale)
+    model = task_models.for_split(
+        split, backbone or freezing.backbone_of(start), head=head, scale=scale, numbers=_numbers(start, split)
+    )
     layers, own = _head_layers(start), _head_layers(model)
     if len(layers) != len(own):
         raise InputError(_OTHER_HEAD)
@@ -88,6 +93,12 @@ def build(
 
 
 _OTHER_HEAD = "the head of the run to start from has other layers. Leave out the keys of `model`, or train a new run."
+
+
+def _numbers(start: keras.Model, split: data.Split) -> AppendNumbers | None:
+    """The layer of the numbers, with the means and deviations that the head knows, and the names of the new columns."""
+    layer = number_layers.of(start)
+    return layer and AppendNumbers.from_config({**layer.get_config(), "names": split.train.number_names})
 
 
 def _head_layers(model: keras.Model) -> list[keras.Layer]:

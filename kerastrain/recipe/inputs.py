@@ -13,7 +13,7 @@ from pathlib import Path
 from kerastrain import config as configs
 from kerastrain import data
 from kerastrain.config import Config
-from kerastrain.data.sources import unlabelled
+from kerastrain.data.sources import number_columns, unlabelled
 from kerastrain.errors import InputError
 
 STDIN = "-"
@@ -32,10 +32,12 @@ class Input:
     Args:
         value: str, the path of an image file, or a text; for a run of pairs of texts, tuple of two str.
         row: str, where it was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
+        numbers: tuple of float, the numbers beside it, NaN where one is missing; for a run that reads `data.columns.numbers`.
     """
 
     value: str | tuple[str, str]
     row: str = ""
+    numbers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
         wrong = [key for key in keys if (name == "data" and key in _FIXED) or name not in ("data", "evaluation")]
         if name == "data" and (own.columns.pair is None) != (section.columns.pair is None):
             raise InputError(_fixed("data.columns.pair", section.columns.pair, own.columns.pair))
+        if name == "data" and len(own.columns.numbers) != len(section.columns.numbers):
+            names = (list(columns.numbers) for columns in (section.columns, own.columns))
+            raise InputError(_fixed("data.columns.numbers", *names))
         if wrong:
             raise InputError(_fixed(f"{name}.{wrong[0]}", getattr(section, wrong[0]), getattr(own, wrong[0])))
     return changed
@@ -115,6 +120,25 @@ def _fixed(key: str, value: object, own: object) -> str:
         f"`{key}` belongs to the trained model and cannot be changed. Received: {value!r}, and the run has {own!r}. Remove "
         "it, or train a run with it."
     )
+
+
+def require_explainable(config: Config, folder: Path) -> None:
+    """Checks that the predictions of a run can be drawn over its images.
+
+    Args:
+        config: Config of the run.
+        folder: Path of the run.
+
+    Raises:
+        InputError: the run reads texts, or numbers beside its images.
+    """
+    if config.data.kind != "images":
+        raise InputError(f"explain needs an image model. Received: {str(folder)!r}, a text model.")
+    if config.data.columns.numbers:
+        raise InputError(
+            f"explain draws over images alone. Received: {str(folder)!r}, whose model reads numbers beside them "
+            f"({', '.join(config.data.columns.numbers)}). Train a run without `data.columns.numbers` to explain it."
+        )
 
 
 def find(
@@ -148,8 +172,8 @@ def find(
         Inputs.
 
     Raises:
-        InputError: `texts` are given for a run of images, or `seconds` for a run of single texts, or one of them lacks the
-            other.
+        InputError: `texts` are given for a run of images or one that reads numbers, or `seconds` for a run of single texts,
+            or one of them lacks the other.
     """
     is_text = config.data.kind == "text"
     if texts and not is_text:
@@ -161,6 +185,9 @@ def find(
         raise InputError(
             f"the run reads pairs of texts: give --text and --pair equally often. Received: {len(texts)} and {len(seconds)}."
         )
+    if texts and config.data.columns.numbers:
+        columns = data.Columns(**config.data.columns.model_dump())
+        raise InputError(number_columns.requirement(columns, config.data.kind, texts[0]))
     parts = [_pairs(texts, seconds) if pair is not None else _texts(texts)] if texts else []
     for argument in arguments:
         try:
@@ -172,6 +199,9 @@ def find(
 
 def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) -> Inputs:
     is_text, path = config.data.kind == "text", Path(argument).expanduser()
+    if config.data.columns.numbers and not (os.path.lexists(path) and data.has_columns(path, config.data.kind)):
+        columns = data.Columns(**config.data.columns.model_dump())
+        raise InputError(number_columns.requirement(columns, config.data.kind, argument))
     if config.data.columns.pair is not None and not (os.path.lexists(path) and data.has_columns(path, "text")):
         columns = data.Columns(**config.data.columns.model_dump())
         names = " and ".join(map(repr, (*columns.inputs, *columns.pairs)))
@@ -195,7 +225,8 @@ def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) 
 
 
 def _read(source: str, content: unlabelled.Unlabelled) -> Inputs:
-    found = tuple(map(Input, content.values, content.rows))
+    numbers = content.numbers or ((),) * len(content.values)
+    found = tuple(map(Input, content.values, content.rows, numbers))
     return Inputs(found, (f"{source}: {content.layout}",), content.faults)
 
 

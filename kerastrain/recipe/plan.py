@@ -13,6 +13,7 @@ import numpy as np
 
 from kerastrain import data, tokenization
 from kerastrain.config import EPOCHS, Config
+from kerastrain.data.sources import number_columns
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import starting_run
@@ -172,6 +173,8 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
             f"the run reads pairs of texts. Received: '{path}', which has no columns. Give a table with the columns of both "
             "texts."
         )
+    if config.data.columns.numbers and not data.has_columns(path, config.data.kind):
+        raise InputError(number_columns.requirement(columns, config.data.kind, path))
     # Another path may be a folder, to which the column names of the run's own table do not apply.
     other = data.listing(path, columns=columns if data.has_columns(path, config.data.kind) else None, **options)
     # Nor need it have all the classes that the run left out.

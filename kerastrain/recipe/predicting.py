@@ -19,7 +19,7 @@ import tensorflow as tf
 from kerastrain import data, explain, models, report
 from kerastrain.errors import InputError, counted, unknown
 from kerastrain.recipe import plan
-from kerastrain.recipe.inputs import Input
+from kerastrain.recipe.inputs import Input, require_explainable
 from kerastrain.run_directory import Run
 from kerastrain.system.resources import processor_count
 
@@ -81,18 +81,19 @@ def predict(
             yield Prediction(item.value, tuple((labels[index], float(row[index])) for index in indices), item.row)
 
 
-def scores(model: keras.Model, values: np.ndarray) -> np.ndarray:
+def scores(model: keras.Model, values: np.ndarray | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """Runs a model on a batch.
 
     Args:
         model: keras.Model with a `Labels` layer.
-        values: array (n, …) of inputs.
+        values: array (n, …) of inputs; with numbers beside them, a tuple of it and float32 (n, k).
 
     Returns:
         float array (n, outputs): probabilities of a classifier, numbers of a regression model.
     """
-    values = tf.constant(values) if values.dtype == object else values
-    outputs = model.predict(values, batch_size=len(values), verbose=0)
+    arrays = values if isinstance(values, tuple) else (values,)
+    tensors = tuple(tf.constant(array) if array.dtype == object else array for array in arrays)
+    outputs = model.predict(tensors if len(tensors) > 1 else tensors[0], batch_size=len(arrays[0]), verbose=0)
     return keras.ops.convert_to_numpy(_ACTIVATIONS[models.task(model)](outputs))
 
 
@@ -123,14 +124,13 @@ def explain_images(
         others.
 
     Raises:
-        InputError: the method or label is unknown, the model is for texts, or the backbone has no feature maps for
-            Grad-CAM (use "saliency").
+        InputError: the method or label is unknown, the model is for texts or reads numbers, or the backbone has no feature
+            maps for Grad-CAM (use "saliency").
         FileExistsError: a picture exists and `replace` is False; nothing is drawn.
         InputError, FileNotFoundError: as for `predict`.
     """
     labels = models.labels(run.model)
-    if run.config.data.kind != "images":
-        raise InputError(f"explain needs an image model. Received: {str(run.directory)!r}, a text model.")
+    require_explainable(run.config, run.directory)
     if method not in _METHODS:
         raise InputError(unknown("method", method, _METHODS))
     if label is not None and label not in labels:
@@ -209,9 +209,15 @@ def _safe(label: str) -> str:
 
 def _batches(
     run: Run, inputs: Sequence, size: int, on_fault: Callable[[str], None] | None
-) -> Iterator[tuple[list[Input], np.ndarray]]:
-    """Batches of inputs with their values: strings, or decoded images."""
+) -> Iterator[tuple[list[Input], np.ndarray | tuple[np.ndarray, np.ndarray]]]:
+    """Batches of inputs with their values, as `scores` takes them: strings, or decoded images."""
     items = [_input(item) for item in inputs]
+    count = len(run.config.data.columns.numbers)
+    if wrong := [item for item in items if len(item.numbers) != count]:
+        raise InputError(
+            f"the run reads {counted(count, 'numbers')} beside each input. Received: {len(wrong[0].numbers)} for "
+            f"{wrong[0].value!r}. Give a table with their columns, or `inputs.Input(value, numbers=…)`."
+        )
     reads_pairs = run.config.data.columns.pair is not None
     if wrong := [item.value for item in items if isinstance(item.value, tuple) != reads_pairs]:
         expected = "pairs of texts, tuples of two str" if reads_pairs else "single inputs, str"
@@ -219,7 +225,7 @@ def _batches(
     for start in range(0, len(items), size):
         batch = items[start : start + size]
         if run.config.data.kind == "text":
-            yield batch, np.array([item.value for item in batch], object)
+            yield batch, _with_numbers(batch, np.array([item.value for item in batch], object))
             continue
         with ThreadPoolExecutor(processor_count()) as pool:
             images = list(pool.map(lambda item: _image_or_error(run, item.value), batch))
@@ -230,7 +236,12 @@ def _batches(
                 on_fault(f"{item.row}: {image}" if item.row else str(image))
         usable = [index for index, image in enumerate(images) if not isinstance(image, Exception)]
         if usable:
-            yield [batch[index] for index in usable], np.stack([images[index] for index in usable])
+            batch = [batch[index] for index in usable]
+            yield batch, _with_numbers(batch, np.stack([images[index] for index in usable]))
+
+
+def _with_numbers(batch: Sequence[Input], values: np.ndarray) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    return (values, np.array([item.numbers for item in batch], np.float32)) if batch[0].numbers else values
 
 
 def _image_or_error(run: Run, path: str) -> np.ndarray | Exception:

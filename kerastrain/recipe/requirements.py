@@ -20,6 +20,7 @@ from kerastrain.recipe import networks
 from kerastrain.system import folders, optional_imports
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
+_INTEGER_FORMATS = ("tflite_int8", "tflite_int16x8", "tflite_int4", "tflite_dynamic_int4")
 _FORMAT_SIZES = {  # bytes of a file for each byte of float32 weights
     "tflite_float16": 0.5,
     "tflite_dynamic": 0.25,
@@ -77,6 +78,13 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
     for name in formats:
         if name in _FORMAT_EXTRAS:
             optional_imports.require(_FORMAT_EXTRAS[name])
+    integers = [name for name in formats if name in _INTEGER_FORMATS]
+    if config.data.columns.numbers and integers:
+        raise InputError(
+            "`export.formats`: a file of integers holds its inputs beside each other with one scale, which would round the "
+            f"numbers of `data.columns.numbers` away. Received: {', '.join(integers)}. Use saved_model, keras, onnx, "
+            "tflite_float32, tflite_float16 or tflite_dynamic."
+        )
     backbone = config.model.backbone
     without_strings = [name for name in formats if name == "onnx" or name.startswith("tflite")]
     if config.data.kind == "text" and _is_module(config) and without_strings:

@@ -129,6 +129,12 @@ def check(config: Config) -> None:
             f"the run to start from, {str(folder)!r}, reads {reads}. Received: data.columns.pair="
             f"{_text(config.data.columns.pair)}. Correct it, or train a new run without `--from`."
         )
+    if len(config.data.columns.numbers) != len(own.data.columns.numbers):
+        names, before = (list(columns.numbers) for columns in (config.data.columns, own.data.columns))
+        raise InputError(
+            f"`data.columns.numbers` must name as many columns as in the run to start from, {str(folder)!r}. Received: {names}, "
+            f"and the run has {before}. Correct it, or train a new run without `--from`."
+        )
     known = {"data.image_size": start.image_size, "data.task": start.task}
     keys = [f"model.{name}" for name in type(config.model).model_fields if name not in _FREE_IN_MODEL]
     for key in (*_FIXED, *keys):

@@ -20,20 +20,24 @@ def split_at_backbone(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         model: keras.Model from a builder of `kerastrain.models`.
 
     Returns:
-        (keras.Model, keras.Model): from the inputs of `model` to features, float (batch, features), and from the features
-        to the outputs of `model`.
+        (keras.Model, keras.Model): from the images or texts to features, float (batch, features), and from the features to
+        the outputs of `model`. If the model reads numbers too, the second takes a tuple of the features and the numbers.
 
     Raises:
         InputError: the model has no layer named "backbone".
     """
-    names = [layer.name for layer in model.layers]
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    names = [layer.name for layer in layers]
     cut = names.index("pooling" if "pooling" in names else backbone_of(model).name) + 1
-    body = _chain(model.input_shape[1:], model.input.dtype, model.layers[1:cut], "features")
-    return body, _chain(body.output_shape[1:], body.output.dtype, model.layers[cut:], "head")
+    source, *numbers = model.inputs
+    body = _chain([source], layers[:cut], "features")
+    return body, _chain([body.outputs[0], *numbers], layers[cut:], "head")
 
 
-def _chain(shape: tuple, dtype: str, layers: Sequence[keras.Layer], name: str) -> keras.Model:
-    inputs = values = keras.Input(shape, dtype=dtype)
+def _chain(sources: Sequence[keras.KerasTensor], layers: Sequence[keras.Layer], name: str) -> keras.Model:
+    """A model of one layer after the other, of which the first takes inputs like all of `sources`."""
+    inputs = tuple(keras.Input(source.shape[1:], dtype=source.dtype) for source in sources)
+    values = inputs[0] if len(inputs) == 1 else list(inputs)
     for layer in layers:
         values = layer(values)
-    return keras.Model(inputs, values, name=name)
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, values, name=name)

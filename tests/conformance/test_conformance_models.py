@@ -89,6 +89,7 @@ NO_TFLITE = {
     "text_classifier, module": "TFLite or ONNX file, which holds no strings: its texts are read by 'backbone'",
 }
 NO_PART = {
+    "AppendNumbers": "reads two tensors; tests/models/test_models_with_numbers.py saves, trains and exports models with it",
     "ComparePair": "reads two tensors; the row of a text_classifier of pairs covers it",
     "DistillationModel": "wraps a student during its training only; the student is what is saved",
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",

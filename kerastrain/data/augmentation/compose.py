@@ -129,13 +129,19 @@ class Augmentation:
 
         Raises:
             InputError: the examples are images but the augmentations are for texts, or the reverse, or MixUp or CutMix
-                would blend the targets of a regression.
+                would blend the targets of a regression, or images with numbers beside them.
         """
         self._check_inputs(examples.dtype == object, (None, *examples.shape))
         if self.mixes and examples.task == "regression":
             raise InputError(
                 "mixup and cutmix blend labels, but the target of a blended image is not the blend of two numbers "
                 "(https://arxiv.org/abs/2210.05775). Received: examples of task 'regression'. Omit both."
+            )
+
+        if self.mixes and examples.numbers is not None:
+            raise InputError(
+                "mixup and cutmix blend images, but not the numbers beside them. Received: examples with "
+                f"{', '.join(examples.number_names)}. Omit both."
             )
 
     def _check_inputs(self, are_texts: bool, shape: tuple) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
 from kerastrain.data.image_files.quarantine import Quarantined
-from kerastrain.data.sources import table_columns, table_roles, text_pairs
+from kerastrain.data.sources import number_columns, table_columns, table_roles, text_pairs
 from kerastrain.data.sources.parts import part_of, parts_of
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.splitting.listings import Listing
@@ -163,6 +163,8 @@ def listing(
         task,
         weights=table_columns.weights(table, columns),
         groups=table_columns.groups(table, columns),
+        numbers=table_columns.numbers(table, columns),
+        number_names=tuple(columns.numbers),
         keys=keys,
     )
     second = f", second texts of {_quoted(columns.pairs)}" if columns.pairs else ""
@@ -312,6 +314,11 @@ def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> 
                 f"{named_set.source}: {unknown('column', name, named_set.columns)} Set `data.columns.targets`."
             )
     columns = dataclasses.replace(columns, input=features, targets=targets)
+    number_columns.check(columns)
+    if wrong := [name for name in columns.numbers if name not in list(named_set.columns)]:
+        raise InputError(
+            f"{named_set.source}: {unknown('column', wrong[0], named_set.columns)} Correct `data.columns.numbers`."
+        )
     return columns, [*notes, *text_pairs.notes(named_set.texts, columns)]
 
 

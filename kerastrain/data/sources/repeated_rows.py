@@ -46,6 +46,7 @@ def resolved(examples: Examples, predefined_split: np.ndarray | None, row_name: 
         Resolved.
     """
     inputs = examples.paths if examples.paths is not None else [stripped(text) for text in examples.inputs]
+    inputs = [(value, examples.number_bytes(row)) for row, value in enumerate(inputs)]
     if len(set(inputs)) == len(inputs):
         return Resolved(examples, predefined_split)
     rows_of = {}

@@ -24,6 +24,8 @@ class Columns:
             a space; None finds a column with a usual name, such as path, image, file or text.
         pair: str, the column of the second text of each pair, such as the hypothesis for a premise, or tuple of str, columns
             that are joined in this order by a space; None if an example is one text or image.
+        numbers: tuple of str, the columns of numbers that are inputs beside the image or the text, such as an age; empty if
+            there are none. They may be missing in some rows.
         targets: tuple of str. For "single_label" one column of classes; for "multi_label" one column of classes joined
             by `separator`, or a column of 0 and 1 for each class; for "regression" one or more columns of numbers.
             Empty finds a column with a usual name, such as label, labels or target, or the only one that is left.
@@ -38,6 +40,7 @@ class Columns:
 
     input: str | tuple[str, ...] | None = None
     pair: str | tuple[str, ...] | None = None
+    numbers: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     separator: str | None = None
     split: str | None = None
@@ -64,7 +67,12 @@ class Columns:
     @property
     def named(self) -> dict[str, tuple[str, ...]]:
         """The columns that are named, by the field that names them."""
-        fields = {"input": self.inputs, "pair": self.pairs, "targets": tuple(self.targets)}
+        fields = {
+            "input": self.inputs,
+            "pair": self.pairs,
+            "numbers": tuple(self.numbers),
+            "targets": tuple(self.targets),
+        }
         fields |= {
             name: (value,) for name in ("split", "weight", "group") if (value := getattr(self, name)) is not None
         }

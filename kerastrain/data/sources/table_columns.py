@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kerastrain.data.sources import class_names, fasttext_lines, label_sets
+from kerastrain.data.sources import class_names, fasttext_lines, label_sets, number_columns
 from kerastrain.data.sources.delimited import ABSENT
 from kerastrain.data.sources.parts import part_names
 from kerastrain.data.sources.table import Columns, Table
@@ -51,6 +51,10 @@ def incomplete(table: Table, columns: Columns, task: Task | None) -> dict[int, s
         reasons |= dict.fromkeys(empty, f"the columns {', '.join(map(repr, names))} are empty")
         if len(table) and len(empty) == len(table):
             raise InputError(f"{table.row_name(0)}: {reasons[0]}, as in all other rows.")
+    if task is None:  # In a listing, a text among numbers is an error.
+        checks += [
+            (name, lambda value: _is_number_or_missing(value, table), number_columns.RULE) for name in columns.numbers
+        ]
     for name, is_valid, rule in checks + (_checks(table, columns, task) if task else []):
         values = table.column(name)
         invalid = [index for index in range(len(table)) if not is_valid(values[index])]
@@ -150,6 +154,28 @@ def weights(table: Table, columns: Columns) -> np.ndarray | None:
         return None
     values = table.check(columns.weight, lambda value: _is_weight(value, table), "a finite number >= 0")
     return np.array([_number(value, table) for value in values], np.float32)
+
+
+def numbers(table: Table, columns: Columns) -> np.ndarray | None:
+    """Reads the numbers that are inputs.
+
+    Args:
+        table: Table.
+        columns: Columns.
+
+    Returns:
+        float32 array (n, k), NaN where a number is missing; None if no column is named.
+
+    Raises:
+        InputError: a column is unknown, or a value is neither a finite number nor missing.
+    """
+    if not columns.numbers:
+        return None
+    values = [
+        table.check(name, lambda value: _is_number_or_missing(value, table), number_columns.RULE)
+        for name in columns.numbers
+    ]
+    return number_columns.array(values, lambda value: _number(value, table) if is_present(value) else math.nan)
 
 
 def groups(table: Table, columns: Columns) -> np.ndarray | None:
@@ -282,6 +308,10 @@ def _is_class(value: object) -> bool:
 
 def _is_weight(value: object, table: Table) -> bool:
     return _is_finite(value, table) and _number(value, table) >= 0
+
+
+def _is_number_or_missing(value: object, table: Table) -> bool:
+    return not is_present(value) or _is_finite(value, table)
 
 
 def _is_finite(value: object, table: Table) -> bool:

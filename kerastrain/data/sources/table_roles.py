@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from kerastrain.data.sources import text_pairs
+from kerastrain.data.sources import number_columns, text_pairs
 from kerastrain.data.sources.parts import part_of
 from kerastrain.data.sources.table import Columns, Table, key
 from kerastrain.errors import InputError, unknown
@@ -83,6 +83,7 @@ def completed(
             "`data.columns.folder` and `data.columns.suffix` are for images. Received: kind 'text'. Remove them."
         )
     text_pairs.check(columns, kind)
+    number_columns.check(columns, usual_inputs=USUAL_INPUTS[kind], usual_target=task and USUAL_TARGETS[task])
     _check_named(table, columns, task)
     notes = []
     taken = {name for names in columns.named.values() for name in names}
@@ -105,14 +106,16 @@ def completed(
     if not targets and task is not None:
         targets, note = _targets(table, columns, task, taken | {split})
         notes += note
-    return dataclasses.replace(
+    columns = dataclasses.replace(
         columns, input=inputs[0] if len(inputs) == 1 else inputs, targets=targets, split=split
-    ), (tuple(notes))
+    )
+    number_columns.check(columns)
+    return columns, tuple(notes)
 
 
 def _check_named(table: Table, columns: Columns, task: Task | None) -> None:
     for field, names in columns.named.items():
-        if field not in ("input", "pair") and task is None:
+        if field not in ("input", "pair", "numbers") and task is None:
             continue
         for name in names:
             if name not in table.values:

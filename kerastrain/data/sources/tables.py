@@ -15,7 +15,15 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import ImageFiles
-from kerastrain.data.sources import repeated_rows, table_columns, table_folders, table_paths, table_roles, text_pairs
+from kerastrain.data.sources import (
+    number_columns,
+    repeated_rows,
+    table_columns,
+    table_folders,
+    table_paths,
+    table_roles,
+    text_pairs,
+)
 from kerastrain.data.sources import table as memory_tables
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.sources.table_files import SUFFIXES, is_table, read
@@ -39,6 +47,7 @@ class Inputs:
         layout: str, how the table was read, such as "a table separated by commas: texts in column 'text'".
         skipped: tuple of Quarantined, the rows that have no input.
         notes: tuple of str, what is unusual.
+        numbers: float32 (n, k), the numbers beside each, NaN where one is missing; None if no column is named.
     """
 
     values: tuple[str, ...] | tuple[tuple[str, str], ...]
@@ -46,6 +55,7 @@ class Inputs:
     layout: str
     skipped: tuple[Quarantined, ...]
     notes: tuple[str, ...]
+    numbers: np.ndarray | None = None
 
 
 def listing(
@@ -125,6 +135,8 @@ def listing(
         groups=table_columns.groups(whole, columns),
         paths=tuple(paths) if kind == "images" else None,
         keys=tuple(map(text_pairs.shown, names)),
+        numbers=table_columns.numbers(whole, columns),
+        number_names=tuple(columns.numbers),
     )
     if columns.pairs:
         notes += text_pairs.repeated([first for first, _ in names], columns, predefined_split is not None)
@@ -174,7 +186,10 @@ def inputs(
         images = _find(table, values, path, columns, None)
         values, notes = images.paths, (*notes, *images.notes)
     rows = tuple(map(table.row_name, range(len(table))))
-    return Inputs(tuple(values), rows, layout, (*skipped, *faults), (*table.notes, *notes))
+    numbers = table_columns.numbers(table, columns)
+    if numbers is not None:
+        notes = (*notes, *number_columns.missing_notes(numbers, columns.numbers))
+    return Inputs(tuple(values), rows, layout, (*skipped, *faults), (*table.notes, *notes), numbers)
 
 
 def _complete(table: Table, columns: Columns, task: Task | None) -> tuple[Table, list[Quarantined]]:
@@ -226,6 +241,8 @@ def _layout(table: Table, columns: Columns, kind: str, task: Task | None) -> str
     roles = [_in_columns(noun, columns.inputs, "joined by a space")]
     if columns.pairs:
         roles.append(_in_columns("second texts", columns.pairs, "joined by a space"))
+    if columns.numbers:
+        roles.append(_in_columns("numbers beside them", columns.numbers))
     if task is not None:
         roles.append(_in_columns(_NOUNS[task], columns.targets))
         roles += [

@@ -22,12 +22,14 @@ class Unlabelled:
         rows: tuple of str, where each was found, such as "line 3 of 'news.csv'"; "" where its value says it.
         layout: str, how the source was read, such as "30 texts, one in each line".
         faults: tuple of str, a sentence about each row that cannot be used.
+        numbers: tuple of n tuples of float, the numbers beside each input, NaN where one is missing; empty if there are none.
     """
 
     values: tuple[str, ...] | tuple[tuple[str, str], ...]
     rows: tuple[str, ...]
     layout: str
     faults: tuple[str, ...] = ()
+    numbers: tuple[tuple[float, ...], ...] = ()
 
 
 def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False) -> Unlabelled:
@@ -52,7 +54,8 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
             columns = dataclasses.replace(columns, input=None)
     content = tables.inputs(path, kind=kind, columns=columns)
     faults = tuple(f"{row.path}: {row.reason}." for row in content.skipped)
-    return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults)
+    numbers = () if content.numbers is None else tuple(map(tuple, content.numbers.tolist()))
+    return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults, numbers)
 
 
 def image_folder(folder: Path) -> Unlabelled:
