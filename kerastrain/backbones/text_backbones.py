@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import keras
 import tensorflow as tf
 
-from kerastrain import saving, tokenization
+from kerastrain import presets, saving, tokenization
+from kerastrain.backbones import text_encoders
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import modules
 from kerastrain.hub.layer import HubLayer
@@ -36,6 +37,7 @@ def load(
     |---|---|
     | "keras:embedding" | the mean of the embeddings of words and word pairs (Joulin et al. 2016) |
     | "keras:transformer" | word and position embeddings, `num_layers` blocks of self-attention, the mean over the words |
+    | "kerashub:PRESET", "hf:OWNER/NAME", folder of Hugging Face | a pretrained encoder, see `text_encoders.load` |
     | "https://…", "kaggle:…", folder, .tar.gz | a Hub module from strings (batch,) to features (batch, features) |
     | "PATH.keras" | a saved model from strings to features; of a kerastrain classifier, the part before its head |
     | keras.Model | that model, from strings (batch,) to features (batch, features) |
@@ -74,6 +76,8 @@ def load(
         model = saving.load(handle)
         backbone = next((layer for layer in model.layers if layer.name == "backbone"), None)
         return _of_model(model, str(handle), backbone)
+    if presets.is_preset(handle):
+        return text_encoders.load(handle, texts=texts, sequence_length=sequence_length)
     if str(handle).startswith("keras:"):
         name = str(handle).removeprefix("keras:")
         if name not in NETWORKS:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from kerastrain import presets
 from kerastrain.config import faults, typed
 from kerastrain.config.model import AUTO_BACKBONE, ModelConfig
 from kerastrain.config.reading import Argument, read_yaml
@@ -135,7 +136,8 @@ def _resolved(config: Config) -> Config:
     formats = config.export.formats
     if formats is None:
         # A Hub text module reads strings, which TFLite does not support.
-        text_formats = ("saved_model", "tflite_float32") if backbone.startswith("keras:") else ("saved_model",)
+        is_read = backbone.startswith("keras:") or presets.is_preset(backbone)
+        text_formats = ("saved_model", "tflite_float32") if is_read else ("saved_model",)
         formats = ("saved_model", "tflite_float32", "tflite_int8") if images else text_formats
         if config.data.columns.numbers:
             formats = tuple(name for name in formats if name != "tflite_int8")
@@ -144,6 +146,14 @@ def _resolved(config: Config) -> Config:
     # Rare words overfit at 1e-2; 3e-3 was chosen on rt_polarity's validation split.
     trains_embedding = not images and backbone.startswith("keras:")
     rate = config.optimizer.learning_rate or (3e-3 if trains_embedding else 1e-2)
+
+    encoder = {}
+    if not images and presets.is_preset(backbone):
+        encoder = {"optimizer": {"fine_tune_fraction": 0.003}, "fit": {"epochs": 3}}  # as Hugging Face's guides have it
+    usual = {
+        name: {key: value for key, value in values.items() if getattr(getattr(config, name), key) is None}
+        for name, values in encoder.items()
+    }
 
     path = config.data.path
     prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
@@ -160,7 +170,8 @@ def _resolved(config: Config) -> Config:
         update={
             "data": config.data.model_copy(update={"path": path, "columns": columns}),
             "model": config.model.model_copy(update=model),
-            "optimizer": config.optimizer.model_copy(update={"learning_rate": rate}),
+            "optimizer": config.optimizer.model_copy(update={"learning_rate": rate, **usual.get("optimizer", {})}),
+            "fit": config.fit.model_copy(update=usual.get("fit", {})),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "export": config.export.model_copy(update={"formats": formats}),
         }

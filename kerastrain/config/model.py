@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from kerastrain import presets
 from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, NotNegative, Positive, Section
 
@@ -113,17 +114,22 @@ class ModelConfig(Section):
 def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
     """Returns (the backbones that have them, names) of the settings that a backbone ignores."""
     is_network, is_file, is_open = backbone.startswith("keras:"), backbone.endswith(".keras"), backbone == AUTO_BACKBONE
+    is_preset = presets.is_preset(backbone)
     owners = {
         "`keras:NAME` networks of images": (("weights",), kind == "images" and is_network),
         "the MobileNets of `keras:NAME`": (("alpha",), backbone.startswith("keras:MobileNet")),
         "the EfficientNets of `keras:NAME`": (("stochastic_depth",), backbone.startswith("keras:EfficientNet")),
         "modules and .keras files of images": (("value_range",), kind == "images" and not is_network and not is_open),
         "`keras:embedding` and `keras:transformer` on texts": (
-            ("embedding_dim", "tokenizer", "sequence_length", "vocabulary_size", "word_dropout"),
+            ("embedding_dim", "tokenizer", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
+        "`keras:NAME` networks and pretrained encoders of texts": (
+            ("sequence_length",),
+            kind == "text" and (is_network or is_preset),
+        ),
         "`keras:transformer` on texts": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
-        "Hub modules and SavedModels": (("signature", "output_key"), not is_network and not is_file and not is_open),
+        "Hub modules and SavedModels": (("signature", "output_key"), not (is_network or is_file or is_open or is_preset)),
     }
     return [(owner, names) for owner, (names, is_used) in owners.items() if not is_used]
 

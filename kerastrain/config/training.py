@@ -49,8 +49,9 @@ class OptimizerConfig(Section):
     """Peak learning rate of the head phase, or of the whole model if it trains from scratch. Null means 0.01, or 0.003
     for the `keras:NAME` networks of texts."""
     fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Peak learning rate of fine-tuning, as a fraction of `learning_rate`. Null means 0.01, or 0.05 for the small modules
-    `kerastrain:fractal_…`, which have seen no photos and have more to learn."""
+    """Peak learning rate of fine-tuning, as a fraction of `learning_rate`. Null means 0.01, 0.05 for the small modules
+    `kerastrain:fractal_…`, which have seen no photos and have more to learn, and 0.003 for a pretrained text encoder, for a
+    rate of 3e-5."""
     weight_decay: NotNegative | None = None
     """Decoupled weight decay of the kernels, but not of biases and normalization weights. Null means the optimizer's
     default."""
@@ -177,7 +178,8 @@ class FitConfig(Section):
     """Epochs of the head phase. The frozen backbone computes the features once, and only the head trains on them."""
     epochs: Count | None = None
     """Epochs of fine-tuning the whole model, with frozen batch normalization statistics; 0 keeps the backbone frozen. Null
-    means 10, or for small data sets as many as make 100 steps; 10 for a backbone with random weights."""
+    means 10, or for small data sets as many as make 100 steps; 10 for a backbone with random weights, and 3 for a
+    pretrained text encoder."""
     global_batch_size: Annotated[int, Field(gt=0)] = 32
     """Examples per optimizer step, summed over all devices."""
     steps_per_execution: Annotated[int, Field(gt=0)] = 1

@@ -12,7 +12,8 @@ class Family:
     """A family of networks.
 
     Args:
-        kind: "images", "text" (encoders), "language" (decoders and pairs of both) or "other".
+        kind: "images", "text" (encoders of BERT's build), "encoder" (other encoders of texts), "language" (decoders and pairs
+            of both) or "other".
         classes: tuple of str, the KerasHub classes of its backbones.
         model_types: tuple of str, the `model_type` in Hugging Face's config.json.
         origins: tuple of str, the formats from which kerastrain builds them: "kerashub", "transformers", "timm".
@@ -44,12 +45,12 @@ FAMILIES = {
     "vgg": Family("images", ("VGGBackbone",)),
     "vit": Family("images", ("ViTBackbone",), ("vit",), ("transformers", "timm")),
     "xception": Family("images", ("XceptionBackbone",)),
-    "albert": Family("text", ("AlbertBackbone",), ("albert",), ("kerashub", "transformers")),
+    "albert": Family("encoder", ("AlbertBackbone",), ("albert",), ("kerashub", "transformers")),
     "bert": Family("text", ("BertBackbone",), ("bert",), ("kerashub", "transformers")),
-    "deberta_v3": Family("text", ("DebertaV3Backbone",), (), ("kerashub",)),
+    "deberta_v3": Family("encoder", ("DebertaV3Backbone",), (), ("kerashub",)),
     "distil_bert": Family("text", ("DistilBertBackbone",), ("distilbert",), ("kerashub", "transformers")),
     "electra": Family("text", ("ElectraBackbone",), (), ("kerashub",)),
-    "f_net": Family("text", ("FNetBackbone",), (), ("kerashub",)),
+    "f_net": Family("encoder", ("FNetBackbone",), (), ("kerashub",)),
     "roberta": Family("text", ("RobertaBackbone",), ("roberta",), ("kerashub", "transformers")),
     "xlm_roberta": Family("text", ("XLMRobertaBackbone",), ("xlm-roberta",), ("kerashub", "transformers")),
     "bart": Family("language", ("BartBackbone",), ("bart",)),
@@ -138,7 +139,6 @@ CLASSES = {name: family for family, facts in FAMILIES.items() for name in facts.
 """The classes of KerasHub, and their families."""
 
 SIMILAR = {
-    "deberta-v2": "kerashub:deberta_v3_base_en",
     "electra": "kerashub:electra_base_discriminator_uncased_en",
     "convnext": "keras:ConvNeXtTiny",
     "convnextv2": "keras:ConvNeXtTiny",

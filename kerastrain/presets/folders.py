@@ -102,7 +102,11 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
             f"`model.backbone` must be for {other[wanted]}. Received: {handle!r}, a network of the kind {name}, which is for "
             f"{other[kind]}. {advice} data.kind={kind}."
         )
-    job = "a language model, which writes text" if kind == "language" else "made for another job"
+    jobs = {
+        "language": "a language model, which writes text",
+        "encoder": "a text encoder of another build than BERT's, which kerastrain does not read",
+    }
+    job = jobs.get(kind, "made for another job")
     names = [other for each in ([wanted] if wanted else ["images", "text"]) for other in known(origin, each)]
     raise InputError(
         f"`model.backbone` must compute features to classify. Received: {handle!r}, a network of the kind {name}, which is "

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kerastrain import data, tokenization
+from kerastrain import data, presets, tokenization
 from kerastrain.config import EPOCHS, Config
 from kerastrain.data.sources import number_columns
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
+from kerastrain.presets.text_presets import read_text
 from kerastrain.recipe import starting_run
 from kerastrain.schedules import curves
 
@@ -124,6 +125,9 @@ def _texts_description(config: Config, whole: data.Listing, parts: Mapping[str, 
         more = f"; and {len(repeated) - _MOST_NAMED:,} more" if len(repeated) > _MOST_NAMED else ""
         lines.append(f"equal texts: skipped {data.quarantine.summary(repeated)} ({first}{more})")
     drops_words = "word_dropout" in config.data.augment.named
+    if config.model.from_run is None and presets.is_preset(config.model.backbone):
+        encoder = read_text(config.model.backbone)
+        lines += encoder.lines(parts["train"].inputs.ravel(), config.model.sequence_length)
     return lines + data.text_statistics.lines(parts, _text_network(config), drops_words=drops_words)
 
 

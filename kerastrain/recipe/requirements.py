@@ -16,6 +16,7 @@ from kerastrain.hub import handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
+from kerastrain.presets.text_presets import read_text
 from kerastrain.recipe import networks
 from kerastrain.system import folders, optional_imports
 
@@ -93,6 +94,20 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
             "with keras:embedding or keras:transformer."
         )
+    is_encoder = config.data.kind == "text" and presets.is_preset(backbone)
+    if is_encoder and "keras" in formats:
+        raise InputError(
+            "`export.formats`: a .keras file that opens without kerastrain cannot hold the tokenizer of a pretrained text "
+            f"encoder. Received: keras, with the backbone {backbone!r}. Use saved_model; the run's own model.keras opens with "
+            "kerastrain."
+        )
+    of_integers = [name for name in formats if name in ("tflite_int8", "tflite_int16x8")]
+    if is_encoder and of_integers:
+        raise InputError(
+            f"`export.formats`: the activations of a pretrained text encoder do not fit into integers, and such a file would "
+            f"answer differently. Received: {', '.join(of_integers)}, with the backbone {backbone!r}. Use tflite_dynamic, which "
+            "is as small."
+        )
     four_bits = [name for name in formats if _FORMAT_EXTRAS.get(name) == "int4"]
     if four_bits and config.data.kind == "text" and _embedding_fraction(config, model) > _MOST_EMBEDDING:
         raise InputError(
@@ -154,11 +169,9 @@ def _require_backbone(config: Config) -> None:
         preset = presets.read(handle, kind=config.data.kind)
         if preset.kind == "images":
             image_networks.check(preset, config.data.image_size, config.model.value_range)
-            return
-        raise InputError(
-            f"`model.backbone` must be a SavedModel, a .keras file or `keras:NAME`. Received: {handle!r}, a network of the kind "
-            f"{preset.architecture}, which kerastrain does not load yet."
-        )
+        else:
+            read_text(handle)
+        return
     location, _ = split_pin(handle)
     if location == AUTO_BACKBONE:
         return

@@ -69,6 +69,15 @@ class EncoderTokens:
         """The number of special tokens around a text."""
         return 2
 
+    @property
+    def size(self) -> int:
+        """The number of tokens of the vocabulary."""
+        if self.kind != "sentence_pieces":
+            return len(self.vocabulary)
+        import sentencepiece
+
+        return sentencepiece.SentencePieceProcessor(model_proto=self.proto).get_piece_size() + self.offset
+
     def ids(self, texts: Iterable[str]) -> list[list[int]]:
         """The token ids of texts, with the special tokens, neither cut nor padded.
 

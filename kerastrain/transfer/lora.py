@@ -17,7 +17,6 @@ from kerastrain.transfer import freezing
 logger = logging.getLogger("kerastrain")
 
 ADAPTABLE = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
-ATTENTION = keras.layers.MultiHeadAttention | keras.layers.GroupQueryAttention
 
 
 def add_lora(
@@ -63,7 +62,8 @@ def add_lora(
             )
     scope.trainable = True
     for layer in every_layer(scope):
-        if layer.weights and id(layer) not in adapted and not isinstance(layer, keras.Model | ATTENTION):
+        # A layer that holds adapted ones, such as a model or a block of attention, passes their gradients on.
+        if layer.weights and not any(id(inner) in adapted for inner in every_layer(layer)):
             layer.trainable = False
     for layer in adapted.values():
         layer.trainable = True

@@ -5,7 +5,7 @@ A row creates a new layer or model at each call, with the same weights after the
 train without dropout, whose masks differ between devices by design.
 """
 
-import importlib
+import importlib.util
 import inspect
 import json
 import pkgutil
@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from text_encoder_folders import write_encoder
 
 import kerastrain
 from kerastrain import backbones, export, models, testing
@@ -83,6 +84,8 @@ BUILDERS = {
         TEXTS,
     ),
 }
+if importlib.util.find_spec("tensorflow_text") and importlib.util.find_spec("keras_hub"):
+    BUILDERS["text_classifier, encoder"] = (lambda modules: text_classifier(encoder(modules / "encoder")), TEXTS)
 # Rows that cannot be converted to a float TFLite file, with the error message.
 NO_TFLITE = {
     "QuantizedOutput": '`quantize` must be "int8" for a model that was trained for it',
@@ -92,13 +95,20 @@ NO_PART = {
     "AppendNumbers": "reads two tensors; tests/models/test_models_with_numbers.py saves, trains and exports models with it",
     "ComparePair": "reads two tensors; the row of a text_classifier of pairs covers it",
     "DistillationModel": "wraps a student during its training only; the student is what is saved",
+    "EncoderBlock": "reads two tensors; the row of a text_classifier on an encoder covers it",
+    "EncoderEmbedding": "looks up ids; the row of a text_classifier on an encoder covers it",
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
     "SeparateTexts": "returns two tensors; the row of a text_classifier of pairs covers it",
     "TokenPooling": "reads two tensors; tests/export/test_encoder_models.py saves and exports models with it",
+    "TokenMask": "compares ids; the row of a text_classifier on an encoder covers it",
     "Step": "an operation of a model that is being explained; it holds a function and exists during the call only",
 }
 ROWS = [*LAYERS, *BUILDERS]
+
+
+def encoder(folder):
+    return write_encoder(folder) if not folder.exists() else folder
 
 
 def tiny():

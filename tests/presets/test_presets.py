@@ -157,7 +157,7 @@ def test_a_folder_without_weights_says_what_is_there(tmp_path, name, message):
 def test_a_network_for_other_data_is_refused(tmp_path):
     assert refusal(vit(tmp_path / "vit"), "text") == (
         f"`model.backbone` must be for texts. Received: '{tmp_path / 'vit'}', a network of the kind vit, which is for images. "
-        "Choose one of albert, bert, distilbert, roberta, xlm-roberta, or set data.kind=images."
+        "Choose one of bert, distilbert, roberta, xlm-roberta, or set data.kind=images."
     )
     assert "a network of the kind bert, which is for texts. Choose one of deit, dinov2," in refusal(
         bert(tmp_path / "bert")
