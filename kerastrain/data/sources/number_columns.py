@@ -78,32 +78,40 @@ def lines(examples: Examples, parts: Mapping[str, Examples]) -> list[str]:
     if examples.numbers is None:
         return []
     noun = "image" if examples.dtype != object else "text" if examples.shape == () else "pair"
-    found = [f"inputs beside each {noun}: {counted(len(examples.number_names), 'numbers')}"]
-    for name, values in zip(examples.number_names, examples.numbers.T, strict=True):
-        present = values[~np.isnan(values)].astype(np.float64)
-        if len(present) == 0:
-            raise InputError(_empty(name))
-        if present.min() == present.max():
-            text = f"{present[0]:g} in all examples, so that it adds nothing"
-        else:
-            text = f"{present.min():g} to {present.max():g}, mean {present.mean():g}"
-        if missing := len(values) - len(present):
-            text += f"; missing in {missing:,} of {counted(len(values), 'examples')}"
-        found.append(f"  {name}: {text}")
-    train = parts["train"].numbers
-    found += [f"note: {note}" for note in _leaks(examples)]
-    if np.isnan(examples.numbers).any():
-        found.append(
-            "note: a missing number counts as the mean of the training part, and the model is told that it is missing"
-        )
-    for column, name in enumerate(examples.number_names):
-        if np.isnan(train[:, column]).all():
-            raise InputError(_empty(name))
-        if np.isnan(examples.numbers[:, column]).any() and not np.isnan(train[:, column]).any():
-            found.append(
-                f"note: no training example lacks {name!r}, so that where it is missing the model only gets the mean"
-            )
-    return found
+    rows = zip(examples.number_names, examples.numbers.T, parts["train"].numbers.T, strict=True)
+    return [
+        f"inputs beside each {noun}: {counted(len(examples.number_names), 'numbers')}",
+        *(f"  {name}: {_described(name, values, train)}" for name, values, train in rows),
+        *(f"note: {note}" for note in (*_leaks(examples), *_missing(examples, parts["train"]))),
+    ]
+
+
+def _described(name: str, values: np.ndarray, train: np.ndarray) -> str:
+    """Range, mean and missing values of a column; raises an error if no training example has a number."""
+    if np.isnan(train).all():
+        raise InputError(_empty(name))
+    present = values[~np.isnan(values)].astype(np.float64)
+    if present.min() == present.max():
+        text = f"{present[0]:g} in all examples, so that it adds nothing"
+    else:
+        text = f"{present.min():g} to {present.max():g}, mean {present.mean():g}"
+    missing = len(values) - len(present)
+    return f"{text}; missing in {missing:,} of {counted(len(values), 'examples')}" if missing else text
+
+
+def _missing(examples: Examples, train: Examples) -> list[str]:
+    """Says what a model makes of missing numbers."""
+    missing, in_training = (np.isnan(part.numbers).any(axis=0) for part in (examples, train))
+    if not missing.any():
+        return []
+    alone = [name for name, new in zip(examples.number_names, missing & ~in_training, strict=True) if new]
+    return [
+        "a missing number counts as the mean of the training part, and the model is told that it is missing",
+        *(
+            f"no training example lacks {name!r}, so that where it is missing the model only gets the mean"
+            for name in alone
+        ),
+    ]
 
 
 def statistics(numbers: np.ndarray, names: Sequence[str]) -> tuple[list[float], list[float], list[bool]]:

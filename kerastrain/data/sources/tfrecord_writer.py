@@ -46,7 +46,8 @@ def write_tfrecords(
 
     Raises:
         FileExistsError: `path` exists.
-        InputError: there are no examples or they are pairs of texts, `shards` is below 1, or an image cannot be read.
+        InputError: there are no examples, or they are pairs of texts or have numbers beside them, `shards` is below 1, or an
+            image cannot be read.
     """
     path = Path(path)
     if path.exists():
@@ -150,6 +151,11 @@ def _kind(inputs: np.ndarray | Store) -> str:
 def _require_single(examples: Examples) -> None:
     if examples.dtype == object and examples.shape:
         raise InputError("sharded sets hold one text for each example. Received: pairs of texts. Keep them in a table.")
+    if examples.numbers is not None:
+        raise InputError(
+            f"sharded sets hold no numbers beside their inputs. Received: {', '.join(examples.number_names)}. Keep them in a "
+            "table."
+        )
 
 
 def _content(inputs: np.ndarray | Store, index: int) -> bytes:

@@ -182,5 +182,10 @@ def test_statistics_leave_out_what_is_missing():
     assert (mean, stddev, missing) == ([2.0, 5.0], [1.0, 0.0], [True, False])
 
 
+def test_sharded_sets_do_not_lose_the_numbers(table, tmp_path):
+    with pytest.raises(InputError, match="sharded sets hold no numbers beside their inputs. Received: age, weight"):
+        data.write_tfrecords(listing(table).examples, tmp_path / "sharded")
+
+
 def test_inputs_without_numbers_have_none(table):
     assert tables.inputs(table, kind="text").numbers is None
