@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import keras
 
 from kerastrain.errors import InputError
-from kerastrain.keras_internals.layers import every_layer
 
 INPUT_NAME = "numbers"
 """The name of the input of the numbers, in a model and in exported signatures."""
@@ -96,9 +95,9 @@ def of(model: keras.Model) -> AppendNumbers | None:
     """The layer of a model that appends numbers.
 
     Args:
-        model: keras.Model.
+        model: keras.Model, of which the layer is one itself.
 
     Returns:
         AppendNumbers, or None if the model reads no numbers beside its images or texts.
     """
-    return next((layer for layer in every_layer(model) if isinstance(layer, AppendNumbers)), None)
+    return next((layer for layer in model.layers if isinstance(layer, AppendNumbers)), None)

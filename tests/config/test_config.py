@@ -166,7 +166,7 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     elsewhere = {
         *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # from the data, or from `model.backbone`
         *("mean", "stddev"),  # measured on the training part
-        *("image_size", "pair"),  # keys of `data`
+        *("image_size", "pair", "numbers", "number_names"),  # keys of `data`
         "head",  # the keywords of `HeadOptions`
         *("log", "measure"),  # what is said about a backbone
     }
