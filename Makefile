@@ -12,10 +12,14 @@ MARKERS := not chaos and not equality
 EXTRAS := $(VENV)/extras
 endif
 
-.PHONY: demo test equality chaos lint constraints clean
+.PHONY: demo demo-photos test equality chaos lint constraints clean
 
 demo: $(VENV)/installed
 	$(BIN)/kerastrain train
+
+# 60 photos of cats and dogs that ship with the repository; so few train the head of EfficientNet-Lite0 only.
+demo-photos: $(VENV)/installed
+	$(BIN)/kerastrain train data.path=examples/photos fit.epochs=0
 
 test: lint $(EXTRAS)
 	$(PYTEST_ALL) -m "$(MARKERS)" $(PYTEST)
