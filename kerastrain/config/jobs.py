@@ -43,7 +43,8 @@ class SearchConfig(Section):
     algorithm: Literal["random", "bayesian", "hyperband", "tpe"] = "random"
     """Search algorithm of keras-tuner. "tpe" is hyperopt's tree-structured Parzen estimator and needs the extra `tpe`."""
     trials: Annotated[int, Field(gt=0)] = 10
-    """Number of configs to try. hyperband ignores it and derives its own number from `fit.epochs`."""
+    """Number of configs to try. hyperband ignores it and derives its own number from `fit.epochs`, null
+    meaning 10."""
     objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     """Metric that ranks the trials, taken from each trial's best epoch."""
     space: Annotated[dict[str, Range | Annotated[list[Choice], Field(min_length=1)]], Field(min_length=1), AsTyped]
