@@ -106,6 +106,23 @@ def assert_row_shows(row, cells):
     return [float(accuracy) for accuracy in accuracies]
 
 
+@pytest.mark.slow
+def test_few_shot_prints_the_accuracy_of_each_backbone_and_trains_no_cell_twice(tmp_path):
+    results = tmp_path / "cells.jsonl"
+    choice = ("--sets", "digits", "--per-class", 10, 100, "--backbones", "fractal_small", "--seeds", 0)
+    options = (*choice, "--results", results)
+    results.write_text('{"key": ["digits", "100", "fractal_small", 0], "answers": "' + "1" * 270 + "0" * 30 + '"}\n')
+    few, many = rows("few_shot.py", *options)
+    cells = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [cell["key"] for cell in cells] == [["digits", count, "fractal_small", 0] for count in ("100", "10")]
+    assert len(cells[1]["answers"]) == 300
+    assert few[:3] == ["digits", "10", "1"]
+    assert few[3].startswith(f"{cells[1]['answers'].count('1') / 300:.3f} (")
+    assert 0.7 < float(few[3].partition(" ")[0]) < 1
+    assert many == ["digits", "100", "1", "0.900 (0.861 to 0.929)"]
+    assert rows("few_shot.py", *options, "--table") == [few, many]
+
+
 @pytest.mark.chaos
 @pytest.mark.multi_worker
 def test_scaling_prints_its_ratios():
