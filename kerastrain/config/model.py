@@ -24,7 +24,9 @@ class ModelConfig(Section):
     """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras
     file, a bundled one (`kerastrain:efficientnet_lite0`, made for photos and trained on ImageNet, or
     `kerastrain:fractal_small`, for tiny images), or `auto` (the default): efficientnet_lite0, and fractal_small for images
-    of at most 40 pixels. Texts: a Hub text module, a .keras file, `keras:transformer`, or `keras:embedding` (the default)."""
+    of at most 40 pixels. Texts: a pretrained encoder (a folder of Hugging Face,
+    `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file, `keras:transformer`, or `keras:embedding` (the
+    default)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
@@ -48,8 +50,8 @@ class ModelConfig(Section):
     Japanese, Thai and other scripts without spaces. subwords: pieces of words, learned from the training texts, for
     languages that compound words and for texts with many rare words. Null means words."""
     sequence_length: Annotated[int, Field(gt=0)] | None = None
-    """Only for texts with `keras:NAME`: number of tokens (and, in `keras:embedding`, pairs of tokens) that a text is cut
-    to. Null means 100 words, 400 characters or 160 subwords in `keras:embedding`, and 64, 256 or 96 in
+    """Only for texts with `keras:NAME` or a pretrained encoder: number of tokens (and, in `keras:embedding`, pairs of
+    tokens) that a text is cut to. Null means, for an encoder, what cuts one of a hundred training texts; else 100 words, 400 characters or 160 subwords in `keras:embedding`, and 64, 256 or 96 in
     `keras:transformer`."""
     vocabulary_size: Annotated[int, Field(gt=2)] | None = None
     """Only for texts with `keras:NAME`: largest number of tokens (and pairs of tokens) in the vocabulary. Null means

@@ -88,13 +88,17 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         )
     backbone = config.model.backbone
     without_strings = [name for name in formats if name == "onnx" or name.startswith("tflite")]
-    if config.data.kind == "text" and _is_module(config) and without_strings:
+    layers = _layer_names(model)
+    is_module = _is_module(config) if model is None else "HubLayer" in layers
+    if config.data.kind == "text" and is_module and without_strings:
         raise InputError(
             f"`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and "
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
             "with keras:embedding or keras:transformer."
         )
-    is_encoder = config.data.kind == "text" and presets.is_preset(backbone)
+    # The folder of a finished run's encoder may be gone.
+    is_preset = presets.is_preset(backbone) if model is None else "EncoderTokenizer" in layers
+    is_encoder = config.data.kind == "text" and is_preset
     if is_encoder and "keras" in formats:
         raise InputError(
             "`export.formats`: a .keras file that opens without kerastrain cannot hold the tokenizer of a pretrained text "
@@ -115,6 +119,15 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
             f"which ai-edge-quantizer does not quantize. Received: {', '.join(four_bits)}. Use tflite_int8 or "
             "tflite_dynamic."
         )
+
+
+def _layer_names(model: Any) -> set[str]:
+    """Returns the names of the classes of a model's layers; none for None."""
+    if model is None:
+        return set()
+    from kerastrain.keras_internals.layers import every_layer
+
+    return {type(layer).__name__ for layer in every_layer(model)}
 
 
 def _embedding_fraction(config: Config, model: Any) -> float:
