@@ -130,3 +130,32 @@ def test_scaling_prints_its_ratios():
     found = rows("scaling.py", *options)
     assert [row[-1].split(":")[0] for row in found] == ["1.6", "0.9", "0.97", "–"]
     assert all(float(row[3]) > 0 for row in found)
+
+
+@pytest.mark.slow
+def test_texts_prints_a_row_of_each_recipe_and_trains_no_cell_twice(tmp_path):
+    lines = [f"{'ham' if number % 2 else 'spam'}\t{('call', 'win')[number % 2 == 0]} {number}" for number in range(60)]
+    (tmp_path / "sms_spam").mkdir()
+    (tmp_path / "sms_spam" / "SMSSpamCollection").write_text("\n".join(["header", *lines]), encoding="utf-8")
+    options = [
+        "--sets",
+        "sms_spam",
+        "headlines",
+        "--seeds",
+        0,
+        "--data",
+        tmp_path,
+        "--results",
+        tmp_path / "cells.jsonl",
+    ]
+    found = rows("texts.py", *options, "--set", "fit.epochs=6")
+    assert [row[:4] for row in found] == [
+        ["sms_spam", "42", "1", recipe] for recipe in ("kerastrain fit.epochs=6", "words", "words and characters")
+    ]
+    cells = [json.loads(line) for line in (tmp_path / "cells.jsonl").read_text().splitlines()]
+    assert [len(cell["truth"]) for cell in cells] == [6, 6, 6]
+    for row, cell in zip(found, cells, strict=True):
+        share = sum(a == b for a, b in zip(cell["test"], cell["truth"], strict=True)) / 6
+        assert row[5].startswith(f"{share:.3f} (")
+    assert found[1][5].startswith("1.000 (")
+    assert rows("texts.py", *options, "--set", "fit.epochs=6", "--table") == found

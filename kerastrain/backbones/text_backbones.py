@@ -15,15 +15,18 @@ from kerastrain.backbones import text_encoders
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import modules
 from kerastrain.hub.layer import HubLayer
+from kerastrain.layers.ngrams import SplitIntoNgrams, TfIdfPooling, inverse_document_frequencies
 from kerastrain.layers.text import MeanOverWords, StandardizedText, WordPositions
+
+_NGRAM_SCALE = 2.0
 
 
 def load(
-    handle: str | os.PathLike | keras.Model = "keras:embedding",
+    handle: str | os.PathLike | keras.Model = "keras:ngrams",
     *,
     texts: Iterable[str] | None = None,
     tokenizer: tokenization.Tokenizer = "words",
-    vocabulary_size: int = tokenization.VOCABULARY_SIZE,
+    vocabulary_size: int | None = None,
     sequence_length: int | None = None,
     embedding_dim: int | None = None,
     num_layers: int | None = None,
@@ -35,6 +38,7 @@ def load(
 
     | handle | backbone |
     |---|---|
+    | "keras:ngrams" | tf-idf of words, word pairs and characters inside words, and a low-rank linear layer |
     | "keras:embedding" | the mean of the embeddings of words and word pairs (Joulin et al. 2016) |
     | "keras:transformer" | word and position embeddings, `num_layers` blocks of self-attention, the mean over the words |
     | "kerashub:PRESET", "hf:OWNER/NAME", folder of Hugging Face | a pretrained encoder, see `text_encoders.load` |
@@ -44,14 +48,17 @@ def load(
 
     Args:
         handle: str, path or keras.Model, as in the table.
-        texts: iterable of str, the training texts, for the vocabulary of the two "keras:" networks.
-        tokenizer: what a token of the two "keras:" networks is: "words", which white space separates; "characters", for
+        texts: iterable of str, the training texts, for the vocabulary of the "keras:" networks.
+        tokenizer: what a token of the "keras:" networks is: "words", which white space separates; "characters", for
             Chinese, Japanese, Thai and other scripts without spaces; or "subwords", pieces of words that are learned
             from `texts`. See `tokenization.rules`.
-        vocabulary_size: int > 2, the largest number of tokens (and pairs of tokens) in the vocabulary.
-        sequence_length: int >= 1, the number of tokens (and pairs of tokens) of a text that count; None for 100 words, 400
-            characters or 160 subwords in "keras:embedding", and 64, 256 or 96 in "keras:transformer".
-        embedding_dim: int >= 1, the size of an embedding; None for 32 in "keras:embedding" and 64 in "keras:transformer".
+        vocabulary_size: int > 2, the largest number of tokens (and n-grams) in the vocabulary; None for 60,000 in
+            "keras:ngrams", and 30,000 in the others.
+        sequence_length: int >= 1, the number of tokens (and n-grams) of a text that count; None for 10,000 in
+            "keras:ngrams", 100 words, 400 characters or 160 subwords in "keras:embedding", and 64, 256 or 96 in
+            "keras:transformer".
+        embedding_dim: int >= 1, the size of an embedding; None for 16 in "keras:ngrams", 32 in "keras:embedding" and 64 in
+            "keras:transformer".
         num_layers: int >= 1, the number of transformer blocks; None for 2.
         dropout: float in [0, 1), fraction of embeddings (and of attention weights) that is dropped in training.
         signature: str, for modules: the signature to call.
@@ -86,16 +93,17 @@ def load(
             raise InputError(unknown("tokenizer", tokenizer, tokenization.TOKENIZERS))
         if texts is None:
             raise InputError(f"the text backbone {handle!r} takes its vocabulary from the training texts: set `texts`.")
-        network = tokenization.NETWORKS[name]
-        tokens = _tokens(
-            list(texts),
-            tokenizer,
-            vocabulary_size,
-            network.lengths[tokenizer] if sequence_length is None else sequence_length,
-            pairs=network.has_pairs,
-        )
+        learned = tokenization.learn(list(texts), tokenizer, network=name, size=vocabulary_size)
+        if not learned.vocabulary:
+            noun = "word" if tokenizer == "words" else "character"
+            raise InputError(f"`texts` must contain {noun}s for the vocabulary. Received: no {noun}.")
+        length = tokenization.NETWORKS[name].lengths[tokenizer] if sequence_length is None else sequence_length
+        if name == "ngrams":
+            return _ngrams(learned, length, embedding_dim, dropout)
+        size = vocabulary_size or tokenization.NETWORKS[name].vocabulary_size
+        tokens = _tokens(learned, size, length)
         # The words' embeddings keep the size that was asked for, as in models of earlier versions.
-        rows = vocabulary_size if tokenizer == "words" else tokens.vocabulary_size()
+        rows = size if tokenizer == "words" else tokens.vocabulary_size()
         return NETWORKS[name](tokens, rows, embedding_dim, num_layers, dropout)
     layer = HubLayer(modules.resolve(handle), name="backbone", signature=signature, output_key=output_key)
     if layer.input_specs and (len(layer.input_specs) != 1 or layer.input_specs[0].dtype != tf.string):
@@ -129,6 +137,20 @@ def _of_model(model: keras.Model, text: str, backbone: keras.Layer | None = None
         backbone = keras.Model(strings, model(strings), name="backbone")
     backbone.trainable = False
     return backbone
+
+
+def _ngrams(learned: tokenization.Tokens, length: int, embedding_dim: int | None, dropout: float) -> keras.Model:
+    strings = keras.Input((), dtype="string", name="strings")
+    # Padded only to the longest text of a batch.
+    tokens = keras.layers.TextVectorization(standardize=None, split=SplitIntoNgrams.of(learned, length), name="tokens")
+    tokens.set_vocabulary(list(learned.vocabulary))
+    ids, idf = tokens(strings), inverse_document_frequencies(learned, special=tokenization.SPECIAL_TOKENS)
+    # With zeros a token without a gradient, which the training texts do not know, changes nothing.
+    values = keras.layers.Embedding(len(idf), embedding_dim or 16, embeddings_initializer="zeros", name="words")(ids)
+    pooling = TfIdfPooling(*idf.shape, scale=_NGRAM_SCALE, dropout=dropout, name="tf_idf")
+    model = keras.Model(strings, pooling([values, ids]), name="backbone")
+    pooling.idf.assign(idf)
+    return model
 
 
 def _embedding(tokens, rows, embedding_dim, num_layers, dropout) -> keras.Model:
@@ -166,24 +188,18 @@ def _block(values, embedding_dim: int, dropout: float, name: str):
     return keras.layers.Add(name=f"{name}_dense_add")([values, mixed])
 
 
-def _tokens(
-    texts: list[str], tokenizer: str, vocabulary_size: int, sequence_length: int, *, pairs: bool
-) -> keras.layers.TextVectorization:
-    """The layer from texts to token ids, with the vocabulary of the training texts."""
-    learned = tokenization.learn(texts, tokenizer, pairs=pairs, size=vocabulary_size)
-    if not learned.vocabulary:
-        noun = "word" if tokenizer == "words" else "character"
-        raise InputError(f"`texts` must contain {noun}s for the vocabulary. Received: no {noun}.")
+def _tokens(learned: tokenization.Tokens, size: int, length: int) -> keras.layers.TextVectorization:
+    """The layer from texts to `length` token ids."""
     layer = keras.layers.TextVectorization(
-        vocabulary_size,
+        size,
         standardize=StandardizedText.of(learned.rules),
         split="character" if learned.rules.split == "character" else "whitespace",
-        ngrams=2 if pairs else None,
-        output_sequence_length=sequence_length,
+        ngrams=None if learned.ngrams == (1,) else max(learned.ngrams),
+        output_sequence_length=length,
         name="tokens",
     )
     layer.set_vocabulary(list(learned.vocabulary))
     return layer
 
 
-NETWORKS = {"embedding": _embedding, "transformer": _transformer}
+NETWORKS = {"ngrams": _ngrams, "embedding": _embedding, "transformer": _transformer}

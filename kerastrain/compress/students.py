@@ -12,6 +12,7 @@ import numpy as np
 from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.layers.ngrams import SplitIntoNgrams
 from kerastrain.layers.text import StandardizedText
 
 _NETWORKS = ("MobileNet", "MobileNetV2")
@@ -125,8 +126,11 @@ def _text_students(teacher: keras.Model, budget: int, outputs: int) -> list[Prop
 def _reading(layer: keras.layers.TextVectorization) -> dict[str, object]:
     """How a teacher reads a text, as options of `text_classifier`, where the student would read otherwise."""
     settings = layer.get_config()
-    standardize = settings["standardize"]
-    split = standardize.rules.split if isinstance(standardize, StandardizedText) else "whitespace"
+    standardize, split = settings["standardize"], "whitespace"
+    if isinstance(standardize, StandardizedText):
+        split = standardize.rules.split
+    elif isinstance(settings["split"], SplitIntoNgrams):
+        split = settings["split"].tokens.rules.split
     options = {} if split == "whitespace" else {"tokenizer": "characters" if split == "character" else "subwords"}
     if settings["ngrams"] and settings["output_sequence_length"]:  # As long, in words and pairs, as the student's.
         options["sequence_length"] = settings["output_sequence_length"]

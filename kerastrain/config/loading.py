@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kerastrain import presets
 from kerastrain.config import faults, typed
-from kerastrain.config.model import AUTO_BACKBONE, ModelConfig
+from kerastrain.config.model import AUTO_BACKBONE, NGRAM_BACKBONE, ModelConfig
 from kerastrain.config.reading import Argument, read_yaml
 from kerastrain.config.sections import Config
 from kerastrain.config.typed import put
@@ -150,6 +150,9 @@ def _resolved(config: Config) -> Config:
     encoder = {}
     if not images and presets.is_preset(backbone):
         encoder = {"optimizer": {"fine_tune_fraction": 0.003}, "fit": {"epochs": 3}}  # as Hugging Face's guides have it
+    if backbone == NGRAM_BACKBONE and config.optimizer.name == "adamw" and config.model.from_run is None:
+        # Without it, n-grams overfit within two epochs; benchmarks/texts.py has the measures.
+        encoder = {"optimizer": {"weight_decay": 3.0}}
     usual = {
         name: {key: value for key, value in values.items() if getattr(getattr(config, name), key) is None}
         for name, values in encoder.items()

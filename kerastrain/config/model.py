@@ -11,7 +11,8 @@ from kerastrain.config.values import Count, NotNegative, Positive, Section
 AUTO_BACKBONE = "auto"
 """The `model.backbone` that is chosen by the size of the images; see `recipe.automatic_backbone`."""
 
-TEXT_BACKBONE = "keras:embedding"
+NGRAM_BACKBONE = "keras:ngrams"
+TEXT_BACKBONE = NGRAM_BACKBONE
 """The default for texts."""
 
 
@@ -25,8 +26,8 @@ class ModelConfig(Section):
     file, a bundled one (`kerastrain:efficientnet_lite0`, made for photos and trained on ImageNet, or
     `kerastrain:fractal_small`, for tiny images), or `auto` (the default): efficientnet_lite0, and fractal_small for images
     of at most 40 pixels. Texts: a pretrained encoder (a folder of Hugging Face,
-    `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file, `keras:transformer`, or `keras:embedding` (the
-    default)."""
+    `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file, `keras:transformer`, `keras:embedding`, or
+    `keras:ngrams` (the default)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
@@ -50,15 +51,16 @@ class ModelConfig(Section):
     Japanese, Thai and other scripts without spaces. subwords: pieces of words, learned from the training texts, for
     languages that compound words and for texts with many rare words. Null means words."""
     sequence_length: Annotated[int, Field(gt=0)] | None = None
-    """Only for texts with `keras:NAME` or a pretrained encoder: number of tokens (and, in `keras:embedding`, pairs of
-    tokens) that a text is cut to. Null means, for an encoder, what cuts one of a hundred training texts; else 100 words, 400 characters or 160 subwords in `keras:embedding`, and 64, 256 or 96 in
+    """Only for texts with `keras:NAME` or a pretrained encoder: number of tokens, in `keras:ngrams` and `keras:embedding` with
+    their n-grams, that a text is cut to. Null means, for an encoder, the number that cuts one of a hundred training texts;
+    10,000 in `keras:ngrams`; 100 words, 400 characters or 160 subwords in `keras:embedding`; and 64, 256 or 96 in
     `keras:transformer`."""
     vocabulary_size: Annotated[int, Field(gt=2)] | None = None
-    """Only for texts with `keras:NAME`: largest number of tokens (and pairs of tokens) in the vocabulary. Null means
-    30000."""
+    """Only for texts with `keras:NAME`: largest number of tokens and n-grams in the vocabulary. Null means 60000 in
+    `keras:ngrams`, and 30000 in the others."""
     word_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Only for texts with `keras:NAME`: dropout rate of the embeddings (and attention outputs) in training. Null means
-    0.3."""
+    """Only for texts with `keras:NAME`: dropout rate of the tokens in `keras:ngrams`, and of the embeddings (and
+    attention outputs) in the others. Null means 0.3."""
     signature: str | None = None
     """Only for a Hub module or SavedModel: name of the signature to call; a signature cannot be fine-tuned. Null calls the
     module itself."""
@@ -122,7 +124,7 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
         "the MobileNets of `keras:NAME`": (("alpha",), backbone.startswith("keras:MobileNet")),
         "the EfficientNets of `keras:NAME`": (("stochastic_depth",), backbone.startswith("keras:EfficientNet")),
         "modules and .keras files of images": (("value_range",), kind == "images" and not is_network and not is_open),
-        "`keras:embedding` and `keras:transformer` on texts": (
+        "`keras:ngrams`, `keras:embedding` and `keras:transformer` on texts": (
             ("embedding_dim", "tokenizer", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
@@ -131,7 +133,10 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
             kind == "text" and (is_network or is_preset),
         ),
         "`keras:transformer` on texts": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
-        "Hub modules and SavedModels": (("signature", "output_key"), not (is_network or is_file or is_open or is_preset)),
+        "Hub modules and SavedModels": (
+            ("signature", "output_key"),
+            not (is_network or is_file or is_open or is_preset),
+        ),
     }
     return [(owner, names) for owner, (names, is_used) in owners.items() if not is_used]
 

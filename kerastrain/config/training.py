@@ -54,7 +54,7 @@ class OptimizerConfig(Section):
     rate of 3e-5."""
     weight_decay: NotNegative | None = None
     """Decoupled weight decay of the kernels, but not of biases and normalization weights. Null means the optimizer's
-    default."""
+    default, or 3 for adamw with `keras:ngrams`."""
     decay_norms_and_biases: bool = False
     """Whether weight decay also applies to biases and normalization weights."""
     clip_norm: Positive | None = None

@@ -45,13 +45,13 @@ class TextNetwork:
         name: str, a key of `tokenization.NETWORKS`.
         tokenizer: str, one of `tokenization.TOKENIZERS`.
         sequence_length: int >= 1; None for the default.
-        vocabulary_size: int > 2.
+        vocabulary_size: int > 2; None for the default.
     """
 
     name: str
     tokenizer: tokenization.Tokenizer = "words"
     sequence_length: int | None = None
-    vocabulary_size: int = tokenization.VOCABULARY_SIZE
+    vocabulary_size: int | None = None
 
     def learned(self, texts: Sequence[str]) -> tokenization.SavedTokens:
         """Learns the tokenizer from the training texts, as the network will.
@@ -66,7 +66,7 @@ class TextNetwork:
             InputError: the texts have no words.
         """
         network = tokenization.NETWORKS[self.name]
-        tokens = tokenization.learn(texts, self.tokenizer, pairs=network.has_pairs, size=self.vocabulary_size)
+        tokens = tokenization.learn(texts, self.tokenizer, network=self.name, size=self.vocabulary_size)
         if not tokens.vocabulary:
             raise InputError(
                 "the training texts have no words, only punctuation or white space. Give other texts, or set "
@@ -93,8 +93,25 @@ class _Reading:
         return _NOUNS[self.tokenizer]
 
     @property
-    def has_pairs(self) -> bool:
-        return len(self.tokens.ngrams) > 1
+    def joins(self) -> str:
+        """What the network reads beside single tokens."""
+        if self.tokens.inside is not None or max(self.tokens.ngrams) > 2:
+            return "n-grams"
+        return f"pairs of {self.noun}s" if len(self.tokens.ngrams) > 1 else ""
+
+    def total(self, counts: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        """How many tokens and n-grams the network makes of texts with these numbers of tokens."""
+        totals = sum(np.maximum(counts - size + 1, 0) for size in self.tokens.ngrams)
+        if self.tokens.inside is None:
+            return totals
+        return totals + [
+            sum(
+                max(len(word) + 3 - size, 0)
+                for word in self.tokens.inside.tokens(text)
+                for size in self.tokens.characters
+            )
+            for text in texts
+        ]
 
 
 def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, drops_words: bool = False) -> list[str]:
@@ -133,7 +150,7 @@ def lines(parts: Mapping[str, Examples], network: TextNetwork | None = None, *, 
         saved = network.learned(texts["train"]) if is_new else network
         reading = _Reading(saved.tokens, saved.length, network if is_new else None)
         tokens = {name: [saved.tokens.rules.tokens(text) for text in of_part] for name, of_part in texts.items()}
-        described += _lengths(tokens["train"], reading)
+        described += _lengths(texts["train"], tokens["train"], reading)
         described += _unknown(tokens.get("validation", ()), reading)
         described += _empty(texts, tokens, reading)
         described += _scripts(texts["train"], reading)
@@ -147,7 +164,7 @@ def _sampled(texts: Sequence[str]) -> list[str]:
     return texts[:: max(step, 1)]
 
 
-def _lengths(tokens: Sequence[Sequence[str]], reading: _Reading) -> list[str]:
+def _lengths(texts: Sequence[str], tokens: Sequence[Sequence[str]], reading: _Reading) -> list[str]:
     counts = np.array([len(of_text) for of_text in tokens])
     noun, least, most = reading.noun, counts.min(), counts.max()
     described = [
@@ -155,11 +172,11 @@ def _lengths(tokens: Sequence[Sequence[str]], reading: _Reading) -> list[str]:
         if least < most
         else f"length: every text has {most:,} {noun}{'' if most == 1 else 's'}"
     ]
-    totals = np.maximum(2 * counts - 1, 0) if reading.has_pairs else counts
+    totals = reading.total(counts, texts)
     long, limit = int((totals > reading.length).sum()), reading.length
     if not long:
         return described
-    unit = f"{limit:,} {noun}s and pairs of {noun}s" if reading.has_pairs else f"{limit:,} {noun}s"
+    unit = f"{limit:,} {noun}s{f' and {reading.joins}' if reading.joins else ''}"
     enough = math.ceil(np.percentile(totals, _PERCENTILE, method="higher"))
     if enough > limit and reading.network is not None:
         advice = f"model.sequence_length={enough} holds {_PERCENTILE}% of the texts whole"
@@ -182,17 +199,17 @@ def _unknown(validation: Sequence[Sequence[str]], reading: _Reading) -> list[str
         return []
     described = (
         f"unknown: {_of(unknown, total, noun)} of the validation texts {'is' if unknown == 1 else 'are'} not in the vocabulary "
-        f"of {len(learned.vocabulary):,} {noun}s{' and pairs' if reading.has_pairs else ''}"
+        f"of {len(learned.vocabulary):,} {noun}s{' and ' + reading.joins.split()[0] if reading.joins else ''}"
     )
     if unknown > _NOTABLE_FRACTION * total and network is not None:
-        advice = []
-        if len(learned.vocabulary) >= network.vocabulary_size - 2:
-            advice.append(f"model.vocabulary_size={2 * network.vocabulary_size} knows more of them")
-        if network.tokenizer == "words":
+        advice, size = [], network.vocabulary_size or tokenization.NETWORKS[network.name].vocabulary_size
+        if len(learned.vocabulary) >= size - tokenization.SPECIAL_TOKENS:
+            advice.append(f"model.vocabulary_size={2 * size} knows more of them")
+        if network.tokenizer == "words" and learned.inside is None:
             advice.append("model.tokenizer=subwords reads unknown words in pieces")
         described += f"; {', and '.join(advice)}" if advice else ""
     only = [tokens for tokens, count in zip(validation, missing, strict=True) if tokens and count == len(tokens)]
-    if only:
+    if only and learned.inside is None:
         more = f"{len(only):,} validation texts have" if len(only) > 1 else "1 validation text has"
         example = (" " if reading.tokenizer == "words" else "").join(only[0]).replace(WORD_START, " ")
         return [described, f"unknown only: {more} no known {noun}, such as '{shortened(example)}'"]

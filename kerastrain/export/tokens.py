@@ -6,7 +6,7 @@ layer, and a description from which any program can make the same token ids. Mus
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -17,9 +17,10 @@ from kerastrain.export import metadata
 from kerastrain.export.encoder_models import EncoderModel
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers.encoder_text import EncoderTokenizer
+from kerastrain.layers.ngrams import SplitIntoNgrams
 from kerastrain.layers.text import StandardizedText
 from kerastrain.layers.text_pairs import SeparateTexts
-from kerastrain.tokenization import TextRules, joined
+from kerastrain.tokenization import TextRules, Tokens
 from kerastrain.tokenization.text_rules import PUNCTUATION, WORD_START
 
 _DESCRIBABLE = {
@@ -29,6 +30,7 @@ _DESCRIBABLE = {
     "ragged": (False,),
     "encoding": ("utf-8",),
 }
+_SPECIAL_IDS = {"padding_id": 0, "unknown_id": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +60,9 @@ class TokenModel:
         """
         if texts.ndim > 1:
             return self.ids(texts.ravel()).reshape(*texts.shape, -1)
-        batches = [self.layer(tf.constant(texts[start : start + 1024])) for start in range(0, len(texts), 1024)]
-        ids = np.concatenate(batches).astype("int32")
+        starts, length = range(0, len(texts), 1024), self.description["length"]
+        batches = [np.asarray(self.layer(tf.constant(texts[start : start + 1024]))) for start in starts]
+        ids = np.concatenate([np.pad(ids, ((0, 0), (0, length - ids.shape[1]))) for ids in batches]).astype("int32")
         texts = [text.decode() if isinstance(text, bytes) else str(text) for text in texts]
         if not np.array_equal(ids, token_ids(texts, self.description, self.vocabulary)):
             raise InputError(
@@ -84,13 +87,14 @@ class TokenModel:
     def description(self) -> dict:
         """How a text becomes ids, as JSON values; `token_ids` follows it."""
         settings = self.layer.get_config()
+        if isinstance(settings["split"], SplitIntoNgrams):
+            return {**_ngram_steps(settings["split"].tokens), "length": settings["split"].length, **_SPECIAL_IDS}
         ngrams = settings["ngrams"] or 1
         return {
             **_steps(settings["standardize"], settings["split"]),
             "ngrams": list(range(1, ngrams + 1)) if isinstance(ngrams, int) else list(ngrams),
             "length": settings["output_sequence_length"],
-            "padding_id": 0,
-            "unknown_id": 1,
+            **_SPECIAL_IDS,
         }
 
 
@@ -115,10 +119,16 @@ def token_model(model: keras.Model) -> TokenModel | EncoderModel:
         raise InputError(
             f"model {model.name!r} cannot become a TFLite or ONNX file, which holds no strings: its texts are read by "
             f"{reader.name!r}, a {type(reader).__name__}, and not by one TextVectorization. Export a SavedModel instead, "
-            "or train with the backbone keras:embedding or keras:transformer."
+            "or train with the backbone keras:ngrams or keras:transformer."
         )
     _check_describable(model, layers[0])
-    return TokenModel(_after(layers[0], layers[0].get_config()["output_sequence_length"], model), layers[0])
+    settings = layers[0].get_config()
+    length = (
+        settings["split"].length
+        if isinstance(settings["split"], SplitIntoNgrams)
+        else settings["output_sequence_length"]
+    )
+    return TokenModel(_after(layers[0], length, model), layers[0])
 
 
 def encoder_model(model: keras.Model) -> EncoderModel | None:
@@ -155,12 +165,14 @@ def token_ids(texts: Sequence[str], description: Mapping, vocabulary: Sequence[s
         array([[1, 2, 3, 0, 0]], dtype=int32)
     """
     numbers = {token: number for number, token in enumerate(vocabulary)}
-    tokens_of = _ascii_tokens(description) if "lower_case_ascii" in description else _rules(description).tokens
+    rules = _AsciiRules(description) if "lower_case_ascii" in description else _rules(description)
+    inside, characters = description.get("inside"), tuple(description.get("characters", ()))
+    tokens = Tokens(rules, tuple(description["ngrams"]), (), inside and _rules(inside), characters)
     length = description["length"]
     ids = np.full((len(texts), length), description["padding_id"], "int32")
     for row, text in zip(ids, texts, strict=True):
-        tokens = joined(tokens_of(text), description["ngrams"])[:length]
-        row[: len(tokens)] = [numbers.get(token, description["unknown_id"]) for token in tokens]
+        known = [numbers.get(token, description["unknown_id"]) for token in tokens.tokens(text)[:length]]
+        row[: len(known)] = known
     return ids
 
 
@@ -173,7 +185,27 @@ def _steps(standardize: str | StandardizedText | None, split: str) -> dict:
             "strip": PUNCTUATION if standardize.endswith("strip_punctuation") else "",
             "split": split,
         }
-    rules = standardize.rules
+    return _rule_steps(standardize.rules)
+
+
+def _ngram_steps(tokens: Tokens) -> dict:
+    """The steps from a text to its n-grams.
+
+    Those of `inside` give the words whose characters count too. An n-gram of characters begins with `word_start` at the start
+    of a word, ends with it at the end, and has it between two characters.
+    """
+    steps = {**_rule_steps(tokens.rules), "ngrams": list(tokens.ngrams)}
+    if tokens.inside is None:
+        return steps
+    return {
+        **steps,
+        "word_start": WORD_START,
+        "inside": _rule_steps(tokens.inside),
+        "characters": list(tokens.characters),
+    }
+
+
+def _rule_steps(rules: TextRules) -> dict:
     steps = {
         "replace": rules.replaced,
         "replace_by": rules.replacements,
@@ -193,28 +225,29 @@ def _rules(description: Mapping) -> TextRules:
     )
 
 
-def _ascii_tokens(description: Mapping) -> Callable[[str], Sequence[str]]:
-    """The tokenizer of Keras's own standardizations, which change ASCII only."""
-    strip = bytes(description["strip"], "utf-8")
+class _AsciiRules:
+    """The rules of Keras's own standardizations, which change ASCII only."""
 
-    def tokens(text: str) -> Sequence[str]:
+    def __init__(self, description: Mapping):
+        self.strip = bytes(description["strip"], "utf-8")
+        self.lowers, self.splits = description["lower_case_ascii"], description["split"] == "whitespace"
+
+    def tokens(self, text: str) -> list[str]:
         content = text.encode()
-        content = (content.lower() if description["lower_case_ascii"] else content).translate(None, strip)
-        return [word.decode() for word in content.split()] if description["split"] == "whitespace" else content.decode()
-
-    return tokens
+        content = (content.lower() if self.lowers else content).translate(None, self.strip)
+        return [word.decode() for word in content.split()] if self.splits else list(content.decode())
 
 
 def _check_describable(model: keras.Model, layer: keras.layers.TextVectorization) -> None:
     settings = layer.get_config()
     for name, known in _DESCRIBABLE.items():
-        if settings[name] not in known and not isinstance(settings[name], StandardizedText):
+        if settings[name] not in known and not isinstance(settings[name], (StandardizedText, SplitIntoNgrams)):
             raise InputError(
                 f"model {model.name!r} cannot become a TFLite or ONNX file: its TextVectorization has {name}="
                 f"{settings[name]!r}, which no program beside the file could follow. Known: "
                 f"{', '.join(map(repr, known))}. Export a SavedModel instead."
             )
-    if settings["output_sequence_length"] is None:
+    if settings["output_sequence_length"] is None and not isinstance(settings["split"], SplitIntoNgrams):
         raise InputError(
             f"model {model.name!r} cannot become a TFLite or ONNX file: its texts have no fixed length. Give its "
             "TextVectorization an `output_sequence_length`."

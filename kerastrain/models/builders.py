@@ -118,14 +118,14 @@ def image_regressor(
 
 
 def text_classifier(
-    backbone: str | os.PathLike | keras.Model | keras.Layer = "keras:embedding",
+    backbone: str | os.PathLike | keras.Model | keras.Layer = "keras:ngrams",
     *,
     labels: Sequence[str],
     multi_label: bool = False,
     pair: bool = False,
     texts: Iterable[str] | Iterable[Sequence[str]] | None = None,
     tokenizer: tokenization.Tokenizer = "words",
-    vocabulary_size: int = tokenization.VOCABULARY_SIZE,
+    vocabulary_size: int | None = None,
     sequence_length: int | None = None,
     embedding_dim: int | None = None,
     num_layers: int = 2,
@@ -140,15 +140,15 @@ def text_classifier(
     """A text classifier from strings to logits, with the vocabulary inside the model.
 
     Args:
-        backbone: handle for `text_backbones.load` ("keras:embedding", "keras:transformer", a Hub text module, a
-            .keras file, a keras.Model), or the layer that it returned.
+        backbone: handle for `text_backbones.load` ("keras:ngrams", "keras:embedding", "keras:transformer", a Hub text
+            module, a .keras file, a keras.Model), or the layer that it returned.
         labels: sequence of str, the names of the classes in the order of the logits, at least two.
         multi_label: bool, whether a text may have any number of the labels; then one label is enough.
         pair: bool, whether an example is a pair of texts, such as a premise and a hypothesis; see `text_pairs.paired`.
         texts: iterable of str, or of pairs of str, the training texts, for the vocabulary of the "keras:" networks.
         tokenizer: "words", "characters" or "subwords", what the "keras:" networks count as a token.
-        vocabulary_size: int > 2, the largest number of tokens and pairs of tokens in the vocabulary.
-        sequence_length: int >= 1, the number of tokens and pairs of a text that count; None for the network's default.
+        vocabulary_size: int > 2, the largest number of tokens and n-grams in the vocabulary; None for the network's default.
+        sequence_length: int >= 1, the number of tokens and n-grams of a text that count; None for the network's default.
         embedding_dim: int >= 1, the size of an embedding; None for the network's default.
         num_layers: int >= 1, the number of transformer blocks.
         word_dropout: float in [0, 1), `dropout` of the "keras:" networks, on embeddings and attention.
@@ -192,7 +192,7 @@ def text_classifier(
 
 
 def text_regressor(
-    backbone: str | os.PathLike | keras.Model | keras.Layer = "keras:embedding",
+    backbone: str | os.PathLike | keras.Model | keras.Layer = "keras:ngrams",
     *,
     labels: Sequence[str] = ("target",),
     mean: float | Sequence[float] = 0.0,
@@ -200,7 +200,7 @@ def text_regressor(
     pair: bool = False,
     texts: Iterable[str] | Iterable[Sequence[str]] | None = None,
     tokenizer: tokenization.Tokenizer = "words",
-    vocabulary_size: int = tokenization.VOCABULARY_SIZE,
+    vocabulary_size: int | None = None,
     sequence_length: int | None = None,
     embedding_dim: int | None = None,
     num_layers: int = 2,
@@ -224,7 +224,7 @@ def text_regressor(
         pair: bool, whether an example is a pair of texts.
         texts: as for `text_classifier`, like the following arguments.
         tokenizer: "words", "characters" or "subwords".
-        vocabulary_size: int > 2.
+        vocabulary_size: int > 2, or None.
         sequence_length: int >= 1, or None.
         embedding_dim: int >= 1, or None.
         num_layers: int >= 1.

@@ -18,7 +18,7 @@ IMAGE_NETWORKS = (
     *("ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2"),
     *("VGG16", "VGG19", "Xception"),
 )
-TEXT_NETWORKS = ("embedding", "transformer")
+TEXT_NETWORKS = ("ngrams", "embedding", "transformer")
 SMALLEST_SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 """The smallest image side of a network in pixels, where it is not 32."""
 
@@ -36,7 +36,7 @@ def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:
     """
     if kind == "text" and backbone.startswith("kerastrain:"):
         raise InputError(
-            f"`model.backbone` must be for texts, such as keras:embedding. Received: {backbone!r}, which is for images."
+            f"`model.backbone` must be for texts, such as keras:ngrams. Received: {backbone!r}, which is for images."
         )
     if not backbone.startswith("keras:"):
         return

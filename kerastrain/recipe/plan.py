@@ -147,7 +147,7 @@ def _text_network(config: Config) -> data.text_statistics.TextNetwork | tokeniza
         name,
         config.model.tokenizer or "words",
         config.model.sequence_length,
-        config.model.vocabulary_size or tokenization.VOCABULARY_SIZE,
+        config.model.vocabulary_size,
     )
 
 

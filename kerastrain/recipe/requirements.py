@@ -94,7 +94,7 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         raise InputError(
             f"`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and "
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
-            "with keras:embedding or keras:transformer."
+            "with keras:ngrams or keras:transformer."
         )
     # The folder of a finished run's encoder may be gone.
     is_preset = presets.is_preset(backbone) if model is None else "EncoderTokenizer" in layers

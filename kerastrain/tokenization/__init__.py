@@ -2,12 +2,12 @@
 
 from kerastrain.tokenization.saved import SavedTokens, read
 from kerastrain.tokenization.text_rules import TOKENIZERS, TextRules, Tokenizer, rules
-from kerastrain.tokenization.vocabulary import NETWORKS, VOCABULARY_SIZE, Network, Tokens, joined, learn
+from kerastrain.tokenization.vocabulary import NETWORKS, SPECIAL_TOKENS, Network, Tokens, joined, learn
 
 __all__ = [
     "NETWORKS",
+    "SPECIAL_TOKENS",
     "TOKENIZERS",
-    "VOCABULARY_SIZE",
     "Network",
     "SavedTokens",
     "TextRules",

@@ -15,6 +15,8 @@ from kerastrain.tokenization.vocabulary import SPECIAL_TOKENS, Tokens
 # What Keras's own standardization changes, with the white space at which it splits.
 _KERAS = TextRules("ABCDEFGHIJKLMNOPQRSTUVWXYZ\t\n\v\f\r", "abcdefghijklmnopqrstuvwxyz     ", PUNCTUATION)
 
+_NGRAMS = "kerastrain>SplitIntoNgrams"
+
 
 @dataclasses.dataclass(frozen=True)
 class SavedTokens:
@@ -46,6 +48,8 @@ def read(path: str | os.PathLike) -> SavedTokens | None:
                 return None
             vocabulary = archive.read(names[0]).decode().splitlines()[SPECIAL_TOKENS:]
         settings = layers[0]
+        if isinstance(settings["split"], dict) and settings["split"].get("registered_name") == _NGRAMS:
+            return _of_ngrams(settings["split"]["config"], tuple(vocabulary))
         standardize, ngrams = settings["standardize"], settings["ngrams"] or 1
         is_ours = isinstance(standardize, dict) and standardize.get("registered_name") == "kerastrain>StandardizedText"
         if not is_ours and (standardize, settings["split"]) != ("lower_and_strip_punctuation", "whitespace"):
@@ -55,6 +59,13 @@ def read(path: str | os.PathLike) -> SavedTokens | None:
         return SavedTokens(Tokens(rules, sizes, tuple(vocabulary)), int(settings["output_sequence_length"]))
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError):
         return None
+
+
+def _of_ngrams(settings: dict, vocabulary: tuple[str, ...]) -> SavedTokens:
+    """The tokenizer of `layers.ngrams.SplitIntoNgrams`."""
+    inside = settings["inside"] and TextRules(**settings["inside"])
+    rules, ngrams, characters = TextRules(**settings["rules"]), tuple(settings["ngrams"]), tuple(settings["characters"])
+    return SavedTokens(Tokens(rules, ngrams, vocabulary, inside, characters), int(settings["length"]))
 
 
 def _vectorizations(value: object) -> Iterator[dict]:

@@ -89,11 +89,11 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ),
         (
             "model.embedding_dim=8",
-            "model.embedding_dim is only for `keras:embedding` and `keras:transformer` on texts. Received: ",
+            "model.embedding_dim is only for `keras:ngrams`, `keras:embedding` and `keras:transformer` on texts. Received: ",
         ),
         (
             "model.word_dropout=0.1",
-            "model.word_dropout is only for `keras:embedding` and `keras:transformer` on texts. Received: ",
+            "model.word_dropout is only for `keras:ngrams`, `keras:embedding` and `keras:transformer` on texts. Received: ",
         ),
         ("model.sequence_length=0", "model.sequence_length: must be a whole number above 0, or null. Received: 0."),
         ("fine_tune.lora_alpha=8", "lora_alpha needs lora_rank. Received: 8.0. Set fine_tune.lora_rank."),
@@ -274,7 +274,7 @@ def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
     assert images.model.backbone == "auto"
     assert images.export.formats == ("saved_model", "tflite_float32", "tflite_int8")
     assert (texts.model.backbone, texts.export.formats) == (
-        "keras:embedding",
+        "keras:ngrams",
         ("saved_model", "tflite_float32"),
     )
     assert texts.from_scratch

@@ -67,6 +67,7 @@ BUILDERS = {
         lambda modules: models.image_regressor(tiny(), labels=["a", "b"], mean=[1.0, 2.0], stddev=3.0),
         IMAGES,
     ),
+    "text_classifier, n-grams": (lambda modules: of_ngrams(), TEXTS),
     "text_classifier, embedding": (lambda modules: text_classifier("keras:embedding"), TEXTS),
     "text_classifier, transformer": (lambda modules: text_classifier("keras:transformer"), TEXTS),
     "text_classifier, .keras file": (lambda modules: text_classifier(modules / "texts.keras"), TEXTS),
@@ -75,12 +76,14 @@ BUILDERS = {
     "text_classifier, subwords": (lambda modules: text_classifier("keras:transformer", tokenizer="subwords"), TEXTS),
     "text_classifier, pairs": (
         lambda modules: models.text_classifier(
-            labels=["a", "b"], pair=True, dropout=0.0, **(TEXT_SIZES | {"texts": PAIRS})
+            "keras:embedding", labels=["a", "b"], pair=True, dropout=0.0, **(TEXT_SIZES | {"texts": PAIRS})
         ),
         PAIRS,
     ),
     "text_regressor, embedding": (
-        lambda modules: models.text_regressor(labels=["a", "b"], mean=[1.0, 2.0], stddev=3.0, **TEXT_SIZES),
+        lambda modules: models.text_regressor(
+            "keras:embedding", labels=["a", "b"], mean=[1.0, 2.0], stddev=3.0, **TEXT_SIZES
+        ),
         TEXTS,
     ),
 }
@@ -99,6 +102,7 @@ NO_PART = {
     "EncoderEmbedding": "looks up ids; the row of a text_classifier on an encoder covers it",
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
+    "TfIdfPooling": "reads two tensors; the rows of a text_classifier of n-grams cover it",
     "SeparateTexts": "returns two tensors; the row of a text_classifier of pairs covers it",
     "TokenPooling": "reads two tensors; tests/export/test_encoder_models.py saves and exports models with it",
     "TokenMask": "compares ids; the row of a text_classifier on an encoder covers it",
@@ -133,6 +137,14 @@ def classifier(backbone, **options):
 
 def text_classifier(backbone, **options):
     return models.text_classifier(backbone, labels=["a", "b"], dropout=0.0, **TEXT_SIZES, **options)
+
+
+def of_ngrams():
+    """A classifier whose embeddings, zeros at first, are as after training."""
+    model = text_classifier("keras:ngrams")
+    embeddings = model.get_layer("backbone").get_layer("words").embeddings
+    embeddings.assign(keras.random.normal(embeddings.shape, seed=0))
+    return model
 
 
 def made(name, modules):

@@ -38,12 +38,11 @@ def odd_texts():
 @pytest.mark.parametrize("tokenizer", tokenization.TOKENIZERS)
 def test_a_graph_makes_the_tokens_of_plain_python_from_any_character(tokenizer):
     texts = odd_texts()
-    pairs = tokenizer == "words"
-    learned = tokenization.learn(texts[::3] + ODD * 2, tokenizer, pairs=pairs, size=5000)
+    learned = tokenization.learn(texts[::3] + ODD * 2, tokenizer, network="embedding", size=5000)
     layer = keras.layers.TextVectorization(
         standardize=StandardizedText.of(learned.rules),
         split="character" if tokenizer == "characters" else "whitespace",
-        ngrams=2 if pairs else None,
+        ngrams=2,
         output_sequence_length=80,
     )
     layer.set_vocabulary(list(learned.vocabulary))
@@ -69,7 +68,8 @@ def test_words_of_ascii_texts_get_the_ids_that_keras_gives_them():
     texts = ["The film's BEST scene (not #1!)", "a well-made film,\tfunny... 7/10", "the best of the best", "a A a"]
     keras_layer = keras.layers.TextVectorization(20, ngrams=2, output_sequence_length=12)
     keras_layer.adapt(texts)
-    model = models.text_classifier(labels=["a", "b"], texts=texts, vocabulary_size=20, sequence_length=12)
+    options = {"labels": ["a", "b"], "texts": texts, "vocabulary_size": 20, "sequence_length": 12}
+    model = models.text_classifier("keras:embedding", **options)
     layer = model.get_layer("backbone").get_layer("tokens")
     assert list(map(str, layer.get_vocabulary())) == list(map(str, keras_layer.get_vocabulary()))
     np.testing.assert_array_equal(layer(tf.constant(texts)), keras_layer(tf.constant(texts)))

@@ -46,7 +46,7 @@ def refused(capsys, monkeypatch, *arguments):
             [*TEXT, "model.backbone=module", "export.formats=[saved_model, tflite_float32]"],
             "`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and ONNX "
             "have none. Received: tflite_float32, with the backbone '{place}/module'. Remove them, or train with "
-            "keras:embedding or keras:transformer.",
+            "keras:ngrams or keras:transformer.",
         ),
         (
             ["model.backbone=keras:Xeption"],
@@ -58,7 +58,7 @@ def refused(capsys, monkeypatch, *arguments):
         ),
         (
             [*TEXT, "model.backbone=kerastrain:fractal_small"],
-            "`model.backbone` must be for texts, such as keras:embedding. Received: 'kerastrain:fractal_small', which is for "
+            "`model.backbone` must be for texts, such as keras:ngrams. Received: 'kerastrain:fractal_small', which is for "
             "images.",
         ),
         (

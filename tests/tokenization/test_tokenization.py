@@ -61,7 +61,7 @@ def test_byte_pair_encoding_joins_the_most_frequent_pair_first():
 
 def test_the_vocabulary_holds_the_most_frequent_tokens_and_no_endless_ones():
     texts = ["a b a", "b c", "x" * 201]
-    learned = tokenization.learn(texts, pairs=True, size=6)
+    learned = tokenization.learn(texts, network="embedding", size=6)
     counts = collections.Counter(["a", "b", "a", "b", "c", "a b", "b a", "b c"])
     expected = [token for _, token in sorted(((count, token) for token, count in counts.items()), reverse=True)]
     assert list(learned.vocabulary) == expected[:4]
