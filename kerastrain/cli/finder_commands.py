@@ -1,5 +1,7 @@
 """The commands that find settings before training: `kerastrain find …`."""
 
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +10,12 @@ from rich.table import Column, Table
 
 from kerastrain.cli.program import Arguments, app, console, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
+from kerastrain.errors import InputError
 
 find_app = typer.Typer(
-    help="Find the learning rate, the batch size and the memory use.", no_args_is_help=True, rich_markup_mode=None
+    help="Find the backbone, the learning rate, the batch size and the memory use.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(find_app, name="find")
 
@@ -20,6 +25,80 @@ PhaseName = Annotated[
         "--phase", metavar="NAME", help="Training phase, such as head or fine_tune; `kerastrain check` lists them."
     ),
 ]
+
+
+class _BackboneCommand(SettingsCommand):
+    """A command whose option --backbones takes all words up to the next option, setting or config file."""
+
+    def parse_args(self, ctx, args: list[str]) -> list[str]:
+        """Repeats the option before each of its values, as the parser wants it."""
+        words, takes = [], False
+        for word in args:
+            if word.startswith("-") or re.match(r"[a-z_]+(\.[a-z_0-9]+)+=|.*\.ya?ml$", word):
+                takes = word == "--backbones"
+            elif takes and words[-1] != "--backbones":
+                words.append("--backbones")
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
+@find_app.command("backbone", cls=_BackboneCommand)
+def backbone(
+    arguments: Arguments = None,
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HANDLE...", help="Backbones besides those on this machine, as in `model.backbone`."),
+    ] = None,
+    most_examples: Annotated[
+        int, typer.Option("--examples", metavar="N", min=10, help="Most examples of each part that are used.")
+    ] = 2000,
+) -> None:
+    """Rank the backbones on this machine by a linear probe of their frozen features.
+
+    Ranks those that ship with kerastrain, those in the caches of TF Hub, Hugging Face and Keras, and those of --backbones,
+    before any is fine-tuned.
+    """
+    config = read_config(arguments)
+    from kerastrain.recipe import local_backbones
+
+    handles = [*(backbones or []), *local_backbones.found(config.data.kind)]
+    if not handles:
+        raise InputError(
+            "there is no pretrained backbone for texts on this machine. Name some with --backbones, such as "
+            "--backbones hf:OWNER/NAME, or a folder."
+        )
+    start_tensorflow()
+    from kerastrain import recipe
+
+    ranking = recipe.find_backbone(config, handles, most_examples=most_examples)
+    numbers = (ranking.measure, "95 % interval", "behind the best", "ms per example", "parameters", "image size")
+    table = Table("backbone", *(Column(name, justify="right") for name in numbers))
+    for item in ranking.ranked:
+        probe, (low, high) = item.probe, item.behind_best
+        behind = "" if item is ranking.ranked[0] else f"{low:.3f} to {high:.3f}"
+        size = "" if probe.image_size is None else " x ".join(map(str, probe.image_size))
+        cost = (f"{1000 * probe.example_seconds:,.1f}", f"{probe.parameters:,}", size)
+        table.add_row(plain(probe.handle), f"{item.value:.3f}", f"{item.low:.3f} to {item.high:.3f}", behind, *cost)
+    if ranking.ranked:
+        console.print(table)
+    for probe in ranking.unusable:
+        console.print(f"{plain(probe.handle)} cannot be used: {plain(probe.reason)}")
+    train, held_out = ranking.counts
+    console.print(
+        f"linear probes of {train:,} training examples on {held_out:,} validation examples; always the most frequent answer "
+        f"has {ranking.measure} {ranking.baseline:.3f}; fine-tuning may change the order"
+    )
+    if ranking.recommended is None:
+        raise InputError("none of these backbones can be used; the reason of each is above.")
+    handle = ranking.recommended.probe.handle
+    others = [text for text in arguments or [] if not text.startswith("model.backbone=")]
+    why = (
+        "the best"
+        if ranking.recommended is ranking.ranked[0]
+        else "the fastest that these examples cannot tell from the best"
+    )
+    console.print(f"{plain(handle)} is {why}:")
+    print(f"kerastrain train {shlex.join([*others, f'model.backbone={handle}'])}")
 
 
 @find_app.command("learning-rate", cls=SettingsCommand)

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
         "evaluating": ["evaluate"],
         "exporting": ["export_formats"],
+        "ranking_backbones": ["find_backbone"],
         "finding": ["find_batch_size", "find_learning_rate", "find_memory"],
         "fitting": ["compiled", "fit"],
         "precision_and_xla": ["with_measured_precision"],
