@@ -42,13 +42,14 @@ def hugging_face(handle: str, repository: str, revision: str | None, *, weights:
     options = {"repo_id": repository, "revision": revision}
     patterns = [*_SMALL, *(_LARGE if weights else ())]
     cached = _cached_snapshot(options, patterns)
-    if cached is not None and (not weights or _has_weights(cached)):
+    if cached is not None and has_weights(cached):
         return cached
     endpoint = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE or not network.reachable(endpoint):
-        raise ConnectionError(
-            f"{handle!r} is not in the cache of Hugging Face, and {endpoint} does not answer. {_ROUTE}."
-        )
+        what = f"{handle!r} is" if cached is None else f"the weights of {handle!r} are"
+        raise ConnectionError(f"{what} not in the cache of Hugging Face, and {endpoint} does not answer. {_ROUTE}.")
+    if cached is not None and not weights:
+        return cached
     try:
         return Path(huggingface_hub.snapshot_download(**options, allow_patterns=patterns))
     except errors.GatedRepoError:
@@ -136,7 +137,15 @@ def _cached_snapshot(options: dict, patterns: list[str]) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
-def _has_weights(folder: Path) -> bool:
+def has_weights(folder: Path) -> bool:
+    """Whether the weights of a repository are in its folder of the cache.
+
+    Args:
+        folder: Path.
+
+    Returns:
+        bool.
+    """
     for name in ("model.safetensors.index.json", "model.weights.json"):
         if (folder / name).is_file():
             values = files.read_json(folder / name).get("weight_map", {}).values()

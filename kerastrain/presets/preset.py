@@ -78,13 +78,14 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
     """
     text = os.fspath(handle)
     if text.startswith(KERASHUB):
-        _require_kerashub()
+        require_kerashub()
         builtin = _builtin(text, kind)
         names = ("config.json",), ("preprocessor.json", "image_converter.json", "tokenizer.json")
         return _from_folder(text, downloads.kaggle(text, builtin, *names), kind, is_fetched=False)
     if text.startswith(HUGGING_FACE):
         name, revision = repository(text)
-        return _from_folder(text, downloads.hugging_face(text, name, revision, weights=False), kind, is_fetched=False)
+        folder = downloads.hugging_face(text, name, revision, weights=False)
+        return _from_folder(text, folder, kind, is_fetched=downloads.has_weights(folder))
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder at {text!r}: the path does not exist.")
@@ -204,7 +205,13 @@ def _builtin(handle: str, kind: str | None) -> Builtin:
     raise InputError(f"`model.backbone`: {message}")
 
 
-def _require_kerashub() -> None:
+def require_kerashub() -> None:
+    """Checks that KerasHub is installed, without importing it.
+
+    Raises:
+        InputError: this Python is too old for it.
+        MissingExtra: it is not installed.
+    """
     if sys.version_info < (3, 11):
         raise InputError(
             "networks of KerasHub, Hugging Face and timm need Python 3.11 or later, for which KerasHub exists. Received: "

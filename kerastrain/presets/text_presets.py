@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerastrain.presets import encoder_lengths, encoder_tokenizers, encoders, sentence_transformers
-from kerastrain.presets.preset import Preset, fetch, read
+from kerastrain.presets.preset import Preset, fetch, read, require_kerashub
 from kerastrain.tokenization.encoder_tokens import EncoderTokens
 
 
@@ -72,6 +72,7 @@ def read_text(handle: str | os.PathLike, *, fetched: bool = False) -> TextPreset
     preset = read(handle, kind="text")
     preset = fetch(preset) if fetched else preset
     network = encoders.network(preset)
+    require_kerashub()  # Its extra brings the libraries of the tokenizers.
     tokens = None
     if preset.is_fetched or preset.origin == "transformers":  # KerasHub's vocabularies come with the weights.
         tokens = encoder_tokenizers.read(preset)

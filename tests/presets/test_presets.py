@@ -249,8 +249,12 @@ def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
     vit(base / "snapshots" / commit)
     for handle in ("hf:owner/name", f"hf:owner/name@{commit}"):
         found = presets.read(handle, kind="images")
-        assert (found.architecture, found.is_fetched) == ("vit", False)
+        assert (found.architecture, found.is_fetched) == ("vit", True)
         assert presets.fetch(found).tensors == {"vit.layernorm.weight": (4,)}
+    (base / "snapshots" / commit / "model.safetensors").unlink()
+    monkeypatch.setattr(network, "reachable", lambda *_: False)
+    with pytest.raises(ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, and"):
+        presets.read("hf:owner/name")
 
 
 def test_a_gated_repository_says_how_to_be_let_in(monkeypatch, tmp_path):
