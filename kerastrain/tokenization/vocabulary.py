@@ -98,7 +98,14 @@ class Tokens:
         return tokens
 
     def is_inside(self, token: str) -> bool:
-        """Whether a token is an n-gram of the characters inside a word."""
+        """Whether a token is an n-gram of the characters inside a word.
+
+        Args:
+            token: str, one of `tokens`.
+
+        Returns:
+            bool.
+        """
         return self.inside is not None and WORD_START in token
 
 

@@ -41,6 +41,10 @@ def test_the_size_and_the_dropout_of_a_text_network_come_from_the_config(place):
 
 def test_null_takes_what_the_text_networks_take_themselves(place):
     backbone = built(place)[0].get_layer("backbone")
+    learned = backbone.get_layer("tokens").vocabulary_size()
+    assert backbone.get_layer("words").embeddings.shape == (learned, 16)
+    assert backbone.get_layer("tokens").get_config()["split"].length == 10_000
+    backbone = built(place, "model.backbone=keras:embedding")[0].get_layer("backbone")
     assert backbone.get_layer("words").embeddings.shape == (30_000, 32)
     assert backbone.get_layer("tokens")(TEXTS).shape == (2, 100)
     assert backbone.get_layer("word_dropout").rate == 0.3
