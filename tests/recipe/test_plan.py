@@ -34,7 +34,7 @@ def test_fine_tuning_has_ten_epochs_and_a_hundred_steps(examples, epochs):
 
 
 def test_a_backbone_with_random_weights_trains_for_ten_epochs():
-    (phase,) = plan.phases(config.load(overrides=["model.backbone=keras:MobileNet"]), 80)
+    (phase,) = plan.phases(config.load(overrides=["model.backbone=keras:MobileNet", "model.weights=random"]), 80)
     assert phase.epochs == 10
 
 
