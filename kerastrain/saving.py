@@ -15,7 +15,7 @@ import keras
 from kerastrain import evaluation, losses  # noqa: F401
 from kerastrain.errors import InputError
 from kerastrain.hub import layer, modules  # noqa: F401
-from kerastrain.layers import labels, numbers, preprocessing, quantized, text, text_pairs, tokens  # noqa: F401
+from kerastrain.layers import labels, ngrams, numbers, preprocessing, quantized, text, text_pairs, tokens  # noqa: F401
 from kerastrain.optimizers import registry  # noqa: F401
 from kerastrain.system import archives, files
 
