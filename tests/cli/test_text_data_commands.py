@@ -50,7 +50,8 @@ def test_scan_of_texts_lists_what_a_run_would_skip(place):
 
 
 def test_check_says_what_the_network_will_see(place):
-    lines = printed(place, "check", "data.kind=text", "data.path=reviews", "model.sequence_length=5")
+    network = ["model.backbone=keras:embedding", "model.sequence_length=5"]
+    lines = printed(place, "check", "data.kind=text", "data.path=reviews", *network)
     assert "examples: 19 train, 4 validation, 3 test" in lines
     cut = next(line for line in lines if line.startswith("cut: "))
     assert cut.endswith(

@@ -23,7 +23,8 @@ def test_proposed_networks_have_nearly_the_size_that_was_asked_for(fraction):
 
 def test_students_of_texts_are_narrower_or_know_fewer_words():
     texts = [f"word{number} other{number}" for number in range(2000)]
-    teacher = models.text_classifier(labels=["bad", "good"], texts=texts, vocabulary_size=5000, embedding_dim=64)
+    sizes = {"vocabulary_size": 5000, "embedding_dim": 64}
+    teacher = models.text_classifier("keras:embedding", labels=["bad", "good"], texts=texts, **sizes)
     narrow, few = sorted(
         compress.propose_students(teacher, fraction=0.5), key=lambda proposal: proposal.options["embedding_dim"]
     )
@@ -49,17 +50,19 @@ def test_propose_students_refuses_what_it_cannot_do(shape, fraction, message):
 
 
 def test_propose_students_says_that_nothing_is_so_small():
-    teacher = models.text_classifier(labels=["bad", "good"], texts=["a b c"], embedding_dim=4, vocabulary_size=10)
+    sizes = {"vocabulary_size": 10, "embedding_dim": 4}
+    teacher = models.text_classifier("keras:embedding", labels=["bad", "good"], texts=["a b c"], **sizes)
     with pytest.raises(InputError, match="`fraction` must leave enough for a network. Received: 0.5, 25 parameters"):
         compress.propose_students(teacher, fraction=0.5)
 
 
 def test_students_of_texts_read_them_as_their_teacher_does():
     texts = [f"文字{number % 100}文" for number in range(400)] + [chr(0x4E00 + number) * 2 for number in range(400)]
-    teacher = models.text_classifier(
-        labels=["bad", "good"], texts=texts, tokenizer="characters", sequence_length=33, embedding_dim=64
-    )
+    options = {"tokenizer": "characters", "sequence_length": 33, "embedding_dim": 64}
+    teacher = models.text_classifier("keras:embedding", labels=["bad", "good"], texts=texts, **options)
     for proposal in compress.propose_students(teacher):
         assert {**proposal.options, "tokenizer": "characters", "sequence_length": 33} == proposal.options
         student = models.text_classifier(proposal.backbone, labels=["bad", "good"], texts=texts, **proposal.options)
         assert student.count_params() <= teacher.count_params() / 4
+    teacher = models.text_classifier(labels=["bad", "good"], texts=texts, tokenizer="characters", embedding_dim=64)
+    assert {proposal.options["tokenizer"] for proposal in compress.propose_students(teacher)} == {"characters"}

@@ -25,6 +25,17 @@ def test_the_share_of_texts_that_are_cut_and_the_length_that_would_hold_them():
     assert described(train) == ["length: a text has 1 to 30 words, half of the texts at most 2"]
 
 
+def test_a_network_of_ngrams_counts_the_characters_inside_words_too():
+    train = {"train": examples("ab", "ab ab ab!"), "validation": examples("ab new")}
+    # "▁ab▁" has 3 n-grams of two characters, 2 of three and 1 of four; "▁ab!▁" has 4, 3, 2 and 1.
+    assert lines(train, TextNetwork("ngrams", sequence_length=10)) == [
+        "length: a text has 1 to 3 words, half of the texts at most 2",
+        "cut: 1 of 2 training texts (50.0%) has more than the 10 words and n-grams of model.sequence_length; "
+        "model.sequence_length=27 holds 95% of the texts whole",
+        "unknown: 1 of 2 words (50.0%) of the validation texts is not in the vocabulary of 15 words and n-grams",
+    ]
+
+
 def test_the_share_of_unknown_words_in_validation():
     validation = ["seen new", "seen seen", "other words", "?!"]
     assert described(["seen it"] * 4, validation) == [
