@@ -17,6 +17,7 @@ from kerastrain.layers.encoder_text import EncoderTokenizer, TokenPooling
 from kerastrain.presets import encoder_lengths, encoders
 from kerastrain.presets.sentence_transformers import Pooling
 from kerastrain.presets.text_presets import read_text
+from kerastrain.system import optional_imports
 from kerastrain.tokenization.encoder_tokens import EncoderTokens
 
 
@@ -106,8 +107,7 @@ def _model(
 
 
 def _kerashub_weights(preset: presets.Preset, network: encoders.EncoderNetwork) -> dict[str, np.ndarray]:
-    import keras_hub
-
+    keras_hub = optional_imports.need("keras_hub", extra="kerashub", to="open a preset of KerasHub")
     try:
         original = keras_hub.models.Backbone.from_preset(preset.location)
     except (ValueError, KeyError, TypeError) as error:

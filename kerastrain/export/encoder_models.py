@@ -22,6 +22,7 @@ from kerastrain.tokenization.encoder_tokens import EncoderTokens
 
 TOKENIZER_FILE = "tokenizer.json"
 PIECES_FILE = "sentencepiece.model.base64"
+_PURPOSE = {"extra": "kerashub", "to": "read texts as a pretrained encoder does"}
 _IN_OTHER_FILES = ("vocabulary", "merges", "proto")
 
 
@@ -110,7 +111,7 @@ def token_ids(texts: Sequence[str], files: Mapping[str, str]) -> np.ndarray:
     description = json.loads(files[metadata.TOKENS_FILE])
     length = description["length"]
     if TOKENIZER_FILE in files:
-        library = optional_imports.need("tokenizers", extra="kerashub", to="read texts as a pretrained encoder does")
+        library = optional_imports.need("tokenizers", **_PURPOSE)
         tokenizer = library.Tokenizer.from_str(files[TOKENIZER_FILE])
         texts = [description["prefix"] + text for text in texts]
         return np.array([encoding.ids for encoding in tokenizer.encode_batch(texts)], "int32").reshape(-1, length)
@@ -146,11 +147,10 @@ def padded(rows: Sequence[Sequence[int]], length: int, pad: int) -> np.ndarray:
 
 def _tokenizer(tokens: EncoderTokens, length: int) -> str:
     """The `tokenizer.json` that adds the special tokens, cuts and pads."""
-    from tokenizers import processors
-
+    library = optional_imports.need("tokenizers", **_PURPOSE)
     tokenizer = tokens.tokenizer()
     start, end = tokens.vocabulary[tokens.start], tokens.vocabulary[tokens.end]
-    tokenizer.post_processor = processors.TemplateProcessing(
+    tokenizer.post_processor = library.processors.TemplateProcessing(
         single=[start, "$A", end], special_tokens=[(start, tokens.start), (end, tokens.end)]
     )
     tokenizer.enable_truncation(length)

@@ -4,13 +4,12 @@ Takes `EncoderTokens` and strings (b,), returns ragged ids (b, None). Must not a
 """
 
 import functools
-import importlib
 import itertools
 
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.errors import InputError
+from kerastrain.system import optional_imports
 from kerastrain.tokenization.encoder_tokens import LONGEST_WORD, EncoderTokens
 
 # White space and control characters as the library `tokenizers` sees them.
@@ -25,6 +24,7 @@ _CHINESE = (
 _MARK = "\ufdd0"  # a code point that is no character, and in no text
 _LETTERS = rf" ?\p{{L}}+| ?\p{{N}}+| ?[^{_MORE_SPACES}\p{{L}}\p{{N}}{_MARK}]+|[{_MORE_SPACES}]+"
 _WORDS = rf"'s|'t|'re|'ve|'m|'ll|'d|{_LETTERS}"
+_PURPOSE = {"extra": "kerashub", "to": "read texts as a pretrained encoder does"}
 _WORD_BYTES = 8  # for each token of the sequence length: more bytes of one word are not read
 
 
@@ -180,8 +180,7 @@ class SentencePieces:
 
     def __init__(self, tokens: EncoderTokens, sequence_length: int):
         self.tokens = tokens
-        import sentencepiece
-
+        sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
         self._unknown = sentencepiece.SentencePieceProcessor(model_proto=tokens.proto).unk_id()
         with tf.init_scope():
             self._tokenizer = _text_library().SentencepieceTokenizer(tokens.proto, out_type=tf.int32)
@@ -231,10 +230,4 @@ def _normalized(texts: tf.Tensor, *, strip_accents: bool, lowercase: bool, form:
 
 @functools.cache
 def _text_library():
-    try:
-        return importlib.import_module("tensorflow_text")
-    except ModuleNotFoundError as error:
-        raise InputError(
-            "to read texts as a pretrained encoder does, kerastrain needs tensorflow_text. Install it: pip install "
-            "'kerastrain[kerashub]'."
-        ) from error
+    return optional_imports.need("tensorflow_text", **_PURPOSE)

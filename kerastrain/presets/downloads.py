@@ -12,6 +12,7 @@ from kerastrain.keras_internals.kerashub_presets import Builtin
 from kerastrain.presets import files
 from kerastrain.system import network, optional_imports
 
+_PURPOSE = {"extra": "kerashub", "to": "download a preset of KerasHub"}
 _SMALL = ("*.json", "*.txt", "*.model")
 _LARGE = ("model.safetensors", "model-*-of-*.safetensors", "*.weights.h5", "assets/**")
 _ROUTE = "Download its files on a machine with internet access, and give their folder as `model.backbone`"
@@ -37,8 +38,7 @@ def hugging_face(handle: str, repository: str, revision: str | None, *, weights:
         ConnectionError: Hugging Face does not answer.
     """
     huggingface_hub = _library()
-    from huggingface_hub import constants, errors
-
+    constants, errors = huggingface_hub.constants, huggingface_hub.errors
     options = {"repo_id": repository, "revision": revision}
     patterns = [*_SMALL, *(_LARGE if weights else ())]
     cached = _cached_snapshot(options, patterns)
@@ -85,10 +85,9 @@ def kaggle(handle: str, builtin: Builtin, names: tuple[str, ...], optional: tupl
         InputError: the preset's terms must be accepted first.
         ConnectionError: Kaggle does not answer.
     """
-    import kagglehub
-    from kagglehub import cache
-    from kagglehub.handle import parse_model_handle
-
+    kagglehub = optional_imports.need("kagglehub", **_PURPOSE)
+    cache = optional_imports.need("kagglehub.cache", **_PURPOSE)
+    parse_model_handle = optional_imports.need("kagglehub.handle", **_PURPOSE).parse_model_handle
     address = builtin.address.removeprefix("kaggle://")
     parsed = parse_model_handle(address)
     held = [cache.get_cached_path(parsed)] if cache.Cache().load_from_cache(parsed) else []
@@ -121,13 +120,12 @@ def _kaggle_file(kagglehub, handle: str, address: str, name: str, is_optional: b
 
 
 def _library() -> ModuleType:
-    return optional_imports.need("huggingface_hub", extra="huggingface", to="download a network of Hugging Face")
+    return optional_imports.need("huggingface_hub", extra="kerashub", to="download a network of Hugging Face")
 
 
 def _cached_snapshot(options: dict, patterns: list[str]) -> Path | None:
-    import huggingface_hub
-    from huggingface_hub import errors
-
+    huggingface_hub = _library()
+    errors = huggingface_hub.errors
     try:
         folder = Path(huggingface_hub.snapshot_download(**options, allow_patterns=patterns, local_files_only=True))
     except errors.HFValidationError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from kerastrain.errors import InputError
 from kerastrain.presets import files, sentence_transformers
 from kerastrain.presets.preset import Preset
+from kerastrain.system import optional_imports
 from kerastrain.tokenization.encoder_tokens import EncoderTokens
 
 _SPECIAL = {  # where each special token stands in the files of a tokenizer, and its usual names
@@ -213,8 +214,7 @@ def _check(preset: Preset, file: Path, tokens: EncoderTokens) -> None:
     """Raises an error if the tokenizer of tokenizer.json reads texts by other rules."""
     if not file.is_file():
         return
-    import tokenizers
-
+    tokenizers = optional_imports.need("tokenizers", extra="kerashub", to="read texts as a pretrained encoder does")
     try:
         reference = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises a bare Exception

@@ -12,9 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from kerastrain.system import optional_imports
+
 Kind = Literal["word_pieces", "byte_pairs", "sentence_pieces"]
 
 LONGEST_WORD = 100  # characters; BERT reads a longer word as one unknown token
+_PURPOSE = {"extra": "kerashub", "to": "read texts as a pretrained encoder does"}
 _CUT_PERCENTILE = 99
 _MULTIPLE = 8  # Matrix units of GPUs and CPUs are used whole at multiples of 8.
 _AT_ONCE = 10_000
@@ -74,8 +77,7 @@ class EncoderTokens:
         """The number of tokens of the vocabulary."""
         if self.kind != "sentence_pieces":
             return len(self.vocabulary)
-        import sentencepiece
-
+        sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
         return sentencepiece.SentencePieceProcessor(model_proto=self.proto).get_piece_size() + self.offset
 
     def ids(self, texts: Iterable[str]) -> list[list[int]]:
@@ -117,9 +119,8 @@ class EncoderTokens:
         Returns:
             tokenizers.Tokenizer.
         """
-        import tokenizers
-        from tokenizers import models, normalizers, pre_tokenizers
-
+        tokenizers = optional_imports.need("tokenizers", **_PURPOSE)
+        models, normalizers, pre_tokenizers = tokenizers.models, tokenizers.normalizers, tokenizers.pre_tokenizers
         vocabulary = {token: index for index, token in enumerate(self.vocabulary)}
         if self.kind == "word_pieces":
             unknown = self.vocabulary[self.unknown]
@@ -143,9 +144,8 @@ class EncoderTokens:
         return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def _sentence_pieces(self):
-        import sentencepiece
-        from tokenizers import normalizers
-
+        sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
+        normalizers = optional_imports.need("tokenizers", **_PURPOSE).normalizers
         steps = [normalizers.NFKD()] if self.compatible else []
         steps += [normalizers.NFD()] if self.strip_accents and not self.compatible else []
         steps += [normalizers.StripAccents()] if self.strip_accents else []
