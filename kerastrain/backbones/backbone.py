@@ -37,7 +37,6 @@ class Backbone:
         feature_maps: str or None, the endpoint of a module that returns the maps before their mean.
         pixel_range: PixelRange, how sure `value_range` is and why; None for keras.applications, where it is fixed.
         warnings: tuple of str, a sentence for each thing about the backbone that is probably not meant.
-        notes: tuple of str, a sentence for each thing that was read from its files.
     """
 
     handle: str
@@ -48,12 +47,9 @@ class Backbone:
     feature_maps: str | None = None
     pixel_range: PixelRange | None = None
     warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
     def log(self) -> None:
-        """Logs what was read, the range of pixel values that was found, and the warnings, to the logger "kerastrain"."""
-        for note in self.notes:
-            logger.info("backbone: %s", note)
+        """Logs the range of pixel values that was found, and the warnings, to the logger "kerastrain"."""
         found = self.pixel_range
         if found is not None and found.certainty in ("certain", "likely"):
             expects = "expects" if found.certainty == "certain" else "probably expects"

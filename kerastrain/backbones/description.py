@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import saving
+from kerastrain import presets, saving
 from kerastrain.backbones import hub_modules, keras_applications, pixel_range, text_backbones
 from kerastrain.backbones.backbone import Backbone
 from kerastrain.backbones.image_backbones import image_size, load
@@ -65,6 +65,10 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
             raise InputError(unknown("network", name, [*keras_applications.NETWORKS, *text_backbones.NETWORKS]))
         # What is described is the same with any weights, so none need to be downloaded.
         return _describe_images(load(handle, **{"weights": "random", **options}, log=False))
+    if presets.is_preset(handle):
+        if presets.read(handle).kind == "images":
+            return _describe_images(load(handle, **options, log=False))
+        return _describe_text(handle, text_backbones.load(handle, **options))
     return _describe_module(handle, options)
 
 

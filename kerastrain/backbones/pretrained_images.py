@@ -10,9 +10,11 @@ from pathlib import Path
 import keras
 
 from kerastrain import presets
-from kerastrain.backbones import vision_transformer
+from kerastrain.backbones import resnet, vision_transformer
 from kerastrain.backbones.backbone import Backbone
-from kerastrain.presets import image_networks, vision_transformers
+from kerastrain.errors import InputError
+from kerastrain.keras_internals import kerashub_converters
+from kerastrain.presets import image_networks, resnets, vision_transformers
 from kerastrain.presets.image_scaling import image_scaling
 from kerastrain.presets.safetensors import Tensors
 
@@ -41,7 +43,7 @@ def load(
     preset = presets.fetch(presets.read(handle, kind="images"))
     size = image_networks.check(preset, image_size, value_range)
     scaling = image_scaling(preset, value_range)
-    layer = vision_transformer.network(vision_transformers.read(preset), Tensors(Path(preset.location)), size)
+    layer = _network(preset, size)
     layer.trainable = False
     rescaling = keras.layers.Rescaling(list(scaling.scale), offset=list(scaling.offset), name="preprocessing")
     return Backbone(
@@ -50,8 +52,24 @@ def load(
         preprocessing=(rescaling,),
         image_size=size,
         value_range=scaling.value_range(),
-        notes=(f"{preset.architecture}, images of {size[0]} by {size[1]} pixels", *scaling.notes()),
     )
+
+
+def _network(preset: presets.Preset, size: tuple[int, int]) -> keras.Model:
+    tensors = Tensors(Path(preset.location))
+    if preset.family in vision_transformers.FAMILIES:
+        return vision_transformer.network(vision_transformers.read(preset), tensors, size)
+    if preset.family == "resnet":
+        return resnet.network(resnets.read(preset), tensors, size)
+    try:
+        return kerashub_converters.build(preset.family, preset.architecture, tensors, size)
+    except KeyError as error:
+        raise InputError(
+            f"{preset.handle!r} does not fit its config.json: its weights hold no {error.args[0]}. Download the folder again."
+        ) from None
+    except ValueError as error:  # Keras names the two shapes of a variable.
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{preset.handle!r} does not fit its config.json: {reason}") from error
 
 
 def image_size(handle: str | os.PathLike, requested: tuple[int, int] | None = None) -> tuple[int, int]:

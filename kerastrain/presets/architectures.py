@@ -32,12 +32,12 @@ FAMILIES = {
     "densenet": Family("images", ("DenseNetBackbone",)),
     "dinov2": Family("images", ("DINOV2Backbone",), ("dinov2", "dinov2_with_registers"), ("transformers",)),
     "dinov3": Family("images", ("DINOV3Backbone",), ("dinov3_vit",)),
-    "efficientnet": Family("images", ("EfficientNetBackbone",)),
+    "efficientnet": Family("images", ("EfficientNetBackbone",), (), ("timm",)),
     "hgnetv2": Family("images", ("HGNetV2Backbone",)),
     "mit": Family("images", ("MiTBackbone",)),
     "mobilenet": Family("images", ("MobileNetBackbone",)),
     "mobilenetv5": Family("images", ("MobileNetV5Backbone",)),
-    "resnet": Family("images", ("ResNetBackbone",)),
+    "resnet": Family("images", ("ResNetBackbone",), ("resnet",), ("timm", "transformers")),
     "siglip": Family(
         "images", ("SigLIPBackbone", "SigLIPVisionEncoder"), ("siglip", "siglip_vision_model"), ("transformers",)
     ),
@@ -101,21 +101,10 @@ FAMILIES = {
 """The families by the name of their folder in KerasHub; those without origins are only known, to be refused by name."""
 
 TIMM = {
-    **dict.fromkeys(("cspdarknet53", "cspresnet50", "cspresnext50", "darknet53"), "cspnet"),
-    **dict.fromkeys(("densenet121", "densenet169", "densenet201"), "densenet"),
-    **{
-        f"efficientnet_{name}": "efficientnet"
-        for name in ("b0", "b1", "b2", "b3", "b4", "b5", "lite0", "el", "em", "es")
-    },
-    **{f"efficientnetv2_{name}": "efficientnet" for name in ("rw_m", "rw_s", "rw_t")},
-    **{f"hgnetv2_b{number}": "hgnetv2" for number in range(7)},
-    **dict.fromkeys(("mobilenetv3_small_050", "mobilenetv3_small_100", "mobilenetv3_large_100"), "mobilenet"),
-    "mobilenetv5_300m": "mobilenetv5",
+    **{f"efficientnet_{name}": "efficientnet" for name in ("b0", "b1", "b2", "b3", "b4", "b5", "lite0")},
     **{f"resnet{depth}": "resnet" for depth in (18, 26, 34, 50, 101, 152)},
-    **{f"resnetv2_{depth}": "resnet" for depth in (50, 101, 152)},
-    **{f"vgg{depth}": "vgg" for depth in (11, 13, 16, 19)},
 }
-"""The convolutional architectures of timm that KerasHub converts, and their families."""
+"""The convolutional architectures of timm that are built, by KerasHub's converters, and their families."""
 
 _TIMM_TRANSFORMERS = re.compile(r"(vit|deit|deit3)_(tiny|small|base|large)_patch\d+(_reg\d+)?(_[a-z]\w*)?(_\d+)?")
 
@@ -142,8 +131,7 @@ SIMILAR = {
     "electra": "kerashub:electra_base_discriminator_uncased_en",
     "convnext": "keras:ConvNeXtTiny",
     "convnextv2": "keras:ConvNeXtTiny",
-    "resnet": "kerashub:resnet_50_imagenet",
-    "efficientnet": "kerashub:efficientnet_b0_ra_imagenet",
+    "efficientnet": "keras:EfficientNetB0",
     "mobilenet_v2": "keras:MobileNetV2",
 }
 """What to give instead of a Hugging Face folder of a network that is not built from there."""

@@ -37,8 +37,7 @@ def hugging_face(handle: str, repository: str, revision: str | None, *, weights:
         InputError: the repository or the revision does not exist, or its terms must be accepted first.
         ConnectionError: Hugging Face does not answer.
     """
-    huggingface_hub = _library()
-    constants, errors = huggingface_hub.constants, huggingface_hub.errors
+    huggingface_hub, constants, errors = _library(), _library("constants"), _library("errors")
     options = {"repo_id": repository, "revision": revision}
     patterns = [*_SMALL, *(_LARGE if weights else ())]
     cached = _cached_snapshot(options, patterns)
@@ -119,13 +118,13 @@ def _kaggle_file(kagglehub, handle: str, address: str, name: str, is_optional: b
         raise ConnectionError(f"{handle!r} could not be downloaded: {text[:200]}. {_ROUTE}.") from error
 
 
-def _library() -> ModuleType:
-    return optional_imports.need("huggingface_hub", extra="kerashub", to="download a network of Hugging Face")
+def _library(part: str = "") -> ModuleType:
+    name = f"huggingface_hub.{part}".rstrip(".")
+    return optional_imports.need(name, extra="kerashub", to="download a network of Hugging Face")
 
 
 def _cached_snapshot(options: dict, patterns: list[str]) -> Path | None:
-    huggingface_hub = _library()
-    errors = huggingface_hub.errors
+    huggingface_hub, errors = _library(), _library("errors")
     try:
         folder = Path(huggingface_hub.snapshot_download(**options, allow_patterns=patterns, local_files_only=True))
     except errors.HFValidationError as error:

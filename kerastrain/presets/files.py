@@ -176,11 +176,11 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 def _no_weights(folder: Path) -> str:
     start = f"{str(folder)!r} holds no {_SINGLE}"
-    if any(folder.glob("pytorch_model*.bin")):
+    if (folder / (name := "pytorch_model.bin")).is_file():
         return (
-            f"{start}, only weights of PyTorch (pytorch_model.bin), which may run code when they are opened. Convert them: "
-            f"python -c \"import transformers; transformers.AutoModel.from_pretrained('{folder}').save_pretrained("
-            f"'{folder}-safetensors')\", copy the other files beside them, and give that folder."
+            f"{start}, only weights of PyTorch ({name}), which may run code when they are opened. Convert them: python -c "
+            f"\"import torch, safetensors.torch as s; s.save_file({{k: v.clone() for k, v in torch.load('{folder / name}', "
+            f"weights_only=True).items()}}, '{folder / _SINGLE}')\"."
         )
     for pattern, what in (("*.gguf", "GGUF"), ("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax")):
         if any(folder.glob(pattern)):

@@ -190,6 +190,11 @@ def _builtin(handle: str, kind: str | None) -> Builtin:
         if "kerashub" in facts.origins:
             return presets[name]
     families = [family for each in ((kind,) if kind else ("images", "text")) for family in known("kerashub", each)]
+    if not families:
+        raise InputError(
+            f"`model.backbone`: kerastrain builds no network of images from the files of KerasHub. Received: {handle!r}. Give a "
+            "folder of Hugging Face or timm, or hf:OWNER/NAME."
+        )
     if name in presets:
         raise InputError(
             f"`model.backbone`: {handle!r} is a network of the family {family}, which kerastrain does not build from the files "

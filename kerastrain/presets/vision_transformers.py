@@ -238,7 +238,8 @@ def _of_timm(preset: Preset) -> VisionTransformer:
         grid=(side, side),
         dim=dim,
         num_layers=depth,
-        num_heads=dim // 64,  # in all the sizes that `architectures.timm_family` knows
+        num_heads=(preset.config.get("model_args") or {}).get("num_heads")
+        or max(dim // 64, 1),  # 64 in all known sizes
         mlp_dim=tensors.get("blocks.0.mlp.fc1.weight", (4 * dim,))[0],
         epsilon=1e-6,
         activation="gelu",

@@ -16,6 +16,7 @@ from kerastrain.config import EPOCHS, Config
 from kerastrain.data.sources import number_columns
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
+from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
 from kerastrain.recipe import starting_run
 from kerastrain.schedules import curves
@@ -107,8 +108,12 @@ def description(config: Config, whole: data.Listing, parts: Mapping[str, data.Ex
 
 
 def _weights_description(config: Config) -> list[str]:
-    """Describes the weights that a network of Keras starts with."""
+    """Describes the weights that a network of Keras starts with, or a pretrained network."""
     backbone, weights = config.model.backbone, config.model.weights
+    if config.data.kind == "images" and config.model.from_run is None and presets.is_preset(backbone):
+        preset = presets.read(backbone, kind="images")
+        lines = image_networks.description(preset, config.data.image_size, config.model.value_range)
+        return [f"backbone: {line}" for line in lines]
     if weights is None or config.model.from_run is not None:
         return []
     if weights == "random":

@@ -182,6 +182,7 @@ def _require_backbone(config: Config) -> None:
         preset = presets.read(handle, kind=config.data.kind)
         if preset.kind == "images":
             image_networks.check(preset, config.data.image_size, config.model.value_range)
+            image_networks.check_formats(preset, config.export.formats)
         else:
             read_text(handle)
         return

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pretrained_folders import write_images
 from text_encoder_folders import write_encoder
 
 import kerastrain
@@ -22,9 +23,10 @@ from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
 from kerastrain.hub.layer import HubLayer
 from kerastrain.keras_internals.layers import every_layer
-from kerastrain.layers import labels, text
+from kerastrain.layers import labels, text, tokens
 from kerastrain.layers.quantized import QuantizedKernel, QuantizedOutput
 from kerastrain.train_step import keras_trainer
+from kerastrain.transfer import freezing
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype("float32")
 FEATURES = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
@@ -44,6 +46,10 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 
 # Name: a function from the folder of modules to the layer, and the layer's inputs.
 LAYERS = {
+    "MapsToTokens": (lambda modules: tokens.MapsToTokens(2), IMAGES / 255),
+    "PoolTokens": (lambda modules: tokens.PoolTokens("first_and_mean"), WORDS),
+    "ScaleChannels": (lambda modules: tokens.ScaleChannels(), WORDS),
+    "TokensToMaps": (lambda modules: tokens.TokensToMaps(1, 3), WORDS),
     "HubLayer": (
         lambda modules: HubLayer(modules / "images", trainable=True, freeze_batch_norm_statistics=True),
         IMAGES / 255,
@@ -57,6 +63,14 @@ LAYERS = {
 }
 # Name of the builder and kind of the backbone: a function from the folder of modules to the model, and its inputs.
 BUILDERS = {
+    "image_classifier, vision transformer": (
+        lambda modules: unfrozen(classifier(pretrained(modules / "vit", "vit"), image_size=(16, 16))),
+        np.tile(IMAGES, (1, 2, 2, 1)),
+    ),
+    "image_classifier, ResNet": (
+        lambda modules: classifier(pretrained(modules / "resnet", "resnet"), image_size=(32, 32)),
+        np.tile(IMAGES, (1, 4, 4, 1)),
+    ),
     "image_classifier, module": (lambda modules: classifier(modules / "images", image_size=(8, 8)), IMAGES),
     "image_classifier, keras:NAME": (lambda modules: classifier(network()), np.tile(IMAGES, (1, 4, 4, 1))),
     "image_classifier, .keras file": (lambda modules: classifier(modules / "tiny.keras"), IMAGES),
@@ -103,6 +117,7 @@ NO_PART = {
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
     "TfIdfPooling": "reads two tensors; the rows of a text_classifier of n-grams cover it",
+    "ReplacePatches": "reads two tensors; the row of an image_classifier on a vision transformer covers it",
     "SeparateTexts": "returns two tensors; the row of a text_classifier of pairs covers it",
     "TokenPooling": "reads two tensors; tests/export/test_encoder_models.py saves and exports models with it",
     "TokenMask": "compares ids; the row of a text_classifier on an encoder covers it",
@@ -129,6 +144,15 @@ def network():
                 keras.ops.full(layer.gamma.shape, 4.0)
             )  # otherwise random weights give features near 1e-17
     return backbone
+
+
+def unfrozen(model):
+    freezing.unfreeze(model)
+    return model
+
+
+def pretrained(folder, kind):
+    return folder if folder.is_dir() else write_images(folder, kind)
 
 
 def classifier(backbone, **options):

@@ -21,7 +21,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
 @pytest.fixture(autouse=True)
 def _as_if_installed(monkeypatch):
     """The checks of folders come before that of the extra and do not need it."""
-    monkeypatch.setattr(preset, "_require_kerashub", lambda: None)
+    monkeypatch.setattr(preset, "require_kerashub", lambda: None)
 
 
 def vit(folder, **config):
@@ -253,7 +253,9 @@ def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
         assert presets.fetch(found).tensors == {"vit.layernorm.weight": (4,)}
     (base / "snapshots" / commit / "model.safetensors").unlink()
     monkeypatch.setattr(network, "reachable", lambda *_: False)
-    with pytest.raises(ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, and"):
+    with pytest.raises(
+        ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, and"
+    ):
         presets.read("hf:owner/name")
 
 
@@ -290,7 +292,7 @@ def test_without_the_extra_it_is_named(monkeypatch, tmp_path):
 
 def test_tensorflow_is_not_started(tmp_path):
     program = (
-        "import sys; from kerastrain import presets; presets.preset._require_kerashub = lambda: None; "
+        "import sys; from kerastrain import presets; presets.preset.require_kerashub = lambda: None; "
         f"presets.read({str(vit(tmp_path / 'vit'))!r}); "
         "sys.exit('tensorflow' in sys.modules or 'keras_hub' in sys.modules or 'keras' in sys.modules)"
     )

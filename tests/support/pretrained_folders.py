@@ -20,3 +20,114 @@ def write_safetensors(path, tensors):
 
 def write_json(path, content):
     Path(path).write_text(json.dumps(content), encoding="utf-8")
+
+
+IMAGE_KINDS = ("vit", "deit", "dinov2_with_registers", "siglip_vision_model", "timm_vit", "resnet")
+"""The kinds of folders that `write_images` writes."""
+
+
+def write_images(folder, kind, size=16):
+    """Writes the folder of a tiny seeded network of images, as Hugging Face or timm does."""
+    folder = Path(folder)
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    if kind == "timm_vit":
+        cfg = {"input_size": [3, size, size], "mean": [0.5] * 3, "std": [0.25, 0.5, 0.5], "interpolation": "bicubic"}
+        args = {"img_size": size, "patch_size": 8, "embed_dim": 8, "depth": 2, "num_heads": 2}
+        write_json(
+            folder / "config.json",
+            {"architecture": "vit_tiny_patch16_224", "global_pool": "token", "model_args": args, "pretrained_cfg": cfg},
+        )
+    else:
+        pixels = {
+            "image_mean": [0.5, 0.4, 0.3],
+            "image_std": [0.5] * 3,
+            "size": {"height": size, "width": size},
+            "resample": 3,
+        }
+        write_json(folder / "preprocessor_config.json", pixels)
+        sizes = {
+            "hidden_size": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": size,
+            "patch_size": 8,
+        }
+        sizes.update({"intermediate_size": 16, "mlp_ratio": 2, "layer_norm_eps": 1e-6, "num_register_tokens": 2})
+        if kind == "resnet":
+            sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "layer_type": "basic"}
+        if kind == "siglip_vision_model":
+            sizes["hidden_act"] = "gelu_pytorch_tanh"
+        write_json(folder / "config.json", {"model_type": kind, **sizes})
+    shapes = _resnet_shapes() if kind == "resnet" else _transformer_shapes(kind, (size // 8) ** 2)
+    tensors = {name: random.normal(0, 0.2, shape) for name, shape in shapes.items()}
+    for name in tensors:
+        if name.endswith("running_var") or "lambda" in name or ("norm" in name and name.endswith("weight")):
+            tensors[name] = 1 + 0.5 * np.abs(tensors[name])
+    write_safetensors(folder / "model.safetensors", tensors)
+    return folder
+
+
+def _transformer_shapes(kind, patches):
+    if kind == "timm_vit":
+        shapes = {"cls_token": (1, 1, 8), "pos_embed": (1, patches + 1, 8), **_layer("patch_embed.proj", 8, 3, 8, 8)}
+        block = {
+            "norm1": (8,),
+            "attn.qkv": (24, 8),
+            "attn.proj": (8, 8),
+            "norm2": (8,),
+            "mlp.fc1": (16, 8),
+            "mlp.fc2": (8, 16),
+        }
+        start, end, base = "blocks", "norm", ""
+    elif kind == "siglip_vision_model":
+        base, start, end = "vision_model.", "encoder.layers", "post_layernorm"
+        shapes = {
+            "embeddings.position_embedding.weight": (patches, 8),
+            **_layer("embeddings.patch_embedding", 8, 3, 8, 8),
+        }
+        block = {f"self_attn.{name}_proj": (8, 8) for name in ("q", "k", "v", "out")}
+        block.update({"layer_norm1": (8,), "layer_norm2": (8,), "mlp.fc1": (16, 8), "mlp.fc2": (8, 16)})
+    else:
+        base, start, end = "", "encoder.layer", "layernorm"
+        tokens = {"deit": {"distillation_token": 1}, "dinov2_with_registers": {"register_tokens": 2}}.get(kind, {})
+        shapes = {f"embeddings.{name}": (1, count, 8) for name, count in {"cls_token": 1, **tokens}.items()}
+        shapes["embeddings.position_embeddings"] = (1, patches + (2 if kind == "deit" else 1), 8)
+        shapes.update(_layer("embeddings.patch_embeddings.projection", 8, 3, 8, 8))
+        block = {f"attention.attention.{name}": (8, 8) for name in ("query", "key", "value")}
+        block["attention.output.dense"] = (8, 8)
+        if kind == "dinov2_with_registers":
+            shapes["embeddings.mask_token"] = (1, 8)
+            block.update({"norm1": (8,), "norm2": (8,), "mlp.fc1": (16, 8), "mlp.fc2": (8, 16)})
+        else:
+            block.update({"layernorm_before": (8,), "layernorm_after": (8,), "intermediate.dense": (16, 8)})
+            block["output.dense"] = (8, 16)
+    for index in range(2):
+        for name, shape in block.items():
+            shapes.update(_layer(f"{start}.{index}.{name}", *shape))
+        if kind == "dinov2_with_registers":
+            shapes.update({f"{start}.{index}.layer_scale{number}.lambda1": (8,) for number in (1, 2)})
+    return {base + name: shape for name, shape in {**shapes, **_layer(end, 8)}.items()}
+
+
+def _layer(name, *shape):
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def _resnet_shapes():
+    shapes = {}
+
+    def convolution(name, filters, inputs, kernel):
+        shapes[f"{name}.convolution.weight"] = (filters, inputs, kernel, kernel)
+        shapes.update(
+            {f"{name}.normalization.{part}": (filters,) for part in ("weight", "bias", "running_mean", "running_var")}
+        )
+
+    convolution("embedder.embedder", 8, 3, 7)
+    for stage, (block, inputs, width) in enumerate([(0, 8, 8), (0, 8, 16), (1, 16, 16)]):
+        start = f"encoder.stages.{min(stage, 1)}.layers.{block}"
+        convolution(f"{start}.layer.0", width, inputs, 3)
+        convolution(f"{start}.layer.1", width, width, 3)
+        if inputs != width:
+            convolution(f"{start}.shortcut", width, inputs, 1)
+    return shapes

@@ -1,0 +1,52 @@
+"""Networks of KerasHub with the weights of timm, built by KerasHub's own converters.
+
+Takes an architecture of timm and its tensors; returns a plain functional model of Keras layers. Must
+not read files.
+
+The private names are the modules `keras_hub.src.utils.timm.convert_FAMILY` with `backbone_cls`, `convert_backbone_config` and
+`convert_weights`, read in KerasHub 0.32: the public `from_preset` takes only folders of timm, while other folders hold the
+same networks under other names. `tests/keras_internals/test_kerashub_converters.py` fails when they move.
+"""
+
+import importlib
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+
+def build(
+    family: str, architecture: str, tensors: Mapping[str, np.ndarray], image_size: tuple[int, int]
+) -> keras.Model:
+    """A convolutional network with its weights.
+
+    Args:
+        family: str, "efficientnet".
+        architecture: str, the name of timm, such as "efficientnet_lite0".
+        tensors: mapping from a tensor's name to its values.
+        image_size: (height, width) in pixels.
+
+    Returns:
+        keras.Model named "backbone", float32 (batch, height, width, 3) to float32 maps (batch, rows, columns, features). All
+        its layers are Keras's own, so that its files open without KerasHub.
+
+    Raises:
+        KeyError: a tensor is missing; its name.
+        ValueError: a tensor has another shape.
+    """
+    converter = importlib.import_module(f"keras_hub.src.utils.timm.convert_{family}")
+    arguments = converter.convert_backbone_config({"architecture": architecture})
+    backbone = converter.backbone_cls(**arguments, image_shape=(*image_size, 3))
+    converter.convert_weights(backbone, _Loader(tensors), {"architecture": architecture})
+    return keras.Model(backbone.inputs, backbone.outputs, name="backbone")
+
+
+class _Loader:
+    """What a converter asks of KerasHub's loader of safetensors files."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]):
+        self.tensors = tensors
+
+    def port_weight(self, keras_variable, hf_weight_key, hook_fn=None):
+        value = self.tensors[hf_weight_key]
+        keras_variable.assign(hook_fn(value, list(keras_variable.shape)) if hook_fn else value)
