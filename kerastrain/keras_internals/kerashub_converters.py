@@ -8,11 +8,12 @@ The private names are the modules `keras_hub.src.utils.timm.convert_FAMILY` with
 same networks under other names. `tests/keras_internals/test_kerashub_converters.py` fails when they move.
 """
 
-import importlib
 from collections.abc import Mapping
 
 import keras
 import numpy as np
+
+from kerastrain.system import optional_imports
 
 
 def build(
@@ -34,7 +35,9 @@ def build(
         KeyError: a tensor is missing; its name.
         ValueError: a tensor has another shape.
     """
-    converter = importlib.import_module(f"keras_hub.src.utils.timm.convert_{family}")
+    converter = optional_imports.need(
+        f"keras_hub.src.utils.timm.convert_{family}", extra="kerashub", to="open a network of timm"
+    )
     arguments = converter.convert_backbone_config({"architecture": architecture})
     backbone = converter.backbone_cls(**arguments, image_shape=(*image_size, 3))
     converter.convert_weights(backbone, _Loader(tensors), {"architecture": architecture})
