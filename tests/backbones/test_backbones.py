@@ -96,7 +96,9 @@ def test_a_card_tells_size_and_range(tmp_path):
     np.testing.assert_allclose(prepared(backbone.preprocessing, PIXELS), PIXELS / 255, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", modules.bundled())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "lite0" in name else ()) for name in modules.bundled()]
+)
 def test_what_ships_loads_by_name_and_is_trusted(name, tmp_path):
     backbone = backbones.load(f"kerastrain:{name}")
     assert backbone.feature_maps
@@ -200,6 +202,7 @@ def test_a_backbone_that_cannot_be_says_why(handle, options, error, match, folde
         backbones.load(handle.format(folder=folder, fixed=fixed_folder), **options)
 
 
+@pytest.mark.slow
 def test_stochastic_depth_scales_the_skips_of_an_efficientnet_and_is_refused_elsewhere():
     def rates(name, stochastic_depth):
         network = backbones.load(

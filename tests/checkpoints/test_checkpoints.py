@@ -140,6 +140,7 @@ def test_a_model_gets_its_whole_state_back(tmp_path):
     assert_same(everything(model), before)
 
 
+@pytest.mark.slow
 def test_each_replica_gets_its_own_state_back(tmp_path, caplog):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
     with strategy.scope():

@@ -86,6 +86,7 @@ def test_prune_holds_its_zeros_under_every_optimizer(change):
     assert zeros(pruned) == [144, 0, 256]
 
 
+@pytest.mark.slow
 def test_masks_grow_under_xla_and_within_several_steps_per_execution():
     model = network()
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), LOSS, jit_compile=True, steps_per_execution=3)
@@ -94,6 +95,7 @@ def test_masks_grow_under_xla_and_within_several_steps_per_execution():
     assert zeros(model) == [144, 0, 256]
 
 
+@pytest.mark.slow
 def test_prune_on_two_replicas_equals_one():
     model = network()
     model.layers[3].trainable = False  # batch norm, whose statistics differ between replicas
@@ -128,6 +130,7 @@ def test_prune_takes_the_schedules_of_tfmot():
         )
 
 
+@pytest.mark.slow
 def test_keep_zeros_holds_them_through_further_training_and_saving(tmp_path):
     pruned = compress.prune(network(), dataset(), fraction=0.5, fine_tuning=FineTuning(epochs=1, loss=LOSS))
     pruned.save(tmp_path / "pruned.keras")

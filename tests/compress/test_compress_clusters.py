@@ -91,6 +91,7 @@ def test_cluster_holds_its_values_under_every_optimizer(change):
     ) == [4, 4]
 
 
+@pytest.mark.slow
 def test_cluster_on_two_replicas_equals_one():
     model = network()
     one = compress.cluster(

@@ -4,7 +4,7 @@ import cases
 import pytest
 
 TOLERANCE = 1e-6
-FIRST = [("adamw", "plain"), ("sgd", "all")]  # run by default; the others are slow
+FIRST = [("adamw", "plain")]  # runs by default; the others are slow
 
 
 def assert_equal_to_one_device(name, option, strategy):

@@ -64,6 +64,7 @@ def test_every_orientation_is_served_upright(tmp_path, picture):
                 np.testing.assert_allclose(served(path, (20, 20)), expected, atol=2.01, err_msg=f"{name} {orientation}")
 
 
+@pytest.mark.slow
 def test_exif_behind_other_segments_and_broken_exif_are_read_as_pillow_does(tmp_path, picture):
     path = tmp_path / "a.jpg"
     picture.save(path, icc_profile=bytes(70_000), comment=b"Exif\0\0II", exif=exif(6), quality=95)

@@ -143,6 +143,7 @@ def expected_ids(model, texts):
     return np.pad(ids, [(0, 0), (0, LENGTH - ids.shape[1])], constant_values=tokenizer_of(model).tokens.pad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_tflite_and_onnx_take_the_ids_that_they_describe_and_answer_as_the_model(kind, tmp_path):
     pytest.importorskip("tf2onnx")
@@ -167,6 +168,7 @@ def test_tflite_and_onnx_take_the_ids_that_they_describe_and_answer_as_the_model
         assert reader.encode("a dull story").ids == expected_ids(model, ["a dull story"])[0].tolist()
 
 
+@pytest.mark.slow
 def test_onnx_answers_equally_without_the_padding(tmp_path):
     pytest.importorskip("tf2onnx")
     model, path = classifier("word_pieces"), tmp_path / "model.onnx"
@@ -176,6 +178,7 @@ def test_onnx_answers_equally_without_the_padding(tmp_path):
     np.testing.assert_allclose(onnx_files.run(path, ids[:, :4]), onnx_files.run(path, ids), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_dynamic_range_file_answers_as_the_model(tmp_path):
     model, path = classifier("word_pieces"), tmp_path / "model.tflite"
     measured = export.tflite(model, path, samples=np.array(TEXTS, object), quantize="dynamic")
@@ -247,6 +250,7 @@ def test_a_batch_is_padded_to_its_longest_text_and_lengths_are_counted():
     assert models.text_lengths(keras.Model(strings, fixed(strings)), np.array(["a"], object)) is None
 
 
+@pytest.mark.slow
 def test_features_of_bucketed_texts_are_those_of_the_texts_alone():
     model = classifier("word_pieces")
     features = models.split_at_backbone(model)[0]

@@ -547,6 +547,7 @@ def test_a_config_alone_does_not_carry_the_module(folder):
         waiting(IMAGES)
 
 
+@pytest.mark.slow
 def test_two_replicas_equal_one(folder):
     weights = []
     for strategy in (
@@ -563,6 +564,7 @@ def test_two_replicas_equal_one(folder):
         np.testing.assert_allclose(one_device, two_devices, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_file_opens_under_a_strategy_and_goes_on(folder, tmp_path):
     moved = shutil.copytree(folder, tmp_path / "module")
     (moved / "note.txt").write_text("another fingerprint")

@@ -134,6 +134,7 @@ def test_checkpointing_computes_the_layers_of_a_block_twice():
     assert sorted(calls) == ["a", "a", "b", "b"]
 
 
+@pytest.mark.slow
 def test_checkpoint_and_accumulate_go_together():
     keras.utils.set_random_seed(0)
 

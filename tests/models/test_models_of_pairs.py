@@ -46,6 +46,7 @@ def test_a_backbone_of_pairs_is_refused_for_single_texts(model):
         kt.models.text_classifier(model.get_layer("backbone"), labels=["other", "same"])
 
 
+@pytest.mark.slow
 def test_a_saved_model_takes_two_strings_and_a_tflite_file_two_arrays_of_token_ids(model, tmp_path):
     samples = PAIRS[:8]
     kt.export.saved_model(model, tmp_path / "served", samples=samples)
@@ -61,6 +62,7 @@ def test_a_saved_model_takes_two_strings_and_a_tflite_file_two_arrays_of_token_i
     assert not np.allclose(swapped, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_pairs_is_opened_again(model, tmp_path):
     kt.export.keras_file(model, tmp_path / "model.keras", samples=PAIRS[:4])
     opened = kt.models.load(tmp_path / "model.keras")

@@ -103,6 +103,7 @@ def test_a_stopped_run_ships_the_same_phase(place, worsened, tmp_path, monkeypat
     assert len(rows(tmp_path / "stopped", "fine_tune")) == len(rows(folder, "fine_tune"))
 
 
+@pytest.mark.slow
 def test_a_phase_that_helps_ships(place, tmp_path):
     gentle = settings(place, "optimizer.learning_rate=0.05", "fit.head_epochs=1", "fit.epochs=4")
     model, best = fitted(gentle, tmp_path / "run")

@@ -87,6 +87,7 @@ def test_features_of_fewer_examples_than_devices_are_those_of_one_device(two_dev
     np.testing.assert_allclose(features(two_devices), features(tf.distribute.get_strategy()), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_fewer_examples_than_micro_batches_train_to_the_weights_of_the_whole_batch(module):
     def weights(micro_batches):
         keras.utils.set_random_seed(0)

@@ -131,6 +131,7 @@ def test_layer_rates_fall_from_the_head_to_the_inputs():
         np.testing.assert_allclose(ours.numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradual_unfreezing_trains_each_layer_from_its_epoch_on():
     model = classifier()
     model.compile(optimizers.make("adam", 0.01), models.loss(model))
