@@ -44,8 +44,8 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# What KerasHub's networks, the readers of Parquet, Hugging Face and TensorFlow Datasets, the writers of ONNX and int4 files and the search by
-# hyperopt need; their tests are left out without it.
+# What pretrained networks, the readers of Parquet, Hugging Face and TensorFlow Datasets, the writers of ONNX and int4 files and
+# the search by hyperopt need; their tests are left out without it.
 $(VENV)/extras: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,parquet,huggingface,tfds,onnx,int4,heic,tpe,kerashub]'
 	touch $@
