@@ -13,6 +13,7 @@ from kerastrain import config, recipe, report, testing
 from kerastrain.recipe import fitting
 
 QUICK = ["fit.head_epochs=2", "fit.epochs=2", "fit.checkpoint_every=1 steps", "export.formats=[tflite_float32]"]
+QUICK += ["optimizer.fine_tune_fraction=0.5"]  # so that fine-tuning ships
 
 
 class Stopped(Exception):
