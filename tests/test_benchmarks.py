@@ -42,7 +42,7 @@ def test_compression_prints_a_row_for_each_method():
     assert printed.count(": met |") + printed.count(": missed |") == 5
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_compression_prints_how_much_of_the_gap_distillation_closes():
     printed = compression("--only", "students")
     assert re.search(r"Teacher [\d.]+, trained on \d+ images; students with 0\.2\d of its parameters", printed)
@@ -79,7 +79,7 @@ def test_recipe_prints_a_row_of_each_recipe_and_trains_no_cell_twice(tmp_path):
     assert len(results.read_text().splitlines()) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_recipe_trains_the_cell_that_is_missing_for_a_few_epochs(tmp_path):
     known = [
         {"key": ["digits", "10", "fractal_small", 0, f"{name} epochs=3"], "shipped": "1" * right + "0" * (300 - right)}

@@ -72,7 +72,7 @@ def backbone(
 
     ranking = recipe.find_backbone(config, handles, most_examples=most_examples)
     numbers = (ranking.measure, "95 % interval", "behind the best", "ms per example", "parameters", "image size")
-    table = Table("backbone", *(Column(name, justify="right") for name in numbers))
+    table = Table(Column("backbone", overflow="fold"), *(Column(name, justify="right") for name in numbers))
     for item in ranking.ranked:
         probe, (low, high) = item.probe, item.behind_best
         behind = "" if item is ranking.ranked[0] else f"{low:.3f} to {high:.3f}"

@@ -213,7 +213,7 @@ def test_random_labels_cannot_be_learnt(place):
     assert metrics["test"]["accuracy"] < 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_folder_of_photos_with_no_module_uses_the_bundled_backbone_and_comes_out_the_same_twice(place):
     arguments = ["train", "data.path=colours", "fit.head_epochs=3", "fit.epochs=1", "export.formats=[]"]
     arguments += ["runtime.deterministic=true", "--run"]

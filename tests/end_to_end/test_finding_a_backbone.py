@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from kerastrain import cli, testing
+from kerastrain.cli import program
 from kerastrain.recipe import local_backbones
 
 
@@ -12,7 +13,7 @@ from kerastrain.recipe import local_backbones
 def kerastrain(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(program.console, "width", 200)
     monkeypatch.setattr(
         local_backbones, "found", lambda kind: ("kerastrain:fractal_small",) if kind == "images" else ()
     )
