@@ -106,7 +106,7 @@ def assert_row_shows(row, cells):
     return [float(accuracy) for accuracy in accuracies]
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_few_shot_prints_the_accuracy_of_each_backbone_and_trains_no_cell_twice(tmp_path):
     results = tmp_path / "cells.jsonl"
     choice = ("--sets", "digits", "--per-class", 10, 100, "--backbones", "fractal_small", "--seeds", 0)
@@ -132,7 +132,7 @@ def test_scaling_prints_its_ratios():
     assert all(float(row[3]) > 0 for row in found)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_texts_prints_a_row_of_each_recipe_and_trains_no_cell_twice(tmp_path):
     lines = [f"{'ham' if number % 2 else 'spam'}\t{('call', 'win')[number % 2 == 0]} {number}" for number in range(60)]
     (tmp_path / "sms_spam").mkdir()
