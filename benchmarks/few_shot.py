@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import json
 import logging
 import os
 import tempfile
@@ -95,8 +94,7 @@ def train_missing(options, known):
             began = time.perf_counter()
             cell = {"key": key, "answers": trained_answers(head, settings, split)}
             cell["seconds"] = round(time.perf_counter() - began, 1)
-            with open(options.results, "a") as file:
-                file.write(json.dumps(cell) + "\n")
+            results.add_cell(options.results, cell)
             known[key] = cell
             print(*key, f"{recipe.share(cell['answers']):.3f}", f"{cell['seconds']} s", flush=True)
 
@@ -133,8 +131,7 @@ def main():
     options = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # Each head is traced again, of which TensorFlow warns.
-    lines = options.results.read_text().splitlines() if options.results.exists() else []
-    known = {tuple(cell["key"]): cell for cell in map(json.loads, lines)}
+    known = results.cells(options.results)
     if not options.table:
         train_missing(options, known)
     text = table(options, known)

@@ -31,7 +31,6 @@ import gc
 import gzip
 import io
 import itertools
-import json
 import os
 import re
 import tempfile
@@ -291,8 +290,7 @@ def trained(options, known):
                 **CELLS[recipe](settings, split, options.epochs),
                 "seconds": round(time.perf_counter() - began, 1),
             }
-            with open(options.results, "a") as file:
-                file.write(json.dumps(cell) + "\n")
+            results.add_cell(options.results, cell)
             known[tuple(key)] = cell
             shares = ", ".join(
                 f"{part} {share(cell[part]):.3f}" for part in ("head", "fine_tune", "shipped") if part in cell
@@ -389,8 +387,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="write the table to RESULTS.md")
     options = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    lines = options.results.read_text().splitlines() if options.results.exists() else []
-    known = {tuple(cell["key"]): cell for cell in map(json.loads, lines)}
+    known = results.cells(options.results)
     if not options.table:
         trained(options, known)
     text = table(options, known)

@@ -1,5 +1,6 @@
-"""Writes results of benchmarks, with the machine they were measured on."""
+"""Reads the cells that a benchmark has measured, and writes its results with the machine they were measured on."""
 
+import json
 import os
 import platform
 import shlex
@@ -18,6 +19,18 @@ def machine():
         f"{len(os.sched_getaffinity(0))} cores of {model}, load {os.getloadavg()[2]:.1f}, Python "
         f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
     )
+
+
+def cells(path):
+    """The cells in a file of JSON lines by their keys; none if there is no file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {tuple(cell["key"]): cell for cell in map(json.loads, lines)}
+
+
+def add_cell(path, cell):
+    """Appends a cell to its file, so that a benchmark that is interrupted goes on after it."""
+    with open(path, "a") as file:
+        file.write(json.dumps(cell) + "\n")
 
 
 def write(title, text):

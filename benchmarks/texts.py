@@ -22,7 +22,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -167,8 +166,7 @@ def trained(options, known):
             cell["seconds"] = round(time.perf_counter() - began, 1)
             validation = np.mean(np.array(cell.pop("validation")) == split.validation.targets)
             cell |= {"validation": round(float(validation), 4), "training": len(split.train)}
-            with open(options.results, "a") as file:
-                file.write(json.dumps(cell) + "\n")
+            results.add_cell(options.results, cell)
             known[tuple(key)] = cell
             print(*key[:3], f"{np.mean(right(cell)):.4f} {cell['choice']} {cell['seconds']} s", flush=True)
 
@@ -243,8 +241,7 @@ def main():
     parser.add_argument("--write", action="store_true", help="write the table to RESULTS.md")
     options = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    lines = options.results.read_text().splitlines() if options.results.exists() else []
-    known = {tuple(cell["key"]): cell for cell in map(json.loads, lines)}
+    known = results.cells(options.results)
     if not options.table:
         trained(options, known)
     text = table(options, known)

@@ -15,7 +15,18 @@ import keras
 from kerastrain import evaluation, losses  # noqa: F401
 from kerastrain.errors import InputError
 from kerastrain.hub import layer, modules  # noqa: F401
-from kerastrain.layers import labels, ngrams, numbers, preprocessing, quantized, text, text_pairs, tokens  # noqa: F401
+from kerastrain.layers import (  # noqa: F401
+    encoder,
+    encoder_text,
+    labels,
+    ngrams,
+    numbers,
+    preprocessing,
+    quantized,
+    text,
+    text_pairs,
+    tokens,
+)
 from kerastrain.optimizers import registry  # noqa: F401
 from kerastrain.system import archives, files
 

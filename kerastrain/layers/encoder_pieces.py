@@ -188,14 +188,7 @@ class SentencePieces:
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The ids of strings (b,): int32 (b, None)."""
         tokens = self.tokens
-        if tokens.compatible:
-            texts = tf.strings.regex_replace(texts, "``|''", '"')
-        texts = _normalized(
-            texts,
-            strip_accents=tokens.strip_accents,
-            lowercase=tokens.lowercase,
-            form="NFKD" if tokens.compatible else None,
-        )
+        texts = _normalized(texts, strip_accents=tokens.strip_accents, lowercase=tokens.lowercase)
         pieces = self._tokenizer.tokenize(texts)
         values = pieces.flat_values
         return pieces.with_flat_values(tf.where(values == self._unknown, tokens.unknown, values + tokens.offset))
@@ -216,12 +209,9 @@ def byte_letters() -> list[str]:
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]
 
 
-def _normalized(texts: tf.Tensor, *, strip_accents: bool, lowercase: bool, form: str | None = None) -> tf.Tensor:
-    form = form or ("NFD" if strip_accents else None)
-    if form:
-        texts = _text_library().normalize_utf8(texts, form)
+def _normalized(texts: tf.Tensor, *, strip_accents: bool, lowercase: bool) -> tf.Tensor:
     if strip_accents:
-        texts = tf.strings.regex_replace(texts, r"\p{Mn}", "")
+        texts = tf.strings.regex_replace(_text_library().normalize_utf8(texts, "NFD"), r"\p{Mn}", "")
     if lowercase:
         # Each letter by itself: a capital sigma at the end of a word would else become the other small sigma.
         texts = tf.strings.lower(tf.strings.regex_replace(texts, "Σ", "σ"), "utf-8")

@@ -30,8 +30,7 @@ class EncoderTokens:
     Special tokens such as "[SEP]" that a text spells out are read as plain characters.
 
     Args:
-        kind: "word_pieces" (BERT, DistilBERT, MiniLM, E5), "byte_pairs" (RoBERTa) or "sentence_pieces" (XLM-R, ALBERT,
-            DeBERTa v3).
+        kind: "word_pieces" (BERT, DistilBERT, MiniLM, E5), "byte_pairs" (RoBERTa) or "sentence_pieces" (XLM-R).
         start: int, the id before every text.
         end: int, the id after every text.
         pad: int, the id that fills texts up to the sequence length.
@@ -46,7 +45,6 @@ class EncoderTokens:
         clean: bool, whether control characters are removed; for "word_pieces".
         space_before: bool, whether a space is put before a text, so that its first word is read like the others; for
             "byte_pairs".
-        compatible: bool, whether characters are normalized by NFKD, and `` and '' become "; ALBERT's "sentence_pieces".
         prefix: str, put before every text, such as "query: " of E5.
     """
 
@@ -64,7 +62,6 @@ class EncoderTokens:
     split_chinese: bool = True
     clean: bool = True
     space_before: bool = False
-    compatible: bool = False
     prefix: str = ""
 
     @property
@@ -146,17 +143,13 @@ class EncoderTokens:
     def _sentence_pieces(self):
         sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
         normalizers = optional_imports.need("tokenizers", **_PURPOSE).normalizers
-        steps = [normalizers.NFKD()] if self.compatible else []
-        steps += [normalizers.NFD()] if self.strip_accents and not self.compatible else []
-        steps += [normalizers.StripAccents()] if self.strip_accents else []
+        steps = [normalizers.NFD(), normalizers.StripAccents()] if self.strip_accents else []
         steps += [normalizers.Lowercase()] if self.lowercase else []
         normalize = normalizers.Sequence(steps).normalize_str
         processor = sentencepiece.SentencePieceProcessor(model_proto=self.proto)
         unknown = processor.unk_id()
 
         def encode(texts: Sequence[str]) -> list[list[int]]:
-            if self.compatible:
-                texts = [text.replace("``", '"').replace("''", '"') for text in texts]
             pieces = processor.encode([normalize(text) for text in texts], out_type=int)
             return [[self.unknown if piece == unknown else piece + self.offset for piece in ids] for ids in pieces]
 

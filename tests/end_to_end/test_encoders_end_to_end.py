@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from text_encoder_folders import BERT, write_encoder
 
-from kerastrain import cli, config, recipe
+from kerastrain import config, recipe
 from kerastrain.recipe import fitting
 from kerastrain.system.signals import Stopped
 
@@ -58,21 +58,6 @@ def place(tmp_path, monkeypatch):
                 [f"{' '.join(words)} {'x' * (number // 2 % 9)} {'qyz'[number % 3]}{number}", "+-"[number % 2]]
             )
     return tmp_path
-
-
-@pytest.fixture
-def kerastrain(monkeypatch, capsys):
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return called
 
 
 def weights(path):
@@ -125,17 +110,17 @@ def test_what_cannot_be_trained_is_refused_before_tensorflow_starts(place):
 
 @pytest.mark.slow
 def test_an_encoder_goes_all_the_way_without_its_folder(place, kerastrain):
-    code, printed = kerastrain(
+    code, out, err = kerastrain(
         "train", *TRAIN, "export.formats=[saved_model,tflite_dynamic,tflite_float32]", "--run", "run"
     )
-    assert code == 0, printed
-    assert "backbone: a bert network of 2 blocks, 16 wide; a text's vector is the mean over its tokens" in printed
-    assert "model.sequence_length is 24" in printed
+    assert code == 0, out + err
+    assert "backbone: a bert network of 2 blocks, 16 wide; a text's vector is the mean over its tokens" in out + err
+    assert "model.sequence_length is 24" in out + err
     assert {path.name for path in (place / "run/exports").iterdir()} >= {"model_float32.tokenizer.json", "saved_model"}
     shutil.rmtree("encoder")
-    code, printed = kerastrain("predict", "run", "--text", "the film is good", "--json")
-    assert code == 0, printed
-    assert set(json.loads(printed[: printed.rindex("]") + 1])[0]["labels"]) == {"+", "-"}
+    code, out, err = kerastrain("predict", "run", "--text", "the film is good", "--json")
+    assert code == 0, out + err
+    assert set(json.loads(out[: out.rindex("]") + 1])[0]["labels"]) == {"+", "-"}
 
 
 @pytest.mark.slow

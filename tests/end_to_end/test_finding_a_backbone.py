@@ -1,34 +1,20 @@
 """`kerastrain find backbone` on a folder of images: a table, a line for each that cannot be used, and the line to use."""
 
-import sys
-
 import pytest
 
-from kerastrain import cli, testing
+from kerastrain import testing
 from kerastrain.cli import program
 from kerastrain.recipe import local_backbones
 
 
-@pytest.fixture
-def kerastrain(tmp_path, monkeypatch, capsys):
+@pytest.fixture(autouse=True)
+def _in_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(program.console, "width", 200)
     monkeypatch.setattr(
         local_backbones, "found", lambda kind: ("kerastrain:fractal_small",) if kind == "images" else ()
     )
-
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return called
 
 
 @pytest.mark.slow

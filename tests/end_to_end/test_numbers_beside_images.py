@@ -5,7 +5,6 @@ import dataclasses
 import json
 import re
 import signal
-import sys
 
 import h5py
 import keras
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerastrain import cli, config, recipe, testing
+from kerastrain import config, recipe, testing
 from kerastrain.recipe import fitting
 from kerastrain.system.signals import Stopped
 
@@ -55,21 +54,6 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def kerastrain(monkeypatch, capsys):
-    def called(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return called
-
-
 def weights(path):
     values = {}
     with h5py.File(path) as file:
@@ -79,16 +63,16 @@ def weights(path):
 
 @pytest.mark.slow
 def test_numbers_go_all_the_way(place, kerastrain, monkeypatch):
-    code, printed = kerastrain("train", *TRAIN, "fit.epochs=0", "export.formats=[keras]", "--run", "run")
-    assert code == 0, printed
-    assert "inputs beside each image: 2 numbers" in printed
-    assert re.search(r"  age: 2\d to 79, mean [\d.]+; missing in 4 of 80 examples", printed)
+    code, out, err = kerastrain("train", *TRAIN, "fit.epochs=0", "export.formats=[keras]", "--run", "run")
+    assert code == 0, out + err
+    assert "inputs beside each image: 2 numbers" in out + err
+    assert re.search(r"  age: 2\d to 79, mean [\d.]+; missing in 4 of 80 examples", out + err)
     assert json.loads((place / "run/metrics.json").read_text())["validation"]["accuracy"] > 0.8
     assert (place / "run/exports/model.keras.numbers.txt").read_text() == "age\nweight\n"
 
-    code, printed = kerastrain("predict", "run", "t.csv", "--out", "p.csv")
+    code, out, err = kerastrain("predict", "run", "t.csv", "--out", "p.csv")
     assert code == 0
-    assert "missing numbers count as the mean of the training part: 'age' in 4 rows" in printed
+    assert "missing numbers count as the mean of the training part: 'age' in 4 rows" in out + err
     with open("p.csv") as file, open("t.csv") as truth:
         rows = list(zip(csv.DictReader(file), csv.DictReader(truth), strict=True))
     assert np.mean([row["prediction"] == true["label"] for row, true in rows]) > 0.85
@@ -107,8 +91,8 @@ def test_numbers_go_all_the_way(place, kerastrain, monkeypatch):
             "must name as many columns as in the run to start from",
         ),
     ]:
-        code, printed = kerastrain(*arguments)
-        assert (code, sentence in printed) in ((2, True), (1, True)), (arguments, code, printed)
+        code, out, err = kerastrain(*arguments)
+        assert (code, sentence in out + err) in ((2, True), (1, True)), (arguments, code, out + err)
 
 
 @pytest.mark.slow
