@@ -6,12 +6,14 @@ logits out, with the labels inside. The other functions take any `keras.Model`. 
 
 from kerastrain.layers.labels import Labels, check_labels, decoding, labels, store_decoding, task
 from kerastrain.losses import StandardizedSquaredError, loss
-from kerastrain.models.builders import image_classifier, image_regressor, text_classifier, text_regressor
+from kerastrain.models.image_models import image_classifier, image_regressor
 from kerastrain.models.text_lengths import text_lengths
+from kerastrain.models.text_models import text_classifier, text_regressor
 from kerastrain.saving import load
 from kerastrain.transfer.feature_extractor import split_at_backbone
 from kerastrain.transfer.freezing import GradualUnfreezing, freeze, layer_rates, synchronize_batch_norm, unfreeze
 from kerastrain.transfer.lora import add_lora, merge_lora
+from kerastrain.transfer.token_extractor import split_at_tokens
 
 __all__ = [
     "GradualUnfreezing",
@@ -29,6 +31,7 @@ __all__ = [
     "loss",
     "merge_lora",
     "split_at_backbone",
+    "split_at_tokens",
     "store_decoding",
     "synchronize_batch_norm",
     "task",

@@ -11,7 +11,8 @@ from kerastrain import data
 from kerastrain.backbones import Backbone
 from kerastrain.layers import labels as model_labels
 from kerastrain.layers.numbers import AppendNumbers
-from kerastrain.models import builders
+from kerastrain.models.image_models import image_classifier, image_regressor
+from kerastrain.models.text_models import text_classifier, text_regressor
 
 
 def for_split(
@@ -35,7 +36,6 @@ def for_split(
         text_network: mapping of further arguments of `text_classifier` or `text_regressor`, ignored for images; None for
             their defaults.
         scale: mapping of the arguments `mean` and `stddev` of a regressor; None for those of the training targets.
-
         numbers: AppendNumbers that standardizes the numbers beside the inputs, if there are any; None for one with the
             means and deviations of the training part.
 
@@ -64,9 +64,9 @@ def _model(
         scale = scale or {"mean": train.targets.mean(axis=0), "stddev": train.targets.std(axis=0)}
         scale = {"labels": split.labels, **scale}
         if texts is None:
-            return builders.image_regressor(backbone, **scale, **head)
-        return builders.text_regressor(backbone, **scale, **texts, **head)
+            return image_regressor(backbone, **scale, **head)
+        return text_regressor(backbone, **scale, **texts, **head)
     classes = {"labels": split.labels, "multi_label": split.task == "multi_label"}
     if texts is None:
-        return builders.image_classifier(backbone, **classes, **head)
-    return builders.text_classifier(backbone, **classes, **texts, **head)
+        return image_classifier(backbone, **classes, **head)
+    return text_classifier(backbone, **classes, **texts, **head)
