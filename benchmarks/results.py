@@ -34,11 +34,12 @@ def add_cell(path, cell):
 
 
 def write(title, text):
-    """Writes a section with its command to RESULTS.md, replacing the section of the same title."""
-    words = [Path(sys.argv[0]).name, *(word for word in sys.argv[1:] if word != "--write")]
+    """Writes a section with its command to RESULTS.md, in the place of the section of the same title or else at the end."""
+    words = [Path(sys.argv[0]).name, *(word for word in sys.argv[1:] if word not in ("--write", "--table"))]
     # Paths outside the repository are shortened to their names.
     command = shlex.join(Path(word).name if word.startswith("/") else word for word in words)
     path = Path(__file__).with_name("RESULTS.md")
     head, *sections = (path.read_text() if path.exists() else "# Measured\n").split("\n## ")
-    others = [section.strip() for section in sections if section.splitlines()[0] != title]
-    path.write_text("\n\n## ".join([head.strip(), *others, f"{title}\n\n`benchmarks/{command}`\n\n{text}"]) + "\n")
+    sections = {section.splitlines()[0]: section.strip() for section in sections}
+    sections[title] = f"{title}\n\n`benchmarks/{command}`\n\n{text}"
+    path.write_text("\n\n## ".join([head.strip(), *sections.values()]) + "\n")
