@@ -1,0 +1,1 @@
+"""Language models: decoders that write text, their data, adapters and generation."""
