@@ -4,8 +4,6 @@ Takes a `Preset` of a language model; returns a flat functional model of plain K
 needs neither the folder nor KerasHub any more. Must not know of texts.
 """
 
-from collections.abc import Mapping
-
 import keras
 
 from kerastrain import presets
@@ -51,7 +49,6 @@ def build(network: decoders.DecoderNetwork, *, name: str = "language_model") -> 
         network.vocabulary_size,
         network.width,
         tie_weights=network.tied,
-        reverse_dtype="float32",
         logit_soft_cap=network.logit_cap,
         embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02),
         name="embedding",
@@ -60,10 +57,7 @@ def build(network: decoders.DecoderNetwork, *, name: str = "language_model") -> 
     if network.embedding_scale != 1:
         values = keras.layers.Rescaling(network.embedding_scale, name="embedding_scale")(values)
     for index, block in enumerate(network.blocks):
-        values = DecoderBlock(**_arguments(block), name=f"block_{index}")(values, inputs["segments"], positions)
+        values = DecoderBlock(**block, name=f"block_{index}")(values, inputs["segments"], positions)
     values = keras.layers.RMSNormalization(epsilon=network.epsilon, name="norm")(values)
-    return keras.Model(inputs, embedding(values, reverse=True), name=name)
-
-
-def _arguments(block: Mapping) -> dict:
-    return dict(block)
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(embedding(values, reverse=True))
+    return keras.Model(inputs, logits, name=name)
