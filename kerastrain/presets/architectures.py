@@ -121,6 +121,9 @@ def timm_family(architecture: str) -> str | None:
     return "vit" if _TIMM_TRANSFORMERS.fullmatch(architecture) else TIMM.get(architecture)
 
 
+LANGUAGE_MODELS = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3")
+"""The model types of Hugging Face of the language models that are built."""
+
 MODEL_TYPES = {name: family for family, facts in FAMILIES.items() for name in facts.model_types}
 """The model types of Hugging Face, and their families."""
 
@@ -137,16 +140,38 @@ SIMILAR = {
 """What to give instead of a Hugging Face folder of a network that is not built from there."""
 
 
+def is_built(origin: str, name: str, family: str) -> bool:
+    """Whether kerastrain builds a network.
+
+    Args:
+        origin: "kerashub", "transformers" or "timm", the format of its files.
+        name: str, the architecture, as its config.json names it.
+        family: str, a key of `FAMILIES`.
+
+    Returns:
+        bool.
+
+    Example:
+        >>> is_built("transformers", "llama", "llama3"), is_built("kerashub", "Llama3Backbone", "llama3")
+        (True, False)
+    """
+    if FAMILIES[family].kind == "language":
+        return origin == "transformers" and name in LANGUAGE_MODELS
+    return origin in FAMILIES[family].origins
+
+
 def known(origin: str, kind: str) -> list[str]:
     """The networks of a kind that can be read from an origin: families for KerasHub, else architectures.
 
     Args:
         origin: "kerashub", "transformers" or "timm".
-        kind: "images" or "text".
+        kind: "images", "text" or "language".
 
     Returns:
         list of str, sorted.
     """
+    if kind == "language":
+        return list(LANGUAGE_MODELS) if origin == "transformers" else []
     names = {"kerashub": {family: family for family in FAMILIES}, "transformers": MODEL_TYPES, "timm": TIMM}[origin]
     built = [
         name for name, family in names.items() if FAMILIES[family].kind == kind and origin in FAMILIES[family].origins

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.presets.architectures import LANGUAGE_MODELS
 from kerastrain.presets.preset import Preset
 from kerastrain.presets.safetensors import Tensors
 
-MODEL_TYPES = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3")
+MODEL_TYPES = LANGUAGE_MODELS
 """The model types of Hugging Face that are built."""
 
 _GEMMA = ("gemma", "gemma2", "gemma3_text")
@@ -226,7 +227,7 @@ def _each_block(preset: Preset, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _rope(preset: Preset, block_type: str) -> dict[str, Any]:
-    """The arguments of `layers.decoder.rotations`; transformers 5 writes rope_parameters, earlier versions rope_theta."""
+    """The arguments of `layers.rotations.rotations`; transformers 5 writes rope_parameters, earlier versions rope_theta."""
     content = preset.config
     parameters = content.get("rope_parameters") or {}
     parameters = parameters.get(block_type, parameters)

@@ -13,7 +13,7 @@ from kerastrain.presets import files
 from kerastrain.system import network, optional_imports
 
 _PURPOSE = {"extra": "kerashub", "to": "download a preset of KerasHub"}
-_SMALL = ("*.json", "*.txt", "*.model")
+_SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 _LARGE = ("model.safetensors", "model-*-of-*.safetensors", "*.weights.h5", "assets/**")
 _ROUTE = "Download its files on a machine with internet access, and give their folder as `model.backbone`"
 

@@ -10,7 +10,16 @@ from typing import Any
 
 from kerastrain.errors import InputError, unknown
 from kerastrain.presets import files
-from kerastrain.presets.architectures import CLASSES, FAMILIES, MODEL_TYPES, SIMILAR, TIMM, known, timm_family
+from kerastrain.presets.architectures import (
+    CLASSES,
+    FAMILIES,
+    MODEL_TYPES,
+    SIMILAR,
+    TIMM,
+    is_built,
+    known,
+    timm_family,
+)
 
 _TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
     "albert": ("spiece.model",),
@@ -51,7 +60,7 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
     Args:
         origin: as from `read_config`.
         content: mapping, as from `read_config`.
-        kind: "images" or "text", the data; None for any.
+        kind: "images", "text" or "language", the data; None for images or texts.
         handle: str, for messages.
 
     Returns:
@@ -68,7 +77,10 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
     name = content[key].rpartition(">")[2]
     library = {"kerashub": "KerasHub", "transformers": "Hugging Face", "timm": "timm"}[origin]
     family = timm_family(name) if origin == "timm" else table.get(name)
-    if family is None or (FAMILIES[family].kind in ("images", "text") and origin not in FAMILIES[family].origins):
+    if kind == "language" and origin != "transformers":
+        raise InputError(language_origin(handle))
+    is_meant = family is not None and FAMILIES[family].kind in (kind, "images", "text")
+    if family is None or (is_meant and not is_built(origin, name, family)):
         similar = f" Use {SIMILAR[name]} instead." if origin == "transformers" and name in SIMILAR else ""
         names = [other for each in ([kind] if kind else ["images", "text"]) for other in known(origin, each)]
         raise InputError(
@@ -87,13 +99,19 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
         name: str, the architecture.
         kind: str, as in `architectures.Family`.
         origin: str, as from `read_config`.
-        wanted: "images" or "text", the data; None for either.
+        wanted: "images", "text" or "language", the data; None for images or texts.
 
     Raises:
         InputError: it is for other data or does another job.
     """
     if kind == wanted or (wanted is None and kind in ("images", "text")):
         return
+    if wanted == "language":
+        advice = f", or set data.kind={kind}" if kind in ("images", "text") else ""
+        raise InputError(
+            f"`model.backbone` must be a language model, which writes text. Received: {handle!r}, a network of the kind {name}. "
+            f"Give the folder of one of {', '.join(known('transformers', wanted))}{advice}."
+        )
     if kind in ("images", "text"):
         other = {"images": "images", "text": "texts"}
         names = known(origin, wanted)
@@ -108,9 +126,25 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
     }
     job = jobs.get(kind, "made for another job")
     names = [other for each in ([wanted] if wanted else ["images", "text"]) for other in known(origin, each)]
+    is_chat = name in known("transformers", "language")
     raise InputError(
         f"`model.backbone` must compute features to classify. Received: {handle!r}, a network of the kind {name}, which is "
-        f"{job}. Choose one of: {', '.join(names)}."
+        f"{job}. Choose one of: {', '.join(names)}{', or set data.kind=chat' if is_chat else ''}."
+    )
+
+
+def language_origin(handle: str) -> str:
+    """Message for a language model in the format of another library than Hugging Face's.
+
+    Args:
+        handle: str.
+
+    Returns:
+        str, the message for an `InputError`.
+    """
+    return (
+        f"`model.backbone`: language models are read from the files of Hugging Face. Received: {handle!r}, in another format. "
+        "Give the folder of the same model that Hugging Face has, or hf:OWNER/NAME."
     )
 
 
@@ -135,6 +169,8 @@ def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: s
             f"{str(folder)!r} holds quantized weights{f' ({method})' if method else ''}, which cannot be fine-tuned here. "
             "Give the folder of the network before its quantization."
         )
+    if FAMILIES[family].kind == "language":
+        _check_language_tokenizer(folder)
     is_text = FAMILIES[family].kind == "text"
     if origin == "kerashub":
         if is_text and not (folder / "tokenizer.json").is_file():
@@ -190,6 +226,19 @@ def _no_tokenizer(folder: Path, names: tuple[str, ...]) -> str:
         f"{str(folder)!r} holds no tokenizer ({' or '.join(names)}), without which texts cannot become tokens. Copy its files "
         "from where the network comes from."
     )
+
+
+def _check_language_tokenizer(folder: Path) -> None:
+    if (folder / "tokenizer.json").is_file():
+        files.refuse_pointer(folder / "tokenizer.json")
+        return
+    if any((folder / name).is_file() for name in ("tokenizer.model", "vocab.json", "spiece.model")):
+        raise InputError(
+            f"{str(folder)!r} holds no tokenizer.json, only the tokenizer in an older format. Make it with the library "
+            'transformers: python -c "from transformers import AutoTokenizer as T; '
+            f"T.from_pretrained('{folder}').save_pretrained('{folder}')\"."
+        )
+    raise InputError(_no_tokenizer(folder, ("tokenizer.json",)))
 
 
 def _no_config(folder: Path) -> str:

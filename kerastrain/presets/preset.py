@@ -32,7 +32,7 @@ class Preset:
         origin: "kerashub", "transformers" or "timm", the format of the files.
         architecture: str, the network as its config.json names it, such as "BertBackbone", "dinov2" or "resnet50".
         family: str, the network's family in KerasHub, such as "bert".
-        kind: "images" or "text", what it computes features of.
+        kind: "images" or "text", what it computes features of; "language" for a language model.
         image_size: (height, width) in pixels of the images that its preprocessing makes; None for texts and where
             nothing says it.
         config: mapping, the content of config.json.
@@ -65,7 +65,7 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
 
     Args:
         handle: str or path, as in the table.
-        kind: "images" or "text", the data that it must be for; None for either.
+        kind: "images" or "text", the data that it must be for; "language" for a language model; None for images or texts.
 
     Returns:
         Preset.
@@ -78,6 +78,8 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
     """
     text = os.fspath(handle)
     if text.startswith(KERASHUB):
+        if kind == "language":
+            raise InputError(folders.language_origin(text))
         require_kerashub()
         builtin = _builtin(text, kind)
         names = ("config.json",), ("preprocessor.json", "image_converter.json", "tokenizer.json")
@@ -208,6 +210,21 @@ def _builtin(handle: str, kind: str | None) -> Builtin:
         advice = f" Did you mean {hint[2]}" if hint[1] else ""
         message = f"unknown preset of KerasHub {name!r}. It has {len(usable)}, of {', '.join(families)}.{advice}"
     raise InputError(f"`model.backbone`: {message}")
+
+
+def require_language() -> None:
+    """Checks that the libraries for language models are installed, without importing them.
+
+    Raises:
+        InputError: this Python is too old for them.
+        MissingExtra: one is not installed.
+    """
+    if sys.version_info < (3, 11):
+        raise InputError(
+            "language models need Python 3.11 or later, for which Keras has their layers. Received: Python "
+            f"{sys.version_info[0]}.{sys.version_info[1]}."
+        )
+    optional_imports.require("language")
 
 
 def require_kerashub() -> None:

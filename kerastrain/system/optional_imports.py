@@ -16,6 +16,7 @@ class MissingExtra(InputError, ImportError):
 
 EXTRAS = {
     "kerashub": (("keras_hub", "safetensors"), "open a network of KerasHub, Hugging Face or timm"),
+    "language": (("tokenizers", "safetensors"), "open a language model"),
     "int4": (("ai_edge_quantizer",), "write weights of four bits"),
     "onnx": (("tf2onnx", "onnxruntime"), "write ONNX files"),
     "tpe": (("hyperopt",), "search with tpe"),
