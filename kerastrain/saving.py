@@ -16,9 +16,11 @@ from kerastrain import evaluation, losses  # noqa: F401
 from kerastrain.errors import InputError
 from kerastrain.hub import layer, modules  # noqa: F401
 from kerastrain.layers import (  # noqa: F401
+    decoder,
     encoder,
     encoder_text,
     labels,
+    low_rank,
     ngrams,
     numbers,
     preprocessing,

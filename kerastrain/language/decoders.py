@@ -44,7 +44,7 @@ def build(network: decoders.DecoderNetwork, *, name: str = "language_model") -> 
         next one.
     """
     inputs = {key: keras.Input((None,), dtype="int32", name=key) for key in INPUT_NAMES}
-    positions = TokenPositions(name="positions")(inputs["segments"])
+    positions = TokenPositions(network.positions, name="positions")(inputs["segments"])
     embedding = keras.layers.ReversibleEmbedding(
         network.vocabulary_size,
         network.width,

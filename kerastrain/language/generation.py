@@ -1,9 +1,8 @@
-"""Text from a language model, token by token: the likeliest token or a drawn one, with the keys and values of earlier tokens kept.
+"""Text from a language model, token by token: the likeliest token or a drawn one, with a cache of keys and values.
 
 Takes a `keras.Model` from `decoders.build` and token ids; returns token ids. Must not know of texts or conversations.
 """
 
-import weakref
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError, is_whole_number
+from kerastrain.language.sampling import chosen, sampling_options
 from kerastrain.layers.decoder import DecoderBlock, TokenPositions
 
 NO_TOKEN = -1
@@ -35,11 +35,7 @@ class Generator:
     """
 
     def __init__(self, model: keras.Model):
-        self._layers = _Layers(model)
-        self._whole = tf.function(self.whole, input_signature=WHOLE_SIGNATURE)
-        self._first = tf.function(self._layers.first, reduce_retracing=True)
-        self._next = tf.function(self._layers.next, reduce_retracing=True)
-        self._chosen = tf.function(chosen, reduce_retracing=True)
+        self._layers, self._model, self._traced = _Layers(model), model, {}
 
     @property
     def positions(self) -> int | None:
@@ -78,10 +74,10 @@ class Generator:
                 vocabulary.
         """
         rows = _checked_prompts(self._layers, prompts)
-        options = _options(len(rows), temperature, top_k, top_p, seed)
+        options = sampling_options(len(rows), temperature, top_k, top_p, seed)
         limits = _limits(rows, max_new_tokens, self.positions)
         ids, lengths = _padded(rows)
-        new = self._whole(ids, lengths, np.array(limits, "int32"), *options, _stops(stops)).numpy()
+        new = self._function("whole")(ids, lengths, np.array(limits, "int32"), *options, _stops(stops)).numpy()
         return [[int(token) for token in row if token != NO_TOKEN] for row in new]
 
     def stream(
@@ -113,19 +109,36 @@ class Generator:
             InputError: as for `ids`, at once.
         """
         rows = _checked_prompts(self._layers, [prompt])
-        options = _options(1, temperature, top_k, top_p, seed)
+        options = sampling_options(1, temperature, top_k, top_p, seed)
         limit = _limits(rows, max_new_tokens, self.positions)[0]
         return self._stream(rows[0], limit, options, set(_stops(stops).tolist()))
 
+    def _function(self, name: str):
+        # What was traced still uses the variables that there were, and the adapters that were on.
+        flags = (pair.is_on for block in self._layers.blocks for pair in block.pairs.values())
+        key = (name, *map(id, self._model.variables), *flags)
+        if key not in self._traced:
+            numbers, number = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+            function, signature = {
+                "whole": (self.whole, WHOLE_SIGNATURE),
+                "first": (self._layers.first, (WHOLE_SIGNATURE[0], numbers, number)),
+                "next": (self._layers.next, (numbers, numbers, self._layers.cache_spec)),
+                "chosen": (chosen, (tf.TensorSpec((None, None)), number, *WHOLE_SIGNATURE[3:-1])),
+            }[name]
+            # A concrete function, because TensorFlow takes the functions of several models for one that is traced again.
+            self._traced[key] = tf.function(function, input_signature=signature).get_concrete_function()
+        return self._traced[key]
+
     def _stream(self, prompt, limit, options, stops):
         ids, lengths = _padded([prompt])
-        logits, cache = self._first(tf.constant(ids), tf.constant(lengths), tf.constant(len(prompt) + limit))
+        first, following, choose = map(self._function, ("first", "next", "chosen"))
+        logits, cache = first(tf.constant(ids), tf.constant(lengths), tf.constant(len(prompt) + limit))
         for step in range(limit):
-            token = self._chosen(logits, tf.constant(step), *map(tf.constant, options))
+            token = choose(logits, tf.constant(step), *map(tf.constant, options))
             yield int(token[0])
             if step + 1 == limit or int(token[0]) in stops:
                 return
-            logits, cache = self._next(token, tf.constant(lengths + step), cache)
+            logits, cache = following(token, tf.constant(lengths + step), cache)
 
     def whole(self, ids, lengths, limits, temperature, top_k, top_p, seeds, stops):
         """`ids` as a function of tensors, to be traced.
@@ -148,7 +161,8 @@ class Generator:
 
         def write(step, logits, is_done, written, cache):
             token = chosen(logits, step, temperature, top_k, top_p, seeds)
-            written = written.write(step, tf.where(is_done, NO_TOKEN, token))
+            is_here = (tf.range(count) == step)[None] & ~is_done[:, None]
+            written = tf.where(is_here, token[:, None], written)
             is_done |= tf.reduce_any(token[:, None] == stops[None], axis=1) | (step + 1 >= limits)
             # The last token is not read by another; a branch spares its computation.
             logits, cache = tf.cond(
@@ -158,11 +172,9 @@ class Generator:
             )
             return step + 1, logits, is_done, written, cache
 
-        written = tf.TensorArray(tf.int32, count, element_shape=(None,))
+        written = tf.fill((tf.shape(ids)[0], count), NO_TOKEN)
         state = (0, logits, limits < 1, written, cache)
-        step, _, _, written, _ = tf.while_loop(lambda step, logits, is_done, *_: ~tf.reduce_all(is_done), write, state)
-        # What no step wrote is 0.
-        return tf.where(tf.range(count)[None] < step, tf.transpose(written.stack()), NO_TOKEN)
+        return tf.while_loop(lambda step, logits, is_done, *_: ~tf.reduce_all(is_done), write, state)[3]
 
 
 WHOLE_SIGNATURE = (
@@ -177,4 +189,108 @@ WHOLE_SIGNATURE = (
 )
 """The arguments of `Generator.whole`."""
 
-_generators: "weakref.WeakKeyDictionary[keras.Model, Generator]" = weakref.WeakKeyDictionary()
+
+class _Layers:
+    """A model's layers, called for some of a text's tokens, with the keys and values of those before them."""
+
+    def __init__(self, model: keras.Model):
+        named = {layer.name: layer for layer in model.layers}
+        self.blocks = [layer for layer in model.layers if isinstance(layer, DecoderBlock)]
+        if not self.blocks or not {"embedding", "norm", "logits"} <= named.keys():
+            raise InputError(
+                f"`model` must be a language model of kerastrain. Received: {model.name!r}, whose layers are others. Make it "
+                "with `language.decoders.load`."
+            )
+        self.embedding, self.norm, self.cast = (named[name] for name in ("embedding", "norm", "logits"))
+        self.scale = named.get("embedding_scale", lambda values: values)
+        places = [layer for layer in model.layers if isinstance(layer, TokenPositions)]
+        self.positions = places[0].limit if places else None
+
+    @property
+    def cache_spec(self) -> list[list[tf.TensorSpec]]:
+        """The shapes and types of the cache."""
+        sizes = [
+            (block.settings["num_kv_heads"], block.settings["head_size"], block.compute_dtype) for block in self.blocks
+        ]
+        return [[tf.TensorSpec((None, heads, None, size), dtype)] * 2 for heads, size, dtype in sizes]
+
+    def first(self, ids, lengths, slots):
+        """The logits of the first new token, and the cache: keys and values (b, heads, slots, size) of each block."""
+        count = tf.shape(ids)[1]
+        places, values, cache = tf.range(count)[None], self._embedded(ids), []
+        is_before = places[:, :, None] >= places[:, None, :]
+        places = tf.broadcast_to(places, tf.shape(ids))
+        for block in self.blocks:
+            query, key, value = block.projected(values, places)
+            values = block.mixed(values, query, key, value, is_before & block.in_window(places, places))
+            cache.append([tf.pad(each, ((0, 0), (0, 0), (0, slots - count), (0, 0))) for each in (key, value)])
+        return self._logits(tf.gather(values, lengths - 1, axis=1, batch_dims=1)), cache
+
+    def next(self, ids, places, cache):
+        """The logits after one more token of each text, at its place, and the cache with that token."""
+        values, places, written = self._embedded(ids[:, None]), places[:, None], []
+        slots = tf.range(tf.shape(cache[0][0])[2])[None]
+        for block, (keys, numbers) in zip(self.blocks, cache, strict=True):
+            query, key, value = block.projected(values, places)
+            keys, numbers = _put(keys, key, places), _put(numbers, value, places)
+            # Slots after a text's own place are still to be written, or hold what followed a short prompt.
+            is_read = (slots <= places)[:, None] & block.in_window(places, slots)
+            values = block.mixed(values, query, keys, numbers, is_read)
+            written.append([keys, numbers])
+        return self._logits(values[:, 0]), written
+
+    def _embedded(self, ids):
+        return self.scale(self.embedding(ids))
+
+    def _logits(self, values):
+        return self.cast(self.embedding(self.norm(values), reverse=True))
+
+
+def _put(cache, new, places):
+    """Writes (b, heads, 1, size) into the cache (b, heads, slots, size) at the place of each text (b, 1)."""
+    batch, heads = tf.shape(cache)[0], tf.shape(cache)[1]
+    grid = tf.meshgrid(tf.range(batch), tf.range(heads), indexing="ij")
+    indices = tf.stack([*grid, tf.broadcast_to(places, (batch, heads))], axis=-1)
+    return tf.tensor_scatter_nd_update(cache, indices, new[:, :, 0])
+
+
+def _checked_prompts(layers: _Layers, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    size = layers.embedding.input_dim
+    rows = [[int(token) for token in prompt] for prompt in prompts]
+    if not rows:
+        raise InputError("`prompts` must hold at least one text. Received: none.")
+    for number, row in enumerate(rows):
+        if not row:
+            raise InputError(f"each prompt must have at least one token. Received: none in prompt {number}.")
+        wrong = [token for token in row if not 0 <= token < size]
+        if wrong:
+            raise InputError(
+                f"the ids of prompt {number} must lie in [0, {size}), the model's vocabulary. Received: {wrong[0]}. Use the "
+                "tokenizer of this model."
+            )
+    return rows
+
+
+def _limits(rows: Sequence[Sequence[int]], max_new_tokens: int, positions: int | None) -> list[int]:
+    if not is_whole_number(max_new_tokens) or max_new_tokens < 1:
+        raise InputError(f"`max_new_tokens` must be a whole number above 0. Received: {max_new_tokens!r}.")
+    longest = max(map(len, rows))
+    if positions is not None and longest >= positions:
+        raise InputError(
+            f"a prompt must be shorter than the {positions:,} tokens that the model was made for. Received: {longest:,} tokens. "
+            "Shorten it."
+        )
+    return [max_new_tokens if positions is None else min(max_new_tokens, positions - len(row)) for row in rows]
+
+
+def _stops(stops: Sequence[int]) -> np.ndarray:
+    return np.array([int(token) for token in stops], "int32").reshape(-1)
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows as an array, each followed by zeros, and their lengths."""
+    lengths = np.array([len(row) for row in rows], "int32")
+    ids = np.zeros((len(rows), lengths.max()), "int32")
+    for target, row in zip(ids, rows, strict=True):
+        target[: len(row)] = row
+    return ids, lengths

@@ -3,13 +3,21 @@
 Takes token ids (b, tokens) and segments (b, tokens); returns a vector for each token. Must not know of strings.
 """
 
-import math
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from kerastrain.layers.encoder import ACTIVATIONS
+from kerastrain.layers.low_rank import LowRankPair
+from kerastrain.layers.rotations import rotated, rotations
+
+LINEAR = {
+    **{name: f"{name}_dense" for name in ("query", "key", "value")},
+    "attention_output": "attention_dense",
+    **{name: f"{name}_dense" for name in ("gate", "up", "down")},
+}
+"""The dense layers of a block by name, and the attribute of each."""
 
 _HIDDEN = -1e9  # what is added to the scores of tokens that may not be read; exp(-1e9) is 0
 
@@ -21,11 +29,14 @@ class TokenPositions(keras.layers.Layer):
     Several examples can share a sequence: the tokens of each are one segment, with the same number; 0 is padding.
 
     Args:
+        limit: int >= 1, the number of places that the model was made for, which generation does not exceed; None for no such
+            number.
         **options: `name` of a Keras layer.
     """
 
-    def __init__(self, **options: object):
+    def __init__(self, limit: int | None = None, **options: object):
         super().__init__(**{**options, "trainable": False})
+        self.limit = limit
 
     def call(self, segments):
         """The places of the tokens of `segments`."""
@@ -37,6 +48,10 @@ class TokenPositions(keras.layers.Layer):
     def compute_output_spec(self, segments):
         """int32 (b, tokens)."""
         return keras.KerasTensor(segments.shape, "int32")
+
+    def get_config(self):
+        """The arguments of the layer."""
+        return {**super().get_config(), "limit": self.limit}
 
 
 @keras.saving.register_keras_serializable("kerastrain")
@@ -53,7 +68,7 @@ class DecoderBlock(keras.layers.Layer):
         num_kv_heads: int >= 1, the heads of keys and values, each of which serves num_heads / num_kv_heads queries.
         head_size: int >= 2, even.
         intermediate: int >= 1, the units of the gated pair.
-        rope: mapping of the arguments of `rotations` but the head's size; None for a block whose keys are not rotated.
+        rope: mapping of the arguments of `rotations.rotations` but the head's size; None for a block whose keys are not rotated.
         activation: str out of `ACTIVATIONS`.
         epsilon: float > 0, of the normalizations.
         attention_bias: bool, whether queries, keys and values have biases.
@@ -64,6 +79,10 @@ class DecoderBlock(keras.layers.Layer):
         query_scale: float, the factor of the scores; None for head_size ** -0.5.
         score_cap: float > 0, the scores are bounded to ±score_cap by a tanh; None for no bound.
         window: int >= 1, the number of tokens that a token reads, itself included; None for all before it.
+        adapters: mapping from names of dense layers out of `LINEAR` to the rank, scale and rate of the low-rank pair beside
+            each, see `adapt`.
+        quantization: mapping of the "dtype" and the "config" of dense layers that Keras has quantized; None for kernels of
+            floats.
         **options: `name` and `dtype` of a Keras layer.
 
     References: Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Ainslie et al. 2023, https://arxiv.org/abs/2305.13245;
@@ -88,6 +107,8 @@ class DecoderBlock(keras.layers.Layer):
         query_scale: float | None = None,
         score_cap: float | None = None,
         window: int | None = None,
+        adapters: Mapping[str, Mapping[str, object]] | None = None,
+        quantization: Mapping[str, object] | None = None,
         **options: object,
     ):
         super().__init__(**options)
@@ -108,6 +129,8 @@ class DecoderBlock(keras.layers.Layer):
             "score_cap": score_cap,
             "window": window,
         }
+        self._adapters = {} if adapters is None else {name: dict(pair) for name, pair in adapters.items()}
+        self._quantization = quantization
         self._frequencies = None if rope is None else rotations(head_size, **rope)
         self.attention_norm, self.mlp_norm = self._norm("attention_norm"), self._norm("mlp_norm")
         self.query_norm, self.key_norm = (
@@ -121,6 +144,7 @@ class DecoderBlock(keras.layers.Layer):
         self.value_dense = self._dense(num_kv_heads * head_size, "value", attention_bias)
         self.gate_dense = self._dense(intermediate, "gate", mlp_bias)
         self.up_dense = self._dense(intermediate, "up", mlp_bias)
+        self.pairs = {name: LowRankPair(name=f"{name}_adapter", dtype=self.dtype_policy) for name in LINEAR}
 
     def build(self, values_shape, segments_shape=None, positions_shape=None):
         """Creates the weights."""
@@ -137,6 +161,39 @@ class DecoderBlock(keras.layers.Layer):
         for layer in (self.query_norm, self.key_norm):
             if layer is not None:
                 layer.build((None, None, None, settings["head_size"]))
+        for name, pair in self._adapters.items():
+            self.adapt(name, **pair)
+
+    def linear(self, name: str) -> keras.layers.Dense:
+        """A dense layer of the block.
+
+        Args:
+            name: str out of `LINEAR`.
+
+        Returns:
+            keras.layers.Dense.
+        """
+        return getattr(self, LINEAR[name])
+
+    def adapt(self, name: str, *, rank: int, scale: float, rate: float = 0.0) -> None:
+        """Puts a low-rank pair beside a dense layer of the built block; of the block only pairs train then.
+
+        Args:
+            name: str out of `LINEAR`, the dense layer.
+            rank: int >= 1, as for `LowRankPair.create`.
+            scale: float, as for `LowRankPair.create`.
+            rate: float in [0, 1), as for `LowRankPair.create`.
+        """
+        outputs = self.linear(name).units
+        inputs = {"attention_output": self.query_dense.units, "down": self.gate_dense.units}
+        width = self.attention_dense.units
+        self.pairs[name].create(inputs.get(name, width), outputs, rank=rank, scale=scale, rate=rate)
+        self.trainable = True
+        norms = (self.attention_norm, self.mlp_norm, self.query_norm, self.key_norm)
+        norms += (self.attention_post_norm, self.mlp_post_norm)
+        for layer in (*map(self.linear, LINEAR), *norms):
+            if layer is not None:
+                layer.trainable = False
 
     def call(self, values, segments, positions):
         """The block's result for `values`."""
@@ -156,9 +213,9 @@ class DecoderBlock(keras.layers.Layer):
             Three float tensors (b, heads, n, head_size), of `num_heads`, `num_kv_heads` and `num_kv_heads` heads.
         """
         settings, normed = self.settings, self.attention_norm(values)
-        query = self._heads(self.query_dense(normed), settings["num_heads"])
-        key = self._heads(self.key_dense(normed), settings["num_kv_heads"])
-        value = self._heads(self.value_dense(normed), settings["num_kv_heads"])
+        query = self._heads(self._applied("query", normed), settings["num_heads"])
+        key = self._heads(self._applied("key", normed), settings["num_kv_heads"])
+        value = self._heads(self._applied("value", normed), settings["num_kv_heads"])
         if settings["head_norms"]:
             query, key = self.query_norm(query), self.key_norm(key)
         if self._frequencies is not None:
@@ -196,11 +253,11 @@ class DecoderBlock(keras.layers.Layer):
         )  # In float32: the sum of many half-precision weights is not 1.
         read = ops.matmul(ops.reshape(weights, (-1, kv_heads, group * count, ops.shape(key)[2])), value)
         read = ops.transpose(ops.reshape(read, (-1, heads, count, size)), (0, 2, 1, 3))
-        attended = self.attention_dense(ops.reshape(read, (-1, count, heads * size)))
+        attended = self._applied("attention_output", ops.reshape(read, (-1, count, heads * size)))
         values = values + (self.attention_post_norm(attended) if settings["post_norms"] else attended)
         normed = self.mlp_norm(values)
-        gated = ACTIVATIONS[settings["activation"]](self.gate_dense(normed)) * self.up_dense(normed)
-        result = self.down_dense(gated)
+        gated = ACTIVATIONS[settings["activation"]](self._applied("gate", normed)) * self._applied("up", normed)
+        result = self._applied("down", gated)
         return values + (self.mlp_post_norm(result) if settings["post_norms"] else result)
 
     def in_window(self, positions, read_positions):
@@ -223,7 +280,19 @@ class DecoderBlock(keras.layers.Layer):
 
     def get_config(self):
         """The arguments of the layer."""
-        return {**super().get_config(), **self.settings}
+        pairs = {name: pair for name, pair in self.pairs.items() if pair.rank is not None}
+        adapters = {name: {"rank": pair.rank, "scale": pair.scale, "rate": pair.rate} for name, pair in pairs.items()}
+        dense = self.query_dense
+        quantization = dense.quantization_mode and {
+            "dtype": dense.dtype_policy.name,
+            "config": keras.saving.serialize_keras_object(dense.quantization_config),
+        }
+        config = {**super().get_config(), **self.settings}
+        return {**config, "adapters": adapters or None, "quantization": quantization}
+
+    def _applied(self, name: str, values):
+        result, pair = self.linear(name)(values), self.pairs[name]
+        return result + pair(values) if pair.is_on else result
 
     def _heads(self, values, heads: int):
         ops = keras.ops
@@ -231,66 +300,14 @@ class DecoderBlock(keras.layers.Layer):
         return ops.transpose(split, (0, 2, 1, 3))
 
     def _dense(self, units: int, name: str, bias: bool) -> keras.layers.Dense:
-        return keras.layers.Dense(units, use_bias=bias, name=name, dtype=self.dtype_policy, trainable=self.trainable)
+        options = {"dtype": self.dtype_policy}
+        if self._quantization is not None:
+            config = keras.saving.deserialize_keras_object(self._quantization["config"])
+            options = {"dtype": self._quantization["dtype"], "quantization_config": config}
+        return keras.layers.Dense(units, use_bias=bias, name=name, trainable=self.trainable, **options)
 
     def _norm(self, name: str) -> keras.layers.RMSNormalization:
         epsilon = self.settings["epsilon"]
         return keras.layers.RMSNormalization(
             epsilon=epsilon, name=name, dtype=self.dtype_policy, trainable=self.trainable
         )
-
-
-def rotations(
-    head_size: int,
-    *,
-    base: float = 10_000.0,
-    factor: float = 1.0,
-    low_frequency: float | None = None,
-    high_frequency: float | None = None,
-    trained_positions: int | None = None,
-) -> np.ndarray:
-    """The angle by which each pair of a head's numbers turns from a place to the next.
-
-        angle_i = base ** (-2 i / head_size) / factor
-
-    With `low_frequency`, as in Llama 3.1, angles that turn more than `high_frequency` times over the places of the training
-    stay, those that turn less than `low_frequency` times are divided, and those between them are blended.
-
-    Args:
-        head_size: int >= 2, even.
-        base: float > 1.
-        factor: float >= 1, by how much longer the texts are than those of the training.
-        low_frequency: float > 0, or None.
-        high_frequency: float > low_frequency, or None.
-        trained_positions: int >= 1, the number of places of the training, or None.
-
-    Returns:
-        float32 (head_size / 2,), in radians.
-
-    References: Su et al. 2021, https://arxiv.org/abs/2104.09864; Dubey et al. 2024, https://arxiv.org/abs/2407.21783.
-
-    Example:
-        >>> rotations(4).tolist()
-        [1.0, 0.009999999776482582]
-    """
-    angles = (base ** (-np.arange(0, head_size, 2, dtype=np.float32) / np.float32(head_size))).astype(np.float32)
-    if low_frequency is None:
-        return (angles / np.float32(factor)).astype(np.float32)
-    turns = trained_positions * angles / (2 * math.pi)
-    share = np.clip((turns - low_frequency) / (high_frequency - low_frequency), 0, 1)
-    return ((1 - share) * angles / factor + share * angles).astype(np.float32)
-
-
-def rotated(values, cosine, sine):
-    """Turns pairs of numbers of each head: the first half of a head holds the first numbers of the pairs.
-
-    Args:
-        values: float (b, heads, n, head_size).
-        cosine: float (b, 1, n, head_size / 2), of each pair's angle.
-        sine: float (b, 1, n, head_size / 2).
-
-    Returns:
-        float (b, heads, n, head_size).
-    """
-    first, second = keras.ops.split(values, 2, axis=-1)
-    return keras.ops.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
