@@ -110,6 +110,7 @@ def answers(
             end = _closed_end(text, begin, message, tokens)
             if end is None:
                 end = _open_end(text, begin, rendered(messages[: index + 1], tokens, tools=tools), message, tokens)
+            _check_calls(text[begin:end], message)
             places.append((begin, end))
     return text, places
 
@@ -211,10 +212,14 @@ def _check_complete(text: str, messages: Sequence[Mapping[str, Any]]) -> None:
         content = _content(message)
         if content not in text and json.dumps(content, ensure_ascii=False)[1:-1] not in text:
             raise InputError(f"the chat template leaves out or changes a message of the role {message['role']!r}")
-        for call in message.get("tool_calls") or ():
-            name = (call.get("function") or call).get("name")
-            if not name or name not in text:
-                raise InputError("the chat template leaves out calls of functions")
+        _check_calls(text, message)
+
+
+def _check_calls(text: str, message: Mapping[str, Any]) -> None:
+    for call in message.get("tool_calls") or ():
+        name = (call.get("function") or call).get("name")
+        if not name or name not in text:
+            raise InputError("the chat template leaves out calls of functions")
 
 
 def _content(message: Mapping[str, Any]) -> str:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.errors import InputError, unknown
 
+OF_CONVERSATIONS = ("messages", "prompt", "response", "rejected", "system")
+"""The fields of `Columns` that only conversations have."""
+
 _MOST_SHOWN = 80  # characters
 
 
@@ -36,6 +39,11 @@ class Columns:
         folder: str, the folder that the image paths are relative to, itself relative to the folder of the table; None for
             the folder of the table, or the only one in which the images are found.
         suffix: str, the suffix of the image files if the table leaves it out, such as ".jpg"; None finds it.
+        messages: str, for conversations: the column of lists of messages.
+        prompt: str, for conversations: the column of the user's message; with `response`.
+        response: str, for conversations: the column of the answer.
+        rejected: str, for conversations: the column of the answer that people liked less.
+        system: str, for conversations: the column of the system's message.
     """
 
     input: str | tuple[str, ...] | None = None
@@ -48,6 +56,11 @@ class Columns:
     group: str | None = None
     folder: str | None = None
     suffix: str | None = None
+    messages: str | None = None
+    prompt: str | None = None
+    response: str | None = None
+    rejected: str | None = None
+    system: str | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -73,9 +86,8 @@ class Columns:
             "numbers": tuple(self.numbers),
             "targets": tuple(self.targets),
         }
-        fields |= {
-            name: (value,) for name in ("split", "weight", "group") if (value := getattr(self, name)) is not None
-        }
+        others = ("split", "weight", "group", *OF_CONVERSATIONS)
+        fields |= {name: (value,) for name in others if (value := getattr(self, name)) is not None}
         return {name: columns for name, columns in fields.items() if columns}
 
 

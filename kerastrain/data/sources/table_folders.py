@@ -44,7 +44,7 @@ def is_folder_of_tables(
         return False
     if kind == "text":
         # Tables may merely describe the texts in other files, unless they are named after parts.
-        return bool(_parts(files)) or not _has_others(root, files) or _is_understood(root, kind, columns, task)
+        return bool(files_by_part(files)) or not _has_others(root, files) or _is_understood(root, kind, columns, task)
     try:
         members_, _ = members(root, kind, columns, task)
     except InputError:
@@ -84,7 +84,7 @@ def members(root: Path, kind: str, columns: Columns, task: Task) -> tuple[list[t
 def _members(
     root: Path, files: Sequence[Path], kind: str, columns: Columns, task: Task
 ) -> tuple[list[tuple[str | None, Path]], list[str]]:
-    by_part = _parts(files)
+    by_part = files_by_part(files)
     used = [file for found in by_part.values() for file in found]
     others = [file for file in files if file not in used]
     if not by_part:
@@ -130,7 +130,7 @@ def _tables(root: Path, kind: str) -> list[Path]:
     except OSError:
         return []
     files = [child for child in children if child.is_file() and not is_clutter(child.name)]
-    named = list(filter(_is_named_table, files))
+    named = list(filter(is_named_table, files))
     if named or kind != "text":
         return named or _inside(children, kind)
     files = [file for file in files if table_files.suffix(file) not in (".md", ".html", ".pdf", ".py", ".ipynb")]
@@ -163,20 +163,37 @@ def _inside(children: Sequence[Path], kind: str) -> list[Path]:
     denoted = parts.parts_of([folder.name for folder in folders])
     if len(denoted) != len(folders):
         return []
-    inside = [[child for child in folder.iterdir() if _is_named_table(child)] for folder in folders]
+    inside = [[child for child in folder.iterdir() if is_named_table(child)] for folder in folders]
     return [found[0] for found in inside] if all(len(found) == 1 for found in inside) else []
 
 
-def _is_named_table(file: Path) -> bool:
-    """Whether a file is a table by its suffix; other JSON documents describe data sets, too."""
+def is_named_table(file: Path) -> bool:
+    """Whether a file is a table by its suffix; other JSON documents describe data sets, too.
+
+    Args:
+        file: Path.
+
+    Returns:
+        bool.
+    """
     if is_clutter(file.name) or not file.is_file():
         return False
     ending = table_files.suffix(file)
     return ending in table_files.SUFFIXES and (ending != ".json" or table_files.is_of_lines(file))
 
 
-def _parts(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Assigns tables to parts by their names, or by those of their folders if these differ."""
+def files_by_part(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Assigns tables to parts by their names, or by those of their folders if these differ.
+
+    Args:
+        files: sequence of Path.
+
+    Returns:
+        dict from "train", "validation" and "test" to the tables of those parts that exist.
+
+    Raises:
+        InputError: two tables are for one part, and are not shards of one.
+    """
     by_folder = len({file.parent for file in files}) == len(files) > 1
     names = {file: file.parent.name if by_folder else _stem(file) for file in files}
     denoted = parts.parts_of(list(dict.fromkeys(names.values())))

@@ -1,0 +1,235 @@
+"""Conversations from rows of tables, in the forms in which people keep them.
+
+Takes the cells of a row; returns a `Conversation`, or says why it is none. Must not open files or import TensorFlow.
+
+| columns | what they hold |
+|---|---|
+| messages, conversations, … | a list of {"role", "content"}, or of {"from", "value"} |
+| prompt and response, question and answer, instruction and output, … | a message of the user and the answer |
+| instruction, input and output | the input is put below the instruction |
+| prompt, chosen and rejected | a message, or a list of them, and two answers |
+| system, tools | the message of the system; JSON schemas of functions |
+"""
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kerastrain.data.sources.table_columns import is_present
+from kerastrain.errors import InputError
+from kerastrain.language.forms import Form, has_text
+from kerastrain.language.templates import ASSISTANT
+
+_ROLES = {
+    **dict.fromkeys(("user", "human", "prompter"), "user"),
+    **dict.fromkeys((ASSISTANT, "gpt", "bot", "chatgpt", "model", "ai"), ASSISTANT),
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("tool", "function", "observation", "ipython"), "tool"),
+}
+_KEPT = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
+_SHOWN = 30  # characters
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation whose answers are learned.
+
+    Args:
+        messages: tuple of dicts with "role" ("system", "user", "assistant" or "tool") and "content".
+        row: str, where it was found, such as "line 3 of 'qa.jsonl'".
+        tools: tuple of dicts, JSON schemas of functions that the assistant may call; None for none.
+        given: frozenset of int, the indices of the answers in `messages` that are not learned.
+        rejected: tuple of dicts, what people liked less than the messages after the first `shared`; empty for none.
+        shared: int, the number of messages that both have.
+        cut: int, the number of messages after the last answer that were left out.
+    """
+
+    messages: tuple[Mapping[str, Any], ...]
+    row: str = ""
+    tools: tuple[Mapping, ...] | None = None
+    given: frozenset[int] = frozenset()
+    rejected: tuple[Mapping[str, Any], ...] = ()
+    shared: int = 0
+    cut: int = 0
+
+    @property
+    def prompt(self) -> tuple[Mapping[str, Any], ...]:
+        """The messages before the first answer."""
+        first = next(index for index, message in enumerate(self.messages) if message["role"] == ASSISTANT)
+        return self.messages[:first]
+
+    @property
+    def content(self) -> str:
+        """Everything that two equal conversations share, as one text."""
+        return json.dumps([self.messages, self.tools, sorted(self.given), self.rejected], ensure_ascii=False)
+
+
+def conversation(row: Mapping[str, Any], form: Form, name: str) -> Conversation:
+    """The conversation of a row.
+
+    Args:
+        row: mapping from the names of columns to cells.
+        form: Form.
+        name: str, of the row.
+
+    Returns:
+        Conversation, which ends with an answer.
+
+    Raises:
+        InputError: the row holds none; the message is the rest of a sentence about it.
+    """
+    tools = _listed(row.get(form.tools)) if form.tools and has_text(row.get(form.tools)) else None
+    rejected, given, shared = [], frozenset(), 0
+    if form.messages:
+        messages = _messages(row[form.messages])
+    else:
+        before, answer = _prompt(row, form), _answer(row[form.response])
+        if form.rejected:
+            rejected = _answer(row[form.rejected])
+            before, answer, rejected = _divided(before, answer, rejected)
+            shared = len(before)
+        messages = [*before, *answer]
+        given = frozenset(range(len(before)))
+    if form.system and has_text(row.get(form.system)) and (not messages or messages[0]["role"] != "system"):
+        messages = [_message({"role": "system", "content": row[form.system]}, 0), *messages]
+        given = frozenset(index + 1 for index in given)
+        shared += bool(rejected)
+    answers = [index for index, message in enumerate(messages) if message["role"] == ASSISTANT]
+    if not answers:
+        raise InputError("it has no message of the assistant" if messages else "it has no messages")
+    last = answers[-1] + 1
+    given |= {index for index in answers if messages[index].pop("weight", 1) == 0}
+    given &= set(answers)
+    _check(messages[:last], rejected, given, answers)
+    return Conversation(
+        messages=tuple(messages[:last]),
+        row=name,
+        tools=tuple(tools) if tools else None,
+        given=given,
+        rejected=tuple(rejected),
+        shared=shared,
+        cut=len(messages) - last,
+    )
+
+
+def _prompt(row: Mapping[str, Any], form: Form) -> list[dict]:
+    cell = row.get(form.prompt) if form.prompt else None
+    if form.prompt is None:
+        return []
+    value = _listed(cell, strict=False)
+    if isinstance(value, list):
+        return _messages(value)
+    text = _text(cell, f"the column {form.prompt!r}") if is_present(cell) else ""
+    below = row.get(form.below) if form.below else None
+    text = "\n\n".join(filter(str.strip, (text, below if isinstance(below, str) else "")))
+    if not text.strip():
+        raise InputError(f"the column {form.prompt!r} is empty")
+    return [{"role": "user", "content": text}]
+
+
+def _answer(cell: Any) -> list[dict]:
+    value = _listed(cell, strict=False)
+    if isinstance(value, list):
+        return _messages(value)
+    return [{"role": ASSISTANT, "content": _text(cell, "the answer")}]
+
+
+def _divided(before: list[dict], chosen: list[dict], rejected: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
+    """Divides two conversations into what they share and the answers in which they differ."""
+    count = 0
+    while count < min(len(chosen), len(rejected)) - 1 and chosen[count] == rejected[count]:
+        count += 1
+    if count:  # whole conversations, whose beginning the prompt repeats
+        before, chosen, rejected = chosen[:count], chosen[count:], rejected[count:]
+    if not before:
+        raise InputError("its chosen and rejected answers share no prompt")
+    while rejected and rejected[-1]["role"] != ASSISTANT:
+        rejected = rejected[:-1]
+    if not rejected:
+        raise InputError("its rejected answer has no message of the assistant")
+    if chosen == rejected:
+        raise InputError("its chosen and rejected answers are equal")
+    return before, chosen, rejected
+
+
+def _check(messages: Sequence[Mapping], rejected: Sequence[Mapping], given: frozenset[int], answers: list[int]) -> None:
+    if given >= set(answers):
+        raise InputError("none of its answers is to be learned: each has the weight 0")
+    for index, message in enumerate([*messages, *rejected]):
+        is_answer = message["role"] == ASSISTANT
+        if is_answer and not message["content"].strip() and not message.get("tool_calls"):
+            raise InputError(
+                "its answer is empty" if len(answers) == 1 else f"message {index + 1}, an answer, is empty"
+            )
+    if all(not message["content"].strip() for message in messages if message["role"] != ASSISTANT):
+        raise InputError("nothing is said before its answer")
+
+
+def _messages(cell: Any) -> list[dict]:
+    value = _listed(cell)
+    return [_message(item, index) for index, item in enumerate(value)]
+
+
+def _message(item: Any, index: int) -> dict:
+    if isinstance(item, dict) and len(item) == 2:  # The usual case must be quick.
+        role, content = item.get("role"), item.get("content")
+        if isinstance(content, str) and isinstance(role, str) and role in _ROLES:
+            return {"role": _ROLES[role], "content": content}
+    where = f"message {index + 1}"
+    if not isinstance(item, Mapping):
+        raise InputError(f"{where} must be an object with a role and a content, and is {shown(item)}")
+    role = next((item[name] for name in ("role", "from", "author", "speaker") if item.get(name) is not None), None)
+    if role is None:
+        raise InputError(f"{where} has no role")
+    known = _ROLES.get(str(role).strip().lower())
+    if known is None:
+        raise InputError(f"{where} has the unknown role {shown(role)}: user, assistant, system and tool are known")
+    content = next((item[name] for name in ("content", "value", "text", "message") if item.get(name) is not None), None)
+    kept = {name: item[name] for name in _KEPT if item.get(name)}
+    if content is None and not kept.get("tool_calls"):
+        raise InputError(f"{where} has no content")
+    message = {"role": known, "content": "" if content is None else _text(content, where), **kept}
+    weight = item.get("weight", 1)
+    return {**message, "weight": weight} if known == ASSISTANT and weight not in (1, None) else message
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        other = next((part.get("type") for part in value if part.get("type", "text") != "text"), None)
+        if other is not None:
+            raise InputError(f"{where} has a part of the type {shown(other)}, and only texts are read")
+        return "".join(str(part.get("text") or "") for part in value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)  # CSV files and spreadsheets read "4" as a number.
+    raise InputError(f"{where} must be a text, and is {shown(value)}")
+
+
+def _listed(value: Any, *, strict: bool = True) -> Any:
+    """A list, which tables that hold only texts write as JSON or as Python does."""
+    if isinstance(value, str) and value.lstrip()[:2] in ("[{", "[]") or (strict and isinstance(value, str)):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                value = read(value)
+                break
+            except (ValueError, SyntaxError, RecursionError, MemoryError):
+                continue
+    if strict and not isinstance(value, list | tuple):
+        raise InputError(f"a list of messages is expected, and it has {shown(value)}")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut.
+
+    Args:
+        value: object.
+
+    Returns:
+        str.
+    """
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
