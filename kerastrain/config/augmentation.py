@@ -192,7 +192,7 @@ def normalize_augment(value: Any, kind: str) -> Any:
     Args:
         value: a list of names and of mappings from a name to arguments, which replaces the defaults; a mapping, which is
             merged into the defaults; None, which turns every transform off; or an `AugmentConfig`.
-        kind: "images" or "text", the kind of data, which decides the defaults.
+        kind: as `data.kind`, which decides the defaults.
 
     Returns:
         dict from str to a mapping of arguments or None; an `AugmentConfig` is returned as it is.

@@ -1,5 +1,6 @@
 """The section `data`: where the examples come from and how they are split and augmented. Must not import TensorFlow."""
 
+import operator
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -10,6 +11,32 @@ from kerastrain.config.expectations import shown
 from kerastrain.config.values import Count, Fraction, NotNegative, Section, Size
 from kerastrain.decoding import LARGEST_MEGAPIXELS
 from kerastrain.tasks import Task
+
+LANGUAGE_KINDS = ("chat", "language")
+"""The values of `data.kind` for language models, which write text."""
+
+_OF_CLASSIFIERS = [
+    *(
+        "task",
+        "exclude_classes",
+        "image_size",
+        "resize",
+        "largest_megapixels",
+        "pixel_range",
+        "folds",
+        "fold",
+        "class_weights",
+    ),
+    *("sampling", "cache"),
+]
+_OWNER_HINTS = {
+    ("chat", "columns.input"): ", or name columns.prompt and columns.response",
+    ("chat", "columns.targets"): ", or name columns.prompt and columns.response",
+    ("language", "columns.prompt"): ", or set data.kind=chat",
+    ("language", "columns.messages"): ", or set data.kind=chat",
+    ("text", "columns.prompt"): ", or set data.kind=chat",
+    ("text", "columns.messages"): ", or set data.kind=chat",
+}
 
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
@@ -43,13 +70,27 @@ class ColumnsConfig(Section):
     folder of the table, or the only one in which the images are found."""
     suffix: str | None = None
     """Suffix of the image files, such as .jpg, if the table leaves it out. Null finds it."""
+    messages: str | None = None
+    """Only for data.kind=chat: column of lists of messages, each with a role and a content. Null finds a column with a usual
+    name: messages, conversations, dialog."""
+    prompt: str | None = None
+    """Only for data.kind=chat: column of the user's message. Null finds columns with usual names: prompt and response, question
+    and answer, instruction and output, prompt and completion."""
+    response: str | None = None
+    """Only for data.kind=chat: column of the answer to `prompt`."""
+    rejected: str | None = None
+    """Only for data.kind=chat: column of an answer that people liked less than `response`. Null finds the columns prompt, chosen
+    and rejected."""
+    system: str | None = None
+    """Only for data.kind=chat: column of the system's message before `prompt`. Null finds a column named system."""
 
 
 class DataConfig(Section):
     """Where the examples come from and how they are split and augmented."""
 
-    kind: Literal["images", "text"] = "images"
-    """What an example is: an image or a text."""
+    kind: Literal["images", "text", "chat", "language"] = "images"
+    """What an example is: an image or a text to classify; or, for language models, a conversation whose answers are learned
+    (chat), or a text that is learned as a whole (language)."""
     task: Task = "single_label"
     """What the model predicts: one class (single_label), any number of labels (multi_label), or numbers
     (regression)."""
@@ -58,7 +99,18 @@ class DataConfig(Section):
     handwritten digits. Texts: a folder with one file per class and one text per line, or one subfolder of files per
     class. Both may be divided into the folders train, validation and test, or val2017, test_set and the like.
     Also: a table (.csv, .tsv, .jsonl, .parquet, …) or a folder with train.csv, test.csv, …; an .npz file of arrays; a folder
-    written by `data.write_tfrecords`; `hf:NAME` or `tfds:NAME`, a data set from Hugging Face or TensorFlow Datasets."""
+    written by `data.write_tfrecords`; `hf:NAME` or `tfds:NAME`, a data set from Hugging Face or TensorFlow Datasets.
+    Conversations: a table (.jsonl, .json, .csv, .parquet, …), a folder of tables, or `hf:NAME`. Texts for a language model: the
+    same, a text file or a folder of text files."""
+    chat_template: Annotated[str, Field(min_length=1)] | None = None
+    """Only for data.kind=chat: file with the Jinja template that makes a text of a conversation, or the template itself. Null
+    uses the tokenizer's own."""
+    learn: Literal["answers", "all"] = "answers"
+    """Only for data.kind=chat: which tokens count in the loss. answers: those that the assistant writes, with the token that
+    ends each answer. all: every token."""
+    packing: bool = False
+    """Only for language models: whether a training sequence holds several examples, as many as fit; none of them sees another.
+    Without it, an example is a sequence, and those of a batch have similar lengths."""
     columns: ColumnsConfig = ColumnsConfig()
     """Which columns of a table, or features of a named data set, hold the inputs, targets, splits, weights and groups."""
     exclude_classes: OneOrMore = ()
@@ -127,6 +179,37 @@ class DataConfig(Section):
         return normalize_augment(value, info.data.get("kind", "images"))
 
     @model_validator(mode="after")
+    def _check_owners(self):
+        is_language = self.kind in LANGUAGE_KINDS
+        others = [] if is_language else ["chat_template", "learn", "packing"]
+        others += ["chat_template", "learn"] if self.kind == "language" else []
+        others += _OF_CLASSIFIERS if is_language else []
+        columns = ["pair", "numbers", "targets", "separator", "weight", "folder", "suffix"] if is_language else []
+        columns += [] if self.kind == "chat" else ["messages", "prompt", "response", "rejected", "system"]
+        columns += ["input"] if self.kind == "chat" else []
+        fields, default = type(self).model_fields, ColumnsConfig()
+        wrong = [name for name in others if getattr(self, name) != fields[name].default]
+        wrong += [f"columns.{name}" for name in columns if getattr(self.columns, name) != getattr(default, name)]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]} is not for data.kind={self.kind}. Received: {shown(operator.attrgetter(wrong[0])(self))}. "
+                f"Remove it{_OWNER_HINTS.get((self.kind, wrong[0]), '')}."
+            )
+        if self.kind == "chat" and (self.columns.prompt is None) != (self.columns.response is None):
+            given, lacking = ("prompt", "response") if self.columns.prompt else ("response", "prompt")
+            raise ValueError(f"columns.{given} needs columns.{lacking}. Received: only columns.{given}. Name both.")
+        if self.columns.rejected is not None and self.columns.response is None:
+            raise ValueError(
+                "columns.rejected needs columns.prompt and columns.response, the preferred answer. Name all three."
+            )
+        if is_language and self.augment.named:
+            raise ValueError(
+                "augment is for examples that are classified. Received: "
+                f"{', '.join(self.augment.named)} for data.kind={self.kind}. Remove it."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_augment(self):
         wrong = [name for name in self.augment.named if (name == "word_dropout") != (self.kind == "text")]
         if wrong:
@@ -171,9 +254,10 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check_path_of_texts(self):
-        if self.kind == "text" and self.path == "digits":
+        if self.kind != "images" and self.path == "digits":
+            noun = "conversations" if self.kind == "chat" else "texts"
             raise ValueError(
-                "path must name a folder of texts. Received: digits, the bundled images. Set data.path; a folder of this "
+                f"path must name a folder of {noun}. Received: digits, the bundled images. Set data.path; a folder of this "
                 "name is ./digits."
             )
         return self

@@ -27,7 +27,8 @@ class ModelConfig(Section):
     `kerastrain:fractal_small`, for tiny images), or `auto` (the default): efficientnet_lite0, and fractal_small for images
     of at most 40 pixels. Texts: a pretrained encoder (a folder of Hugging Face,
     `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file, `keras:transformer`, `keras:embedding`, or
-    `keras:ngrams` (the default)."""
+    `keras:ngrams` (the default). Conversations and texts to continue: a pretrained language model, a folder of Hugging Face or
+    `hf:OWNER/NAME` (Llama, Mistral, Qwen 2 and 3, Gemma, SmolLM)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
@@ -54,7 +55,8 @@ class ModelConfig(Section):
     """Only for texts with `keras:NAME` or a pretrained encoder: number of tokens, in `keras:ngrams` and `keras:embedding` with
     their n-grams, that a text is cut to. Null means, for an encoder, the number that cuts one of a hundred training texts;
     10,000 in `keras:ngrams`; 100 words, 400 characters or 160 subwords in `keras:embedding`; and 64, 256 or 96 in
-    `keras:transformer`."""
+    `keras:transformer`. For language models: number of tokens of a sequence; null means the number that cuts one of a hundred
+    training conversations, at most 1,024."""
     vocabulary_size: Annotated[int, Field(gt=2)] | None = None
     """Only for texts with `keras:NAME`: largest number of tokens and n-grams in the vocabulary. Null means 60000 in
     `keras:ngrams`, and 30000 in the others."""
@@ -103,8 +105,13 @@ class ModelConfig(Section):
             kind: "images" or "text".
 
         Raises:
-            ValueError: a setting belongs to other backbones.
+            ValueError: a setting belongs to other backbones, or a language model is not named.
         """
+        if kind in ("chat", "language") and self.backbone in (None, AUTO_BACKBONE) and self.from_run is None:
+            raise ValueError(
+                f"model.backbone must name a pretrained language model for data.kind={kind}: a folder of Hugging Face, or "
+                "hf:OWNER/NAME. Received: none. Set model.backbone."
+            )
         backbone = self.backbone_of(kind)
         for owner, names in _owners(kind, backbone):
             for name in names:
@@ -128,9 +135,9 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
             ("embedding_dim", "tokenizer", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,
         ),
-        "`keras:NAME` networks and pretrained encoders of texts": (
+        "`keras:NAME` networks, pretrained encoders of texts and language models": (
             ("sequence_length",),
-            kind == "text" and (is_network or is_preset),
+            kind in ("chat", "language") or (kind == "text" and (is_network or is_preset)),
         ),
         "`keras:transformer` on texts": (("num_layers",), kind == "text" and backbone == "keras:transformer"),
         "Hub modules and SavedModels": (
