@@ -74,6 +74,7 @@ NO_TENSORFLOW = {
     "presets",
     "recipe.__init__",
     "recipe.inputs",
+    "recipe.language_data",
     "recipe.networks",
     "recipe.plan",
     "recipe.requirements",

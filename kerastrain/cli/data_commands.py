@@ -21,14 +21,18 @@ def scan(
     arguments: Arguments = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write, with a row for every skipped file.")] = None,
 ) -> None:
-    """List the image files or texts that a run would skip, and why.
+    """List the image files, texts or conversations that a run would skip, and why.
 
-    Prints how the data are understood, then reads and decodes every image file of the config, or compares all texts.
+    Prints how the data are understood, then reads and decodes every image file of the config, compares all texts, or makes
+    tokens of all conversations.
     """
     from kerastrain import data
     from kerastrain.recipe import plan
 
     config = read_config(arguments)
+    if config.is_language:
+        _scan_language(config, out)
+        return
     listing = plan.listing(config)
     for line in plan.description(config, listing, plan.parts(config, listing)):
         console.print(plain(line))
@@ -36,18 +40,7 @@ def scan(
     for note in scanned.notes:
         console.print(plain(f"note: {note}"))
     noun = "texts" if config.data.kind == "text" else "image files"
-    quarantined, count = listing.skipped + scanned.quarantined, len(listing) + len(listing.skipped)
-    console.print(f"{len(scanned.kept):,} of {count:,} {noun} can be used")
-    if quarantined:
-        _print_quarantine(quarantined, noun.split()[-1])
-    unreadable = sum(file.kind not in data.quarantine.REPEATS for file in quarantined)
-    if unreadable > config.data.unreadable_fraction * count:
-        console.print(
-            f"a run would stop: {unreadable / count:.2%} of the {noun.split()[-1]} are unreadable, and "
-            f"data.unreadable_fraction allows {config.data.unreadable_fraction:.2%}"
-        )
-    if out is not None:
-        console.print(f"written to {plain(data.quarantine.write(quarantined, out))}")
+    _print_skipped(config, len(scanned.kept), listing.skipped + scanned.quarantined, noun, out)
 
 
 @data_app.command(cls=SettingsCommand)
@@ -55,8 +48,14 @@ def preview(
     arguments: Arguments = None,
     out: Annotated[Path, typer.Option(help="PNG file to write. Texts are printed instead.")] = Path("preview.png"),
 ) -> None:
-    """Show the first training batch before and after augmentation."""
+    """Show the first training batch before and after augmentation, or tokens and which of them a language model learns."""
     config = read_config(arguments)
+    if config.is_language:
+        from kerastrain.recipe import language_data
+
+        for line in language_data.preview(config):
+            console.print(plain(line))
+        return
     start_tensorflow()
     from kerastrain import recipe
 
@@ -67,6 +66,36 @@ def preview(
     for label_before, before, label_after, after in preview.lines():
         console.print(f"{plain(label_before)}: {plain(before[:_MAX_TEXT_LENGTH])}")
         console.print(f"  → {plain(label_after)}: {plain(after[:_MAX_TEXT_LENGTH])}")
+
+
+def _scan_language(config, out: Path | None) -> None:
+    from kerastrain.recipe import language_data
+
+    loaded = language_data.load(config, language_data.source(config), is_scan=True)
+    for line in loaded.lines:
+        console.print(plain(line))
+    noun = "conversations" if config.data.kind == "chat" else "texts"
+    usable = sum(len(set(texts.rows)) for texts in loaded.texts.values())
+    _print_skipped(config, usable, loaded.skipped, noun, out)
+
+
+def _print_skipped(config, usable: int, skipped, noun: str, out: Path | None) -> None:
+    """Prints how many examples can be used, and the others with their reasons."""
+    from kerastrain import data
+
+    count = usable + len(skipped)
+    console.print(f"{usable:,} of {count:,} {noun} can be used")
+    noun = noun.split()[-1]
+    if skipped:
+        _print_quarantine(skipped, noun)
+    unreadable = sum(file.kind not in data.quarantine.REPEATS for file in skipped)
+    if unreadable > config.data.unreadable_fraction * count:
+        console.print(
+            f"a run would stop: {unreadable / count:.2%} of the {noun} are unreadable, and "
+            f"data.unreadable_fraction allows {config.data.unreadable_fraction:.2%}"
+        )
+    if out is not None:
+        console.print(f"written to {plain(data.quarantine.write(skipped, out))}")
 
 
 def _print_quarantine(quarantined, noun: str) -> None:

@@ -151,8 +151,8 @@ class DataConfig(Section):
     auto uses the first of these that has room."""
 
     unreadable_fraction: Fraction = 0.1
-    """Largest fraction of image files that may be unreadable; above it the run stops. Unreadable files are skipped and
-    listed in the run's quarantine.csv. Duplicate files are skipped too, but do not count."""
+    """Largest fraction of image files, or of rows with texts or conversations, that may be unreadable; above it the run stops.
+    They are skipped and listed in the run's quarantine.csv. Duplicates are skipped too, but do not count."""
 
     @field_validator("class_weights", mode="before")
     @classmethod

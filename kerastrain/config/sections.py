@@ -75,11 +75,16 @@ class Config(Section):
                 f"memory.micro_batches auto is only for one device. Received: runtime.strategy {self.runtime.strategy}. "
                 "Set a number."
             )
-        if parts != "auto" and parts > examples:
+        if parts != "auto" and examples is not None and parts > examples:
             raise ValueError(
                 f"memory.micro_batches must be at most fit.global_batch_size. Received: {parts} and {examples}."
             )
         return self
+
+    @property
+    def is_language(self) -> bool:
+        """Whether the model is a language model, which writes text."""
+        return self.data.kind in ("chat", "language")
 
     @property
     def from_scratch(self) -> bool:

@@ -22,19 +22,31 @@ NOT_LEARNED = -1
 DEFAULT_LENGTH = 1024
 """The longest sequence that is chosen, in tokens; the memory of a step grows with it."""
 
+_SHOWN_SKIPPED = 3
 _MULTIPLE = 8  # Matrix units of GPUs and CPUs are used whole at multiples of 8.
 
 
-def chosen_length(texts: TokenTexts, most: int) -> int:
+def chosen_length(texts: TokenTexts, most: int, wanted: int | None = None) -> int:
     """A sequence length at which at most one conversation of a hundred is cut; for texts as long as they are useful.
 
     Args:
         texts: TokenTexts of the training part.
         most: int >= 1, the number of places of the network.
+        wanted: int, the length that the user asks for, or None.
 
     Returns:
-        int, at most `DEFAULT_LENGTH` and `most`, a multiple of 8 where that allows it.
+        int, `wanted`, else at most `DEFAULT_LENGTH` and `most`, a multiple of 8 where that allows it.
+
+    Raises:
+        InputError: the network has fewer places than `wanted`.
     """
+    if wanted is not None:
+        if wanted > most:
+            raise InputError(
+                f"`model.sequence_length` must be at most {most:,}, the places for tokens that the network was made with. "
+                f"Received: {wanted:,}. Lower it."
+            )
+        return wanted
     most = min(most, DEFAULT_LENGTH)
     if texts.continued:
         return min(most, -(-int(texts.lengths.max(initial=1)) // _MULTIPLE) * _MULTIPLE)
@@ -59,6 +71,12 @@ def fitted(texts: TokenTexts, length: int) -> TokenTexts:
     """
     if length < 2:
         raise InputError(f"`model.sequence_length` must be at least 2, a token and the next one. Received: {length}.")
+    if not texts.rows:
+        first = texts.skipped[0]
+        more = f", and {counted(len(texts.skipped) - 1, 'others')} neither" if len(texts.skipped) > 1 else ""
+        raise InputError(
+            f"{first.path} cannot be learned: {first.reason}{more}. Change the data, or set data.chat_template."
+        )
     ids, learned, rows, skipped, cut = [], [], [], list(texts.skipped), 0
     for index, row in enumerate(texts.rows):
         own_ids, own_learned = texts.example(index)
@@ -141,6 +159,11 @@ def lines(texts: TokenTexts, arrays: Arrays, whole: TokenTexts | None = None) ->
     elif texts.cut:
         lost = counted(learned - int(texts.learned_counts.sum()), "learned tokens")
         described.append(f"cut: {counted(texts.cut, noun)} with more than {length:,} tokens, which lose {lost}")
+    if texts.skipped:
+        first = "; ".join(f"{item.path}: {item.reason}" for item in texts.skipped[:_SHOWN_SKIPPED])
+        more = len(texts.skipped) - _SHOWN_SKIPPED
+        first += f"; and {more:,} more" if more > 0 else ""
+        described.append(f"not learned: {counted(len(texts.skipped), noun)} ({first})")
     examples = "" if len(texts) == count else f" of {len(texts):,} examples"
     padding, used = float((segments == 0).mean()), int((targets >= 0).sum())
     described.append(

@@ -128,6 +128,9 @@ def test_long_answers_are_cut_and_counted():
     assert [(item.path, item.reason) for item in texts.skipped] == [
         ("line 2", f"its first learned token is number {first}, and a sequence has 16")
     ]
+    assert sequences.lines(texts, sequences.padded(texts, length, 0), whole)[2] == (
+        f"not learned: 1 conversation (line 2: its first learned token is number {first}, and a sequence has 16)"
+    )
     lost = int(whole.learned.sum() - texts.learned.sum())
     assert f"cut: 2 conversations with more than 16 tokens, which lose {lost} learned tokens" in sequences.lines(
         texts, sequences.padded(texts, length, 0), whole
@@ -136,6 +139,11 @@ def test_long_answers_are_cut_and_counted():
         InputError, match=r"^nothing is left to learn within 3 tokens of any example, such as .*model\.sequence_"
     ):
         sequences.fitted(whole, 3)
+    refused = token_texts.tokenized(items[:2], language_tokens("{{ raise_exception('Nothing') }}"))
+    with pytest.raises(
+        InputError, match="^line of a cannot be learned: the chat template does not take it: Nothing, and 1 other ne"
+    ):
+        sequences.fitted(refused, 16)
     with pytest.raises(InputError, match="must be at least 2"):
         sequences.fitted(whole, 1)
 
@@ -175,6 +183,9 @@ def test_a_length_is_chosen_by_the_examples():
     texts = token_texts.tokenized([qa("a", "b")] * 99 + [qa("c", "long " * 60)], TOKENS)
     assert sequences.chosen_length(texts, 2048) == -(-int(texts.lengths[0]) // 8) * 8
     assert sequences.chosen_length(texts, 10) == 10
+    assert sequences.chosen_length(texts, 10, 9) == 9
+    with pytest.raises(InputError, match=r"must be at most 10, the places .* Received: 1,100\. Lower it\.$"):
+        sequences.chosen_length(texts, 10, 1100)
     long = token_texts.tokenized([Document("word " * 2000, "a")], TOKENS)
     assert sequences.chosen_length(long, 8192) == sequences.DEFAULT_LENGTH
 

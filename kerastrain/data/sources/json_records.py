@@ -146,4 +146,4 @@ def _is_list_of_records(value: object) -> bool:
 
 
 def _problem(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).split(":")[0].lower()
+    return "it is nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", str(error)).lower()
