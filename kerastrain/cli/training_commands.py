@@ -90,13 +90,21 @@ def check(
     Prints the value of every key, how the data are understood (layout, parts, classes with counts and examples, what is
     skipped), and the training phases. TensorFlow is not started.
     """
-    from kerastrain import data, schedules
-    from kerastrain.recipe import automatic_backbone, plan, starting_run
+    from kerastrain import data
+    from kerastrain.recipe import automatic_backbone, language_data, plan, starting_run
 
     config = read_config(arguments, from_run=from_run)
     starting_run.check(config)
     directory = run or dated("runs")
     requirements.require_folder(directory, resumes=False)
+    if config.is_language:
+        loaded = language_data.load(config, language_data.source(config))
+        console.print(configs.dump(config).rstrip(), markup=False)
+        console.print()
+        for line in loaded.lines:
+            console.print(plain(line))
+        _print_phases(config, len(loaded.arrays["train"][0]), plot)
+        return
     listing = plan.listing(config)
     config, sentence = automatic_backbone.choose(config, listing)
     requirements.require(config)
@@ -108,9 +116,16 @@ def check(
         console.print(plain(line))
     if warning := data.small_data_warning(examples):
         console.print(plain(warning))
+    _print_phases(config, len(examples["train"]), plot)
+
+
+def _print_phases(config, example_count: int, plot: Path | None) -> None:
+    from kerastrain import schedules
+    from kerastrain.recipe import plan
+
     table = Table("phase", "epochs", "steps", "warm-up steps", "peak learning rate")
     table.add_column("schedule", overflow="fold")
-    phases = plan.phases(config, len(examples["train"]))
+    phases = plan.phases(config, example_count)
     for phase in phases:
         steps = f"{phase.epochs} x {phase.steps_per_epoch} = {phase.steps}"
         schedule = ", ".join([phase.schedule, *(f"{name} {value}" for name, value in phase.arguments.items())])

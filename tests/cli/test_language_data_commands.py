@@ -10,7 +10,8 @@ pytest.importorskip("safetensors")
 
 from language_folders import write_language_model  # noqa: E402
 
-from kerastrain import cli  # noqa: E402
+from kerastrain import cli, data  # noqa: E402
+from kerastrain.errors import InputError  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,21 @@ def test_near_misses_are_refused_in_a_sentence(monkeypatch, capsys, tmp_path, mo
         assert code == 2
         assert sentence in printed
         assert "Traceback" not in printed
+
+
+def test_check_says_the_plan_of_a_language_model(monkeypatch, capsys, tmp_path, model):
+    options = (
+        "data.kind=chat",
+        chats(tmp_path / "qa.jsonl"),
+        f"model.backbone={model}",
+        "fit.global_batch_size=2",
+        "fit.epochs=3",
+    )
+    code, printed = run(monkeypatch, capsys, "check", *options)
+    assert code == 0
+    assert "examples: 7 train, 2 validation, 1 test" in printed
+    assert "3 x 4 = 12" in printed
+    with pytest.raises(
+        InputError, match=r"are images or texts\. Received: data\.kind=chat, for language models, which `check`"
+    ):
+        data.listing(tmp_path / "qa.jsonl", kind="chat")

@@ -72,6 +72,11 @@ def listing(
         InputError: `kind`, `task`, `columns` or `exclude_classes` does not fit the source, or as for the function of the
             source.
     """
+    if kind not in ("images", "text"):
+        raise InputError(
+            f"examples that are classified are images or texts. Received: data.kind={kind}, for language models, which `check`, "
+            "`train`, `data scan` and `data preview` read. Set data.kind."
+        )
     decoding = decoding or Decoding()
     everything = _of_source(path, kind=kind, image_size=image_size, task=task, columns=columns, decoding=decoding)
     everything = missing_decoders.left_out(decoded(everything, decoding))
