@@ -52,8 +52,12 @@ def read(path: str | Path, *, kind: Kind, columns: Columns | None = None) -> Cor
         named = hugging_face.load(str(path))
         table = Table(named.source, dict(named.columns), range(1, len(named.parts) + 1), layout=named.layout)
         part_of = parts.parts_of(list(dict.fromkeys(named.parts)))
-        corpus = _of_tables(named.source, [(None, table)], kind, columns, named.notes)
-        if {"train"} <= set(part_of.values()):
+        notes = list(named.notes)
+        if "train" in part_of.values():
+            notes += [f"the part {name!r} is taken for {part}" for name, part in part_of.items() if name != part]
+            notes += [f"did not read the part {name!r}" for name in dict.fromkeys(named.parts) if name not in part_of]
+        corpus = _of_tables(named.source, [(None, table)], kind, columns, notes)
+        if "train" in part_of.values():
             kept = {item.row for item in corpus.items}
             in_parts = [part_of.get(part) for row, part in enumerate(named.parts) if table.row_name(row) in kept]
             corpus = dataclasses.replace(corpus, predefined=in_parts)

@@ -56,9 +56,6 @@ def read(preset: Preset) -> LanguageTokens:
     stops = dict.fromkeys(index for index in (end, *named) if index is not None and 0 <= index < size)
     pads = (ids.get("pad_token"), *_ids(preset.config.get("pad_token_id")), end)
     begin = ids.get("bos_token")
-    adds_begin = settings.get("add_bos_token")
-    if not isinstance(adds_begin, bool):
-        adds_begin = tokenizer.encode("a").ids[:1] == [begin]
     tokens = LanguageTokens(
         content=content,
         begin=begin,
@@ -66,7 +63,8 @@ def read(preset: Preset) -> LanguageTokens:
         pad=next(index for index in pads if index is not None and 0 <= index < size),
         stops=tuple(stops),
         names={"eos_token": tokenizer.id_to_token(end)} | names,
-        adds_begin=begin is not None and adds_begin,
+        # The library transformers does as tokenizer.json says, too, whatever add_bos_token in the other file is.
+        adds_begin=begin is not None and tokenizer.encode("a").ids[:1] == [begin],
     )
     return tokens.with_template(_template(preset, folder, settings))
 

