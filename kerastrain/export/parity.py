@@ -72,7 +72,7 @@ class Parity:
         largest_difference: float >= 0, the largest |file - model| over all outputs, in the outputs' unit.
         relative_difference: float >= 0, `largest_difference` divided by the model's largest |output|.
         size_bytes: int, size of the file, or of all files in the folder.
-        gzip_bytes: int, that size after gzip.
+        gzip_bytes: int, that size after gzip; None where it is not measured.
         tolerance: Tolerance that the file was checked against.
         measure: str, the name of the scores: "accuracy" (for many labels, of the binary decisions) or "R²"; None if the
             targets are unknown.
@@ -87,7 +87,7 @@ class Parity:
     largest_difference: float
     relative_difference: float
     size_bytes: int
-    gzip_bytes: int
+    gzip_bytes: int | None
     tolerance: Tolerance
     measure: str | None = None
     score: float | None = None
@@ -135,7 +135,7 @@ def check(
     file: str,
     kind: str,
     size_bytes: int,
-    gzip_bytes: int,
+    gzip_bytes: int | None,
     targets: np.ndarray | None = None,
     tolerance: Tolerance | None = None,
     threshold: float = 0.0,
@@ -153,7 +153,7 @@ def check(
         file: str, the file's name, for the record and the error.
         kind: str, a key of `TOLERANCES`.
         size_bytes: int, size of the file.
-        gzip_bytes: int, size of the file after gzip.
+        gzip_bytes: int, size of the file after gzip, or None.
         targets: the targets, as `evaluation.score` takes them, or None if they are unknown.
         tolerance: Tolerance, or None for `TOLERANCES[kind]`.
         threshold: float, the decision boundary of a single output: 0 for a logit, 0.5 for a probability.

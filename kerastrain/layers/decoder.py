@@ -187,7 +187,10 @@ class DecoderBlock(keras.layers.Layer):
         outputs = self.linear(name).units
         inputs = {"attention_output": self.query_dense.units, "down": self.gate_dense.units}
         width = self.attention_dense.units
-        self.pairs[name].create(inputs.get(name, width), outputs, rank=rank, scale=scale, rate=rate)
+        with keras.name_scope(
+            self.name, caller=self
+        ):  # so that paths are the same as in a block that is built with pairs
+            self.pairs[name].create(inputs.get(name, width), outputs, rank=rank, scale=scale, rate=rate)
         self.trainable = True
         norms = (self.attention_norm, self.mlp_norm, self.query_norm, self.key_norm)
         norms += (self.attention_post_norm, self.mlp_post_norm)

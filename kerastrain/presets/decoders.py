@@ -113,7 +113,7 @@ def network(preset: Preset) -> DecoderNetwork:
     }
     if kind in ("gemma2", "gemma3_text"):
         block["query_scale"] = content.get("query_pre_attn_scalar", 256) ** -0.5
-        block["score_cap"] = content.get("attn_logit_softcapping")
+        block["score_cap"] = content.get("attn_logit_softcapping", 50.0 if kind == "gemma2" else None)
     count = size["num_hidden_layers"]
     result = DecoderNetwork(
         vocabulary_size=size["vocab_size"],
@@ -122,7 +122,9 @@ def network(preset: Preset) -> DecoderNetwork:
         epsilon=block["epsilon"],
         tied=content.get("tie_word_embeddings", kind in (*_GEMMA, "smollm3")),
         embedding_scale=size["hidden_size"] ** 0.5 if kind in _GEMMA else 1.0,
-        logit_cap=content.get("final_logit_softcapping") if kind in _GEMMA else None,
+        logit_cap=content.get("final_logit_softcapping", 30.0 if kind == "gemma2" else None)
+        if kind in _GEMMA
+        else None,
         blocks=tuple({**block, **own} for own in _each_block(preset, count)),
     )
     if preset.is_fetched:
@@ -159,6 +161,18 @@ def names(network: DecoderNetwork) -> dict[str, str]:
     if not network.tied:
         result["embedding/reverse_embeddings"] = "lm_head.weight"
     return result
+
+
+def shapes(network: DecoderNetwork) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's weights in the files of Hugging Face.
+
+    Args:
+        network: DecoderNetwork.
+
+    Returns:
+        dict from the path of each variable to a tuple of int.
+    """
+    return {path: _shape(path, network, network.width) for path in names(network)}
 
 
 def weights(preset: Preset, network: DecoderNetwork) -> Iterator[tuple[str, np.ndarray]]:

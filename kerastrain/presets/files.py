@@ -71,7 +71,7 @@ def check_safetensors(folder: Path) -> dict[str, tuple[int, ...]]:
     """
     shapes = {}
     for path in safetensors_files(folder):
-        shapes.update(_shapes(path))
+        shapes.update(check_file(path))
     return shapes
 
 
@@ -146,7 +146,18 @@ def shards(values: Iterable[str | list[str]]) -> list[str]:
     return sorted({name for value in values for name in (value if isinstance(value, list) else [value])})
 
 
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def check_file(path: Path) -> dict[str, tuple[int, ...]]:
+    """Checks a safetensors file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        dict from the name of each tensor to its shape.
+
+    Raises:
+        InputError: it is cut off, damaged or quantized.
+    """
     refuse_pointer(path)
     size = path.stat().st_size
     with open(path, "rb") as file:
