@@ -10,6 +10,7 @@ from kerastrain.cli import training_commands  # noqa: F401
 from kerastrain.cli import data_commands  # noqa: F401
 from kerastrain.cli import finder_commands  # noqa: F401
 from kerastrain.cli import run_commands  # noqa: F401
+from kerastrain.cli import generate_command  # noqa: F401
 from kerastrain.cli import compress_command  # noqa: F401
 from kerastrain.cli import launch_command  # noqa: F401
 from kerastrain.cli import doctor_command  # noqa: F401

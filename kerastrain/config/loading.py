@@ -131,6 +131,8 @@ def validate(values: Mapping, kind: type[Section] = Config, *, source: str = "th
 
 def _resolved(config: Config) -> Config:
     """Returns the config with absolute paths and with every null resolved whose default depends on other keys."""
+    if config.is_language:
+        return _resolved_language(config)
     images = config.data.kind == "images"
     backbone = config.model.backbone_of(config.data.kind)
     formats = config.export.formats
@@ -153,14 +155,7 @@ def _resolved(config: Config) -> Config:
     if backbone == NGRAM_BACKBONE and config.optimizer.name == "adamw" and config.model.from_run is None:
         # Without it, n-grams overfit within two epochs; benchmarks/texts.py has the measures.
         encoder = {"optimizer": {"weight_decay": 3.0}}
-    usual = {
-        name: {key: value for key, value in values.items() if getattr(getattr(config, name), key) is None}
-        for name, values in encoder.items()
-    }
-
-    path = config.data.path
-    prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
-    path = prefix + _absolute(path.removeprefix(prefix), *([] if prefix else ["digits"]))
+    path = _absolute_data(config.data.path, "digits")
     columns, folder = config.data.columns, config.data.columns.folder
     if folder and not (Path(path).parent / folder).is_dir() and not (Path(path) / folder).is_dir():
         columns = columns.model_copy(update={"folder": _absolute(folder)})
@@ -173,12 +168,45 @@ def _resolved(config: Config) -> Config:
         update={
             "data": config.data.model_copy(update={"path": path, "columns": columns}),
             "model": config.model.model_copy(update=model),
-            "optimizer": config.optimizer.model_copy(update={"learning_rate": rate, **usual.get("optimizer", {})}),
-            "fit": config.fit.model_copy(update=usual.get("fit", {})),
+            "optimizer": _with_defaults(config.optimizer, {"learning_rate": rate, **encoder.get("optimizer", {})}),
+            "fit": _with_defaults(config.fit, {"global_batch_size": 32, **encoder.get("fit", {})}),
+            "evaluation": _with_defaults(config.evaluation, {"batch_size": 64}),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "export": config.export.model_copy(update={"formats": formats}),
         }
     )
+
+
+def _resolved_language(config: Config) -> Config:
+    """`_resolved` for a language model."""
+    is_lora = config.fine_tune.lora_rank is not None
+    optimizer = {"learning_rate": 2e-4 if is_lora else 2e-5, "global_clip_norm": 1.0}
+    if config.optimizer.clip_norm is not None or config.optimizer.clip_value is not None:
+        del optimizer["global_clip_norm"]
+    formats = ("adapter", "hugging_face") if is_lora else ("hugging_face",)
+    path = {"path": _absolute_data(config.data.path)}
+    warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update=path),
+            "model": config.model.model_copy(update={"backbone": _absolute(config.model.backbone)}),
+            "optimizer": _with_defaults(config.optimizer, optimizer),
+            "fit": _with_defaults(config.fit, {"epochs": 3, "global_batch_size": 8}),
+            "schedule": config.schedule.model_copy(update={"warmup": warmup}),
+            "evaluation": _with_defaults(config.evaluation, {"batch_size": 8}),
+            "export": _with_defaults(config.export, {"formats": formats}),
+        }
+    )
+
+
+def _with_defaults(section: Section, values: Mapping[str, object]) -> Section:
+    """The section with values in place of its nulls."""
+    return section.model_copy(update={key: value for key, value in values.items() if getattr(section, key) is None})
+
+
+def _absolute_data(path: str, *words: str) -> str:
+    prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
+    return prefix + _absolute(path.removeprefix(prefix), *([] if prefix else words))
 
 
 def _weights(model: ModelConfig, *, images: bool) -> str | None:

@@ -165,7 +165,17 @@ class FineTuneConfig(Section):
     lora_alpha: Positive | None = None
     """The product of the LoRA matrices is scaled by lora_alpha / lora_rank. Null means lora_rank, for a scale of 1."""
     lora_layers: tuple[str, ...] | None = None
-    """Names of the layers that get LoRA matrices, including the layers inside them; null means the whole backbone."""
+    """Names of the layers that get LoRA matrices, including the layers inside them; null means the whole backbone. For language
+    models regular expressions that are searched in the paths of kernels, such as `query|value`; null means all dense layers
+    of the blocks."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Only for language models: share of the inputs that LoRA matrices do not see in a training step."""
+    lora_rank_stabilized: bool = False
+    """Only for language models: whether the product of the LoRA matrices is scaled by lora_alpha / sqrt(lora_rank), which
+    suits high ranks."""
+    quantize: Literal["int8", "int4"] | None = None
+    """Only for language models with LoRA: the type that the frozen kernels are stored in while the LoRA matrices train. Null
+    means floats."""
     timetable: dict[Count, Annotated[int, Field(gt=0)] | None] = {}
     """Gradual unfreezing: maps an epoch, counted from 0, to the number of layers that train from then on (null: all)."""
 
@@ -181,8 +191,8 @@ class FineTuneConfig(Section):
 
     @model_validator(mode="after")
     def _check_rank(self):
-        for name in ("lora_alpha", "lora_layers"):
-            if getattr(self, name) is not None and self.lora_rank is None:
+        for name in ("lora_alpha", "lora_layers", "lora_dropout", "lora_rank_stabilized", "quantize"):
+            if getattr(self, name) and self.lora_rank is None:
                 raise ValueError(
                     f"{name} needs lora_rank. Received: {shown(getattr(self, name))}. Set fine_tune.lora_rank."
                 )

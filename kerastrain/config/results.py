@@ -20,6 +20,8 @@ ExportName = Literal[
     "tflite_int16x8",
     "tflite_int4",
     "tflite_dynamic_int4",
+    "hugging_face",
+    "adapter",
 ]
 
 
@@ -28,8 +30,12 @@ class EvaluationConfig(Section):
 
     sets: tuple[Literal["train", "validation", "test"], ...] = ("validation", "test")
     """Parts of the data to evaluate; empty parts are skipped."""
-    batch_size: Annotated[int, Field(gt=0)] = 64
-    """Examples per forward pass."""
+    batch_size: Annotated[int, Field(gt=0)] | None = None
+    """Examples per forward pass. Null means 64, and 8 for language models."""
+    samples: Annotated[int, Field(ge=0)] = 4
+    """Only for language models: number of held-out prompts whose answers before and after the training are in the report."""
+    sample_tokens: Annotated[int, Field(gt=0)] = 64
+    """Only for language models: most tokens of such an answer."""
 
 
 class ExportConfig(Section):

@@ -47,7 +47,7 @@ class OptimizerConfig(Section):
     """Name of the Keras optimizer."""
     learning_rate: Positive | None = None
     """Peak learning rate of the head phase, or of the whole model if it trains from scratch. Null means 0.01, or 0.003
-    for the `keras:NAME` networks of texts."""
+    for the `keras:NAME` networks of texts. Language models have one phase, with the rate 0.0002 for LoRA and 0.00002 without."""
     fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Peak learning rate of fine-tuning, as a fraction of `learning_rate`. Null means 0.01, 0.05 for the small modules
     `kerastrain:fractal_…`, which have seen no photos and have more to learn, and 0.003 for a pretrained text encoder, for a
@@ -180,8 +180,8 @@ class FitConfig(Section):
     """Epochs of fine-tuning the whole model, with frozen batch normalization statistics; 0 keeps the backbone frozen. Null
     means 10, or for small data sets as many as make 100 steps; 10 for a backbone with random weights, and 3 for a
     pretrained text encoder."""
-    global_batch_size: Annotated[int, Field(gt=0)] = 32
-    """Examples per optimizer step, summed over all devices."""
+    global_batch_size: Annotated[int, Field(gt=0)] | None = None
+    """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences for language models."""
     steps_per_execution: Annotated[int, Field(gt=0)] = 1
     """Optimizer steps per call into TensorFlow, which saves Python overhead for small models. It must divide the number
     of steps in an epoch."""

@@ -91,17 +91,29 @@ def training_batches(
         tf.data.Dataset of ({"token_ids", "segments"}, targets, weights): int32 (b, t) each, and float32 (b,); t is the
         longest of the batch, at most rounded up to a multiple of 8.
     """
-    lengths = sequences.lengths
-
-    @functools.lru_cache(maxsize=2)  # The end of an epoch and the start of the next may be read concurrently.
-    def drawn(epoch: int) -> np.ndarray:
-        order = sampling.order(len(sequences), seed=seed, epoch=epoch)
-        return sampling.by_length(order, lengths, global_batch_size, seed=seed, epoch=epoch)
+    drawn = _drawn(sequences, global_batch_size, seed)
 
     def weights(counts: np.ndarray) -> np.ndarray:
         return counts * (len(counts) / counts.sum())
 
     return _dataset(sequences, global_batch_size, drawn, weights, epochs=epochs, start_step=start_step)
+
+
+def indices(sequences: Sequences, global_batch_size: int, step: int, *, seed: int = 0) -> np.ndarray:
+    """Finds the sequences in one batch of `training_batches`.
+
+    Args:
+        sequences: Sequences.
+        global_batch_size: as for `training_batches`.
+        step: int >= 0, the batch, counted over all epochs.
+        seed: as for `training_batches`.
+
+    Returns:
+        int64 array (b,).
+    """
+    epoch, batch = divmod(step, -(-len(sequences) // global_batch_size))
+    drawn = _drawn(sequences, global_batch_size, seed)(epoch)
+    return drawn[batch * global_batch_size : (batch + 1) * global_batch_size]
 
 
 def evaluation_batches(sequences: Sequences, batch_size: int) -> tf.data.Dataset:
@@ -119,6 +131,17 @@ def evaluation_batches(sequences: Sequences, batch_size: int) -> tf.data.Dataset
     order, counts = np.argsort(-sequences.lengths, kind="stable"), sequences.learned_counts
     factor = len(counts) / counts.sum()
     return _dataset(sequences, batch_size, lambda epoch: order, lambda counts: counts * factor, epochs=1, start_step=0)
+
+
+def _drawn(sequences: Sequences, batch_size: int, seed: int):
+    """A function from the number of an epoch to int64 (n,), the index of the sequence at each position."""
+
+    @functools.lru_cache(maxsize=2)  # The end of an epoch and the start of the next may be read concurrently.
+    def drawn(epoch: int) -> np.ndarray:
+        order = sampling.order(len(sequences), seed=seed, epoch=epoch)
+        return sampling.by_length(order, sequences.lengths, batch_size, seed=seed, epoch=epoch)
+
+    return drawn
 
 
 def _dataset(sequences: Sequences, batch_size: int, drawn, weights, *, epochs: int, start_step: int) -> tf.data.Dataset:

@@ -136,6 +136,26 @@ def need(
     return MemoryNeed(parameters, trained * _FLOAT, trained * slots * _FLOAT, max(blocks + logits, logits))
 
 
+def trained_count(network: DecoderNetwork, *, lora_rank: int | None = None, last: int | None = None) -> int:
+    """The numbers that train.
+
+    Args:
+        network: DecoderNetwork.
+        lora_rank: int >= 1, of LoRA beside all kernels of the blocks; None for the weights themselves.
+        last: int >= 1, the number of blocks that train, counted from the end; None for the whole model.
+
+    Returns:
+        int >= 0.
+    """
+    if lora_rank is not None:
+        return lora_count(network, lora_rank)
+    counts = parameter_counts(network)
+    if last is None:
+        return sum(counts.values())
+    blocks = len(network.blocks)
+    return counts["norm"] + sum(counts[f"block_{index}"] for index in range(max(blocks - last, 0), blocks))
+
+
 def lora_count(network: DecoderNetwork, rank: int, names: tuple[str, ...] | None = None) -> int:
     """The numbers of LoRA's pairs beside all kernels of the blocks, or those of some layers.
 

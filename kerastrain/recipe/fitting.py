@@ -29,7 +29,7 @@ from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.recipe import best_phase, nonfinite_steps, plan
-from kerastrain.recipe.stages import Stage, staged, training_batches
+from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
 
 logger = logging.getLogger("kerastrain")
 
@@ -150,7 +150,7 @@ def fit_phase(
 
 def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
     """Returns the validation arguments of `fit`."""
-    batches, strategy = data.batches(stage.validation, config.evaluation.batch_size), stage.model.distribute_strategy
+    batches, strategy = validation_batches(stage, config), stage.model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         return {"validation_data": batches}
     # With `validation_steps`, `fit` continues in the data set where the previous epoch ended, so it must repeat.
@@ -175,28 +175,9 @@ def compiled(
     Raises:
         InputError: an optimizer or memory setting does not fit the model.
     """
-    options = config.optimizer
     loss = models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights)
     model.compile(
-        optimizer=optimizers.make(
-            options.name,
-            schedules.make(
-                phase.schedule,
-                phase.learning_rate,
-                steps=phase.steps,
-                warmup_steps=phase.warmup_steps,
-                **phase.arguments,
-            ),
-            weight_decay=options.weight_decay,
-            decay_norms_and_biases=options.decay_norms_and_biases,
-            clip_norm=options.clip_norm,
-            global_clip_norm=options.global_clip_norm,
-            clip_value=options.clip_value,
-            momentum=options.momentum,
-            ema_momentum=options.ema_momentum,
-            layer_rates=_layer_rates(model, config, phase),
-            **options.arguments,
-        ),
+        optimizer=optimizer(model, config, phase),
         loss=loss,
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
         weighted_metrics=[evaluation.DataLoss(loss)],
@@ -208,6 +189,42 @@ def compiled(
     if phase.name != "head":  # the head's steps are small already
         spare_memory(model, config)
     return model
+
+
+def optimizer(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Optimizer:
+    """Makes the optimizer of a phase, with its schedule.
+
+    Args:
+        model: keras.Model that it will train.
+        config: Config.
+        phase: plan.Phase.
+
+    Returns:
+        keras.Optimizer, not built.
+
+    Raises:
+        InputError: a setting does not fit the model.
+    """
+    options = config.optimizer
+    return optimizers.make(
+        options.name,
+        schedules.make(
+            phase.schedule,
+            phase.learning_rate,
+            steps=phase.steps,
+            warmup_steps=phase.warmup_steps,
+            **phase.arguments,
+        ),
+        weight_decay=options.weight_decay,
+        decay_norms_and_biases=options.decay_norms_and_biases,
+        clip_norm=options.clip_norm,
+        global_clip_norm=options.global_clip_norm,
+        clip_value=options.clip_value,
+        momentum=options.momentum,
+        ema_momentum=options.ema_momentum,
+        layer_rates=_layer_rates(model, config, phase),
+        **options.arguments,
+    )
 
 
 def spare_memory(model: keras.Model, config: Config) -> None:

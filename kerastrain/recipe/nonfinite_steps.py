@@ -7,13 +7,11 @@ import json
 import logging
 from pathlib import Path
 
-import numpy as np
-
-from kerastrain import callbacks, checkpoints, data, run_directory
+from kerastrain import callbacks, checkpoints, run_directory
 from kerastrain.callbacks.nonfinite_search import Finding, NonFiniteError
 from kerastrain.config import Config
 from kerastrain.recipe import plan
-from kerastrain.recipe.stages import Stage, drawing, training_batches
+from kerastrain.recipe.stages import Stage, step_names, training_batches
 from kerastrain.system import files
 
 SHOWN_FILES = 3
@@ -82,8 +80,7 @@ def handle_nonfinite_step(
 
 def _report(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Phase, directory: Path) -> str:
     """Appends the finding with all files of the batch to `nonfinite.json`, and returns it in a line without full stop."""
-    indices = data.indices(stage.train, config.fit.global_batch_size, error.step, **drawing(stage, config))
-    names = [_name(stage.train, index) for index in indices]
+    names = step_names(stage, config, error.step)
     at_fault = [names[place] for place in error.finding.examples] if error.finding else []
     epoch, path = error.step // phase.steps_per_epoch + 1, directory / "nonfinite.json"
     record = {
@@ -112,7 +109,3 @@ def _advice(error: NonFiniteError, config: Config, directory: Path) -> str:
     if config.fit.on_nonfinite == "stop":
         advice += f"; or resume at a lower rate: `kerastrain train fit.on_nonfinite=roll_back --resume {directory}`"
     return f"{advice}."
-
-
-def _name(examples: data.Examples, index: np.int64) -> str:
-    return f"example {index}" if examples.paths is None else examples.paths[index]

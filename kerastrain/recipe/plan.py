@@ -262,6 +262,8 @@ def phases(config: Config, example_count: int) -> list[Phase]:
             steps of an epoch, or the warm-up or the schedule does not fit into a phase.
     """
     fit, rate = config.fit, config.optimizer.learning_rate
+    if config.is_language:
+        return [_phase(config, "fine_tune", fit.epochs, rate, example_count)]
     if config.from_scratch:
         if not fit.trains_whole:
             raise InputError(

@@ -17,8 +17,11 @@ from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import networks
+from kerastrain.recipe import language_data, networks
 from kerastrain.system import folders, optional_imports
+
+LANGUAGE_FORMATS = ("adapter", "hugging_face", "saved_model")
+"""The values of `export.formats` for language models."""
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
 _INTEGER_FORMATS = ("tflite_int8", "tflite_int16x8", "tflite_int4", "tflite_dynamic_int4")
@@ -46,6 +49,9 @@ def require(config: Config) -> None:
         FileNotFoundError: the backbone or its weights do not exist.
         ConnectionError: ImageNet weights are not on this machine, and there is no network to download them.
     """
+    if config.is_language:
+        _require_language(config)
+        return
     require_formats(config, config.export.formats)
     if config.model.from_run is not None:  # The model of that run holds its backbone.
         return
@@ -62,6 +68,22 @@ def require(config: Config) -> None:
         raise FileNotFoundError(
             f"no weights file at {weights!r}: the path does not exist. `model.weights` must be imagenet, random, or a file."
         )
+
+
+def _require_language(config: Config) -> None:
+    optional_imports.require("language")
+    formats = config.export.formats
+    if wrong := [name for name in formats if name not in LANGUAGE_FORMATS]:
+        raise InputError(
+            f"`export.formats` of a language model must be of {', '.join(LANGUAGE_FORMATS)}. Received: {', '.join(wrong)}. "
+            "Remove it."
+        )
+    if "adapter" in formats and config.fine_tune.lora_rank is None:
+        raise InputError(
+            "`export.formats`: an adapter is what LoRA trains. Received: adapter, without fine_tune.lora_rank. Set it, or use "
+            "hugging_face."
+        )
+    language_data.source(config)
 
 
 def require_formats(config: Config, formats: Iterable[str], model: Any = None) -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kerastrain import data, distribute, models
 from kerastrain.config import Config
+from kerastrain.language import batches
 from kerastrain.recipe import plan
 
 logger = logging.getLogger("kerastrain")
@@ -22,16 +23,17 @@ class Stage:
 
     Args:
         model: keras.Model to fit: only the head, or the whole model.
-        train: data.Examples to train on; features in the head phase, and token ids where the texts do not change.
-        validation: data.Examples to validate on.
+        train: data.Examples to train on; features in the head phase, and token ids where the texts do not change. Sequences for
+            a language model.
+        validation: data.Examples, or Sequences, to validate on.
         augment: callable from `data.augment` that transforms a batch, or None.
         callbacks: sequence of keras.callbacks.Callback that must run before all others.
         lengths: int array, the tokens of each text to train on, for batches of similar lengths; None for batches of any.
     """
 
     model: keras.Model
-    train: data.Examples
-    validation: data.Examples
+    train: data.Examples | batches.Sequences
+    validation: data.Examples | batches.Sequences
     augment: Callable | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     lengths: np.ndarray | None = None
@@ -103,14 +105,44 @@ def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_s
     Returns:
         tf.data.Dataset of the remaining batches of all epochs.
     """
+    options = {"epochs": phase.epochs, "start_step": start_step}
+    if isinstance(stage.train, batches.Sequences):
+        return batches.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
     return data.batches(
-        stage.train,
-        config.fit.global_batch_size,
-        epochs=phase.epochs,
-        start_step=start_step,
-        augment=stage.augment,
-        **drawing(stage, config),
+        stage.train, config.fit.global_batch_size, augment=stage.augment, **options, **drawing(stage, config)
     )
+
+
+def validation_batches(stage: Stage, config: Config) -> tf.data.Dataset:
+    """Returns the validation batches of a stage.
+
+    Args:
+        stage: Stage.
+        config: Config.
+
+    Returns:
+        tf.data.Dataset.
+    """
+    make = batches.evaluation_batches if isinstance(stage.validation, batches.Sequences) else data.batches
+    return make(stage.validation, config.evaluation.batch_size)
+
+
+def step_names(stage: Stage, config: Config, step: int) -> list[str]:
+    """Names the examples of a step.
+
+    Args:
+        stage: Stage.
+        config: Config.
+        step: int >= 0, counted from the start of the phase.
+
+    Returns:
+        list of str, the files of the examples, or their numbers.
+    """
+    if isinstance(stage.train, batches.Sequences):
+        rows = batches.indices(stage.train, config.fit.global_batch_size, step, seed=config.runtime.seed)
+        return [f"sequence {row}" for row in rows]
+    rows = data.indices(stage.train, config.fit.global_batch_size, step, **drawing(stage, config))
+    return [f"example {row}" if stage.train.paths is None else stage.train.paths[row] for row in rows]
 
 
 def drawing(stage: Stage, config: Config) -> dict:

@@ -20,7 +20,7 @@ from kerastrain import backbones, data, distribute, export, models, report, run_
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.recipe import automatic_backbone, requirements, starting_run
+from kerastrain.recipe import automatic_backbone, language_run, requirements, starting_run
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
@@ -101,7 +101,15 @@ def _carry_out(config: Config, directory: Path, open_directory: Callable) -> Run
     requirements.require(config)
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
     with collectives.exit_on_lost_worker(strategy):
-        return _train_and_export(strategy, config, directory, open_directory)
+        if not config.is_language:
+            return _train_and_export(strategy, config, directory, open_directory)
+        start = time.monotonic()
+        model, measures, exports = language_run.train_and_export(strategy, config, directory, open_directory)
+        seconds = time.monotonic() - start
+        if measures:
+            run_directory.finish(directory, seconds)
+            collectives.barrier(strategy)
+        return RunResult(directory, model, measures, exports, seconds)
 
 
 def _train_and_export(

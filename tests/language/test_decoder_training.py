@@ -63,7 +63,9 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_learned_tokens():
     logits = model.predict({"token_ids": given.token_ids, "segments": given.segments}, verbose=0)
     learned = given.targets != batches.NOT_LEARNED
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    expected = -np.take_along_axis(log_probabilities, np.maximum(given.targets, 0)[..., None], -1)[..., 0][learned].mean()
+    expected = -np.take_along_axis(log_probabilities, np.maximum(given.targets, 0)[..., None], -1)[..., 0][
+        learned
+    ].mean()
     assert model.evaluate(batches.evaluation_batches(given, 4), verbose=0) == pytest.approx(expected, abs=1e-5)
     [whole] = batches.training_batches(given, 10)
     assert model.evaluate(*whole[:2], sample_weight=whole[2], verbose=0) == pytest.approx(expected, abs=1e-5)
@@ -96,7 +98,9 @@ def test_batches_are_a_function_of_seed_and_step():
     later = list(batches.training_batches(given, 4, seed=3, epochs=2, start_step=4))
     assert [len(batch[2]) for batch in whole] == [4, 4, 3] * 2
     for one, other in zip(whole[4:], later, strict=True):
-        assert all((a == b).numpy().all() for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True))
+        assert all(
+            (a == b).numpy().all() for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True)
+        )
     assert sorted(np.concatenate([batch[0]["token_ids"][:, 0] for batch in whole[:3]])) == sorted(given.token_ids[:, 0])
 
 
