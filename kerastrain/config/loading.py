@@ -136,11 +136,11 @@ def _resolved(config: Config) -> Config:
     formats = config.export.formats
     if formats is None:
         # A Hub text module reads strings, which TFLite does not support.
-        is_read = backbone.startswith("keras:") or presets.is_preset(backbone)
-        text_formats = ("saved_model", "tflite_float32") if is_read else ("saved_model",)
-        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else text_formats
-        if config.data.columns.numbers:
-            formats = tuple(name for name in formats if name != "tflite_int8")
+        is_read = images or backbone.startswith("keras:") or presets.is_preset(backbone)
+        formats = ("saved_model", "tflite_float32") if is_read else ("saved_model",)
+        if images and not config.data.columns.numbers:
+            # Most pretrained networks of images are transformers, whose layer normalization does not fit into integers.
+            formats += ("tflite_dynamic",) if presets.is_preset(backbone) else ("tflite_int8",)
 
     warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
     # Rare words overfit at 1e-2; 3e-3 was chosen on rt_polarity's validation split.

@@ -12,6 +12,10 @@ from kerastrain.errors import InputError
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
+_HUGGING_FACE = re.compile(  # how the libraries and the pages of Hugging Face write a repository
+    r"(?:(?:https?://)?huggingface\.co/|hf://|hf[-_]hub:|(?P<timm>timm:))(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:/.*)?"
+)
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 _PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
 _HDF5 = "it is a Keras model in HDF5. Open it with keras.models.load_model, save it as a .keras file, and give that"
 _TFLITE = (
@@ -58,6 +62,46 @@ def split_pin(handle: str) -> tuple[str, str | None]:
     return match["location"], match["sha256"].lower()
 
 
+def hugging_face_handle(location: str) -> str | None:
+    """The handle "hf:OWNER/NAME" that was probably meant by a location in the notation of another library.
+
+    Args:
+        location: str.
+
+    Returns:
+        str or None.
+
+    Example:
+        >>> hugging_face_handle("https://huggingface.co/google/vit-base-patch16-224/tree/main")
+        'hf:google/vit-base-patch16-224'
+        >>> hugging_face_handle("google/vit-base-patch16-224")
+        'hf:google/vit-base-patch16-224'
+        >>> hugging_face_handle("./google/vit-base-patch16-224")
+    """
+    match = _HUGGING_FACE.fullmatch(location)
+    if match is not None:
+        owner = "timm/" if match["timm"] and "/" not in match["name"] else ""
+        return f"hf:{owner}{match['name']}"
+    # The path of a file that is missing has an existing folder more often than not.
+    if _REPOSITORY.fullmatch(location) and not Path(location).parent.exists():
+        return f"hf:{location}"
+    return None
+
+
+def refuse_page(location: str) -> None:
+    """Raises an error if a location is a page of Hugging Face, which holds no module of TF Hub.
+
+    Args:
+        location: str.
+
+    Raises:
+        InputError: it is one; the message names its handle.
+    """
+    if location.startswith(("http://huggingface.co/", "https://huggingface.co/")):
+        meant = hugging_face_handle(location) or "hf:OWNER/NAME"
+        raise InputError(f"a network of Hugging Face is named by {meant}, or by its folder. Received: {location!r}.")
+
+
 def check_saved_model(folder: Path, location: str) -> None:
     """Checks that a path is the folder of a SavedModel.
 
@@ -70,7 +114,7 @@ def check_saved_model(folder: Path, location: str) -> None:
         InputError: it is something else; the message says what, and what to give instead.
     """
     if not folder.exists():
-        raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist.")
+        raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist.{_meant(location)}")
     if any((folder / name).is_file() for name in GRAPH_FILES):
         return
     if folder.is_file():
@@ -79,9 +123,19 @@ def check_saved_model(folder: Path, location: str) -> None:
     raise InputError(f"{location!r} is no SavedModel: it holds no saved_model.pb.{f' {hint}.' if hint else ''}")
 
 
+def _meant(location: str) -> str:
+    if meant := hugging_face_handle(location):
+        return f" Did you mean {meant}?"
+    if Path(location).name != location:
+        return ""
+    return " Other networks are named as auto, kerastrain:NAME, keras:NAME, hf:OWNER/NAME or kerashub:PRESET."
+
+
 def _kind(file: Path) -> str:
     if file.name in GRAPH_FILES:
         return f"it is the graph of one. Give its folder, {str(file.parent)!r}"
+    if file.name == "config.json":
+        return f"it names a network. Give its folder, {str(file.parent)!r}"
     if file.suffix.lower() in _KINDS:
         return _KINDS[file.suffix.lower()]
     with open(file, "rb") as content:

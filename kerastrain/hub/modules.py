@@ -19,7 +19,7 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 from kerastrain.hub import cache, operations, trust
 from kerastrain.hub.bundled import bundled
-from kerastrain.hub.handles import ARCHIVES, check_saved_model, split_pin
+from kerastrain.hub.handles import ARCHIVES, check_saved_model, refuse_page, split_pin
 from kerastrain.system import archives, isolated_imports
 from kerastrain.system.files import atomic, surface_write_errors
 
@@ -83,6 +83,7 @@ def resolve(handle: str | os.PathLike) -> Path:
     if location.startswith("kaggle:"):
         location = "https://www.kaggle.com/models/" + location.removeprefix("kaggle:")
     if "://" in location:
+        refuse_page(location)
         folder = _download(location)
     elif location.endswith(ARCHIVES):
         folder = _unpack(Path(location).expanduser())

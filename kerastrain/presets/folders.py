@@ -12,6 +12,7 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.presets import files
 from kerastrain.presets.architectures import CLASSES, FAMILIES, MODEL_TYPES, SIMILAR, TIMM, known, timm_family
 
+_MOST_NAMED = 3
 _TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
     "albert": ("spiece.model",),
     "bert": ("vocab.txt", "sentencepiece.bpe.model", "tokenizer.json"),
@@ -194,7 +195,24 @@ def _no_tokenizer(folder: Path, names: tuple[str, ...]) -> str:
 
 def _no_config(folder: Path) -> str:
     start = f"{str(folder)!r} holds no config.json, which names the network"
-    inner = sorted(path.parent for path in (*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")))
-    if inner:
-        return f"{start}. Give the folder inside it, {' or '.join(repr(str(path)) for path in inner)}."
+    if (folder / "adapter_config.json").is_file():
+        base = files.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+        network = f" ({base})" if isinstance(base, str) and base else ""
+        return (
+            f"{str(folder)!r} holds an adapter, which is of no use without its network{network}. Merge them with "
+            "`merge_and_unload` of PEFT, and give the folder of the merged network."
+        )
+    configs = (*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json"))
+    if inner := sorted(path.parent for path in configs if _names_network(path)):
+        names = " or ".join(repr(str(path)) for path in inner[:_MOST_NAMED])
+        more = f" or another of the {len(inner)}" if len(inner) > _MOST_NAMED else ""
+        return f"{start}. Give the folder inside it, {names}{more}."
     return f"{start}: it may be half downloaded. Download the whole folder again."
+
+
+def _names_network(path: Path) -> bool:
+    """Whether a config.json is of a network, as that of a module for pooling is not."""
+    try:
+        return any(key in files.read_json(path) for key in ("registered_name", "model_type", "architecture"))
+    except InputError:
+        return False

@@ -17,7 +17,7 @@ from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import networks
+from kerastrain.recipe import networks, starting_run
 from kerastrain.system import folders, optional_imports
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
@@ -88,16 +88,15 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         )
     backbone = config.model.backbone
     without_strings = [name for name in formats if name == "onnx" or name.startswith("tflite")]
-    layers = _layer_names(model)
-    is_module = _is_module(config) if model is None else "HubLayer" in layers
+    layers = _layer_names(config, model)
+    is_module = _is_module(config) if layers is None else "HubLayer" in layers
     if config.data.kind == "text" and is_module and without_strings:
         raise InputError(
             f"`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and "
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
             "with keras:ngrams or keras:transformer."
         )
-    # The folder of a finished run's encoder may be gone.
-    is_preset = presets.is_preset(backbone) if model is None else "EncoderTokenizer" in layers
+    is_preset = presets.is_preset(backbone) if layers is None else "EncoderTokenizer" in layers
     is_encoder = config.data.kind == "text" and is_preset
     if is_encoder and "keras" in formats:
         raise InputError(
@@ -121,13 +120,17 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         )
 
 
-def _layer_names(model: Any) -> set[str]:
-    """Returns the names of the classes of a model's layers; none for None."""
+def _layer_names(config: Config, model: Any) -> frozenset[str] | None:
+    """Returns the names of the classes of a model's layers; None before there is one.
+
+    The model decides rather than its backbone's handle, because the folder of a finished run's backbone may be gone.
+    """
     if model is None:
-        return set()
+        run = config.model.from_run
+        return starting_run.read_start(Path(run)).layers if run is not None and Path(run).is_dir() else None
     from kerastrain.keras_internals.layers import every_layer
 
-    return {type(layer).__name__ for layer in every_layer(model)}
+    return frozenset(type(layer).__name__ for layer in every_layer(model))
 
 
 def _embedding_fraction(config: Config, model: Any) -> float:
@@ -193,20 +196,23 @@ def _require_backbone(config: Config) -> None:
         if (name := location.removeprefix("kerastrain:")) not in bundled():
             raise InputError(unknown("bundled backbone", name, bundled()))
         return
+    handles.refuse_page(location)
     if location.startswith(("keras:", "hub:", "kaggle:")) or "://" in location:
         return
     place = Path(location).expanduser()
     if not place.exists():
-        prefix = "keras:" if location in (*networks.IMAGE_NETWORKS, *networks.TEXT_NETWORKS) else "kerastrain:"
-        if prefix == "keras:" or location in bundled():
-            raise FileNotFoundError(
-                f"no SavedModel at {location!r}: the path does not exist. Did you mean {prefix}{location}?"
-            )
+        known = [AUTO_BACKBONE, *(f"kerastrain:{name}" for name in bundled()), *networks.HANDLES]
+        if meant := next((name for name in known if _folded(name.rpartition(":")[2]) == _folded(location)), None):
+            raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist. Did you mean {meant}?")
     if location.endswith((".keras", *handles.ARCHIVES)):
         if not place.is_file():
             raise FileNotFoundError(f"no model at {location!r}: the path does not exist. Set `model.backbone`.")
         return
     handles.check_saved_model(place, location)
+
+
+def _folded(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-_ "))
 
 
 def require_folder(directory: Path, *, resumes: bool) -> None:

@@ -273,6 +273,8 @@ def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
     images, texts = kt.config.load(), kt.config.load(overrides=["data.kind=text", f"data.path={tmp_path}"])
     assert images.model.backbone == "auto"
     assert images.export.formats == ("saved_model", "tflite_float32", "tflite_int8")
+    vit = kt.config.load(overrides=["model.backbone=hf:google/vit-base-patch16-224"])
+    assert vit.export.formats == ("saved_model", "tflite_float32", "tflite_dynamic")
     assert (texts.model.backbone, texts.export.formats) == (
         "keras:ngrams",
         ("saved_model", "tflite_float32"),

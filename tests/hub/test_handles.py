@@ -30,6 +30,7 @@ from kerastrain.hub import handles
         ),
         ("module.zip", b"", "it is a zip archive. Unpack it and give the folder"),
         ("saved_model.pb", b"", "it is the graph of one. Give its folder, '"),
+        ("config.json", b"{}", "it names a network. Give its folder, '"),
         ("notes.md", b"text", "is no SavedModel, which is a folder: it is a file."),
     ],
 )
@@ -70,3 +71,25 @@ def test_a_keras_file_under_another_name_is_told(tmp_path):
         archive.writestr("config.json", "{}")
     with pytest.raises(InputError, match="or name it .keras if it is a saved Keras model"):
         handles.check_saved_model(tmp_path / "model", "model")
+
+
+@pytest.mark.parametrize(
+    ("location", "meant"),
+    [
+        ("google/vit-base-patch16-224", "hf:google/vit-base-patch16-224"),
+        ("huggingface.co/google/vit-base-patch16-224", "hf:google/vit-base-patch16-224"),
+        ("https://huggingface.co/google/vit-base-patch16-224/blob/main/config.json", "hf:google/vit-base-patch16-224"),
+        ("hf://bert-base-uncased", "hf:bert-base-uncased"),
+        ("hf-hub:timm/vit_tiny_patch16_224.augreg_in21k", "hf:timm/vit_tiny_patch16_224.augreg_in21k"),
+        ("timm:resnet18.a1_in1k", "hf:timm/resnet18.a1_in1k"),
+        ("./google/vit-base-patch16-224", None),
+        ("/models/vit", None),
+        ("a/b/c", None),
+        ("vit", None),
+        ("here/vit", None),
+    ],
+)
+def test_a_repository_in_another_notation_is_recognized(tmp_path, monkeypatch, location, meant):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert handles.hugging_face_handle(location) == meant

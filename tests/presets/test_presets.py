@@ -143,6 +143,7 @@ def test_a_pointer_of_git_lfs_is_no_file(tmp_path, name):
         ),
         ("model.q4.gguf", "only weights in the format of GGUF. Download the safetensors file of the same repository."),
         ("tf_model.h5", "only weights in the format of TensorFlow."),
+        ("onnx/model.onnx", "only weights in the format of ONNX."),
         ("model.safetensors.incomplete", "(model.safetensors.incomplete is a download that was not finished)"),
         ("model-00001-of-00002.safetensors", "without model.safetensors.index.json"),
     ],
@@ -150,6 +151,7 @@ def test_a_pointer_of_git_lfs_is_no_file(tmp_path, name):
 def test_a_folder_without_weights_says_what_is_there(tmp_path, name, message):
     folder = vit(tmp_path / "vit")
     (folder / "model.safetensors").unlink()
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(b"")
     assert message in refusal(folder)
 
@@ -203,6 +205,28 @@ def test_the_folder_inside_is_named(tmp_path):
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "abc").rename(tmp_path / "snapshots/abc")
     assert refusal(tmp_path).endswith(f"Give the folder inside it, '{tmp_path / 'snapshots/abc'}'.")
+    (tmp_path / "1_Pooling").mkdir()
+    write_json(tmp_path / "1_Pooling/config.json", {"pooling_mode_mean_tokens": True})
+    assert refusal(tmp_path).endswith(f"Give the folder inside it, '{tmp_path / 'snapshots/abc'}'.")
+    for name in "abcd":
+        vit(tmp_path / name)
+    names = " or ".join(repr(str(tmp_path / name)) for name in "abc")
+    assert refusal(tmp_path).endswith(f"Give the folder inside it, {names} or another of the 5.")
+
+
+def test_an_adapter_needs_its_network(tmp_path):
+    write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "bert-base-uncased"})
+    assert presets.is_preset(tmp_path)
+    assert refusal(tmp_path, "text") == (
+        f"'{tmp_path}' holds an adapter, which is of no use without its network (bert-base-uncased). Merge them with "
+        "`merge_and_unload` of PEFT, and give the folder of the merged network."
+    )
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    folder = vit(tmp_path / "vit")
+    (folder / "config.json").write_text((folder / "config.json").read_text(), encoding="utf-8-sig")
+    assert presets.read(folder).architecture == "vit"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +247,8 @@ def test_the_image_size_is_that_of_the_preprocessing(size, crop, expected):
 def test_a_handle_of_hugging_face_has_a_form(handle):
     with pytest.raises(InputError, match="has the form `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`. Received: "):
         repository(handle)
+    with pytest.raises(InputError, match=r"Received: 'hf://a/b'. Did you mean hf:a/b\?"):
+        repository("hf://a/b")
 
 
 def test_without_a_network_the_folder_route_is_named(monkeypatch, tmp_path):

@@ -78,7 +78,24 @@ def refused(capsys, monkeypatch, *arguments):
             "model.weights. Without a download: model.backbone=kerastrain:efficientnet_lite0, which has ImageNet weights too, "
             "or model.weights=random.",
         ),
-        (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist."),
+        (
+            ["model.backbone=nowhere"],
+            "no SavedModel at 'nowhere': the path does not exist. Other networks are named as auto, kerastrain:NAME, "
+            "keras:NAME, hf:OWNER/NAME or kerashub:PRESET.",
+        ),
+        (
+            ["model.backbone=timm/resnet18.a1_in1k"],
+            "no SavedModel at 'timm/resnet18.a1_in1k': the path does not exist. Did you mean hf:timm/resnet18.a1_in1k?",
+        ),
+        (
+            ["model.backbone=https://huggingface.co/google/vit-base-patch16-224"],
+            "a network of Hugging Face is named by hf:google/vit-base-patch16-224, or by its folder. Received: "
+            "'https://huggingface.co/google/vit-base-patch16-224'.",
+        ),
+        (
+            ["model.backbone=efficientnet-lite0"],
+            "no SavedModel at 'efficientnet-lite0': the path does not exist. Did you mean kerastrain:efficientnet_lite0?",
+        ),
         (
             ["model.backbone=MobileNetV2"],
             "no SavedModel at 'MobileNetV2': the path does not exist. Did you mean keras:MobileNetV2?",
