@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ import keras
 from kerastrain import evaluation, losses  # noqa: F401
 from kerastrain.errors import InputError
 from kerastrain.hub import layer, modules  # noqa: F401
+from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import (  # noqa: F401
     encoder,
     encoder_text,
@@ -61,7 +63,7 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
     archives.check_zip(path)
     with modules.allow_modules() if allow_modules else contextlib.nullcontext():
         try:
-            return keras.models.load_model(path, safe_mode=True)
+            return _with_frozen_layers(path)
         except (InputError, files.WriteError):
             raise
         except (ValueError, OSError, TypeError, KeyError) as error:
@@ -69,3 +71,30 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
                 raise files.WriteError(Path(tempfile.gettempdir()), error.errno) from error
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error
+
+
+def _with_frozen_layers(path: str | os.PathLike) -> keras.Model:
+    """Opens a file, and freezes again what Keras opens as trainable.
+
+    Keras saves `trainable` for each layer of a model, but not for the layers that a layer such as `MultiHeadAttention` makes
+    for itself: they come back trainable inside a frozen layer, train, and the optimizer's state does not fit them.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = keras.models.load_model(path, safe_mode=True)
+    thawed = [
+        outer
+        for outer in every_layer(model)
+        if not (outer.trainable or isinstance(outer, keras.Model))
+        and any(each.trainable for each in every_layer(outer))
+    ]
+    for outer in thawed:
+        for inner in every_layer(outer)[1:]:  # Keras passes over an assignment that does not change the outer layer.
+            inner.trainable = False
+    if thawed and model.optimizer is not None:
+        model.compile_from_config(model.get_compile_config())
+        model.load_weights(path)
+        caught = [each for each in caught if "Skipping variable loading for optimizer" not in str(each.message)]
+    for each in caught:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return model

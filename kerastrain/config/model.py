@@ -123,7 +123,10 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
         "`keras:NAME` networks of images": (("weights",), kind == "images" and is_network),
         "the MobileNets of `keras:NAME`": (("alpha",), backbone.startswith("keras:MobileNet")),
         "the EfficientNets of `keras:NAME`": (("stochastic_depth",), backbone.startswith("keras:EfficientNet")),
-        "modules and .keras files of images": (("value_range",), kind == "images" and not is_network and not is_open),
+        "modules, .keras files and pretrained networks of images": (
+            ("value_range",),
+            kind == "images" and not is_network and not is_open,
+        ),
         "`keras:ngrams`, `keras:embedding` and `keras:transformer` on texts": (
             ("embedding_dim", "tokenizer", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,

@@ -182,7 +182,12 @@ def _no_weights(folder: Path) -> str:
             f"\"import torch, safetensors.torch as s; s.save_file({{k: v.clone() for k, v in torch.load('{folder / name}', "
             f"weights_only=True).items()}}, '{folder / _SINGLE}')\"."
         )
-    for pattern, what in (("*.gguf", "GGUF"), ("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax"), ("**/*.onnx", "ONNX")):
+    for pattern, what in (
+        ("*.gguf", "GGUF"),
+        ("tf_model.h5", "TensorFlow"),
+        ("flax_model.msgpack", "Flax"),
+        ("**/*.onnx", "ONNX"),
+    ):
         if any(folder.glob(pattern)):
             return (
                 f"{start}, only weights in the format of {what}. Download the safetensors file of the same repository."

@@ -5,6 +5,7 @@ TensorFlow.
 """
 
 import math
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,8 @@ def require(config: Config) -> None:
         imagenet_weights.require(
             config.model.backbone.removeprefix("keras:"), config.model.alpha, config.data.image_size
         )
-    elif weights not in (None, "random") and not Path(weights).is_file():
-        raise FileNotFoundError(
-            f"no weights file at {weights!r}: the path does not exist. `model.weights` must be imagenet, random, or a file."
-        )
+    elif weights not in (None, "random"):
+        _require_weights_file(Path(weights))
 
 
 def require_formats(config: Config, formats: Iterable[str], model: Any = None) -> None:
@@ -209,6 +208,19 @@ def _require_backbone(config: Config) -> None:
             raise FileNotFoundError(f"no model at {location!r}: the path does not exist. Set `model.backbone`.")
         return
     handles.check_saved_model(place, location)
+
+
+def _require_weights_file(path: Path) -> None:
+    """Raises an error if a file holds no weights of Keras; whether they fit the network shows when it is built."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no weights file at {str(path)!r}: the path does not exist. `model.weights` must be imagenet, random, or a file."
+        )
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else imagenet_weights.is_whole(path)):
+        raise InputError(
+            f"`model.weights` must be a .h5, .weights.h5 or .keras file of Keras. Received: {str(path)!r}, which is none, or "
+            "cut off. Weights in another format are read as `model.backbone`, from the folder of their network."
+        )
 
 
 def _folded(name: str) -> str:

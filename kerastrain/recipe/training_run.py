@@ -32,7 +32,6 @@ from kerastrain.system import files, signals
 logger = logging.getLogger("kerastrain")
 
 _TRIED_IMAGES = 32  # training images that show whether a backbone's features vary
-_NOUNS = {"single_label": ("class", "classes"), "multi_label": ("label", "labels"), "regression": ("number", "numbers")}
 
 
 @dataclass(frozen=True)
@@ -208,11 +207,9 @@ def _write_digests(split: data.Split, path: Path, from_run: str | None) -> None:
 
 
 def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
-    counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
     size = split.train.image_size
-    kind = "texts" if size is None else f"images of {size[0]} x {size[1]}"
-    noun = _NOUNS[split.task][len(split.labels) != 1]
-    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, kind, len(split.labels), noun)
+    if size is not None:
+        logger.info("images: resized to %d x %d pixels", *size)
     if config.runtime.deterministic:
         logger.info("deterministic: every operation returns the same bits on every run; on a GPU this is slower")
     warning = data.small_data_warning(split.parts)
@@ -223,7 +220,10 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     if split.quarantined:
         count, kinds = f"{len(split.quarantined):,}", data.quarantine.summary(split.quarantined)
         noun = "texts" if config.data.kind == "text" else "files"
-        logger.info("quarantine: skipped %s %s (%s), listed in quarantine.csv", count, noun, kinds)
+        rest = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
+        logger.info(
+            "quarantine: skipped %s %s (%s), listed in quarantine.csv, which leaves %s", count, noun, kinds, rest
+        )
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
 
 

@@ -81,7 +81,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ),
         (
             "model={backbone: 'keras:VGG16', value_range: [0, 1]}",
-            "model.value_range is only for modules and .keras files of images. Received: ",
+            "model.value_range is only for modules, .keras files and pretrained networks of images. Received: ",
         ),
         (
             "model={backbone: network.keras, output_key: a}",
@@ -122,6 +122,10 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("schedule={name: piecewise, fractions: [0.1]}", "'piecewise' needs boundaries. Received: none."),
         ("schedule.plateau_factor=1", "schedule.plateau_factor: must be a number above 0 and below 1. Received: 1."),
         ("data.kind=text", "path must name a folder of texts"),
+        (
+            "data={kind: text, path: reviews, image_size: [64, 64]}",
+            "image_size is for images. Received: [64, 64], and kind 'text'. Remove it.",
+        ),
         ("data.task=multilabel", "data.task: unknown value 'multilabel'. Known: "),
         (
             "data={task: multi_label, sampling: balanced}",

@@ -166,7 +166,7 @@ def test_sequence_length_is_chosen_from_the_texts_and_said(tmp_path):
     assert encoder_lengths.chosen(source.preset, source.network, None) == 20
     assert source.lines(texts, None)[1] == (
         "length: a text has 4 to 42 tokens of the encoder, half of the texts at most 4; model.sequence_length is 8, and 1 of "
-        "100 training texts are cut (1.0%)"
+        "100 training texts is cut (1.0%)"
     )
     with pytest.raises(InputError, match=r"must lie in \[3, 24\], because .* has 24 places for tokens. Received: 25."):
         source.lines(texts, 25)

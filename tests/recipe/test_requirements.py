@@ -107,6 +107,11 @@ def refused(capsys, monkeypatch, *arguments):
             "no weights file at 'w.h5': the path does not exist. `model.weights` must be imagenet, random, or a file.",
         ),
         (
+            ["model.backbone=keras:VGG16", "model.weights=notes.txt"],
+            "`model.weights` must be a .h5, .weights.h5 or .keras file of Keras. Received: '{place}/notes.txt', which is none, "
+            "or cut off. Weights in another format are read as `model.backbone`, from the folder of their network.",
+        ),
+        (
             ["fine_tune.last=2"],
             "`fine_tune.last` needs a backbone of layers. Received: 'kerastrain:fractal_small', one Hub module, which trains "
             "as a whole or not at all. Remove fine_tune.last.",
