@@ -121,6 +121,14 @@ def test_an_encoder_goes_all_the_way_without_its_folder(place, kerastrain):
     code, out, err = kerastrain("predict", "run", "--text", "the film is good", "--json")
     assert code == 0, out + err
     assert set(json.loads(out[: out.rindex("]") + 1])[0]["labels"]) == {"+", "-"}
+    code, out, err = kerastrain("evaluate", "run", "--data", "test=films.csv")
+    assert code == 0, out + err
+    # Whether a file can be exported is a question of the run's model, not of the folder.
+    code, out, err = kerastrain("check", "--from", "run", "export.formats=[tflite_float32]")
+    assert code == 0, out + err
+    code, out, err = kerastrain("check", "--from", "run", "export.formats=[keras]")
+    assert code == 2
+    assert "cannot hold the tokenizer of a pretrained text encoder" in err
 
 
 @pytest.mark.slow
