@@ -16,6 +16,7 @@ from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.data.read_errors import recording_errors
+from kerastrain.data.token_ids import TokenIds
 from kerastrain.errors import InputError, unknown
 from kerastrain.keras_internals import dataset_iterators
 from kerastrain.system.resources import processor_count
@@ -77,9 +78,9 @@ def batches(
 
     Returns:
         tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
-        float32 (b, *shape), images in [0, 255]; texts are string (b,). Targets are float32 (b, len(labels)), one-hot
-        for "single_label". Weights are float32 (b,). For examples with numbers, inputs are a tuple of these and of the
-        numbers, float32 (b, k); `augment` does not get the numbers.
+        float32 (b, *shape), images in [0, 255]; texts are string (b,), and token ids int64 (b, tokens). Targets are
+        float32 (b, len(labels)), one-hot for "single_label". Weights are float32 (b,). For examples with numbers, inputs
+        are a tuple of these and of the numbers, float32 (b, k); `augment` does not get the numbers.
 
     Raises:
         InputError: a number is out of range, there are no examples, or `augment` or `sampling` does not fit the
@@ -89,6 +90,7 @@ def batches(
     steps = steps_per_epoch(examples, global_batch_size)
     _check(examples, seed=seed, epochs=epochs, start_step=start_step, last_step=epochs * steps)
     dtype = tf.as_dtype(examples.dtype)
+    keeps_type = dtype == tf.string or isinstance(examples.inputs, TokenIds)
     if isinstance(augment, Augmentation):
         augment.check(examples)
     drawn = _drawn(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)
@@ -110,7 +112,7 @@ def batches(
         for values, column in zip(outputs, columns, strict=True):
             values.set_shape((None, *column.shape[1:]))
         # Augmentation takes uint8 images, a quarter of the bytes of float32 ones.
-        if dtype != tf.string and not (dtype == tf.uint8 and isinstance(augment, Augmentation)):
+        if not (keeps_type or (dtype == tf.uint8 and isinstance(augment, Augmentation))):
             inputs = tf.cast(inputs, tf.float32)
         numbers = outputs.pop() if examples.numbers is not None else None
         if examples.task == "single_label":

@@ -1,5 +1,6 @@
 """Chooses the model, the examples and the transforms of each training phase."""
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Stage:
 
     Args:
         model: keras.Model to fit: only the head, or the whole model.
-        train: data.Examples to train on; features in the head phase.
+        train: data.Examples to train on; features in the head phase, and token ids where the texts do not change.
         validation: data.Examples to validate on.
         augment: callable from `data.augment` that transforms a batch, or None.
         callbacks: sequence of keras.callbacks.Callback that must run before all others.
@@ -66,7 +67,28 @@ def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Ph
         # The order changes no measure, and a batch of texts of one length needs no padding.
         longest_first = np.argsort(-models.text_lengths(model, validation.inputs), kind="stable")
         validation = validation.subset(longest_first)
-    return Stage(model, split.train, validation, data.augment(**config.data.augment.named), extra, lengths)
+    augment = data.augment(**config.data.augment.named)
+    if not config.data.augment.named and not extra and (reused := _after_tokens(model, split)):
+        return reused
+    return Stage(model, split.train, validation, augment, extra, lengths)
+
+
+def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:
+    """Returns a stage with the token ids of all texts, computed here; None if the model has no such part, or they are many."""
+    halves = models.split_at_tokens(model)
+    if halves is None:
+        return None
+    tokens, after = halves
+    tokenize, length = tf.function(tokens, reduce_retracing=True), tokens.output.shape[1]
+    if distribute.is_chief():
+        logger.info("computing the tokens of %s texts", f"{len(split.train) + len(split.validation):,}")
+    parts = []
+    for part in (split.train, split.validation):
+        ids = data.token_ids.token_ids(part.inputs, lambda texts: tokenize(tf.constant(texts)), fixed_length=length)
+        if ids is None:
+            return None
+        parts.append(dataclasses.replace(part, inputs=ids))
+    return Stage(after, *parts)
 
 
 def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_step: int) -> tf.data.Dataset:
