@@ -258,9 +258,12 @@ def test_without_a_network_the_folder_route_is_named(monkeypatch, tmp_path):
     with pytest.raises(ConnectionError) as caught:
         presets.read("hf:owner/name")
     assert str(caught.value) == (
-        "'hf:owner/name' is not in the cache of Hugging Face, and https://huggingface.co does not answer. Download its files "
-        "on a machine with internet access, and give their folder as `model.backbone`."
+        f"'hf:owner/name' is not in the cache of Hugging Face, '{tmp_path}', and https://huggingface.co does not answer. "
+        "Download its files on a machine with internet access, and give their folder as `model.backbone`."
     )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConnectionError, match="and HF_HUB_OFFLINE forbids to download it. Download its files on a"):
+        presets.read("hf:owner/name")
 
 
 def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
@@ -280,7 +283,7 @@ def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
     (base / "snapshots" / commit / "model.safetensors").unlink()
     monkeypatch.setattr(network, "reachable", lambda *_: False)
     with pytest.raises(
-        ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, and"
+        ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, '"
     ):
         presets.read("hf:owner/name")
 
