@@ -19,6 +19,7 @@ from kerastrain.hub import layer, modules  # noqa: F401
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import (  # noqa: F401
     encoder,
+    encoder_relative,
     encoder_text,
     labels,
     ngrams,
@@ -91,7 +92,7 @@ def _with_frozen_layers(path: str | os.PathLike) -> keras.Model:
     for outer in thawed:
         for inner in every_layer(outer)[1:]:  # Keras passes over an assignment that does not change the outer layer.
             inner.trainable = False
-    if thawed and model.optimizer is not None:
+    if thawed and getattr(model, "optimizer", None) is not None:
         model.compile_from_config(model.get_compile_config())
         model.load_weights(path)
         caught = [each for each in caught if "Skipping variable loading for optimizer" not in str(each.message)]

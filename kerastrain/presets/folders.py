@@ -16,7 +16,10 @@ _MOST_NAMED = 3
 _TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
     "albert": ("spiece.model",),
     "bert": ("vocab.txt", "sentencepiece.bpe.model", "tokenizer.json"),
+    "deberta_v3": ("spm.model",),
     "distil_bert": ("vocab.txt", "tokenizer.json"),
+    "electra": ("vocab.txt", "tokenizer.json"),
+    "mpnet": ("vocab.txt", "tokenizer.json"),
     "roberta": ("vocab.json", "tokenizer.json"),
     "xlm_roberta": ("sentencepiece.bpe.model",),
 }
@@ -105,7 +108,7 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
         )
     jobs = {
         "language": "a language model, which writes text",
-        "encoder": "a text encoder of another build than BERT's, which kerastrain does not read",
+        "encoder": "a text encoder of a build that kerastrain does not read",
     }
     job = jobs.get(kind, "made for another job")
     names = [other for each in ([wanted] if wanted else ["images", "text"]) for other in known(origin, each)]

@@ -6,7 +6,7 @@ Takes a `Preset` of images; returns the size of its images, or refuses it in one
 from collections.abc import Iterable
 
 from kerastrain.errors import InputError
-from kerastrain.presets import resnets, vision_transformers
+from kerastrain.presets import convnexts, kerashub_images, resnets, vision_transformers
 from kerastrain.presets.image_scaling import image_scaling
 from kerastrain.presets.preset import Preset, require_kerashub
 
@@ -14,6 +14,7 @@ DEFAULT_SIZE = (224, 224)
 """Height and width in pixels for a network whose files name no size."""
 
 _SMALLEST_SIDE = 32
+_READERS = {"convnext": convnexts.read, "resnet": resnets.read}  # of the families that need no library of the origin
 
 
 def check(
@@ -34,17 +35,19 @@ def check(
         MissingExtra: KerasHub is not installed, and its converters build the network.
     """
     image_scaling(preset, value_range)
+    if preset.origin == "kerashub":
+        require_kerashub()
     size = tuple(image_size or preset.image_size or DEFAULT_SIZE)
     if preset.family in vision_transformers.FAMILIES:
-        patch = (
-            vision_transformers.read(preset).patch_size if preset.is_fetched else vision_transformers.patch_size(preset)
-        )
+        patch = _patch_size(preset)
         if patch is not None:
             vision_transformers.check_image_size(preset, patch, size)
         return size
-    if preset.family == "resnet":
+    if preset.origin == "kerashub":
+        kerashub_images.check_convolutional(preset)
+    elif preset.family in _READERS:
         if preset.is_fetched:
-            resnets.read(preset)
+            _READERS[preset.family](preset)
     else:
         require_kerashub()
     if min(size) < _SMALLEST_SIDE:
@@ -55,6 +58,12 @@ def check(
     return size
 
 
+def _patch_size(preset: Preset) -> int | None:
+    if preset.origin == "kerashub":
+        return kerashub_images.read(preset).patch_size
+    return vision_transformers.read(preset).patch_size if preset.is_fetched else vision_transformers.patch_size(preset)
+
+
 def check_formats(preset: Preset, formats: Iterable[str]) -> None:
     """Checks that a network can be exported to formats.
 
@@ -63,15 +72,28 @@ def check_formats(preset: Preset, formats: Iterable[str]) -> None:
         formats: iterable of str as in `export.formats`.
 
     Raises:
-        InputError: it is a transformer, and a format computes in integers.
+        InputError: it is a transformer or a ConvNeXt, and a format computes in integers.
     """
     integers = [name for name in formats if name in ("tflite_int8", "tflite_int16x8")]
-    if integers and preset.family in vision_transformers.FAMILIES:
-        raise InputError(
-            "`export.formats`: the layer normalization of a vision transformer does not fit into integers: int16x8 has no "
-            f"such operations, and an int8 file would answer differently. Received: {', '.join(integers)}, with the backbone "
-            f"{preset.handle!r}. Use tflite_dynamic, which is as small."
-        )
+    if integers and (preset.family in vision_transformers.FAMILIES or preset.family == "convnext"):
+        raise InputError(without_integers(preset.handle, integers))
+
+
+def without_integers(handle: str, formats: list[str]) -> str:
+    """The message about files of integers for a network with layer normalization.
+
+    Args:
+        handle: str, its backbone.
+        formats: list of str as in `export.formats`.
+
+    Returns:
+        str.
+    """
+    return (
+        "`export.formats`: the layer normalization of vision transformers and ConvNeXts does not fit into integers: int16x8 "
+        f"has no such operations, and an int8 file would answer differently. Received: {', '.join(formats)}, with the "
+        f"backbone {handle!r}. Use tflite_dynamic, which is as small."
+    )
 
 
 def description(

@@ -47,6 +47,7 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 # Name: a function from the folder of modules to the layer, and the layer's inputs.
 LAYERS = {
     "MapsToTokens": (lambda modules: tokens.MapsToTokens(2), IMAGES / 255),
+    "GlobalResponseNorm": (lambda modules: tokens.GlobalResponseNorm(), IMAGES / 255),
     "PoolTokens": (lambda modules: tokens.PoolTokens("first_and_mean"), WORDS),
     "ScaleChannels": (lambda modules: tokens.ScaleChannels(), WORDS),
     "TokensToMaps": (lambda modules: tokens.TokensToMaps(1, 3), WORDS),
@@ -66,6 +67,14 @@ BUILDERS = {
     "image_classifier, vision transformer": (
         lambda modules: unfrozen(classifier(pretrained(modules / "vit", "vit"), image_size=(16, 16))),
         np.tile(IMAGES, (1, 2, 2, 1)),
+    ),
+    "image_classifier, DINOv3": (
+        lambda modules: unfrozen(classifier(pretrained(modules / "dinov3", "dinov3_vit"), image_size=(16, 16))),
+        np.tile(IMAGES, (1, 2, 2, 1)),
+    ),
+    "image_classifier, ConvNeXt": (
+        lambda modules: unfrozen(classifier(pretrained(modules / "convnext", "convnextv2"), image_size=(32, 32))),
+        np.tile(IMAGES, (1, 4, 4, 1)),
     ),
     "image_classifier, ResNet": (
         lambda modules: classifier(pretrained(modules / "resnet", "resnet"), image_size=(32, 32)),
@@ -117,6 +126,7 @@ NO_PART = {
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
     "TfIdfPooling": "reads two tensors; the rows of a text_classifier of n-grams cover it",
+    "RotaryAttention": "reads three tensors; the row of an image_classifier on DINOv3 covers it",
     "ReplacePatches": "reads two tensors; the row of an image_classifier on a vision transformer covers it",
     "SeparateTexts": "returns two tensors; the row of a text_classifier of pairs covers it",
     "TokenPooling": "reads two tensors; tests/export/test_encoder_models.py saves and exports models with it",

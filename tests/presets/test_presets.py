@@ -161,7 +161,7 @@ def test_a_network_for_other_data_is_refused(tmp_path):
         f"`model.backbone` must be for texts. Received: '{tmp_path / 'vit'}', a network of the kind vit, which is for images. "
         "Choose one of bert, distilbert, roberta, xlm-roberta, or set data.kind=images."
     )
-    assert "a network of the kind bert, which is for texts. Choose one of deit, dinov2," in refusal(
+    assert "a network of the kind bert, which is for texts. Choose one of convnext, convnextv2, deit," in refusal(
         bert(tmp_path / "bert")
     )
 
@@ -169,10 +169,10 @@ def test_a_network_for_other_data_is_refused(tmp_path):
 def test_an_unknown_architecture_names_those_that_are_known(tmp_path):
     folder = vit(tmp_path / "vit", model_type="siglop")
     message = refusal(folder)
-    assert "unknown architecture 'siglop'. Known: deit, dinov2, " in message
+    assert "unknown architecture 'siglop'. Known: convnext, convnextv2, deit, dinov2, " in message
     assert message.endswith("Did you mean 'siglip'?")
     assert "bert" not in message
-    assert refusal(vit(tmp_path / "vit", model_type="convnext")).endswith("Use keras:ConvNeXtTiny instead.")
+    assert refusal(vit(tmp_path / "vit", model_type="mobilenet_v2")).endswith("Use keras:MobileNetV2 instead.")
     assert "has none of the keys registered_name, model_type and architecture" in refusal(
         vit(tmp_path / "vit", model_type=None)
     )
