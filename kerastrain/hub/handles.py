@@ -17,22 +17,24 @@ _HUGGING_FACE = re.compile(  # how the libraries and the pages of Hugging Face w
 )
 _REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 _PIN = re.compile(r"^(?P<location>.*?)#sha256=(?P<sha256>[0-9a-fA-F]*)$", re.DOTALL)
-_HDF5 = "it is a Keras model in HDF5. Open it with keras.models.load_model, save it as a .keras file, and give that"
-_TFLITE = (
-    "it is a TensorFlow Lite file, which cannot be trained. Give the SavedModel or .keras file that it was made from"
+_HDF5 = (
+    "a Keras model in HDF5. Open it with keras.models.load_model and save it as a .keras file, or, if Keras 2 wrote it, open "
+    "it with tf_keras and save it as a SavedModel; then give that"
 )
+_TFLITE = "a TensorFlow Lite file, which cannot be trained. Give the SavedModel or .keras file that it was made from"
+_TFJS = "a model of TensorFlow.js. Give the SavedModel that it was made from"
 _PYTORCH = "it holds weights of PyTorch. Give a SavedModel or a .keras file"
 _SAFETENSORS = "it holds weights without their network. Give its folder, which needs a config.json beside it"
 _ZIP = "it is a zip archive. Unpack it and give the folder, or name it .keras if it is a saved Keras model"
 _KINDS = {  # suffix -> what such a file is, and what to do
-    **dict.fromkeys((".h5", ".hdf5"), _HDF5),
-    ".tflite": _TFLITE,
+    **dict.fromkeys((".h5", ".hdf5"), f"it is {_HDF5}"),
+    ".tflite": f"it is {_TFLITE}",
     ".onnx": "it is an ONNX file. Give a SavedModel or a .keras file",
     **dict.fromkeys((".pt", ".pth", ".bin"), _PYTORCH),
     ".safetensors": _SAFETENSORS,
     ".zip": _ZIP,
 }
-_SIGNATURES = {b"\x89HDF\r\n\x1a\n": _HDF5, b"PK\x03\x04": _ZIP}
+_SIGNATURES = {b"\x89HDF\r\n\x1a\n": f"it is {_HDF5}", b"PK\x03\x04": _ZIP}
 
 
 def split_pin(handle: str) -> tuple[str, str | None]:
@@ -134,6 +136,8 @@ def _meant(location: str) -> str:
 def _kind(file: Path) -> str:
     if file.name in GRAPH_FILES:
         return f"it is the graph of one. Give its folder, {str(file.parent)!r}"
+    if file.name == "model.json":
+        return f"it is {_TFJS}"
     if file.name == "config.json":
         return f"it names a network. Give its folder, {str(file.parent)!r}"
     if file.suffix.lower() in _KINDS:
@@ -141,7 +145,7 @@ def _kind(file: Path) -> str:
     with open(file, "rb") as content:
         head = content.read(8)
     if head[4:] == b"TFL3":
-        return _TFLITE
+        return f"it is {_TFLITE}"
     return next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), "it is a file")
 
 
@@ -154,11 +158,13 @@ def _hint(folder: Path) -> str:
     if (folder / "variables").is_dir() or (folder / "assets").is_dir():
         return "It was one, whose graph is missing: copy it again"
     if models := sorted([*folder.glob("*.keras"), *folder.glob("*.h5")]):
-        return f"It holds {models[0].name!r}: give that file" if models[0].suffix == ".keras" else f"In it, {_HDF5}"
+        return f"It holds {models[0].name!r}" + (": give that file" if models[0].suffix == ".keras" else f", {_HDF5}")
     if any(folder.glob("*.index")) or (folder / "checkpoint").is_file():
         return "It holds a checkpoint, which is weights without their network: save the model as a SavedModel or .keras file"
     if not any(folder.iterdir()):
         return "It is empty: the download may have failed"
     if (folder / "model.json").is_file():
-        return "It looks like a model of TensorFlow.js: give the SavedModel that it was made from"
+        return f"It holds {_TFJS}"
+    if files := sorted(folder.glob("*.tflite")):
+        return f"It holds {files[0].name!r}, {_TFLITE}"
     return ""

@@ -19,7 +19,7 @@ from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
 from kerastrain.recipe import networks, starting_run
-from kerastrain.system import folders, optional_imports
+from kerastrain.system import archives, folders, optional_imports
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
 _INTEGER_FORMATS = ("tflite_int8", "tflite_int16x8", "tflite_int4", "tflite_dynamic_int4")
@@ -206,6 +206,8 @@ def _require_backbone(config: Config) -> None:
     if location.endswith((".keras", *handles.ARCHIVES)):
         if not place.is_file():
             raise FileNotFoundError(f"no model at {location!r}: the path does not exist. Set `model.backbone`.")
+        if location.endswith(".keras"):
+            archives.check_zip(place)
         return
     handles.check_saved_model(place, location)
 

@@ -12,7 +12,7 @@ from kerastrain.hub import handles
         (
             "model.h5",
             b"",
-            "it is a Keras model in HDF5. Open it with keras.models.load_model, save it as a .keras file",
+            "it is a Keras model in HDF5. Open it with keras.models.load_model and save it as a .keras file, or, if Keras 2",
         ),
         ("weights", b"\x89HDF\r\n\x1a\nrest", "it is a Keras model in HDF5."),
         (
@@ -51,7 +51,12 @@ def test_a_file_that_is_no_saved_model_is_told_by_its_kind(tmp_path, name, conte
         (["best.keras"], "It holds 'best.keras': give that file."),
         ([], "It is empty: the download may have failed."),
         (["ckpt.index"], "It holds a checkpoint, which is weights without their network: save the model as"),
-        (["model.json"], "It looks like a model of TensorFlow.js: give the SavedModel that it was made from."),
+        (["model.json"], "It holds a model of TensorFlow.js. Give the SavedModel that it was made from."),
+        (
+            ["labels.txt", "keras_model.h5"],
+            "It holds 'keras_model.h5', a Keras model in HDF5. Open it with keras.models.",
+        ),
+        (["labels.txt", "model.tflite"], "It holds 'model.tflite', a TensorFlow Lite file, which cannot be trained."),
         (["model.keras"], "A run's model is '{folder}/model.keras'."),
         (["readme.txt"], "it holds no saved_model.pb."),
     ],

@@ -24,6 +24,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "module").mkdir()
     (tmp_path / "module" / "saved_model.pb").write_bytes(b"")
     (tmp_path / "model.keras").write_bytes(b"")
+    (tmp_path / "cut.keras").write_bytes(b"PK")
     (tmp_path / "notes.txt").write_text("mine")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     return tmp_path
@@ -101,6 +102,10 @@ def refused(capsys, monkeypatch, *arguments):
             "no SavedModel at 'MobileNetV2': the path does not exist. Did you mean keras:MobileNetV2?",
         ),
         (["model.backbone=texts"], "'{place}/texts' is no SavedModel: it holds no saved_model.pb."),
+        (
+            ["model.backbone=cut.keras"],
+            "'{place}/cut.keras' is damaged or not a zip archive, which a .keras file must be: File is not a zip file.",
+        ),
         (["model.backbone=a.keras"], "no model at 'a.keras': the path does not exist. Set `model.backbone`."),
         (
             ["model.backbone=keras:VGG16", "model.weights=w.h5"],
