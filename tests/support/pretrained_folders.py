@@ -49,7 +49,7 @@ def write_images(folder, kind, size=16):
         if kind == "timm_convnext":
             named = {
                 "architecture": "convnext_atto",
-                "model_args": {"dims": CONVNEXT_WIDTHS, "depths": CONVNEXT_DEPTHS},
+                "model_args": dict(zip(("dims", "depths"), CONVNEXT_SIZES[kind], strict=True)),
             }
         write_json(folder / "config.json", {**named, "pretrained_cfg": cfg})
     else:
