@@ -20,7 +20,7 @@ from kerastrain import backbones, data, distribute, export, models, report, run_
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.recipe import automatic_backbone, requirements, starting_run
+from kerastrain.recipe import automatic_backbone, backbone_files, requirements, starting_run
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
@@ -126,7 +126,10 @@ def _train_and_export(
         requirements.require_formats(config, config.export.formats, model)
         if not directory.exists():
             requirements.require_room(directory, config, model)
-    with open_directory(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
+    digests = {"data_sha256": fingerprint}
+    if is_chief and not is_trained:  # A trained model holds its backbone.
+        digests["backbone_sha256"] = backbone_files.sha256(config)
+    with open_directory(directory, config, **digests) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
             _log_start(config, split, model)
