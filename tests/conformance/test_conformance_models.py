@@ -120,10 +120,13 @@ NO_TFLITE = {
 NO_PART = {
     "AppendNumbers": "reads two tensors; tests/models/test_models_with_numbers.py saves, trains and exports models with it",
     "ComparePair": "reads two tensors; the row of a text_classifier of pairs covers it",
+    "DisentangledBlock": "reads three tensors; tests/backbones/test_relative_encoders.py saves and trains models with it",
     "DistillationModel": "wraps a student during its training only; the student is what is saved",
     "EncoderBlock": "reads two tensors; the row of a text_classifier on an encoder covers it",
     "EncoderEmbedding": "looks up ids; the row of a text_classifier on an encoder covers it",
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
+    "RelativeBias": "looks up ids; tests/backbones/test_relative_encoders.py saves and trains models with it",
+    "RelativeEmbedding": "looks up ids; tests/backbones/test_relative_encoders.py saves and trains models with it",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
     "TfIdfPooling": "reads two tensors; the rows of a text_classifier of n-grams cover it",
     "RotaryAttention": "reads three tensors; the row of an image_classifier on DINOv3 covers it",

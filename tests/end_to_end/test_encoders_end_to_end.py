@@ -72,7 +72,7 @@ def test_what_cannot_be_trained_is_refused_before_tensorflow_starts(place):
         shutil.copytree("encoder", name)
     content = (place / "encoder/model.safetensors").read_bytes()
     (place / "cut/model.safetensors").write_bytes(content[: len(content) // 2])
-    (place / "other/config.json").write_text(json.dumps({**BERT, "model_type": "deberta-v2"}))
+    (place / "other/config.json").write_text(json.dumps({**BERT, "model_type": "modernbert"}))
     (place / "without/vocab.txt").unlink()
     program = (
         "import sys, json\nfrom kerastrain import cli\n"
@@ -83,7 +83,7 @@ def test_what_cannot_be_trained_is_refused_before_tensorflow_starts(place):
     )
     cases = {
         "cut": "is cut off: it has",
-        "other": "unknown architecture 'deberta-v2'",
+        "other": "unknown architecture 'modernbert'. Known: bert, deberta-v2, distilbert, electra, mpnet, roberta",
         "without": "holds no tokenizer (vocab.txt",
         "hf:nobody/nothing": "is not in the cache of Hugging Face",
         "encoder": "`sequence_length` must lie in [3, 24]",

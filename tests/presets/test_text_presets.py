@@ -86,8 +86,8 @@ def test_sizes_are_read_by_each_library_s_keys(tmp_path):
 
 def test_what_is_no_block_of_bert_is_refused(tmp_path):
     cases = {
-        "position_embedding_type": ("relative_key", "reads encoders with position_embedding_type='absolute'"),
-        "is_decoder": (True, "reads encoders with is_decoder=False"),
+        "position_embedding_type": ("relative_key", "reads bert networks with position_embedding_type='absolute'"),
+        "is_decoder": (True, "reads bert networks with is_decoder=False"),
         "hidden_act": ("swiglu", "unknown activation in config.json 'swiglu'"),
         "num_attention_heads": (3, "must be a multiple of the number of attention heads. Received: 16 and 3"),
         "intermediate_size": (25, r"must have the shape \(25, 16\). Received: \(24, 16\)"),
