@@ -78,10 +78,7 @@ def resolve(handle: str | os.PathLike) -> Path:
         InputError: the folder holds no SavedModel, or its fingerprint differs from the pinned one.
     """
     location, pinned = split_pin(os.fspath(handle))
-    if location.startswith("hub:"):
-        location = "https://tfhub.dev/" + location.removeprefix("hub:")
-    if location.startswith("kaggle:"):
-        location = "https://www.kaggle.com/models/" + location.removeprefix("kaggle:")
+    location = cache.address(location)
     if "://" in location:
         refuse_page(location)
         folder = _download(location)
@@ -279,9 +276,7 @@ def _download(location: str) -> Path:
         reason = " ".join(str(error).split()) or type(error).__name__
         state = f"incomplete in the cache: {cached} lacks {missing}. It" if missing else "not in the cache and"
         raise ConnectionError(
-            f"the module {location!r} is {state} could not be downloaded: {reason}. Load it once on a "
-            f"machine with internet access and copy the folder {cached} here, or pass the path of a downloaded "
-            "SavedModel. The environment variable TFHUB_CACHE_DIR moves the cache."
+            f"the module {location!r} is {state} could not be downloaded: {reason}. {cache.route(cached)}"
         ) from error
     if folder == cached:
         cache.record(folder)

@@ -13,7 +13,7 @@ from typing import Any
 from kerastrain import presets
 from kerastrain.config import AUTO_BACKBONE, Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.hub import handles, imagenet_weights
+from kerastrain.hub import cache, handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
@@ -178,7 +178,7 @@ def _require_whole(config: Config) -> None:
 
 
 def _require_backbone(config: Config) -> None:
-    """Raises an error if a backbone on this machine is not there; modules that are downloaded are not asked for."""
+    """Raises an error if a backbone is not on this machine and cannot be downloaded either."""
     handle = config.model.backbone
     if presets.is_preset(handle):
         preset = presets.read(handle, kind=config.data.kind)
@@ -196,7 +196,11 @@ def _require_backbone(config: Config) -> None:
             raise InputError(unknown("bundled backbone", name, bundled()))
         return
     handles.refuse_page(location)
-    if location.startswith(("keras:", "hub:", "kaggle:")) or "://" in location:
+    if location.startswith("keras:"):
+        return
+    if "://" in (address := cache.address(location)):
+        if address.startswith(("http://", "https://")):
+            cache.require(address)
         return
     place = Path(location).expanduser()
     if not place.exists():

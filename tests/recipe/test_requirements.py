@@ -27,6 +27,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "cut.keras").write_bytes(b"PK")
     (tmp_path / "notes.txt").write_text("mine")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
     return tmp_path
 
 
@@ -92,6 +93,13 @@ def refused(capsys, monkeypatch, *arguments):
             ["model.backbone=https://huggingface.co/google/vit-base-patch16-224"],
             "a network of Hugging Face is named by hf:google/vit-base-patch16-224, or by its folder. Received: "
             "'https://huggingface.co/google/vit-base-patch16-224'.",
+        ),
+        (
+            ["model.backbone=hub:google/nothing/1"],
+            "the module 'https://tfhub.dev/google/nothing/1' is not in the cache and could not be downloaded: https://tfhub.dev "
+            "does not answer. Load it once on a machine with internet access and copy the folder "
+            "{place}/hub/1a448b0422fa785b0a8d02a88dce0c20913043a5 here, or pass the path of a downloaded SavedModel. The "
+            "environment variable TFHUB_CACHE_DIR moves the cache.",
         ),
         (
             ["model.backbone=efficientnet-lite0"],
