@@ -147,16 +147,13 @@ def _resolved(config: Config) -> Config:
     trains_embedding = not images and backbone.startswith("keras:")
     rate = config.optimizer.learning_rate or (3e-3 if trains_embedding else 1e-2)
 
-    encoder = {}
+    usual = {}
     if not images and presets.is_preset(backbone):
-        encoder = {"optimizer": {"fine_tune_fraction": 0.003}, "fit": {"epochs": 3}}  # as Hugging Face's guides have it
+        usual = {"fine_tune_fraction": 0.003}  # 3e-5, as Hugging Face's guides have it
     if backbone == NGRAM_BACKBONE and config.optimizer.name == "adamw" and config.model.from_run is None:
         # Without it, n-grams overfit within two epochs; benchmarks/texts.py has the measures.
-        encoder = {"optimizer": {"weight_decay": 3.0}}
-    usual = {
-        name: {key: value for key, value in values.items() if getattr(getattr(config, name), key) is None}
-        for name, values in encoder.items()
-    }
+        usual = {"weight_decay": 3.0}
+    usual = {key: value for key, value in usual.items() if getattr(config.optimizer, key) is None}
 
     path = config.data.path
     prefix = next((prefix for prefix in ("hf:", "tfds:") if path.startswith(prefix)), "")
@@ -173,8 +170,7 @@ def _resolved(config: Config) -> Config:
         update={
             "data": config.data.model_copy(update={"path": path, "columns": columns}),
             "model": config.model.model_copy(update=model),
-            "optimizer": config.optimizer.model_copy(update={"learning_rate": rate, **usual.get("optimizer", {})}),
-            "fit": config.fit.model_copy(update=usual.get("fit", {})),
+            "optimizer": config.optimizer.model_copy(update={"learning_rate": rate, **usual}),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "export": config.export.model_copy(update={"formats": formats}),
         }
