@@ -134,6 +134,18 @@ def joined(tokens: Sequence[str], ngrams: Iterable[int], separator: str = " ") -
     ]
 
 
+def counted_every(texts: Sequence[str]) -> int:
+    """Which of many training texts are counted for the weights of tokens: every n-th.
+
+    Args:
+        texts: sequence of str.
+
+    Returns:
+        int >= 1, n.
+    """
+    return max(1, math.ceil(sum(map(len, texts)) / _MOST_CHARACTERS))
+
+
 def learn(
     texts: Iterable[str], tokenizer: Tokenizer = "words", *, network: str = "transformer", size: int | None = None
 ) -> Tokens:
@@ -167,7 +179,7 @@ def learn(
     )
     counts, by_text = Counter(), network == "ngrams"
     if by_text:
-        texts = texts[:: max(1, math.ceil(sum(map(len, texts)) / _MOST_CHARACTERS))]
+        texts = texts[:: counted_every(texts)]
     for text in texts:
         counts.update(set(tokens.tokens(text)) if by_text else tokens.tokens(text))
     known = sorted(((count, token) for token, count in counts.items() if len(token) <= _LONGEST_TOKEN), reverse=True)
