@@ -31,7 +31,7 @@ from kerastrain.layers import (  # noqa: F401
     tokens,
 )
 from kerastrain.optimizers import registry  # noqa: F401
-from kerastrain.system import archives, files
+from kerastrain.system import archives, files, optional_imports
 
 # Keras unpacks a part of the file into the folder for temporary files, which can be full.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -53,6 +53,7 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
         WriteError: the disk is too full to unpack the file.
         InputError: the file is not a `.keras` file, unpacks to more than `system.archives` allows, or contains code or a
             module that is not allowed.
+        MissingExtra: a layer needs an optional library, such as that of a tokenizer.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model at {os.fspath(path)!r}: the path does not exist.")
@@ -70,8 +71,20 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
         except (ValueError, OSError, TypeError, KeyError) as error:
             if getattr(error, "errno", None) in _DISK_FULL:
                 raise files.WriteError(Path(tempfile.gettempdir()), error.errno) from error
-            reason = " ".join(str(error).split())[:300]
+            if missing := _missing_extra(error):
+                raise optional_imports.MissingExtra(f"{os.fspath(path)!r} cannot be opened: {missing}") from error
+            # Keras puts the config of each layer on the way before the reason.
+            reason = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:300]
             raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error
+
+
+def _missing_extra(error: BaseException | None) -> str | None:
+    """The message about an optional library that a layer lacks, which Keras takes for a wrong config."""
+    while error is not None:
+        if isinstance(error, optional_imports.MissingExtra):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _with_frozen_layers(path: str | os.PathLike) -> keras.Model:

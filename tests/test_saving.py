@@ -6,6 +6,7 @@ import pytest
 
 from kerastrain import saving
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.system import optional_imports
 
 
 def attention(values):
@@ -32,6 +33,32 @@ def test_layers_inside_a_layer_stay_frozen(tmp_path, frozen):
     loaded.fit(np.ones((4, 3, 8)), np.zeros((4, 2)), verbose=0)
     after = np.array(loaded.get_layer("backbone").get_layer("inner").get_weights()[0])
     assert np.array_equal(before, after) is frozen
+
+
+@keras.saving.register_keras_serializable("tests")
+class NeedsLibrary(keras.layers.Layer):
+    """A layer whose library can be missing, such as a tokenizer."""
+
+    library = "numpy"
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        optional_imports.need(self.library, extra="kerashub", to="read tokens")
+
+    def call(self, inputs):
+        return inputs
+
+
+def test_a_missing_library_of_a_layer_names_its_extra(tmp_path, monkeypatch):
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((2,)), NeedsLibrary()]).save(path)
+    monkeypatch.setattr(NeedsLibrary, "library", "no_such_library")
+    with pytest.raises(optional_imports.MissingExtra) as caught:
+        saving.load(path)
+    assert str(caught.value) == (
+        f"{str(path)!r} cannot be opened: to read tokens, kerastrain needs no_such_library. Install it: pip install "
+        "'kerastrain[kerashub]'. (No module named 'no_such_library')"
+    )
 
 
 def read(model, name):

@@ -126,11 +126,16 @@ def check_saved_model(folder: Path, location: str) -> None:
 
 
 def _meant(location: str) -> str:
+    if location == "auto":
+        return (
+            " Only `model.backbone` of a config is chosen by the size of the images: name kerastrain:efficientnet_lite0, for "
+            "photos, or kerastrain:fractal_small, for tiny images."
+        )
     if meant := hugging_face_handle(location):
         return f" Did you mean {meant}?"
     if Path(location).name != location:
         return ""
-    return " Other networks are named as auto, kerastrain:NAME, keras:NAME, hf:OWNER/NAME or kerashub:PRESET."
+    return " Other networks are named as kerastrain:NAME, keras:NAME, hf:OWNER/NAME or kerashub:PRESET."
 
 
 def _kind(file: Path) -> str:

@@ -98,3 +98,11 @@ def test_a_repository_in_another_notation_is_recognized(tmp_path, monkeypatch, l
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     assert handles.hugging_face_handle(location) == meant
+
+
+def test_auto_is_chosen_for_a_config_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match="name kerastrain:efficientnet_lite0, for photos, or kerastrain:fractal_small"
+    ):
+        handles.check_saved_model(tmp_path / "auto", "auto")

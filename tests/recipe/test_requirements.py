@@ -82,7 +82,7 @@ def refused(capsys, monkeypatch, *arguments):
         ),
         (
             ["model.backbone=nowhere"],
-            "no SavedModel at 'nowhere': the path does not exist. Other networks are named as auto, kerastrain:NAME, "
+            "no SavedModel at 'nowhere': the path does not exist. Other networks are named as kerastrain:NAME, "
             "keras:NAME, hf:OWNER/NAME or kerashub:PRESET.",
         ),
         (
