@@ -168,7 +168,11 @@ def learn(
         >>> learn(["A fine film", "a dull film"], network="embedding", size=5).vocabulary
         ('film', 'a', 'fine film')
     """
-    texts = texts if isinstance(texts, Sequence) else list(texts)
+    return _learned(tuple(texts), tokenizer, network, size)
+
+
+@functools.lru_cache(1)  # `train` describes the texts of the network that it then builds.
+def _learned(texts: tuple[str, ...], tokenizer: Tokenizer, network: str, size: int | None) -> Tokens:
     chosen = NETWORKS[network]
     size, ngrams = size or chosen.vocabulary_size, chosen.ngrams[tokenizer]
     piece_count = size - SPECIAL_TOKENS if ngrams == (1,) else size // 4
