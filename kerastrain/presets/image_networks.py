@@ -14,6 +14,12 @@ DEFAULT_SIZE = (224, 224)
 """Height and width in pixels for a network whose files name no size."""
 
 _SMALLEST_SIDE = 32
+_POOLINGS = {
+    "first": "the class token",
+    "first_two": "the class token and the distillation token",
+    "mean": "the mean of the patches",
+    "first_and_mean": "the class token and the mean of the patches",
+}
 _READERS = {"convnext": convnexts.read, "resnet": resnets.read}  # of the families that need no library of the origin
 
 
@@ -97,7 +103,11 @@ def without_integers(handle: str, formats: list[str]) -> str:
 
 
 def description(
-    preset: Preset, image_size: tuple[int, int] | None = None, value_range: tuple[float, float] | None = None
+    preset: Preset,
+    image_size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
+    *,
+    resize: str = "stretch",
 ) -> list[str]:
     """Says what was read from a network's files, and what its origin does otherwise.
 
@@ -105,6 +115,7 @@ def description(
         preset: as for `check`.
         image_size: as for `check`.
         value_range: as for `check`.
+        resize: str, as in `data.resize`.
 
     Returns:
         list of str, a sentence each.
@@ -117,4 +128,8 @@ def description(
     size = f"images of {height} by {width} pixels"
     if preset.image_size is not None and preset.image_size != (height, width):
         size += f" instead of its own {preset.image_size[0]} by {preset.image_size[1]}"
-    return [f"{preset.architecture} of {library}, {size}", *image_scaling(preset, value_range).notes()]
+    facts = [f"{preset.architecture} of {library}, {size}", *image_scaling(preset, value_range).notes(resize)]
+    if preset.family in vision_transformers.FAMILIES and preset.is_fetched:
+        read = kerashub_images.read if preset.origin == "kerashub" else vision_transformers.read
+        facts.insert(1, f"its features are {_POOLINGS[read(preset).pooling]}")
+    return facts
