@@ -41,8 +41,8 @@ class ImageScaling:
             return None
         return self.offset[0], 255 * self.scale[0] + self.offset[0]
 
-    def notes(self) -> tuple[str, ...]:
-        """What was read, and what the origin does otherwise, a sentence each."""
+    def notes(self, resize: str = "stretch") -> tuple[str, ...]:
+        """What was read, and what the origin does otherwise than `data.resize`, a sentence each."""
         shown = self.value_range()
         if shown is not None:
             scaled = f"pixels scaled to [{shown[0]:g}, {shown[1]:g}]"
@@ -57,11 +57,11 @@ class ImageScaling:
             notes.append(
                 f"its origin resizes images with {self.resampling} resampling, kerastrain with antialiased bilinear"
             )
-        if self.crops:
+        if self.crops and resize != "crop":
             notes.append(
                 "its origin cuts out the middle of an image instead of distorting it: data.resize=crop does so too"
             )
-        if self.pads:
+        if self.pads and resize != "pad":
             notes.append("its origin adds a border instead of distorting an image: data.resize=pad does so too")
         return tuple(notes)
 

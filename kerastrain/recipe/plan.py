@@ -113,7 +113,8 @@ def _weights_description(config: Config) -> list[str]:
     backbone, weights = config.model.backbone, config.model.weights
     if config.data.kind == "images" and config.model.from_run is None and presets.is_preset(backbone):
         preset = presets.read(backbone, kind="images")
-        lines = image_networks.description(preset, config.data.image_size, config.model.value_range)
+        settings = config.data.image_size, config.model.value_range
+        lines = image_networks.description(preset, *settings, resize=config.data.resize)
         return [f"backbone: {line}" for line in lines]
     if weights is None or config.model.from_run is not None:
         return []

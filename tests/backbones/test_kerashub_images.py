@@ -142,8 +142,11 @@ def test_what_the_origin_does_otherwise_is_said(tmp_path, monkeypatch):
     converter = {"scale": [0.1, 0.2, 0.2], "offset": [-1.0, -2.0, 0.0], "interpolation": "bicubic", "antialias": False}
     converter |= {"image_size": [32, 32], "crop_to_aspect_ratio": False, "pad_to_aspect_ratio": True}
     found = presets.read(described(tmp_path / "folder", "ViTBackbone", VIT, converter), kind="images")
-    assert image_networks.description(found) == [
+    said = image_networks.description(found)
+    assert image_networks.description(found, resize="pad") == said[:-1]
+    assert said == [
         "ViTBackbone of KerasHub, images of 32 by 32 pixels",
+        "its features are the class token",
         "pixels scaled by the means (0.0392, 0.0392, -0) and standard deviations (0.0392, 0.0196, 0.0196) of [0, 1], as "
         "image_converter.json says",
         "its origin resizes images with not antialiased bicubic resampling, kerastrain with antialiased bilinear",
