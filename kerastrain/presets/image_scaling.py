@@ -42,7 +42,14 @@ class ImageScaling:
         return self.offset[0], 255 * self.scale[0] + self.offset[0]
 
     def notes(self, resize: str = "stretch") -> tuple[str, ...]:
-        """What was read, and what the origin does otherwise than `data.resize`, a sentence each."""
+        """What was read, and what the origin does otherwise.
+
+        Args:
+            resize: str, as in `data.resize`.
+
+        Returns:
+            tuple of str, a sentence each.
+        """
         shown = self.value_range()
         if shown is not None:
             scaled = f"pixels scaled to [{shown[0]:g}, {shown[1]:g}]"

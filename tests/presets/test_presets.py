@@ -159,7 +159,7 @@ def test_a_folder_without_weights_says_what_is_there(tmp_path, name, message):
 def test_a_network_for_other_data_is_refused(tmp_path):
     assert refusal(vit(tmp_path / "vit"), "text") == (
         f"`model.backbone` must be for texts. Received: '{tmp_path / 'vit'}', a network of the kind vit, which is for images. "
-        "Choose one of bert, distilbert, roberta, xlm-roberta, or set data.kind=images."
+        "Choose one of bert, deberta-v2, distilbert, electra, mpnet, roberta, xlm-roberta, or set data.kind=images."
     )
     assert "a network of the kind bert, which is for texts. Choose one of convnext, convnextv2, deit," in refusal(
         bert(tmp_path / "bert")
@@ -282,9 +282,7 @@ def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
         assert presets.fetch(found).tensors == {"vit.layernorm.weight": (4,)}
     (base / "snapshots" / commit / "model.safetensors").unlink()
     monkeypatch.setattr(network, "reachable", lambda *_: False)
-    with pytest.raises(
-        ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, '"
-    ):
+    with pytest.raises(ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, '"):
         presets.read("hf:owner/name")
 
 
