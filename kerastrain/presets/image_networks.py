@@ -78,28 +78,51 @@ def check_formats(preset: Preset, formats: Iterable[str]) -> None:
         formats: iterable of str as in `export.formats`.
 
     Raises:
-        InputError: it is a transformer or a ConvNeXt, and a format computes in integers.
+        InputError: its layer normalization cannot be written in a format of integers.
     """
-    integers = [name for name in formats if name in ("tflite_int8", "tflite_int16x8")]
-    if integers and (preset.family in vision_transformers.FAMILIES or preset.family == "convnext"):
-        raise InputError(without_integers(preset.handle, integers))
+    kind = "transformer" if preset.family in vision_transformers.FAMILIES else preset.family
+    if (reason := without_integers(kind, formats)) is not None:
+        raise InputError(f"`export.formats`: {reason}, with the backbone {preset.handle!r}.")
 
 
-def without_integers(handle: str, formats: list[str]) -> str:
-    """The message about files of integers for a network with layer normalization.
+def kind_of_layers(layers: Iterable[str]) -> str | None:
+    """The kind of network that layers are of, for `without_integers`.
 
     Args:
-        handle: str, its backbone.
-        formats: list of str as in `export.formats`.
+        layers: iterable of str, the names of the classes of all layers of a model.
 
     Returns:
-        str.
+        "transformer", "convnext", or None for others.
     """
-    return (
-        "`export.formats`: the layer normalization of vision transformers and ConvNeXts does not fit into integers: int16x8 "
-        f"has no such operations, and an int8 file would answer differently. Received: {', '.join(formats)}, with the "
-        f"backbone {handle!r}. Use tflite_dynamic, which is as small."
-    )
+    names = set(layers)
+    if "PoolTokens" in names:
+        return "transformer"
+    return "convnext" if names & {"GlobalResponseNorm", "ScaleChannels"} else None
+
+
+def without_integers(kind: str | None, formats: Iterable[str]) -> str | None:
+    """Says why a network with layer normalization cannot be written as integers.
+
+    Args:
+        kind: "transformer", "convnext", or anything else.
+        formats: iterable of str as in `export.formats`, or as `quantize` of a compression.
+
+    Returns:
+        str, a sentence without its end; None if all formats can be written.
+    """
+    integers = {"transformer": ("int8", "int16x8"), "convnext": ("int16x8",)}.get(kind, ())
+    refused = [name for name in formats if name.removeprefix("tflite_") in integers]
+    if not refused:
+        return None
+    start = "tflite_" if refused[0].startswith("tflite_") else ""
+    if kind == "convnext":
+        reason = "the layer normalization of a ConvNeXt has operations that int16x8 has not"
+    else:
+        reason = (
+            "the layer normalization of a vision transformer does not fit into integers: int16x8 has no such operations, and "
+            "an int8 file would answer differently"
+        )
+    return f"{reason}. Use {start}dynamic, which is as small as int8. Received: {', '.join(refused)}"
 
 
 def description(

@@ -110,6 +110,8 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
             f"answer differently. Received: {', '.join(of_integers)}, with the backbone {backbone!r}. Use tflite_dynamic, which "
             "is as small."
         )
+    if reason := image_networks.without_integers(image_networks.kind_of_layers(layers or ()), of_integers):
+        raise InputError(f"`export.formats`: {reason}, with the backbone {backbone!r}.")
     four_bits = [name for name in formats if _FORMAT_EXTRAS.get(name) == "int4"]
     if four_bits and config.data.kind == "text" and _embedding_fraction(config, model) > _MOST_EMBEDDING:
         raise InputError(

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerashub_folders import write_image_preset
 from pretrained_folders import write_images
 from text_encoder_folders import write_encoder
 
@@ -110,6 +111,11 @@ BUILDERS = {
         TEXTS,
     ),
 }
+if importlib.util.find_spec("keras_hub"):
+    BUILDERS["image_classifier, EfficientNet of KerasHub"] = (
+        lambda modules: classifier(kerashub_preset(modules / "efficientnet", "efficientnet")),
+        np.tile(IMAGES, (1, 4, 4, 1)),
+    )
 if importlib.util.find_spec("tensorflow_text") and importlib.util.find_spec("keras_hub"):
     BUILDERS["text_classifier, encoder"] = (lambda modules: text_classifier(encoder(modules / "encoder")), TEXTS)
 # Rows that cannot be converted to a float TFLite file, with the error message.
@@ -166,6 +172,10 @@ def unfrozen(model):
 
 def pretrained(folder, kind):
     return folder if folder.is_dir() else write_images(folder, kind)
+
+
+def kerashub_preset(folder, family):
+    return folder if folder.is_dir() else write_image_preset(folder, family)
 
 
 def classifier(backbone, **options):

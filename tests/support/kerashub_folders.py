@@ -23,7 +23,9 @@ def write_image_preset(folder, family):
         )
         stddev = 0.4 if is_large else np.prod(weight.shape[:-1]) ** -0.5
         value = random.normal(0, stddev, weight.shape)
-        weight.assign(1 + np.abs(value) if weight.path.endswith(("gamma", "variance", "lambda1")) else value)
+        value = 1 + np.abs(value) if weight.path.endswith(("gamma", "variance", "lambda1")) else value
+        # Many large features would make the rounding of a step large.
+        weight.assign(0.05 * value if weight.path == "top_bn/gamma" else value)
     network.save_to_preset(str(folder))
     kinds = {"vit": "ViT", "deit": "DeiT", "dinov2": "DINOV2", "dinov3": "DINOV3", "siglip": "SigLIP"}
     kind = {**kinds, "resnet": "ResNet", "efficientnet": "EfficientNet"}[family]
@@ -67,4 +69,5 @@ def _network(classes, family):
         depth_coefficient=1.0,
         stackwise_force_input_filters=[0, 0],
         stackwise_nores_option=[False, False],
+        dropout=0.0,  # of whole blocks, whose masks differ between devices
     )
