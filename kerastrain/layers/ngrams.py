@@ -110,7 +110,8 @@ class TfIdfPooling(keras.layers.Layer):
 
     A linear layer on the result is a linear model of the tf-idf vector of the text, whose weights are factored by the
     embeddings. `idf` may hold other weights, of at least 1 for each known token. Tokens are of kinds, such as words and
-    characters inside words, and the vector of each kind has length 1:
+    characters inside words, and the vector of each kind has length 1 if no token is repeated; one that occurs t times counts as
+    t tokens:
 
         features = scale · Σ_kinds Σ_{i of the kind} idf_i · e_i / √(Σ_{i of the kind} idf_i²)
 
