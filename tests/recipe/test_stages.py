@@ -5,7 +5,7 @@ from interruptions import InterruptAfter, Interrupted
 from kerastrain import config as configs
 from kerastrain import data
 from kerastrain.distribute import make
-from kerastrain.recipe import fit, fitting, stages
+from kerastrain.recipe import fit, fitting, plan, stages
 from kerastrain.recipe.building import prepare_unmeasured
 
 
@@ -45,6 +45,18 @@ def test_training_on_token_ids_gives_the_weights_of_training_on_texts(tmp_path, 
     for once, each_epoch in zip(ids, _weights(tmp_path / "texts", *settings), strict=True):
         np.testing.assert_array_equal(once, each_epoch)
     assert np.abs(ids[0]).max() > 0.001
+
+
+@pytest.mark.slow
+def test_the_whole_model_is_measured_where_token_ids_are_not_wanted():
+    config = configs.load(overrides=["data.kind=text", "data.path=/tmp", "model.vocabulary_size=200"])
+    split = _split()
+    prepared = prepare_unmeasured(config, make("none"), lambda *_: split)
+    model = prepared.build()
+    [phase] = plan.phases(prepared.config, len(split.train))
+    stage = stages.staged(model, prepared.config, split, phase, tokens_once=False)
+    assert stage.model is model
+    assert stages.staged(model, prepared.config, split, phase).train.shape == (None,)
 
 
 @pytest.mark.slow
