@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from text_encoder_folders import BERT, WORDS, write_encoder
+from text_encoder_folders import BERT, WIDTH, WORDS, tensors, write_encoder
 
 pytest.importorskip("keras_hub")
 pytest.importorskip("tensorflow_text")
@@ -33,9 +33,14 @@ def test_text_encoders_prints_a_row_of_each_recipe_and_measures_nothing_twice(tm
             words = [*random.choice(WORDS[4:10], 4), ("good", "bad")[number % 2], f"x{number}"]
             rows.writerow([" ".join(words), "+-"[number % 2]])
     results, runs = tmp_path / "cells.jsonl", tmp_path / "runs"
+    config = {**BERT, "architectures": ["BertModel"]}
+    pooler = {"pooler.dense.weight": np.eye(WIDTH, dtype="float32"), "pooler.dense.bias": np.zeros(WIDTH, "float32")}
+    encoder = write_encoder(
+        tmp_path / "bert", config, values={**tensors(config), **pooler}
+    )  # KerasHub needs the pooler.
     command = [
         "--encoder",
-        write_encoder(tmp_path / "bert", {**BERT, "architectures": ["BertModel"]}),
+        encoder,
         "--data",
         table,
         "--results",
