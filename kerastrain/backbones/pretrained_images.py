@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from kerastrain import presets
-from kerastrain.backbones import convnext, kerashub_backbones, resnet, vision_transformer
+from kerastrain.backbones import convnext, kerashub_backbones, mobilenet, resnet, vision_transformer
 from kerastrain.backbones.backbone import Backbone
 from kerastrain.errors import InputError
 from kerastrain.keras_internals import kerashub_converters
-from kerastrain.presets import convnexts, image_networks, kerashub_images, resnets, vision_transformers
+from kerastrain.presets import convnexts, image_networks, kerashub_images, mobilenets, resnets, vision_transformers
 from kerastrain.presets.image_scaling import image_scaling
 from kerastrain.presets.safetensors import Tensors
 
@@ -64,6 +64,8 @@ def _network(preset: presets.Preset, size: tuple[int, int]) -> keras.Model:
         return vision_transformer.network(vision_transformers.read(preset), tensors, size)
     if preset.family == "resnet":
         return resnet.network(resnets.read(preset), tensors, size)
+    if preset.family == "mobilenet":
+        return mobilenet.network(mobilenets.read(preset), tensors, size)
     if preset.family == "convnext":
         return convnext.network(convnexts.read(preset), tensors, size)
     try:

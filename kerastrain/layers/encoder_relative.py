@@ -181,7 +181,7 @@ class DisentangledBlock(EncoderBlock):
 
     def _scores(self, query, key, positions):
         scale = math.sqrt(3 * query.shape[-1])
-        query, key = query / scale, key
+        query = query / scale
         # From the largest distance to the smallest, so that the place that is read grows along a row.
         reads = self._split(self.key_dense(tf.reverse(positions, [1])))
         is_read = self._split(self.query_dense(positions))

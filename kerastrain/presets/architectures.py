@@ -36,7 +36,7 @@ FAMILIES = {
     "efficientnet": Family("images", ("EfficientNetBackbone",), (), ("kerashub", "timm")),
     "hgnetv2": Family("images", ("HGNetV2Backbone",)),
     "mit": Family("images", ("MiTBackbone",)),
-    "mobilenet": Family("images", ("MobileNetBackbone",)),
+    "mobilenet": Family("images", ("MobileNetBackbone",), (), ("timm",)),
     "mobilenetv5": Family("images", ("MobileNetV5Backbone",)),
     "resnet": Family("images", ("ResNetBackbone",), ("resnet",), ("kerashub", "timm", "transformers")),
     "siglip": Family(
@@ -109,10 +109,11 @@ TIMM = {
     **{f"efficientnet_{name}": "efficientnet" for name in ("b0", "b1", "b2", "b3", "b4", "b5", "lite0")},
     **{f"resnet{depth}": "resnet" for depth in (18, 26, 34, 50, 101, 152)},
 }
-"""The convolutional architectures of timm that are built, by KerasHub's converters, and their families."""
+"""The convolutional architectures of timm that are built, and their families."""
 
 _TIMM_FAMILIES = {
     "vit": re.compile(r"(vit|deit|deit3)_(tiny|small|base|large)_patch\d+(_reg\d+)?(_[a-z]\w*)?(_\d+)?"),
+    "mobilenet": re.compile(r"mobilenetv3_(small_(050|075|100)|large_(075|100))"),
     "convnext": re.compile(r"convnext(v2)?_(atto|femto|pico|nano|tiny(_hnf)?|small|base|large|xlarge|xxlarge|huge)"),
 }
 
@@ -158,5 +159,5 @@ def known(origin: str, kind: str) -> list[str]:
         name for name, family in names.items() if FAMILIES[family].kind == kind and origin in FAMILIES[family].origins
     ]
     if origin == "timm" and kind == "images":
-        built += ["convnext_tiny and the like", "vit_base_patch16_224 and the like"]
+        built += ["convnext_tiny and the like", "mobilenetv3_large_100 and the like", "vit_base_patch16_224 and the like"]
     return sorted(built)

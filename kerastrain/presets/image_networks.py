@@ -6,7 +6,7 @@ Takes a `Preset` of images; returns the size of its images, or refuses it in one
 from collections.abc import Iterable
 
 from kerastrain.errors import InputError
-from kerastrain.presets import convnexts, kerashub_images, resnets, vision_transformers
+from kerastrain.presets import convnexts, kerashub_images, mobilenets, resnets, vision_transformers
 from kerastrain.presets.image_scaling import image_scaling
 from kerastrain.presets.preset import Preset, require_kerashub
 
@@ -20,7 +20,11 @@ _POOLINGS = {
     "mean": "the mean of the patches",
     "first_and_mean": "the class token and the mean of the patches",
 }
-_READERS = {"convnext": convnexts.read, "resnet": resnets.read}  # of the families that need no library of the origin
+_READERS = {
+    "convnext": convnexts.read,
+    "mobilenet": mobilenets.read,
+    "resnet": resnets.read,
+}  # of the families that need no library of the origin
 
 
 def check(

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from pretrained_folders import IMAGE_KINDS, write_images
 
-CONVOLUTIONAL = ("resnet", "convnext", "convnextv2")
+CONVOLUTIONAL = ("resnet", "convnext", "convnextv2", "mobilenetv3")
 """The ends of the kinds that need 32 pixels."""
 
 
@@ -36,11 +36,14 @@ def origin_features(folder, kind, size):
             import timm
             from safetensors.torch import load_file
 
-            options = {**content["model_args"], "num_classes": 0}
+            options = {**content.get("model_args", {}), "num_classes": 0}
             if kind == "timm_vit":
                 options |= {"mlp_ratio": 2, "dynamic_img_size": True}
-            model = timm.create_model(content["architecture"], pretrained=False, **options).eval()
-            model.load_state_dict(load_file(folder / "model.safetensors"))
+            if kind == "timm_mobilenetv3":
+                model = timm.models.mobilenetv3._gen_mobilenet_v3("mobilenetv3_small_100", 0.1, **options).eval()
+            else:
+                model = timm.create_model(content["architecture"], pretrained=False, **options).eval()
+            model.load_state_dict(load_file(folder / "model.safetensors"), strict=kind != "timm_mobilenetv3")
             return model(images).numpy()
         import transformers
 

@@ -24,7 +24,7 @@ def write_json(path, content):
 
 IMAGE_KINDS = (
     *("vit", "deit", "dinov2_with_registers", "dinov3_vit", "siglip_vision_model", "timm_vit", "resnet"),
-    *("convnext", "convnextv2", "timm_convnext"),
+    *("convnext", "convnextv2", "timm_convnext", "timm_mobilenetv3"),
 )
 """The kinds of folders that `write_images` writes."""
 
@@ -51,6 +51,8 @@ def write_images(folder, kind, size=16):
                 "architecture": "convnext_atto",
                 "model_args": dict(zip(("dims", "depths"), CONVNEXT_SIZES[kind], strict=True)),
             }
+        if kind == "timm_mobilenetv3":
+            named = {"architecture": "mobilenetv3_small_050"}
         write_json(folder / "config.json", {**named, "pretrained_cfg": cfg})
     else:
         pixels = {
@@ -80,6 +82,8 @@ def write_images(folder, kind, size=16):
         write_json(folder / "config.json", {"model_type": kind, **sizes})
     if "convnext" in kind:
         shapes = _convnext_shapes(kind)
+    elif kind == "timm_mobilenetv3":
+        shapes = _mobilenet_shapes()
     else:
         shapes = _resnet_shapes() if kind == "resnet" else _transformer_shapes(kind, (size // 8) ** 2)
     tensors = {name: random.normal(0, 0.2, shape) for name, shape in shapes.items()}
@@ -87,7 +91,7 @@ def write_images(folder, kind, size=16):
         if (
             name.endswith(("running_var", "layer_scale_parameter", "gamma"))
             or "lambda" in name
-            or ("norm" in name and name.endswith("weight"))
+            or (("norm" in name or ".bn" in name or name.startswith("bn")) and name.endswith("weight"))
         ):
             tensors[name] = 1 + 0.5 * np.abs(tensors[name])
     write_safetensors(folder / "model.safetensors", tensors)
@@ -192,3 +196,48 @@ def _convnext_shapes(kind):
             else:
                 shapes[names[4]] = (width,)
     return {**shapes, **_layer(head, widths[-1])}
+
+
+def _mobilenet_shapes():
+    """The smallest MobileNetV3 of timm, as its `_gen_mobilenet_v3("mobilenetv3_small_100", 0.1)` makes it."""
+    shapes = {}
+
+    def convolution(name, norm, filters, inputs, kernel=1):
+        shapes[f"{name}.weight"] = (filters, inputs, kernel, kernel)
+        shapes.update({f"{norm}.{kind}": (filters,) for kind in ("weight", "bias", "running_mean", "running_var")})
+
+    def squeeze(block, filters, inner):
+        if inner:
+            shapes.update(_layer(f"{block}.se.conv_reduce", inner, filters, 1, 1))
+            shapes.update(_layer(f"{block}.se.conv_expand", filters, inner, 1, 1))
+
+    convolution("conv_stem", "bn1", 16, 3, 3)
+    convolution("blocks.0.0.conv_dw", "blocks.0.0.bn1", 16, 1, 3)
+    squeeze("blocks.0.0", 16, 8)
+    convolution("blocks.0.0.conv_pw", "blocks.0.0.bn2", 8, 16)
+    inputs = 8
+    # The place of each inverted residual, its inner and outer channels, the side of its kernel, and the squeezed channels.
+    for place, inner, filters, kernel, squeezed in (
+        *(
+            ("1.0", 40, 8, 3, 0),
+            ("1.1", 32, 8, 3, 0),
+            ("2.0", 32, 8, 5, 8),
+            ("2.1", 48, 8, 5, 16),
+            ("2.2", 48, 8, 5, 16),
+        ),
+        *(
+            ("3.0", 24, 8, 5, 8),
+            ("3.1", 24, 8, 5, 8),
+            ("4.0", 48, 16, 5, 16),
+            ("4.1", 96, 16, 5, 24),
+            ("4.2", 96, 16, 5, 24),
+        ),
+    ):
+        block = f"blocks.{place}"
+        convolution(f"{block}.conv_pw", f"{block}.bn1", inner, inputs)
+        convolution(f"{block}.conv_dw", f"{block}.bn2", inner, 1, kernel)
+        squeeze(block, inner, squeezed)
+        convolution(f"{block}.conv_pwl", f"{block}.bn3", filters, inner)
+        inputs = filters
+    convolution("blocks.5.0.conv", "blocks.5.0.bn1", 56, 16)
+    return {**shapes, **_layer("conv_head", 1024, 56, 1, 1)}
