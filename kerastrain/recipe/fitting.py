@@ -72,6 +72,9 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             stage = staged(model, config, split, phase)
             models.synchronize_batch_norm(stage.model)
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
+            if phase.name != "head" and stage.model is not model:
+                # The file of the model has an optimizer of what trains, or Keras warns when it opens it.
+                compiled(model, config, phase, positive_weights=split.train.positive_weights)
         fit_phase(stage, config, phase, directory, earlier=names[:number])
     models.merge_lora(model)
     return best_phase.take_best(model, directory, names, examples=len(split.validation))
