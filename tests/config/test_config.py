@@ -168,7 +168,15 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     built = {models.image_classifier, models.image_regressor, models.text_classifier, models.text_regressor}
     built |= {kt.backbones.load}
     elsewhere = {
-        *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # from the data, or from `model.backbone`
+        *(
+            "handle",
+            "backbone",
+            "labels",
+            "multi_label",
+            "texts",
+            "targets",
+            "name",
+        ),  # from the data, or from `model.backbone`
         *("mean", "stddev"),  # measured on the training part
         *("image_size", "pair", "numbers", "number_names"),  # keys of `data`
         "head",  # the keywords of `HeadOptions`
