@@ -72,13 +72,16 @@ class Run:
 
 
 @contextlib.contextmanager
-def create(directory: Path, config: configs.Config, *, data_sha256: str | None = None) -> Iterator[Path]:
+def create(
+    directory: Path, config: configs.Config, *, data_sha256: str | None = None, backbone_sha256: str | None = None
+) -> Iterator[Path]:
     """Creates a run directory, locks it, and copies the logger "kerastrain" to its `log.txt` within the block.
 
     Args:
         directory: Path that must not exist.
         config: Config, saved with the value of every key.
         data_sha256: str, the `data.fingerprint` of the run's data; None for unknown data.
+        backbone_sha256: str, a checksum of the files of the backbone; None if there are none that could change.
 
     Yields:
         Path, the directory, which contains `config.yaml` and `environment.json`.
@@ -89,13 +92,16 @@ def create(directory: Path, config: configs.Config, *, data_sha256: str | None =
     with files.atomic(refuse_existing(directory)) as folder:
         folder.mkdir()
         files.write_text(folder / "config.yaml", configs.dump(config))
-        files.write_json(folder / "environment.json", {**runtime.record(), "data_sha256": data_sha256})
+        digests = {"data_sha256": data_sha256, "backbone_sha256": backbone_sha256}
+        files.write_json(folder / "environment.json", {**runtime.record(), **digests})
     with locks.locked(directory, "training in"), _logged(directory):
         yield directory
 
 
 @contextlib.contextmanager
-def reopen(directory: Path, config: configs.Config, *, data_sha256: str | None = None) -> Iterator[Path]:
+def reopen(
+    directory: Path, config: configs.Config, *, data_sha256: str | None = None, backbone_sha256: str | None = None
+) -> Iterator[Path]:
     """Reopens the directory of a stopped run. Training resumes from the newest checkpoint in it.
 
     Locks the directory, removes the files that a killed process left half-written, and appends to `log.txt`.
@@ -104,18 +110,26 @@ def reopen(directory: Path, config: configs.Config, *, data_sha256: str | None =
         directory: Path of the run.
         config: Config from `resumable`.
         data_sha256: str, the `data.fingerprint` of the data now, which must equal that of the run.
+        backbone_sha256: str, the checksum of the files of the backbone now, which must equal that of the run; None if it
+            is not needed any more.
 
     Yields:
         Path, the directory.
 
     Raises:
-        InputError: the run was started with other data, or another process trains in the directory.
+        InputError: the run was started with other data or another backbone, or another process trains in the directory.
     """
     before = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
     if before["data_sha256"] != data_sha256:
         raise InputError(
             f"a run can only be resumed with the data that it was started with. Received: at {config.data.path!r}, files were "
             f"added, removed or changed since {str(directory)!r} was started. Restore them, or train a new run."
+        )
+    # Runs of earlier versions have no checksum of their backbone.
+    if backbone_sha256 is not None and before.get("backbone_sha256") not in (None, backbone_sha256):
+        raise InputError(
+            f"a run can only be resumed with the backbone that it was started with. Received: the files of "
+            f"{config.model.backbone!r} have changed since {str(directory)!r} was started. Restore them, or train a new run."
         )
     with locks.locked(directory, "training in"), _logged(directory):
         files.remove_leftovers(directory)

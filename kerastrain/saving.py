@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -15,9 +16,11 @@ import keras
 from kerastrain import evaluation, losses  # noqa: F401
 from kerastrain.errors import InputError
 from kerastrain.hub import layer, modules  # noqa: F401
+from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import (  # noqa: F401
     decoder,
     encoder,
+    encoder_relative,
     encoder_text,
     labels,
     low_rank,
@@ -30,7 +33,7 @@ from kerastrain.layers import (  # noqa: F401
     tokens,
 )
 from kerastrain.optimizers import registry  # noqa: F401
-from kerastrain.system import archives, files
+from kerastrain.system import archives, files, optional_imports
 
 # Keras unpacks a part of the file into the folder for temporary files, which can be full.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -52,6 +55,7 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
         WriteError: the disk is too full to unpack the file.
         InputError: the file is not a `.keras` file, unpacks to more than `system.archives` allows, or contains code or a
             module that is not allowed.
+        MissingExtra: a layer needs an optional library, such as that of a tokenizer.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model at {os.fspath(path)!r}: the path does not exist.")
@@ -63,11 +67,50 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
     archives.check_zip(path)
     with modules.allow_modules() if allow_modules else contextlib.nullcontext():
         try:
-            return keras.models.load_model(path, safe_mode=True)
+            return _with_frozen_layers(path)
         except (InputError, files.WriteError):
             raise
         except (ValueError, OSError, TypeError, KeyError) as error:
             if getattr(error, "errno", None) in _DISK_FULL:
                 raise files.WriteError(Path(tempfile.gettempdir()), error.errno) from error
-            reason = " ".join(str(error).split())[:300]
+            if missing := _missing_extra(error):
+                raise optional_imports.MissingExtra(f"{os.fspath(path)!r} cannot be opened: {missing}") from error
+            # Keras puts the config of each layer on the way before the reason.
+            reason = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:300]
             raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error
+
+
+def _missing_extra(error: BaseException | None) -> str | None:
+    """The message about an optional library that a layer lacks, which Keras takes for a wrong config."""
+    while error is not None:
+        if isinstance(error, optional_imports.MissingExtra):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _with_frozen_layers(path: str | os.PathLike) -> keras.Model:
+    """Opens a file, and freezes again what Keras opens as trainable.
+
+    Keras saves `trainable` for each layer of a model, but not for the layers that a layer such as `MultiHeadAttention` makes
+    for itself: they come back trainable inside a frozen layer, train, and the optimizer's state does not fit them.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = keras.models.load_model(path, safe_mode=True)
+    thawed = [
+        outer
+        for outer in every_layer(model)
+        if not (outer.trainable or isinstance(outer, keras.Model))
+        and any(each.trainable for each in every_layer(outer))
+    ]
+    for outer in thawed:
+        for inner in every_layer(outer)[1:]:  # Keras passes over an assignment that does not change the outer layer.
+            inner.trainable = False
+    if thawed and getattr(model, "optimizer", None) is not None:
+        model.compile_from_config(model.get_compile_config())
+        model.load_weights(path)
+        caught = [each for each in caught if "Skipping variable loading for optimizer" not in str(each.message)]
+    for each in caught:
+        warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    return model

@@ -1,5 +1,6 @@
 """The folder of a stopped run: when it can be resumed, and the error messages when it cannot."""
 
+import contextlib
 import os
 
 import pytest
@@ -50,6 +51,26 @@ def test_a_run_goes_on_with_its_own_data(stopped):
     message = "a run can only be resumed with the data that it was started with. Received: at .*, files were added"
     with pytest.raises(InputError, match=message), run_directory.reopen(stopped, CONFIG, data_sha256="def"):
         pass
+
+
+def test_a_changed_backbone_is_refused_unless_it_is_trained_or_was_not_recorded(tmp_path):
+    for recorded, now, is_refused in (
+        ("abc", "def", True),
+        ("abc", "abc", False),
+        ("abc", None, False),
+        (None, "a", False),
+    ):
+        run = tmp_path / f"{recorded}_{now}"
+        with run_directory.create(run, CONFIG, backbone_sha256=recorded):
+            pass
+        refused = pytest.raises(
+            InputError, match="the files of 'auto' have changed since .* was started. Restore them, or"
+        )
+        with (
+            refused if is_refused else contextlib.nullcontext(),
+            run_directory.reopen(run, CONFIG, backbone_sha256=now),
+        ):
+            pass
 
 
 def test_what_a_killed_process_left_is_swept(stopped):

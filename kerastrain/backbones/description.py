@@ -16,6 +16,8 @@ from kerastrain.backbones.image_backbones import image_size, load
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import modules, signatures
 from kerastrain.hub.layer import HubLayer
+from kerastrain.presets import image_networks
+from kerastrain.presets.text_presets import read_text
 from kerastrain.transfer import freezing
 
 __all__ = ["Backbone", "describe", "image_size", "load"]
@@ -34,7 +36,8 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
         "value_range" (None for texts); "parameters", "trainable_parameters" (when unfrozen) and "trains";
         "feature_maps", the endpoint or layer with the maps before their mean, or None. For images also
         "value_range_certainty" and "value_range_reason", see `pixel_range.PixelRange`; "feature_spreads", how much
-        the features of photos vary under each range, where that was measured; and "warnings". For modules also
+        the features of photos vary under each range, where that was measured; and "warnings". For networks of Hugging
+        Face, timm and KerasHub also "facts", sentences about what was read from their files. For modules also
         "problem", why the module cannot be used, or None; "endpoints"; "signatures", with the "inputs" and "outputs"
         of each as a dict from name to [dtype, shape]; "regularization_losses", their number; and "sha256", the pin.
         Inputs, outputs and parameters are None where a signature must be chosen first, and inputs and outputs also
@@ -66,9 +69,12 @@ def describe(handle: str | os.PathLike | keras.Model, **options: object) -> dict
         # What is described is the same with any weights, so none need to be downloaded.
         return _describe_images(load(handle, **{"weights": "random", **options}, log=False))
     if presets.is_preset(handle):
-        if presets.read(handle).kind == "images":
-            return _describe_images(load(handle, **options, log=False))
-        return _describe_text(handle, text_backbones.load(handle, **options))
+        preset = presets.read(handle)
+        if preset.kind == "images":
+            facts = image_networks.description(preset, options.get("image_size"), options.get("value_range"))
+            return {**_describe_images(load(handle, **options, log=False)), "facts": facts}
+        facts = [fact.removeprefix("backbone: ") for fact in read_text(handle).facts()]
+        return {**_describe_text(handle, text_backbones.load(handle, **options)), "facts": facts}
     return _describe_module(handle, options)
 
 

@@ -8,13 +8,14 @@ import os
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kerastrain import presets
-from kerastrain.backbones import resnet, vision_transformer
+from kerastrain.backbones import convnext, kerashub_backbones, mobilenet, resnet, vision_transformer
 from kerastrain.backbones.backbone import Backbone
 from kerastrain.errors import InputError
 from kerastrain.keras_internals import kerashub_converters
-from kerastrain.presets import image_networks, resnets, vision_transformers
+from kerastrain.presets import convnexts, image_networks, kerashub_images, mobilenets, resnets, vision_transformers
 from kerastrain.presets.image_scaling import image_scaling
 from kerastrain.presets.safetensors import Tensors
 
@@ -56,11 +57,17 @@ def load(
 
 
 def _network(preset: presets.Preset, size: tuple[int, int]) -> keras.Model:
+    if preset.origin == "kerashub":
+        return _of_kerashub(preset, size)
     tensors = Tensors(Path(preset.location))
     if preset.family in vision_transformers.FAMILIES:
         return vision_transformer.network(vision_transformers.read(preset), tensors, size)
     if preset.family == "resnet":
         return resnet.network(resnets.read(preset), tensors, size)
+    if preset.family == "mobilenet":
+        return mobilenet.network(mobilenets.read(preset), tensors, size)
+    if preset.family == "convnext":
+        return convnext.network(convnexts.read(preset), tensors, size)
     try:
         return kerashub_converters.build(preset.family, preset.architecture, tensors, size)
     except KeyError as error:
@@ -70,6 +77,17 @@ def _network(preset: presets.Preset, size: tuple[int, int]) -> keras.Model:
     except ValueError as error:  # Keras names the two shapes of a variable.
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{preset.handle!r} does not fit its config.json: {reason}") from error
+
+
+def _of_kerashub(preset: presets.Preset, size: tuple[int, int]) -> keras.Model:
+    """A network of KerasHub, opened by KerasHub and built of layers that need it no more."""
+    original = kerashub_backbones.opened(preset)
+    if preset.family not in vision_transformers.FAMILIES:
+        return kerashub_converters.plain(original, size)
+    original = getattr(original, "vision_encoder", original)
+    variables = {variable.path: np.asarray(variable.value) for variable in original.weights}
+    spec = kerashub_images.read(preset)
+    return vision_transformer.network(spec, kerashub_images.tensors(preset, variables), size)
 
 
 def image_size(handle: str | os.PathLike, requested: tuple[int, int] | None = None) -> tuple[int, int]:

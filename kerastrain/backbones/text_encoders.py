@@ -11,13 +11,13 @@ import keras
 import numpy as np
 
 from kerastrain import presets
-from kerastrain.errors import InputError
+from kerastrain.backbones import kerashub_backbones
 from kerastrain.layers.encoder import EncoderBlock, EncoderEmbedding, TokenMask
+from kerastrain.layers.encoder_relative import DisentangledBlock, RelativeBias, RelativeEmbedding
 from kerastrain.layers.encoder_text import EncoderTokenizer, TokenPooling
 from kerastrain.presets import encoder_lengths, encoders
 from kerastrain.presets.sentence_transformers import Pooling
 from kerastrain.presets.text_presets import read_text
-from kerastrain.system import optional_imports
 from kerastrain.tokenization.encoder_tokens import EncoderTokens
 
 
@@ -82,9 +82,10 @@ def _model(
     strings = keras.Input((), dtype="string", name="strings")
     ids = EncoderTokenizer(tokens, length, name="tokens")(strings)
     mask = TokenMask(tokens.pad, name="mask")(ids)
+    is_disentangled = network.distances == "disentangled"
     values = EncoderEmbedding(
         network.vocabulary_size,
-        network.positions,
+        0 if is_disentangled else network.positions,
         network.embedding_width,
         epsilon=network.epsilon,
         dropout=network.dropout,
@@ -92,8 +93,9 @@ def _model(
     )(ids)
     if network.embedding_width != network.width:
         values = keras.layers.Dense(network.width, name="projection")(values)
+    distances = _distances(network, ids)
     for index in range(network.num_layers):
-        values = EncoderBlock(
+        block = (DisentangledBlock if is_disentangled else EncoderBlock)(
             network.num_heads,
             network.intermediate,
             activation=network.activation,
@@ -101,17 +103,24 @@ def _model(
             dropout=network.dropout,
             attention_dropout=network.attention_dropout,
             name=f"block_{index}",
-        )(values, mask)
+        )
+        values = block(values, mask, *distances)
     features = TokenPooling(pooling.modes, normalize=pooling.normalize, name="pooling")(values, mask)
     return keras.Model(strings, features, name="backbone")
 
 
+def _distances(network: encoders.EncoderNetwork, ids: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """What the blocks read beside their values and the mask."""
+    sizes = {"buckets": network.buckets, "positions": network.positions, "name": "positions"}
+    if network.distances == "bias":
+        return [RelativeBias(network.num_heads, **sizes)(ids)]
+    if network.distances == "disentangled":
+        facts = {"most": network.most_distance, "epsilon": network.epsilon, "dropout": network.dropout}
+        return [RelativeEmbedding(network.width, **sizes, **facts)(ids)]
+    return []
+
+
 def _kerashub_weights(preset: presets.Preset, network: encoders.EncoderNetwork) -> dict[str, np.ndarray]:
-    keras_hub = optional_imports.need("keras_hub", extra="kerashub", to="open a preset of KerasHub")
-    try:
-        original = keras_hub.models.Backbone.from_preset(preset.location)
-    except (ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{preset.handle!r}: KerasHub cannot open it: {reason}") from error
+    original = kerashub_backbones.opened(preset)
     values = {variable.path: np.asarray(variable.value) for variable in original.weights}
     return encoders.converted({path: value for path, value in values.items() if "pooled_dense" not in path}, network)

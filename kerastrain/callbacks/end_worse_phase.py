@@ -9,6 +9,7 @@ import keras
 
 from kerastrain import distribute
 from kerastrain.callbacks.monitor import direction, monitored
+from kerastrain.errors import counted
 
 logger = logging.getLogger("kerastrain")
 
@@ -55,8 +56,8 @@ class EndWorsePhase(keras.callbacks.Callback):
             self.model.stop_training = True
             if distribute.is_chief():
                 logger.info(
-                    "ended after epoch %d: %s has been worse than in phase %s (%.4g) for %d epochs",
-                    *(epoch + 1, self.monitor, self.phase, self.baseline, self._worse_epochs),
+                    "ended after epoch %d: %s has been worse than in phase %s (%.4g) for %s",
+                    *(epoch + 1, self.monitor, self.phase, self.baseline, counted(self._worse_epochs, "epochs")),
                 )
 
     def saved_state(self) -> dict:

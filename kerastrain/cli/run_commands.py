@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
+from kerastrain.cli.explanations import print_explanation
 from kerastrain.cli.predictions import print_json, print_predictions, write_predictions
 from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, counted
 from kerastrain.system.terminal import printable
 
 _SECONDS_BETWEEN_COUNTS = 10.0
@@ -127,35 +128,77 @@ def predict(
 def explain(
     run: RunFolder,
     arguments: NewInputs = None,
-    method: Annotated[str, typer.Option(help="Method: gradcam or saliency.")] = "gradcam",
+    texts: Annotated[
+        list[str] | None, typer.Option("--text", help="Text that is never read as a path. Can be repeated.")
+    ] = None,
+    seconds: Annotated[
+        list[str] | None,
+        typer.Option("--pair", help="Second text for each --text, for a run of pairs of texts."),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Method: gradcam (default) or saliency for images, occlusion for texts.", show_default=False),
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Class to explain. Default: the predicted class.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder for the pictures. Default: `explanations` in the run.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder for the pictures, or for the page of texts. Default: `explanations` in the run.",
+        ),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace existing pictures.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace existing pictures, or the page of --out.")
+    ] = False,
 ) -> None:
-    """Draw heatmaps of what a prediction depends on.
+    """Show what a prediction depends on: heatmaps of images, values of the words of texts.
 
     Writes a PNG file for each image into the run's folder `explanations`, or into --out.
+
+    Of a text, each word is left out once, and its value is what the log-odds of the class lose without it (of a regression
+    model, what the number loses). The values are printed, and written as texts.html and texts.jsonl.
 
     An input that cannot be read is named and skipped, and the exit code is 1.
     """
     from kerastrain.recipe import inputs
 
     faults = _Faults()
-    inputs.require_explainable(_config(run), run)
-    config, found = _found(run, arguments, faults)
+    own = _config(run)
+    inputs.require_explainable(own, run)
+    config, found = _found(run, arguments, faults, texts=texts or [], seconds=seconds or [])
     start_tensorflow(prints="results")
     from kerastrain import run_directory
-    from kerastrain.recipe import predicting
 
     loaded = dataclasses.replace(run_directory.load(run), config=config)
     options = {"method": method, "label": label, "out": out, "replace": replace}
+    options = {name: value for name, value in options.items() if value is not None}
+    explained = (_explain_texts if own.data.kind == "text" else _explain_images)(loaded, found, faults, **options)
+    faults.exit(explained)
+
+
+def _explain_images(run, found: Sequence, faults: "_Faults", **options) -> int:
+    from kerastrain.recipe import predicting
+
     count = 0
-    for path in predicting.explain_images(loaded, found, **options, on_fault=faults):
+    for path in predicting.explain_images(run, found, **options, on_fault=faults):
         print(printable(path))
         count += 1
-    faults.exit(count)
+    return count
+
+
+def _explain_texts(
+    run, found: Sequence, faults: "_Faults", *, replace: bool, out: Path | None = None, **options
+) -> int:
+    from kerastrain.recipe import explaining
+
+    if out is not None:
+        explaining.check_folder(out, replace=replace)
+    explained = []
+    for item in _counted(explaining.explain_texts(run, found, **options), len(found), "explained"):
+        print_explanation(item)
+        explained.append(item)
+    print(printable(f"{counted(len(explained), 'texts')} explained in {explaining.write(run, explained, out)}"))
+    return len(explained)
 
 
 @app.command(cls=SettingsCommand)

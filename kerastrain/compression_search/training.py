@@ -19,9 +19,11 @@ from kerastrain.compression_search.progress import Pace, Watch
 from kerastrain.compression_search.unfinished import Unfinished
 from kerastrain.config import CompressConfig
 from kerastrain.config.compression import ClusterConfig, DistillConfig, PruneChannelsConfig, PruneConfig
+from kerastrain.errors import InputError
 from kerastrain.export import int4
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.models import task_models
+from kerastrain.presets import image_networks
 from kerastrain.run_directory import Run
 from kerastrain.system import files, signals
 from kerastrain.transfer import freezing
@@ -143,12 +145,17 @@ class Trainer:
             candidate: Candidate.
 
         Raises:
-            InputError: the run's model, or the student that replaces it, does not support one of the steps.
+            InputError: the run's model, or the student that replaces it, does not support one of the steps or the number
+                format.
             MissingExtra: the number format needs a package that is not installed.
         """
         if candidate.quantize in int4.KINDS:
             int4.require()
         model = self.run.model
+        if "distill" not in candidate.steps:  # A student has other layers.
+            kind = image_networks.kind_of_layers(type(layer).__name__ for layer in every_layer(model))
+            if (reason := image_networks.without_integers(kind, [candidate.quantize])) is not None:
+                raise InputError(f"`quantize`: {reason}.")
         if "distill" in candidate.steps and {"prune_channels", "quantize_aware"} & set(candidate.steps):
             model = self.student(model)
         if "prune_channels" in candidate.steps:

@@ -230,6 +230,15 @@ class DataConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_settings_of_images(self):
+        for name in ("image_size", "pixel_range"):
+            if self.kind == "text" and getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} is for images. Received: {shown(getattr(self, name))}, and kind 'text'. Remove it."
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_fold(self):
         if self.fold >= (self.folds or 1):
             folds = f"folds: {self.folds}" if self.folds else "no folds"

@@ -138,23 +138,23 @@ def _resolved(config: Config) -> Config:
     formats = config.export.formats
     if formats is None:
         # A Hub text module reads strings, which TFLite does not support.
-        is_read = backbone.startswith("keras:") or presets.is_preset(backbone)
-        text_formats = ("saved_model", "tflite_float32") if is_read else ("saved_model",)
-        formats = ("saved_model", "tflite_float32", "tflite_int8") if images else text_formats
-        if config.data.columns.numbers:
-            formats = tuple(name for name in formats if name != "tflite_int8")
+        is_read = images or backbone.startswith("keras:") or presets.is_preset(backbone)
+        formats = ("saved_model", "tflite_float32") if is_read else ("saved_model",)
+        if images and not config.data.columns.numbers:
+            # Most pretrained networks of images are transformers, whose layer normalization does not fit into integers.
+            formats += ("tflite_dynamic",) if presets.is_preset(backbone) else ("tflite_int8",)
 
     warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
     # Rare words overfit at 1e-2; 3e-3 was chosen on rt_polarity's validation split.
     trains_embedding = not images and backbone.startswith("keras:")
     rate = config.optimizer.learning_rate or (3e-3 if trains_embedding else 1e-2)
 
-    encoder = {}
+    usual = {}
     if not images and presets.is_preset(backbone):
-        encoder = {"optimizer": {"fine_tune_fraction": 0.003}, "fit": {"epochs": 3}}  # as Hugging Face's guides have it
+        usual = {"fine_tune_fraction": 0.003}  # 3e-5, as Hugging Face's guides have it
     if backbone == NGRAM_BACKBONE and config.optimizer.name == "adamw" and config.model.from_run is None:
         # Without it, n-grams overfit within two epochs; benchmarks/texts.py has the measures.
-        encoder = {"optimizer": {"weight_decay": 3.0}}
+        usual = {"weight_decay": 3.0}
     path = _absolute_data(config.data.path, "digits")
     columns, folder = config.data.columns, config.data.columns.folder
     if folder and not (Path(path).parent / folder).is_dir() and not (Path(path) / folder).is_dir():
@@ -168,8 +168,8 @@ def _resolved(config: Config) -> Config:
         update={
             "data": config.data.model_copy(update={"path": path, "columns": columns}),
             "model": config.model.model_copy(update=model),
-            "optimizer": _with_defaults(config.optimizer, {"learning_rate": rate, **encoder.get("optimizer", {})}),
-            "fit": _with_defaults(config.fit, {"global_batch_size": 32, **encoder.get("fit", {})}),
+            "optimizer": _with_defaults(config.optimizer, {"learning_rate": rate, **usual}),
+            "fit": _with_defaults(config.fit, {"global_batch_size": 32}),
             "evaluation": _with_defaults(config.evaluation, {"batch_size": 64}),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "export": config.export.model_copy(update={"formats": formats}),

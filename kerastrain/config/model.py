@@ -22,13 +22,13 @@ class ModelConfig(Section):
     renamed_keys = {"width": "embedding_dim", "depth": "num_layers", "length": "sequence_length"}
 
     backbone: str | None = None
-    """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, `keras:NAME`, a .keras
-    file, a bundled one (`kerastrain:efficientnet_lite0`, made for photos and trained on ImageNet, or
-    `kerastrain:fractal_small`, for tiny images), or `auto` (the default): efficientnet_lite0, and fractal_small for images
-    of at most 40 pixels. Texts: a pretrained encoder (a folder of Hugging Face,
-    `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file, `keras:transformer`, `keras:embedding`, or
-    `keras:ngrams` (the default). Conversations and texts to continue: a pretrained language model, a folder of Hugging Face or
-    `hf:OWNER/NAME` (Llama, Mistral, Qwen 2 and 3, Gemma, SmolLM)."""
+    """The network that computes features. Images: a TF Hub handle, a SavedModel folder or .tar.gz, a folder of
+    Hugging Face, timm or KerasHub, `hf:OWNER/NAME`, `kerashub:PRESET`, `keras:NAME`, a .keras file, a bundled one
+    (`kerastrain:efficientnet_lite0`, made for photos and trained on ImageNet, or `kerastrain:fractal_small`, for tiny
+    images), or `auto` (the default): efficientnet_lite0, and fractal_small for images of at most 40 pixels. Texts: a
+    pretrained encoder (a folder of Hugging Face, `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file,
+    `keras:transformer`, `keras:embedding`, or `keras:ngrams` (the default). Conversations and texts to continue: a
+    pretrained language model, a folder of Hugging Face or `hf:OWNER/NAME` (Llama, Mistral, Qwen 2 and 3, Gemma, SmolLM)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""
@@ -130,7 +130,10 @@ def _owners(kind: str, backbone: str) -> list[tuple[str, tuple[str, ...]]]:
         "`keras:NAME` networks of images": (("weights",), kind == "images" and is_network),
         "the MobileNets of `keras:NAME`": (("alpha",), backbone.startswith("keras:MobileNet")),
         "the EfficientNets of `keras:NAME`": (("stochastic_depth",), backbone.startswith("keras:EfficientNet")),
-        "modules and .keras files of images": (("value_range",), kind == "images" and not is_network and not is_open),
+        "modules, .keras files and pretrained networks of images": (
+            ("value_range",),
+            kind == "images" and not is_network and not is_open,
+        ),
         "`keras:ngrams`, `keras:embedding` and `keras:transformer` on texts": (
             ("embedding_dim", "tokenizer", "vocabulary_size", "word_dropout"),
             kind == "text" and is_network,

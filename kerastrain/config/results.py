@@ -43,8 +43,9 @@ class ExportConfig(Section):
 
     formats: tuple[ExportName, ...] | None = None
     """Formats written at the end of a run; `kerastrain export` can write more later. Null means SavedModel, float32 TFLite
-    and int8 TFLite for images, SavedModel and float32 TFLite for texts, and only SavedModel for a Hub text module. `onnx`
-    needs the extra `onnx`, the int4 formats need the extra `int4`."""
+    and int8 TFLite for images (dynamic instead of int8 with a network of Hugging Face or timm), SavedModel and float32
+    TFLite for texts, and only SavedModel for a Hub text module. `onnx` needs the extra `onnx`, the int4 formats need the
+    extra `int4`."""
     probabilities: bool = False
     """Whether the files return probabilities (softmax or sigmoid) instead of logits."""
     samples: Annotated[int, Field(ge=8)] | None = 512

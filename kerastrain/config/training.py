@@ -178,8 +178,8 @@ class FitConfig(Section):
     """Epochs of the head phase. The frozen backbone computes the features once, and only the head trains on them."""
     epochs: Count | None = None
     """Epochs of fine-tuning the whole model, with frozen batch normalization statistics; 0 keeps the backbone frozen. Null
-    means 10, or for small data sets as many as make 100 steps; 10 for a backbone with random weights, and 3 for a
-    pretrained text encoder."""
+    means 10, or 3 for a pretrained text encoder, and for small data sets as many as make 100 steps; 10 for a backbone with
+    random weights."""
     global_batch_size: Annotated[int, Field(gt=0)] | None = None
     """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences for language models."""
     steps_per_execution: Annotated[int, Field(gt=0)] = 1

@@ -98,6 +98,18 @@ def _feature_maps(layer: HubLayer):
     return maps
 
 
+def final_activation(model: keras.Model) -> keras.Layer | None:
+    """The layer that turns logits into probabilities at the end of a model.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        keras.Layer with a softmax or sigmoid; None if the model returns logits or is not transparent.
+    """
+    return _final_activation_layer(model) if is_transparent(model) else None
+
+
 def _final_activation_layer(model: keras.Model) -> keras.Layer | None:
     """The layer that turns logits into probabilities at the end of `model`, or None."""
     operation = _last_operation(model)

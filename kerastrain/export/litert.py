@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, verified
 from kerastrain.export import samples as sampling
+from kerastrain.export.full_precision import full_precision
 from kerastrain.export.targets import require_target
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.keras_internals.tflite_converter import ConverterError
@@ -123,18 +124,19 @@ def tflite(
         )
         target.write_bytes(content)
 
-    return verified.write(
-        model,
-        path,
-        verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
-        samples=samples,
-        labels=labels,
-        activation=activation,
-        tolerance=tolerance,
-        sample_count=sample_count,
-        kind=quantize or "float32",
-        takes_strings=False,
-    )
+    with full_precision(model):
+        return verified.write(
+            model,
+            path,
+            verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
+            samples=samples,
+            labels=labels,
+            activation=activation,
+            tolerance=tolerance,
+            sample_count=sample_count,
+            kind=quantize or "float32",
+            takes_strings=False,
+        )
 
 
 def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray], *, threads: int = 1) -> np.ndarray:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.export import endpoints, parity, verified
+from kerastrain.export.full_precision import full_precision
 from kerastrain.export.targets import label_lines, require_target
 from kerastrain.layers import numbers as number_layers
 from kerastrain.layers import quantized
@@ -48,7 +49,8 @@ def onnx(
     (b, length); `export.tokenize` makes them as described in the file.
 
     Args:
-        model: keras.Model, built, in float32, with one input and one output; not changed.
+        model: keras.Model, built, with one input and one output; not changed. If it computes in bfloat16 or float16, the file
+            computes in float32, and is compared with the model in float32.
         path: the file to write, ending in .onnx.
         samples: real inputs, see `samples.draw`.
         labels: class names in the order of the outputs, or None for those in the model.
@@ -84,17 +86,18 @@ def onnx(
         }
         target.write_bytes(_convert(source.model, activation, opset, properties))
 
-    return verified.write(
-        model,
-        path,
-        verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
-        samples=samples,
-        labels=labels,
-        activation=activation,
-        tolerance=tolerance,
-        sample_count=sample_count,
-        takes_strings=False,
-    )
+    with full_precision(model):
+        return verified.write(
+            model,
+            path,
+            verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
+            samples=samples,
+            labels=labels,
+            activation=activation,
+            tolerance=tolerance,
+            sample_count=sample_count,
+            takes_strings=False,
+        )
 
 
 def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,22 +1,83 @@
-"""Whether a cached copy of a module is whole.
+"""Where tensorflow_hub keeps modules, and whether a copy is whole.
 
 Programs that clean temporary folders delete old files one by one, so that a cached module may lack some. Takes folders;
 returns what they lack. Must not download anything or import TensorFlow.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
 import socket
+import tempfile
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 from kerastrain.hub.handles import GRAPH_FILES
-from kerastrain.system import files
+from kerastrain.system import files, network
 
 _SHARD = re.compile(r"^variables\.data-\d{5}-of-(\d{5})$")
+
+
+def root() -> Path:
+    """The folder of tensorflow_hub's downloads: TFHUB_CACHE_DIR, or a folder below the system's temporary one."""
+    return Path(os.environ.get("TFHUB_CACHE_DIR") or Path(tempfile.gettempdir(), "tfhub_modules")).expanduser()
+
+
+def address(location: str) -> str:
+    """The address of a module.
+
+    Args:
+        location: str, such as "hub:google/nnlm-en-dim50/2".
+
+    Returns:
+        str.
+
+    Example:
+        >>> address("hub:google/nnlm-en-dim50/2")
+        'https://tfhub.dev/google/nnlm-en-dim50/2'
+    """
+    for prefix, server in (("hub:", "https://tfhub.dev/"), ("kaggle:", "https://www.kaggle.com/models/")):
+        if location.startswith(prefix):
+            return server + location.removeprefix(prefix)
+    return location
+
+
+def require(location: str) -> None:
+    """Checks that a module is in the cache, or that the server with it answers.
+
+    Args:
+        location: str, an address that begins with http.
+
+    Raises:
+        ConnectionError: neither is so.
+    """
+    copy = root() / hashlib.sha1(location.encode()).hexdigest()
+    server = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(location))
+    is_there = copy.is_dir() and any(copy.iterdir()) and lacking(copy) is None
+    if not is_there and not network.reachable(server):
+        state = "incomplete in the cache. It" if copy.is_dir() and any(copy.iterdir()) else "not in the cache and"
+        raise ConnectionError(
+            f"the module {location!r} is {state} could not be downloaded: {server} does not answer. {route(copy)}"
+        )
+
+
+def route(copy: Path) -> str:
+    """How a module is had without a network.
+
+    Args:
+        copy: Path of its folder in the cache.
+
+    Returns:
+        str, sentences.
+    """
+    return (
+        f"Load it once on a machine with internet access and copy the folder {copy} here, or pass the path of a downloaded "
+        "SavedModel. The environment variable TFHUB_CACHE_DIR moves the cache."
+    )
 
 
 def lacking(folder: Path, *, must_be_recorded: bool = False) -> str | None:

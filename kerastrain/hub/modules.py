@@ -19,7 +19,7 @@ import tensorflow as tf
 from kerastrain.errors import InputError
 from kerastrain.hub import cache, operations, trust
 from kerastrain.hub.bundled import bundled
-from kerastrain.hub.handles import ARCHIVES, check_saved_model, split_pin
+from kerastrain.hub.handles import ARCHIVES, check_saved_model, refuse_page, split_pin
 from kerastrain.system import archives, isolated_imports
 from kerastrain.system.files import atomic, surface_write_errors
 
@@ -78,11 +78,9 @@ def resolve(handle: str | os.PathLike) -> Path:
         InputError: the folder holds no SavedModel, or its fingerprint differs from the pinned one.
     """
     location, pinned = split_pin(os.fspath(handle))
-    if location.startswith("hub:"):
-        location = "https://tfhub.dev/" + location.removeprefix("hub:")
-    if location.startswith("kaggle:"):
-        location = "https://www.kaggle.com/models/" + location.removeprefix("kaggle:")
+    location = cache.address(location)
     if "://" in location:
+        refuse_page(location)
         folder = _download(location)
     elif location.endswith(ARCHIVES):
         folder = _unpack(Path(location).expanduser())
@@ -278,9 +276,7 @@ def _download(location: str) -> Path:
         reason = " ".join(str(error).split()) or type(error).__name__
         state = f"incomplete in the cache: {cached} lacks {missing}. It" if missing else "not in the cache and"
         raise ConnectionError(
-            f"the module {location!r} is {state} could not be downloaded: {reason}. Load it once on a "
-            f"machine with internet access and copy the folder {cached} here, or pass the path of a downloaded "
-            "SavedModel. The environment variable TFHUB_CACHE_DIR moves the cache."
+            f"the module {location!r} is {state} could not be downloaded: {reason}. {cache.route(cached)}"
         ) from error
     if folder == cached:
         cache.record(folder)

@@ -39,9 +39,25 @@ def build(
         f"keras_hub.src.utils.timm.convert_{family}", extra="kerashub", to="open a network of timm"
     )
     arguments = converter.convert_backbone_config({"architecture": architecture})
-    backbone = converter.backbone_cls(**arguments, image_shape=(*image_size, 3))
+    backbone = converter.backbone_cls(**arguments)
     converter.convert_weights(backbone, _Loader(tensors), {"architecture": architecture})
-    return keras.Model(backbone.inputs, backbone.outputs, name="backbone")
+    return plain(backbone, image_size)
+
+
+def plain(backbone: keras.Model, image_size: tuple[int, int]) -> keras.Model:
+    """A network of KerasHub as a functional model for images of one size.
+
+    Args:
+        backbone: keras.Model of KerasHub whose layers are all Keras's own.
+        image_size: (height, width) in pixels.
+
+    Returns:
+        keras.Model named "backbone" with the same weights and names of layers.
+    """
+    images = keras.Input((*image_size, 3), name="prepared")
+    copy = keras.models.clone_model(keras.Model(backbone.inputs[0], backbone.outputs[0]), input_tensors=images)
+    copy.set_weights(backbone.get_weights())
+    return keras.Model(copy.inputs[0], copy.outputs[0], name="backbone")
 
 
 class _Loader:

@@ -50,7 +50,7 @@ class EncoderEmbedding(keras.layers.Layer):
 
     Args:
         vocabulary_size: int >= 1.
-        positions: int >= 1, the largest number of tokens.
+        positions: int >= 0, the largest number of tokens; 0 for an encoder whose places have no embeddings.
         width: int >= 1.
         epsilon: float > 0, of the normalization.
         dropout: float in [0, 1).
@@ -74,20 +74,23 @@ class EncoderEmbedding(keras.layers.Layer):
         self.settings |= {"epsilon": epsilon, "dropout": dropout}
         own = {"dtype": self.dtype_policy, "trainable": self.trainable}
         self.tokens = keras.layers.Embedding(vocabulary_size, width, name="tokens", **own)
-        self.places = keras.layers.Embedding(positions, width, name="places", **own)
+        self.places = keras.layers.Embedding(positions, width, name="places", **own) if positions else None
         self.norm = keras.layers.LayerNormalization(epsilon=epsilon, name="norm", **own)
         self.drop = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         """Creates the weights."""
-        for layer in (self.tokens, self.places):
-            layer.build(input_shape)
+        self.tokens.build(input_shape)
+        if self.places is not None:
+            self.places.build(input_shape)
         self.norm.build((*input_shape, self.settings["width"]))
 
     def call(self, ids, training=None):
         """The embeddings of `ids`."""
-        places = self.places(keras.ops.arange(keras.ops.shape(ids)[1]))
-        return self.drop(self.norm(self.tokens(ids) + places), training=training)
+        values = self.tokens(ids)
+        if self.places is not None:
+            values = values + self.places(keras.ops.arange(keras.ops.shape(ids)[1]))
+        return self.drop(self.norm(values), training=training)
 
     def compute_output_shape(self, input_shape):
         """(b, tokens, width)."""
@@ -104,7 +107,8 @@ class EncoderBlock(keras.layers.Layer):
 
         a = norm(x + attention(x));  y = norm(a + W2 · activation(W1 · a + b1) + b2)
 
-    float (b, tokens, width) and a mask (b, tokens) to float (b, tokens, width). Padding is read by no token.
+    float (b, tokens, width), a mask (b, tokens) and, where the scores depend on distances, float (1, heads, tokens, tokens) to
+    add to them, to float (b, tokens, width). Padding is read by no token.
 
     Args:
         num_heads: int >= 1, which divides the width.
@@ -140,7 +144,7 @@ class EncoderBlock(keras.layers.Layer):
         self.second_drop = self._dropout(dropout, "second_dropout")
         self.intermediate_dense = self._dense(intermediate, "intermediate")
 
-    def build(self, values_shape, mask_shape=None):
+    def build(self, values_shape, mask_shape=None, positions_shape=None):
         """Creates the weights."""
         width = values_shape[-1]
         names = ("query", "key", "value", "attention_output", "output")
@@ -159,30 +163,38 @@ class EncoderBlock(keras.layers.Layer):
         for layer in (self.attention_norm, self.output_norm):
             layer.build(values_shape)
 
-    def call(self, values, mask, training=None):
+    def call(self, values, mask, positions=None, training=None):
         """The block's result for `values`."""
-        attended = self.first_drop(self._attention(values, mask, training), training=training)
+        attended = self.first_drop(self._attention(values, mask, positions, training), training=training)
         values = self.attention_norm(values + attended)
         mixed = ACTIVATIONS[self.settings["activation"]](self.intermediate_dense(values))
         return self.output_norm(values + self.second_drop(self.output_dense(mixed), training=training))
 
-    def _attention(self, values, mask, training):
-        ops, heads = keras.ops, self.settings["num_heads"]
+    def _attention(self, values, mask, positions, training):
+        ops = keras.ops
         tokens, width = ops.shape(values)[1], values.shape[-1]
-
-        def split(part):
-            return ops.transpose(ops.reshape(part, (-1, tokens, heads, width // heads)), (0, 2, 1, 3))
-
-        query, key, value = (split(dense(values)) for dense in (self.query_dense, self.key_dense, self.value_dense))
-        scores = ops.matmul(query / math.sqrt(width // heads), ops.transpose(key, (0, 1, 3, 2)))
+        query, key, value = (
+            self._split(dense(values)) for dense in (self.query_dense, self.key_dense, self.value_dense)
+        )
         # In float32, because the sum of many half-precision weights is not 1.
+        scores = ops.cast(self._scores(query, key, positions), "float32")
         hidden = (1 - ops.cast(mask, "float32")) * np.float32(_HIDDEN)
-        weights = ops.softmax(ops.cast(scores, "float32") + hidden[:, None, None, :])
+        weights = ops.softmax(scores + hidden[:, None, None, :])
         weights = self.attention_drop(ops.cast(weights, self.compute_dtype), training=training)
         mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
         return self.attention_dense(ops.reshape(mixed, (-1, tokens, width)))
 
-    def compute_output_shape(self, values_shape, mask_shape=None):
+    def _split(self, values):
+        """(b, n, width) to (b, heads, n, width / heads)."""
+        heads, width = self.settings["num_heads"], values.shape[-1]
+        shape = (-1, keras.ops.shape(values)[1], heads, width // heads)
+        return keras.ops.transpose(keras.ops.reshape(values, shape), (0, 2, 1, 3))
+
+    def _scores(self, query, key, positions):
+        scores = keras.ops.matmul(query / math.sqrt(query.shape[-1]), keras.ops.transpose(key, (0, 1, 3, 2)))
+        return scores if positions is None else scores + positions
+
+    def compute_output_shape(self, values_shape, mask_shape=None, positions_shape=None):
         """The shape of the values."""
         return values_shape
 

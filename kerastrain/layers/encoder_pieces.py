@@ -182,14 +182,20 @@ class SentencePieces:
         self.tokens = tokens
         sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
         self._unknown = sentencepiece.SentencePieceProcessor(model_proto=tokens.proto).unk_id()
-        with tf.init_scope():
-            self._tokenizer = _text_library().SentencepieceTokenizer(tokens.proto, out_type=tf.int32)
+
+        # The tokenizer is made in the graph: one that is made outside is lost when TensorFlow clears its caches, as each
+        # `tf.random.set_seed` does.
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def tokenize(texts):
+            return _text_library().SentencepieceTokenizer(tokens.proto, out_type=tf.int32).tokenize(texts)
+
+        self._tokenize = tokenize
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The ids of strings (b,): int32 (b, None)."""
         tokens = self.tokens
         texts = _normalized(texts, strip_accents=tokens.strip_accents, lowercase=tokens.lowercase)
-        pieces = self._tokenizer.tokenize(texts)
+        pieces = self._tokenize(texts)
         values = pieces.flat_values
         return pieces.with_flat_values(tf.where(values == self._unknown, tokens.unknown, values + tokens.offset))
 

@@ -109,7 +109,9 @@ class TfIdfPooling(keras.layers.Layer):
     """Adds the embeddings of a text's tokens, each times its tf-idf: (b, n, d) and token ids (b, n) to (b, d).
 
     A linear layer on the result is a linear model of the tf-idf vector of the text, whose weights are factored by the
-    embeddings. Tokens are of kinds, such as words and characters inside words, and the vector of each kind has length 1:
+    embeddings. `idf` may hold other weights, of at least 1 for each known token. Tokens are of kinds, such as words and
+    characters inside words, and the vector of each kind has length 1 if no token is repeated; one that occurs t times counts as
+    t tokens:
 
         features = scale · Σ_kinds Σ_{i of the kind} idf_i · e_i / √(Σ_{i of the kind} idf_i²)
 

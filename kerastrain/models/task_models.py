@@ -69,4 +69,4 @@ def _model(
     classes = {"labels": split.labels, "multi_label": split.task == "multi_label"}
     if texts is None:
         return image_classifier(backbone, **classes, **head)
-    return text_classifier(backbone, **classes, **texts, **head)
+    return text_classifier(backbone, **classes, targets=train.targets, **texts, **head)

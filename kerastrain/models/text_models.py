@@ -24,6 +24,7 @@ def text_classifier(
     multi_label: bool = False,
     pair: bool = False,
     texts: Iterable[str] | Iterable[Sequence[str]] | None = None,
+    targets: np.ndarray | None = None,
     tokenizer: tokenization.Tokenizer = "words",
     vocabulary_size: int | None = None,
     sequence_length: int | None = None,
@@ -46,6 +47,8 @@ def text_classifier(
         multi_label: bool, whether a text may have any number of the labels; then one label is enough.
         pair: bool, whether an example is a pair of texts, such as a premise and a hypothesis; see `text_pairs.paired`.
         texts: iterable of str, or of pairs of str, the training texts, for the vocabulary of the "keras:" networks.
+        targets: int (n,), the class of each training text, or array (n, labels) of 0 and 1, by which "keras:ngrams" weighs
+            its tokens; None for tf-idf alone.
         tokenizer: "words", "characters" or "subwords", what the "keras:" networks count as a token.
         vocabulary_size: int > 2, the largest number of tokens and n-grams in the vocabulary; None for the network's default.
         sequence_length: int >= 1, the number of tokens and n-grams of a text that count; None for the network's default.
@@ -77,6 +80,7 @@ def text_classifier(
         backbone,
         pair,
         texts=texts,
+        targets=targets,
         tokenizer=tokenizer,
         vocabulary_size=vocabulary_size,
         sequence_length=sequence_length,
@@ -168,10 +172,13 @@ def text_regressor(
     return scale.regressor(inputs, features, options, name=name)
 
 
-def _text_features(backbone, pair: bool, *, texts, **options) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def _text_features(
+    backbone, pair: bool, *, texts, targets=None, **options
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     if not (isinstance(backbone, keras.Layer) and backbone.name == "backbone"):
-        texts = text_pairs.all_texts(texts) if pair and texts is not None else texts
-        backbone = text_backbones.load(backbone, texts=texts, **options)
+        if pair and texts is not None:
+            texts, targets = text_pairs.all_texts(texts), None if targets is None else np.repeat(targets, 2, axis=0)
+        backbone = text_backbones.load(backbone, texts=texts, targets=targets, **options)
     text_pairs.require(backbone, pair=pair)
     strings = keras.Input((2,) if pair else (), dtype="string", name="texts")
     return strings, (text_pairs.paired(backbone) if pair else backbone)(strings)

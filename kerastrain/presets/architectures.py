@@ -12,7 +12,7 @@ class Family:
     """A family of networks.
 
     Args:
-        kind: "images", "text" (encoders of BERT's build), "encoder" (other encoders of texts), "language" (decoders and pairs
+        kind: "images", "text" (encoders that are built), "encoder" (other encoders of texts), "language" (decoders and pairs
             of both) or "other".
         classes: tuple of str, the KerasHub classes of its backbones.
         model_types: tuple of str, the `model_type` in Hugging Face's config.json.
@@ -27,30 +27,35 @@ class Family:
 
 FAMILIES = {
     "clip": Family("images", ("CLIPBackbone", "CLIPVisionEncoder")),
+    "convnext": Family("images", (), ("convnext", "convnextv2", "dinov3_convnext"), ("transformers", "timm")),
     "cspnet": Family("images", ("CSPNetBackbone",)),
-    "deit": Family("images", ("DeiTBackbone",), ("deit",), ("transformers",)),
+    "deit": Family("images", ("DeiTBackbone",), ("deit",), ("kerashub", "transformers")),
     "densenet": Family("images", ("DenseNetBackbone",)),
-    "dinov2": Family("images", ("DINOV2Backbone",), ("dinov2", "dinov2_with_registers"), ("transformers",)),
-    "dinov3": Family("images", ("DINOV3Backbone",), ("dinov3_vit",)),
-    "efficientnet": Family("images", ("EfficientNetBackbone",), (), ("timm",)),
+    "dinov2": Family("images", ("DINOV2Backbone",), ("dinov2", "dinov2_with_registers"), ("kerashub", "transformers")),
+    "dinov3": Family("images", ("DINOV3Backbone",), ("dinov3_vit",), ("kerashub", "transformers")),
+    "efficientnet": Family("images", ("EfficientNetBackbone",), (), ("kerashub", "timm")),
     "hgnetv2": Family("images", ("HGNetV2Backbone",)),
     "mit": Family("images", ("MiTBackbone",)),
-    "mobilenet": Family("images", ("MobileNetBackbone",)),
+    "mobilenet": Family("images", ("MobileNetBackbone",), (), ("timm",)),
     "mobilenetv5": Family("images", ("MobileNetV5Backbone",)),
-    "resnet": Family("images", ("ResNetBackbone",), ("resnet",), ("timm", "transformers")),
+    "resnet": Family("images", ("ResNetBackbone",), ("resnet",), ("kerashub", "timm", "transformers")),
     "siglip": Family(
-        "images", ("SigLIPBackbone", "SigLIPVisionEncoder"), ("siglip", "siglip_vision_model"), ("transformers",)
+        "images",
+        ("SigLIPBackbone", "SigLIPVisionEncoder"),
+        ("siglip", "siglip_vision_model"),
+        ("kerashub", "transformers"),
     ),
     "swin_transformer": Family("images", ("SwinTransformerBackbone",), ("swin",)),
     "vgg": Family("images", ("VGGBackbone",)),
-    "vit": Family("images", ("ViTBackbone",), ("vit",), ("transformers", "timm")),
+    "vit": Family("images", ("ViTBackbone",), ("vit",), ("kerashub", "transformers", "timm")),
     "xception": Family("images", ("XceptionBackbone",)),
     "albert": Family("encoder", ("AlbertBackbone",), ("albert",), ("kerashub", "transformers")),
     "bert": Family("text", ("BertBackbone",), ("bert",), ("kerashub", "transformers")),
-    "deberta_v3": Family("encoder", ("DebertaV3Backbone",), (), ("kerashub",)),
+    "deberta_v3": Family("text", ("DebertaV3Backbone",), ("deberta-v2",), ("kerashub", "transformers")),
     "distil_bert": Family("text", ("DistilBertBackbone",), ("distilbert",), ("kerashub", "transformers")),
-    "electra": Family("text", ("ElectraBackbone",), (), ("kerashub",)),
+    "electra": Family("text", ("ElectraBackbone",), ("electra",), ("kerashub", "transformers")),
     "f_net": Family("encoder", ("FNetBackbone",), (), ("kerashub",)),
+    "mpnet": Family("text", (), ("mpnet",), ("transformers",)),
     "roberta": Family("text", ("RobertaBackbone",), ("roberta",), ("kerashub", "transformers")),
     "xlm_roberta": Family("text", ("XLMRobertaBackbone",), ("xlm-roberta",), ("kerashub", "transformers")),
     "bart": Family("language", ("BartBackbone",), ("bart",)),
@@ -104,9 +109,13 @@ TIMM = {
     **{f"efficientnet_{name}": "efficientnet" for name in ("b0", "b1", "b2", "b3", "b4", "b5", "lite0")},
     **{f"resnet{depth}": "resnet" for depth in (18, 26, 34, 50, 101, 152)},
 }
-"""The convolutional architectures of timm that are built, by KerasHub's converters, and their families."""
+"""The convolutional architectures of timm that are built, and their families."""
 
-_TIMM_TRANSFORMERS = re.compile(r"(vit|deit|deit3)_(tiny|small|base|large)_patch\d+(_reg\d+)?(_[a-z]\w*)?(_\d+)?")
+_TIMM_FAMILIES = {
+    "vit": re.compile(r"(vit|deit|deit3)_(tiny|small|base|large)_patch\d+(_reg\d+)?(_[a-z]\w*)?(_\d+)?"),
+    "mobilenet": re.compile(r"mobilenetv3_(small_(050|075|100)|large_(075|100))"),
+    "convnext": re.compile(r"convnext(v2)?_(atto|femto|pico|nano|tiny(_hnf)?|small|base|large|xlarge|xxlarge|huge)"),
+}
 
 
 def timm_family(architecture: str) -> str | None:
@@ -118,7 +127,8 @@ def timm_family(architecture: str) -> str | None:
     Returns:
         str, a key of `FAMILIES`, or None if it is not known.
     """
-    return "vit" if _TIMM_TRANSFORMERS.fullmatch(architecture) else TIMM.get(architecture)
+    matches = (family for family, pattern in _TIMM_FAMILIES.items() if pattern.fullmatch(architecture))
+    return next(matches, TIMM.get(architecture))
 
 
 LANGUAGE_MODELS = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3")
@@ -131,9 +141,6 @@ CLASSES = {name: family for family, facts in FAMILIES.items() for name in facts.
 """The classes of KerasHub, and their families."""
 
 SIMILAR = {
-    "electra": "kerashub:electra_base_discriminator_uncased_en",
-    "convnext": "keras:ConvNeXtTiny",
-    "convnextv2": "keras:ConvNeXtTiny",
     "efficientnet": "keras:EfficientNetB0",
     "mobilenet_v2": "keras:MobileNetV2",
 }
@@ -177,5 +184,5 @@ def known(origin: str, kind: str) -> list[str]:
         name for name, family in names.items() if FAMILIES[family].kind == kind and origin in FAMILIES[family].origins
     ]
     if origin == "timm" and kind == "images":
-        built.append("vit_base_patch16_224 and the like")
+        built += ["convnext_tiny and the like", "mobilenetv3_large_100 and the like", "vit_base_patch16_224 and the like"]
     return sorted(built)

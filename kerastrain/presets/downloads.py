@@ -46,7 +46,9 @@ def hugging_face(handle: str, repository: str, revision: str | None, *, weights:
     endpoint = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE or not network.reachable(endpoint):
         what = f"{handle!r} is" if cached is None else f"the weights of {handle!r} are"
-        raise ConnectionError(f"{what} not in the cache of Hugging Face, and {endpoint} does not answer. {_ROUTE}.")
+        why = "HF_HUB_OFFLINE forbids to download it" if constants.HF_HUB_OFFLINE else f"{endpoint} does not answer"
+        place = f"the cache of Hugging Face, {constants.HF_HUB_CACHE!r}"
+        raise ConnectionError(f"{what} not in {place}, and {why}. {_ROUTE}.")
     if cached is not None and not weights:
         return cached
     try:

@@ -79,8 +79,8 @@ def lines(tokens: EncoderTokens, texts: Sequence[str], counts: Sequence[int], le
         f"model.sequence_length is {length}"
     ]
     if cut:
-        are = "training text is" if len(counts) == 1 else "training texts are"
-        described[0] += f", and {cut:,} of {len(counts):,} {are} cut ({cut / len(counts):.1%})"
+        texts_are = f"training {'text' if len(counts) == 1 else 'texts'} {'is' if cut == 1 else 'are'}"
+        described[0] += f", and {cut:,} of {len(counts):,} {texts_are} cut ({cut / len(counts):.1%})"
     inner = [token for ids in tokens.ids([str(text) for text in texts[:_PROBED]]) for token in ids[1:-1]]
     unknown = sum(token == tokens.unknown for token in inner)
     if unknown > _NOTABLE_FRACTION * len(inner):

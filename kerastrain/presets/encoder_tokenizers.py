@@ -20,8 +20,9 @@ _SPECIAL = {  # where each special token stands in the files of a tokenizer, and
     "pad": ("pad_token", ("[PAD]", "<pad>")),
     "unknown": ("unk_token", ("[UNK]", "<unk>")),
 }
-_PIECES = ("sentencepiece.bpe.model", "spiece.model", "sentencepiece.model")
+_PIECES = ("sentencepiece.bpe.model", "spiece.model", "sentencepiece.model", "spm.model")
 _FAIRSEQ = {"start": 0, "pad": 1, "end": 2, "unknown": 3}  # XLM-R's ids, before those of SentencePiece
+_PURPOSE = {"extra": "kerashub", "to": "read texts as a pretrained encoder does"}
 _PROBES = (
     "A moving, wonderful story!",
     "It's NOT good -- at all... (3/10)",
@@ -88,7 +89,7 @@ def _of_hugging_face(preset: Preset, folder: Path, plain: list[str], whole: Mapp
     model = whole.get("model") or {}
     proto = next((folder / name for name in _PIECES if (folder / name).is_file()), None)
     if proto is not None:
-        return EncoderTokens("sentence_pieces", **_FAIRSEQ, proto=proto.read_bytes(), offset=1)
+        return _sentence_pieces(preset, proto, settings)
     vocabulary = _in_order(model["vocab"]) if model.get("type") in ("WordPiece", "BPE") else plain
     if model.get("type") == "WordPiece" or (not model and (folder / "vocab.txt").is_file()):
         return _word_pieces(preset, vocabulary, settings, whole.get("normalizer") or {})
@@ -98,7 +99,7 @@ def _of_hugging_face(preset: Preset, folder: Path, plain: list[str], whole: Mapp
     if model.get("type") == "Unigram":
         raise InputError(
             f"{preset.handle!r}: its tokenizer.json holds the pieces of SentencePiece, which are read from their own file. "
-            f"Copy {_PIECES[0]} of the same network into the folder."
+            f"Copy {_PIECES[-1] if preset.family == 'deberta_v3' else _PIECES[0]} of the same network into the folder."
         )
     raise InputError(
         f"{preset.handle!r}: tokenizers with word pieces, byte pairs or SentencePiece are read. Received: "
@@ -155,6 +156,20 @@ def _byte_pairs(
     )
 
 
+def _sentence_pieces(preset: Preset, file: Path, settings: Mapping) -> EncoderTokens:
+    """XLM-R counts its special tokens before the pieces; DeBERTa's are pieces."""
+    proto = file.read_bytes()
+    if preset.family != "deberta_v3":
+        return EncoderTokens("sentence_pieces", **_FAIRSEQ, proto=proto, offset=1)
+    sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
+    vocabulary = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
+    special = _special(preset, vocabulary, settings)
+    return EncoderTokens(
+        "sentence_pieces", **special, proto=proto, lowercase=bool(settings.get("do_lower_case", False))
+    )
+
+
 def _of_kerashub(preset: Preset, folder: Path) -> EncoderTokens:
     settings = files.read_json(folder / "tokenizer.json").get("config") or {}
     assets = folder / "assets" / "tokenizer"
@@ -166,9 +181,8 @@ def _of_kerashub(preset: Preset, folder: Path) -> EncoderTokens:
             )
         return assets / name
 
-    if preset.family == "xlm_roberta":
-        proto = content("vocabulary.spm").read_bytes()
-        return EncoderTokens("sentence_pieces", **_FAIRSEQ, proto=proto, offset=1)
+    if preset.family in ("xlm_roberta", "deberta_v3"):
+        return _sentence_pieces(preset, content("vocabulary.spm"), {})
     if preset.family == "roberta":
         vocabulary, merges = _in_order(files.read_json(content("vocabulary.json"))), _merges(content("merges.txt"))
         return _byte_pairs(preset, vocabulary, merges, settings, {})
@@ -214,7 +228,7 @@ def _check(preset: Preset, file: Path, tokens: EncoderTokens) -> None:
     """Raises an error if the tokenizer of tokenizer.json reads texts by other rules."""
     if not file.is_file():
         return
-    tokenizers = optional_imports.need("tokenizers", extra="kerashub", to="read texts as a pretrained encoder does")
+    tokenizers = optional_imports.need("tokenizers", **_PURPOSE)
     try:
         reference = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises a bare Exception

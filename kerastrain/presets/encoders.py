@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.presets import encoder_names as names
 from kerastrain.presets.preset import Preset
 from kerastrain.presets.safetensors import Tensors
 
@@ -21,67 +22,24 @@ _ACTIVATIONS = {
     "relu": "relu",
     **dict.fromkeys(("silu", "swish"), "silu"),
 }
-_KEYS = {  # origin -> field -> the keys of config.json that hold it
-    "transformers": {
-        "vocabulary_size": ("vocab_size",),
-        "num_layers": ("num_hidden_layers", "n_layers"),
-        "num_heads": ("num_attention_heads", "n_heads"),
-        "width": ("hidden_size", "dim"),
-        "intermediate": ("intermediate_size", "hidden_dim"),
-        "positions": ("max_position_embeddings",),
-    },
-    "kerashub": {
-        "vocabulary_size": ("vocabulary_size", "vocab_size"),
-        "num_layers": ("num_layers",),
-        "num_heads": ("num_heads",),
-        "width": ("hidden_dim",),
-        "intermediate": ("intermediate_dim",),
-        "positions": ("max_sequence_length",),
-    },
-}
-_BERT = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "attention_output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "intermediate": "intermediate.dense",
-    "output": "output.dense",
-    "output_norm": "output.LayerNorm",
-}
-_DISTIL_BERT = {
-    "query": "attention.q_lin",
-    "key": "attention.k_lin",
-    "value": "attention.v_lin",
-    "attention_output": "attention.out_lin",
-    "attention_norm": "sa_layer_norm",
-    "intermediate": "ffn.lin1",
-    "output": "ffn.lin2",
-    "output_norm": "output_layer_norm",
-}
-_KERASHUB = {  # the ends of the paths of KerasHub's variables
-    "token_embedding": "embedding/tokens",
-    "embeddings_layer_norm": "embedding/norm",
-    "embeddings_projection": "projection",
-    "self_attention_layer/query": "query",
-    "self_attention_layer/key": "key",
-    "self_attention_layer/value": "value",
-    "self_attention_layer/attention_output": "attention_output",
-    "self_attention_layer_norm": "attention_norm",
-    "feedforward_intermediate_dense": "intermediate",
-    "feedforward_output_dense": "output",
-    "feedforward_layer_norm": "output_norm",
-}
 _WORDS = "embeddings.word_embeddings.weight"
 _OLD_NAMES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-_OFFSET_FAMILIES = ("roberta", "xlm_roberta")  # whose first rows of places are those of the padding
-_PRECISE_FAMILIES = {"roberta": 1e-5, "xlm_roberta": 1e-5}
+_OFFSET_FAMILIES = ("roberta", "xlm_roberta", "mpnet")  # whose first rows of places are those of the padding
+_EPSILONS = {"roberta": 1e-5, "xlm_roberta": 1e-5, "deberta_v3": 1e-7}
 _TANH_FAMILIES = ("bert", "electra")  # that KerasHub builds with the approximation of GELU
+_DEBERTA = {  # what DeBERTa's blocks are built for here, the choices of DeBERTa v3
+    "relative_attention": True,
+    "share_att_key": True,
+    "norm_rel_ebd": "layer_norm",
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+    "conv_kernel_size": 0,
+}
 
 
 @dataclass(frozen=True)
 class EncoderNetwork:
-    """The sizes of a text encoder, whose blocks are those of BERT.
+    """The sizes of a text encoder, whose blocks are those of BERT, MPNet or DeBERTa.
 
     Args:
         vocabulary_size: int.
@@ -95,6 +53,10 @@ class EncoderNetwork:
         epsilon: float > 0, of the normalizations.
         dropout: float in [0, 1).
         attention_dropout: float in [0, 1).
+        distances: "none" for embeddings of places; "bias" for these and MPNet's biases of distances; "disentangled" for
+            DeBERTa's vectors of distances, without embeddings of places.
+        buckets: int, how many distances the encoder tells apart; 0 for "none".
+        most_distance: int, the distance of the last bucket; for "disentangled".
     """
 
     vocabulary_size: int
@@ -108,6 +70,9 @@ class EncoderNetwork:
     epsilon: float
     dropout: float
     attention_dropout: float
+    distances: Literal["none", "bias", "disentangled"] = "none"
+    buckets: int = 0
+    most_distance: int = 0
 
 
 def network(preset: Preset) -> EncoderNetwork:
@@ -125,7 +90,7 @@ def network(preset: Preset) -> EncoderNetwork:
     """
     is_kerashub = preset.origin == "kerashub"
     content = preset.config["config"] if is_kerashub else preset.config
-    sizes = {field: _size(preset, content, keys) for field, keys in _KEYS[preset.origin].items()}
+    sizes = {field: _size(preset, content, keys) for field, keys in names.KEYS[preset.origin].items()}
     dropout = _first(content, ("hidden_dropout_prob", "dropout"), 0.1)
     facts = {
         "embedding_width": content.get("embedding_size") or content.get("embedding_dim") or sizes["width"],
@@ -134,10 +99,10 @@ def network(preset: Preset) -> EncoderNetwork:
     }
     if is_kerashub:
         facts["activation"] = "gelu_tanh" if preset.family in _TANH_FAMILIES else "gelu"
-        facts["epsilon"] = _PRECISE_FAMILIES.get(preset.family, 1e-12)
+        facts["epsilon"] = _EPSILONS.get(preset.family, 1e-12)
     else:
         facts["activation"] = _activation(preset, content)
-        facts["epsilon"] = content.get("layer_norm_eps", 1e-12)
+        facts["epsilon"] = content.get("layer_norm_eps", _EPSILONS.get(preset.family, 1e-12))
         if preset.family in _OFFSET_FAMILIES:
             sizes["positions"] -= _places_of_padding(content)
         _check_kind(preset, content)
@@ -146,10 +111,21 @@ def network(preset: Preset) -> EncoderNetwork:
             f"{preset.handle!r}: the width in config.json must be a multiple of the number of attention heads. Received: "
             f"{sizes['width']} and {sizes['num_heads']}."
         )
-    result = EncoderNetwork(**sizes, **facts)
+    result = EncoderNetwork(**sizes, **facts, **_distances(preset, content, sizes["positions"]))
     if preset.origin == "transformers" and preset.is_fetched:
         _sources(preset, result)
     return result
+
+
+def _distances(preset: Preset, content: Mapping[str, Any], positions: int) -> dict:
+    """How an encoder knows the distance between two tokens."""
+    if preset.family == "mpnet":
+        return {"distances": "bias", "buckets": content.get("relative_attention_num_buckets", 32)}
+    if preset.family != "deberta_v3":
+        return {}
+    buckets = _size(preset, content, ("position_buckets", "bucket_size"))
+    most = content.get("max_relative_positions", -1)
+    return {"distances": "disentangled", "buckets": buckets, "most_distance": most if most > 0 else positions}
 
 
 def weights(preset: Preset, encoder: EncoderNetwork) -> Iterator[tuple[str, np.ndarray]]:
@@ -186,8 +162,8 @@ def converted(variables: Mapping[str, np.ndarray], encoder: EncoderNetwork) -> d
     result, added = {}, {}
     for path, value in variables.items():
         layer, _, name = path.rpartition("/")
-        place = next((ours for end, ours in _KERASHUB.items() if f"/{layer}".endswith(f"/{end}")), None)
-        block = re.search(r"transformer_layer_(\d+)/", path)
+        place = next((ours for end, ours in names.KERASHUB.items() if f"/{layer}".endswith(f"/{end}")), None)
+        block = re.search(r"(?:transformer|encoder)_layer_(\d+)/", path)
         if place is None:
             added[layer.rpartition("/")[2]] = value
             continue
@@ -196,6 +172,8 @@ def converted(variables: Mapping[str, np.ndarray], encoder: EncoderNetwork) -> d
         elif value.ndim == 3:  # The attention of Keras keeps its heads apart.
             value = value.reshape((-1, encoder.width) if place == "attention_output" else (encoder.width, -1))
         result[(f"block_{block[1]}/" if block else "") + f"{place}/{name}"] = value
+    if encoder.distances == "disentangled":
+        return {**result, "positions/embeddings": added["rel_embedding"]}
     places = added["position_embedding"]
     if "segment_embedding" in added:
         places = places + added["segment_embedding"][0]
@@ -212,31 +190,46 @@ def _sources(preset: Preset, encoder: EncoderNetwork) -> dict[str, str]:
             f"They begin with {next(iter(found), 'nothing')!r}."
         )
     prefix = words.removesuffix(_WORDS)
-    places = encoder.positions
-    if preset.family in _OFFSET_FAMILIES:
-        places += _places_of_padding(preset.config)
+    width = encoder.embedding_width
     sources = {
-        "embedding/tokens/embeddings": (words, (encoder.vocabulary_size, encoder.embedding_width)),
-        "embedding/places/embeddings": (
-            f"{prefix}embeddings.position_embeddings.weight",
-            (places, encoder.embedding_width),
-        ),
-        **_norm("embedding/norm", f"{prefix}embeddings.LayerNorm", encoder.embedding_width),
+        "embedding/tokens/embeddings": (words, (encoder.vocabulary_size, width)),
+        **_norm("embedding/norm", f"{prefix}embeddings.LayerNorm", width),
+        **_position_sources(preset, encoder, prefix),
     }
     if encoder.embedding_width != encoder.width:
-        shape = (encoder.width, encoder.embedding_width)
-        sources |= _dense("projection", f"{prefix}embeddings_project", shape)
-    names, blocks = (_DISTIL_BERT, "transformer.layer") if preset.family == "distil_bert" else (_BERT, "encoder.layer")
+        sources |= _dense("projection", f"{prefix}embeddings_project", (encoder.width, width))
+    layers = names.BLOCKS.get(preset.family, names.BERT)
+    blocks = "transformer.layer" if preset.family == "distil_bert" else "encoder.layer"
     width, between = encoder.width, encoder.intermediate
     shapes = {"intermediate": (between, width), "output": (width, between)}
     for index in range(encoder.num_layers):
-        for layer, name in names.items():
+        for layer, name in layers.items():
             path, source = f"block_{index}/{layer}", f"{prefix}{blocks}.{index}.{name}"
             is_norm = layer.endswith("norm")
             sources |= (
                 _norm(path, source, width) if is_norm else _dense(path, source, shapes.get(layer, (width, width)))
             )
     return {path: _checked(preset, *source) for path, source in sources.items()}
+
+
+def _position_sources(preset: Preset, encoder: EncoderNetwork, prefix: str) -> dict:
+    if encoder.distances == "disentangled":
+        vectors = f"{prefix}encoder.rel_embeddings.weight", (2 * encoder.buckets, encoder.width)
+        return {
+            "positions/embeddings": vectors,
+            **_norm("positions/norm", f"{prefix}encoder.LayerNorm", encoder.width),
+        }
+    rows = encoder.positions + (_places_of_padding(preset.config) if preset.family in _OFFSET_FAMILIES else 0)
+    sources = {
+        "embedding/places/embeddings": (
+            f"{prefix}embeddings.position_embeddings.weight",
+            (rows, encoder.embedding_width),
+        )
+    }
+    if encoder.distances == "bias":
+        shape = (encoder.buckets, encoder.num_heads)
+        sources["positions/bias"] = (f"{prefix}encoder.relative_attention_bias.weight", shape)
+    return sources
 
 
 def _norm(path: str, name: str, width: int) -> dict:
@@ -265,12 +258,23 @@ def _checked(preset: Preset, name: str, shape: tuple[int, ...]) -> str:
 
 
 def _check_kind(preset: Preset, content: Mapping[str, Any]) -> None:
-    for key, value in {"position_embedding_type": "absolute", "is_decoder": False}.items():
+    is_deberta = preset.family == "deberta_v3"
+    for key, value in (
+        _DEBERTA if is_deberta else {"position_embedding_type": "absolute", "is_decoder": False}
+    ).items():
         received = content.get(key, value)
         if received != value:
             raise InputError(
-                f"{preset.handle!r}: kerastrain reads encoders with {key}={value!r}. Received: {received!r} in config.json."
+                f"{preset.handle!r}: kerastrain reads {preset.architecture} networks with {key}={value!r}. Received: "
+                f"{received!r} in config.json."
             )
+    types = content.get("pos_att_type") or ()
+    types = sorted(types.split("|") if isinstance(types, str) else types)
+    if is_deberta and types != ["c2p", "p2c"]:
+        raise InputError(
+            f"{preset.handle!r}: kerastrain reads {preset.architecture} networks with pos_att_type 'p2c|c2p'. Received: "
+            f"{'|'.join(types) or 'none'} in config.json."
+        )
 
 
 def _size(preset: Preset, content: Mapping[str, Any], keys: tuple[str, ...]) -> int:

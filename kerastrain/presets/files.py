@@ -33,7 +33,7 @@ def read_json(path: Path) -> dict:
     """
     refuse_pointer(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise InputError(f"{str(path)!r} is no JSON file ({error}): it may be cut off. Download it again.") from None
     if not isinstance(content, dict):
@@ -193,7 +193,12 @@ def _no_weights(folder: Path) -> str:
             f"\"import torch, safetensors.torch as s; s.save_file({{k: v.clone() for k, v in torch.load('{folder / name}', "
             f"weights_only=True).items()}}, '{folder / _SINGLE}')\"."
         )
-    for pattern, what in (("*.gguf", "GGUF"), ("tf_model.h5", "TensorFlow"), ("flax_model.msgpack", "Flax")):
+    for pattern, what in (
+        ("*.gguf", "GGUF"),
+        ("tf_model.h5", "TensorFlow"),
+        ("flax_model.msgpack", "Flax"),
+        ("**/*.onnx", "ONNX"),
+    ):
         if any(folder.glob(pattern)):
             return (
                 f"{start}, only weights in the format of {what}. Download the safetensors file of the same repository."

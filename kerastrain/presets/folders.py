@@ -21,10 +21,14 @@ from kerastrain.presets.architectures import (
     timm_family,
 )
 
+_MOST_NAMED = 3
 _TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
     "albert": ("spiece.model",),
     "bert": ("vocab.txt", "sentencepiece.bpe.model", "tokenizer.json"),
+    "deberta_v3": ("spm.model",),
     "distil_bert": ("vocab.txt", "tokenizer.json"),
+    "electra": ("vocab.txt", "tokenizer.json"),
+    "mpnet": ("vocab.txt", "tokenizer.json"),
     "roberta": ("vocab.json", "tokenizer.json"),
     "xlm_roberta": ("sentencepiece.bpe.model",),
 }
@@ -122,7 +126,7 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
         )
     jobs = {
         "language": "a language model, which writes text",
-        "encoder": "a text encoder of another build than BERT's, which kerastrain does not read",
+        "encoder": "a text encoder of a build that kerastrain does not read",
     }
     job = jobs.get(kind, "made for another job")
     names = [other for each in ([wanted] if wanted else ["images", "text"]) for other in known(origin, each)]
@@ -243,7 +247,24 @@ def _check_language_tokenizer(folder: Path) -> None:
 
 def _no_config(folder: Path) -> str:
     start = f"{str(folder)!r} holds no config.json, which names the network"
-    inner = sorted(path.parent for path in (*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")))
-    if inner:
-        return f"{start}. Give the folder inside it, {' or '.join(repr(str(path)) for path in inner)}."
+    if (folder / "adapter_config.json").is_file():
+        base = files.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+        network = f" ({base})" if isinstance(base, str) and base else ""
+        return (
+            f"{str(folder)!r} holds an adapter, which is of no use without its network{network}. Merge them with "
+            "`merge_and_unload` of PEFT, and give the folder of the merged network."
+        )
+    configs = (*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json"))
+    if inner := sorted(path.parent for path in configs if _names_network(path)):
+        names = " or ".join(repr(str(path)) for path in inner[:_MOST_NAMED])
+        more = f" or another of the {len(inner)}" if len(inner) > _MOST_NAMED else ""
+        return f"{start}. Give the folder inside it, {names}{more}."
     return f"{start}: it may be half downloaded. Download the whole folder again."
+
+
+def _names_network(path: Path) -> bool:
+    """Whether a config.json is of a network, as that of a module for pooling is not."""
+    try:
+        return any(key in files.read_json(path) for key in ("registered_name", "model_type", "architecture"))
+    except InputError:
+        return False

@@ -20,7 +20,7 @@ _FILES = (
         "tokenizer_config.json",
     ),
     *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "*.gguf", "tf_model.h5", "flax_model.msgpack"),
-    *("model.weights.h5", "model.weights.json", "*.incomplete", "modules.json"),
+    *("model.weights.h5", "model.weights.json", "*.incomplete", "modules.json", "adapter_config.json"),
 )
 _OTHERS = ("saved_model.pb", "saved_model.pbtxt", "model.json", "model.keras")
 
@@ -66,9 +66,12 @@ def repository(handle: str) -> tuple[str, str | None]:
         >>> repository("hf:google/vit-base-patch16-224@3f49326")
         ('google/vit-base-patch16-224', '3f49326')
     """
-    match = _REPOSITORY.fullmatch(handle.removeprefix(HUGGING_FACE))
+    name = handle.removeprefix(HUGGING_FACE)
+    match = _REPOSITORY.fullmatch(name)
     if match is None:
+        meant = name.removeprefix("//")  # as in the handles of KerasHub and huggingface_hub
+        hint = f" Did you mean {HUGGING_FACE}{meant}?" if meant != name and _REPOSITORY.fullmatch(meant) else ""
         raise InputError(
-            f"a handle of Hugging Face has the form `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`. Received: {handle!r}."
+            f"a handle of Hugging Face has the form `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`. Received: {handle!r}.{hint}"
         )
     return match["name"], match["revision"]

@@ -25,6 +25,7 @@ class ImageScaling:
         source: str, where that was read.
         resampling: str or None, how the origin resizes images, such as "bicubic".
         crops: bool, whether the origin cuts out the middle of an image.
+        pads: bool, whether the origin adds a border instead of distorting an image.
     """
 
     scale: tuple[float, float, float]
@@ -32,6 +33,7 @@ class ImageScaling:
     source: str
     resampling: str | None = None
     crops: bool = False
+    pads: bool = False
 
     def value_range(self) -> tuple[float, float] | None:
         """The range of the scaled pixels; None where each channel has its own."""
@@ -39,8 +41,15 @@ class ImageScaling:
             return None
         return self.offset[0], 255 * self.scale[0] + self.offset[0]
 
-    def notes(self) -> tuple[str, ...]:
-        """What was read, and what the origin does otherwise, a sentence each."""
+    def notes(self, resize: str = "stretch") -> tuple[str, ...]:
+        """What was read, and what the origin does otherwise.
+
+        Args:
+            resize: str, as in `data.resize`.
+
+        Returns:
+            tuple of str, a sentence each.
+        """
         shown = self.value_range()
         if shown is not None:
             scaled = f"pixels scaled to [{shown[0]:g}, {shown[1]:g}]"
@@ -55,10 +64,12 @@ class ImageScaling:
             notes.append(
                 f"its origin resizes images with {self.resampling} resampling, kerastrain with antialiased bilinear"
             )
-        if self.crops:
+        if self.crops and resize != "crop":
             notes.append(
                 "its origin cuts out the middle of an image instead of distorting it: data.resize=crop does so too"
             )
+        if self.pads and resize != "pad":
+            notes.append("its origin adds a border instead of distorting an image: data.resize=pad does so too")
         return tuple(notes)
 
 
@@ -139,8 +150,9 @@ def _kerashub(preset: Preset, values: Mapping[str, Any], file: str) -> ImageScal
         _three(preset, file, "scale", [scale] * 3 if _is_number(scale) else scale, above=0),
         _three(preset, file, "offset", [offset] * 3 if _is_number(offset) else offset),
         file,
-        values.get("interpolation"),
+        f"{'' if values.get('antialias') else 'not antialiased '}{values.get('interpolation', 'bilinear')}",
         bool(values.get("crop_to_aspect_ratio")),
+        bool(values.get("pad_to_aspect_ratio")),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kerastrain.errors import InputError
+from kerastrain.presets.fitting import check_tensors
 from kerastrain.presets.preset import Preset
 
 _DEPTHS = {  # of timm: whether the blocks are bottlenecks, and the number of blocks of each stage
@@ -180,20 +181,6 @@ def _check_tensors(preset: Preset, network: ResNet) -> None:
         expected[f"{part.names[0]}.weight"] = (part.filters, part.inputs, part.kernel, part.kernel)
         for kind in ("weight", "bias", "running_mean", "running_var"):
             expected[f"{part.names[1]}.{kind}"] = (part.filters,)
-    for name, shape in expected.items():
-        found = preset.tensors.get(name)
-        if found is None:
-            raise InputError(
-                f"{preset.handle!r} does not fit its config.json: its weights hold no {name}. Download the folder again."
-            )
-        if tuple(found) != shape:
-            raise InputError(
-                f"{preset.handle!r} does not fit its config.json: {name} must have the shape {list(shape)}. Received: "
-                f"{list(found)}."
-            )
-    for name in preset.tensors:
-        is_head = name.startswith(("fc.", "classifier.")) or name.endswith("num_batches_tracked")
-        if name not in expected and not is_head:
-            raise InputError(
-                f"{preset.handle!r} is a variant of {preset.architecture} that is not built here: it also has the tensor {name}."
-            )
+    check_tensors(
+        preset, expected, lambda name: name.startswith(("fc.", "classifier.")) or name.endswith("num_batches_tracked")
+    )

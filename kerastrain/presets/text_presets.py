@@ -29,6 +29,18 @@ class TextPreset:
     tokens: EncoderTokens | None
     pooling: sentence_transformers.Pooling
 
+    def facts(self) -> list[str]:
+        """Describes what was read from the files of the encoder.
+
+        Returns:
+            list of str, lines without line ends.
+        """
+        name = f"{self.preset.architecture} network of {self.network.num_layers} blocks, {self.network.width} wide"
+        described = [f"backbone: a {name}; a text's vector is {self.pooling.described}"]
+        if self.tokens is not None and self.tokens.prefix:
+            described.append(f"prefix: {self.tokens.prefix!r} is put before every text, as the folder says")
+        return described
+
     def lines(self, texts: Sequence[str], sequence_length: int | None) -> list[str]:
         """Describes what the encoder will see of the training texts.
 
@@ -42,15 +54,11 @@ class TextPreset:
         Raises:
             InputError: the network has fewer places than `sequence_length`.
         """
-        name = f"{self.preset.architecture} network of {self.network.num_layers} blocks, {self.network.width} wide"
-        described = [f"backbone: a {name}; a text's vector is {self.pooling.described}"]
         if self.tokens is None:
-            return described
-        if self.tokens.prefix:
-            described.append(f"prefix: {self.tokens.prefix!r} is put before every text, as the folder says")
+            return self.facts()
         counts = encoder_lengths.counts(self.tokens, texts)
         length = encoder_lengths.chosen(self.preset, self.network, counts, sequence_length)
-        return described + encoder_lengths.lines(self.tokens, texts, counts, length)
+        return self.facts() + encoder_lengths.lines(self.tokens, texts, counts, length)
 
 
 def read_text(handle: str | os.PathLike, *, fetched: bool = False) -> TextPreset:

@@ -10,61 +10,32 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kerastrain.errors import InputError
+from kerastrain.presets.fitting import check_tensors, unsupported
 from kerastrain.presets.preset import Preset
+from kerastrain.presets.vision_transformer_names import (
+    DINOV2,
+    SIGLIP,
+    TIMM,
+    TIMM_SCALES,
+    TRANSFORMERS,
+    dinov3_names,
+)
 
-FAMILIES = ("vit", "deit", "dinov2", "siglip")
+FAMILIES = ("vit", "deit", "dinov2", "dinov3", "siglip")
 """The families of `architectures.FAMILIES` that are read here."""
 
+_EPSILONS = {"dinov2": 1e-6, "dinov3": 1e-5, "siglip": 1e-6}  # of Hugging Face, where config.json has none
+_BIASES = {  # role -> the key of config.json that says whether its layer has a bias
+    "query": "query_bias",
+    "key": "key_bias",
+    "value": "value_bias",
+    "output": "proj_bias",
+    "dense_1": "mlp_bias",
+    "dense_2": "mlp_bias",
+}
 _ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 _HEADS = ("pooler.", "classifier.", "cls_classifier.", "distillation_classifier.", "head.", "head_dist.")
 _UNUSED = ("mask_token", "position_ids")
-
-_TRANSFORMERS = {
-    "patches": "embeddings.patch_embeddings.projection",
-    "positions": "embeddings.position_embeddings",
-    "norm_1": "encoder.layer.{}.layernorm_before",
-    "query": "encoder.layer.{}.attention.attention.query",
-    "key": "encoder.layer.{}.attention.attention.key",
-    "value": "encoder.layer.{}.attention.attention.value",
-    "output": "encoder.layer.{}.attention.output.dense",
-    "norm_2": "encoder.layer.{}.layernorm_after",
-    "dense_1": "encoder.layer.{}.intermediate.dense",
-    "dense_2": "encoder.layer.{}.output.dense",
-    "norm": "layernorm",
-}
-_DINOV2 = {
-    **_TRANSFORMERS,
-    "norm_1": "encoder.layer.{}.norm1",
-    "norm_2": "encoder.layer.{}.norm2",
-    "dense_1": "encoder.layer.{}.mlp.fc1",
-    "dense_2": "encoder.layer.{}.mlp.fc2",
-    "scale_1": "encoder.layer.{}.layer_scale1.lambda1",
-    "scale_2": "encoder.layer.{}.layer_scale2.lambda1",
-}
-_SIGLIP = {
-    "patches": "embeddings.patch_embedding",
-    "positions": "embeddings.position_embedding.weight",
-    "norm_1": "encoder.layers.{}.layer_norm1",
-    "query": "encoder.layers.{}.self_attn.q_proj",
-    "key": "encoder.layers.{}.self_attn.k_proj",
-    "value": "encoder.layers.{}.self_attn.v_proj",
-    "output": "encoder.layers.{}.self_attn.out_proj",
-    "norm_2": "encoder.layers.{}.layer_norm2",
-    "dense_1": "encoder.layers.{}.mlp.fc1",
-    "dense_2": "encoder.layers.{}.mlp.fc2",
-    "norm": "post_layernorm",
-}
-_TIMM = {
-    "patches": "patch_embed.proj",
-    "positions": "pos_embed",
-    "norm_1": "blocks.{}.norm1",
-    "qkv": "blocks.{}.attn.qkv",
-    "output": "blocks.{}.attn.proj",
-    "norm_2": "blocks.{}.norm2",
-    "dense_1": "blocks.{}.mlp.fc1",
-    "dense_2": "blocks.{}.mlp.fc2",
-}
-_TIMM_SCALES = {"scale_1": "blocks.{}.ls1.gamma", "scale_2": "blocks.{}.ls2.gamma"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +58,9 @@ class VisionTransformer:
         is_antialiased: bool, whether the origin smooths position embeddings that it makes smaller.
         base: str, what the names of its tensors begin with, such as "vit.".
         names: mapping from a role, such as "query", to the tensor's name without ".weight", with {} for the block.
+        rope_theta: float, the base of the wave lengths by which attention rotates queries and keys; None where positions are
+            learned.
+        without_bias: tuple of str, the roles whose layers have no bias.
     """
 
     patch_size: int
@@ -103,6 +77,8 @@ class VisionTransformer:
     is_antialiased: bool
     base: str
     names: Mapping[str, str]
+    rope_theta: float | None = None
+    without_bias: tuple[str, ...] = ()
 
     def name(self, role: str, block: int = 0) -> str:
         """The name of a tensor.
@@ -170,26 +146,28 @@ def patch_size(preset: Preset) -> int | None:
 def _of_transformers(preset: Preset) -> VisionTransformer:
     config = preset.config.get("vision_config") or preset.config
     family, tensors = preset.family, preset.tensors
-    for key, accepted in (("num_channels", (3, None)), ("use_swiglu_ffn", (False, None)), ("qkv_bias", (True, None))):
-        if config.get(key) not in accepted:
-            raise _unsupported(preset, key, config[key], "this variant is not built here")
+    for key, accepted in {"num_channels": 3, "use_swiglu_ffn": False, "use_gated_mlp": False, "qkv_bias": True}.items():
+        if config.get(key, accepted) not in (accepted, None):
+            raise InputError(unsupported(preset, key, config[key], "this variant is not built here"))
     activation = _ACTIVATIONS.get(config.get("hidden_act", "gelu"))
     if activation is None:
-        raise _unsupported(preset, "hidden_act", config["hidden_act"], f"known are {', '.join(_ACTIVATIONS)}")
+        raise InputError(
+            unsupported(preset, "hidden_act", config["hidden_act"], f"known are {', '.join(_ACTIVATIONS)}")
+        )
     first = {"siglip": "vision_model."}.get(family, f"{preset.architecture}.")
-    names = {"dinov2": _DINOV2, "siglip": _SIGLIP}.get(family, _TRANSFORMERS)
+    names = {"dinov2": DINOV2, "dinov3": dinov3_names(tensors), "siglip": SIGLIP}.get(family, TRANSFORMERS)
     base = first if any(name.startswith(first) for name in tensors) else ""
     prefix = {
         "vit": ("cls_token",),
         "deit": ("cls_token", "distillation_token"),
-        "dinov2": ("cls_token", *(("register_tokens",) if config.get("num_register_tokens") else ())),
         "siglip": (),
-    }[family]
+    }.get(family, ("cls_token", *(("register_tokens",) if config.get("num_register_tokens") else ())))
     is_taught = "DeiTForImageClassificationWithTeacher" in (preset.config.get("architectures") or ())
     pooling = {
         "vit": "first",
         "deit": "first_two" if is_taught else "first",
         "dinov2": "first_and_mean",
+        "dinov3": "first_and_mean",
         "siglip": "mean",
     }
     size, patch = (_integer(preset, config, key) for key in ("image_size", "patch_size"))
@@ -203,19 +181,25 @@ def _of_transformers(preset: Preset) -> VisionTransformer:
         mlp_dim=round(dim * config.get("mlp_ratio", 4))
         if family == "dinov2"
         else _integer(preset, config, "intermediate_size"),
-        epsilon=float(config.get("layer_norm_eps", 1e-6 if family in ("dinov2", "siglip") else 1e-12)),
+        epsilon=float(config.get("layer_norm_eps", _EPSILONS.get(family, 1e-12))),
         activation=activation,
         prefix=tuple(f"{base}embeddings.{name}" for name in prefix),
-        positioned={"siglip": 0, "deit": 2}.get(family, 1),
+        positioned={"siglip": 0, "dinov3": 0, "deit": 2}.get(family, 1),
         pooling=pooling[family],
         is_antialiased=preset.architecture == "dinov2_with_registers",
         base=base,
         names=names,
+        rope_theta=_rope_theta(config) if family == "dinov3" else None,
+        without_bias=tuple(role for role, key in _BIASES.items() if family == "dinov3" and not config.get(key, True)),
     )
 
 
+def _rope_theta(config: Mapping[str, Any]) -> float:
+    return float((config.get("rope_parameters") or {}).get("rope_theta") or config.get("rope_theta") or 100.0)
+
+
 def _of_timm(preset: Preset) -> VisionTransformer:
-    tensors, names = preset.tensors, dict(_TIMM)
+    tensors, names = preset.tensors, dict(TIMM)
     patches, positions = tensors.get("patch_embed.proj.weight", ()), tensors.get("pos_embed", ())
     if len(patches) != 4 or len(positions) != 3:
         missing = "patch_embed.proj.weight" if len(patches) != 4 else "pos_embed"
@@ -224,7 +208,7 @@ def _of_timm(preset: Preset) -> VisionTransformer:
     depth = 1 + max((int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))), default=-1)
     pooling = {"token": "first", "avg": "mean"}.get(preset.config.get("global_pool", "token"))
     if pooling is None:
-        raise _unsupported(preset, "global_pool", preset.config["global_pool"], "known are token and avg")
+        raise InputError(unsupported(preset, "global_pool", preset.config["global_pool"], "known are token and avg"))
     prefix = tuple(name for name in ("cls_token", "reg_token") if name in tensors)
     tokens = sum(tensors[name][1] for name in prefix)
     side = math.isqrt(max(positions[1] - tokens, 0))
@@ -232,7 +216,7 @@ def _of_timm(preset: Preset) -> VisionTransformer:
     side = side if positioned else math.isqrt(positions[1])
     names["norm"] = "fc_norm" if "fc_norm.weight" in tensors else "norm"
     if "blocks.0.ls1.gamma" in tensors:
-        names.update(_TIMM_SCALES)
+        names.update(TIMM_SCALES)
     return VisionTransformer(
         patch_size=patch,
         grid=(side, side),
@@ -253,25 +237,12 @@ def _of_timm(preset: Preset) -> VisionTransformer:
 
 
 def _check_tensors(preset: Preset, spec: VisionTransformer) -> None:
-    expected = _shapes(preset, spec)
-    for name, shape in expected.items():
-        found = preset.tensors.get(name)
-        if found is None:
-            raise InputError(
-                f"{preset.handle!r} does not fit its config.json: its weights hold no {name}. Download the folder again."
-            )
-        if math.prod(found) != math.prod(shape) or (len(shape) > 1 and found[0] != shape[0]):
-            raise InputError(
-                f"{preset.handle!r} does not fit its config.json: {name} must have the shape {list(shape)}. Received: "
-                f"{list(found)}."
-            )
-    for name in preset.tensors:
+    def is_unused(name: str) -> bool:
         inner = name.removeprefix(spec.base)
         is_head = not name.startswith(spec.base) or inner.startswith(_HEADS)
-        if name not in expected and not is_head and inner.rpartition(".")[2] not in _UNUSED:
-            raise InputError(
-                f"{preset.handle!r} is a variant of {preset.architecture} that is not built here: it also has the tensor {name}."
-            )
+        return is_head or inner.rpartition(".")[2] in _UNUSED
+
+    check_tensors(preset, _shapes(preset, spec), is_unused)
 
 
 def _shapes(preset: Preset, spec: VisionTransformer) -> dict[str, tuple[int, ...]]:
@@ -284,8 +255,8 @@ def _shapes(preset: Preset, spec: VisionTransformer) -> dict[str, tuple[int, ...
         "dense_2": (dim, mlp),
     }
     shapes = {f"{spec.name('patches')}.weight": (dim, 3, patch, patch), f"{spec.name('patches')}.bias": (dim,)}
-    counts = [spec.grid[0] * spec.grid[1] + spec.positioned]
-    shapes[spec.name("positions")] = (math.prod((*counts, dim)),)
+    if spec.rope_theta is None:
+        shapes[spec.name("positions")] = ((spec.grid[0] * spec.grid[1] + spec.positioned) * dim,)
     for name in spec.prefix:
         registers = (
             (preset.config.get("num_register_tokens") or preset.tensors.get(name, (1, 4))[1]) if "reg" in name else 1
@@ -295,7 +266,8 @@ def _shapes(preset: Preset, spec: VisionTransformer) -> dict[str, tuple[int, ...
         for role in spec.names:
             if role in dense:
                 shapes[f"{spec.name(role, block)}.weight"] = dense[role]
-                shapes[f"{spec.name(role, block)}.bias"] = dense[role][:1]
+                if role not in spec.without_bias:
+                    shapes[f"{spec.name(role, block)}.bias"] = dense[role][:1]
             elif role in ("norm_1", "norm_2"):
                 shapes.update({f"{spec.name(role, block)}.{part}": (dim,) for part in ("weight", "bias")})
             elif role in ("scale_1", "scale_2"):
@@ -306,9 +278,5 @@ def _shapes(preset: Preset, spec: VisionTransformer) -> dict[str, tuple[int, ...
 def _integer(preset: Preset, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _unsupported(preset, key, value, "it must be a whole number above 0")
+        raise InputError(unsupported(preset, key, value, "it must be a whole number above 0"))
     return value
-
-
-def _unsupported(preset: Preset, key: str, value: Any, reason: str) -> InputError:
-    return InputError(f"config.json of {preset.handle!r} has {key}={value!r}: {reason}.")

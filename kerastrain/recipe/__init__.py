@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "finding": ["find_batch_size", "find_learning_rate", "find_memory"],
         "fitting": ["compiled", "fit"],
         "precision_and_xla": ["with_measured_precision"],
+        "explaining": ["ExplainedText", "explain_texts"],
         "predicting": ["Prediction", "explain_images", "predict"],
         "preparation": ["prepare"],
         "previewing": ["preview"],

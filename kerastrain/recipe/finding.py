@@ -73,7 +73,8 @@ def find_memory(config: Config, phase_name: str | None = None) -> tuple[plan.Pha
     Raises:
         InputError: the config has no such phase, or the data or the backbone cannot be used.
     """
-    stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False)
+    # Inputs of a known size are counted, such as texts, and not token ids, whose number differs.
+    stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False, tokens_once=False)
     logger.info("measuring a step of phase %s", phase.name)
     size = config.fit.global_batch_size
     device_size = -(-size // stage.model.distribute_strategy.num_replicas_in_sync)
@@ -82,7 +83,7 @@ def find_memory(config: Config, phase_name: str | None = None) -> tuple[plan.Pha
 
 
 def _stage(
-    config: Config, phase_name: str | None, *, default_index: int, train_earlier: bool
+    config: Config, phase_name: str | None, *, default_index: int, train_earlier: bool, tokens_once: bool = True
 ) -> tuple[Stage, plan.Phase]:
     """Returns the compiled stage of a phase, and the phase."""
     prepared = prepare_unmeasured(config, tf.distribute.get_strategy())
@@ -96,7 +97,7 @@ def _stage(
         for index, phase in enumerate(phases[: wanted + 1]):
             if train_earlier or index == wanted:
                 runtime.seed(config.runtime.seed)
-                stage = staged(model, config, split, phase)
+                stage = staged(model, config, split, phase, tokens_once=tokens_once)
                 compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if train_earlier and index < wanted:
                 fit_phase(stage, config, phase, Path(folder))

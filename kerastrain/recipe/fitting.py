@@ -27,7 +27,7 @@ from kerastrain import (
 )
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, counted
 from kerastrain.recipe import best_phase, nonfinite_steps, plan
 from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
 
@@ -61,7 +61,8 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
     names = [phase.name for phase in phases]
     first = 0 if stored is None else names.index(stored.outline["position"]["phase"])
     for number, phase in enumerate(phases[first:], start=first):
-        logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
+        epochs, steps = counted(phase.epochs, "epochs"), counted(phase.steps_per_epoch, "steps")
+        logger.info("phase %s: %s of %s", phase.name, epochs, steps)
         if number > first:
             best_phase.keep(model, directory)
         # The random numbers of a phase must not depend on the phases before it, which a resumed process skips.
@@ -71,6 +72,9 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             stage = staged(model, config, split, phase)
             models.synchronize_batch_norm(stage.model)
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
+            if phase.name != "head" and stage.model is not model:
+                # The file of the model has an optimizer of what trains, or Keras warns when it opens it.
+                compiled(model, config, phase, positive_weights=split.train.positive_weights)
         fit_phase(stage, config, phase, directory, earlier=names[:number])
     models.merge_lora(model)
     return best_phase.take_best(model, directory, names, examples=len(split.validation))

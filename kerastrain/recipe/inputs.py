@@ -123,18 +123,16 @@ def _fixed(key: str, value: object, own: object) -> str:
 
 
 def require_explainable(config: Config, folder: Path) -> None:
-    """Checks that the predictions of a run can be drawn over its images.
+    """Checks that the predictions of a run can be drawn over its images, or explained by its words.
 
     Args:
         config: Config of the run.
         folder: Path of the run.
 
     Raises:
-        InputError: the run reads texts, or numbers beside its images.
+        InputError: the run reads numbers beside its images.
     """
-    if config.data.kind != "images":
-        raise InputError(f"explain needs an image model. Received: {str(folder)!r}, a text model.")
-    if config.data.columns.numbers:
+    if config.data.kind == "images" and config.data.columns.numbers:
         raise InputError(
             f"explain draws over images alone. Received: {str(folder)!r}, whose model reads numbers beside them "
             f"({', '.join(config.data.columns.numbers)}). Train a run without `data.columns.numbers` to explain it."

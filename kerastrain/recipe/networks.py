@@ -19,6 +19,8 @@ IMAGE_NETWORKS = (
     *("VGG16", "VGG19", "Xception"),
 )
 TEXT_NETWORKS = ("ngrams", "embedding", "transformer")
+HANDLES = tuple(f"keras:{name}" for name in (*IMAGE_NETWORKS, *TEXT_NETWORKS))
+"""The handles of these networks, as in `model.backbone`."""
 SMALLEST_SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 """The smallest image side of a network in pixels, where it is not 32."""
 

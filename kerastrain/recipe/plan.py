@@ -23,6 +23,7 @@ from kerastrain.schedules import curves
 
 _MOST_NAMED = 3
 _LEAST_STEPS = 100  # of fine-tuning: ten epochs of 80 images are 30, too few at a rate that keeps the features
+_ENCODER_EPOCHS = 3  # of a pretrained text encoder, as the guides of Hugging Face have it
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _weights_description(config: Config) -> list[str]:
     backbone, weights = config.model.backbone, config.model.weights
     if config.data.kind == "images" and config.model.from_run is None and presets.is_preset(backbone):
         preset = presets.read(backbone, kind="images")
-        lines = image_networks.description(preset, config.data.image_size, config.model.value_range)
+        settings = config.data.image_size, config.model.value_range
+        lines = image_networks.description(preset, *settings, resize=config.data.resize)
         return [f"backbone: {line}" for line in lines]
     if weights is None or config.model.from_run is not None:
         return []
@@ -276,9 +278,19 @@ def phases(config: Config, example_count: int) -> list[Phase]:
         fraction = 0.05 if config.model.backbone.startswith("kerastrain:fractal") else 0.01
     epochs = fit.epochs
     if epochs is None:
-        epochs = max(EPOCHS, math.ceil(_LEAST_STEPS / _steps_per_epoch(config, example_count)))
+        usual = _ENCODER_EPOCHS if _has_encoder(config) else EPOCHS
+        epochs = max(usual, math.ceil(_LEAST_STEPS / _steps_per_epoch(config, example_count)))
     candidates = [("head", fit.head_epochs, rate), ("fine_tune", epochs, rate * fraction)]
     return [_phase(config, name, epochs, peak, example_count) for name, epochs, peak in candidates if epochs]
+
+
+def _has_encoder(config: Config) -> bool:
+    """Whether the backbone is a pretrained text encoder; of a run to start from, whose folder may be gone, by its model."""
+    if config.data.kind != "text":
+        return False
+    if config.model.from_run is not None:
+        return "EncoderTokenizer" in starting_run.read_start(Path(config.model.from_run)).layers
+    return presets.is_preset(config.model.backbone)
 
 
 def _steps_per_epoch(config: Config, example_count: int) -> int:

@@ -72,7 +72,7 @@ def predict(
     """
     labels, is_regression = models.labels(run.model), models.task(run.model) == "regression"
     logger.info("predicting %s", counted(len(inputs), "inputs"))
-    for batch, values in _batches(run, inputs, run.config.evaluation.batch_size, on_fault):
+    for batch, values in input_batches(run, inputs, run.config.evaluation.batch_size, on_fault):
         outputs = scores(run.model, values)
         order = np.argsort(-outputs, axis=1, kind="stable")[:, :top]
         if is_regression:
@@ -130,6 +130,8 @@ def explain_images(
         InputError, FileNotFoundError: as for `predict`.
     """
     labels = models.labels(run.model)
+    if run.config.data.kind != "images":
+        raise InputError(f"explain_images needs an image model. Received: {str(run.directory)!r}, a text model.")
     require_explainable(run.config, run.directory)
     if method not in _METHODS:
         raise InputError(unknown("method", method, _METHODS))
@@ -149,7 +151,7 @@ def explain_images(
     is_number = models.task(run.model) == "regression"
     classes = labels.index(label or labels[0]) if label or is_number else None
     template = "{} {:.4g}" if is_number else "{} {:.1%}"
-    for batch, images in _batches(run, paths, _PICTURES_AT_ONCE, on_fault):
+    for batch, images in input_batches(run, paths, _PICTURES_AT_ONCE, on_fault):
         heatmaps, outputs = _METHODS[method](run.model, images, classes), scores(run.model, images)
         for item, image, heatmap, row in zip(batch, images, heatmaps, outputs, strict=True):
             shown = int(row.argmax()) if classes is None else classes
@@ -207,10 +209,23 @@ def _safe(label: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "-." else "_" for sign in label)
 
 
-def _batches(
+def input_batches(
     run: Run, inputs: Sequence, size: int, on_fault: Callable[[str], None] | None
 ) -> Iterator[tuple[list[Input], np.ndarray | tuple[np.ndarray, np.ndarray]]]:
-    """Batches of inputs with their values, as `scores` takes them: strings, or decoded images."""
+    """Batches of inputs with their values, as `scores` takes them: strings, or decoded images.
+
+    Args:
+        run: Run.
+        inputs: as for `predict`.
+        size: int > 0, inputs per batch.
+        on_fault: as for `predict`.
+
+    Yields:
+        list of Input, and array (n, …); with numbers beside the inputs, a tuple of it and float32 (n, k).
+
+    Raises:
+        InputError: an input is not what the run reads, or as for `predict`.
+    """
     items = [_input(item) for item in inputs]
     count = len(run.config.data.columns.numbers)
     if wrong := [item for item in items if len(item.numbers) != count]:

@@ -5,6 +5,7 @@ TensorFlow.
 """
 
 import math
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from typing import Any
 from kerastrain import presets
 from kerastrain.config import AUTO_BACKBONE, Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.hub import handles, imagenet_weights
+from kerastrain.hub import cache, handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import language_data, networks
-from kerastrain.system import folders, optional_imports
+from kerastrain.recipe import language_data, networks, starting_run
+from kerastrain.system import archives, folders, optional_imports
 
 LANGUAGE_FORMATS = ("adapter", "hugging_face", "saved_model")
 """The values of `export.formats` for language models."""
@@ -64,10 +65,8 @@ def require(config: Config) -> None:
         imagenet_weights.require(
             config.model.backbone.removeprefix("keras:"), config.model.alpha, config.data.image_size
         )
-    elif weights not in (None, "random") and not Path(weights).is_file():
-        raise FileNotFoundError(
-            f"no weights file at {weights!r}: the path does not exist. `model.weights` must be imagenet, random, or a file."
-        )
+    elif weights not in (None, "random"):
+        _require_weights_file(Path(weights))
 
 
 def _require_language(config: Config) -> None:
@@ -110,16 +109,15 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         )
     backbone = config.model.backbone
     without_strings = [name for name in formats if name == "onnx" or name.startswith("tflite")]
-    layers = _layer_names(model)
-    is_module = _is_module(config) if model is None else "HubLayer" in layers
+    layers = _layer_names(config, model)
+    is_module = _is_module(config) if layers is None else "HubLayer" in layers
     if config.data.kind == "text" and is_module and without_strings:
         raise InputError(
             f"`export.formats` must be saved_model or keras for a Hub text module, which reads strings, and TFLite and "
             f"ONNX have none. Received: {', '.join(without_strings)}, with the backbone {backbone!r}. Remove them, or train "
             "with keras:ngrams or keras:transformer."
         )
-    # The folder of a finished run's encoder may be gone.
-    is_preset = presets.is_preset(backbone) if model is None else "EncoderTokenizer" in layers
+    is_preset = presets.is_preset(backbone) if layers is None else "EncoderTokenizer" in layers
     is_encoder = config.data.kind == "text" and is_preset
     if is_encoder and "keras" in formats:
         raise InputError(
@@ -134,6 +132,8 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
             f"answer differently. Received: {', '.join(of_integers)}, with the backbone {backbone!r}. Use tflite_dynamic, which "
             "is as small."
         )
+    if reason := image_networks.without_integers(image_networks.kind_of_layers(layers or ()), of_integers):
+        raise InputError(f"`export.formats`: {reason}, with the backbone {backbone!r}.")
     four_bits = [name for name in formats if _FORMAT_EXTRAS.get(name) == "int4"]
     if four_bits and config.data.kind == "text" and _embedding_fraction(config, model) > _MOST_EMBEDDING:
         raise InputError(
@@ -143,13 +143,17 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         )
 
 
-def _layer_names(model: Any) -> set[str]:
-    """Returns the names of the classes of a model's layers; none for None."""
+def _layer_names(config: Config, model: Any) -> frozenset[str] | None:
+    """Returns the names of the classes of a model's layers; None before there is one.
+
+    The model decides rather than its backbone's handle, because the folder of a finished run's backbone may be gone.
+    """
     if model is None:
-        return set()
+        run = config.model.from_run
+        return starting_run.read_start(Path(run)).layers if run is not None and Path(run).is_dir() else None
     from kerastrain.keras_internals.layers import every_layer
 
-    return {type(layer).__name__ for layer in every_layer(model)}
+    return frozenset(type(layer).__name__ for layer in every_layer(model))
 
 
 def _embedding_fraction(config: Config, model: Any) -> float:
@@ -198,7 +202,7 @@ def _require_whole(config: Config) -> None:
 
 
 def _require_backbone(config: Config) -> None:
-    """Raises an error if a backbone on this machine is not there; modules that are downloaded are not asked for."""
+    """Raises an error if a backbone is not on this machine and cannot be downloaded either."""
     handle = config.model.backbone
     if presets.is_preset(handle):
         preset = presets.read(handle, kind=config.data.kind)
@@ -215,20 +219,42 @@ def _require_backbone(config: Config) -> None:
         if (name := location.removeprefix("kerastrain:")) not in bundled():
             raise InputError(unknown("bundled backbone", name, bundled()))
         return
-    if location.startswith(("keras:", "hub:", "kaggle:")) or "://" in location:
+    handles.refuse_page(location)
+    if location.startswith("keras:"):
+        return
+    if "://" in (address := cache.address(location)):
+        if address.startswith(("http://", "https://")):
+            cache.require(address)
         return
     place = Path(location).expanduser()
     if not place.exists():
-        prefix = "keras:" if location in (*networks.IMAGE_NETWORKS, *networks.TEXT_NETWORKS) else "kerastrain:"
-        if prefix == "keras:" or location in bundled():
-            raise FileNotFoundError(
-                f"no SavedModel at {location!r}: the path does not exist. Did you mean {prefix}{location}?"
-            )
+        known = [AUTO_BACKBONE, *(f"kerastrain:{name}" for name in bundled()), *networks.HANDLES]
+        if meant := next((name for name in known if _folded(name.rpartition(":")[2]) == _folded(location)), None):
+            raise FileNotFoundError(f"no SavedModel at {location!r}: the path does not exist. Did you mean {meant}?")
     if location.endswith((".keras", *handles.ARCHIVES)):
         if not place.is_file():
             raise FileNotFoundError(f"no model at {location!r}: the path does not exist. Set `model.backbone`.")
+        if location.endswith(".keras"):
+            archives.check_zip(place)
         return
     handles.check_saved_model(place, location)
+
+
+def _require_weights_file(path: Path) -> None:
+    """Raises an error if a file holds no weights of Keras; whether they fit the network shows when it is built."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no weights file at {str(path)!r}: the path does not exist. `model.weights` must be imagenet, random, or a file."
+        )
+    if not (zipfile.is_zipfile(path) if path.suffix == ".keras" else imagenet_weights.is_whole(path)):
+        raise InputError(
+            f"`model.weights` must be a .h5, .weights.h5 or .keras file of Keras. Received: {str(path)!r}, which is none, or "
+            "cut off. Weights in another format are read as `model.backbone`, from the folder of their network."
+        )
+
+
+def _folded(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-_ "))
 
 
 def require_folder(directory: Path, *, resumes: bool) -> None:

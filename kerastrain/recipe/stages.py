@@ -39,7 +39,9 @@ class Stage:
     lengths: np.ndarray | None = None
 
 
-def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Phase) -> Stage:
+def staged(
+    model: keras.Model, config: Config, split: data.Split, phase: plan.Phase, *, tokens_once: bool = True
+) -> Stage:
     """Returns what `phase` trains: the head, on features that are computed here, or the whole unfrozen model.
 
     Args:
@@ -47,6 +49,7 @@ def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Ph
         config: Config.
         split: data.Split.
         phase: plan.Phase.
+        tokens_once: bool, whether the token ids of texts are computed here where the texts do not change.
 
     Returns:
         Stage, whose model shares its layers with `model`.
@@ -70,7 +73,7 @@ def staged(model: keras.Model, config: Config, split: data.Split, phase: plan.Ph
         longest_first = np.argsort(-models.text_lengths(model, validation.inputs), kind="stable")
         validation = validation.subset(longest_first)
     augment = data.augment(**config.data.augment.named)
-    if not config.data.augment.named and not extra and (reused := _after_tokens(model, split)):
+    if tokens_once and not config.data.augment.named and not extra and (reused := _after_tokens(model, split)):
         return reused
     return Stage(model, split.train, validation, augment, extra, lengths)
 

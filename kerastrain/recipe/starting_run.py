@@ -6,7 +6,7 @@ Takes the folder of the finished run; returns a `Config`, and says what is kept.
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +34,13 @@ class Start:
         labels: tuple of str, the names of its outputs.
         task: str, "single_label", "multi_label" or "regression".
         image_size: (height, width) in pixels; None for texts.
+        layers: frozenset of str, the names of the classes of its layers.
     """
 
     labels: tuple[str, ...]
     task: str
     image_size: tuple[int, int] | None
+    layers: frozenset[str]
 
 
 def config_from(run: str | os.PathLike, path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -99,13 +101,24 @@ def read_start(folder: Path) -> Start:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            settings = json.loads(archive.read("config.json"))
+        layers = settings["config"]["layers"]
         last = next(layer["config"] for layer in layers if layer["class_name"] == "Labels")
         shape = next(layer["config"]["batch_shape"] for layer in layers if layer["class_name"] == "InputLayer")
     except (OSError, zipfile.BadZipFile, ValueError, KeyError, TypeError, StopIteration):
         raise InputError(f"'{path}' is not a model that kerastrain has trained.") from None
     size = tuple(shape[1:3]) if len(shape) == 4 else None
-    return Start(tuple(last["labels"]), last.get("task", "single_label"), size)
+    return Start(tuple(last["labels"]), last.get("task", "single_label"), size, frozenset(_class_names(settings)))
+
+
+def _class_names(value: object) -> Iterator[str]:
+    """Yields the names of all classes in the config of a model."""
+    if isinstance(value, dict):
+        if isinstance(name := value.get("class_name"), str):
+            yield name
+        value = list(value.values())
+    for item in value if isinstance(value, list) else ():
+        yield from _class_names(item)
 
 
 def check(config: Config) -> None:

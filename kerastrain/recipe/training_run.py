@@ -20,7 +20,7 @@ from kerastrain import backbones, data, distribute, export, models, report, run_
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.recipe import automatic_backbone, language_run, requirements, starting_run
+from kerastrain.recipe import automatic_backbone, backbone_files, language_run, requirements, starting_run
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
@@ -32,7 +32,6 @@ from kerastrain.system import files, signals
 logger = logging.getLogger("kerastrain")
 
 _TRIED_IMAGES = 32  # training images that show whether a backbone's features vary
-_NOUNS = {"single_label": ("class", "classes"), "multi_label": ("label", "labels"), "regression": ("number", "numbers")}
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,10 @@ def _train_and_export(
         requirements.require_formats(config, config.export.formats, model)
         if not directory.exists():
             requirements.require_room(directory, config, model)
-    with open_directory(directory, config, data_sha256=fingerprint) if is_chief else contextlib.nullcontext():
+    digests = {"data_sha256": fingerprint}
+    if is_chief and not is_trained:  # A trained model holds its backbone.
+        digests["backbone_sha256"] = backbone_files.sha256(config)
+    with open_directory(directory, config, **digests) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
             _log_start(config, split, model)
@@ -216,11 +218,9 @@ def _write_digests(split: data.Split, path: Path, from_run: str | None) -> None:
 
 
 def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
-    counts = ", ".join(f"{len(part)} {name}" for name, part in split.parts.items())
     size = split.train.image_size
-    kind = "texts" if size is None else f"images of {size[0]} x {size[1]}"
-    noun = _NOUNS[split.task][len(split.labels) != 1]
-    logger.info("data: %s: %s %s, %d %s", config.data.path, counts, kind, len(split.labels), noun)
+    if size is not None:
+        logger.info("images: resized to %d x %d pixels", *size)
     if config.runtime.deterministic:
         logger.info("deterministic: every operation returns the same bits on every run; on a GPU this is slower")
     warning = data.small_data_warning(split.parts)
@@ -231,7 +231,10 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
     if split.quarantined:
         count, kinds = f"{len(split.quarantined):,}", data.quarantine.summary(split.quarantined)
         noun = "texts" if config.data.kind == "text" else "files"
-        logger.info("quarantine: skipped %s %s (%s), listed in quarantine.csv", count, noun, kinds)
+        rest = ", ".join(f"{len(part):,} {name}" for name, part in split.parts.items())
+        logger.info(
+            "quarantine: skipped %s %s (%s), listed in quarantine.csv, which leaves %s", count, noun, kinds, rest
+        )
     logger.info("model: backbone %s, %s parameters", config.model.backbone, f"{model.count_params():,}")
 
 

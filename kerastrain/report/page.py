@@ -10,11 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
-
 import kerastrain
 from kerastrain.data.image_files import quarantine
-from kerastrain.report import pictures, run_files
+from kerastrain.report import explained_texts, pictures, run_files, templates
 from kerastrain.system import files
 
 LARGEST_CONFUSION_TABLE = 30
@@ -43,7 +41,8 @@ def write(run_directory: str | os.PathLike) -> Path:
     """Writes `report.html` into a run directory, from the files in it.
 
     The page shows the training curves, the measures of each class, confusion and calibration on each data set, the
-    exported files with their checks, the compression, heatmaps, skipped files and the config, as far as the run has them.
+    exported files with their checks, the compression, heatmaps or explained texts, skipped files and the config, as far as
+    the run has them.
 
     Args:
         run_directory: path of the run. It must contain `config.yaml`; all other files may be missing.
@@ -61,13 +60,7 @@ def write(run_directory: str | os.PathLike) -> Path:
     """
     directory = run_files.run_folder(run_directory)
     run = run_files.read(directory)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kerastrain.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment()
     environment.filters |= {"number": _number, "score": _score, "percent": _percent, "size": _size}
     page = environment.get_template("page.html").render(
         run=run,
@@ -77,6 +70,7 @@ def write(run_directory: str | os.PathLike) -> Path:
         sets={name: _set(measures) for name, measures in run.measures.items()},
         skipped=_skipped(run.quarantine),
         pareto=_data(run.pareto, "image/png") if run.pareto else None,
+        explained_texts=[explained_texts.shown(record) for record in run.explained_texts],
         explanations={name: _data(content, "image/png") for name, content in run.explanations.items()},
     )
     return files.write_text(directory / "report.html", page)

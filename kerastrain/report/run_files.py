@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.report import explained_texts
 
 _CLASSES = ("count", "loss", "accuracy", "macro", "weighted", "classes")
 _MEASURES = {
@@ -21,6 +22,9 @@ _PARITY = ("file", "kind", "sample_count", "agreement", "largest_difference", "r
 _PARITY += ("gzip_bytes", "tolerance")
 MOST_PICTURES = 40
 """The largest number of heatmaps in a report, which contains their pixels."""
+
+MOST_TEXTS = 20
+"""The largest number of explained texts in a report."""
 
 _NOT_LISTED = ("report.html", "tensorboard", "checkpoints")
 
@@ -38,6 +42,7 @@ class RunFiles:
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
         explanations: dict from the file name of a picture in `explanations/` to its PNG bytes, at most `MOST_PICTURES`.
         explanation_count: int >= 0, number of pictures in `explanations/`.
+        explained_texts: list of dict, the first explanations of `explanations/texts.jsonl`, at most `MOST_TEXTS`.
         start: dict, the contents of `start.json`: the run that it was trained further from, and the labels that were kept.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
         compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
@@ -53,6 +58,7 @@ class RunFiles:
     parities: dict[str, dict]
     explanations: dict[str, bytes]
     explanation_count: int
+    explained_texts: list[dict]
     start: dict
     quarantine: list[dict[str, str]]
     compression: dict
@@ -92,6 +98,7 @@ def read(directory: Path) -> RunFiles:
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
         explanations={path.name: path.read_bytes() for path in pictures[:MOST_PICTURES]},
         explanation_count=len(pictures),
+        explained_texts=explained_texts.read(directory / "explanations", most=MOST_TEXTS),
         start=_start(directory / "start.json"),
         quarantine=_quarantine(directory / "quarantine.csv"),
         compression=_compression(directory / "compressed" / "compression.json"),

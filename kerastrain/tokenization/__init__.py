@@ -1,5 +1,6 @@
 """How a text becomes the tokens of a text network, in plain Python; `layers.text` does the same in a graph."""
 
+from kerastrain.tokenization.class_ratios import log_count_ratios
 from kerastrain.tokenization.saved import SavedTokens, read
 from kerastrain.tokenization.text_rules import TOKENIZERS, TextRules, Tokenizer, rules
 from kerastrain.tokenization.vocabulary import NETWORKS, SPECIAL_TOKENS, Network, Tokens, joined, learn
@@ -15,6 +16,7 @@ __all__ = [
     "Tokens",
     "joined",
     "learn",
+    "log_count_ratios",
     "read",
     "rules",
 ]

@@ -134,6 +134,18 @@ def joined(tokens: Sequence[str], ngrams: Iterable[int], separator: str = " ") -
     ]
 
 
+def counted_every(texts: Sequence[str]) -> int:
+    """Which of many training texts are counted for the weights of tokens: every n-th.
+
+    Args:
+        texts: sequence of str.
+
+    Returns:
+        int >= 1, n.
+    """
+    return max(1, math.ceil(sum(map(len, texts)) / _MOST_CHARACTERS))
+
+
 def learn(
     texts: Iterable[str], tokenizer: Tokenizer = "words", *, network: str = "transformer", size: int | None = None
 ) -> Tokens:
@@ -156,7 +168,11 @@ def learn(
         >>> learn(["A fine film", "a dull film"], network="embedding", size=5).vocabulary
         ('film', 'a', 'fine film')
     """
-    texts = texts if isinstance(texts, Sequence) else list(texts)
+    return _learned(tuple(texts), tokenizer, network, size)
+
+
+@functools.lru_cache(1)  # `train` describes the texts of the network that it then builds.
+def _learned(texts: tuple[str, ...], tokenizer: Tokenizer, network: str, size: int | None) -> Tokens:
     chosen = NETWORKS[network]
     size, ngrams = size or chosen.vocabulary_size, chosen.ngrams[tokenizer]
     piece_count = size - SPECIAL_TOKENS if ngrams == (1,) else size // 4
@@ -167,7 +183,7 @@ def learn(
     )
     counts, by_text = Counter(), network == "ngrams"
     if by_text:
-        texts = texts[:: max(1, math.ceil(sum(map(len, texts)) / _MOST_CHARACTERS))]
+        texts = texts[:: counted_every(texts)]
     for text in texts:
         counts.update(set(tokens.tokens(text)) if by_text else tokens.tokens(text))
     known = sorted(((count, token) for token, count in counts.items() if len(token) <= _LONGEST_TOKEN), reverse=True)

@@ -67,7 +67,8 @@ def freeze(model: keras.Model, *, before: str | None = None) -> None:
         if backbone is model:
             unfreeze(model, last=_head_count(model), batch_norm=True)
         else:
-            backbone.trainable = False
+            for layer in every_layer(backbone):  # Keras passes over `trainable = False` where it is false already.
+                layer.trainable = False
         return
     names = [layer.name for layer in model.layers]
     if before not in names:

@@ -25,6 +25,12 @@ FEATURES = {
     ("siglip_vision_model", 32): [-0.1182, -0.6343, 0.9679, -0.3383, -0.8118, 0.2084, 0.6094, 0.4406],
     ("timm_vit", 16): [0.14, 2.3297, 0.5744, -1.3254, -0.5255, -0.3911, -1.1702, 0.1855],
     ("timm_vit", 32): [-0.1976, 2.4896, 0.9618, -1.0693, -0.5717, -0.6684, -0.857, -0.2086],
+    ("dinov3_vit", 16): [1.0682, -0.6718, 0.1329, 0.7518, -0.6389, -1.4904, -0.9841, 1.4526],
+    ("dinov3_vit", 32): [0.9796, -0.9262, -0.1226, 0.7379, -0.1538, -1.4674, -1.0047, 1.5522],
+    ("convnext", 32): [1.1609, 0.0821, -0.5324, 0.6559, 0.9977, 0.0531, -2.3534, -1.0735],
+    ("convnextv2", 32): [-0.0335, -0.2423, 1.4138, -1.3984, 0.9575, -1.2545, -1.3446, 1.4242],
+    ("timm_convnext", 32): [1.7693, -0.4659, -1.9091, -0.7466, -0.2908, 0.364, 0.4443, 0.7686],
+    ("timm_mobilenetv3", 32): [0.154, 0.2454, 0.1679, -0.188, -0.163, 0.369, 0.0238, 0.0578],
     ("resnet", 32): [0.7266, 4.4511, 8.6778, 6.909, 1.4107, 9.0488, 10.7087, 1.497],
 }
 
@@ -51,42 +57,46 @@ def test_features_of_raw_pixels_are_those_of_pytorch(tmp_path, kind, size):
 
 
 def classifier(folder, kind):
-    size = 32 if kind == "resnet" else 16
+    size = 32 if kind in ("resnet", "convnextv2") else 16
     backbone = backbones.load(folder, image_size=(size, size))
     return models.image_classifier(backbone, labels=["a", "b"], dropout=0.0), pixels(size, 8), np.arange(8) % 2
 
 
+# What `unfreeze(last=4, batch_norm=True)` trains of each kind.
+LAST_FOUR = {
+    "dinov2_with_registers": [
+        *(f"block_1_dense_{number}/{part}" for number in (1, 2) for part in ("kernel", "bias")),
+        *("block_1_scale_2/scale", "norm/gamma", "norm/beta"),
+    ],
+    "dinov3_vit": [
+        *(f"block_1_dense_{number}/{part}" for number in (1, 2) for part in ("kernel", "bias")),
+        *("block_1_scale_2/scale", "norm/gamma", "norm/beta"),
+    ],
+    "resnet": [
+        *(f"stage_1_block_1_conv_{number}/kernel" for number in (1, 2)),
+        *(f"stage_1_block_1_conv_{number}_norm/{part}" for number in (1, 2) for part in ("gamma", "beta")),
+    ],
+    "convnextv2": [
+        *(f"stage_1_block_1_pointwise_{number}/{part}" for number in (1, 2) for part in ("kernel", "bias")),
+        *(f"stage_1_block_1_response/{part}" for part in ("gamma", "beta")),
+        *("norm/gamma", "norm/beta"),
+    ],
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["dinov2_with_registers", "resnet"])
+@pytest.mark.parametrize("kind", ["dinov2_with_registers", "dinov3_vit", "resnet", "convnextv2"])
 def test_a_network_trains_in_parts_and_its_file_needs_no_folder(tmp_path, kind):
     folder = write_images(tmp_path / kind, kind)
     model, images, targets = classifier(folder, kind)
     assert not freezing.backbone_of(model).trainable_weights
     (folder / "model.safetensors").unlink()
     freezing.unfreeze(model, last=4, batch_norm=True)
-    trained = {variable.path for variable in model.trainable_variables}
-    assert (
-        trained
-        == {
-            "dinov2_with_registers": {
-                *(f"block_1_dense_2/{part}" for part in ("kernel", "bias")),
-                *(f"block_1_scale_{number}/scale" for number in (2,)),
-                "block_1_dense_1/kernel",
-                "block_1_dense_1/bias",
-                "norm/gamma",
-                "norm/beta",
-                "logits/kernel",
-                "logits/bias",
-            },
-            "resnet": {
-                "stage_1_block_1_conv_1/kernel",
-                "stage_1_block_1_conv_2/kernel",
-                *(f"stage_1_block_1_conv_{n}_norm/{part}" for n in (1, 2) for part in ("gamma", "beta")),
-                "logits/kernel",
-                "logits/bias",
-            },
-        }[kind]
-    )
+    assert {variable.path for variable in model.trainable_variables} == {
+        *LAST_FOUR[kind],
+        "logits/kernel",
+        "logits/bias",
+    }
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     remat(model, blocks=2)
     losses = model.fit(images, targets, epochs=2, verbose=0, shuffle=False).history["loss"]
@@ -98,8 +108,9 @@ def test_a_network_trains_in_parts_and_its_file_needs_no_folder(tmp_path, kind):
     np.testing.assert_array_equal(saving.load(tmp_path / "model.keras")(images), model(images))
 
 
-def test_a_transformer_takes_low_rank_pairs(tmp_path):
-    model, images, _ = classifier(write_images(tmp_path / "vit", "vit"), "vit")
+@pytest.mark.parametrize("kind", ["vit", "dinov3_vit"])
+def test_a_transformer_takes_low_rank_pairs(tmp_path, kind):
+    model, images, _ = classifier(write_images(tmp_path / kind, kind), kind)
     before = model(images)
     # In each of two blocks four projections of the attention and two dense layers.
     assert lora.add_lora(model, 2) == 12
@@ -177,4 +188,7 @@ def test_images_must_divide_into_patches(tmp_path):
 def test_every_kind_is_described(tmp_path):
     for kind in IMAGE_KINDS:
         folder = write_images(tmp_path / kind, kind, size=32)
-        assert backbones.describe(str(folder))["image_size"] == [32, 32], kind
+        described = backbones.describe(str(folder))
+        assert described["image_size"] == [32, 32], kind
+        assert "images of 32 by 32 pixels" in described["facts"][0]
+        assert any(fact.startswith("pixels scaled ") for fact in described["facts"])

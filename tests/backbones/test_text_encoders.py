@@ -9,7 +9,7 @@ import tensorflow as tf
 from pretrained_folders import write_json
 from text_encoder_folders import BERT, BLOCKS, DISTIL_BERT, VOCABULARY, hidden_states, tensors, write_encoder
 
-from kerastrain import memory, models, optimizers, transfer
+from kerastrain import backbones, memory, models, optimizers, transfer
 from kerastrain.backbones import text_encoders
 from kerastrain.errors import InputError
 
@@ -27,6 +27,12 @@ def tokens_of(model):
 
 def last_block(model):
     return keras.Model(model.input, model.get_layer(f"block_{BLOCKS - 1}").output)(tf.constant(TEXTS)).numpy()
+
+
+def test_an_encoder_is_described_with_what_its_files_say(tmp_path):
+    described = backbones.describe(str(write_encoder(tmp_path / "bert")))
+    network = f"a bert network of {BLOCKS} blocks, {BERT['hidden_size']} wide"
+    assert described["facts"] == [f"{network}; a text's vector is the mean over its tokens"]
 
 
 def test_hidden_states_and_features_are_those_of_the_formulas(tmp_path):

@@ -103,7 +103,46 @@ def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):
     assert "cannot read 'bad.png'" in said
     assert "exists already and is not overwritten. Use --replace, or --out" in kerastrain(*arguments, code=2)[1]
     kerastrain(*arguments, "--replace")
-    assert "explain needs an image model" in kerastrain("explain", "texts", "bad.png", code=2)[1]
+    assert (
+        "unknown method 'occlusion'" in kerastrain("explain", "images", "bad.png", "--method", "occlusion", code=2)[1]
+    )
+
+
+@pytest.mark.slow
+def test_explain_prints_which_words_of_texts_speak_for_and_against(kerastrain, place):
+    (place / "films.txt").write_text("good film\n\nbad one\n")
+    printed, said = kerastrain("explain", "texts", "films.txt", "--text", "so good", "--label", "pos")
+    lines = printed.splitlines()
+    assert lines[0].startswith("pos 9")
+    assert lines[0].endswith("%: so good")
+    assert [line.split(" +")[0] for line in lines[1:3]] == ["  for     good", "  against -"]
+    assert lines[3].startswith("line 1 of 'films.txt': pos 9")
+    assert lines[-1] == "3 texts explained in texts/explanations/texts.html"
+    assert "explaining 3 texts by occlusion" in said
+    records = [json.loads(line) for line in (place / "texts/explanations/texts.jsonl").read_text().splitlines()]
+    assert [(record["input"], record.get("row"), record["label"]) for record in records] == [
+        ("so good", None, "pos"),
+        ("good film", "line 1 of 'films.txt'", "pos"),
+        ("bad one", "line 3 of 'films.txt'", "pos"),
+    ]
+    assert [word["word"] for word in records[0]["words"]] == ["so", "good"]
+    assert records[0]["words"][1]["value"] > 1 > abs(records[0]["words"][0]["value"])
+    kerastrain("explain", "texts", "--text", "so good", "--label", "pos")  # joins the others, once
+    assert len((place / "texts/explanations/texts.jsonl").read_text().splitlines()) == 3
+    assert "Explained texts" in (place / "texts/report.html").read_text()
+
+    kerastrain("explain", "texts", "--text", "so good", "--out", "words")
+    again = ["explain", "texts", "--text", "so good", "--out", "words"]
+    assert "'words/texts.html' exists already and is not overwritten" in kerastrain(*again, code=2)[1]
+    kerastrain(*again, "--replace")
+    assert "'films.txt' is a file. Give a folder" in kerastrain(*again[:-1], "films.txt", code=2)[1]
+    for option, sentence in (
+        (["--method", "gradcam"], "unknown method for texts 'gradcam'. Known: occlusion."),
+        (["--label", "pso"], "unknown label 'pso'. Known: neg, pos. Did you mean 'pos'?"),
+        (["--pair", "x"], "--pair is only for a run of pairs of texts"),
+    ):
+        printed, said = kerastrain("explain", "texts", "--text", "so good", *option, code=2)
+        assert (printed, sentence in said) == ("", True), said
 
 
 def test_evaluate_takes_the_keys_of_the_data_and_names_what_it_skips(kerastrain, place):

@@ -81,7 +81,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ),
         (
             "model={backbone: 'keras:VGG16', value_range: [0, 1]}",
-            "model.value_range is only for modules and .keras files of images. Received: ",
+            "model.value_range is only for modules, .keras files and pretrained networks of images. Received: ",
         ),
         (
             "model={backbone: network.keras, output_key: a}",
@@ -122,6 +122,10 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("schedule={name: piecewise, fractions: [0.1]}", "'piecewise' needs boundaries. Received: none."),
         ("schedule.plateau_factor=1", "schedule.plateau_factor: must be a number above 0 and below 1. Received: 1."),
         ("data.kind=text", "path must name a folder of texts"),
+        (
+            "data={kind: text, path: reviews, image_size: [64, 64]}",
+            "image_size is for images. Received: [64, 64], and kind 'text'. Remove it.",
+        ),
         ("data.task=multilabel", "data.task: unknown value 'multilabel'. Known: "),
         (
             "data={task: multi_label, sampling: balanced}",
@@ -164,7 +168,15 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     built = {models.image_classifier, models.image_regressor, models.text_classifier, models.text_regressor}
     built |= {kt.backbones.load}
     elsewhere = {
-        *("handle", "backbone", "labels", "multi_label", "texts", "name"),  # from the data, or from `model.backbone`
+        *(
+            "handle",
+            "backbone",
+            "labels",
+            "multi_label",
+            "texts",
+            "targets",
+            "name",
+        ),  # from the data, or from `model.backbone`
         *("mean", "stddev"),  # measured on the training part
         *("image_size", "pair", "numbers", "number_names"),  # keys of `data`
         "head",  # the keywords of `HeadOptions`
@@ -273,6 +285,8 @@ def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
     images, texts = kt.config.load(), kt.config.load(overrides=["data.kind=text", f"data.path={tmp_path}"])
     assert images.model.backbone == "auto"
     assert images.export.formats == ("saved_model", "tflite_float32", "tflite_int8")
+    vit = kt.config.load(overrides=["model.backbone=hf:google/vit-base-patch16-224"])
+    assert vit.export.formats == ("saved_model", "tflite_float32", "tflite_dynamic")
     assert (texts.model.backbone, texts.export.formats) == (
         "keras:ngrams",
         ("saved_model", "tflite_float32"),

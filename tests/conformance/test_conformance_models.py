@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from kerashub_folders import write_image_preset
 from pretrained_folders import write_images
 from text_encoder_folders import write_encoder
 
@@ -47,6 +48,7 @@ TARGETS = np.eye(2, dtype="float32")[[0, 1, 0, 1, 1, 0]]
 # Name: a function from the folder of modules to the layer, and the layer's inputs.
 LAYERS = {
     "MapsToTokens": (lambda modules: tokens.MapsToTokens(2), IMAGES / 255),
+    "GlobalResponseNorm": (lambda modules: tokens.GlobalResponseNorm(), IMAGES / 255),
     "PoolTokens": (lambda modules: tokens.PoolTokens("first_and_mean"), WORDS),
     "ScaleChannels": (lambda modules: tokens.ScaleChannels(), WORDS),
     "TokensToMaps": (lambda modules: tokens.TokensToMaps(1, 3), WORDS),
@@ -66,6 +68,14 @@ BUILDERS = {
     "image_classifier, vision transformer": (
         lambda modules: unfrozen(classifier(pretrained(modules / "vit", "vit"), image_size=(16, 16))),
         np.tile(IMAGES, (1, 2, 2, 1)),
+    ),
+    "image_classifier, DINOv3": (
+        lambda modules: unfrozen(classifier(pretrained(modules / "dinov3", "dinov3_vit"), image_size=(16, 16))),
+        np.tile(IMAGES, (1, 2, 2, 1)),
+    ),
+    "image_classifier, ConvNeXt": (
+        lambda modules: unfrozen(classifier(pretrained(modules / "convnext", "convnextv2"), image_size=(32, 32))),
+        np.tile(IMAGES, (1, 4, 4, 1)),
     ),
     "image_classifier, ResNet": (
         lambda modules: classifier(pretrained(modules / "resnet", "resnet"), image_size=(32, 32)),
@@ -101,6 +111,11 @@ BUILDERS = {
         TEXTS,
     ),
 }
+if importlib.util.find_spec("keras_hub"):
+    BUILDERS["image_classifier, EfficientNet of KerasHub"] = (
+        lambda modules: classifier(kerashub_preset(modules / "efficientnet", "efficientnet")),
+        np.tile(IMAGES, (1, 4, 4, 1)),
+    )
 if importlib.util.find_spec("tensorflow_text") and importlib.util.find_spec("keras_hub"):
     BUILDERS["text_classifier, encoder"] = (lambda modules: text_classifier(encoder(modules / "encoder")), TEXTS)
 # Rows that cannot be converted to a float TFLite file, with the error message.
@@ -111,12 +126,16 @@ NO_TFLITE = {
 NO_PART = {
     "AppendNumbers": "reads two tensors; tests/models/test_models_with_numbers.py saves, trains and exports models with it",
     "ComparePair": "reads two tensors; the row of a text_classifier of pairs covers it",
+    "DisentangledBlock": "reads three tensors; tests/backbones/test_relative_encoders.py saves and trains models with it",
     "DistillationModel": "wraps a student during its training only; the student is what is saved",
     "EncoderBlock": "reads two tensors; the row of a text_classifier on an encoder covers it",
     "EncoderEmbedding": "looks up ids; the row of a text_classifier on an encoder covers it",
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
+    "RelativeBias": "looks up ids; tests/backbones/test_relative_encoders.py saves and trains models with it",
+    "RelativeEmbedding": "looks up ids; tests/backbones/test_relative_encoders.py saves and trains models with it",
     "Source": "the module of a HubLayer, which is never called; it is saved with its layers",
     "TfIdfPooling": "reads two tensors; the rows of a text_classifier of n-grams cover it",
+    "RotaryAttention": "reads three tensors; the row of an image_classifier on DINOv3 covers it",
     "ReplacePatches": "reads two tensors; the row of an image_classifier on a vision transformer covers it",
     "SeparateTexts": "returns two tensors; the row of a text_classifier of pairs covers it",
     "TokenPooling": "reads two tensors; tests/export/test_encoder_models.py saves and exports models with it",
@@ -153,6 +172,10 @@ def unfrozen(model):
 
 def pretrained(folder, kind):
     return folder if folder.is_dir() else write_images(folder, kind)
+
+
+def kerashub_preset(folder, family):
+    return folder if folder.is_dir() else write_image_preset(folder, family)
 
 
 def classifier(backbone, **options):

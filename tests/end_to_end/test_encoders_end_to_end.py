@@ -72,7 +72,7 @@ def test_what_cannot_be_trained_is_refused_before_tensorflow_starts(place):
         shutil.copytree("encoder", name)
     content = (place / "encoder/model.safetensors").read_bytes()
     (place / "cut/model.safetensors").write_bytes(content[: len(content) // 2])
-    (place / "other/config.json").write_text(json.dumps({**BERT, "model_type": "deberta-v2"}))
+    (place / "other/config.json").write_text(json.dumps({**BERT, "model_type": "modernbert"}))
     (place / "without/vocab.txt").unlink()
     program = (
         "import sys, json\nfrom kerastrain import cli\n"
@@ -83,7 +83,7 @@ def test_what_cannot_be_trained_is_refused_before_tensorflow_starts(place):
     )
     cases = {
         "cut": "is cut off: it has",
-        "other": "unknown architecture 'deberta-v2'",
+        "other": "unknown architecture 'modernbert'. Known: bert, deberta-v2, distilbert, electra, mpnet, roberta",
         "without": "holds no tokenizer (vocab.txt",
         "hf:nobody/nothing": "is not in the cache of Hugging Face",
         "encoder": "`sequence_length` must lie in [3, 24]",
@@ -121,6 +121,14 @@ def test_an_encoder_goes_all_the_way_without_its_folder(place, kerastrain):
     code, out, err = kerastrain("predict", "run", "--text", "the film is good", "--json")
     assert code == 0, out + err
     assert set(json.loads(out[: out.rindex("]") + 1])[0]["labels"]) == {"+", "-"}
+    code, out, err = kerastrain("evaluate", "run", "--data", "test=films.csv")
+    assert code == 0, out + err
+    # Whether a file can be exported is a question of the run's model, not of the folder.
+    code, out, err = kerastrain("check", "--from", "run", "export.formats=[tflite_float32]")
+    assert code == 0, out + err
+    code, out, err = kerastrain("check", "--from", "run", "export.formats=[keras]")
+    assert code == 2
+    assert "cannot hold the tokenizer of a pretrained text encoder" in err
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from kerastrain.hub import handles
         (
             "model.h5",
             b"",
-            "it is a Keras model in HDF5. Open it with keras.models.load_model, save it as a .keras file",
+            "it is a Keras model in HDF5. Open it with keras.models.load_model and save it as a .keras file, or, if Keras 2",
         ),
         ("weights", b"\x89HDF\r\n\x1a\nrest", "it is a Keras model in HDF5."),
         (
@@ -30,6 +30,7 @@ from kerastrain.hub import handles
         ),
         ("module.zip", b"", "it is a zip archive. Unpack it and give the folder"),
         ("saved_model.pb", b"", "it is the graph of one. Give its folder, '"),
+        ("config.json", b"{}", "it names a network. Give its folder, '"),
         ("notes.md", b"text", "is no SavedModel, which is a folder: it is a file."),
     ],
 )
@@ -50,7 +51,12 @@ def test_a_file_that_is_no_saved_model_is_told_by_its_kind(tmp_path, name, conte
         (["best.keras"], "It holds 'best.keras': give that file."),
         ([], "It is empty: the download may have failed."),
         (["ckpt.index"], "It holds a checkpoint, which is weights without their network: save the model as"),
-        (["model.json"], "It looks like a model of TensorFlow.js: give the SavedModel that it was made from."),
+        (["model.json"], "It holds a model of TensorFlow.js. Give the SavedModel that it was made from."),
+        (
+            ["labels.txt", "keras_model.h5"],
+            "It holds 'keras_model.h5', a Keras model in HDF5. Open it with keras.models.",
+        ),
+        (["labels.txt", "model.tflite"], "It holds 'model.tflite', a TensorFlow Lite file, which cannot be trained."),
         (["model.keras"], "A run's model is '{folder}/model.keras'."),
         (["readme.txt"], "it holds no saved_model.pb."),
     ],
@@ -70,3 +76,33 @@ def test_a_keras_file_under_another_name_is_told(tmp_path):
         archive.writestr("config.json", "{}")
     with pytest.raises(InputError, match="or name it .keras if it is a saved Keras model"):
         handles.check_saved_model(tmp_path / "model", "model")
+
+
+@pytest.mark.parametrize(
+    ("location", "meant"),
+    [
+        ("google/vit-base-patch16-224", "hf:google/vit-base-patch16-224"),
+        ("huggingface.co/google/vit-base-patch16-224", "hf:google/vit-base-patch16-224"),
+        ("https://huggingface.co/google/vit-base-patch16-224/blob/main/config.json", "hf:google/vit-base-patch16-224"),
+        ("hf://bert-base-uncased", "hf:bert-base-uncased"),
+        ("hf-hub:timm/vit_tiny_patch16_224.augreg_in21k", "hf:timm/vit_tiny_patch16_224.augreg_in21k"),
+        ("timm:resnet18.a1_in1k", "hf:timm/resnet18.a1_in1k"),
+        ("./google/vit-base-patch16-224", None),
+        ("/models/vit", None),
+        ("a/b/c", None),
+        ("vit", None),
+        ("here/vit", None),
+    ],
+)
+def test_a_repository_in_another_notation_is_recognized(tmp_path, monkeypatch, location, meant):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    assert handles.hugging_face_handle(location) == meant
+
+
+def test_auto_is_chosen_for_a_config_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match="name kerastrain:efficientnet_lite0, for photos, or kerastrain:fractal_small"
+    ):
+        handles.check_saved_model(tmp_path / "auto", "auto")

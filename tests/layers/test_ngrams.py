@@ -2,26 +2,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from odd_texts import ODD
 
 from kerastrain import models, saving, tokenization
+from kerastrain.errors import InputError
 from kerastrain.layers.ngrams import SplitIntoNgrams, TfIdfPooling, inverse_document_frequencies
-
-ODD = [
-    "",
-    " ",
-    "?!",
-    "\0A\0",
-    "E\u0301TE\u0301",
-    "ΣΊΣΥΦΟΣ İ ẞ",
-    "▁a▁ b",
-    "a  b\n\r\t c don't :-)",
-    "👩\u200d👧 ❤\ufe0f 🇩🇪",
-    "\\0 (a|b) [c] ^$.",
-    "日本語のテキスト、東京",
-    "ภาษาไทย",
-    "\u200fעברית\u200e العربية",
-    "x" * 5000,
-]
 
 
 @pytest.mark.parametrize("tokenizer", tokenization.TOKENIZERS)
@@ -40,6 +25,12 @@ def test_a_graph_splits_texts_into_the_ngrams_of_plain_python(tokenizer, tmp_pat
     layer = saving.load(tmp_path / "model.keras").get_layer("backbone").get_layer("tokens")
     longest = max(map(len, expected))  # the batch is padded to its longest text, no further
     np.testing.assert_array_equal(layer(tf.constant(ODD)), [row + [0] * (longest - len(row)) for row in expected])
+
+
+def test_a_mark_of_word_starts_in_a_text_is_a_space():
+    tokens = tokenization.learn(["▁a▁b"], network="ngrams")
+    assert tokens.tokens("▁a▁b") == tokens.tokens(" a b")
+    assert [token for token in tokens.tokens("▁a▁b▁") if not tokens.is_inside(token)] == ["a", "b", "a b"]
 
 
 def test_a_word_gives_its_characters_with_punctuation_to_ngrams_and_without_to_words():
@@ -96,6 +87,45 @@ def test_common_ngrams_weigh_less_and_only_their_own_kind():
     np.testing.assert_allclose(values[place["film"]], [1 + np.log(4 / 3), 0], rtol=1e-6)
     np.testing.assert_allclose(values[place["film film"]], [1 + np.log(4 / 2), 0], rtol=1e-6)
     np.testing.assert_allclose(values[place["▁▁f"]], [0, 1 + np.log(4 / 3)], rtol=1e-6)
+
+
+def test_ngrams_that_classes_use_unequally_weigh_more():
+    texts = ["good film", "good, good film", "bad film"]
+    model = models.text_classifier(labels=["neg", "pos"], texts=texts, targets=np.array([1, 1, 0]))
+    backbone = model.get_layer("backbone")
+    vocabulary = backbone.get_layer("tokens").get_vocabulary()
+    weights = backbone.get_layer("tf_idf").idf.numpy()
+    plain = models.text_classifier(labels=["neg", "pos"], texts=texts).get_layer("backbone").get_layer("tf_idf").idf
+    known = len(vocabulary) - 2
+    counts = {label: {token: 1 for token in vocabulary[2:]} for label in (0, 1)}
+    tokens = tokenization.learn(texts, network="ngrams")
+    for text, label in zip(texts, (1, 1, 0), strict=True):
+        for token in set(tokens.tokens(text)):
+            counts[label][token] += 1
+    sums = [sum(counts[label].values()) for label in (0, 1)]
+    assert len(counts[0]) == known
+    for token in ("good", "film", "bad", "good good", "▁▁b"):
+        ratio = abs(np.log(counts[1][token] / sums[1]) - np.log(counts[0][token] / sums[0]))
+        place = vocabulary.index(token)
+        np.testing.assert_allclose(weights[place], plain[place] * (1 + 2 * ratio), rtol=1e-5)
+    np.testing.assert_array_equal(weights[:2], 0)
+
+
+def test_ratios_of_labels_are_the_largest_of_all_of_them():
+    tokens = tokenization.Tokens(tokenization.rules("words"), (1,), ("a", "b", "c"))
+    texts = ["a", "a b", "c", "c"]
+    classes = tokenization.log_count_ratios(tokens, texts, np.array([0, 1, 2, 2]))
+    labels = tokenization.log_count_ratios(tokens, texts, np.eye(3, dtype="float32")[[0, 1, 2, 2]])
+    np.testing.assert_array_equal(classes, labels)
+    np.testing.assert_allclose(classes[2], np.log(3 / 5) - np.log(1 / 6))
+    np.testing.assert_array_equal(tokenization.log_count_ratios(tokens, texts, np.zeros((4, 1), "float32")), 0)
+
+
+def test_targets_for_other_texts_are_refused():
+    with pytest.raises(
+        InputError, match=r"`targets` must hold the class of each of the 2 texts\. Received: shape \(3,\)\."
+    ):
+        models.text_classifier(labels=["a", "b"], texts=["one", "two"], targets=np.array([0, 1, 1]))
 
 
 def test_many_characters_are_sampled(monkeypatch):

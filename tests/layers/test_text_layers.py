@@ -5,27 +5,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from odd_texts import ODD
 
 from kerastrain import models, tokenization
 from kerastrain.layers.text import StandardizedText
 
 CHARACTERS = [chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000]
-ODD = [
-    "",
-    " ",
-    "?!",
-    "\0A\0",
-    "E\u0301TE\u0301",
-    "ΣΊΣΥΦΟΣ İ ẞ",
-    "▁a▁ b",
-    "a  b\n\r\t c",
-    "👩\u200d👧 ❤\ufe0f 🇩🇪",
-    "\\0 (a|b) [c] ^$.",
-    "日本語のテキスト、東京",
-    "ภาษาไทย",
-    "\u200fעברית\u200e العربية",
-    "x" * 5000,
-]
 
 
 def odd_texts():

@@ -143,6 +143,7 @@ def test_a_pointer_of_git_lfs_is_no_file(tmp_path, name):
         ),
         ("model.q4.gguf", "only weights in the format of GGUF. Download the safetensors file of the same repository."),
         ("tf_model.h5", "only weights in the format of TensorFlow."),
+        ("onnx/model.onnx", "only weights in the format of ONNX."),
         ("model.safetensors.incomplete", "(model.safetensors.incomplete is a download that was not finished)"),
         ("model-00001-of-00002.safetensors", "without model.safetensors.index.json"),
     ],
@@ -150,6 +151,7 @@ def test_a_pointer_of_git_lfs_is_no_file(tmp_path, name):
 def test_a_folder_without_weights_says_what_is_there(tmp_path, name, message):
     folder = vit(tmp_path / "vit")
     (folder / "model.safetensors").unlink()
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(b"")
     assert message in refusal(folder)
 
@@ -157,9 +159,9 @@ def test_a_folder_without_weights_says_what_is_there(tmp_path, name, message):
 def test_a_network_for_other_data_is_refused(tmp_path):
     assert refusal(vit(tmp_path / "vit"), "text") == (
         f"`model.backbone` must be for texts. Received: '{tmp_path / 'vit'}', a network of the kind vit, which is for images. "
-        "Choose one of bert, distilbert, roberta, xlm-roberta, or set data.kind=images."
+        "Choose one of bert, deberta-v2, distilbert, electra, mpnet, roberta, xlm-roberta, or set data.kind=images."
     )
-    assert "a network of the kind bert, which is for texts. Choose one of deit, dinov2," in refusal(
+    assert "a network of the kind bert, which is for texts. Choose one of convnext, convnextv2, deit," in refusal(
         bert(tmp_path / "bert")
     )
 
@@ -167,10 +169,10 @@ def test_a_network_for_other_data_is_refused(tmp_path):
 def test_an_unknown_architecture_names_those_that_are_known(tmp_path):
     folder = vit(tmp_path / "vit", model_type="siglop")
     message = refusal(folder)
-    assert "unknown architecture 'siglop'. Known: deit, dinov2, " in message
+    assert "unknown architecture 'siglop'. Known: convnext, convnextv2, deit, dinov2, " in message
     assert message.endswith("Did you mean 'siglip'?")
     assert "bert" not in message
-    assert refusal(vit(tmp_path / "vit", model_type="convnext")).endswith("Use keras:ConvNeXtTiny instead.")
+    assert refusal(vit(tmp_path / "vit", model_type="mobilenet_v2")).endswith("Use keras:MobileNetV2 instead.")
     assert "has none of the keys registered_name, model_type and architecture" in refusal(
         vit(tmp_path / "vit", model_type=None)
     )
@@ -203,6 +205,28 @@ def test_the_folder_inside_is_named(tmp_path):
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "abc").rename(tmp_path / "snapshots/abc")
     assert refusal(tmp_path).endswith(f"Give the folder inside it, '{tmp_path / 'snapshots/abc'}'.")
+    (tmp_path / "1_Pooling").mkdir()
+    write_json(tmp_path / "1_Pooling/config.json", {"pooling_mode_mean_tokens": True})
+    assert refusal(tmp_path).endswith(f"Give the folder inside it, '{tmp_path / 'snapshots/abc'}'.")
+    for name in "abcd":
+        vit(tmp_path / name)
+    names = " or ".join(repr(str(tmp_path / name)) for name in "abc")
+    assert refusal(tmp_path).endswith(f"Give the folder inside it, {names} or another of the 5.")
+
+
+def test_an_adapter_needs_its_network(tmp_path):
+    write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "bert-base-uncased"})
+    assert presets.is_preset(tmp_path)
+    assert refusal(tmp_path, "text") == (
+        f"'{tmp_path}' holds an adapter, which is of no use without its network (bert-base-uncased). Merge them with "
+        "`merge_and_unload` of PEFT, and give the folder of the merged network."
+    )
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    folder = vit(tmp_path / "vit")
+    (folder / "config.json").write_text((folder / "config.json").read_text(), encoding="utf-8-sig")
+    assert presets.read(folder).architecture == "vit"
 
 
 @pytest.mark.parametrize(
@@ -223,6 +247,8 @@ def test_the_image_size_is_that_of_the_preprocessing(size, crop, expected):
 def test_a_handle_of_hugging_face_has_a_form(handle):
     with pytest.raises(InputError, match="has the form `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`. Received: "):
         repository(handle)
+    with pytest.raises(InputError, match=r"Received: 'hf://a/b'. Did you mean hf:a/b\?"):
+        repository("hf://a/b")
 
 
 def test_without_a_network_the_folder_route_is_named(monkeypatch, tmp_path):
@@ -232,9 +258,12 @@ def test_without_a_network_the_folder_route_is_named(monkeypatch, tmp_path):
     with pytest.raises(ConnectionError) as caught:
         presets.read("hf:owner/name")
     assert str(caught.value) == (
-        "'hf:owner/name' is not in the cache of Hugging Face, and https://huggingface.co does not answer. Download its files "
-        "on a machine with internet access, and give their folder as `model.backbone`."
+        f"'hf:owner/name' is not in the cache of Hugging Face, '{tmp_path}', and https://huggingface.co does not answer. "
+        "Download its files on a machine with internet access, and give their folder as `model.backbone`."
     )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ConnectionError, match="and HF_HUB_OFFLINE forbids to download it. Download its files on a"):
+        presets.read("hf:owner/name")
 
 
 def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
@@ -253,9 +282,7 @@ def test_a_copy_in_the_cache_needs_no_network(monkeypatch, tmp_path):
         assert presets.fetch(found).tensors == {"vit.layernorm.weight": (4,)}
     (base / "snapshots" / commit / "model.safetensors").unlink()
     monkeypatch.setattr(network, "reachable", lambda *_: False)
-    with pytest.raises(
-        ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, and"
-    ):
+    with pytest.raises(ConnectionError, match="the weights of 'hf:owner/name' are not in the cache of Hugging Face, '"):
         presets.read("hf:owner/name")
 
 

@@ -86,8 +86,8 @@ def test_sizes_are_read_by_each_library_s_keys(tmp_path):
 
 def test_what_is_no_block_of_bert_is_refused(tmp_path):
     cases = {
-        "position_embedding_type": ("relative_key", "reads encoders with position_embedding_type='absolute'"),
-        "is_decoder": (True, "reads encoders with is_decoder=False"),
+        "position_embedding_type": ("relative_key", "reads bert networks with position_embedding_type='absolute'"),
+        "is_decoder": (True, "reads bert networks with is_decoder=False"),
         "hidden_act": ("swiglu", "unknown activation in config.json 'swiglu'"),
         "num_attention_heads": (3, "must be a multiple of the number of attention heads. Received: 16 and 3"),
         "intermediate_size": (25, r"must have the shape \(25, 16\). Received: \(24, 16\)"),
@@ -166,7 +166,7 @@ def test_sequence_length_is_chosen_from_the_texts_and_said(tmp_path):
     assert encoder_lengths.chosen(source.preset, source.network, None) == 20
     assert source.lines(texts, None)[1] == (
         "length: a text has 4 to 42 tokens of the encoder, half of the texts at most 4; model.sequence_length is 8, and 1 of "
-        "100 training texts are cut (1.0%)"
+        "100 training texts is cut (1.0%)"
     )
     with pytest.raises(InputError, match=r"must lie in \[3, 24\], because .* has 24 places for tokens. Received: 25."):
         source.lines(texts, 25)

@@ -72,7 +72,9 @@ def test_a_phase_that_makes_the_model_worse_ends_and_does_not_ship(place, worsen
     fine_tuned = rows(folder, "fine_tune")
     assert len(fine_tuned) == 3  # a third of nine epochs
     assert all(float(row["val_data_loss"]) > best.value for row in fine_tuned)
-    assert f"ended after epoch 3: val_data_loss has been worse than in phase head ({best.value:.4g}) for 3" in log
+    assert (
+        f"ended after epoch 3: val_data_loss has been worse than in phase head ({best.value:.4g}) for 3 epochs" in log
+    )
     (kept,) = folder.rglob("best_before.weights.h5")  # in the folder that is removed when a run is finished
     assert kept.parent == run_directory.resume_folder(folder)
     worse = min(float(row["val_data_loss"]) for row in fine_tuned)

@@ -1,11 +1,14 @@
 """Which pretrained backbones are found on a machine."""
 
+import pytest
+
 from kerastrain.hub.bundled import bundled
+from kerastrain.keras_internals.kerashub_presets import builtin_presets
 from kerastrain.recipe import local_backbones
 
 
 def test_backbones_are_found_in_the_caches(tmp_path, monkeypatch):
-    for name in ("TFHUB_CACHE_DIR", "HF_HOME", "KERAS_HOME"):
+    for name in ("TFHUB_CACHE_DIR", "HF_HOME", "KERAS_HOME", "KAGGLEHUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     shipped = tuple(f"kerastrain:{name}" for name in bundled())
@@ -25,3 +28,18 @@ def test_backbones_are_found_in_the_caches(tmp_path, monkeypatch):
     in_caches = ("https://tfhub.dev/google/small/1", "hf:timm/resnet18.a1")
     assert local_backbones.found("images") == (*shipped, "keras:MobileNetV2", *in_caches)
     assert local_backbones.found("text") == in_caches
+
+
+def test_presets_of_kerashub_are_found_with_their_weights(tmp_path, monkeypatch):
+    pytest.importorskip("keras_hub")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
+    for name in ("bert_tiny_en_uncased", "bert_small_en_uncased", "gpt2_base_en"):
+        folder = tmp_path / "models" / builtin_presets()[name].address.removeprefix("kaggle://")
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        if name != "bert_small_en_uncased":
+            (folder / "model.weights.h5").write_bytes(b"")
+    assert [handle for handle in local_backbones.found("text") if "kerashub:" in handle] == [
+        "kerashub:bert_tiny_en_uncased"
+    ]
+    assert not [handle for handle in local_backbones.found("images") if "kerashub:" in handle]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import yaml
+from text_encoder_folders import write_encoder
 
 from kerastrain import config, schedules
 from kerastrain.errors import InputError
@@ -31,6 +32,14 @@ def test_fine_tuning_changes_features_of_photos_less_than_those_of_fractals(over
 @pytest.mark.parametrize(("examples", "epochs"), [(1, 100), (80, 34), (320, 10), (321, 10), (5000, 10)])
 def test_fine_tuning_has_ten_epochs_and_a_hundred_steps(examples, epochs):
     assert [phase.epochs for phase in plan.phases(config.load(), examples)] == [30, epochs]
+
+
+@pytest.mark.parametrize(("examples", "epochs"), [(160, 20), (1066, 3), (7464, 3)])
+def test_an_encoder_has_three_epochs_and_a_hundred_steps(tmp_path, examples, epochs):
+    write_encoder(tmp_path / "encoder")
+    lines = ["data.kind=text", f"data.path={tmp_path}", f"model.backbone={tmp_path / 'encoder'}"]
+    settings = config.load(overrides=lines)
+    assert [phase.epochs for phase in plan.phases(settings, examples)] == [30, epochs]
 
 
 def test_a_backbone_with_random_weights_trains_for_ten_epochs():

@@ -24,8 +24,10 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "module").mkdir()
     (tmp_path / "module" / "saved_model.pb").write_bytes(b"")
     (tmp_path / "model.keras").write_bytes(b"")
+    (tmp_path / "cut.keras").write_bytes(b"PK")
     (tmp_path / "notes.txt").write_text("mine")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
     return tmp_path
 
 
@@ -78,16 +80,49 @@ def refused(capsys, monkeypatch, *arguments):
             "model.weights. Without a download: model.backbone=kerastrain:efficientnet_lite0, which has ImageNet weights too, "
             "or model.weights=random.",
         ),
-        (["model.backbone=nowhere"], "no SavedModel at 'nowhere': the path does not exist."),
+        (
+            ["model.backbone=nowhere"],
+            "no SavedModel at 'nowhere': the path does not exist. Other networks are named as kerastrain:NAME, "
+            "keras:NAME, hf:OWNER/NAME or kerashub:PRESET.",
+        ),
+        (
+            ["model.backbone=timm/resnet18.a1_in1k"],
+            "no SavedModel at 'timm/resnet18.a1_in1k': the path does not exist. Did you mean hf:timm/resnet18.a1_in1k?",
+        ),
+        (
+            ["model.backbone=https://huggingface.co/google/vit-base-patch16-224"],
+            "a network of Hugging Face is named by hf:google/vit-base-patch16-224, or by its folder. Received: "
+            "'https://huggingface.co/google/vit-base-patch16-224'.",
+        ),
+        (
+            ["model.backbone=hub:google/nothing/1"],
+            "the module 'https://tfhub.dev/google/nothing/1' is not in the cache and could not be downloaded: https://tfhub.dev "
+            "does not answer. Load it once on a machine with internet access and copy the folder "
+            "{place}/hub/1a448b0422fa785b0a8d02a88dce0c20913043a5 here, or pass the path of a downloaded SavedModel. The "
+            "environment variable TFHUB_CACHE_DIR moves the cache.",
+        ),
+        (
+            ["model.backbone=efficientnet-lite0"],
+            "no SavedModel at 'efficientnet-lite0': the path does not exist. Did you mean kerastrain:efficientnet_lite0?",
+        ),
         (
             ["model.backbone=MobileNetV2"],
             "no SavedModel at 'MobileNetV2': the path does not exist. Did you mean keras:MobileNetV2?",
         ),
         (["model.backbone=texts"], "'{place}/texts' is no SavedModel: it holds no saved_model.pb."),
+        (
+            ["model.backbone=cut.keras"],
+            "'{place}/cut.keras' is damaged or not a zip archive, which a .keras file must be: File is not a zip file.",
+        ),
         (["model.backbone=a.keras"], "no model at 'a.keras': the path does not exist. Set `model.backbone`."),
         (
             ["model.backbone=keras:VGG16", "model.weights=w.h5"],
             "no weights file at 'w.h5': the path does not exist. `model.weights` must be imagenet, random, or a file.",
+        ),
+        (
+            ["model.backbone=keras:VGG16", "model.weights=notes.txt"],
+            "`model.weights` must be a .h5, .weights.h5 or .keras file of Keras. Received: '{place}/notes.txt', which is none, "
+            "or cut off. Weights in another format are read as `model.backbone`, from the folder of their network.",
         ),
         (
             ["fine_tune.last=2"],

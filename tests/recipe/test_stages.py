@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from interruptions import InterruptAfter, Interrupted
 
 from kerastrain import config as configs
 from kerastrain import data
 from kerastrain.distribute import make
-from kerastrain.recipe import fit, stages
+from kerastrain.recipe import fit, fitting, plan, stages
 from kerastrain.recipe.building import prepare_unmeasured
 
 
@@ -21,7 +22,7 @@ def _split():
 
 
 def _weights(folder, *settings):
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     overrides = ["data.kind=text", "data.path=/tmp", "fit.epochs=2", "model.vocabulary_size=200", *settings]
     split = _split()
     config = configs.load(overrides=overrides)
@@ -44,6 +45,31 @@ def test_training_on_token_ids_gives_the_weights_of_training_on_texts(tmp_path, 
     for once, each_epoch in zip(ids, _weights(tmp_path / "texts", *settings), strict=True):
         np.testing.assert_array_equal(once, each_epoch)
     assert np.abs(ids[0]).max() > 0.001
+
+
+@pytest.mark.slow
+def test_the_whole_model_is_measured_where_token_ids_are_not_wanted():
+    config = configs.load(overrides=["data.kind=text", "data.path=/tmp", "model.vocabulary_size=200"])
+    split = _split()
+    prepared = prepare_unmeasured(config, make("none"), lambda *_: split)
+    model = prepared.build()
+    [phase] = plan.phases(prepared.config, len(split.train))
+    stage = stages.staged(model, prepared.config, split, phase, tokens_once=False)
+    assert stage.model is model
+    assert stages.staged(model, prepared.config, split, phase).train.shape == (None,)
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_on_token_ids_ends_with_the_same_bits(tmp_path, monkeypatch):
+    settings = ("fit.global_batch_size=8", "fit.checkpoint_every=2 steps")  # and the default dropout
+    whole = _weights(tmp_path / "whole", *settings)
+    standard = fitting.callbacks.standard
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting.callbacks, "standard", lambda *a, **k: [*standard(*a, **k), InterruptAfter(7)])
+        with pytest.raises(Interrupted):
+            _weights(tmp_path / "killed", *settings)
+    for one, other in zip(whole, _weights(tmp_path / "killed", *settings), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow

@@ -46,6 +46,19 @@ DISTIL_BERT = {
     "dropout": 0.0,
     "attention_dropout": 0.0,
 }
+ELECTRA = {**BERT, "model_type": "electra"}
+MPNET = {**BERT, "model_type": "mpnet", "pad_token_id": 1, "relative_attention_num_buckets": 8}
+DEBERTA = {
+    **BERT,
+    "model_type": "deberta-v2",
+    "relative_attention": True,
+    "position_buckets": 4,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
 _BERT_NAMES = {
     "attention.self.query": (WIDTH, WIDTH),
     "attention.self.key": (WIDTH, WIDTH),
@@ -58,21 +71,39 @@ _BERT_NAMES = {
 }
 _DISTIL_NAMES = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm")
 _DISTIL_NAMES += ("ffn.lin1", "ffn.lin2", "output_layer_norm")
+_REST = list(_BERT_NAMES)[5:]
+_NAMES = {  # of the others than BERT, in the order of _BERT_NAMES
+    "distilbert": _DISTIL_NAMES,
+    "mpnet": [*(f"attention.attn.{letter}" for letter in "qkvo"), "attention.LayerNorm", *_REST],
+    "deberta-v2": [*(f"attention.self.{name}_proj" for name in ("query", "key", "value")), *list(_BERT_NAMES)[3:]],
+}
+
+
+def _blocks(config):
+    """What the names of each block begin with, and the names of its layers."""
+    kind = config["model_type"]
+    start = "transformer.layer" if kind == "distilbert" else "encoder.layer"
+    return [f"{start}.{index}" for index in range(BLOCKS)], list(_NAMES.get(kind, _BERT_NAMES))
 
 
 def tensors(config, prefix=""):
     """Random weights under the names of Hugging Face."""
     random = np.random.default_rng(7)
-    places = config["max_position_embeddings"]
+    kind, places = config["model_type"], config["max_position_embeddings"]
     shapes = {"word_embeddings": (config["vocab_size"], WIDTH), "position_embeddings": (places, WIDTH)}
-    if config["model_type"] != "distilbert":
+    if kind not in ("distilbert", "mpnet"):
         shapes["token_type_embeddings"] = (config.get("type_vocab_size", 1), WIDTH)
+    if kind == "deberta-v2":
+        shapes = {"word_embeddings": shapes["word_embeddings"]}
     found = {f"{prefix}embeddings.{name}.weight": random.normal(size=shape) for name, shape in shapes.items()}
     layers = {"embeddings.LayerNorm": (WIDTH,)}
-    is_distilled = config["model_type"] == "distilbert"
-    for index in range(BLOCKS):
-        start = f"transformer.layer.{index}" if is_distilled else f"encoder.layer.{index}"
-        names = _DISTIL_NAMES if is_distilled else _BERT_NAMES
+    if kind == "mpnet":
+        found[f"{prefix}encoder.relative_attention_bias.weight"] = random.normal(size=(8, HEADS))
+    if kind == "deberta-v2":
+        found[f"{prefix}encoder.rel_embeddings.weight"] = random.normal(size=(8, WIDTH))
+        layers["encoder.LayerNorm"] = (WIDTH,)
+    for start in _blocks(config)[0]:
+        names = _blocks(config)[1]
         layers.update({f"{start}.{name}": shape for name, shape in zip(names, _BERT_NAMES.values(), strict=True)})
     for name, shape in layers.items():
         found[f"{prefix}{name}.weight"] = random.normal(size=shape) / 4 + (len(shape) == 1)
@@ -99,24 +130,29 @@ def write_encoder(folder, config=BERT, *, prefix="", values=None):
     return folder
 
 
-def hidden_states(config, found, ids, pad=0, prefix=""):
-    """The vectors of one text's tokens, by the formulas of BERT's paper."""
+def hidden_states(config, found, ids, pad=0, prefix="", scores_of=None):
+    """The vectors of one text's tokens, by the formulas of BERT's paper.
+
+    `scores_of` is a callable (q, k, found, dense, head) to the scores of a head in place of q · k / sqrt(d); `dense` are the
+    names of the layers of queries and keys, and `head` the columns of the head.
+    """
     found = {name.removeprefix(prefix): value.astype(np.float64) for name, value in found.items()}
-    offset = pad + 1 if config["model_type"] == "roberta" else 0
+    offset = pad + 1 if config["model_type"] in ("roberta", "mpnet") else 0
     values = found["embeddings.word_embeddings.weight"][ids]
-    values = values + found["embeddings.position_embeddings.weight"][offset : offset + len(ids)]
+    if "embeddings.position_embeddings.weight" in found:
+        values = values + found["embeddings.position_embeddings.weight"][offset : offset + len(ids)]
     if "embeddings.token_type_embeddings.weight" in found:
         values = values + found["embeddings.token_type_embeddings.weight"][0]
     values = _norm(values, found, "embeddings.LayerNorm")
-    is_distilled = config["model_type"] == "distilbert"
-    for index in range(BLOCKS):
-        start = f"transformer.layer.{index}" if is_distilled else f"encoder.layer.{index}"
-        names = [f"{start}.{name}" for name in (_DISTIL_NAMES if is_distilled else _BERT_NAMES)]
+    starts, layers = _blocks(config)
+    for start in starts:
+        names = [f"{start}.{name}" for name in layers]
         query, key, value, output, norm, first, second, last_norm = names
         heads = []
         for columns in np.split(np.arange(WIDTH), HEADS):
             q, k, v = (_dense(values, found, name)[:, columns] for name in (query, key, value))
-            scores = np.exp(q @ k.T / math.sqrt(len(columns)))
+            raw = scores_of(q, k, found, (query, key), columns) if scores_of else q @ k.T / math.sqrt(len(columns))
+            scores = np.exp(raw)
             heads.append(scores / scores.sum(axis=1, keepdims=True) @ v)
         values = _norm(values + _dense(np.concatenate(heads, axis=1), found, output), found, norm)
         inner = _dense(values, found, first)

@@ -92,3 +92,9 @@ def test_the_tokenizer_of_a_saved_model_is_read_without_tensorflow(tokenizer, tm
     assert layer(["Un bel été, ÉTÉ!"])[0].numpy().tolist() == ids + [0] * (9 - len(ids))
     (tmp_path / "other.keras").write_bytes(b"no zip")
     assert tokenization.read(tmp_path / "other.keras") is None
+
+
+def test_the_texts_of_a_run_are_learned_from_once():
+    texts = ["a fine film", "a dull film"]
+    assert tokenization.learn(texts, network="ngrams") is tokenization.learn(iter(texts), network="ngrams")
+    assert tokenization.learn(texts, network="ngrams") != tokenization.learn(texts, network="embedding")

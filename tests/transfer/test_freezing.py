@@ -55,6 +55,14 @@ def test_unfreeze_lets_the_named_layers_train(options, expected):
     assert trained_layers(model) == ["logits"]
 
 
+def test_a_layer_that_trains_inside_a_frozen_backbone_freezes():
+    model = classifier()
+    model.get_layer("backbone").get_layer("small").get_layer("conv_1").trainable = True
+    assert trained_layers(model) == ["conv_1", "logits"]
+    models.freeze(model)
+    assert trained_layers(model) == ["logits"]
+
+
 def test_batch_norm_is_still_after_unfreezing_unless_asked():
     for batch_norm in (False, True):
         model = classifier()

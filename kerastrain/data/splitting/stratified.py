@@ -97,7 +97,7 @@ def stratified(
             chosen[part] += left[:count]
             left = left[count:]
         if not left:
-            raise InputError(_too_small(name, len(ranked), tuple(shares), counts))
+            raise InputError(_too_small(name, len(ranked), tuple(shares), counts) + _regression_hint(names))
         chosen[first] += left
     return {part: np.sort(np.array(indices, np.int64)) for part, indices in chosen.items()}
 
@@ -229,6 +229,17 @@ def _too_small(name: str, size: int, parts: tuple[str, ...], counts: Mapping[str
         f"class {name!r} has {_counted(size, 'example')}, too few for {', '.join(parts)}: {held_out} leaves none to "
         "train on. Add examples to the class, remove it, or lower the fractions."
     )
+
+
+def _regression_hint(names: Sequence[str]) -> str:
+    """What to do if the classes are fractional numbers, which are measured rather than named."""
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return ""
+    if all(number.is_integer() for number in numbers):
+        return ""
+    return f" All {len(names)} classes are numbers: to predict numbers, set data.task=regression."
 
 
 def _counted(count: int, noun: str) -> str:

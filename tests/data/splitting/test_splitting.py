@@ -67,6 +67,15 @@ def test_input_error_names_the_class_when_it_is_too_small(classes, message):
         split(classes)
 
 
+@pytest.mark.parametrize(("names", "hint"), [(["0.5", "2"], True), (["0", "2"], False), (["1.5", "two"], False)])
+def test_classes_that_are_measured_numbers_suggest_a_regression(names, hint):
+    with pytest.raises(InputError) as caught:
+        split_by_strata(np.array([0, 0, 0, 1]), list("abcd"), shares(0.2, 0.1), names=names)
+    assert (
+        str(caught.value).endswith("All 2 classes are numbers: to predict numbers, set data.task=regression.") is hint
+    )
+
+
 @pytest.mark.parametrize(("validation", "test"), [(1.0, 0.0), (-0.1, 0.0), (0.2, 1.5), (float("nan"), 0.0)])
 def test_input_error_names_the_fraction_when_it_is_out_of_range(validation, test):
     with pytest.raises(InputError, match=r"`(validation|test)_fraction` must lie in \[0, 1\)"):
