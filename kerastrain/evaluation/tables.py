@@ -44,6 +44,8 @@ def table(measures: Mapping, *, title: str = "") -> Group:
     """
     if measures["task"] == "regression":
         return Group(_numbers(measures, title))
+    if measures["task"] == "language":
+        return Group(_tokens(measures, title))
     if measures["task"] == "multi_label":
         return Group(_classes(measures, title, multi_label.SCORES))
     scores = _classes(measures, title, SCORES)
@@ -51,6 +53,21 @@ def table(measures: Mapping, *, title: str = "") -> Group:
     if len(labels) > WIDEST_CONFUSION_TABLE:
         return Group(scores, _mistakes(measures["confusion"], labels))
     return Group(scores, _confusion(measures["confusion"], labels))
+
+
+def _tokens(measures: Mapping, title: str) -> Table:
+    """The measures of a language model, before and after its training."""
+    head = f"{measures['tokens']:,} learned tokens of {measures['sequences']:,} sequences"
+    table = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
+    for column in ("", "loss", "perplexity", "95 % interval", "accuracy"):
+        table.add_column(column, justify="right" if column else "left")
+    rows = {"before": measures.get("before"), "after": measures} if "before" in measures else {"": measures}
+    for name, row in rows.items():
+        low, high = row["perplexity_interval"]
+        table.add_row(
+            name, f"{row['loss']:.4f}", f"{row['perplexity']:.4g}", f"{low:.4g} to {high:.4g}", f"{row['accuracy']:.4f}"
+        )
+    return table
 
 
 def _classes(measures: Mapping, title: str, columns: Sequence[str]) -> Table:

@@ -164,7 +164,8 @@ def merge(model: keras.Model) -> int:
         if found and block.query_dense.quantization_mode:
             raise InputError(
                 f"`model` must have kernels of floats, because what a pair adds would be rounded away. Received: kernels of "
-                f"{block.query_dense.quantization_mode}. Write it with `export.language_models.hugging_face`, which merges into floats, and load that."
+                f"{block.query_dense.quantization_mode}. Write it with `export.language_models.hugging_face`, which merges into "
+                "floats, and load that."
             )
     for path, pair in found.items():
         layer = _layer(model, path)

@@ -229,7 +229,8 @@ def _fit(model: keras.Model, config: Config, origin, parts: Mapping[str, batches
     if collectives.worker_index(model.distribute_strategy) == 0:
         logger.info("best: epoch %d, %s %.4g", best.epoch, best_phase.MONITOR, best.value)
         language_exports.write_adapter(model, config, origin, directory)
-    adapters.merge(model)
+    if config.fine_tune.quantize is None:  # Rounded kernels would lose what the adapter has learned.
+        adapters.merge(model)
 
 
 def _measured(model, config: Config, loaded, parts, directory: Path) -> dict[str, dict]:
@@ -241,7 +242,7 @@ def _measured(model, config: Config, loaded, parts, directory: Path) -> dict[str
         for sample, earlier in zip(now["samples"], before["samples"], strict=True)
     ]
     files.write_json(directory / "metrics.json", measures)
-    files.write_json(directory / SAMPLES_FILE, samples)
+    files.write_json(directory / SAMPLES_FILE, {"samples": samples})
     return measures
 
 

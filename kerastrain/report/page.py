@@ -18,6 +18,7 @@ from kerastrain.system import files
 LARGEST_CONFUSION_TABLE = 30
 LARGEST_QUARANTINE_TABLE = 200
 SCORES = {
+    "language": {"loss": "Loss, nats a token", "perplexity": "Perplexity", "accuracy": "Accuracy of the next token"},
     "single_label": {"precision": "Precision", "recall": "Recall", "f1": "F1", "roc_auc": "ROC AUC"},
     "multi_label": {
         "precision": "Precision",
@@ -81,6 +82,8 @@ def _set(measures: Mapping) -> dict:
     if measures["task"] == "regression":
         drawn = zip(measures["outputs"], measures["scatter"], strict=True)
         return {**measures, "pictures": [(row["label"], _picture(pictures.scatter(pairs))) for row, pairs in drawn]}
+    if measures["task"] == "language":
+        return dict(measures)
     if measures["task"] == "multi_label":
         return {**measures, "mistakes": [], "shares": None}
     confusion = measures["confusion"]

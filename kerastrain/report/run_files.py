@@ -17,6 +17,7 @@ _MEASURES = {
     "single_label": (*_CLASSES, "confusion", "calibration"),
     "multi_label": (*_CLASSES, "exact"),
     "regression": ("count", "r2", "outputs", "scatter"),
+    "language": ("sequences", "tokens", "loss", "perplexity", "accuracy"),
 }
 _PARITY = ("file", "kind", "sample_count", "agreement", "largest_difference", "relative_difference", "size_bytes")
 _PARITY += ("gzip_bytes", "tolerance")
@@ -43,6 +44,7 @@ class RunFiles:
         explanations: dict from the file name of a picture in `explanations/` to its PNG bytes, at most `MOST_PICTURES`.
         explanation_count: int >= 0, number of pictures in `explanations/`.
         explained_texts: list of dict, the first explanations of `explanations/texts.jsonl`, at most `MOST_TEXTS`.
+        samples: list of dict with "prompt", "expected", "before" and "after", the contents of `samples.json` of a language model.
         start: dict, the contents of `start.json`: the run that it was trained further from, and the labels that were kept.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
         compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
@@ -59,6 +61,7 @@ class RunFiles:
     explanations: dict[str, bytes]
     explanation_count: int
     explained_texts: list[dict]
+    samples: list[dict[str, str]]
     start: dict
     quarantine: list[dict[str, str]]
     compression: dict
@@ -99,6 +102,7 @@ def read(directory: Path) -> RunFiles:
         explanations={path.name: path.read_bytes() for path in pictures[:MOST_PICTURES]},
         explanation_count=len(pictures),
         explained_texts=explained_texts.read(directory / "explanations", most=MOST_TEXTS),
+        samples=_json(directory / "samples.json").get("samples", []),
         start=_start(directory / "start.json"),
         quarantine=_quarantine(directory / "quarantine.csv"),
         compression=_compression(directory / "compressed" / "compression.json"),
