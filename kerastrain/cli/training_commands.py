@@ -91,17 +91,20 @@ def check(
     skipped), and the training phases. TensorFlow is not started.
     """
     from kerastrain import data
-    from kerastrain.recipe import automatic_backbone, language_data, plan, starting_run
+    from kerastrain.recipe import automatic_backbone, language_data, language_memory, plan, starting_run
 
     config = read_config(arguments, from_run=from_run)
     starting_run.check(config)
     directory = run or dated("runs")
     requirements.require_folder(directory, resumes=False)
     if config.is_language:
-        loaded = language_data.load(config, language_data.source(config))
+        requirements.require(config)
+        origin = language_data.source(config)
+        loaded = language_data.load(config, origin)
         console.print(configs.dump(config).rstrip(), markup=False)
         console.print()
-        for line in loaded.lines:
+        length = loaded.arrays["train"][0].shape[1]
+        for line in (*loaded.lines, *language_memory.lines(config, origin.network, length)):
             console.print(plain(line))
         _print_phases(config, len(loaded.arrays["train"][0]), plot)
         return

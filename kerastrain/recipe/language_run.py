@@ -16,12 +16,12 @@ import tensorflow as tf
 from kerastrain import checkpoints, data, evaluation, export, models, report, run_directory, runtime
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
-from kerastrain.language import adapters, batches, decoders, losses, memory_need, stages
+from kerastrain.language import adapters, batches, decoders, losses, stages
 from kerastrain.language import evaluation as language_evaluation
 from kerastrain.language.writer import Writer
-from kerastrain.recipe import best_phase, fitting, language_data, language_exports, plan
+from kerastrain.recipe import best_phase, fitting, language_data, language_exports, language_memory, plan
 from kerastrain.recipe.stages import Stage
-from kerastrain.system import files, resources, signals
+from kerastrain.system import files, signals
 
 TOKENS_FILE = "tokens.json"
 """The tokenizer of the model, as `LanguageTokens.to_config` writes it."""
@@ -68,7 +68,7 @@ def train_and_export(
     saved = directory / "model.keras"
     is_trained = saved.exists()
     if is_chief and not is_trained:
-        for line in (*loaded.lines, *memory_lines(config, origin, parts["train"].token_ids.shape[1])):
+        for line in (*loaded.lines, *language_memory.lines(config, origin.network, parts["train"].token_ids.shape[1])):
             logger.info("%s", line)
         logger.info("loading %s", config.model.backbone)
     with strategy.scope():
@@ -159,59 +159,6 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     model.optimizer.build(model.trainable_variables)
     fitting.spare_memory(model, config)
     return model
-
-
-def memory_lines(config: Config, origin: language_data.LanguageSource, length: int) -> list[str]:
-    """Describes the memory that a step will take.
-
-    Args:
-        config: Config.
-        origin: LanguageSource.
-        length: int >= 1, tokens of a sequence.
-
-    Returns:
-        list of str, lines without line ends.
-    """
-    room = resources.available_bytes()
-    need = memory_of(config, origin.network, length)
-    gigabytes = [f"{value / 1e9:.1f}" for value in (need.parameters, need.gradients, need.slots, need.activations)]
-    names = ("parameters", "gradients", "optimizer", "activations")
-    described = ", ".join(f"{name} {value}" for name, value in zip(names, gigabytes, strict=True))
-    lines = [f"memory: {need.total / 1e9:.1f} GB of {room / 1e9:.1f} that are free for a step ({described})"]
-    if need.total > 0.8 * room and not config.memory.is_spared:
-        spared = config.model_copy(update={"memory": config.memory.model_copy(update={"remat_blocks": "auto"})})
-        lines.append(
-            f"memory: with memory.remat_blocks=auto {memory_of(spared, origin.network, length).total / 1e9:.1f} GB"
-        )
-    return lines
-
-
-def memory_of(config: Config, network, length: int) -> memory_need.MemoryNeed:
-    """The memory of a step of a config.
-
-    Args:
-        config: Config.
-        network: DecoderNetwork.
-        length: int >= 1, tokens of a sequence.
-
-    Returns:
-        MemoryNeed.
-    """
-    rank, quantize = config.fine_tune.lora_rank, config.fine_tune.quantize
-    trained = memory_need.trained_count(network, lora_rank=rank, last=config.fine_tune.last)
-    parts = config.memory.micro_batches
-    return memory_need.need(
-        network,
-        tokens=length,
-        batch_size=config.fit.global_batch_size,
-        trained=trained,
-        slots=memory_need.SLOTS[config.optimizer.name],
-        micro_batches=1 if parts == "auto" else parts,
-        is_rematerialized=config.memory.remat_blocks is not None,
-        compute_bytes=4 if config.runtime.precision in ("float32", "measure") else 2,
-        kernel_bytes={None: 4, "int8": 1, "int4": 0.5}[quantize],
-        lora_rank=rank,
-    )
 
 
 def _fit(model: keras.Model, config: Config, origin, parts: Mapping[str, batches.Sequences], directory: Path) -> None:
