@@ -159,5 +159,9 @@ def known(origin: str, kind: str) -> list[str]:
         name for name, family in names.items() if FAMILIES[family].kind == kind and origin in FAMILIES[family].origins
     ]
     if origin == "timm" and kind == "images":
-        built += ["convnext_tiny and the like", "mobilenetv3_large_100 and the like", "vit_base_patch16_224 and the like"]
+        built += [
+            "convnext_tiny and the like",
+            "mobilenetv3_large_100 and the like",
+            "vit_base_patch16_224 and the like",
+        ]
     return sorted(built)
