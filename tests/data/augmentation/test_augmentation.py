@@ -593,5 +593,5 @@ def test_recipe_trains_on_mixed_labels_and_on_texts_without_some_words(tmp_path,
     finished = recipe.run(settings, tmp_path / "run")
     with open(tmp_path / "run" / "history.csv", encoding="utf-8") as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < (losses[0] if kind == "images" else 0.01)  # The two words are learned in the first epoch.
     assert finished.measures["validation"]["accuracy"] > 0.5

@@ -191,6 +191,6 @@ def test_a_folder_with_every_bad_and_odd_file_trains_to_the_end(messy, monkeypat
     assert "Skipped files" in (messy / "run" / "report.html").read_text()
     log = (messy / "run" / "log.txt").read_text()
     assert f"quarantine: skipped {len(bad) + 3} files (5 unreadable, 1 empty, " in log
-    sizes = map(int, re.search(r"(\d+) train, (\d+) validation, (\d+) test images", log).groups())
+    sizes = map(int, re.search(r"which leaves (\d+) train, (\d+) validation, (\d+) test", log).groups())
     assert sum(sizes) == 3 * 40 - 1 + len(odd_files.ODD)
     assert "CONFLICTING LABELS in 2 of them" in capsys.readouterr().out
