@@ -32,9 +32,9 @@ class EvaluationConfig(Section):
     """Parts of the data to evaluate; empty parts are skipped."""
     batch_size: Annotated[int, Field(gt=0)] | None = None
     """Examples per forward pass. Null means 64, and 8 for language models."""
-    samples: Annotated[int, Field(ge=0)] = 4
+    answers: Annotated[int, Field(ge=0)] = 4
     """Only for language models: number of held-out prompts whose answers before and after the training are in the report."""
-    sample_tokens: Annotated[int, Field(gt=0)] = 64
+    answer_tokens: Annotated[int, Field(gt=0)] = 64
     """Only for language models: most tokens of such an answer."""
 
 

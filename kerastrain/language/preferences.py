@@ -85,6 +85,9 @@ class PreferenceLoss(keras.losses.Loss):
     Args:
         beta: float > 0, how far the model may leave its reference: the smaller, the farther.
         **options: `reduction`, `name` and `dtype` of a Keras loss.
+
+    Raises:
+        InputError: `beta` is not above 0.
     """
 
     def __init__(self, beta: float = 0.1, **options: object):

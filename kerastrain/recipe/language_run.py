@@ -199,13 +199,13 @@ def _state(model: keras.Model, config: Config, loaded: language_data.LanguageDat
     for name in (name for name in parts if name in config.evaluation.sets):
         logger.info("evaluating %s: %s sequences", name, f"{len(parts[name]):,}")
         measures[name] = language_evaluation.measure(model, parts[name], batch_size=config.evaluation.batch_size)
-    items = (loaded.items.get("test") or loaded.items.get("validation") or ())[: config.evaluation.samples]
+    items = (loaded.items.get("test") or loaded.items.get("validation") or ())[: config.evaluation.answers]
     prompts = [_prompt(item, loaded) for item in items]
     answers = []
     if prompts:
         logger.info("writing %d answers", len(prompts))
         answers = Writer(model, loaded.tokens).write_each(
-            [prompt for prompt, _, _ in prompts], max_new_tokens=config.evaluation.sample_tokens
+            [prompt for prompt, _, _ in prompts], max_new_tokens=config.evaluation.answer_tokens
         )
     samples = [
         {"prompt": shown, "expected": expected, "answer": answer}

@@ -81,7 +81,7 @@ def test_what_is_neither_is_answered_with_what_was_meant(place, capsys, monkeypa
         (["keras"], "a setting needs a value, such as samples=100, and a format is an option. Write --format keras."),
         (
             ["--format", "kers"],
-            "export.formats: unknown value 'kers'. Known: keras, onnx, saved_model, tflite_dynamic, ",
+            "export.formats: unknown value 'kers'. Known: adapter, hugging_face, keras, onnx, saved_model, ",
         ),
     ],
 )

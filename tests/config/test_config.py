@@ -187,6 +187,7 @@ def test_every_choice_of_a_builder_and_a_policy_has_a_key():
     assert expected - set(kt.config.Config().model.model_dump()) == set()
     tuned = set(inspect.signature(models.unfreeze).parameters) - {"model"}
     tuned |= {f"lora_{name}" for name in inspect.signature(models.add_lora).parameters} - {"lora_model"}
+    tuned |= {"lora_dropout", "lora_rank_stabilized", "quantize"}  # arguments of `language.adapters`
     tuned |= {"layer_rate_decay", "timetable"}  # the one argument of `layer_rates` and of `GradualUnfreezing`
     assert set(kt.config.Config().fine_tune.model_dump()) == tuned
 
