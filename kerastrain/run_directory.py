@@ -244,7 +244,7 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
 
 def _as_trained(config: configs.Config, model: keras.Model) -> configs.Config:
     """The config with the pixel range that was found from the data and is stored in the model."""
-    if config.data.kind == "text":
+    if config.data.kind != "images":
         return config
     decoding = vars(models.decoding(model))
     return config.model_copy(update={"data": config.data.model_copy(update=decoding)})
