@@ -4,7 +4,8 @@ Takes a layer that Keras can adapt with `enable_lora`; returns its variable or c
 
 Keras has `enable_lora` and no way back: `kernel` (`embeddings` of an Embedding) returns the sum of the stored kernel and
 the pair. The private names are `_kernel` of Dense and EinsumDense and `_embeddings` of Embedding, together with the
-attributes `lora_kernel_a`, `lora_kernel_b`, `lora_embeddings_a` and `lora_embeddings_b`, read in Keras 3.12.4 and 3.15.1.
+attributes `lora_kernel_a`, `lora_kernel_b`, `lora_embeddings_a` and `lora_embeddings_b`, and `_untrack_variable` of
+`keras.Layer`, read in Keras 3.12.4 and 3.15.1.
 `tests/keras_internals/test_keras_lora.py` fails when one of them moves.
 """
 
@@ -33,9 +34,22 @@ def merge(layer: keras.Layer) -> None:
     kernel = stored_kernel(layer)
     kernel.assign(getattr(layer, name))
     for factor in ("a", "b"):
-        delattr(layer, f"lora_{name}_{factor}")
+        delete_variable(layer, f"lora_{name}_{factor}")
     layer.lora_enabled, layer.lora_rank, layer.lora_alpha = False, None, None
     kernel.trainable = True
+
+
+def delete_variable(layer: keras.Layer, name: str) -> None:
+    """Deletes a variable of a layer as `del` does, but does not collect garbage.
+
+    Keras collects all garbage of the process after each variable, half a second that hundreds of pairs make minutes.
+
+    Args:
+        layer: keras.Layer.
+        name: str, the attribute that holds the variable.
+    """
+    layer._untrack_variable(getattr(layer, name))
+    super(keras.Layer, layer).__delattr__(name)
 
 
 def _kernel_name(layer: keras.Layer) -> str:

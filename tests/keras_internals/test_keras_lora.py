@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -46,3 +48,16 @@ def test_merging_adds_the_pair_and_leaves_an_ordinary_layer(name):
     assert (layer.lora_enabled, weight.trainable) == (False, True)
     assert not any("lora" in variable.name for variable in layer.weights)
     layer.enable_lora(1)
+
+
+def test_a_variable_is_deleted_as_keras_does_without_collecting_garbage(monkeypatch):
+    collections = []
+    monkeypatch.setattr(gc, "collect", lambda *_: collections.append(1))
+    ours, keras_own = built("kernel"), built("kernel")
+    lora.delete_variable(ours, "bias")
+    assert not collections
+    del keras_own.bias
+    assert collections, "Keras no longer collects garbage, so `delete_variable` is needless."
+    for layer in (ours, keras_own):
+        assert [weight.name for weight in layer.weights] == ["kernel"]
+        assert not hasattr(layer, "bias")
