@@ -168,11 +168,10 @@ def merge(model: keras.Model) -> int:
                 f"{block.query_dense.quantization_mode}. Write it with `export.language_models.hugging_face`, which merges into "
                 "floats, and load that."
             )
-    with _quick_deletion():
-        for path, pair in found.items():
-            layer = _layer(model, path)
-            layer.kernel.assign(merged_kernel(model, path))
-            pair.remove()
+    for path, pair in found.items():
+        layer = _layer(model, path)
+        layer.kernel.assign(merged_kernel(model, path))
+        pair.remove()
     if found:
         model.trainable = False  # So that Keras passes on to every layer what follows.
         model.trainable = True

@@ -5,6 +5,8 @@ Takes and returns tensors. Must not choose where pairs are.
 
 import keras
 
+from kerastrain.keras_internals.lora import delete_variable
+
 
 @keras.saving.register_keras_serializable("kerastrain")
 class LowRankPair(keras.layers.Layer):
@@ -47,7 +49,8 @@ class LowRankPair(keras.layers.Layer):
 
     def remove(self) -> None:
         """Removes the matrices."""
-        del self.a, self.b, self.dropout
+        for name in ("a", "b"):
+            delete_variable(self, name)
         self.rank, self.scale, self.rate = None, None, None
         self.a, self.b, self.dropout = None, None, None
 
