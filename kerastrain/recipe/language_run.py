@@ -185,7 +185,8 @@ def _measured(model, config: Config, loaded, parts, directory: Path) -> dict[str
     now = _state(model, config, loaded, parts)
     measures = {name: {**measured, "before": before["measures"][name]} for name, measured in now["measures"].items()}
     samples = [
-        {**sample, "before": earlier["answer"], "after": sample.pop("answer")}
+        {name: sample[name] for name in ("prompt", "expected")}
+        | {"before": earlier["answer"], "after": sample["answer"]}
         for sample, earlier in zip(now["samples"], before["samples"], strict=True)
     ]
     files.write_json(directory / "metrics.json", measures)
