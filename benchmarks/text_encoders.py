@@ -38,6 +38,7 @@ from pathlib import Path
 import numpy as np
 import results
 import texts
+from recipe import accuracy, gain, share
 
 RECIPES = ("kerastrain", "words", "words and characters", "2e-5", "5e-5")
 BATCH = 32
@@ -308,28 +309,6 @@ def recipe_name(recipe, options):
     return " ".join([recipe, *changed(recipe, options)])
 
 
-def share(bits):
-    """Fraction of right answers."""
-    return bits.count("1") / len(bits)
-
-
-def accuracy(bits):
-    """An accuracy with its interval."""
-    from kerastrain.evaluation import intervals
-
-    low, high = intervals.wilson(bits.count("1"), len(bits))
-    return f"{share(bits):.3f} ({low:.3f} to {high:.3f})"
-
-
-def points(bits, others):
-    """The difference of two accuracies in points with its interval, from the same texts in both."""
-    from kerastrain.evaluation import intervals
-
-    gains = 100 * (np.array(list(bits), float) - np.array(list(others), float))
-    low, high = intervals.bootstrap(lambda rows: gains[rows].mean(), len(gains))
-    return f"{gains.mean():+.1f} ({low:+.1f} to {high:+.1f})"
-
-
 def table(options, known):
     """The measures as Markdown: a row for each number of texts and model, the seeds of all recipes together."""
     lines = []
@@ -351,9 +330,9 @@ def table(options, known):
             if not shared:
                 continue
             bits = "".join(found[seed][part] for seed in shared)
-            gain = "–" if name == "kerastrain" else points("".join(ours[seed]["shipped"] for seed in shared), bits)
+            ahead = "–" if name == "kerastrain" else gain("".join(ours[seed]["shipped"] for seed in shared), bits)
             count = f"{found[shared[0]]['training']:,}"
-            lines.append(f"| {per_class} | {count} | {len(shared)} | {name} | {accuracy(bits)} | {gain} |")
+            lines.append(f"| {per_class} | {count} | {len(shared)} | {name} | {accuracy(bits)} | {ahead} |")
     header = [
         "| a class | training texts | seeds | model | test accuracy | kerastrain − model, points |",
         "|---" * 6 + "|",

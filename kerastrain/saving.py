@@ -17,7 +17,7 @@ from kerastrain import evaluation, losses  # noqa: F401
 from kerastrain.errors import InputError
 from kerastrain.hub import layer, modules  # noqa: F401
 from kerastrain.keras_internals.layers import every_layer
-from kerastrain.layers import (  # noqa: F401
+from kerastrain.layers import (  # noqa: F401, registered by their import
     decoder,
     encoder,
     encoder_relative,

@@ -34,7 +34,7 @@ def split_at_tokens(model: keras.Model) -> tuple[keras.layers.TextVectorization,
     beside = [keras.Input(tensor.shape[1:], dtype=tensor.dtype) for tensor in model.inputs[1:]]
     inputs = (ids, *beside) if beside else ids
     whole = keras.Model(inputs, run_through_graph(model, inputs, _replacing(backbone, body)), name=model.name)
-    # XLA would compile the step anew for each length of a batch.
+    # XLA would compile the step again for each length of a batch.
     whole.supports_jit = False
     return tokens[0], whole
 

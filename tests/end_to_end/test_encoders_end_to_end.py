@@ -5,14 +5,13 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
 import h5py
-import keras
 import numpy as np
 import pytest
+from interruptions import StopInStep
 from text_encoder_folders import BERT, write_encoder
 
 from kerastrain import config, recipe
@@ -33,12 +32,6 @@ TRAIN = [
     "fit.checkpoint_every=2 steps",
     "optimizer.fine_tune_fraction=0.5",
 ]
-
-
-class StopInStep(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2:
-            raise Stopped(signal.SIGTERM)
 
 
 @pytest.fixture
@@ -139,7 +132,7 @@ def test_an_encoder_resumes_to_the_same_bits(place, monkeypatch):
 
     def stop_in_fine_tuning(stage, settings, phase, directory, **options):
         if phase.name == "fine_tune":
-            stage = dataclasses.replace(stage, callbacks=[*stage.callbacks, StopInStep()])
+            stage = dataclasses.replace(stage, callbacks=[*stage.callbacks, StopInStep(2)])
         return fit_phase(stage, settings, phase, directory, **options)
 
     monkeypatch.setattr(fitting, "fit_phase", stop_in_fine_tuning)

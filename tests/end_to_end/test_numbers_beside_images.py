@@ -4,12 +4,11 @@ import csv
 import dataclasses
 import json
 import re
-import signal
 
 import h5py
-import keras
 import numpy as np
 import pytest
+from interruptions import StopInStep
 from PIL import Image
 
 from kerastrain import config, recipe, testing
@@ -27,12 +26,6 @@ TRAIN = [
     "fit.checkpoint_every=2 steps",
     "optimizer.learning_rate=0.03",
 ]
-
-
-class StopInStep(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2:
-            raise Stopped(signal.SIGTERM)
 
 
 @pytest.fixture
@@ -104,7 +97,7 @@ def test_a_run_with_numbers_resumes_to_the_same_bits(place, monkeypatch):
 
     def stop_in_fine_tuning(stage, settings, phase, directory, **options):
         if phase.name == "fine_tune":
-            stage = dataclasses.replace(stage, callbacks=[*stage.callbacks, StopInStep()])
+            stage = dataclasses.replace(stage, callbacks=[*stage.callbacks, StopInStep(2)])
         return fit_phase(stage, settings, phase, directory, **options)
 
     monkeypatch.setattr(fitting, "fit_phase", stop_in_fine_tuning)

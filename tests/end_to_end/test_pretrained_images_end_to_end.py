@@ -2,11 +2,10 @@
 
 import dataclasses
 import shutil
-import signal
 
-import keras
 import numpy as np
 import pytest
+from interruptions import StopInStep
 from pretrained_folders import write_images
 
 from kerastrain import config, recipe, testing
@@ -22,12 +21,6 @@ TRAIN = [
     "fit.checkpoint_every=1 steps",
     "fine_tune.layer_rate_decay=0.8",
 ]
-
-
-class StopInStep(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 1:
-            raise Stopped(signal.SIGTERM)
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def test_a_network_resumes_to_the_same_bits_and_its_run_refuses_integers(place, 
 
     def stop_in_fine_tuning(stage, settings, phase, directory, **options):
         if phase.name == "fine_tune":
-            stage = dataclasses.replace(stage, callbacks=[*stage.callbacks, StopInStep()])
+            stage = dataclasses.replace(stage, callbacks=[*stage.callbacks, StopInStep(1)])
         return fit_phase(stage, settings, phase, directory, **options)
 
     monkeypatch.setattr(fitting, "fit_phase", stop_in_fine_tuning)
