@@ -47,14 +47,14 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 # What pretrained networks, the readers of Parquet, Hugging Face and TensorFlow Datasets, the writers of ONNX and int4 files and
 # the search by hyperopt need; their tests are left out without it.
 $(VENV)/extras: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,parquet,huggingface,tfds,onnx,int4,heic,tpe,kerashub]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,parquet,huggingface,tfds,onnx,int4,heic,tpe,kerashub,language]'
 	touch $@
 
 # The exact versions of the two commands, one file for Python 3.10 to 3.13.
 # (uv passes over upper bounds on Python, and backports-strenum 1.3 runs on 3.10 alone.)
 constraints: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv
-	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test --extra parquet --extra huggingface --extra tfds --extra onnx --extra int4 --extra heic --extra tpe --extra kerashub \
+	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test --extra parquet --extra huggingface --extra tfds --extra onnx --extra int4 --extra heic --extra tpe --extra kerashub --extra language \
 		--no-annotate --no-header --upgrade --constraint /dev/stdin --output-file constraints.txt setup.cfg
 
 clean:

@@ -15,10 +15,50 @@ import platform
 from pathlib import Path
 
 MODULES = (
-    "base64 bisect calendar cmath collections colorsys copy csv datetime decimal difflib fractions functools glob gzip heapq "
-    "html itertools json keyword locale math operator os os.path pathlib pprint random re secrets shlex shutil statistics "
-    "string struct tempfile textwrap time types unicodedata urllib.parse uuid zlib"
-).split()
+    "base64",
+    "bisect",
+    "calendar",
+    "cmath",
+    "collections",
+    "colorsys",
+    "copy",
+    "csv",
+    "datetime",
+    "decimal",
+    "difflib",
+    "fractions",
+    "functools",
+    "glob",
+    "gzip",
+    "heapq",
+    "html",
+    "itertools",
+    "json",
+    "keyword",
+    "locale",
+    "math",
+    "operator",
+    "os",
+    "os.path",
+    "pathlib",
+    "pprint",
+    "random",
+    "re",
+    "secrets",
+    "shlex",
+    "shutil",
+    "statistics",
+    "string",
+    "struct",
+    "tempfile",
+    "textwrap",
+    "time",
+    "types",
+    "unicodedata",
+    "urllib.parse",
+    "uuid",
+    "zlib",
+)
 CLASSES = (str, list, dict, set, tuple, bytes, int, float)
 SHORTEST, LONGEST = 20, 240  # characters of an answer
 
