@@ -2,6 +2,7 @@
 
 from pydantic import model_validator
 
+from kerastrain.config import kinds
 from kerastrain.config.data import DataConfig
 from kerastrain.config.memory import MemoryConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
@@ -35,6 +36,42 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_model(self):
         self.model.check_fits(self.data.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _check_kind(self):
+        kinds.check(self, is_language=self.is_language)
+        return self
+
+    @model_validator(mode="after")
+    def _check_objective(self):
+        if self.fit.objective != "dpo":
+            if self.fit.dpo_beta is not None:
+                raise ValueError(
+                    f"fit.dpo_beta is only for fit.objective=dpo. Received: {self.fit.dpo_beta:g}, and fit.objective="
+                    f"{self.fit.objective}. Remove it, or set fit.objective=dpo."
+                )
+            return self
+        if self.data.kind != "chat":
+            raise ValueError(
+                "fit.objective=dpo learns from conversations with a chosen and a rejected answer. Received: data.kind="
+                f"{self.data.kind}. Set data.kind=chat, or remove fit.objective."
+            )
+        if self.fine_tune.lora_rank is None:
+            raise ValueError(
+                "fit.objective=dpo needs LoRA, because the reference is the model without its LoRA matrices. Received: "
+                "fine_tune.lora_rank null. Set it, such as fine_tune.lora_rank=8."
+            )
+        if self.data.packing:
+            raise ValueError(
+                "data.packing is not for fit.objective=dpo: each answer of a pair has a sequence of its own. Received: true. "
+                "Remove it."
+            )
+        if self.data.learn != "answers":
+            raise ValueError(
+                "data.learn must be answers for fit.objective=dpo, which compares answers to the same prompt. Received: "
+                f"{self.data.learn}. Remove it."
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ them. Must not read or write files.
 
 import contextlib
 import gc
-import re
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -17,6 +16,7 @@ import tensorflow as tf
 from kerastrain.errors import InputError, is_whole_number
 from kerastrain.layers.decoder import LINEAR, DecoderBlock
 from kerastrain.layers.low_rank import LowRankPair
+from kerastrain.presets import decoder_choices
 
 PRECISIONS = ("int8", "int4")
 """The types that `quantize` stores kernels in."""
@@ -63,7 +63,7 @@ def add(
         raise InputError(f"`alpha` must be above 0. Received: {alpha!r}.")
     if not 0 <= dropout < 1:
         raise InputError(f"`dropout` must lie in [0, 1). Received: {dropout!r}.")
-    chosen = _chosen(paths(model), [layers] if isinstance(layers, str) else layers)
+    chosen = decoder_choices.matching(paths(model), [layers] if isinstance(layers, str) else layers)
     scale = float(alpha / (rank**0.5 if rank_stabilized else rank))
     create(model, {path: {"rank": rank, "scale": scale, "rate": float(dropout)} for path in chosen})
     return len(chosen)
@@ -258,24 +258,6 @@ def _blocks(model: keras.Model) -> list[DecoderBlock]:
 def _layer(model: keras.Model, path: str) -> keras.layers.Dense:
     block, name, _ = path.split("/")
     return model.get_layer(block).linear(name)
-
-
-def _chosen(known: Sequence[str], expressions: Sequence[str] | None) -> list[str]:
-    if expressions is None:
-        return list(known)
-    found = set()
-    for text in expressions:
-        try:
-            matches = {path for path in known if re.search(text, path)}
-        except re.error as error:
-            raise InputError(f"`layers` must hold regular expressions. Received: {text!r} ({error}).") from None
-        if not matches:
-            raise InputError(
-                f"`layers` must be found in paths of kernels such as {known[0]!r}. Received: {text!r}, which is in none. A block "
-                f"has {', '.join(LINEAR)}."
-            )
-        found |= matches
-    return [path for path in known if path in found]
 
 
 def _set_switches(model: keras.Model, found: Sequence[LowRankPair], states: Sequence[bool]) -> None:

@@ -5,8 +5,8 @@ Takes a `keras.Model` from `decoders.build`; sets what trains. Must not train.
 
 import keras
 
-from kerastrain.errors import InputError
 from kerastrain.layers.decoder import DecoderBlock
+from kerastrain.presets import decoder_choices
 
 
 def train_last(model: keras.Model, last: int | None) -> int:
@@ -23,11 +23,7 @@ def train_last(model: keras.Model, last: int | None) -> int:
         InputError: the model has fewer blocks.
     """
     blocks = [layer for layer in model.layers if isinstance(layer, DecoderBlock)]
-    if last is not None and not 1 <= last <= len(blocks):
-        raise InputError(
-            f"`fine_tune.last` must lie in [1, {len(blocks)}], the blocks of the model. Received: {last}. Leave it out to train "
-            "all."
-        )
+    decoder_choices.check_last(last, len(blocks))
     model.trainable = True
     if last is not None:
         kept = [*blocks[-last:], model.get_layer("norm")]

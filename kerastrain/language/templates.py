@@ -178,7 +178,9 @@ def _compiled(template: str) -> _Compiled:
     try:
         return _Compiled(template)
     except jinja2.TemplateSyntaxError as error:
-        raise InputError(f"the chat template has a fault in line {error.lineno}: {error.message}.") from None
+        raise InputError(
+            f"the chat template has a fault in line {error.lineno}: {str(error.message).rstrip('.')}."
+        ) from None
 
 
 def _text(messages: Sequence, tokens: LanguageTokens, for_reply: bool, tools: Sequence | None) -> str:

@@ -5,6 +5,6 @@ handles from SavedModels, `.keras` files and `keras:NAME`. Must not import Tenso
 """
 
 from kerastrain.presets.handles import is_preset
-from kerastrain.presets.preset import Preset, fetch, read
+from kerastrain.presets.preset import Preset, fetch, read, require_language
 
-__all__ = ["Preset", "fetch", "is_preset", "read"]
+__all__ = ["Preset", "fetch", "is_preset", "read", "require_language"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.presets import kerashub_decoders
 from kerastrain.presets.architectures import LANGUAGE_MODELS
 from kerastrain.presets.preset import Preset
 from kerastrain.presets.safetensors import Tensors
@@ -18,6 +19,7 @@ from kerastrain.presets.safetensors import Tensors
 MODEL_TYPES = LANGUAGE_MODELS
 """The model types of Hugging Face that are built."""
 
+_LLAMA3_ROPE = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 _GEMMA = ("gemma", "gemma2", "gemma3_text")
 _ACTIVATIONS = {
     **dict.fromkeys(("silu", "swish"), "silu"),
@@ -176,16 +178,17 @@ def shapes(network: DecoderNetwork) -> dict[str, tuple[int, ...]]:
 
 
 def weights(preset: Preset, network: DecoderNetwork) -> Iterator[tuple[str, np.ndarray]]:
-    """Reads the weights of a language model from safetensors files.
+    """Reads the weights of a language model from the files of Hugging Face or KerasHub.
 
     Args:
-        preset: Preset of Hugging Face, fetched.
+        preset: Preset, fetched.
         network: DecoderNetwork from `network`.
 
     Yields:
         (str, float32 array): the path of a variable and its value.
     """
-    found = Tensors(Path(preset.location))
+    files = kerashub_decoders.Tensors if preset.origin == "kerashub" else Tensors
+    found = files(Path(preset.location))
     prefix = _prefix(preset)
     for path, name in names(network).items():
         yield path, turned(path, found[_stored(preset, prefix, name)], preset.architecture, to_file=False)
@@ -253,6 +256,12 @@ def _rope(preset: Preset, block_type: str) -> dict[str, Any]:
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind == "default":
         return {"base": float(base)}
+    needed = {"linear": ("factor",), "llama3": _LLAMA3_ROPE}.get(kind, ())
+    if lacking := [key for key in needed if not isinstance(scaling.get(key), int | float)]:
+        raise InputError(
+            f"{preset.handle!r}: the rotation of positions {kind!r} in config.json needs the number {lacking[0]}. Received: "
+            f"{scaling.get(lacking[0], 'nothing')!r}. Download config.json again."
+        )
     if kind == "linear":
         return {"base": float(base), "factor": float(scaling["factor"])}
     if kind == "llama3":

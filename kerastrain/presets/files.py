@@ -204,8 +204,14 @@ def _no_weights(folder: Path) -> str:
                 f"{start}, only weights in the format of {what}. Download the safetensors file of the same repository."
             )
     others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if any(folder.glob("pytorch_model-*.bin")):
+        return (
+            f'{start}, only weights of PyTorch in several files. Convert them with the library transformers: python -c "from '
+            f"transformers import AutoModelForCausalLM as M; M.from_pretrained('{folder}').save_pretrained('{folder}')\"."
+        )
     if len(others) == 1 and "-of-" not in others[0]:
         return f"{start}, but {others[0]}. Rename it, if it holds the whole network."
+        ("*.pth", "PyTorch's checkpoints"),
     if others:
         return f"{start}, but {others[0]} without {_INDEX}{_unfinished(folder)}. Download the folder again."
     return f"{start}, the weights{_unfinished(folder)}. Download the folder again."

@@ -4,6 +4,7 @@ Takes a folder; returns the parts of a `Preset`. Must not import TensorFlow or K
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from kerastrain.presets.architectures import (
 )
 
 _MOST_NAMED = 3
+_ADDRESS = re.compile(r"(https?://)?(www\.)?huggingface\.co/(?P<name>[\w.-]+/[\w.-]+).*")
+_REPOSITORY = re.compile(r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)")
+_TASKS = ("CausalLM", "ConditionalGeneration")  # of the names of classes of networks that write text
 _TOKENIZERS = {  # family -> the files of which KerasHub reads a Hugging Face tokenizer; the first is enough
     "albert": ("spiece.model",),
     "bert": ("vocab.txt", "sentencepiece.bpe.model", "tokenizer.json"),
@@ -58,6 +62,29 @@ def read_config(folder: Path) -> tuple[str, dict]:
     )
 
 
+def missing(handle: str, kind: str | None) -> OSError | InputError:
+    """The error for a handle that is no folder.
+
+    Args:
+        handle: str.
+        kind: "images", "text" or "language", the data; None for images or texts.
+
+    Returns:
+        FileNotFoundError, or InputError for a file.
+    """
+    if Path(handle).expanduser().is_file():
+        what = "a file of GGUF, whose weights cannot be fine-tuned here" if handle.endswith(".gguf") else "a file"
+        return InputError(
+            f"`model.backbone` must be a folder with config.json, model.safetensors and tokenizer.json. Received: {handle!r}, "
+            f"{what}. Give the folder of the network."
+        )
+    match = _ADDRESS.fullmatch(handle) or _REPOSITORY.fullmatch(handle)
+    hint = f" Did you mean hf:{match['name']}?" if match else ""
+    if kind == "language" and not hint:
+        hint = " Give the folder of a language model that Hugging Face has, or hf:OWNER/NAME."
+    return FileNotFoundError(f"no folder at {handle!r}: the path does not exist.{hint}")
+
+
 def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle: str) -> tuple[str, str]:
     """The architecture that a config.json names, and its family.
 
@@ -82,6 +109,8 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
     library = {"kerashub": "KerasHub", "transformers": "Hugging Face", "timm": "timm"}[origin]
     family = timm_family(name) if origin == "timm" else table.get(name)
     if kind == "language" and origin != "transformers":
+    if kind == "language":
+        _check_language(handle, origin, name, family, content)
         raise InputError(language_origin(handle))
     is_meant = family is not None and FAMILIES[family].kind in (kind, "images", "text")
     if family is None or (is_meant and not is_built(origin, name, family)):
@@ -93,6 +122,29 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
         )
     check_kind(handle, name, FAMILIES[family].kind, origin, kind)
     return name, family
+def _check_language(handle: str, origin: str, name: str, family: str | None, content: Mapping[str, Any]) -> None:
+    """Raises an error if a network is no language model that is built."""
+    built = known("transformers", "language")
+    # The names of kinds differ by a letter, such as qwen2 and qwen3, so that the nearest one is another network.
+    is_other = family is None or (
+        FAMILIES[family].kind not in ("images", "text") and not is_built(origin, name, family)
+    )
+    if is_other:
+        others = [what for what in ("vision", "audio") if f"{what}_config" in content]
+        senses = {"vision": "images", "audio": "sounds"}
+        reads = f", which reads {' and '.join(senses[what] for what in others)} too" if others else ""
+        raise InputError(
+            f"`model.backbone` must be a language model that kerastrain builds: {', '.join(built)}. Received: {handle!r}, a "
+            f"network of the kind {name!r}{reads}. Give the folder of one of these."
+        )
+    classes = content.get("architectures") or []
+    if wrong := [each for each in classes if "For" in str(each) and not str(each).endswith(_TASKS)]:
+        raise InputError(
+            f"`model.backbone` must be a language model, which writes text. Received: {handle!r}, a {wrong[0]}, which was "
+            "trained for another task. Give the folder of the model that it was made of."
+        )
+
+
 
 
 def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | None) -> None:
@@ -230,6 +282,8 @@ def _no_tokenizer(folder: Path, names: tuple[str, ...]) -> str:
         f"{str(folder)!r} holds no tokenizer ({' or '.join(names)}), without which texts cannot become tokens. Copy its files "
         "from where the network comes from."
     )
+    if any(folder.glob("*.gguf")):
+        return f"{start}, only weights in the format of GGUF. Give the folder with the safetensors files that they were made of."
 
 
 def _check_language_tokenizer(folder: Path) -> None:

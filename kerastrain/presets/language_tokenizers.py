@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from kerastrain.errors import InputError
-from kerastrain.presets import files
+from kerastrain.presets import files, kerashub_language_tokens
 from kerastrain.presets.preset import Preset, require_language
 from kerastrain.tokenization.language_tokens import LanguageTokens, opened
 
 _NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
-def read(preset: Preset) -> LanguageTokens:
+def read(preset: Preset, *, needs_template: bool = False) -> LanguageTokens:
     """Reads the tokenizer of a language model.
 
     A reply ends at the end of a text, at the tokens that generation_config.json and config.json name, and at the usual ends
@@ -23,6 +23,7 @@ def read(preset: Preset) -> LanguageTokens:
 
     Args:
         preset: Preset for language; its JSON files are enough.
+        needs_template: bool, whether its chat template is used, so that an unclear one is refused.
 
     Returns:
         LanguageTokens.
@@ -32,10 +33,13 @@ def read(preset: Preset) -> LanguageTokens:
         MissingExtra: a library of the extra `language` is not installed.
     """
     require_language()
-    folder = Path(preset.location)
-    content = _text(folder / "tokenizer.json")
+    folder, usual = Path(preset.location), {}
+    if preset.origin == "kerashub":
+        content, usual = kerashub_language_tokens.read(preset)
+    else:
+        content = _text(folder / "tokenizer.json")
     tokenizer = opened(content, repr(str(folder / "tokenizer.json")))
-    settings = _settings(folder)
+    settings = {**usual, **_settings(folder)}
     names = {name: text for name in _NAMES if (text := _token(settings.get(name))) is not None}
     ids = {name: tokenizer.token_to_id(text) for name, text in names.items()}
     missing = next((name for name, index in ids.items() if index is None), None)
@@ -66,7 +70,7 @@ def read(preset: Preset) -> LanguageTokens:
         # The library transformers does as tokenizer.json says, too, whatever add_bos_token in the other file is.
         adds_begin=begin is not None and tokenizer.encode("a").ids[:1] == [begin],
     )
-    return tokens.with_template(_template(preset, folder, settings))
+    return tokens.with_template(template(preset, is_needed=needs_template))
 
 
 def check_fits(preset: Preset, tokens: LanguageTokens, vocabulary_size: int) -> None:
@@ -87,31 +91,44 @@ def check_fits(preset: Preset, tokens: LanguageTokens, vocabulary_size: int) -> 
         )
 
 
+def template(preset: Preset, *, is_needed: bool = False) -> str | None:
+    """The chat template of a folder: that of chat_template.jinja counts before those inside JSON files, as in transformers.
+
+    Args:
+        preset: Preset for language.
+        is_needed: bool, whether an unclear one is refused.
+
+    Returns:
+        str, Jinja text, or None.
+
+    Raises:
+        InputError: it is needed, and several are given, or one that is no text.
+    """
+    folder = Path(preset.location)
+    settings = _settings(folder)
+    if (folder / "chat_template.jinja").is_file():
+        return _text(folder / "chat_template.jinja")
+    found = settings.get("chat_template") or _json(folder / "chat_template.json").get("chat_template")
+    if isinstance(found, list):  # named templates, such as "default" and "tool_use"
+        named = {item.get("name"): item.get("template") for item in found if isinstance(item, Mapping)}
+        found = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
+        if found is None and named and is_needed:
+            raise InputError(
+                f"{preset.handle!r}: none of its chat templates is called default: {', '.join(map(str, named))}. Write the one "
+                "that you mean to chat_template.jinja in the folder, or set data.chat_template."
+            )
+    if found is not None and not isinstance(found, str) and is_needed:
+        raise InputError(
+            f"{preset.handle!r}: chat_template in tokenizer_config.json must be a text. Received: {type(found).__name__}."
+        )
+    return found if isinstance(found, str) and found else None
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     """The content of tokenizer_config.json, with the special tokens of special_tokens_map.json where it names none."""
     settings = _json(folder / "special_tokens_map.json")
     own = _json(folder / "tokenizer_config.json")
     return settings | {key: value for key, value in own.items() if value is not None or key not in settings}
-
-
-def _template(preset: Preset, folder: Path, settings: Mapping[str, Any]) -> str | None:
-    """The chat template: that of chat_template.jinja counts before those inside JSON files, as in transformers."""
-    if (folder / "chat_template.jinja").is_file():
-        return _text(folder / "chat_template.jinja")
-    template = settings.get("chat_template") or _json(folder / "chat_template.json").get("chat_template")
-    if isinstance(template, list):  # named templates, such as "default" and "tool_use"
-        named = {item.get("name"): item.get("template") for item in template if isinstance(item, Mapping)}
-        template = named.get("default") or (next(iter(named.values())) if len(named) == 1 else None)
-        if template is None and named:
-            raise InputError(
-                f"{preset.handle!r}: none of its chat templates is called default: {', '.join(map(str, named))}. Write the one "
-                "that you mean to chat_template.jinja in the folder, or set data.chat_template."
-            )
-    if template is not None and not isinstance(template, str):
-        raise InputError(
-            f"{preset.handle!r}: chat_template in tokenizer_config.json must be a text. Received: {type(template).__name__}."
-        )
-    return template or None
 
 
 def _token(value: Any) -> str | None:

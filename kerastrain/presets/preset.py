@@ -90,8 +90,8 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
         return _from_folder(text, folder, kind, is_fetched=downloads.has_weights(folder))
     folder = Path(text).expanduser()
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder at {text!r}: the path does not exist.")
-    return _from_folder(text, folder, kind, is_fetched=True)
+        raise folders.missing(text, kind)
+    return _from_folder(text, folder, kind, is_fetched=needs_weights)
 
 
 def fetch(preset: Preset) -> Preset:

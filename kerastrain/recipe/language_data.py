@@ -83,10 +83,11 @@ def source(config: Config, *, fetched: bool = False) -> LanguageSource:
     preset = presets.read(config.model.backbone, kind="language")
     preset = presets.fetch(preset) if fetched else preset
     network = decoders.network(preset)
-    tokens = language_tokenizers.read(preset)
+    is_chat, template = config.data.kind == "chat", config.data.chat_template
+    tokens = language_tokenizers.read(preset, needs_template=is_chat and template is None)
     language_tokenizers.check_fits(preset, tokens, network.vocabulary_size)
-    if config.data.kind == "chat":
-        tokens = templates.chosen(tokens, config.data.chat_template)
+    if is_chat:
+        tokens = templates.chosen(tokens, template)
     return LanguageSource(preset, network, tokens)
 
 

@@ -16,7 +16,7 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.hub import cache, handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
-from kerastrain.presets import image_networks
+from kerastrain.presets import decoder_choices, image_networks
 from kerastrain.presets.text_presets import read_text
 from kerastrain.recipe import language_data, networks, starting_run
 from kerastrain.system import archives, folders, optional_imports
@@ -70,7 +70,7 @@ def require(config: Config) -> None:
 
 
 def _require_language(config: Config) -> None:
-    optional_imports.require("language")
+    presets.require_language()
     formats = config.export.formats
     if wrong := [name for name in formats if name not in LANGUAGE_FORMATS]:
         raise InputError(
@@ -82,7 +82,11 @@ def _require_language(config: Config) -> None:
             "`export.formats`: an adapter is what LoRA trains. Received: adapter, without fine_tune.lora_rank. Set it, or use "
             "hugging_face."
         )
-    language_data.source(config)
+    network = language_data.source(config).network
+    if config.fine_tune.lora_rank is not None:
+        kernels = decoder_choices.kernels(network)
+        decoder_choices.matching(kernels, config.fine_tune.lora_layers, name="fine_tune.lora_layers")
+    decoder_choices.check_last(config.fine_tune.last, len(network.blocks))
 
 
 def require_formats(config: Config, formats: Iterable[str], model: Any = None) -> None:
@@ -97,6 +101,10 @@ def require_formats(config: Config, formats: Iterable[str], model: Any = None) -
         MissingExtra: a format needs a library that is not installed.
         InputError: the backbone cannot be exported to a format.
     """
+    if wrong := [name for name in formats if name in ("adapter", "hugging_face")]:
+        raise InputError(
+            f"`export.formats`: {wrong[0]} is for language models. Received: data.kind={config.data.kind}. Remove it."
+        )
     for name in formats:
         if name in _FORMAT_EXTRAS:
             optional_imports.require(_FORMAT_EXTRAS[name])

@@ -58,6 +58,39 @@ def test_the_keys_are_read():
             "model.backbone must name a pretrained language model for data.kind=chat: a folder of Hugging Face",
         ),
         ((*CHAT, "model.num_layers=2"), "config", "model.num_layers is only for `keras:transformer` on texts."),
+        (
+            (*CHAT, "fit.head_epochs=3"),
+            "config",
+            "fit.head_epochs is for networks that classify; a language model has no new head. Received: 3. Remove it.",
+        ),
+        ((*CHAT, "model.hidden_units=[3]"), "config", "model.hidden_units is for networks that classify; a language"),
+        ((*TEXTS, "fit.label_smoothing=0.1"), "config", "fit.label_smoothing is for networks that classify; the loss"),
+        ((*CHAT, "fine_tune.from_layer=block_1"), "config", "fine_tune.last names the number of blocks that train."),
+        (
+            (*CHAT, "export.probabilities=true"),
+            "config",
+            "export.probabilities is for networks that classify; files of",
+        ),
+        (
+            (*CHAT, "fit.epochs=0"),
+            "config",
+            "fit.epochs must be above 0 for a language model, which has no other phase.",
+        ),
+        (
+            (*CHAT, "runtime.precision=measure"),
+            "config",
+            "runtime.precision=measure is for networks that classify: nothing is measured for a language model. Set",
+        ),
+        (
+            ("evaluation.answers=2",),
+            "config",
+            "evaluation.answers is for language models. Received: 2, and data.kind=images. Remove it.",
+        ),
+        (
+            ("fine_tune.lora_rank=2", "fine_tune.quantize=int8"),
+            "config",
+            "fine_tune.quantize is for language models. Received: 'int8', and data.kind=images. Remove it.",
+        ),
     ],
 )
 def test_settings_of_other_kinds_are_refused(overrides, path, message):
