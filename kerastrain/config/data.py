@@ -79,8 +79,8 @@ class ColumnsConfig(Section):
     response: str | None = None
     """Only for data.kind=chat: column of the answer to `prompt`."""
     rejected: str | None = None
-    """Only for data.kind=chat: column of an answer that people liked less than `response`. Null finds the columns prompt, chosen
-    and rejected."""
+    """Only for data.kind=chat: column of an answer that people liked less than `response`, for fit.objective=dpo. Null finds the
+    columns prompt, chosen and rejected."""
     system: str | None = None
     """Only for data.kind=chat: column of the system's message before `prompt`. Null finds a column named system."""
 
@@ -195,12 +195,21 @@ class DataConfig(Section):
                 f"{wrong[0]} is not for data.kind={self.kind}. Received: {shown(operator.attrgetter(wrong[0])(self))}. "
                 f"Remove it{_OWNER_HINTS.get((self.kind, wrong[0]), '')}."
             )
-        if self.kind == "chat" and (self.columns.prompt is None) != (self.columns.response is None):
-            given, lacking = ("prompt", "response") if self.columns.prompt else ("response", "prompt")
-            raise ValueError(f"columns.{given} needs columns.{lacking}. Received: only columns.{given}. Name both.")
-        if self.columns.rejected is not None and self.columns.response is None:
+        named = self.columns
+        if named.rejected is not None and named.response is None:
             raise ValueError(
-                "columns.rejected needs columns.prompt and columns.response, the preferred answer. Name all three."
+                f"columns.rejected needs columns.response, the preferred answer. Received: only columns.rejected="
+                f"{named.rejected}. Name both, and columns.prompt if there is one."
+            )
+        # Pairs may be whole conversations that share their beginning.
+        lacks_one = (named.prompt is None) != (named.response is None) and named.rejected is None
+        if self.kind == "chat" and lacks_one:
+            given, lacking = ("prompt", "response") if named.prompt else ("response", "prompt")
+            raise ValueError(f"columns.{given} needs columns.{lacking}. Received: only columns.{given}. Name both.")
+        if named.messages is not None and (named.prompt or named.response):
+            raise ValueError(
+                "columns.messages holds whole conversations, and columns.prompt and columns.response their parts. Received: "
+                f"columns.messages={named.messages} and columns.response={named.response}. Name one or the other."
             )
         if is_language and self.augment.named:
             raise ValueError(

@@ -180,7 +180,8 @@ def _resolved(config: Config) -> Config:
 def _resolved_language(config: Config) -> Config:
     """`_resolved` for a language model."""
     is_lora = config.fine_tune.lora_rank is not None
-    optimizer = {"learning_rate": 2e-4 if is_lora else 2e-5, "global_clip_norm": 1.0}
+    is_dpo = config.fit.objective == "dpo"
+    optimizer = {"learning_rate": (5e-5 if is_dpo else 2e-4) if is_lora else 2e-5, "global_clip_norm": 1.0}
     if config.optimizer.clip_norm is not None or config.optimizer.clip_value is not None:
         del optimizer["global_clip_norm"]
     formats = ("adapter", "hugging_face") if is_lora else ("hugging_face",)
@@ -191,7 +192,9 @@ def _resolved_language(config: Config) -> Config:
             "data": config.data.model_copy(update=path),
             "model": config.model.model_copy(update={"backbone": _absolute(config.model.backbone)}),
             "optimizer": _with_defaults(config.optimizer, optimizer),
-            "fit": _with_defaults(config.fit, {"epochs": 3, "global_batch_size": 8}),
+            "fit": _with_defaults(
+                config.fit, {"epochs": 3, "global_batch_size": 8, **({"dpo_beta": 0.1} if is_dpo else {})}
+            ),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "evaluation": _with_defaults(config.evaluation, {"batch_size": 8}),
             "export": _with_defaults(config.export, {"formats": formats}),

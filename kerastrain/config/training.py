@@ -47,7 +47,8 @@ class OptimizerConfig(Section):
     """Name of the Keras optimizer."""
     learning_rate: Positive | None = None
     """Peak learning rate of the head phase, or of the whole model if it trains from scratch. Null means 0.01, or 0.003
-    for the `keras:NAME` networks of texts. Language models have one phase, with the rate 0.0002 for LoRA and 0.00002 without."""
+    for the `keras:NAME` networks of texts. Language models have one phase, with the rate 0.0002 for LoRA, 0.00005 for
+    fit.objective=dpo, and 0.00002 without LoRA."""
     fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Peak learning rate of fine-tuning, as a fraction of `learning_rate`. Null means 0.01, 0.05 for the small modules
     `kerastrain:fractal_…`, which have seen no photos and have more to learn, and 0.003 for a pretrained text encoder, for a
@@ -181,10 +182,18 @@ class FitConfig(Section):
     means 10, or 3 for a pretrained text encoder, and for small data sets as many as make 100 steps; 10 for a backbone with
     random weights."""
     global_batch_size: Annotated[int, Field(gt=0)] | None = None
-    """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences for language models."""
+    """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences, or pairs of them for dpo, for
+    language models."""
     steps_per_execution: Annotated[int, Field(gt=0)] = 1
     """Optimizer steps per call into TensorFlow, which saves Python overhead for small models. It must divide the number
     of steps in an epoch."""
+    objective: Literal["next_token", "dpo"] = "next_token"
+    """Only for language models: what they learn. next_token: to write what is learned. dpo: to prefer the chosen answer of a
+    pair to the rejected one, by direct preference optimization, with data of prompt, chosen and rejected, and LoRA; the
+    reference is the model without its LoRA matrices."""
+    dpo_beta: Positive | None = None
+    """Only for dpo: how strongly the model is held to its reference; the smaller, the farther it may leave it. Null means
+    0.1."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of each target that the loss spreads evenly over all classes."""
     early_stopping_epochs: Annotated[int, Field(gt=0)] | None = None

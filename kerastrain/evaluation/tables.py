@@ -45,7 +45,7 @@ def table(measures: Mapping, *, title: str = "") -> Group:
     if measures["task"] == "regression":
         return Group(_numbers(measures, title))
     if measures["task"] == "language":
-        return Group(_tokens(measures, title))
+        return Group(_tokens(measures, title), *([_preferences(measures, title)] if "preference" in measures else []))
     if measures["task"] == "multi_label":
         return Group(_classes(measures, title, multi_label.SCORES))
     scores = _classes(measures, title, SCORES)
@@ -67,6 +67,24 @@ def _tokens(measures: Mapping, title: str) -> Table:
         table.add_row(
             name, f"{row['loss']:.4f}", f"{row['perplexity']:.4g}", f"{low:.4g} to {high:.4g}", f"{row['accuracy']:.4f}"
         )
+    return table
+
+
+def _preferences(measures: Mapping, title: str) -> Table:
+    """How clearly a language model prefers the chosen answers of pairs, before and after its training."""
+    after = measures["preference"]
+    head = f"{after['pairs']:,} pairs of answers, beta {after['beta']:g}"
+    table = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
+    for column in ("", "loss", "margin", "accuracy", "95 % interval", "chosen likelier", "95 % interval"):
+        table.add_column(column, justify="right" if column else "left")
+    before = measures.get("before", {}).get("preference")
+    rows = {"": after} if before is None else {"before": before, "after": after}
+    for name, row in rows.items():
+        shares = []
+        for key in ("accuracy", "likelier"):
+            low, high = row[f"{key}_interval"]
+            shares += [f"{row[key]:.4f}", f"{low:.2f} to {high:.2f}"]
+        table.add_row(name, f"{row['loss']:.4f}", f"{row['margin']:.4g}", *shares)
     return table
 
 

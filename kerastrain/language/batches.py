@@ -4,6 +4,7 @@ Takes `Sequences`, returns a `tf.data.Dataset`. Must not know of texts or tokeni
 """
 
 import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,19 @@ class Sequences:
         return Sequences(self.token_ids[indices], self.segments[indices], self.targets[indices])
 
 
+def concatenated(parts: Iterable[Sequences]) -> Sequences:
+    """Puts sequences of the same length one after the other.
+
+    Args:
+        parts: iterable of Sequences.
+
+    Returns:
+        Sequences.
+    """
+    arrays = zip(*((part.token_ids, part.segments, part.targets) for part in parts), strict=True)
+    return Sequences(*map(np.concatenate, arrays))
+
+
 def training_batches(
     sequences: Sequences, global_batch_size: int, *, seed: int = 0, epochs: int = 1, start_step: int = 0
 ) -> tf.data.Dataset:
@@ -91,7 +105,7 @@ def training_batches(
         tf.data.Dataset of ({"token_ids", "segments"}, targets, weights): int32 (b, t) each, and float32 (b,); t is the
         longest of the batch, at most rounded up to a multiple of 8.
     """
-    drawn = _drawn(sequences, global_batch_size, seed)
+    drawn = order_of(sequences, global_batch_size, seed)
 
     def weights(counts: np.ndarray) -> np.ndarray:
         return counts * (len(counts) / counts.sum())
@@ -112,7 +126,7 @@ def indices(sequences: Sequences, global_batch_size: int, step: int, *, seed: in
         int64 array (b,).
     """
     epoch, batch = divmod(step, -(-len(sequences) // global_batch_size))
-    drawn = _drawn(sequences, global_batch_size, seed)(epoch)
+    drawn = order_of(sequences, global_batch_size, seed)(epoch)
     return drawn[batch * global_batch_size : (batch + 1) * global_batch_size]
 
 
@@ -128,13 +142,34 @@ def evaluation_batches(sequences: Sequences, batch_size: int) -> tf.data.Dataset
     Returns:
         tf.data.Dataset as from `training_batches`.
     """
-    order, counts = np.argsort(-sequences.lengths, kind="stable"), sequences.learned_counts
+    order, counts = longest_first(sequences), sequences.learned_counts
     factor = len(counts) / counts.sum()
     return _dataset(sequences, batch_size, lambda epoch: order, lambda counts: counts * factor, epochs=1, start_step=0)
 
 
-def _drawn(sequences: Sequences, batch_size: int, seed: int):
-    """A function from the number of an epoch to int64 (n,), the index of the sequence at each position."""
+def longest_first(sequences) -> np.ndarray:
+    """The order of `evaluation_batches`.
+
+    Args:
+        sequences: Sequences, or pairs of them, with `lengths`.
+
+    Returns:
+        int64 (n,), the index of the sequence at each position.
+    """
+    return np.argsort(-sequences.lengths, kind="stable")
+
+
+def order_of(sequences, batch_size: int, seed: int) -> Callable[[int], np.ndarray]:
+    """The order of the sequences in each epoch, those of a batch with similar lengths.
+
+    Args:
+        sequences: Sequences, or pairs of them, with `lengths`.
+        batch_size: int >= 1.
+        seed: int in [0, 2**31).
+
+    Returns:
+        function from the number of an epoch to int64 (n,), the index of the sequence at each position.
+    """
 
     @functools.lru_cache(maxsize=2)  # The end of an epoch and the start of the next may be read concurrently.
     def drawn(epoch: int) -> np.ndarray:
@@ -145,29 +180,64 @@ def _drawn(sequences: Sequences, batch_size: int, seed: int):
 
 
 def _dataset(sequences: Sequences, batch_size: int, drawn, weights, *, epochs: int, start_step: int) -> tf.data.Dataset:
-    if not len(sequences):
+    arrays = (sequences.token_ids, sequences.segments, sequences.targets)
+
+    def weight(rows: np.ndarray) -> np.ndarray:
+        return weights(sequences.learned_counts[rows])
+
+    dataset = cut_batches(arrays, sequences.lengths, weight, batch_size, drawn, epochs=epochs, start_step=start_step)
+    return dataset.map(
+        lambda ids, segments, targets, weight: ({"token_ids": ids, "segments": segments}, targets, weight)
+    )
+
+
+def cut_batches(
+    arrays: tuple[np.ndarray, ...],
+    lengths: np.ndarray,
+    numbers: Callable[[np.ndarray], np.ndarray],
+    batch_size: int,
+    drawn: Callable[[int], np.ndarray],
+    *,
+    epochs: int,
+    start_step: int,
+) -> tf.data.Dataset:
+    """Batches arrays of tokens, cut to the longest sequence of each batch.
+
+    Args:
+        arrays: tuple of int32 (n, …, tokens).
+        lengths: int (n,), tokens without padding.
+        numbers: function from int64 (b,), rows, to numbers (b, …) that go with them.
+        batch_size: int >= 1.
+        drawn: function from the number of an epoch to int64 (n,), the row at each position.
+        epochs: int >= 1.
+        start_step: int >= 0, the first step of the dataset.
+
+    Returns:
+        tf.data.Dataset of (*arrays, numbers): int32 (b, …, t) each, and float32 (b, …).
+
+    Raises:
+        InputError: there are no rows, or the batch size is below 1.
+    """
+    if not len(lengths):
         raise InputError("`sequences` must hold at least one sequence. Received: none.")
     if batch_size < 1:
         raise InputError(f"the batch size must be at least 1. Received: {batch_size}.")
     dataset_iterators.close_at_exit()
-    steps = -(-len(sequences) // batch_size)
-    longest = sequences.token_ids.shape[1]
+    steps, longest = -(-len(lengths) // batch_size), arrays[0].shape[-1]
 
     def read(step: np.ndarray) -> tuple[np.ndarray, ...]:
         epoch, batch = divmod(int(step), steps)
         rows = drawn(epoch)[batch * batch_size : (batch + 1) * batch_size]
-        length = min(-(-int(sequences.lengths[rows].max()) // _MULTIPLE) * _MULTIPLE, longest)
-        cut = (values[rows, :length] for values in (sequences.token_ids, sequences.segments, sequences.targets))
-        return *cut, weights(sequences.learned_counts[rows]).astype(np.float32)
+        length = min(-(-int(lengths[rows].max()) // _MULTIPLE) * _MULTIPLE, longest)
+        return *(values[rows, ..., :length] for values in arrays), numbers(rows).astype(np.float32)
 
     @tf.autograph.experimental.do_not_convert
     def batch(step: tf.Tensor):
-        types = (tf.int32, tf.int32, tf.int32, tf.float32)
-        token_ids, segments, targets, weight = tf.numpy_function(read, [step], types, stateful=False)
-        for values in (token_ids, segments, targets):
-            values.set_shape((None, None))
-        weight.set_shape((None,))
-        return {"token_ids": token_ids, "segments": segments}, targets, weight
+        found = tf.numpy_function(read, [step], [tf.int32] * len(arrays) + [tf.float32], stateful=False)
+        for values, whole in zip(found, arrays, strict=False):
+            values.set_shape((None, *whole.shape[1:-1], None))
+        found[-1].set_shape((None, *numbers(np.arange(1)).shape[1:]))
+        return tuple(found)
 
     dataset = tf.data.Dataset.range(start_step, epochs * steps)
     return dataset.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -239,6 +239,4 @@ def _checked(corpus: Corpus) -> Corpus:
             notes.append(
                 f"{counted(given, 'answers')} inside prompts or with the weight 0: they are read, and not learned"
             )
-        if corpus.has_preferences:
-            notes.append("each conversation has a preferred and a rejected answer; only the preferred ones are learned")
     return dataclasses.replace(corpus, notes=(*corpus.notes, *notes))

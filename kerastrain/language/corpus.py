@@ -51,9 +51,9 @@ class Corpus:
         return len(self.items)
 
     @property
-    def has_preferences(self) -> bool:
-        """Whether its conversations have an answer that people liked less."""
-        return self.kind == "chat" and any(item.rejected for item in self.items)
+    def preference_count(self) -> int:
+        """The number of conversations with an answer that people liked less."""
+        return sum(bool(item.rejected) for item in self.items) if self.kind == "chat" else 0
 
 
 def divide(
@@ -155,12 +155,45 @@ def without_repeats(corpus: Corpus) -> Corpus:
         return corpus
     kept = [index for index in range(len(corpus)) if index not in skipped]
     return dataclasses.replace(
-        corpus,
-        items=[corpus.items[index] for index in kept],
-        predefined=None if corpus.predefined is None else [in_parts[index] for index in kept],
-        groups=tuple(corpus.groups[index] for index in kept) if corpus.groups else (),
-        skipped=(*corpus.skipped, *(skipped[index] for index in sorted(skipped))),
+        _subset(corpus, kept), skipped=(*corpus.skipped, *(skipped[index] for index in sorted(skipped)))
     )
+
+
+def with_preferences(corpus: Corpus) -> Corpus:
+    """Drops conversations without a rejected answer.
+
+    Args:
+        corpus: Corpus of conversations.
+
+    Returns:
+        Corpus, whose `skipped` names the dropped ones.
+
+    Raises:
+        InputError: there is no rejected answer.
+    """
+    if not corpus.preference_count:
+        raise InputError(
+            f"`fit.objective=dpo` learns from pairs of answers, and {corpus.source} has no rejected ones. Received: "
+            f"{corpus.layout}. Give columns prompt, chosen and rejected, or name them with data.columns.response and "
+            "data.columns.rejected, or remove fit.objective."
+        )
+    kept = [index for index, item in enumerate(corpus.items) if item.rejected]
+    dropped = [item for item in corpus.items if not item.rejected]
+    skipped = [Quarantined(item.row, "incomplete", "it has no rejected answer") for item in dropped]
+    return dataclasses.replace(_subset(corpus, kept), skipped=(*corpus.skipped, *skipped))
+
+
+def contradictions(corpus: Corpus) -> int:
+    """Counts the pairs of answers that another pair of the corpus has the other way round.
+
+    Args:
+        corpus: Corpus of conversations.
+
+    Returns:
+        int >= 0.
+    """
+    found = {(_words(item.messages), _words((*item.messages[: item.shared], *item.rejected))) for item in corpus.items}
+    return sum((rejected, chosen) in found for chosen, rejected in found)
 
 
 def first_skipped(corpus: Corpus) -> str:
@@ -177,6 +210,15 @@ def first_skipped(corpus: Corpus) -> str:
     return f"{first}; and {more:,} more" if more > 0 else first
 
 
+def _subset(corpus: Corpus, kept: Sequence[int]) -> Corpus:
+    return dataclasses.replace(
+        corpus,
+        items=[corpus.items[index] for index in kept],
+        predefined=None if corpus.predefined is None else [corpus.predefined[index] for index in kept],
+        groups=tuple(corpus.groups[index] for index in kept) if corpus.groups else (),
+    )
+
+
 def _key(corpus: Corpus, index: int) -> str:
     """What decides the part of an item: its group, or the words before the first answer."""
     if corpus.groups:
@@ -190,7 +232,7 @@ def _key(corpus: Corpus, index: int) -> str:
 def _shared_prompts(corpus: Corpus, divided: Mapping[str, Sequence]) -> list[str]:
     if corpus.kind != "chat" or corpus.predefined is None:
         return []
-    prompts = {part: {_words(item) for item in items} for part, items in divided.items()}
+    prompts = {part: {_words(item.prompt) for item in items} for part, items in divided.items()}
     held_out = set().union(*(words for part, words in prompts.items() if part != "train"))
     count = len(held_out & prompts["train"])
     if not count:
@@ -198,5 +240,5 @@ def _shared_prompts(corpus: Corpus, divided: Mapping[str, Sequence]) -> list[str
     return [f"the training part has {counted(count, 'prompts')} of the held-out parts too, with other answers"]
 
 
-def _words(item: Conversation) -> str:
-    return "\0".join(message["content"] for message in item.prompt)
+def _words(messages: Sequence[Mapping]) -> str:
+    return "\0".join(message["content"] for message in messages)

@@ -33,19 +33,7 @@ def measure(model: keras.Model, sequences: batches.Sequences, *, batch_size: int
         tokens that have the highest logit), and "loss_interval" and "perplexity_interval", 95 % by the bootstrap over
         sequences.
     """
-
-    @tf.function(reduce_retracing=True)
-    def sums(inputs, targets):
-        logits = model(inputs, training=False)
-        learned = targets != batches.NOT_LEARNED
-        known = tf.where(learned, targets, 0)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(known, logits)
-        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == targets
-        columns = (losses, tf.cast(right, tf.float32), tf.ones_like(losses))
-        return [tf.reduce_sum(tf.where(learned, column, 0), axis=1) for column in columns]
-
-    parts = [sums(inputs, targets) for inputs, targets, _ in batches.evaluation_batches(sequences, batch_size)]
-    loss, right, count = (np.concatenate([part[column] for part in parts]).astype(np.float64) for column in range(3))
+    loss, right, count = sums(model, sequences, batch_size=batch_size)
     mean = loss.sum() / count.sum()
     low, high = intervals.bootstrap(lambda rows: loss[rows].sum() / count[rows].sum(), len(loss))
     return {
@@ -58,6 +46,34 @@ def measure(model: keras.Model, sequences: batches.Sequences, *, batch_size: int
         "perplexity_interval": [_perplexity(low), _perplexity(high)],
         "accuracy": float(right.sum() / count.sum()),
     }
+
+
+def sums(model: keras.Model, sequences: batches.Sequences, *, batch_size: int = 8) -> np.ndarray:
+    """Sums the losses of the learned tokens of each sequence.
+
+    Args:
+        model: keras.Model.
+        sequences: Sequences.
+        batch_size: int >= 1.
+
+    Returns:
+        float64 (3, n): the sum of the losses in nats, how many tokens have the highest logit, and the number of tokens.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def of_batch(inputs, targets):
+        logits = model(inputs, training=False)
+        learned = targets != batches.NOT_LEARNED
+        known = tf.where(learned, targets, 0)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(known, logits)
+        right = tf.argmax(logits, axis=-1, output_type=tf.int32) == targets
+        columns = (losses, tf.cast(right, tf.float32), tf.ones_like(losses))
+        return tf.stack([tf.reduce_sum(tf.where(learned, column, 0), axis=1) for column in columns])
+
+    parts = [of_batch(inputs, targets) for inputs, targets, _ in batches.evaluation_batches(sequences, batch_size)]
+    result = np.empty((3, len(sequences)))
+    result[:, batches.longest_first(sequences)] = np.concatenate(parts, axis=1)
+    return result
 
 
 def _perplexity(loss: float) -> float:

@@ -23,6 +23,7 @@ _PAIRS = (
     ),
     *(("user", "assistant"), ("human", "assistant"), ("input", "response"), ("problem", "solution")),
 )
+_PROMPTS = ("prompt", "question", "instruction", "query", "input")
 _BELOW = ("input", "context")  # the instruction that has it
 
 
@@ -118,14 +119,37 @@ def forms(names: Iterable[str], columns: Columns) -> list[Form]:
         return [Form(**chosen, **others)]
     found = []
     if "chosen" in by_key and "rejected" in by_key:
-        prompt = next((by_key[name] for name in ("prompt", "question", "instruction") if name in by_key), None)
-        found.append(Form(prompt=prompt, response=by_key["chosen"], rejected=by_key["rejected"], **others))
+        answers = {"response": by_key["chosen"], "rejected": by_key["rejected"]}
+        for prompt in (name for name in (*_PROMPTS, *MESSAGES) if name in by_key):
+            below = next((by_key[name] for name in _BELOW if name in by_key and prompt == "instruction"), None)
+            found.append(Form(prompt=by_key[prompt], below=below, **answers, **others))
+        found.append(Form(**answers, **others))  # Both answers may begin with the prompt.
     found += [Form(messages=by_key[name], **others) for name in MESSAGES if name in by_key]
     for prompt, response in _PAIRS:
         if prompt in by_key and response in by_key:
             below = next((by_key[name] for name in _BELOW if name in by_key and prompt == "instruction"), None)
             found.append(Form(prompt=by_key[prompt], below=below, response=by_key[response], **others))
     return found
+
+
+def prompts(names: Iterable[str]) -> Form | None:
+    """The columns of a table that make a prompt, to which the answer is not known.
+
+    Args:
+        names: iterable of str, the names of the columns.
+
+    Returns:
+        Form without a response, or None.
+    """
+    by_key = {key(name): name for name in names}
+    system = by_key.get("system", by_key.get("systemprompt"))
+    if column := next((by_key[name] for name in MESSAGES if name in by_key), None):
+        return Form(messages=column, system=system)
+    prompt = next((name for name in (*_PROMPTS, "user", "human", "problem", "text") if name in by_key), None)
+    if prompt is None:
+        return Form(prompt=by_key.popitem()[1]) if len(by_key) == 1 else None
+    below = next((by_key[name] for name in _BELOW if name in by_key and prompt == "instruction"), None)
+    return Form(prompt=by_key[prompt], below=below, system=system)
 
 
 def has_text(cell: Any) -> bool:

@@ -8,11 +8,13 @@ Takes the cells of a row; returns a `Conversation`, or says why it is none. Must
 | prompt and response, question and answer, instruction and output, … | a message of the user and the answer |
 | instruction, input and output | the input is put below the instruction |
 | prompt, chosen and rejected | a message, or a list of them, and two answers |
+| chosen and rejected | two conversations that begin alike: lists of messages, or texts with "Human: …" and "Assistant: …" |
 | system, tools | the message of the system; JSON schemas of functions |
 """
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,7 @@ _ROLES = {
 }
 _KEPT = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
 _SHOWN = 30  # characters
+_TURN = re.compile(r"(?:\A|\n\n)\s*(Human|Assistant):")
 
 
 @dataclass(frozen=True)
@@ -83,17 +86,20 @@ def conversation(row: Mapping[str, Any], form: Form, name: str) -> Conversation:
     tools = _listed(row.get(form.tools)) if form.tools and has_text(row.get(form.tools)) else None
     rejected, given, shared = [], frozenset(), 0
     if form.messages:
-        messages = _messages(row[form.messages])
+        messages = message_list(row[form.messages])
     else:
         before, answer = _prompt(row, form), _answer(row[form.response])
         if form.rejected:
             rejected = _answer(row[form.rejected])
+            if form.prompt is None:
+                answer, rejected = _dialogue(answer), _dialogue(rejected)
             before, answer, rejected = _divided(before, answer, rejected)
             shared = len(before)
         messages = [*before, *answer]
         given = frozenset(range(len(before)))
-    if form.system and has_text(row.get(form.system)) and (not messages or messages[0]["role"] != "system"):
-        messages = [_message({"role": "system", "content": row[form.system]}, 0), *messages]
+    count = len(messages)
+    messages = _with_system(messages, row, form)
+    if len(messages) > count:
         given = frozenset(index + 1 for index in given)
         shared += bool(rejected)
     answers = [index for index, message in enumerate(messages) if message["role"] == ASSISTANT]
@@ -101,6 +107,8 @@ def conversation(row: Mapping[str, Any], form: Form, name: str) -> Conversation:
         raise InputError("it has no message of the assistant" if messages else "it has no messages")
     last = answers[-1] + 1
     given |= {index for index in answers if messages[index].pop("weight", 1) == 0}
+    for message in rejected:
+        message.pop("weight", None)  # People who reject an answer say so with its column.
     given &= set(answers)
     _check(messages[:last], rejected, given, answers)
     return Conversation(
@@ -114,13 +122,36 @@ def conversation(row: Mapping[str, Any], form: Form, name: str) -> Conversation:
     )
 
 
+def prompt(row: Mapping[str, Any], form: Form) -> list[dict]:
+    """The messages of a row that wait for an answer.
+
+    Args:
+        row: mapping from the names of columns to cells.
+        form: Form from `forms.prompts`.
+
+    Returns:
+        list of dicts with "role" and "content".
+
+    Raises:
+        InputError: the row holds none; the message is the rest of a sentence about it.
+    """
+    found = message_list(row[form.messages]) if form.messages else _prompt(row, form)
+    return _with_system(found, row, form)
+
+
+def _with_system(messages: list[dict], row: Mapping[str, Any], form: Form) -> list[dict]:
+    if form.system and has_text(row.get(form.system)) and (not messages or messages[0]["role"] != "system"):
+        return [_message({"role": "system", "content": row[form.system]}, 0), *messages]
+    return messages
+
+
 def _prompt(row: Mapping[str, Any], form: Form) -> list[dict]:
     cell = row.get(form.prompt) if form.prompt else None
     if form.prompt is None:
         return []
     value = _listed(cell, strict=False)
     if isinstance(value, list):
-        return _messages(value)
+        return message_list(value)
     text = _text(cell, f"the column {form.prompt!r}") if is_present(cell) else ""
     below = row.get(form.below) if form.below else None
     text = "\n\n".join(filter(str.strip, (text, below if isinstance(below, str) else "")))
@@ -132,8 +163,21 @@ def _prompt(row: Mapping[str, Any], form: Form) -> list[dict]:
 def _answer(cell: Any) -> list[dict]:
     value = _listed(cell, strict=False)
     if isinstance(value, list):
-        return _messages(value)
+        return message_list(value)
+    if isinstance(value, Mapping):
+        return message_list([value])
     return [{"role": ASSISTANT, "content": _text(cell, "the answer")}]
+
+
+def _dialogue(answer: list[dict]) -> list[dict]:
+    """The messages of a text with "Human: …" and "Assistant: …" in turn, as some data sets of preferences hold it."""
+    _, *parts = _TURN.split(answer[0]["content"]) if len(answer) == 1 else [""]
+    if len(parts) < 4:
+        return answer
+    return [
+        {"role": _ROLES[role.lower()], "content": text.strip()}
+        for role, text in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def _divided(before: list[dict], chosen: list[dict], rejected: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
@@ -144,7 +188,13 @@ def _divided(before: list[dict], chosen: list[dict], rejected: list[dict]) -> tu
     if count:  # whole conversations, whose beginning the prompt repeats
         before, chosen, rejected = chosen[:count], chosen[count:], rejected[count:]
     if not before:
-        raise InputError("its chosen and rejected answers share no prompt")
+        raise InputError(
+            "it has no prompt: neither a column with it, nor messages that its chosen and rejected answers share"
+        )
+    if before[-1]["role"] == ASSISTANT:
+        raise InputError(
+            "its prompt ends with an answer of the assistant, and not with a message before the two answers"
+        )
     while rejected and rejected[-1]["role"] != ASSISTANT:
         rejected = rejected[:-1]
     if not rejected:
@@ -167,7 +217,18 @@ def _check(messages: Sequence[Mapping], rejected: Sequence[Mapping], given: froz
         raise InputError("nothing is said before its answer")
 
 
-def _messages(cell: Any) -> list[dict]:
+def message_list(cell: Any) -> list[dict]:
+    """Reads messages in one of the forms in which people keep them.
+
+    Args:
+        cell: object: a list of mappings with a role and a content, or its text as JSON or as Python writes it.
+
+    Returns:
+        list of dicts with "role" ("system", "user", "assistant" or "tool") and "content".
+
+    Raises:
+        InputError: it holds something else; the message is the rest of a sentence about it.
+    """
     value = _listed(cell)
     return [_message(item, index) for index, item in enumerate(value)]
 

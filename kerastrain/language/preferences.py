@@ -1,11 +1,12 @@
 """Preference tuning: a language model learns which of two answers people liked more.
 
-Takes a `keras.Model` from `decoders.build` with adapters, and pairs of sequences; returns a model to fit and its batches. The
-reference is the same model with its adapters switched off. Must not know of texts.
+Takes a `keras.Model` from `decoders.build` with adapters, and pairs of sequences; returns a model to fit, its batches and
+measures. The reference is the same model with its adapters switched off. Must not know of texts.
 
 Reference: Rafailov et al. 2023, https://arxiv.org/abs/2305.18290.
 """
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 
@@ -13,12 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.data import sampling
 from kerastrain.errors import InputError
-from kerastrain.language import adapters, decoders
-from kerastrain.language.batches import Sequences
-from kerastrain.language.sequences import NOT_LEARNED
-from kerastrain.system.resources import processor_count
+from kerastrain.evaluation import intervals
+from kerastrain.language import adapters, batches, decoders, evaluation
+from kerastrain.language.batches import NOT_LEARNED, Sequences, concatenated
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +27,11 @@ class Preferences:
     Args:
         chosen: Sequences of n answers that people liked more, one in each sequence.
         rejected: Sequences of n answers to the same prompts that they liked less.
-        reference: float32 (n, 2), the log-probability of both under the reference, see `reference`; None if it is not known yet.
+        reference: float32 (n, 2), the log-probability of both under the reference, see `with_reference`; None if it is not
+            known yet.
 
     Raises:
-        InputError: the numbers differ.
+        InputError: the numbers of sequences differ.
     """
 
     chosen: Sequences
@@ -39,13 +39,17 @@ class Preferences:
     reference: np.ndarray | None = None
 
     def __post_init__(self):
-        if len(self.chosen) != len(self.rejected):
-            raise InputError(
-                f"every chosen answer must have a rejected one. Received: {len(self.chosen)} and {len(self.rejected)}."
-            )
+        counts = len(self.chosen), len(self.rejected)
+        if counts[0] != counts[1]:
+            raise InputError(f"every chosen answer must have a rejected one. Received: {counts[0]} and {counts[1]}.")
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """int64 (n,), the number of tokens of the longer sequence of each pair, without padding."""
+        return np.maximum(self.chosen.lengths, self.rejected.lengths)
 
 
 @keras.saving.register_keras_serializable("kerastrain")
@@ -76,11 +80,11 @@ class SequenceLogProbability(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kerastrain")
 class PreferenceLoss(keras.losses.Loss):
-    """The loss of direct preference optimization, of the margin between two answers.
+    """The loss of direct preference optimization (DPO), of the margin between two answers.
 
-        loss = -log σ(beta · margin)
+        loss = -log sigmoid(beta * margin)
 
-    Targets (b, 1), which are not read, and margins (b, 1) to float32 (b,).
+    Targets (b, 1), which are not read, and margins (b, 1) of `margin_model` to float32 (b,).
 
     Args:
         beta: float > 0, how far the model may leave its reference: the smaller, the farther.
@@ -88,6 +92,11 @@ class PreferenceLoss(keras.losses.Loss):
 
     Raises:
         InputError: `beta` is not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> round(float(PreferenceLoss(0.1)(np.ones((1, 1)), np.array([[10.0]]))), 4)
+        0.3133
     """
 
     def __init__(self, beta: float = 0.1, **options: object):
@@ -105,6 +114,19 @@ class PreferenceLoss(keras.losses.Loss):
         return {**super().get_config(), "beta": self.beta}
 
 
+def preference_accuracy(y_true, y_pred):
+    """Whether a margin is above 0: the model has moved towards the chosen answer. A margin of 0 counts half.
+
+    Args:
+        y_true: float (b, 1), not read.
+        y_pred: float (b, 1), margins.
+
+    Returns:
+        float32 (b,), 0, 0.5 or 1.
+    """
+    return (keras.ops.sign(keras.ops.cast(y_pred, "float32"))[:, 0] + 1) / 2
+
+
 def margin_model(model: keras.Model) -> keras.Model:
     """A model of pairs that shares the layers of a language model.
 
@@ -117,18 +139,20 @@ def margin_model(model: keras.Model) -> keras.Model:
         keras.Model, from a dict of int32 "token_ids", "segments" and "targets" (b, 2, tokens), the chosen answers first, and
         float32 "reference" (b, 2), to float32 margins (b, 1).
     """
+    ops = keras.ops
     names = (*decoders.INPUT_NAMES, "targets")
     inputs = {name: keras.Input((2, None), dtype="int32", name=name) for name in names}
-    reference = keras.Input((2,), name="reference")
-    flat = {name: keras.ops.reshape(value, (-1, keras.ops.shape(value)[2])) for name, value in inputs.items()}
-    logits = model({name: flat[name] for name in decoders.INPUT_NAMES})
-    sums = SequenceLogProbability(name="log_probability")(logits, flat["targets"])
-    gains = keras.ops.reshape(sums, (-1, 2)) - reference
-    return keras.Model({**inputs, "reference": reference}, gains[:, :1] - gains[:, 1:], name="preferences")
+    inputs["reference"] = keras.Input((2,), dtype="float32", name="reference")
+    # All chosen answers, then all rejected ones: one call of the model for both.
+    rows = {name: ops.concatenate([inputs[name][:, 0], inputs[name][:, 1]], axis=0) for name in names}
+    logits = model({name: rows[name] for name in decoders.INPUT_NAMES})
+    sums = SequenceLogProbability(name="log_probability")(logits, rows["targets"])
+    gains = ops.transpose(ops.reshape(sums, (2, -1))) - inputs["reference"]
+    return keras.Model(inputs, gains[:, :1] - gains[:, 1:], name="preferences")
 
 
-def reference(model: keras.Model, pairs: Preferences, *, batch_size: int = 8) -> np.ndarray:
-    """The log-probabilities of both answers of each pair under a model without its adapters.
+def with_reference(model: keras.Model, pairs: Preferences, *, batch_size: int = 8) -> Preferences:
+    """Computes the log-probabilities of both answers of each pair under a model without its adapters.
 
     Args:
         model: keras.Model from `decoders.build`.
@@ -136,74 +160,103 @@ def reference(model: keras.Model, pairs: Preferences, *, batch_size: int = 8) ->
         batch_size: int >= 1, sequences at a time.
 
     Returns:
-        float32 (n, 2).
+        Preferences with `reference`.
     """
-    layer = SequenceLogProbability()
-
-    @tf.function(reduce_retracing=True)
-    def sums(inputs, targets):
-        return layer(model(inputs, training=False), targets)
-
     with adapters.switched_off(model):
-        columns = []
-        for sequences in (pairs.chosen, pairs.rejected):
-            parts = []
-            for start in range(0, len(sequences), batch_size):
-                rows = slice(start, start + batch_size)
-                inputs = {"token_ids": sequences.token_ids[rows], "segments": sequences.segments[rows]}
-                parts.append(
-                    sums({name: tf.constant(value) for name, value in inputs.items()}, sequences.targets[rows])
-                )
-            columns.append(np.concatenate(parts))
-    return np.stack(columns, axis=1).astype(np.float32)
+        return dataclasses.replace(pairs, reference=log_probabilities(model, pairs, batch_size=batch_size))
+
+
+def log_probabilities(model: keras.Model, pairs: Preferences, *, batch_size: int = 8) -> np.ndarray:
+    """The log-probabilities of both answers of each pair.
+
+    Args:
+        model: keras.Model from `decoders.build`.
+        pairs: Preferences.
+        batch_size: int >= 1, sequences at a time.
+
+    Returns:
+        float32 (n, 2), the chosen answers first.
+    """
+    both = concatenated([pairs.chosen, pairs.rejected])
+    sums = evaluation.sums(model, both, batch_size=batch_size)[0]
+    return -sums.reshape(2, -1).T.astype(np.float32)
+
+
+def measure(model: keras.Model | None, pairs: Preferences, *, beta: float = 0.1, batch_size: int = 8) -> dict:
+    """Measures how clearly a model prefers the chosen answers.
+
+    Args:
+        model: keras.Model from `decoders.build`; None for the reference itself.
+        pairs: Preferences with `reference`.
+        beta: float > 0, as for `PreferenceLoss`.
+        batch_size: int >= 1, sequences at a time.
+
+    Returns:
+        dict with "pairs", "beta" and, each with a 95 % interval "…_interval": "loss", see `PreferenceLoss`; "accuracy", the
+        fraction of pairs with a margin above 0, a margin of 0 counts half; "margin", the mean of beta * margin in nats;
+        "likelier", the fraction of pairs whose chosen answer as a whole has the higher probability.
+    """
+    found = pairs.reference if model is None else log_probabilities(model, pairs, batch_size=batch_size)
+    found, reference = (values.astype(np.float64) for values in (found, pairs.reference))
+    rewards = beta * ((found - reference)[:, 0] - (found - reference)[:, 1])
+    columns = {
+        "loss": np.logaddexp(0, -rewards),
+        "accuracy": (np.sign(rewards) + 1) / 2,
+        "margin": rewards,
+        "likelier": (np.sign(found[:, 0] - found[:, 1]) + 1) / 2,
+    }
+    measures = {"pairs": len(pairs), "beta": beta}
+    for name, values in columns.items():
+        low, high = intervals.bootstrap(lambda rows, values=values: values[rows].mean(), len(values))
+        measures |= {name: float(values.mean()), f"{name}_interval": [low, high]}
+    return measures
 
 
 def training_batches(
-    pairs: Preferences,
-    global_batch_size: int,
-    *,
-    seed: int = 0,
-    epochs: int = 1,
-    start_step: int = 0,
-    shuffle: bool = True,
+    pairs: Preferences, global_batch_size: int, *, seed: int = 0, epochs: int = 1, start_step: int = 0
 ) -> tf.data.Dataset:
-    """Batches of pairs, each a pure function of (pairs, seed, step).
+    """Batches pairs in a new order in every epoch, those of a batch with similar lengths; a function of (pairs, seed, step).
 
     Args:
         pairs: Preferences with `reference`.
-        global_batch_size: int >= 1, pairs in a step over all devices.
+        global_batch_size: int >= 1, pairs in a step over all devices; the last batch of an epoch holds the rest.
         seed: int in [0, 2**31), for the order.
         epochs: int >= 1.
         start_step: int >= 0, the first step of the dataset.
-        shuffle: bool, whether each epoch has a new order.
 
     Returns:
         tf.data.Dataset of (inputs as for `margin_model`, float32 targets (b, 1) of 1).
     """
-    steps, count = -(-len(pairs) // global_batch_size), len(pairs)
+    drawn = batches.order_of(pairs, global_batch_size, seed)
+    return _dataset(pairs, global_batch_size, drawn, epochs=epochs, start_step=start_step)
 
-    @functools.lru_cache(maxsize=2)
-    def drawn(epoch: int) -> np.ndarray:
-        return sampling.order(count, seed=seed, epoch=epoch) if shuffle else np.arange(count)
 
-    def read(step: np.ndarray) -> tuple[np.ndarray, ...]:
-        epoch, batch = divmod(int(step), steps)
-        rows = drawn(epoch)[batch * global_batch_size : (batch + 1) * global_batch_size]
-        columns = (
-            np.stack([getattr(each, name)[rows] for each in (pairs.chosen, pairs.rejected)], axis=1)
-            for name in ("token_ids", "segments", "targets")
-        )
-        return *columns, pairs.reference[rows], np.ones((len(rows), 1), np.float32)
+def evaluation_batches(pairs: Preferences, batch_size: int) -> tf.data.Dataset:
+    """Batches pairs once, the longest first.
 
-    @tf.autograph.experimental.do_not_convert
-    def batch(step: tf.Tensor):
-        types = (tf.int32, tf.int32, tf.int32, tf.float32, tf.float32)
-        token_ids, segments, targets, reference, ones = tf.numpy_function(read, [step], types, stateful=False)
-        for values in (token_ids, segments, targets):
-            values.set_shape((None, 2, pairs.chosen.token_ids.shape[1]))
-        reference.set_shape((None, 2))
-        ones.set_shape((None, 1))
-        return {"token_ids": token_ids, "segments": segments, "targets": targets, "reference": reference}, ones
+    Args:
+        pairs: Preferences with `reference`.
+        batch_size: int >= 1, pairs.
 
-    dataset = tf.data.Dataset.range(start_step, epochs * steps)
-    return dataset.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
+    Returns:
+        tf.data.Dataset as from `training_batches`.
+    """
+    order = batches.longest_first(pairs)
+    return _dataset(pairs, batch_size, lambda epoch: order, epochs=1, start_step=0)
+
+
+def _dataset(pairs: Preferences, batch_size: int, drawn, *, epochs: int, start_step: int) -> tf.data.Dataset:
+    arrays = tuple(
+        np.stack([getattr(pairs.chosen, name), getattr(pairs.rejected, name)], axis=1)
+        for name in ("token_ids", "segments", "targets")
+    )
+    options = {"epochs": epochs, "start_step": start_step}
+    dataset = batches.cut_batches(
+        arrays, pairs.lengths, lambda rows: pairs.reference[rows], batch_size, drawn, **options
+    )
+
+    def named(token_ids, segments, targets, reference):
+        inputs = {"token_ids": token_ids, "segments": segments, "targets": targets, "reference": reference}
+        return inputs, tf.ones_like(reference[:, :1])
+
+    return dataset.map(named)

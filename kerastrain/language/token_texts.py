@@ -114,19 +114,59 @@ def tokenized(
 
 
 def aligned(first: TokenTexts, second: TokenTexts) -> tuple[TokenTexts, TokenTexts]:
-    """Keeps the examples that two corpora of preferred and rejected answers both have, in the same order.
+    """Keeps the examples that two corpora of chosen and rejected answers both have, in the same order.
 
     Args:
         first: TokenTexts.
         second: TokenTexts of the same conversations with other answers.
 
     Returns:
-        (TokenTexts, TokenTexts), of the same rows; the first one's `skipped` and `notes` name what either leaves out.
+        (TokenTexts, TokenTexts), of the same rows with different tokens; the first one's `skipped` and `notes` name what either
+        leaves out.
+
+    Raises:
+        InputError: no example is left.
     """
-    both = set(first.rows) & set(second.rows)
     known = {item.path for item in first.skipped}
-    skipped = (*first.skipped, *(item for item in second.skipped if item.path not in known))
-    return _subset(first, both, skipped), _subset(second, both, skipped)
+    skipped = [
+        *first.skipped,
+        *(
+            dataclasses.replace(item, reason=f"rejected: {item.reason}")
+            for item in second.skipped
+            if item.path not in known
+        ),
+    ]
+    places, shared = {row: index for index, row in enumerate(second.rows)}, set()
+    for index, row in enumerate(first.rows):
+        if row in places and np.array_equal(first.example(index)[0], second.example(places[row])[0]):
+            skipped.append(Quarantined(row, "incomplete", "its chosen and rejected answers have the same tokens"))
+        elif row in places:
+            shared.add(row)
+    if not shared:
+        raise InputError(
+            f"no pair of answers is left to learn. Received: {counted(len(skipped), 'examples')} that cannot be used, such as "
+            f"{skipped[0].path}: {skipped[0].reason}."
+        )
+    others = dataclasses.replace(second, notes=())
+    return _subset(first, shared, tuple(skipped)), _subset(others, shared, ())
+
+
+def both(first: TokenTexts, second: TokenTexts) -> TokenTexts:
+    """Puts the examples of two corpora one after the other.
+
+    Args:
+        first: TokenTexts.
+        second: TokenTexts.
+
+    Returns:
+        TokenTexts.
+    """
+    return TokenTexts(
+        np.concatenate([first.ids, second.ids]),
+        np.concatenate([first.learned, second.learned]),
+        np.concatenate([first.starts, first.starts[-1] + second.starts[1:]]),
+        [*first.rows, *second.rows],
+    )
 
 
 def _of_documents(
@@ -164,6 +204,7 @@ def _text(
     messages, given = item.messages, item.given
     if item.rejected:
         messages = (*messages[: item.shared], *(item.rejected if rejected else messages[item.shared :]))
+        given = {index for index in given if index < item.shared} if rejected else given
     try:
         text, places = templates.answers(messages, tokens, tools=item.tools)
         if learn == "all":

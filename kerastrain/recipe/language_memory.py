@@ -49,7 +49,7 @@ def need(config: Config, network: DecoderNetwork, length: int) -> memory_need.Me
     return memory_need.need(
         network,
         tokens=length,
-        batch_size=config.fit.global_batch_size,
+        batch_size=config.fit.global_batch_size * (2 if config.fit.objective == "dpo" else 1),  # Pairs have two.
         trained=trained,
         slots=memory_need.SLOTS[config.optimizer.name],
         micro_batches=1 if parts == "auto" else parts,

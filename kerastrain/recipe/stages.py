@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from kerastrain import data, distribute, models
 from kerastrain.config import Config
-from kerastrain.language import batches
+from kerastrain.language import batches, preferences
 from kerastrain.recipe import plan
 
 logger = logging.getLogger("kerastrain")
@@ -24,16 +24,16 @@ class Stage:
     Args:
         model: keras.Model to fit: only the head, or the whole model.
         train: data.Examples to train on; features in the head phase, and token ids where the texts do not change. Sequences for
-            a language model.
-        validation: data.Examples, or Sequences, to validate on.
+            a language model, or Preferences.
+        validation: data.Examples, Sequences or Preferences to validate on.
         augment: callable from `data.augment` that transforms a batch, or None.
         callbacks: sequence of keras.callbacks.Callback that must run before all others.
         lengths: int array, the tokens of each text to train on, for batches of similar lengths; None for batches of any.
     """
 
     model: keras.Model
-    train: data.Examples | batches.Sequences
-    validation: data.Examples | batches.Sequences
+    train: data.Examples | batches.Sequences | preferences.Preferences
+    validation: data.Examples | batches.Sequences | preferences.Preferences
     augment: Callable | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     lengths: np.ndarray | None = None
@@ -109,8 +109,8 @@ def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_s
         tf.data.Dataset of the remaining batches of all epochs.
     """
     options = {"epochs": phase.epochs, "start_step": start_step}
-    if isinstance(stage.train, batches.Sequences):
-        return batches.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
+    if (module := _of_language(stage)) is not None:
+        return module.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
     return data.batches(
         stage.train, config.fit.global_batch_size, augment=stage.augment, **options, **drawing(stage, config)
     )
@@ -126,8 +126,15 @@ def validation_batches(stage: Stage, config: Config) -> tf.data.Dataset:
     Returns:
         tf.data.Dataset.
     """
-    make = batches.evaluation_batches if isinstance(stage.validation, batches.Sequences) else data.batches
+    module = _of_language(stage)
+    make = data.batches if module is None else module.evaluation_batches
     return make(stage.validation, config.evaluation.batch_size)
+
+
+def _of_language(stage: Stage):
+    """The module that makes batches for a language model, of sequences or of pairs of them; None for other models."""
+    modules = {batches.Sequences: batches, preferences.Preferences: preferences}
+    return modules.get(type(stage.train))
 
 
 def step_names(stage: Stage, config: Config, step: int) -> list[str]:
@@ -141,7 +148,7 @@ def step_names(stage: Stage, config: Config, step: int) -> list[str]:
     Returns:
         list of str, the files of the examples, or their numbers.
     """
-    if isinstance(stage.train, batches.Sequences):
+    if _of_language(stage) is not None:
         rows = batches.indices(stage.train, config.fit.global_batch_size, step, seed=config.runtime.seed)
         return [f"sequence {row}" for row in rows]
     rows = data.indices(stage.train, config.fit.global_batch_size, step, **drawing(stage, config))

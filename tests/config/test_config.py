@@ -56,7 +56,7 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
     text = str(caught.value)
     assert text.startswith(f"{path} has 5 faults:")
     assert (
-        "fit.epoch: unknown key 'epoch'. Known: checkpoint_every, checkpoints_kept, early_stopping_epochs, epochs,"
+        "fit.epoch: unknown key 'epoch'. Known: checkpoint_every, checkpoints_kept, dpo_beta, early_stopping_epochs,"
         in text
     )
     assert "Did you mean 'epochs'?" in text

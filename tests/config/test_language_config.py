@@ -6,6 +6,7 @@ from kerastrain import config
 from kerastrain.errors import ConfigError
 
 CHAT = ("data.kind=chat", "data.path=qa.jsonl", "model.backbone=llama")
+DPO = ("fit.objective=dpo", "fine_tune.lora_rank=8")
 TEXTS = ("data.kind=language", "data.path=book.txt", "model.backbone=llama")
 
 
@@ -24,6 +25,13 @@ def test_the_keys_are_read():
         config.load(overrides=["data.kind=chat", "data.path=a", "model.backbone=b", "data.augment=null"]).data.learn
         == "answers"
     )
+
+
+def test_preferences_have_defaults_of_their_own():
+    read = config.load(overrides=[*CHAT, *DPO, "data.columns.response=good", "data.columns.rejected=bad"])
+    assert (read.fit.dpo_beta, read.optimizer.learning_rate, read.data.columns.prompt) == (0.1, 5e-5, None)
+    assert config.load(overrides=CHAT).fit.dpo_beta is None
+    assert config.validate(read.model_dump()) == read
 
 
 @pytest.mark.parametrize(
@@ -46,7 +54,25 @@ def test_the_keys_are_read():
             "data",
             "columns.prompt needs columns.response. Received: only columns.prompt. Name both.",
         ),
-        ((*CHAT, "data.columns.rejected=q"), "data", "columns.rejected needs columns.prompt and columns.response"),
+        ((*CHAT, "data.columns.rejected=q"), "data", "columns.rejected needs columns.response, the preferred answer."),
+        (
+            (*CHAT, "data.columns.messages=m", "data.columns.prompt=q", "data.columns.response=r"),
+            "data",
+            "columns.messages holds whole conversations, and columns.prompt and columns.response their parts.",
+        ),
+        ((*CHAT, "fit.dpo_beta=0.2"), "config", "fit.dpo_beta is only for fit.objective=dpo. Received: 0.2,"),
+        (
+            (*CHAT, "fit.objective=dpo"),
+            "config",
+            "fit.objective=dpo needs LoRA, because the reference is the model without its LoRA matrices.",
+        ),
+        ((*TEXTS, *DPO), "config", "fit.objective=dpo learns from conversations with a chosen and a rejected answer."),
+        (
+            (*CHAT, *DPO, "data.packing=true"),
+            "config",
+            "data.packing is not for fit.objective=dpo: each answer of a pair has a sequence of its own.",
+        ),
+        ((*CHAT, *DPO, "data.learn=all"), "config", "data.learn must be answers for fit.objective=dpo,"),
         (
             (*CHAT, "data.augment=[flip]"),
             "data",

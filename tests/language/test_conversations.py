@@ -205,12 +205,42 @@ def test_preferences_share_their_prompt(tmp_path):
         {"prompt": "p", "chosen": "same", "rejected": "same"},
         {"chosen": "no", "rejected": "prompt"},
     )
-    assert found.has_preferences
+    assert found.preference_count == 2
     assert [(said(item), item.rejected, item.shared) for item in found.items] == [
         ([("user", "p"), ("assistant", "good")], ({"role": "assistant", "content": "bad"},), 1),
         (EXPECTED, ({"role": "assistant", "content": "5"},), 1),
     ]
-    assert faults(found) == {"line 3": "its chosen and rejected answers are equal", "line 4": "it has no 'prompt'"}
+    assert faults(found) == {
+        "line 3": "its chosen and rejected answers are equal",
+        "line 4": "it has no prompt: neither a column with it, nor messages that its chosen and rejected answers share",
+    }
+
+
+def test_preferences_as_other_programs_write_them(tmp_path):
+    user, good, bad = (
+        {"role": role, "content": text} for role, text in (("user", "q"), ("assistant", "g"), ("assistant", "b"))
+    )
+    turns = "\n\nHuman: first\n\nAssistant: answer\n\nHuman: q\n\nAssistant: "
+    found = read(
+        tmp_path / "pairs.jsonl",
+        {"prompt": [user], "chosen": [good], "rejected": [bad]},
+        {"chosen": [user, good], "rejected": [user, {**bad, "content": "b2", "weight": 0}]},
+        {"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt", "value": "g"}, "rejected": "b3"},
+        {"instruction": "do", "input": "this", "chosen": "g", "rejected": "b"},
+        {"chosen": turns + "g", "rejected": turns + "b"},
+        {"prompt": [user, good], "chosen": "g2", "rejected": "b"},
+    )
+    assert [(said(item), item.rejected[-1]["content"], item.shared, sorted(item.given)) for item in found.items] == [
+        ([("user", "q"), ("assistant", "g")], "b", 1, []),
+        ([("user", "q"), ("assistant", "g")], "b2", 1, []),
+        ([("user", "q"), ("assistant", "g")], "b3", 1, []),
+        ([("user", "do\n\nthis"), ("assistant", "g")], "b", 1, []),
+        ([("user", "first"), ("assistant", "answer"), ("user", "q"), ("assistant", "g")], "b", 3, [1]),
+    ]
+    assert all("weight" not in message for item in found.items for message in item.rejected)
+    assert faults(found) == {
+        "line 6": "its prompt ends with an answer of the assistant, and not with a message before the two answers"
+    }
 
 
 def test_parts_of_a_folder_and_equal_conversations_in_them(tmp_path):
