@@ -79,7 +79,9 @@ def remat(model: keras.Model, *, blocks: int | Sequence[str] | None = None) -> N
     def forward(x, training: bool):
         values = dict(zip((slot.number for slot in program.inputs), programs.flat_inputs(model, x), strict=True))
         for begin, end in ranges:
-            blocks_of_layers.run(program, begin, end, values, training=training)
+            # The gradient begins with the last block, whose activations would be computed again at once.
+            is_last = end == len(program.instructions)
+            blocks_of_layers.run(program, begin, end, values, training=training, recompute=not is_last)
         return programs.packed_outputs(model, [values[slot.number] for slot in program.outputs])
 
     forward.ranges = ranges  # for `report`

@@ -22,6 +22,7 @@ import tensorflow as tf
 from kerastrain.errors import InputError, is_whole_number
 from kerastrain.keras_internals import training as keras_training
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.train_step import micro_batches as parts
 from kerastrain.train_step import shards, support
 
 logger = logging.getLogger("kerastrain")
@@ -168,26 +169,36 @@ def train_step(
     size = batch_size(x)
     total, loss_weight = _total(size, shard, replicas), _loss_weight(model, sample_weight, size, shard)
     micro_batches = min(micro_batches, _first_leaf(x).shape[0] or micro_batches)
-    gradients, loss_sum, predictions = [None] * len(weights), 0.0, []
-    for number in range(micro_batches):
-        after = [] if overlapping else gradients
-        part, part_size = _micro_batch((x, y, loss_weight), number, micro_batches, size, after=after)
+
+    def gradients_of(number, after) -> parts.Gradients:
+        part, part_size = parts.micro_batch((x, y, loss_weight), number, micro_batches, size, after=after)
         with tf.GradientTape() as tape:
             y_pred = (forward or _forward(model))(part[0], training=True)
             loss = keras_training.compute_loss(model, part[0], part[1], y_pred, part[2], training=True)
             support.check(model, y_pred, part[2], replicas=replicas, micro_batches=micro_batches)
-            factor = _factor(model, part_size, total, replicas, loss.dtype)
-            loss = loss * factor
+            loss = loss * _factor(model, part_size, total, replicas, loss.dtype)
             scaled = model.optimizer.scale_loss(loss)
-        gradients = [_sum(*pair) for pair in zip(gradients, tape.gradient(scaled, weights), strict=True)]
-        loss_sum += tf.stop_gradient(loss)
-        predictions.append(y_pred if micro_batches == 1 else shards.valid_examples(y_pred, part_size))
-    with tf.control_dependencies(_tensors(gradients)):
+        return parts.Gradients(tape.gradient(scaled, weights), tf.stop_gradient(loss), y_pred, part, part_size)
+
+    # A strategy cannot change the variables of dropout and metrics on several devices within a loop.
+    is_loop = micro_batches > 1 and not overlapping and replicas == 1 and shard is None and tf.inside_function()
+    is_loop = is_loop and not overrides(model, "compute_metrics")
+    if is_loop:
+        gradients, loss_sum = parts.sums_in_loop(
+            gradients_of,
+            micro_batches,
+            weights,
+            lambda new: _metrics(model, *new.part[:2], new.y_pred, new.part[2], new.size),
+        )
+    else:
+        gradients, loss_sum, y_pred = parts.sums(gradients_of, micro_batches, overlapping=overlapping)
+    with tf.control_dependencies(parts.tensors(gradients)):
         _track(model, loss_sum, size, total, valid_count)
         if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = _nan_if_any_device_overflows(gradients)
         model.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-    y_pred = predictions[0] if micro_batches == 1 else keras.tree.map_structure(_concatenated, *predictions)
+    if is_loop:
+        return model.get_metrics_result()
     return _metrics(model, x, y, y_pred, sample_weight, valid_count)
 
 
@@ -248,7 +259,7 @@ def _nan_if_any_device_overflows(gradients):
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return gradients
     overflows = tf.add_n(
-        [tf.cast(tf.reduce_any(~tf.math.is_finite(tensor)), tf.float32) for tensor in _tensors(gradients)]
+        [tf.cast(tf.reduce_any(~tf.math.is_finite(tensor)), tf.float32) for tensor in parts.tensors(gradients)]
     )
     nan_or_zero = tf.where(_sum_over_devices(overflows) > 0, np.nan, 0.0)
     index = next(index for index, gradient in enumerate(gradients) if gradient is not None)
@@ -306,37 +317,6 @@ def _factor(model: keras.Model, part_size, total, replicas: int, dtype) -> tf.Te
     if keras_training.loss_reductions(model)[:1] == ["sum"]:
         return tf.ones((), dtype)
     return tf.cast(part_size, dtype) * replicas / tf.cast(total, dtype)
-
-
-def _micro_batch(data, number: int, count: int, size, *, after):
-    """Examples size * number // count to size * (number + 1) // count, and how many; read after `after` is computed.
-
-    An empty micro-batch gets one example that does not count, because some layers fail on no examples.
-    """
-    if count == 1:
-        return data, size
-    begin, end = size * number // count, size * (number + 1) // count
-    first = tf.minimum(begin, size - 1)
-    last = tf.maximum(end, first + 1)
-    with tf.control_dependencies(_tensors(after)):
-        part = keras.tree.map_structure(lambda leaf: None if leaf is None else tf.identity(leaf[first:last]), data)
-    return part, end - begin
-
-
-def _sum(first, second):
-    if first is None or second is None:
-        return second if first is None else first
-    with tf.device(first.device or None):
-        return tf.convert_to_tensor(first) + tf.convert_to_tensor(second)
-
-
-def _tensors(gradients) -> list[tf.Tensor]:
-    tensors = [gradient for gradient in gradients if gradient is not None]
-    return [tensor.values if isinstance(tensor, tf.IndexedSlices) else tensor for tensor in tensors]
-
-
-def _concatenated(*parts):
-    return tf.concat(parts, axis=0)
 
 
 def _is_keras(cls: type) -> bool:
