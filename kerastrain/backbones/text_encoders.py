@@ -67,7 +67,8 @@ def assign(model: keras.Model, values: Mapping[str, np.ndarray] | Iterable[tuple
         ValueError: the paths differ.
     """
     variables = {variable.path: variable for variable in model.weights}
-    for path, value in dict(values).items():
+    # One array at a time: together they would double the memory of a large network.
+    for path, value in values.items() if isinstance(values, Mapping) else values:
         variables.pop(path).assign(value)
     if variables:
         raise ValueError(f"no values for {', '.join(variables)}.")

@@ -231,21 +231,22 @@ def optimizer(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Op
     )
 
 
-def spare_memory(model: keras.Model, config: Config) -> None:
+def spare_memory(model: keras.Model, config: Config, *, blocks: Sequence[str] | None = None) -> None:
     """Applies the rematerialization and the micro-batches of `config.memory` to a model.
 
     Args:
         model: keras.Model, compiled or not; changed in place.
         config: Config.
+        blocks: sequence of str, the names of the layers that end a block where `memory.remat_blocks` is auto; None for the
+            square root of the number of layers.
 
     Raises:
         InputError: the model does not support a setting. The message begins with the key.
     """
     options = config.memory
     if options.remat_blocks is not None:
-        blocks = None if options.remat_blocks == "auto" else options.remat_blocks
         with _naming_key("memory.remat_blocks"):
-            memory.remat(model, blocks=blocks)
+            memory.remat(model, blocks=blocks if options.remat_blocks == "auto" else options.remat_blocks)
     if options.micro_batches == "auto":
         with _naming_key("memory.micro_batches"):
             memory.split_when_full(model)
