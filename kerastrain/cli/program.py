@@ -15,7 +15,7 @@ from rich.markup import escape
 from kerastrain import config as configs
 from kerastrain.cli import settings
 from kerastrain.errors import InputError
-from kerastrain.system import library_output
+from kerastrain.system import garbage, library_output
 from kerastrain.system.terminal import PrintableFormatter, printable
 
 app = typer.Typer(
@@ -99,7 +99,9 @@ def start_tensorflow(
         elif prints == "yaml":
             handler.setFormatter(PrintableFormatter("# %(message)s"))
     logger.info("starting TensorFlow")
-    import tensorflow as tf
+    with garbage.lasting():
+        import keras  # noqa: F401, which every command needs that needs TensorFlow
+        import tensorflow as tf
 
     logging.getLogger("absl").setLevel(logging.ERROR)
     if config is not None:
