@@ -2,5 +2,6 @@
 
 from kerastrain.memory.breakdown import LayerMemory, Report, report
 from kerastrain.memory.micro_batches_and_remat import accumulate, remat, split_when_full
+from kerastrain.memory.updates import update_one_by_one
 
-__all__ = ["LayerMemory", "Report", "accumulate", "remat", "report", "split_when_full"]
+__all__ = ["LayerMemory", "Report", "accumulate", "remat", "report", "split_when_full", "update_one_by_one"]
