@@ -28,7 +28,8 @@ class ModelConfig(Section):
     images), or `auto` (the default): efficientnet_lite0, and fractal_small for images of at most 40 pixels. Texts: a
     pretrained encoder (a folder of Hugging Face, `hf:OWNER/NAME` or `kerashub:PRESET`), a Hub text module, a .keras file,
     `keras:transformer`, `keras:embedding`, or `keras:ngrams` (the default). Conversations and texts to continue: a
-    pretrained language model, a folder of Hugging Face or `hf:OWNER/NAME` (Llama, Mistral, Qwen 2 and 3, Gemma, SmolLM)."""
+    pretrained language model, a folder of Hugging Face or KerasHub, `hf:OWNER/NAME` or `kerashub:PRESET` (Llama, Mistral,
+    Qwen 2 and 3, Gemma, SmolLM)."""
     from_run: str | None = None
     """Folder of a finished run whose model is trained further: its backbone, and the rows of its head for the labels that
     the data share with it. `kerastrain train --from RUN` sets it. Null starts from `backbone` with a new head."""

@@ -4,11 +4,9 @@ Takes a `keras.Model` from `language.decoders.build`, with or without adapters, 
 `Parity`. Adapters are merged into what is written; the model is not changed.
 """
 
-import dataclasses
 import json
 import logging
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,30 +14,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain import presets
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import fresh_process, parity
 from kerastrain.language import adapters, generation, sampling
 from kerastrain.language import decoders as models
-from kerastrain.presets import decoders, safetensors
-from kerastrain.presets import files as preset_files
+from kerastrain.presets import decoders, language_folders, safetensors
 from kerastrain.presets.preset import Preset
 from kerastrain.system import files
+from kerastrain.tokenization.language_tokens import LanguageTokens
 
-COPIED = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "LICENSE*",
-    "NOTICE*",
-)
-"""What a folder of Hugging Face takes over from the one that the model comes from."""
+_OF_SOURCE = ("quantization_config", "_name_or_path", "torch_dtype", "dtype")  # what is not true of the weights written
 
 GENERATE, LOGITS = "serving_default", "logits"
 
@@ -53,7 +38,7 @@ def hugging_face(
     preset: Preset,
     network: decoders.DecoderNetwork,
     prompts: Sequence[Sequence[int]],
-    stops: Sequence[int] = (),
+    tokens: LanguageTokens,
     dtype: str = "float32",
     new_tokens: int = 16,
     tolerance: parity.Tolerance | None = None,
@@ -71,7 +56,7 @@ def hugging_face(
         preset: Preset that the model comes from, fetched.
         network: DecoderNetwork of it.
         prompts: sequence of token ids of real texts.
-        stops: sequence of int, the ids that end a reply, for generation_config.json where the source has none.
+        tokens: LanguageTokens of the model, with the chat template that it was trained with.
         dtype: str out of `safetensors.WRITTEN`: "float32", "bfloat16" or "float16".
         new_tokens: int >= 1, the tokens to write for each prompt.
         tolerance: Tolerance, or None for `TOLERANCES["float32"]`, and of "float16" where weights or computations are rounded.
@@ -93,12 +78,12 @@ def hugging_face(
     with files.atomic(path) as temporary:
         temporary.mkdir()
         _write_weights(model, temporary / "model.safetensors", preset, network, dtype)
-        config = _write_texts(temporary, preset, stops, dtype)
+        language_folders.write(temporary, preset, tokens)
+        config = {key: value for key, value in language_folders.config(preset, tokens).items() if key not in _OF_SOURCE}
+        config["dtype" if "dtype" in preset.config else "torch_dtype"] = dtype
+        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         logger.info("comparing %s with the model on %d prompts", path.name, len(rows))
-        tensors = preset_files.check_safetensors(temporary)
-        written = dataclasses.replace(
-            preset, location=str(temporary), config=config, tensors=tensors, handle=str(path), is_fetched=True
-        )
+        written = presets.read(temporary, kind="language")
         reopened = models.load(written, decoders.network(written))
         measured = _checked(path.name, temporary, expected, _logits(reopened, rows), is_rounded, tolerance)
         new = generation.Generator(reopened).ids(rows, max_new_tokens=new_tokens)
@@ -208,24 +193,6 @@ def _write_weights(model, path: Path, preset: Preset, network: decoders.DecoderN
         return decoders.turned(place, array, preset.architecture, to_file=True)
 
     safetensors.write(path, {name: shapes[place] for name, place in paths.items()}, value, dtype)
-
-
-def _write_texts(folder: Path, preset: Preset, stops: Sequence[int], dtype: str) -> dict:
-    """Writes config.json and what belongs to the tokenizer; returns the content of config.json."""
-    source = Path(preset.location)
-    for pattern in COPIED:
-        for file in source.glob(pattern):
-            if file.is_file():
-                shutil.copyfile(file, folder / file.name)
-    dropped = ("quantization_config", "_name_or_path", "torch_dtype", "dtype")
-    config = {key: value for key, value in preset.config.items() if key not in dropped}
-    config["dtype" if "dtype" in preset.config else "torch_dtype"] = dtype
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    if stops and not (folder / "generation_config.json").exists():
-        ids = {key: config[key] for key in ("bos_token_id", "pad_token_id") if isinstance(config.get(key), int)}
-        text = json.dumps({**ids, "eos_token_id": list(map(int, stops))}, indent=2)
-        (folder / "generation_config.json").write_text(text + "\n", encoding="utf-8")
-    return config
 
 
 def _target(path: str | os.PathLike, replace: bool) -> Path:

@@ -61,26 +61,26 @@ FAMILIES = {
     "bart": Family("language", ("BartBackbone",), ("bart",)),
     "bloom": Family("language", ("BloomBackbone",)),
     "falcon": Family("language", ("FalconBackbone",)),
-    "gemma": Family("language", ("GemmaBackbone",), ("gemma", "gemma2")),
-    "gemma3": Family("language", ("Gemma3Backbone",), ("gemma3", "gemma3_text")),
+    "gemma": Family("language", ("GemmaBackbone",), ("gemma", "gemma2"), ("kerashub", "transformers")),
+    "gemma3": Family("language", ("Gemma3Backbone",), ("gemma3", "gemma3_text"), ("kerashub", "transformers")),
     "gemma3n": Family("language", ("Gemma3nBackbone",), ("gemma3n",)),
     "gemma4": Family("language", ("Gemma4Backbone",), ("gemma4", "gemma4_text", "gemma4_assistant")),
     "gpt2": Family("language", ("GPT2Backbone",), ("gpt2",)),
     "gpt_oss": Family("language", ("GptOssBackbone",), ("gpt_oss",)),
-    "llama": Family("language", ("LlamaBackbone",)),
-    "llama3": Family("language", ("Llama3Backbone",), ("llama",)),
-    "mistral": Family("language", ("MistralBackbone",), ("mistral",)),
+    "llama": Family("language", ("LlamaBackbone",), (), ("kerashub",)),
+    "llama3": Family("language", ("Llama3Backbone",), ("llama",), ("kerashub", "transformers")),
+    "mistral": Family("language", ("MistralBackbone",), ("mistral",), ("kerashub", "transformers")),
     "mixtral": Family("language", ("MixtralBackbone",), ("mixtral",)),
     "opt": Family("language", ("OPTBackbone",)),
     "phi3": Family("language", ("Phi3Backbone",)),
-    "qwen": Family("language", ("QwenBackbone",), ("qwen2",)),
-    "qwen3": Family("language", ("Qwen3Backbone",), ("qwen3",)),
+    "qwen": Family("language", ("QwenBackbone",), ("qwen2",), ("kerashub", "transformers")),
+    "qwen3": Family("language", ("Qwen3Backbone",), ("qwen3",), ("kerashub", "transformers")),
     "qwen3_5": Family("language", ("Qwen3_5Backbone",), ("qwen3_5",)),
     "qwen3_5_moe": Family("language", ("Qwen3_5MoeBackbone",), ("qwen3_5_moe",)),
     "qwen3_moe": Family("language", ("Qwen3MoeBackbone",), ("qwen3_moe",)),
     "qwen_moe": Family("language", ("QwenMoeBackbone",), ("qwen2_moe",)),
     "rwkv7": Family("language", ("RWKV7Backbone",)),
-    "smollm3": Family("language", ("SmolLM3Backbone",), ("smollm3",)),
+    "smollm3": Family("language", ("SmolLM3Backbone",), ("smollm3",), ("kerashub", "transformers")),
     "t5": Family("language", ("T5Backbone",)),
     "t5gemma": Family("language", ("T5GemmaBackbone",), ("t5gemma",)),
     "t5gemma2": Family("language", ("T5Gemma2Backbone",), ("t5gemma2",)),
@@ -131,8 +131,8 @@ def timm_family(architecture: str) -> str | None:
     return next(matches, TIMM.get(architecture))
 
 
-LANGUAGE_MODELS = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3")
-"""The model types of Hugging Face of the language models that are built."""
+LANGUAGE_MODELS = ("gemma", "gemma2", "gemma3", "gemma3_text", "llama", "mistral", "qwen2", "qwen3", "smollm3")
+"""The model types of Hugging Face of the language models that are built; of gemma3 the part for texts."""
 
 MODEL_TYPES = {name: family for family, facts in FAMILIES.items() for name in facts.model_types}
 """The model types of Hugging Face, and their families."""
@@ -159,11 +159,11 @@ def is_built(origin: str, name: str, family: str) -> bool:
         bool.
 
     Example:
-        >>> is_built("transformers", "llama", "llama3"), is_built("kerashub", "Llama3Backbone", "llama3")
+        >>> is_built("transformers", "llama", "llama3"), is_built("kerashub", "GPT2Backbone", "gpt2")
         (True, False)
     """
-    if FAMILIES[family].kind == "language":
-        return origin == "transformers" and name in LANGUAGE_MODELS
+    if FAMILIES[family].kind == "language" and origin == "transformers":
+        return name in LANGUAGE_MODELS
     return origin in FAMILIES[family].origins
 
 
@@ -177,8 +177,8 @@ def known(origin: str, kind: str) -> list[str]:
     Returns:
         list of str, sorted.
     """
-    if kind == "language":
-        return list(LANGUAGE_MODELS) if origin == "transformers" else []
+    if kind == "language" and origin == "transformers":
+        return list(LANGUAGE_MODELS)
     names = {"kerashub": {family: family for family in FAMILIES}, "transformers": MODEL_TYPES, "timm": TIMM}[origin]
     built = [
         name for name, family in names.items() if FAMILIES[family].kind == kind and origin in FAMILIES[family].origins

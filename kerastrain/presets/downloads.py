@@ -13,8 +13,11 @@ from kerastrain.presets import files
 from kerastrain.system import network, optional_imports
 
 _PURPOSE = {"extra": "kerashub", "to": "download a preset of KerasHub"}
-_SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
+_SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "assets/tokenizer/*", "LICENSE*", "NOTICE*")
 _LARGE = ("model.safetensors", "model-*-of-*.safetensors", "*.weights.h5", "assets/**")
+VOCABULARIES = tuple(f"assets/tokenizer/{name}" for name in ("vocabulary.json", "merges.txt", "vocabulary.spm"))
+"""The files of a tokenizer in a preset of KerasHub that a language model may have."""
+
 _ROUTE = "Download its files on a machine with internet access, and give their folder as `model.backbone`"
 
 

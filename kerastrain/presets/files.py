@@ -112,15 +112,11 @@ def check_h5(folder: Path) -> None:
     Raises:
         InputError: weights are missing or cut off.
     """
-    index = folder / "model.weights.json"
-    names = ["model.weights.h5"]
-    if not (folder / names[0]).is_file() and index.is_file():
-        names = shards(read_json(index).get("weight_map", {}).values())
-    for name in names:
-        path = folder / name
+    for path in h5_files(folder):
         if not path.is_file():
             raise InputError(
-                f"{str(folder)!r} is half downloaded: it holds no {name}, the weights{_unfinished(folder)}. Download it again."
+                f"{str(folder)!r} is half downloaded: it holds no {path.name}, the weights{_unfinished(folder)}. Download it "
+                "again."
             )
         refuse_pointer(path)
         try:
@@ -128,6 +124,21 @@ def check_h5(folder: Path) -> None:
         except OSError as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{str(path)!r} is cut off or damaged ({reason}). Download it again.") from None
+
+
+def h5_files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a folder in the format of Keras.
+
+    Args:
+        folder: Path with "model.weights.h5", or "model.weights.json" and its shards.
+
+    Returns:
+        list of Path, which may be missing.
+    """
+    index = folder / "model.weights.json"
+    if (folder / "model.weights.h5").is_file() or not index.is_file():
+        return [folder / "model.weights.h5"]
+    return [folder / name for name in shards(read_json(index).get("weight_map", {}).values())]
 
 
 def shards(values: Iterable[str | list[str]]) -> list[str]:
@@ -193,8 +204,14 @@ def _no_weights(folder: Path) -> str:
             f"\"import torch, safetensors.torch as s; s.save_file({{k: v.clone() for k, v in torch.load('{folder / name}', "
             f"weights_only=True).items()}}, '{folder / _SINGLE}')\"."
         )
+    if any(folder.glob("pytorch_model-*.bin")):
+        return (
+            f'{start}, only weights of PyTorch in several files. Convert them with the library transformers: python -c "from '
+            f"transformers import AutoModelForCausalLM as M; M.from_pretrained('{folder}').save_pretrained('{folder}')\"."
+        )
     for pattern, what in (
         ("*.gguf", "GGUF"),
+        ("*.pth", "PyTorch's checkpoints"),
         ("tf_model.h5", "TensorFlow"),
         ("flax_model.msgpack", "Flax"),
         ("**/*.onnx", "ONNX"),
@@ -204,14 +221,8 @@ def _no_weights(folder: Path) -> str:
                 f"{start}, only weights in the format of {what}. Download the safetensors file of the same repository."
             )
     others = sorted(path.name for path in folder.glob("*.safetensors"))
-    if any(folder.glob("pytorch_model-*.bin")):
-        return (
-            f'{start}, only weights of PyTorch in several files. Convert them with the library transformers: python -c "from '
-            f"transformers import AutoModelForCausalLM as M; M.from_pretrained('{folder}').save_pretrained('{folder}')\"."
-        )
     if len(others) == 1 and "-of-" not in others[0]:
         return f"{start}, but {others[0]}. Rename it, if it holds the whole network."
-        ("*.pth", "PyTorch's checkpoints"),
     if others:
         return f"{start}, but {others[0]} without {_INDEX}{_unfinished(folder)}. Download the folder again."
     return f"{start}, the weights{_unfinished(folder)}. Download the folder again."

@@ -108,11 +108,9 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
     name = content[key].rpartition(">")[2]
     library = {"kerashub": "KerasHub", "transformers": "Hugging Face", "timm": "timm"}[origin]
     family = timm_family(name) if origin == "timm" else table.get(name)
-    if kind == "language" and origin != "transformers":
+    is_meant = family is not None and FAMILIES[family].kind in (kind, "images", "text")
     if kind == "language":
         _check_language(handle, origin, name, family, content)
-        raise InputError(language_origin(handle))
-    is_meant = family is not None and FAMILIES[family].kind in (kind, "images", "text")
     if family is None or (is_meant and not is_built(origin, name, family)):
         similar = f" Use {SIMILAR[name]} instead." if origin == "transformers" and name in SIMILAR else ""
         names = [other for each in ([kind] if kind else ["images", "text"]) for other in known(origin, each)]
@@ -122,6 +120,8 @@ def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle:
         )
     check_kind(handle, name, FAMILIES[family].kind, origin, kind)
     return name, family
+
+
 def _check_language(handle: str, origin: str, name: str, family: str | None, content: Mapping[str, Any]) -> None:
     """Raises an error if a network is no language model that is built."""
     built = known("transformers", "language")
@@ -143,8 +143,6 @@ def _check_language(handle: str, origin: str, name: str, family: str | None, con
             f"`model.backbone` must be a language model, which writes text. Received: {handle!r}, a {wrong[0]}, which was "
             "trained for another task. Give the folder of the model that it was made of."
         )
-
-
 
 
 def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | None) -> None:
@@ -182,25 +180,10 @@ def check_kind(handle: str, name: str, kind: str, origin: str, wanted: str | Non
     }
     job = jobs.get(kind, "made for another job")
     names = [other for each in ([wanted] if wanted else ["images", "text"]) for other in known(origin, each)]
-    is_chat = name in known("transformers", "language")
+    is_chat = kind == "language" and is_built(origin, name, CLASSES.get(name, MODEL_TYPES.get(name)))
     raise InputError(
         f"`model.backbone` must compute features to classify. Received: {handle!r}, a network of the kind {name}, which is "
         f"{job}. Choose one of: {', '.join(names)}{', or set data.kind=chat' if is_chat else ''}."
-    )
-
-
-def language_origin(handle: str) -> str:
-    """Message for a language model in the format of another library than Hugging Face's.
-
-    Args:
-        handle: str.
-
-    Returns:
-        str, the message for an `InputError`.
-    """
-    return (
-        f"`model.backbone`: language models are read from the files of Hugging Face. Received: {handle!r}, in another format. "
-        "Give the folder of the same model that Hugging Face has, or hf:OWNER/NAME."
     )
 
 
@@ -225,9 +208,9 @@ def check_files(folder: Path, origin: str, content: Mapping[str, Any], family: s
             f"{str(folder)!r} holds quantized weights{f' ({method})' if method else ''}, which cannot be fine-tuned here. "
             "Give the folder of the network before its quantization."
         )
-    if FAMILIES[family].kind == "language":
+    if FAMILIES[family].kind == "language" and origin == "transformers":
         _check_language_tokenizer(folder)
-    is_text = FAMILIES[family].kind == "text"
+    is_text = FAMILIES[family].kind in ("text", "language")
     if origin == "kerashub":
         if is_text and not (folder / "tokenizer.json").is_file():
             raise InputError(_no_tokenizer(folder, ("tokenizer.json",)))
@@ -282,8 +265,6 @@ def _no_tokenizer(folder: Path, names: tuple[str, ...]) -> str:
         f"{str(folder)!r} holds no tokenizer ({' or '.join(names)}), without which texts cannot become tokens. Copy its files "
         "from where the network comes from."
     )
-    if any(folder.glob("*.gguf")):
-        return f"{start}, only weights in the format of GGUF. Give the folder with the safetensors files that they were made of."
 
 
 def _check_language_tokenizer(folder: Path) -> None:
@@ -301,6 +282,8 @@ def _check_language_tokenizer(folder: Path) -> None:
 
 def _no_config(folder: Path) -> str:
     start = f"{str(folder)!r} holds no config.json, which names the network"
+    if any(folder.glob("*.gguf")):
+        return f"{start}, only weights in the format of GGUF. Give the folder with the safetensors files that they were made of."
     if (folder / "adapter_config.json").is_file():
         base = files.read_json(folder / "adapter_config.json").get("base_model_name_or_path")
         network = f" ({base})" if isinstance(base, str) and base else ""

@@ -3,7 +3,6 @@
 Takes a handle; returns a `Preset`, or refuses it in one sentence. Must not import TensorFlow or KerasHub.
 """
 
-import dataclasses
 import os
 import sys
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 from kerastrain.errors import InputError, unknown
 from kerastrain.keras_internals.kerashub_presets import Builtin, builtin_presets
-from kerastrain.presets import downloads, folders
+from kerastrain.presets import downloads, folders, language_configs
 from kerastrain.presets.architectures import FAMILIES, known
 from kerastrain.presets.handles import HUGGING_FACE, KERASHUB, repository
 from kerastrain.system import optional_imports
@@ -30,15 +29,17 @@ class Preset:
         location: str, the folder of its files, which KerasHub's `from_preset` takes. Without `is_fetched`, the folder holds
             its JSON files only.
         origin: "kerashub", "transformers" or "timm", the format of the files.
-        architecture: str, the network as its config.json names it, such as "BertBackbone", "dinov2" or "resnet50".
+        architecture: str, the network as its config.json names it, such as "BertBackbone", "dinov2" or "resnet50"; of a
+            language model the model type of Hugging Face, such as "llama".
         family: str, the network's family in KerasHub, such as "bert".
         kind: "images" or "text", what it computes features of; "language" for a language model.
         image_size: (height, width) in pixels of the images that its preprocessing makes; None for texts and where
             nothing says it.
-        config: mapping, the content of config.json.
+        config: mapping, the content of config.json; of a language model that of Hugging Face, see `language_configs`.
         preprocessing: mapping, see `folders.preprocessing`.
         tensors: mapping from the names of the weights in safetensors files to their shapes.
         is_fetched: bool, whether the weights are in `location`.
+        notes: tuple of str, what of it is assumed or left out, lines for the user.
     """
 
     handle: str
@@ -52,9 +53,10 @@ class Preset:
     preprocessing: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tensors: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
     is_fetched: bool = True
+    notes: tuple[str, ...] = ()
 
 
-def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
+def read(handle: str | os.PathLike, *, kind: str | None = None, needs_weights: bool = True) -> Preset:
     """Reads what a pretrained network is; of one that must be downloaded, its JSON files only.
 
     | handle | network |
@@ -66,6 +68,7 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
     Args:
         handle: str or path, as in the table.
         kind: "images" or "text", the data that it must be for; "language" for a language model; None for images or texts.
+        needs_weights: bool, whether a folder must hold its weights, and not only its JSON files.
 
     Returns:
         Preset.
@@ -78,11 +81,11 @@ def read(handle: str | os.PathLike, *, kind: str | None = None) -> Preset:
     """
     text = os.fspath(handle)
     if text.startswith(KERASHUB):
-        if kind == "language":
-            raise InputError(folders.language_origin(text))
         require_kerashub()
         builtin = _builtin(text, kind)
         names = ("config.json",), ("preprocessor.json", "image_converter.json", "tokenizer.json")
+        if kind == "language":
+            names = ("config.json", "tokenizer.json"), downloads.VOCABULARIES
         return _from_folder(text, downloads.kaggle(text, builtin, *names), kind, is_fetched=False)
     if text.startswith(HUGGING_FACE):
         name, revision = repository(text)
@@ -111,21 +114,24 @@ def fetch(preset: Preset) -> Preset:
         return preset
     if preset.handle.startswith(KERASHUB):
         names = ["config.json", "model.weights.h5"]
-        if preset.kind == "text":
+        if preset.kind in ("text", "language"):
             names.append("tokenizer.json")
         builtin = builtin_presets()[preset.handle.removeprefix(KERASHUB)]
-        folder = downloads.kaggle(preset.handle, builtin, tuple(names), ("preprocessor.json", "image_converter.json"))
+        optional = ("preprocessor.json", "image_converter.json", *downloads.VOCABULARIES)
+        folder = downloads.kaggle(preset.handle, builtin, tuple(names), optional)
     else:
         folder = downloads.hugging_face(preset.handle, *repository(preset.handle), weights=True)
-    tensors = folders.check_files(folder, preset.origin, preset.config, preset.family)
-    return dataclasses.replace(preset, location=str(folder), tensors=tensors, is_fetched=True)
+    return _from_folder(preset.handle, folder, preset.kind, is_fetched=True)
 
 
 def _from_folder(handle: str, folder: Path, kind: str | None, *, is_fetched: bool) -> Preset:
     origin, content = folders.read_config(folder)
     architecture, family = folders.family_of(origin, content, kind, handle)
     tensors = folders.check_files(folder, origin, content, family) if is_fetched else {}
-    preprocessing = folders.preprocessing(folder, origin, content)
+    preprocessing, notes = folders.preprocessing(folder, origin, content), ()
+    if FAMILIES[family].kind == "language":
+        model = language_configs.read(handle, folder, origin, content, tensors if is_fetched else None)
+        content, tensors, notes, architecture = model.config, model.tensors, model.notes, model.config["model_type"]
     return Preset(
         handle=handle,
         location=str(folder),
@@ -138,6 +144,7 @@ def _from_folder(handle: str, folder: Path, kind: str | None, *, is_fetched: boo
         preprocessing=preprocessing,
         tensors=tensors,
         is_fetched=is_fetched,
+        notes=notes,
     )
 
 

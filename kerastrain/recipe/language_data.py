@@ -4,18 +4,29 @@ Takes a `Config` with data.kind chat or language; returns a `LanguageData`. Must
 """
 
 import dataclasses
+import functools
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from kerastrain import config as configs
 from kerastrain import data, presets
 from kerastrain.config import Config
 from kerastrain.data.image_files.quarantine import Quarantined
+from kerastrain.errors import counted
 from kerastrain.language import conversations, corpus, sequences, templates, token_texts
 from kerastrain.presets import decoders, language_tokenizers
 from kerastrain.tokenization.language_tokens import LanguageTokens
+
+TOKENS_FILE = "tokens.json"
+"""The tokenizer of the model of a run, as `LanguageTokens.to_config` writes it."""
+
+SOURCE_FOLDER = "source"
+"""The folder of a run with the JSON files of the pretrained model, of which exported folders are made."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,9 @@ class LanguageData:
         lines: tuple of str, how the data are understood.
         skipped: tuple of Quarantined, what is left out.
         texts: mapping from the parts to the TokenTexts of `arrays`.
+        rejected: mapping from the parts to the arrays of the rejected answers, in the order of `arrays`; empty unless
+            fit.objective is dpo.
+        rejected_texts: mapping from the parts to the TokenTexts of `rejected`.
     """
 
     tokens: LanguageTokens
@@ -52,12 +66,14 @@ class LanguageData:
     lines: tuple[str, ...]
     skipped: tuple[Quarantined, ...]
     texts: Mapping[str, token_texts.TokenTexts]
+    rejected: Mapping[str, sequences.Arrays] = dataclasses.field(default_factory=dict)
+    rejected_texts: Mapping[str, token_texts.TokenTexts] = dataclasses.field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all sequences."""
         total = hashlib.sha256()
-        for name, arrays in self.arrays.items():
+        for name, arrays in (*self.arrays.items(), *self.rejected.items()):
             total.update(name.encode())
             for values in arrays:
                 total.update(np.ascontiguousarray(values).tobytes())
@@ -80,6 +96,8 @@ def source(config: Config, *, fetched: bool = False) -> LanguageSource:
         FileNotFoundError: the folder does not exist.
         ConnectionError: something must be downloaded and the server does not answer.
     """
+    if config.model.from_run is not None:
+        return of_run(Path(config.model.from_run), config)
     preset = presets.read(config.model.backbone, kind="language")
     preset = presets.fetch(preset) if fetched else preset
     network = decoders.network(preset)
@@ -89,6 +107,30 @@ def source(config: Config, *, fetched: bool = False) -> LanguageSource:
     if is_chat:
         tokens = templates.chosen(tokens, template)
     return LanguageSource(preset, network, tokens)
+
+
+def of_run(directory: Path, config: Config) -> LanguageSource:
+    """Reads the language model of a run from the files that the run keeps; the pretrained model's own may be gone.
+
+    Args:
+        directory: Path of a run.
+        config: Config, of which `data.kind` and `data.chat_template` are used. The template of the run counts unless another
+            one is named.
+
+    Returns:
+        LanguageSource, without weights.
+
+    Raises:
+        InputError: files are damaged, or there is no chat template for conversations.
+        FileNotFoundError: the run does not exist, or a file is missing.
+    """
+    own = configs.load(directory / "config.yaml")
+    preset = presets.read(directory / SOURCE_FOLDER, kind="language", needs_weights=False)
+    tokens = LanguageTokens.from_config(json.loads((directory / TOKENS_FILE).read_text(encoding="utf-8")))
+    if config.data.kind == "chat":
+        template = config.data.chat_template
+        tokens = templates.chosen(tokens, None if template == own.data.chat_template else template)
+    return LanguageSource(preset, decoders.network(preset), tokens)
 
 
 def load(config: Config, origin: LanguageSource, *, is_scan: bool = False) -> LanguageData:
@@ -108,31 +150,77 @@ def load(config: Config, origin: LanguageSource, *, is_scan: bool = False) -> La
     """
     columns = data.Columns(**config.data.columns.model_dump())
     whole = conversations.read(config.data.path, kind=config.data.kind, columns=columns)
+    are_pairs = config.fit.objective == "dpo"
+    whole = corpus.with_preferences(whole) if are_pairs else whole
     items = corpus.divide(
         whole,
         validation_fraction=config.data.validation_fraction,
         test_fraction=config.data.test_fraction,
         seed=config.runtime.seed,
     )
-    lines = corpus.describe(whole, items)
-    texts = {name: token_texts.tokenized(part, origin.tokens, learn=config.data.learn) for name, part in items.items()}
-    length = sequences.chosen_length(texts["train"], origin.network.positions, config.model.sequence_length)
-    arrays, skipped = {}, list(whole.skipped)
+    start = config.model.from_run
+    notes = [*([f"starts from: {start}"] if start else []), *origin.preset.notes]
+    lines = [*notes, *corpus.describe(whole, items), *_objective_lines(config, whole)]
+    make = functools.partial(token_texts.tokenized, tokens=origin.tokens, learn=config.data.learn)
+    texts = {name: make(part) for name, part in items.items()}
+    rejected = {name: make(part, rejected=True) for name, part in items.items()} if are_pairs else {}
+    whole_texts, whole_rejected = texts["train"], rejected.get("train")
+    longest = token_texts.both(whole_texts, whole_rejected) if are_pairs else whole_texts
+    length = sequences.chosen_length(longest, origin.network.positions, config.model.sequence_length)
+    arrays, others, skipped = {}, {}, list(whole.skipped)
     for name, part in texts.items():
-        fitted = texts[name] = sequences.fitted(part, length)
+        fitted = sequences.fitted(part, length)
+        if are_pairs:
+            fitted, rejected[name] = token_texts.aligned(fitted, sequences.fitted(rejected[name], length))
+            others[name] = sequences.padded(rejected[name], length, origin.tokens.pad)
+        texts[name] = fitted
         # Held-out examples stay by themselves, so that each has a measure of its own.
         packed = config.data.packing and name == "train"
-        make = sequences.packed if packed else sequences.padded
+        make_arrays = sequences.packed if packed else sequences.padded
         options = {"seed": config.runtime.seed} if packed else {}
-        arrays[name] = make(fitted, length, origin.tokens.pad, **options)
-        if name == "train":
-            lines += sequences.lines(fitted, arrays[name], part)
+        arrays[name] = make_arrays(fitted, length, origin.tokens.pad, **options)
         skipped += fitted.skipped
+    found = sequences.lines(texts["train"], arrays["train"], whole_texts)
+    if are_pairs:
+        found = [line if line.startswith(("not learned", "note")) else f"chosen {line}" for line in found]
+        found += [f"rejected {line}" for line in sequences.lines(rejected["train"], others["train"], whole_rejected)]
+    lines += found
     if not is_scan:
         usable = [row for part in texts.values() for row in dict.fromkeys(part.rows)]
         everything = dataclasses.replace(whole, items=usable, skipped=tuple(skipped))
         data.check_skipped(everything, config.data.unreadable_fraction)
-    return LanguageData(origin.tokens, items, arrays, tuple(lines), tuple(skipped), texts)
+    return LanguageData(origin.tokens, items, arrays, tuple(lines), tuple(skipped), texts, others, rejected)
+
+
+def load_other(
+    config: Config, origin: LanguageSource, place: str, name: str
+) -> tuple[sequences.Arrays, tuple[Quarantined, ...]]:
+    """Reads data that a model is only measured on.
+
+    Args:
+        config: Config that says how data are read.
+        origin: LanguageSource.
+        place: str, a path as in `data.path`.
+        name: str; if the data there are divided into parts and this is one of them, such as "test", only that part is read.
+
+    Returns:
+        tuple of (token_ids, segments, targets), see `batches.Sequences`, and what is left out.
+
+    Raises:
+        InputError: the data cannot be used, or more is left out than `data.unreadable_fraction` allows.
+        FileNotFoundError: the path does not exist.
+    """
+    whole = conversations.read(place, kind=config.data.kind, columns=data.Columns(**config.data.columns.model_dump()))
+    items, part = whole.items, data.part_named(name)
+    if whole.predefined is not None and part in whole.predefined:
+        items = [item for item, own in zip(items, whole.predefined, strict=True) if own == part]
+    texts = token_texts.tokenized(items, origin.tokens, learn=config.data.learn)
+    length = sequences.chosen_length(texts, origin.network.positions, config.model.sequence_length)
+    fitted = sequences.fitted(texts, length)
+    skipped = (*whole.skipped, *fitted.skipped)
+    usable = dataclasses.replace(whole, items=list(dict.fromkeys(fitted.rows)), skipped=skipped)
+    data.check_skipped(usable, config.data.unreadable_fraction)
+    return sequences.padded(fitted, length, origin.tokens.pad), skipped
 
 
 def preview(config: Config) -> list[str]:
@@ -150,4 +238,28 @@ def preview(config: Config) -> list[str]:
     loaded = load(config, source(config))
     texts = loaded.texts["train"]
     chosen = np.random.default_rng(config.runtime.seed).permutation(len(texts))[: config.fit.global_batch_size]
-    return [line for index in sorted(chosen.tolist()) for line in sequences.preview(texts, loaded.tokens, index)]
+    whole = {"": texts} if not loaded.rejected else {"chosen, ": texts, "rejected, ": loaded.rejected_texts["train"]}
+    lines = []
+    for index in sorted(chosen.tolist()):
+        for name, shown in whole.items():
+            first, *others = sequences.preview(shown, loaded.tokens, index)
+            lines += [f"{name}{first}", *others]
+    return lines
+
+
+def _objective_lines(config: Config, whole: corpus.Corpus) -> list[str]:
+    """Describes what is made of rejected answers."""
+    if config.fit.objective == "dpo":
+        lines = [
+            f"objective: direct preference optimization of {counted(len(whole), 'pairs')} of answers, beta "
+            f"{config.fit.dpo_beta:g}; the reference is the model without its LoRA matrices"
+        ]
+        if count := corpus.contradictions(whole):
+            lines.append(f"note: {counted(count, 'pairs')} that another pair contradicts: chosen here, rejected there")
+        return lines
+    if not whole.preference_count:
+        return []
+    return [
+        f"note: {counted(whole.preference_count, 'conversations')} with a rejected answer, which is not learned: only the "
+        "chosen ones are. fit.objective=dpo learns which of both is better"
+    ]

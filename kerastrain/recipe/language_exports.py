@@ -3,17 +3,30 @@
 Takes the model of a run; writes verified files. Must not train.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from kerastrain import export
+from kerastrain import export, models
 from kerastrain.config import Config
+from kerastrain.errors import InputError
 from kerastrain.export import language_models
-from kerastrain.language import adapter_files, adapters
+from kerastrain.language import (
+    adapter_files,
+    adapters,
+    losses,  # noqa: F401, registered by their import
+    preferences,  # noqa: F401
+)
+from kerastrain.recipe import language_data
 from kerastrain.recipe.language_data import LanguageData, LanguageSource
+from kerastrain.run_directory import Run
+from kerastrain.system import files
+
+PROMPTS_FILE = "prompts.json"
+"""Token ids of held-out prompts, on which exported folders are compared; the data of a run may be gone later."""
 
 _PROMPTS, _PROMPT_TOKENS = 4, 64
 
@@ -30,14 +43,40 @@ def write_adapter(model: keras.Model, config: Config, origin: LanguageSource, di
         directory: Path of the run.
     """
     if "adapter" in config.export.formats and adapters.pairs(model):
-        folder = directory / "exports" / "adapter"
+        folder, start = directory / "exports" / "adapter", config.model.from_run
         folder.parent.mkdir(exist_ok=True)
-        adapter_files.write(model, folder, origin.network, base=origin.preset.handle)
+        base = config.model.backbone if start is None else str(Path(start) / "exports" / "hugging_face")
+        adapter_files.write(model, folder, origin.network, base=base)
         logger.info("exported the adapter to %s", folder)
 
 
+def export_run(run: Run, config: Config, *, replace: bool = False) -> dict[Path, export.Parity]:
+    """Exports the model of a finished run to more formats; neither the pretrained model nor the data are needed.
+
+    Args:
+        run: Run of a language model.
+        config: Config of the run, with the formats to write.
+        replace: bool, whether existing folders may be replaced.
+
+    Returns:
+        dict as from `export_all`.
+
+    Raises:
+        FileExistsError: a folder exists and `replace` is False.
+        InputError: the adapter is wanted, and the run does not have it any more.
+        ParityError: a folder holds another model; it is removed.
+    """
+    for name in config.export.formats:
+        if (path := run.directory / "exports" / name).exists() and not replace:
+            raise FileExistsError(f"'{path}' exists already and is not overwritten. Use --replace to write it again.")
+    origin = language_data.of_run(run.directory, config)
+    if "adapter" in config.export.formats:
+        write_adapter(_with_adapter(run.model, run.directory), config, origin, run.directory)
+    return export_all(run.model, config, origin, run.directory)
+
+
 def export_all(
-    model: keras.Model, config: Config, origin: LanguageSource, loaded: LanguageData, directory: Path
+    model: keras.Model, config: Config, origin: LanguageSource, directory: Path
 ) -> dict[Path, export.Parity]:
     """Exports a model to each format of `export.formats`, and compares each with the model on held-out examples.
 
@@ -45,28 +84,58 @@ def export_all(
         model: keras.Model without adapters.
         config: Config of the run.
         origin: LanguageSource of the run.
-        loaded: LanguageData of the run.
         directory: Path of the run.
 
     Returns:
-        dict from the Path of each exported folder to its Parity.
+        dict from the Path of each exported folder to its Parity; the adapter has none, see `write_adapter`.
 
     Raises:
         ParityError: a folder holds another model; it is removed.
     """
     exports, folder = {}, directory / "exports"
-    options = {"prompts": _prompts(loaded), "stops": origin.tokens.stops, "replace": True}
+    prompts = json.loads((directory / PROMPTS_FILE).read_text(encoding="utf-8"))["prompts"]
+    options, tokens = {"prompts": prompts, "replace": True}, origin.tokens
+    if (
+        not (folder / "adapter").exists() and "adapter" in config.export.formats
+    ):  # as when a run is resumed to export it
+        write_adapter(_with_adapter(model, directory), config, origin, directory)
     for name in (name for name in config.export.formats if name != "adapter"):
         logger.info("exporting %s", name)
         path = folder / name
         if name == "hugging_face":
-            exports[path] = language_models.hugging_face(
-                model, path, preset=origin.preset, network=origin.network, **options
-            )
+            source = {"preset": origin.preset, "network": origin.network, "tokens": tokens}
+            exports[path] = language_models.hugging_face(model, path, **source, **options)
         else:
-            exports[path] = language_models.saved_model(model, path, tokenizer=origin.tokens.content, **options)
+            exports[path] = language_models.saved_model(
+                model, path, tokenizer=tokens.content, stops=tokens.stops, **options
+            )
         logger.info("exported %s", exports[path])
     return exports
+
+
+def write_prompts(loaded: LanguageData, directory: Path) -> None:
+    """Keeps the prompts on which exports are compared.
+
+    Args:
+        loaded: LanguageData of the run.
+        directory: Path of the run.
+    """
+    files.write_json(directory / PROMPTS_FILE, {"prompts": _prompts(loaded)})
+
+
+def _with_adapter(model: keras.Model, directory: Path) -> keras.Model:
+    """The model of a run with its pairs; those that the finished model has taken in are in its best checkpoint."""
+    if adapters.pairs(model):
+        return model
+    path = directory / "checkpoints" / "best_fine_tune.keras"
+    if not path.is_file():
+        raise InputError(
+            f"the adapter of a finished run is read from its best checkpoint. Received: {str(directory)!r}, without "
+            f"'{path.relative_to(directory)}'. Export hugging_face, the merged model."
+        )
+    saved = models.load(path)
+    # Preference tuning trains a model around the one that writes.
+    return next((layer for layer in saved.layers if isinstance(layer, keras.Model)), saved)
 
 
 def _prompts(loaded: LanguageData) -> Sequence[Sequence[int]]:

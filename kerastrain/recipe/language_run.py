@@ -6,28 +6,35 @@ Takes a `Config`, a strategy and a folder; returns the model and its measures, a
 import contextlib
 import json
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from kerastrain import checkpoints, data, evaluation, export, models, report, run_directory, runtime
+from kerastrain import checkpoints, data, evaluation, export, memory, models, report, run_directory, runtime
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
-from kerastrain.language import adapters, batches, decoders, losses, stages
+from kerastrain.errors import counted
+from kerastrain.keras_internals.layers import every_layer
+from kerastrain.language import adapters, batches, decoders, losses, preferences, stages
 from kerastrain.language import evaluation as language_evaluation
 from kerastrain.language.writer import Writer
-from kerastrain.recipe import best_phase, fitting, language_data, language_exports, language_memory, plan
+from kerastrain.layers.decoder import DecoderBlock
+from kerastrain.presets import language_folders
+from kerastrain.recipe import (
+    backbone_files,
+    best_phase,
+    fitting,
+    language_data,
+    language_exports,
+    language_memory,
+    language_pairs,
+    plan,
+)
+from kerastrain.recipe.language_data import SOURCE_FOLDER, TOKENS_FILE
 from kerastrain.recipe.stages import Stage
 from kerastrain.system import files, signals
-
-TOKENS_FILE = "tokens.json"
-"""The tokenizer of the model, as `LanguageTokens.to_config` writes it."""
-
-SOURCE_FOLDER = "source"
-"""The folder with the JSON files of the pretrained model, of which exported folders are made."""
 
 BEFORE_FILE = "before.json"
 """The measures and the answers of the pretrained model."""
@@ -65,25 +72,31 @@ def train_and_export(
     origin = language_data.source(config, fetched=True)
     loaded = language_data.load(config, origin)
     parts = {name: batches.Sequences(*arrays) for name, arrays in loaded.arrays.items()}
+    pairs = language_pairs.pairs_of(loaded)
     saved = directory / "model.keras"
     is_trained = saved.exists()
     if is_chief and not is_trained:
         for line in (*loaded.lines, *language_memory.lines(config, origin.network, parts["train"].token_ids.shape[1])):
             logger.info("%s", line)
-        logger.info("loading %s", config.model.backbone)
+        logger.info("loading %s", config.model.from_run or config.model.backbone)
     with strategy.scope():
         model = models.load(saved) if is_trained else build(config, origin)
-    with open_directory(directory, config, data_sha256=loaded.fingerprint) if is_chief else contextlib.nullcontext():
+    digests = {"data_sha256": loaded.fingerprint}
+    if is_chief and not is_trained:  # A trained model does not need the pretrained one any more.
+        digests["backbone_sha256"] = backbone_files.sha256(config)
+    with open_directory(directory, config, **digests) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief and not is_trained:
-            _write_source(origin, directory)
+            _write_source(origin, directory, config.model.from_run)
+            language_exports.write_prompts(loaded, directory)
             if loaded.skipped:
                 data.quarantine.write(loaded.skipped, directory / "quarantine.csv")
-            if not (directory / BEFORE_FILE).exists():
-                logger.info("measuring the model before the training")
-                files.write_json(directory / BEFORE_FILE, _state(model, config, loaded, parts))
+        pairs = language_pairs.with_reference(model, pairs, config, directory)
+        if is_chief and not is_trained and not (directory / BEFORE_FILE).exists():
+            logger.info("measuring the model before the training")
+            files.write_json(directory / BEFORE_FILE, _state(model, config, loaded, parts, pairs, is_trained=False))
         if not is_trained:
-            _fit(model, config, origin, parts, directory)
+            _fit(model, config, origin, pairs or parts, directory)
             if is_chief:
                 logger.info("writing %s", saved.name)
                 with files.atomic(saved) as temporary:
@@ -94,8 +107,8 @@ def train_and_export(
         if strategy.num_replicas_in_sync > 1:
             model = models.load(saved)  # measure and export on one device, where the model will be used
         signals.raise_if_pending()
-        measures = _measured(model, config, loaded, parts, directory)
-        exports = language_exports.export_all(model, config, origin, loaded, directory)
+        measures = _write_measures(model, config, loaded, parts, pairs, directory)
+        exports = language_exports.export_all(model, config, origin, directory)
         logger.info("writing report.html")
         report.write(directory)
     return model, measures, exports
@@ -114,8 +127,11 @@ def build(config: Config, origin: language_data.LanguageSource) -> keras.Model:
     Raises:
         InputError: a setting does not fit the model.
     """
-    with runtime.precision("float32" if config.runtime.precision == "measure" else config.runtime.precision):
-        model = decoders.load(origin.preset, origin.network)
+    if config.model.from_run is not None:
+        model = models.load(Path(config.model.from_run) / "model.keras")
+    else:
+        with runtime.precision("float32" if config.runtime.precision == "measure" else config.runtime.precision):
+            model = decoders.load(origin.preset, origin.network)
     options = config.fine_tune
     if options.lora_rank is None:
         stages.train_last(model, options.last)
@@ -137,7 +153,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     """Compiles a language model for a phase, and applies the memory settings.
 
     Args:
-        model: keras.Model from `build`, compiled in place.
+        model: keras.Model from `build`, or for fit.objective=dpo that of `preferences.margin_model`; compiled in place.
         config: Config.
         phase: plan.Phase.
 
@@ -147,31 +163,34 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     Raises:
         InputError: an optimizer or memory setting does not fit the model.
     """
-    loss = losses.NextTokenCrossentropy()
-    accuracy = keras.metrics.MeanMetricWrapper(losses.next_token_accuracy, name="accuracy")
+    if config.fit.objective == "dpo":
+        loss, accuracy = preferences.PreferenceLoss(config.fit.dpo_beta), preferences.preference_accuracy
+    else:
+        loss, accuracy = losses.NextTokenCrossentropy(), losses.next_token_accuracy
     model.compile(
         optimizer=fitting.optimizer(model, config, phase),
         loss=loss,
-        weighted_metrics=[accuracy, evaluation.DataLoss(loss)],
+        weighted_metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"), evaluation.DataLoss(loss)],
         jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
         steps_per_execution=config.fit.steps_per_execution,
     )
     model.optimizer.build(model.trainable_variables)
-    fitting.spare_memory(model, config)
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        memory.update_one_by_one(model.optimizer)
+    # A block of a decoder has one small input and many activations, so each is worth a cut.
+    blocks = [layer.name for layer in every_layer(model) if isinstance(layer, DecoderBlock)]
+    fitting.spare_memory(model, config, blocks=blocks)
     return model
 
 
-def _fit(model: keras.Model, config: Config, origin, parts: Mapping[str, batches.Sequences], directory: Path) -> None:
+def _fit(model: keras.Model, config: Config, origin, parts: Mapping, directory: Path) -> None:
     """Trains from the newest checkpoint on, writes the adapter, and merges it."""
     [phase] = plan.phases(config, len(parts["train"]))
-    logger.info("phase %s: %d epochs of %d steps", phase.name, phase.epochs, phase.steps_per_epoch)
+    epochs, steps = counted(phase.epochs, "epochs"), counted(phase.steps_per_epoch, "steps")
+    logger.info("phase %s: %s of %s", phase.name, epochs, steps)
     if stored := checkpoints.latest(run_directory.resume_folder(directory)):
         logger.debug("resuming from %s", stored)
-    runtime.seed(config.runtime.seed)
-    with model.distribute_strategy.scope():
-        compiled(model, config, phase)
-    stage = Stage(model, parts["train"], parts.get("validation") or parts["train"])
-    fitting.fit_phase(stage, config, phase, directory)
+    fitting.fit_phase(staged(model, config, phase, parts), config, phase, directory)
     best = best_phase.best_epoch(directory, [phase.name])
     if collectives.worker_index(model.distribute_strategy) == 0:
         logger.info("best: epoch %d, %s %.4g", best.epoch, best_phase.MONITOR, best.value)
@@ -180,10 +199,88 @@ def _fit(model: keras.Model, config: Config, origin, parts: Mapping[str, batches
         adapters.merge(model)
 
 
-def _measured(model, config: Config, loaded, parts, directory: Path) -> dict[str, dict]:
+def staged(model: keras.Model, config: Config, phase: plan.Phase, parts: Mapping) -> Stage:
+    """Compiles what a phase trains.
+
+    Args:
+        model: keras.Model from `build`.
+        config: Config.
+        phase: plan.Phase.
+        parts: mapping from the names of the parts to Sequences, or to Preferences for fit.objective=dpo.
+
+    Returns:
+        Stage.
+
+    Raises:
+        InputError: an optimizer or memory setting does not fit the model.
+    """
+    runtime.seed(config.runtime.seed)
+    with model.distribute_strategy.scope():
+        whole = preferences.margin_model(model) if config.fit.objective == "dpo" else model
+        compiled(whole, config, phase)
+    return Stage(whole, parts["train"], parts.get("validation") or parts["train"])
+
+
+def prepare(config: Config, directory: Path) -> tuple[Stage, plan.Phase]:
+    """Builds the model of a config and reads its data, to train it for a while and keep neither.
+
+    Args:
+        config: Config of a language model.
+        directory: Path of a folder for what only the training needs.
+
+    Returns:
+        (Stage, plan.Phase), compiled.
+
+    Raises:
+        InputError: the data or the model cannot be used.
+    """
+    origin = language_data.source(config, fetched=True)
+    loaded = language_data.load(config, origin)
+    for line in loaded.lines:
+        logger.info("%s", line)
+    parts = {name: batches.Sequences(*arrays) for name, arrays in loaded.arrays.items()}
+    [phase] = plan.phases(config, len(parts["train"]))
+    runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
+    model = build(config, origin)
+    pairs = language_pairs.with_reference(model, language_pairs.pairs_of(loaded), config, directory)
+    return staged(model, config, phase, pairs or parts), phase
+
+
+def measured(model: keras.Model, parts: Mapping[str, batches.Sequences], *, batch_size: int) -> dict[str, dict]:
+    """Measures a model on several data sets.
+
+    Args:
+        model: keras.Model.
+        parts: mapping from names to Sequences.
+        batch_size: int >= 1.
+
+    Returns:
+        dict from each name to its measures; see `language.evaluation.measure`.
+    """
+    measures = {}
+    for name, part in parts.items():
+        logger.info("evaluating %s: %s sequences", name, f"{len(part):,}")
+        measures[name] = language_evaluation.measure(model, part, batch_size=batch_size)
+    return measures
+
+
+def with_before(measures: Mapping[str, dict], before: Mapping[str, dict]) -> dict[str, dict]:
+    """Puts the measures before the training beside those after it.
+
+    Args:
+        measures: mapping from names to measures.
+        before: the same before the training; names may be missing, as of parts that only a resumed run measures.
+
+    Returns:
+        dict from each name to its measures, with "before" where it is known.
+    """
+    return {name: {**each, **({"before": before[name]} if name in before else {})} for name, each in measures.items()}
+
+
+def _write_measures(model, config: Config, loaded, parts, pairs, directory: Path) -> dict[str, dict]:
     before = json.loads((directory / BEFORE_FILE).read_text(encoding="utf-8"))
-    now = _state(model, config, loaded, parts)
-    measures = {name: {**measured, "before": before["measures"][name]} for name, measured in now["measures"].items()}
+    now = _state(model, config, loaded, parts, pairs, is_trained=True)
+    measures = with_before(now["measures"], before["measures"])
     samples = [
         {name: sample[name] for name in ("prompt", "expected")}
         | {"before": earlier["answer"], "after": sample["answer"]}
@@ -194,12 +291,13 @@ def _measured(model, config: Config, loaded, parts, directory: Path) -> dict[str
     return measures
 
 
-def _state(model: keras.Model, config: Config, loaded: language_data.LanguageData, parts) -> dict:
+def _state(
+    model: keras.Model, config: Config, loaded: language_data.LanguageData, parts, pairs, *, is_trained: bool
+) -> dict:
     """The measures of a model on the parts of the data, and its answers to held-out prompts."""
-    measures = {}
-    for name in (name for name in parts if name in config.evaluation.sets):
-        logger.info("evaluating %s: %s sequences", name, f"{len(parts[name]):,}")
-        measures[name] = language_evaluation.measure(model, parts[name], batch_size=config.evaluation.batch_size)
+    sets = {name: part for name, part in parts.items() if name in config.evaluation.sets}
+    measures = measured(model, sets, batch_size=config.evaluation.batch_size)
+    measures = language_pairs.add_measures(measures, model if is_trained else None, pairs, config)
     items = (loaded.items.get("test") or loaded.items.get("validation") or ())[: config.evaluation.answers]
     prompts = [_prompt(item, loaded) for item in items]
     answers = []
@@ -227,15 +325,14 @@ def _prompt(item, loaded: language_data.LanguageData) -> tuple[object, str, str]
     return start, start, rest[:500]
 
 
-def _write_source(origin: language_data.LanguageSource, directory: Path) -> None:
-    """Keeps what exported folders need, because the pretrained model's own folder may be gone by then."""
+def _write_source(origin: language_data.LanguageSource, directory: Path, start: str | None) -> None:
+    """Keeps what exported folders need, because the pretrained model's own folder may be gone by then; and its origin."""
     folder = directory / SOURCE_FOLDER
     if folder.exists():
         return
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        for path in sorted(Path(origin.preset.location).iterdir()):
-            is_small = path.suffix in (".json", ".txt", ".model", ".jinja") and not path.name.endswith(".index.json")
-            if path.is_file() and is_small:
-                shutil.copyfile(path, temporary / path.name)
+        language_folders.write(temporary, origin.preset, origin.tokens)
     files.write_json(directory / TOKENS_FILE, origin.tokens.to_config())
+    if start is not None:
+        files.write_json(directory / "start.json", {"run": start, "kept": [], "new": [], "dropped": []})

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from language_folders import write_language_model
+from language_folders import language_tokens, write_language_model
 from transformers_program import computed
 
 from kerastrain.errors import InputError
@@ -13,6 +13,7 @@ from kerastrain.presets import preset as presets
 from kerastrain.presets.safetensors import Tensors
 
 pytest.importorskip("tokenizers")
+TOKENS = language_tokens(stops=("<|im_end|>",))
 PROMPTS = [[3, 70, 71, 12], [5, 80, 90, 100, 110, 120, 7], [33]]
 
 
@@ -35,7 +36,7 @@ def made(tmp_path_factory):
 @pytest.mark.slow
 def test_a_merged_folder_opens_as_the_same_model(made, tmp_path):
     preset, network, model = made
-    options = {"preset": preset, "network": network, "prompts": PROMPTS, "stops": (4, 2)}
+    options = {"preset": preset, "network": network, "prompts": PROMPTS, "tokens": TOKENS}
     measured = language_models.hugging_face(model, tmp_path / "merged", **options)
     assert measured.sample_count == 12
     assert measured.relative_difference < 1e-5
@@ -67,7 +68,9 @@ def test_weights_of_half_precision_are_rounded_to_the_nearest(made, tmp_path, dt
     import ml_dtypes
 
     preset, network, model = made
-    language_models.hugging_face(model, tmp_path / "half", preset=preset, network=network, prompts=PROMPTS, dtype=dtype)
+    language_models.hugging_face(
+        model, tmp_path / "half", preset=preset, network=network, prompts=PROMPTS, tokens=TOKENS, dtype=dtype
+    )
     tensors, own = Tensors(tmp_path / "half"), np.dtype(getattr(ml_dtypes, dtype, dtype))
     name = "model.layers.1.mlp.up_proj.weight"
     expected = adapters.merged_kernel(model, "block_1/up/kernel").T
@@ -75,9 +78,10 @@ def test_weights_of_half_precision_are_rounded_to_the_nearest(made, tmp_path, dt
     assert (tmp_path / "half/model.safetensors").stat().st_size < 0.6 * 4 * model.count_params()
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_model_is_removed(made, tmp_path, monkeypatch):
     preset, network, model = made
-    options = {"preset": preset, "network": network, "prompts": PROMPTS}
+    options = {"preset": preset, "network": network, "prompts": PROMPTS, "tokens": TOKENS}
     turned = networks.turned
     monkeypatch.setattr(
         networks,
@@ -123,7 +127,9 @@ def test_transformers_opens_a_merged_folder_as_the_same_model(tmp_path, kind):
     config = {"head_dim": 4, "sliding_window": 3, "hidden_activation": "gelu_pytorch_tanh", "hidden_act": "silu"}
     config = {"query_pre_attn_scalar": 4, **config} if kind == "gemma2" else {"head_dim": 4}
     preset, network, model = source(tmp_path / "base", model_type=kind, architectures=[classes[kind]], **config)
-    language_models.hugging_face(model, tmp_path / "merged", preset=preset, network=network, prompts=PROMPTS)
+    language_models.hugging_face(
+        model, tmp_path / "merged", preset=preset, network=network, prompts=PROMPTS, tokens=TOKENS
+    )
     logits, ids = computed(tmp_path / "merged", tmp_path / "out", PROMPTS, max_new_tokens=12)
     assert generation.Generator(model).ids(PROMPTS, max_new_tokens=12, stops=[4]) == ids
     for prompt, expected in zip(PROMPTS, logits, strict=True):
