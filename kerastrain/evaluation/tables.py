@@ -75,7 +75,7 @@ def _preferences(measures: Mapping, title: str) -> Table:
     after = measures["preference"]
     head = f"{after['pairs']:,} pairs of answers, beta {after['beta']:g}"
     table = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
-    for column in ("", "loss", "margin", "accuracy", "95 % interval", "chosen likelier", "95 % interval"):
+    for column in ("", "loss", "margin", "accuracy", "95 %", "chosen likelier", "95 %"):
         table.add_column(column, justify="right" if column else "left")
     before = measures.get("before", {}).get("preference")
     rows = {"": after} if before is None else {"before": before, "after": after}
@@ -83,7 +83,7 @@ def _preferences(measures: Mapping, title: str) -> Table:
         shares = []
         for key in ("accuracy", "likelier"):
             low, high = row[f"{key}_interval"]
-            shares += [f"{row[key]:.4f}", f"{low:.2f} to {high:.2f}"]
+            shares += [f"{row[key]:.4f}", f"{low:.2f}–{high:.2f}"]
         table.add_row(name, f"{row['loss']:.4f}", f"{row['margin']:.4g}", *shares)
     return table
 
