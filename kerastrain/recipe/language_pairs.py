@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerastrain import distribute, run_directory
+from kerastrain import distribute
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.language import adapters, batches, preferences
@@ -20,7 +20,8 @@ from kerastrain.system import files
 
 logger = logging.getLogger("kerastrain")
 
-_REFERENCE_FILE = "reference.npz"  # beside the checkpoints, as a resumed run must compare with the same numbers
+REFERENCE_FILE = "reference.npz"
+"""The log-probabilities of all answers under the pretrained model, with which a resumed or measured run compares."""
 
 
 def pairs_of(loaded: LanguageData) -> dict[str, Preferences]:
@@ -53,20 +54,10 @@ def with_reference(
         dict from the names of the parts to Preferences with `reference`.
 
     Raises:
-        InputError: the file of a stopped run is missing, and its model has no adapters any more.
+        InputError: the file of a trained run is missing.
     """
-    path = run_directory.resume_folder(directory) / _REFERENCE_FILE
-    if not pairs:
-        return {}
-    if path.is_file():
-        with np.load(path) as stored:
-            found = dict(stored)
-    elif not adapters.pairs(model):
-        raise InputError(
-            f"`{path}` must hold what the pretrained model thinks of the answers. Received: no such file, and the adapter is "
-            "merged. Train a new run."
-        )
-    else:
+    path = directory / REFERENCE_FILE
+    if pairs and not path.is_file() and adapters.pairs(model):
         if distribute.is_chief():
             count = 2 * sum(map(len, pairs.values()))
             logger.info("computing the log-probabilities of %s answers without the adapter", f"{count:,}")
@@ -79,9 +70,37 @@ def with_reference(
         ends = np.cumsum([len(part) for part in parts])
         found = dict(zip(pairs, np.split(whole.reference, ends[:-1]), strict=True))
         if distribute.is_chief():
-            path.parent.mkdir(parents=True, exist_ok=True)
             with files.atomic(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **found)
+        return _referenced(pairs, found)
+    return stored(pairs, directory)
+
+
+def stored(pairs: Mapping[str, Preferences], directory: Path) -> dict[str, Preferences]:
+    """Reads the log-probabilities of a run under the pretrained model.
+
+    Args:
+        pairs: mapping from the names of the parts to Preferences, the same as in the run.
+        directory: Path of the run.
+
+    Returns:
+        dict from the names of the parts to Preferences with `reference`.
+
+    Raises:
+        InputError: the run has no such file.
+    """
+    if not pairs:
+        return {}
+    path = directory / REFERENCE_FILE
+    if not path.is_file():
+        raise InputError(
+            f"`{path}` must hold what the pretrained model thinks of the answers. Received: no such file. Train a new run."
+        )
+    with np.load(path) as found:
+        return _referenced(pairs, found)
+
+
+def _referenced(pairs: Mapping[str, Preferences], found: Mapping[str, np.ndarray]) -> dict[str, Preferences]:
     return {name: Preferences(part.chosen, part.rejected, found[name]) for name, part in pairs.items()}
 
 
