@@ -100,6 +100,7 @@ def check(
     if config.is_language:
         requirements.require(config)
         origin = language_data.source(config)
+        config = language_data.with_rate(config, origin.network)
         loaded = language_data.load(config, origin)
         console.print(configs.dump(config).rstrip(), markup=False)
         console.print()

@@ -181,7 +181,7 @@ def _resolved_language(config: Config) -> Config:
     """`_resolved` for a language model."""
     is_lora = config.fine_tune.lora_rank is not None
     is_dpo = config.fit.objective == "dpo"
-    optimizer = {"learning_rate": (5e-5 if is_dpo else 2e-4) if is_lora else 2e-5, "global_clip_norm": 1.0}
+    optimizer = {"global_clip_norm": 1.0}
     if config.optimizer.clip_norm is not None or config.optimizer.clip_value is not None:
         del optimizer["global_clip_norm"]
     formats = ("adapter", "hugging_face") if is_lora else ("hugging_face",)

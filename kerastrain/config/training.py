@@ -47,8 +47,8 @@ class OptimizerConfig(Section):
     """Name of the Keras optimizer."""
     learning_rate: Positive | None = None
     """Peak learning rate of the head phase, or of the whole model if it trains from scratch. Null means 0.01, or 0.003
-    for the `keras:NAME` networks of texts. Language models have one phase, with the rate 0.0002 for LoRA, 0.00005 for
-    fit.objective=dpo, and 0.00002 without LoRA."""
+    for the `keras:NAME` networks of texts. Language models have one phase, whose rate falls with their width:
+    0.0005 for LoRA at a width of 2,000, a tenth of that without LoRA or for fit.objective=dpo."""
     fine_tune_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Peak learning rate of fine-tuning, as a fraction of `learning_rate`. Null means 0.01, 0.05 for the small modules
     `kerastrain:fractal_…`, which have seen no photos and have more to learn, and 0.003 for a pretrained text encoder, for a

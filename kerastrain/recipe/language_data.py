@@ -29,6 +29,9 @@ SOURCE_FOLDER = "source"
 """The folder of a run with the JSON files of the pretrained model, of which exported folders are made."""
 
 
+_LORA_RATE, _SMALL_RATE, _RATE_WIDTH, _RATE_POWER = 5e-4, 5e-5, 2000, 0.78
+
+
 @dataclass(frozen=True)
 class LanguageSource:
     """A pretrained language model, as far as it can be known before TensorFlow starts.
@@ -133,6 +136,29 @@ def of_run(directory: Path, config: Config) -> LanguageSource:
     return LanguageSource(preset, decoders.network(preset), tokens)
 
 
+def with_rate(config: Config, network: decoders.DecoderNetwork) -> Config:
+    """Gives a config without a learning rate the one that suits the network.
+
+        rate = base * (2000 / width) ** 0.78          base: 5e-4 for low-rank pairs, 5e-5 for whole layers and for preferences
+
+    Args:
+        config: Config.
+        network: DecoderNetwork.
+
+    Returns:
+        Config with `optimizer.learning_rate`.
+
+    Reference: Schulman et al. 2025, https://thinkingmachines.ai/blog/lora/, whose fit for Llama this is; examples/language
+    has rates beside it.
+    """
+    if config.optimizer.learning_rate is not None:
+        return config
+    is_small = config.fine_tune.lora_rank is None or config.fit.objective == "dpo"
+    rate = (_SMALL_RATE if is_small else _LORA_RATE) * (_RATE_WIDTH / network.width) ** _RATE_POWER
+    optimizer = config.optimizer.model_copy(update={"learning_rate": float(f"{rate:.2g}")})
+    return config.model_copy(update={"optimizer": optimizer})
+
+
 def load(config: Config, origin: LanguageSource, *, is_scan: bool = False) -> LanguageData:
     """Reads the data of a config and makes token sequences of them.
 
@@ -194,7 +220,7 @@ def load(config: Config, origin: LanguageSource, *, is_scan: bool = False) -> La
 
 def load_other(
     config: Config, origin: LanguageSource, place: str, name: str
-) -> tuple[sequences.Arrays, tuple[Quarantined, ...]]:
+) -> tuple[sequences.Arrays, sequences.Arrays | None, tuple[Quarantined, ...]]:
     """Reads data that a model is only measured on.
 
     Args:
@@ -204,23 +230,33 @@ def load_other(
         name: str; if the data there are divided into parts and this is one of them, such as "test", only that part is read.
 
     Returns:
-        tuple of (token_ids, segments, targets), see `batches.Sequences`, and what is left out.
+        tuple of (token_ids, segments, targets), see `batches.Sequences`; the same of the rejected answers if fit.objective is
+        dpo and the data have some, else None; and what is left out.
 
     Raises:
         InputError: the data cannot be used, or more is left out than `data.unreadable_fraction` allows.
         FileNotFoundError: the path does not exist.
     """
     whole = conversations.read(place, kind=config.data.kind, columns=data.Columns(**config.data.columns.model_dump()))
+    are_pairs = config.fit.objective == "dpo" and whole.preference_count > 0
+    whole = corpus.with_preferences(whole) if are_pairs else whole
     items, part = whole.items, data.part_named(name)
     if whole.predefined is not None and part in whole.predefined:
         items = [item for item, own in zip(items, whole.predefined, strict=True) if own == part]
     texts = token_texts.tokenized(items, origin.tokens, learn=config.data.learn)
-    length = sequences.chosen_length(texts, origin.network.positions, config.model.sequence_length)
+    rejected = token_texts.tokenized(items, origin.tokens, rejected=True) if are_pairs else None
+    longest = token_texts.both(texts, rejected) if are_pairs else texts
+    length = sequences.chosen_length(longest, origin.network.positions, config.model.sequence_length)
     fitted = sequences.fitted(texts, length)
+    if are_pairs:
+        fitted, rejected = token_texts.aligned(fitted, sequences.fitted(rejected, length))
     skipped = (*whole.skipped, *fitted.skipped)
     usable = dataclasses.replace(whole, items=list(dict.fromkeys(fitted.rows)), skipped=skipped)
     data.check_skipped(usable, config.data.unreadable_fraction)
-    return sequences.padded(fitted, length, origin.tokens.pad), skipped
+    arrays = [
+        None if part is None else sequences.padded(part, length, origin.tokens.pad) for part in (fitted, rejected)
+    ]
+    return *arrays, skipped
 
 
 def preview(config: Config) -> list[str]:

@@ -70,6 +70,7 @@ def train_and_export(
     is_chief = collectives.worker_index(strategy) == 0
     runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     origin = language_data.source(config, fetched=True)
+    config = language_data.with_rate(config, origin.network)
     loaded = language_data.load(config, origin)
     parts = {name: batches.Sequences(*arrays) for name, arrays in loaded.arrays.items()}
     pairs = language_pairs.pairs_of(loaded)

@@ -29,7 +29,7 @@ def test_the_keys_are_read():
 
 def test_preferences_have_defaults_of_their_own():
     read = config.load(overrides=[*CHAT, *DPO, "data.columns.response=good", "data.columns.rejected=bad"])
-    assert (read.fit.dpo_beta, read.optimizer.learning_rate, read.data.columns.prompt) == (0.1, 5e-5, None)
+    assert (read.fit.dpo_beta, read.optimizer.learning_rate, read.data.columns.prompt) == (0.1, None, None)
     assert config.load(overrides=CHAT).fit.dpo_beta is None
     assert config.validate(read.model_dump()) == read
 
