@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import presets
+from kerastrain import presets, runtime
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import fresh_process, parity
 from kerastrain.language import adapters, generation, sampling
@@ -84,7 +84,8 @@ def hugging_face(
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         logger.info("comparing %s with the model on %d prompts", path.name, len(rows))
         written = presets.read(temporary, kind="language")
-        reopened = models.load(written, decoders.network(written))
+        with runtime.precision(model.get_layer("block_0").dtype_policy.name):
+            reopened = models.load(written, decoders.network(written))
         measured = _checked(path.name, temporary, expected, _logits(reopened, rows), is_rounded, tolerance)
         new = generation.Generator(reopened).ids(rows, max_new_tokens=new_tokens)
         _check_ids(measured, ids, new, is_rounded)

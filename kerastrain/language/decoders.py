@@ -49,6 +49,7 @@ def build(network: decoders.DecoderNetwork, *, name: str = "language_model") -> 
         network.vocabulary_size,
         network.width,
         tie_weights=network.tied,
+        reverse_dtype="float32",  # Half-precision logits have three digits.
         logit_soft_cap=network.logit_cap,
         embeddings_initializer=keras.initializers.RandomNormal(stddev=0.02),
         name="embedding",
@@ -60,4 +61,8 @@ def build(network: decoders.DecoderNetwork, *, name: str = "language_model") -> 
         values = DecoderBlock(**block, name=f"block_{index}")(values, inputs["segments"], positions)
     values = keras.layers.RMSNormalization(epsilon=network.epsilon, name="norm")(values)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(embedding(values, reverse=True))
-    return keras.Model(inputs, logits, name=name)
+    model = keras.Model(inputs, logits, name=name)
+    # A half-precision policy of the model itself would round the embeddings that compute logits, which only holds until the model
+    # is saved, because its file has the policies of layers only.
+    model.dtype_policy = "float32"
+    return model

@@ -62,19 +62,22 @@ def read_config(folder: Path) -> tuple[str, dict]:
     )
 
 
-def missing(handle: str, kind: str | None) -> OSError | InputError:
-    """The error for a handle that is no folder.
+def check_exists(handle: str, kind: str | None) -> None:
+    """Raises an error if a handle is no folder.
 
     Args:
         handle: str.
         kind: "images", "text" or "language", the data; None for images or texts.
 
-    Returns:
-        FileNotFoundError, or InputError for a file.
+    Raises:
+        InputError: it is a file.
+        FileNotFoundError: it does not exist.
     """
+    if Path(handle).expanduser().is_dir():
+        return
     if Path(handle).expanduser().is_file():
         what = "a file of GGUF, whose weights cannot be fine-tuned here" if handle.endswith(".gguf") else "a file"
-        return InputError(
+        raise InputError(
             f"`model.backbone` must be a folder with config.json, model.safetensors and tokenizer.json. Received: {handle!r}, "
             f"{what}. Give the folder of the network."
         )
@@ -82,7 +85,7 @@ def missing(handle: str, kind: str | None) -> OSError | InputError:
     hint = f" Did you mean hf:{match['name']}?" if match else ""
     if kind == "language" and not hint:
         hint = " Give the folder of a language model that Hugging Face has, or hf:OWNER/NAME."
-    return FileNotFoundError(f"no folder at {handle!r}: the path does not exist.{hint}")
+    raise FileNotFoundError(f"no folder at {handle!r}: the path does not exist.{hint}")
 
 
 def family_of(origin: str, content: Mapping[str, Any], kind: str | None, handle: str) -> tuple[str, str]:

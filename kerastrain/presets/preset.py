@@ -92,8 +92,7 @@ def read(handle: str | os.PathLike, *, kind: str | None = None, needs_weights: b
         folder = downloads.hugging_face(text, name, revision, weights=False)
         return _from_folder(text, folder, kind, is_fetched=downloads.has_weights(folder))
     folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise folders.missing(text, kind)
+    folders.check_exists(text, kind)
     return _from_folder(text, folder, kind, is_fetched=needs_weights)
 
 

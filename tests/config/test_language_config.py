@@ -108,6 +108,11 @@ def test_preferences_have_defaults_of_their_own():
             "runtime.precision=measure is for networks that classify: nothing is measured for a language model. Set",
         ),
         (
+            (*CHAT, "runtime.precision=mixed_float16"),
+            "config",
+            "runtime.precision of a language model must be float32 or mixed_bfloat16, because what its blocks compute",
+        ),
+        (
             ("evaluation.answers=2",),
             "config",
             "evaluation.answers is for language models. Received: 2, and data.kind=images. Remove it.",
