@@ -127,9 +127,10 @@ def reopen(
         )
     # Runs of earlier versions have no checksum of their backbone.
     if backbone_sha256 is not None and before.get("backbone_sha256") not in (None, backbone_sha256):
+        where = config.model.from_run or config.model.backbone
         raise InputError(
-            f"a run can only be resumed with the backbone that it was started with. Received: the files of "
-            f"{config.model.backbone!r} have changed since {str(directory)!r} was started. Restore them, or train a new run."
+            f"a run can only be resumed with the backbone that it was started with. Received: the files of {where!r} have "
+            f"changed since {str(directory)!r} was started. Restore them, or train a new run."
         )
     with locks.locked(directory, "training in"), _logged(directory):
         files.remove_leftovers(directory)

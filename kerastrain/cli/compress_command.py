@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
+from kerastrain import report
 from kerastrain.cli.program import RunFolder, app, console, plain, start_tensorflow
 from kerastrain.cli.tables import print_compression
 from kerastrain.errors import InputError
+from kerastrain.recipe import language_requirements
 from kerastrain.system import signals
 
 
@@ -37,6 +39,7 @@ def compress(
         if resume
         else configs.validate(configs.override({}, overrides or []), configs.CompressConfig, source=source)
     )
+    language_requirements.refuse(configs.load(report.run_folder(run) / "config.yaml"), "compress")
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.compression_search import unfinished

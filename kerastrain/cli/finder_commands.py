@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from kerastrain.cli.program import Arguments, app, console, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.errors import InputError
+from kerastrain.recipe import language_requirements
 
 find_app = typer.Typer(
     help="Find the backbone, the learning rate, the batch size and the memory use.",
@@ -59,6 +60,7 @@ def backbone(
     before any is fine-tuned.
     """
     config = read_config(arguments)
+    language_requirements.refuse(config, "find backbone")
     from kerastrain.recipe import local_backbones
 
     handles = [*(backbones or []), *local_backbones.found(config.data.kind)]
@@ -122,7 +124,7 @@ def learning_rate(
     table = Table("phase", "steepest fall", "suggestion", "override")
     if test.suggestion is None:
         table.add_row(tested.name, "", "none: the loss did not fall at any rate", "")
-    elif tested.name == "fine_tune":
+    elif tested.name == "fine_tune" and not config.is_language:  # which has no other phase
         fraction = test.suggestion / config.optimizer.learning_rate
         override = f"optimizer.fine_tune_fraction={fraction:.2g}"
         table.add_row(tested.name, f"{test.steepest:.2g}", f"{test.suggestion:.2g}", override)
@@ -147,6 +149,7 @@ def batch_size(
     one, which trains the most weights.
     """
     config = read_config(arguments)
+    language_requirements.refuse(config, "find batch-size")
     start_tensorflow()
     from kerastrain import finders, recipe
 
@@ -176,6 +179,7 @@ def memory(
     phase is the last one, which trains the most weights.
     """
     config = read_config(arguments)
+    language_requirements.refuse(config, "find memory")
     start_tensorflow()
     from kerastrain import recipe
 

@@ -16,6 +16,7 @@ from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError, counted
+from kerastrain.recipe import language_requirements, requirements
 from kerastrain.system.terminal import printable
 
 _SECONDS_BETWEEN_COUNTS = 10.0
@@ -106,8 +107,9 @@ def predict(
         raise InputError(f"--out must name a .csv file. Received: {str(out)!r}.")
     if out is not None and out.exists() and not replace:
         raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
-    faults = _Faults()
-    config, found = _found(run, arguments, faults, texts=texts or [], seconds=seconds or [])
+    faults, own = _Faults(), _config(run)
+    language_requirements.refuse(own, "predict")
+    config, found = _found(own, arguments, faults, texts=texts or [], seconds=seconds or [])
     start_tensorflow(prints="results" if as_json else "text")
     from kerastrain import models, run_directory
     from kerastrain.recipe import predicting
@@ -164,8 +166,9 @@ def explain(
 
     faults = _Faults()
     own = _config(run)
+    language_requirements.refuse(own, "explain")
     inputs.require_explainable(own, run)
-    config, found = _found(run, arguments, faults, texts=texts or [], seconds=seconds or [])
+    config, found = _found(own, arguments, faults, texts=texts or [], seconds=seconds or [])
     start_tensorflow(prints="results")
     from kerastrain import run_directory
 
@@ -220,8 +223,8 @@ def export(
 ) -> None:
     """Export a run's model and verify each file.
 
-    The formats are SavedModel, TFLite, ONNX and .keras. Each file is compared with the model. A file that differs too much
-    is removed, and the exit code is 2.
+    The formats are SavedModel, TFLite, ONNX and .keras; of a language model SavedModel, a folder of Hugging Face and the
+    adapter. Each file is compared with the model. A file that differs too much is removed, and the exit code is 2.
     """
     for text in overrides or []:
         if "=" not in text:
@@ -229,13 +232,13 @@ def export(
                 f"a setting needs a value, such as samples=100, and a format is an option. Write --format {text}."
             )
     keys = [text.removeprefix("export.") for text in overrides or []]
-    changes = {"export": {**configs.override({}, keys), **({"formats": formats} if formats else {})}}
-    configs.validate(changes, source="the command line")
+    changes = {**configs.override({}, keys), **({"formats": formats} if formats else {})}
+    requirements.with_exports(_config(run), changes)
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.recipe import exporting
 
-    print_exports(exporting.export_formats(run_directory.load(run), changes["export"], replace=replace), run)
+    print_exports(exporting.export_formats(run_directory.load(run), changes, replace=replace), run)
 
 
 @app.command()
@@ -252,6 +255,7 @@ def trust(run: RunFolder) -> None:
 
     A Hub module is a program. Only trust a run whose author you trust.
     """
+    language_requirements.refuse(_config(run), "trust")
     start_tensorflow()
     from kerastrain import run_directory
 
@@ -282,7 +286,7 @@ def _config(run: Path) -> configs.Config:
 
 
 def _found(
-    run: Path,
+    own: configs.Config,
     arguments: Sequence[str] | None,
     faults: _Faults,
     *,
@@ -295,7 +299,6 @@ def _found(
     """
     from kerastrain.recipe import inputs
 
-    own = _config(run)
     given, overrides = inputs.divide(arguments or [])
     if not given and not texts and not seconds:
         raise InputError("give at least one input, such as an image file, a text, a table, or - for standard input.")

@@ -37,6 +37,7 @@ class NextTokenCrossentropy(keras.losses.Loss):
         return _mean_of_learned(losses, targets)
 
 
+@keras.saving.register_keras_serializable("kerastrain")
 def next_token_accuracy(y_true, y_pred):
     """The fraction of a sequence's learned tokens that have the highest logit.
 

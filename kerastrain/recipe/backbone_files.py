@@ -23,14 +23,15 @@ def sha256(config: Config) -> str | None:
 
     Returns:
         str, 64 hexadecimal digits; None for a backbone that is built, ships with kerastrain, is downloaded as a numbered
-        version, or is the model of another run, of which a run keeps a copy.
+        version, or is the model of another run, of which a run keeps a copy unless it is a language model.
     """
     if config.model.from_run is not None:
-        return None
+        return files.sha256(Path(config.model.from_run) / "model.keras") if config.is_language else None
     location, _ = split_pin(config.model.backbone)
     places = [Path(config.model.weights)] if config.model.weights not in (None, "imagenet", "random") else []
     if presets.is_preset(location):
-        places.append(Path(presets.read(location).location))
+        kind = "language" if config.is_language else None
+        places.append(Path(presets.read(location, kind=kind).location))
     elif not location.startswith(("kerastrain:", "keras:", "hub:", "kaggle:")) and "://" not in location:
         places.append(Path(location).expanduser())
     places = [place for place in places if place.exists()]

@@ -17,7 +17,7 @@ from kerastrain.config import Config
 from kerastrain.data.image_files import quarantine
 from kerastrain.data.sources import table_columns, tables
 from kerastrain.errors import InputError
-from kerastrain.recipe import plan
+from kerastrain.recipe import language_evaluating, plan
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
@@ -35,7 +35,8 @@ def evaluate(
     """Evaluates a run on other data, or on its own validation and test parts.
 
     Measures of other data contain the path of the data, the date, and the number of examples that the run was trained or
-    validated on, which is also logged as a warning. `record` writes them.
+    validated on, which is also logged as a warning; of a language model instead those before its training. `record` writes
+    them.
 
     Args:
         run: Run.
@@ -53,6 +54,8 @@ def evaluate(
             `on_fault` is None.
         FileNotFoundError: a path does not exist, and `on_fault` is None.
     """
+    if run.config.is_language:
+        return language_evaluating.evaluate(run, places, config=config or run.config, on_fault=on_fault)
     reads = dataclasses.replace(run, config=config or run.config)
     if not places:
         return recipe.measure(

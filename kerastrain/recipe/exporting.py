@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kerastrain import export, models, recipe, report
-from kerastrain.config import validate
+from kerastrain.recipe import language_exports, requirements
 from kerastrain.run_directory import Run
 
 
@@ -26,10 +26,13 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
         ConfigError: a key or value is invalid.
         ParityError: a file differs too much from the model; it is removed, and the files before it stay.
         FileExistsError: a file exists and `replace` is False.
+        InputError: the model cannot be exported to a format.
     """
-    own = run.config.model_dump(mode="json")
-    config = validate({**own, "export": {**own["export"], **settings}}, source="the command line")
-    directory = run.directory / "exports"
+    config, directory = requirements.with_exports(run.config, settings), run.directory / "exports"
+    if config.is_language:
+        exports = language_exports.export_run(run, config, replace=replace)
+        report.write(run.directory)
+        return exports
     split = recipe.load_data(config, run.image_size, labels=models.labels(run.model))
     exports = recipe.export_all(run.model, config, split, config.export.formats, directory, replace=replace)
     report.write(run.directory)

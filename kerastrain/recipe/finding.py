@@ -5,6 +5,7 @@ Takes a `Config`, builds its model and data, and returns records of the finders.
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -12,7 +13,7 @@ import tensorflow as tf
 from kerastrain import data, finders, memory, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.recipe import plan
+from kerastrain.recipe import language_requirements, language_run, plan
 from kerastrain.recipe.building import prepare_unmeasured
 from kerastrain.recipe.fitting import compiled, fit_phase
 from kerastrain.recipe.stages import Stage, staged, training_batches
@@ -51,8 +52,9 @@ def find_batch_size(config: Config, phase_name: str | None = None) -> tuple[plan
         (plan.Phase, finders.BatchSizes): the phase and the measurements.
 
     Raises:
-        InputError: the config has no such phase, or the data or the backbone cannot be used.
+        InputError: the config has no such phase or is of a language model, or the data or the backbone cannot be used.
     """
+    language_requirements.refuse(config, "find batch-size")
     stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False)
     logger.info("trying batch sizes in phase %s", phase.name)
     return phase, finders.batch_size(stage.model, stage.train)
@@ -71,8 +73,9 @@ def find_memory(config: Config, phase_name: str | None = None) -> tuple[plan.Pha
         that a real step with the global batch adds to the peak.
 
     Raises:
-        InputError: the config has no such phase, or the data or the backbone cannot be used.
+        InputError: the config has no such phase or is of a language model, or the data or the backbone cannot be used.
     """
+    language_requirements.refuse(config, "find memory")
     # Inputs of a known size are counted, such as texts, and not token ids, whose number differs.
     stage, phase = _stage(config, phase_name, default_index=-1, train_earlier=False, tokens_once=False)
     logger.info("measuring a step of phase %s", phase.name)
@@ -86,12 +89,16 @@ def _stage(
     config: Config, phase_name: str | None, *, default_index: int, train_earlier: bool, tokens_once: bool = True
 ) -> tuple[Stage, plan.Phase]:
     """Returns the compiled stage of a phase, and the phase."""
+    if config.is_language:
+        with tempfile.TemporaryDirectory() as folder:
+            stage, phase = language_run.prepare(config, Path(folder))
+        _check_phase(phase_name, [phase.name])
+        return stage, phase
     prepared = prepare_unmeasured(config, tf.distribute.get_strategy())
     config, model, split = prepared.config, prepared.build(), prepared.split
     phases = plan.phases(config, len(split.train))
     names = [phase.name for phase in phases]
-    if phase_name is not None and phase_name not in names:
-        raise InputError(unknown("phase", phase_name, names))
+    _check_phase(phase_name, names)
     wanted = default_index % len(names) if phase_name is None else names.index(phase_name)
     with tempfile.TemporaryDirectory() as folder:
         for index, phase in enumerate(phases[: wanted + 1]):
@@ -102,3 +109,8 @@ def _stage(
             if train_earlier and index < wanted:
                 fit_phase(stage, config, phase, Path(folder))
     return stage, phase
+
+
+def _check_phase(name: str | None, names: Sequence[str]) -> None:
+    if name is not None and name not in names:
+        raise InputError(unknown("phase", name, names))

@@ -13,6 +13,7 @@ from pathlib import Path
 from kerastrain import config as configs
 from kerastrain import data
 from kerastrain.config import Config
+from kerastrain.config.data import LANGUAGE_KINDS
 from kerastrain.data.sources import number_columns, unlabelled
 from kerastrain.errors import InputError
 
@@ -23,6 +24,7 @@ _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+=")
 _FILE_SUFFIX = r"\.(csv|tsv|txt|jsonl?|parquet|npz|md|xlsx?|html?|xml|pdf|gz|zip|png|jpe?g|gif|bmp|webp|tiff?)"
 _LIKE_A_PATH = re.compile(rf"(~|\.{{0,2}})/.*|.*{_FILE_SUFFIX}", re.IGNORECASE)
 _FIXED = ("kind", "task", "image_size", "resize", "pixel_range")
+_OF_LANGUAGE_KIND = ("columns", "chat_template", "learn")  # say how one of the kinds is read
 
 
 @dataclass(frozen=True)
@@ -92,19 +94,24 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
 
     Raises:
         ConfigError: a key or value is invalid.
-        InputError: a key is not in the section `data`, or the trained model fixes its value.
+        InputError: a key is not in the section `data`, or the trained model fixes its value. A language model reads
+            conversations and texts.
     """
     if not overrides:
         return config
+    values = config.model_dump(mode="json")
     for text in overrides:
         key, _, value = text.partition("=")
         if key in ("data.kind", "data.task") and value != getattr(config.data, key.removeprefix("data.")):
-            raise InputError(_fixed(key, value, getattr(config.data, key.removeprefix("data."))))
-    changed = configs.validate(configs.override(config.model_dump(mode="json"), overrides), source="the command line")
+            if not (config.is_language and value in LANGUAGE_KINDS):
+                raise InputError(_fixed(key, value, getattr(config.data, key.removeprefix("data."))))
+            values["data"] = {key: value for key, value in values["data"].items() if key not in _OF_LANGUAGE_KIND}
+    changed = configs.validate(configs.override(values, overrides), source="the command line")
+    fixed = _FIXED[1:] if config.is_language else _FIXED
     for name, section in changed:
         own = getattr(config, name)
         keys = [key for key in type(own).model_fields if getattr(own, key) != getattr(section, key)]
-        wrong = [key for key in keys if (name == "data" and key in _FIXED) or name not in ("data", "evaluation")]
+        wrong = [key for key in keys if (name == "data" and key in fixed) or name not in ("data", "evaluation")]
         if name == "data" and (own.columns.pair is None) != (section.columns.pair is None):
             raise InputError(_fixed("data.columns.pair", section.columns.pair, own.columns.pair))
         if name == "data" and len(own.columns.numbers) != len(section.columns.numbers):

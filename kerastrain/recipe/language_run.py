@@ -236,6 +236,7 @@ def prepare(config: Config, directory: Path) -> tuple[Stage, plan.Phase]:
         InputError: the data or the model cannot be used.
     """
     origin = language_data.source(config, fetched=True)
+    config = language_data.with_rate(config, origin.network)
     loaded = language_data.load(config, origin)
     for line in loaded.lines:
         logger.info("%s", line)

@@ -6,23 +6,20 @@ TensorFlow.
 
 import math
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kerastrain import presets
-from kerastrain.config import AUTO_BACKBONE, Config
+from kerastrain.config import AUTO_BACKBONE, Config, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import cache, handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
-from kerastrain.presets import decoder_choices, image_networks
+from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import language_data, networks, starting_run
+from kerastrain.recipe import language_requirements, networks, starting_run
 from kerastrain.system import archives, folders, optional_imports
-
-LANGUAGE_FORMATS = ("adapter", "hugging_face", "saved_model")
-"""The values of `export.formats` for language models."""
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
 _INTEGER_FORMATS = ("tflite_int8", "tflite_int16x8", "tflite_int4", "tflite_dynamic_int4")
@@ -51,7 +48,7 @@ def require(config: Config) -> None:
         ConnectionError: ImageNet weights are not on this machine, and there is no network to download them.
     """
     if config.is_language:
-        _require_language(config)
+        language_requirements.require(config)
         return
     require_formats(config, config.export.formats)
     if config.model.from_run is not None:  # The model of that run holds its backbone.
@@ -69,24 +66,25 @@ def require(config: Config) -> None:
         _require_weights_file(Path(weights))
 
 
-def _require_language(config: Config) -> None:
-    presets.require_language()
-    formats = config.export.formats
-    if wrong := [name for name in formats if name not in LANGUAGE_FORMATS]:
-        raise InputError(
-            f"`export.formats` of a language model must be of {', '.join(LANGUAGE_FORMATS)}. Received: {', '.join(wrong)}. "
-            "Remove it."
-        )
-    if "adapter" in formats and config.fine_tune.lora_rank is None:
-        raise InputError(
-            "`export.formats`: an adapter is what LoRA trains. Received: adapter, without fine_tune.lora_rank. Set it, or use "
-            "hugging_face."
-        )
-    network = language_data.source(config).network
-    if config.fine_tune.lora_rank is not None:
-        kernels = decoder_choices.kernels(network)
-        decoder_choices.matching(kernels, config.fine_tune.lora_layers, name="fine_tune.lora_layers")
-    decoder_choices.check_last(config.fine_tune.last, len(network.blocks))
+def with_exports(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Changes what a finished run exports.
+
+    Args:
+        config: Config of the run.
+        settings: mapping of the keys of the config section `export` that differ.
+
+    Returns:
+        Config.
+
+    Raises:
+        ConfigError: a key or value is invalid.
+        InputError: a language model cannot be exported to a format.
+    """
+    own = config.model_dump(mode="json")
+    changed = validate({**own, "export": {**own["export"], **settings}}, source="the command line")
+    if changed.is_language:
+        language_requirements.require_formats(changed)
+    return changed
 
 
 def require_formats(config: Config, formats: Iterable[str], model: Any = None) -> None:

@@ -4,11 +4,14 @@ Takes the folder of the finished run; returns a `Config`, and says what is kept.
 """
 
 import json
+import operator
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from kerastrain import config as configs
 from kerastrain import data, report
@@ -22,6 +25,8 @@ START_FILE = "start.keras"
 
 # What the weights of the model depend on. The rest of the section `model` concerns the training of the head.
 _FIXED = ("data.kind", "data.task", "data.image_size", "runtime.precision")
+_FIXED_IN_LANGUAGE = ("model.backbone", "runtime.precision")
+_DEFAULTS_OF_A_WAY = (("optimizer", "learning_rate"), ("fit", "dpo_beta"), ("export", "formats"))
 _FREE_IN_MODEL = ("dropout", "l1", "l2", "from_run")
 _MOST_NAMED = 10
 
@@ -65,16 +70,18 @@ def config_from(run: str | os.PathLike, path: str | Path | None = None, override
         >>> kt.recipe.run(config, "runs/flowers2")  # doctest: +SKIP
     """
     folder = report.run_folder(run)
-    start = read_start(folder)
     own = configs.load(folder / "config.yaml")
+    start = None if own.is_language else read_start(folder)
     changes = configs.override({} if path is None else configs.read_yaml(path), overrides)
     values = _merged(own.model_dump(mode="json"), changes)
     values["model"]["from_run"] = str(folder.absolute())
+    if own.is_language:
+        _forget_defaults(values, changes, own)
     changed_data = changes.get("data") or {}
     place = changed_data.get("path")
     if place is not None and "columns" not in changed_data and not data.has_columns(str(place)):
         values["data"]["columns"] = {}
-    if start.image_size is not None and values["data"].get("image_size") is None:
+    if start is not None and start.image_size is not None and values["data"].get("image_size") is None:
         values["data"]["image_size"] = list(start.image_size)
     config = configs.validate(values, source="the command line" if path is None else str(path))
     check(config)
@@ -93,12 +100,7 @@ def read_start(folder: Path) -> Start:
     Raises:
         InputError: the training of the run has not finished, or its model is not one of kerastrain.
     """
-    path = folder / "model.keras"
-    if not path.is_file():
-        raise InputError(
-            f"the run in {str(folder)!r} was stopped before its training finished. Resume it with `kerastrain train "
-            f"--resume {folder}`, then train it further."
-        )
+    path = _require_model(folder)
     try:
         with zipfile.ZipFile(path) as archive:
             settings = json.loads(archive.read("config.json"))
@@ -109,6 +111,27 @@ def read_start(folder: Path) -> Start:
         raise InputError(f"'{path}' is not a model that kerastrain has trained.") from None
     size = tuple(shape[1:3]) if len(shape) == 4 else None
     return Start(tuple(last["labels"]), last.get("task", "single_label"), size, frozenset(_class_names(settings)))
+
+
+def _forget_defaults(values: dict, changes: Mapping, own: Config) -> None:
+    """Forgets what was chosen for a way of training that the changes leave: with LoRA or without, and the objective."""
+    tuning, fit = changes.get("fine_tune") or {}, changes.get("fit") or {}
+    is_lora = own.fine_tune.lora_rank is not None
+    leaves_lora = "lora_rank" in tuning and (yaml.safe_load(str(tuning["lora_rank"])) is not None) != is_lora
+    if leaves_lora or str(fit.get("objective", own.fit.objective)) != own.fit.objective:
+        for section, key in _DEFAULTS_OF_A_WAY:
+            if key not in (changes.get(section) or {}):
+                values[section][key] = None
+
+
+def _require_model(folder: Path) -> Path:
+    path = folder / "model.keras"
+    if not path.is_file():
+        raise InputError(
+            f"the run in {str(folder)!r} was stopped before its training finished. Resume it with `kerastrain train "
+            f"--resume {folder}`, then train it further."
+        )
+    return path
 
 
 def _class_names(value: object) -> Iterator[str]:
@@ -135,7 +158,11 @@ def check(config: Config) -> None:
     if config.model.from_run is None:
         return
     folder = report.run_folder(config.model.from_run)
-    start, own = read_start(folder), configs.load(folder / "config.yaml")
+    own = configs.load(folder / "config.yaml")
+    if own.is_language or config.is_language:
+        _check_language(config, own, folder)
+        return
+    start = read_start(folder)
     if (config.data.columns.pair is None) != (own.data.columns.pair is None):
         reads = "single texts" if own.data.columns.pair is None else "pairs of texts"
         raise InputError(
@@ -155,10 +182,30 @@ def check(config: Config) -> None:
         value, before = getattr(getattr(config, section), name), known.get(key, getattr(getattr(own, section), name))
         is_open = (key, value) in (("data.image_size", None), ("model.backbone", AUTO_BACKBONE))
         if value != before and not is_open:
-            raise InputError(
-                f"`{key}` must be that of the run to start from, {str(folder)!r}. Received: {_text(value)}, and the run has "
-                f"{_text(before)}. Remove it, or train a new run without `--from`."
-            )
+            raise InputError(_changed(key, value, before, folder))
+
+
+def _check_language(config: Config, own: Config, folder: Path) -> None:
+    """Checks that a config of a language model fits the model of a run, whose LoRA matrices it has taken in."""
+    _require_model(folder)
+    is_same = own.is_language and config.is_language  # which reads conversations and texts
+    for key in _FIXED_IN_LANGUAGE if is_same else ("data.kind",):
+        value, before = (operator.attrgetter(key)(each) for each in (config, own))
+        if value != before:
+            raise InputError(_changed(key, value, before, folder))
+    if own.fine_tune.quantize is not None:
+        raise InputError(
+            f"the kernels of the run to start from must be floats, which take in what its LoRA matrices learned. Received: "
+            f"{str(folder)!r}, with fine_tune.quantize={own.fine_tune.quantize}. Export it to hugging_face, and train with that "
+            "folder as model.backbone."
+        )
+
+
+def _changed(key: str, value: object, before: object, folder: Path) -> str:
+    return (
+        f"`{key}` must be that of the run to start from, {str(folder)!r}. Received: {_text(value)}, and the run has "
+        f"{_text(before)}. Remove it, or train a new run without `--from`."
+    )
 
 
 def matched(start: Sequence[str], labels: Sequence[str]) -> list[str | None]:

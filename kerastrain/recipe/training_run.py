@@ -105,7 +105,7 @@ def _carry_out(config: Config, directory: Path, open_directory: Callable) -> Run
         start = time.monotonic()
         model, measures, exports = language_run.train_and_export(strategy, config, directory, open_directory)
         seconds = time.monotonic() - start
-        if measures:
+        if collectives.worker_index(strategy) == 0:
             run_directory.finish(directory, seconds)
             collectives.barrier(strategy)
         return RunResult(directory, model, measures, exports, seconds)
