@@ -7,6 +7,7 @@ hold a measure that Keras has.
 import keras
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.keras_internals.metrics import built
 from kerastrain.tasks import TASKS, Task
 
 
@@ -172,14 +173,18 @@ def metrics(label_count: int, *, task: Task = "single_label", roc_auc: bool = Fa
         raise InputError(f"`roc_auc` is only available for task 'single_label'. Received: {task!r}. Leave it out.")
     if task == "regression":
         squared = keras.metrics.RootMeanSquaredError(name="rmse")
-        return [keras.metrics.MeanAbsoluteError(name="mae"), squared, keras.metrics.R2Score(name="r2")]
+        return [
+            keras.metrics.MeanAbsoluteError(name="mae"),
+            squared,
+            built(keras.metrics.R2Score(name="r2"), label_count),
+        ]
     if task == "multi_label":
         # A logit of 0 is a probability of 0.5.
-        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0), LabelsF1()]
+        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0), built(LabelsF1(), label_count)]
     if label_count < 2:
         raise InputError(f"`label_count` must be at least 2. Received: {label_count}. Add a second class to the data.")
     chosen = [
         keras.metrics.CategoricalAccuracy(name="accuracy"),
-        keras.metrics.F1Score(average="macro", name="f1"),
+        built(keras.metrics.F1Score(average="macro", name="f1"), label_count),
     ]
     return [*chosen, RocAuc(label_count)] if roc_auc else chosen
