@@ -162,11 +162,7 @@ def _conversations(table: Table, columns: Columns, used: Counter) -> Iterator[tu
             table.column(name)  # which says that there is none
     found = forms.forms(table.values, columns)
     if not found and forms.are_messages(table.values):  # a JSON file with one conversation
-        rows = [dict(zip(table.values, cells, strict=True)) for cells in zip(*table.values.values(), strict=True)]
-        table, found = (
-            Table(table.source, {"messages": [rows]}, [table.rows[0]], table.unit),
-            [Form(messages="messages")],
-        )
+        table, found = forms.one_conversation(table), [Form(messages="messages")]
     if not found:
         is_text = not table.has_names or any(key(name) in _TEXTS for name in table.values)
         hint = " For texts without roles, set data.kind=language." if is_text else ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kerastrain.data.sources.table import Columns, key
+from kerastrain.data.sources.table import Columns, Table, key
 from kerastrain.data.sources.table_columns import is_present
 
 MESSAGES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat", "turns")
@@ -97,6 +97,19 @@ def are_messages(names: Iterable[str]) -> bool:
     """
     keys = set(map(key, names))
     return {"role", "content"} <= keys or {"from", "value"} <= keys
+
+
+def one_conversation(table: Table) -> Table:
+    """A table with one row, of a table whose rows are the messages of a conversation.
+
+    Args:
+        table: Table with the columns of `are_messages`.
+
+    Returns:
+        Table with the column "messages".
+    """
+    rows = [dict(zip(table.values, cells, strict=True)) for cells in zip(*table.values.values(), strict=True)]
+    return Table(table.source, {"messages": [rows]}, [table.rows[0]], table.unit)
 
 
 def forms(names: Iterable[str], columns: Columns) -> list[Form]:

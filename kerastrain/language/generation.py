@@ -42,6 +42,17 @@ class Generator:
         """The number of tokens that the model was made for."""
         return self._layers.positions
 
+    def check(self, prompt: Sequence[int]) -> None:
+        """Raises an error if a prompt cannot be continued.
+
+        Args:
+            prompt: sequence of int, the ids of a text.
+
+        Raises:
+            InputError: it is empty, leaves no position, or holds an id that is not in the vocabulary.
+        """
+        _limits(_checked_prompts(self._layers, [prompt]), 1, self.positions)
+
     def ids(
         self,
         prompts: Sequence[Sequence[int]],

@@ -18,6 +18,7 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from kerastrain.errors import InputError
+from kerastrain.tokenization import guarded_text
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
 ASSISTANT = "assistant"
@@ -78,6 +79,25 @@ def rendered(
         InputError: the template does not take such a conversation; the message says why.
     """
     return _MARK.sub("", _text(messages, tokens, for_reply, tools))
+
+
+def prompt(messages: Sequence[Mapping[str, Any]], tokens: LanguageTokens) -> list[int]:
+    """The token ids of a conversation that waits for a reply. What people typed is never read as a control token.
+
+    Args:
+        messages: as for `rendered`.
+        tokens: as for `rendered`.
+
+    Returns:
+        list of int.
+
+    Raises:
+        InputError: as for `rendered`, or the template leaves out a message of the system.
+    """
+    marked = [{**message, "content": guarded_text.guarded(message["content"], tokens)} for message in messages]
+    text = rendered(marked, tokens, for_reply=True)
+    _check_complete(text, [message for message in marked if message["role"] == "system"])
+    return guarded_text.ids(text, tokens)
 
 
 def answers(

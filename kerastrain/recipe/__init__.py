@@ -25,5 +25,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "results": ["export_all", "measure"],
         "starting_run": ["config_from"],
         "training_run": ["RunResult", "resume", "run"],
+        "writing": ["writer"],
     },
 )

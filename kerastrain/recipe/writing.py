@@ -1,31 +1,49 @@
-"""Opens the language model of a finished run to write with it.
+"""Opens the language model of a finished run, or a pretrained one, to write with it.
 
-Takes the folder of a run; returns a `Writer`. Must not train.
+Takes the folder of a run or of Hugging Face; returns a `Writer`. Must not train.
 """
 
 import json
+import logging
 from pathlib import Path
 
-from kerastrain import run_directory
+from kerastrain import presets, run_directory
 from kerastrain.errors import InputError
+from kerastrain.language import decoders
 from kerastrain.language.writer import Writer
-from kerastrain.recipe.language_run import TOKENS_FILE
+from kerastrain.presets import decoders as decoder_networks
+from kerastrain.presets import language_tokenizers
+from kerastrain.recipe.language_data import TOKENS_FILE
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
 
+logger = logging.getLogger("kerastrain")
+
+
 def writer(directory: str | Path) -> Writer:
-    """Opens the language model of a run.
+    """Opens the language model of a run, or a pretrained one.
 
     Args:
-        directory: str or Path of a finished run of data.kind chat or language.
+        directory: str or Path of a finished run of data.kind chat or language; or a pretrained language model as for
+            `model.backbone`, such as the folder `exports/hugging_face` of a run.
 
     Returns:
-        Writer.
+        Writer, to which a prompt is a message to answer if the run learned from conversations, or, for a pretrained model, if
+        it has a chat template.
 
     Raises:
-        FileNotFoundError: `directory` does not exist or is no run.
-        InputError: the run is not finished, or its model writes no text.
+        FileNotFoundError: `directory` does not exist.
+        InputError: the run is not finished, or the model writes no text.
+
+    Example:
+        >>> from kerastrain import recipe
+        >>> writer = recipe.writer("runs/qa")  # doctest: +SKIP
+        >>> writer.write([{"role": "user", "content": "What does math.gcd do?"}], max_new_tokens=64)  # doctest: +SKIP
+        'It returns the greatest common divisor.'
     """
+    handle = str(directory)
+    if not (Path(handle) / "config.yaml").is_file() and (presets.is_preset(handle) or not Path(handle).exists()):
+        return _pretrained(handle)
     run = run_directory.load(directory)
     if not run.config.is_language:
         raise InputError(
@@ -33,4 +51,13 @@ def writer(directory: str | Path) -> Writer:
             f"{run.config.data.kind}. For its answers: `kerastrain predict {directory}`."
         )
     content = json.loads((run.directory / TOKENS_FILE).read_text(encoding="utf-8"))
-    return Writer(run.model, LanguageTokens.from_config(content))
+    return Writer(run.model, LanguageTokens.from_config(content), is_chat=run.config.data.kind == "chat")
+
+
+def _pretrained(handle: str) -> Writer:
+    preset = presets.fetch(presets.read(handle, kind="language"))
+    network = decoder_networks.network(preset)
+    tokens = language_tokenizers.read(preset)
+    language_tokenizers.check_fits(preset, tokens, network.vocabulary_size)
+    logger.info("loading the model of %s", handle)
+    return Writer(decoders.load(preset, network), tokens)
