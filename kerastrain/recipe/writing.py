@@ -16,7 +16,6 @@ from kerastrain.presets import language_tokenizers
 from kerastrain.recipe.language_data import TOKENS_FILE
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
-
 logger = logging.getLogger("kerastrain")
 
 
