@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kerastrain.layers.encoder import ACTIVATIONS
 from kerastrain.layers.low_rank import LowRankPair
@@ -294,7 +295,8 @@ class DecoderBlock(keras.layers.Layer):
         return {**config, "adapters": adapters or None, "quantization": quantization}
 
     def _applied(self, name: str, values):
-        result, pair = self.linear(name)(values), self.pairs[name]
+        layer, pair = self.linear(name), self.pairs[name]
+        result = layer(values) if layer.quantization_mode is None else _frozen(layer, values)
         return result + pair(values) if pair.is_on else result
 
     def _heads(self, values, heads: int):
@@ -314,3 +316,29 @@ class DecoderBlock(keras.layers.Layer):
         return keras.layers.RMSNormalization(
             epsilon=epsilon, name=name, dtype=self.dtype_policy, trainable=self.trainable
         )
+
+
+def _frozen(layer: keras.layers.Dense, values):
+    """The result of a quantized layer, whose kernel becomes floats when it is multiplied, and again for the gradient.
+
+    Nothing else delays it: TensorFlow would turn the kernels of all blocks into floats as soon as a step begins, and keep
+    those of the gradients to its end.
+    """
+
+    @tf.custom_gradient
+    def apply(values):
+        with tf.control_dependencies([values]):
+            result = layer(values)
+
+        def gradient(upstream, variables=None):
+            with tf.control_dependencies([upstream]), tf.GradientTape(watch_accessed_variables=False) as tape:
+                copy = tf.identity(values)
+                tape.watch(copy)
+                repeated = layer(copy)  # Not computed, because the gradient of a linear layer does not read it.
+                # Keras's scales are float32, and so are its gradients, also of half-precision inputs.
+                slope = tf.cast(tape.gradient(repeated, copy, output_gradients=upstream), values.dtype)
+            return slope if variables is None else (slope, [None] * len(variables))
+
+        return result, gradient
+
+    return apply(values)

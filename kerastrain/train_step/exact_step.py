@@ -193,6 +193,8 @@ def train_step(
     else:
         gradients, loss_sum, y_pred = parts.sums(gradients_of, micro_batches, overlapping=overlapping)
     with tf.control_dependencies(parts.tensors(gradients)):
+        computed = tf.no_op()  # One edge for each operation of the update; one for each gradient would fill a graph.
+    with tf.control_dependencies([computed]):
         _track(model, loss_sum, size, total, valid_count)
         if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
             gradients = _nan_if_any_device_overflows(gradients)
