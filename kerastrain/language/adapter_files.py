@@ -5,9 +5,10 @@ Takes a `keras.Model` from `decoders.build` and a folder. Must not train.
 
 import collections
 import json
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from kerastrain.errors import InputError
 from kerastrain.language import adapters
+from kerastrain.layers.low_rank import LowRankPair
 from kerastrain.presets import decoders, safetensors
 from kerastrain.presets import files as preset_files
 from kerastrain.system import files
@@ -25,8 +27,15 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _PREFIX = "base_model.model."
 
 
-def write(model: keras.Model, folder: str | os.PathLike, network: decoders.DecoderNetwork, *, base: str) -> Path:
-    """Writes the adapter of a model as PEFT does.
+def write(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    network: decoders.DecoderNetwork,
+    *,
+    base: str,
+    revision: str | None = None,
+) -> Path:
+    """Writes the adapter of a model as PEFT does, reads it again, and keeps it only if it is the same adapter.
 
     PEFT opens it with `PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)`. `lora_alpha` is the scale
     times the rank, also where it was set for the root of the rank.
@@ -36,6 +45,7 @@ def write(model: keras.Model, folder: str | os.PathLike, network: decoders.Decod
         folder: path of the folder to write; an existing one is replaced.
         network: DecoderNetwork of the model.
         base: str, where the model without the adapter comes from: a folder or a name of Hugging Face.
+        revision: str, the branch, tag or commit of a name; None for the main branch.
 
     Returns:
         Path of the folder.
@@ -43,6 +53,7 @@ def write(model: keras.Model, folder: str | os.PathLike, network: decoders.Decod
     Raises:
         InputError: the model has no adapters.
         WriteError: the disk is full or read-only, or permission is missing.
+        OSError: what was read again differs; an existing folder is kept.
     """
     pairs = adapters.pairs(model)
     if not pairs:
@@ -61,6 +72,7 @@ def write(model: keras.Model, folder: str | os.PathLike, network: decoders.Decod
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
+        "revision": revision,
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": max(pair.rate for pair in pairs.values()),
@@ -78,6 +90,7 @@ def write(model: keras.Model, folder: str | os.PathLike, network: decoders.Decod
         shapes = {name: value.shape for name, value in values.items()}
         safetensors.write(temporary / WEIGHTS, shapes, values.__getitem__)
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        _check(temporary, pairs, network)
     return Path(folder)
 
 
@@ -95,10 +108,33 @@ def read(model: keras.Model, folder: str | os.PathLike, network: decoders.Decode
     Raises:
         InputError: files are missing or damaged, or the adapter is of another kind, or made for another model.
     """
-    folder = Path(folder)
+    settings, values = _parsed(Path(folder), network, adapters.paths(model))
+    adapters.create(model, settings)
+    for path, pair in adapters.pairs(model).items():
+        pair.a.assign(values[path, "A"])
+        pair.b.assign(values[path, "B"])
+    return len(settings)
+
+
+def _check(folder: Path, pairs: Mapping[str, LowRankPair], network: decoders.DecoderNetwork) -> None:
+    settings, values = _parsed(folder, network, pairs)
+    for path, pair in pairs.items():
+        is_same = math.isclose(settings[path]["scale"], pair.scale, rel_tol=1e-6)
+        if not (is_same and _equal(values[path, "A"], pair.a) and _equal(values[path, "B"], pair.b)):
+            raise OSError(f"{folder.name!r} does not hold the pair of {path} that was written. It was removed.")
+
+
+def _equal(values: np.ndarray, variable: keras.Variable) -> bool:
+    return np.array_equal(values, np.asarray(variable))
+
+
+def _parsed(
+    folder: Path, network: decoders.DecoderNetwork, known: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], np.ndarray]]:
+    """The arguments of each pair, and the matrices "A" and "B" of each, by the paths of the kernels."""
     config, tensors = _config(folder), _tensors(folder)
     modules = {name.removesuffix(".weight"): path for path, name in decoders.names(network).items()}
-    known, settings, values = set(adapters.paths(model)), {}, {}
+    settings, values = {}, {}
     for name in tensors:
         found = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.lora_(A|B)\.weight", name)
         path = modules.get(found[1]) if found else None
@@ -123,11 +159,7 @@ def read(model: keras.Model, folder: str | os.PathLike, network: decoders.Decode
         module = decoders.names(network)[path].removesuffix(".weight")
         scale = _alpha(config, module) / (rank**0.5 if config.get("use_rslora") else rank)
         settings[path] = {"rank": rank, "scale": scale, "rate": float(config.get("lora_dropout") or 0)}
-    adapters.create(model, settings)
-    for path, pair in adapters.pairs(model).items():
-        pair.a.assign(values[path, "A"])
-        pair.b.assign(values[path, "B"])
-    return len(settings)
+    return settings, values
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 handles from SavedModels, `.keras` files and `keras:NAME`. Must not import TensorFlow, Keras or KerasHub.
 """
 
-from kerastrain.presets.handles import is_preset
+from kerastrain.presets.handles import HUGGING_FACE, is_preset, repository
 from kerastrain.presets.preset import Preset, fetch, read, require_language
 
-__all__ = ["Preset", "fetch", "is_preset", "read", "require_language"]
+__all__ = ["HUGGING_FACE", "Preset", "fetch", "is_preset", "read", "repository", "require_language"]

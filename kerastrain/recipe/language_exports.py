@@ -10,7 +10,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import export, models
+from kerastrain import export, models, presets
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.export import language_models
@@ -46,8 +46,16 @@ def write_adapter(model: keras.Model, config: Config, origin: LanguageSource, di
         folder, start = directory / "exports" / "adapter", config.model.from_run
         folder.parent.mkdir(exist_ok=True)
         base = config.model.backbone if start is None else str(Path(start) / "exports" / "hugging_face")
-        adapter_files.write(model, folder, origin.network, base=base)
+        base, revision = presets.repository(base) if base.startswith(presets.HUGGING_FACE) else (base, None)
+        adapter_files.write(model, folder, origin.network, base=base, revision=revision)
         logger.info("exported the adapter to %s", folder)
+        if origin.preset.origin == "kerashub" or origin.preset.notes:
+            logger.info("PEFT does not open %s, of which the adapter is; use hugging_face, the merged model", base)
+        if config.fine_tune.quantize is not None:
+            logger.info(
+                "the adapter was trained beside kernels of %s; beside floats it computes a little less well",
+                config.fine_tune.quantize,
+            )
 
 
 def export_run(run: Run, config: Config, *, replace: bool = False) -> dict[Path, export.Parity]:

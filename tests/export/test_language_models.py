@@ -2,13 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from language_folders import language_tokens, write_language_model
-from transformers_program import computed
+from kerashub_language import write_preset
+from language_folders import CHATML, language_tokens, write_language_model
+from transformers_program import computed, require_transformers
 
 from kerastrain.errors import InputError
 from kerastrain.export import language_models, parity
-from kerastrain.language import adapters, decoders, generation
+from kerastrain.language import adapters, decoders, generation, templates
 from kerastrain.presets import decoders as networks
+from kerastrain.presets import language_tokenizers
 from kerastrain.presets import preset as presets
 from kerastrain.presets.safetensors import Tensors
 
@@ -120,18 +122,40 @@ def test_a_saved_model_writes_and_computes_as_the_model(made, tmp_path):
     assert ids.shape == (1, 4)  # up to the last of 64 positions
 
 
+def check_with_transformers(tmp_path, preset, network, model, tokens):
+    """The merged folder computes and writes in transformers what the model does, and its tokenizer reads as ours."""
+    options = {"preset": preset, "network": network, "prompts": PROMPTS, "tokens": tokens}
+    language_models.hugging_face(model, tmp_path / "merged", **options)
+    texts = ["The capital of France is Paris.", " two  spaces\n\nand don't 12345 "]
+    logits, ids = computed(tmp_path / "merged", tmp_path / "out", PROMPTS, texts=texts, max_new_tokens=12)
+    assert generation.Generator(model).ids(PROMPTS, max_new_tokens=12, stops=tokens.stops) == ids
+    for prompt, expected in zip(PROMPTS, logits, strict=True):
+        inputs = {"token_ids": np.array([prompt], "int32"), "segments": np.ones((1, len(prompt)), "int32")}
+        np.testing.assert_allclose(model.predict(inputs, verbose=0)[0], expected, atol=1e-4)
+    found = np.load(tmp_path / "out.npz")
+    begin = [tokens.begin] if tokens.adds_begin else []
+    assert [found[f"text_{number}"].tolist() for number in range(2)] == [begin + row for row in tokens.ids(texts)]
+    chat = [{"role": "user", "content": texts[0]}]
+    assert str(found["chat"]) == templates.rendered(chat, tokens, for_reply=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_transformers_opens_a_merged_folder_as_the_same_model(tmp_path, kind):
     classes = {"llama": "LlamaForCausalLM", "gemma2": "Gemma2ForCausalLM"}
     config = {"head_dim": 4, "sliding_window": 3, "hidden_activation": "gelu_pytorch_tanh", "hidden_act": "silu"}
     config = {"query_pre_attn_scalar": 4, **config} if kind == "gemma2" else {"head_dim": 4}
-    preset, network, model = source(tmp_path / "base", model_type=kind, architectures=[classes[kind]], **config)
-    language_models.hugging_face(
-        model, tmp_path / "merged", preset=preset, network=network, prompts=PROMPTS, tokens=TOKENS
-    )
-    logits, ids = computed(tmp_path / "merged", tmp_path / "out", PROMPTS, max_new_tokens=12)
-    assert generation.Generator(model).ids(PROMPTS, max_new_tokens=12, stops=[4]) == ids
-    for prompt, expected in zip(PROMPTS, logits, strict=True):
-        inputs = {"token_ids": np.array([prompt], "int32"), "segments": np.ones((1, len(prompt)), "int32")}
-        np.testing.assert_allclose(model.predict(inputs, verbose=0)[0], expected, atol=1e-4)
+    made = source(tmp_path / "base", model_type=kind, architectures=[classes[kind]], **config)
+    check_with_transformers(tmp_path, *made, language_tokenizers.read(made[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Llama3", "Gemma"])
+def test_transformers_opens_the_folder_of_a_preset_of_kerashub(tmp_path, name):
+    pytest.importorskip("keras_hub")
+    require_transformers()
+    write_preset(tmp_path / "preset", name)
+    preset = presets.read(tmp_path / "preset", kind="language")
+    network = networks.network(preset)
+    tokens = language_tokenizers.read(preset).with_template(CHATML)
+    check_with_transformers(tmp_path, preset, network, decoders.load(preset, network), tokens)

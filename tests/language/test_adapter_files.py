@@ -8,7 +8,7 @@ from test_adapters import BLOCK, IDS, VOCABULARY, fill, outputs, tiny
 from transformers_program import computed
 
 from kerastrain.errors import InputError
-from kerastrain.language import adapter_files, adapters, decoders
+from kerastrain.language import adapter_files, adapters, decoders, generation
 from kerastrain.presets import decoders as networks
 from kerastrain.presets import preset
 from kerastrain.presets.decoders import DecoderNetwork
@@ -51,6 +51,21 @@ def test_an_adapter_is_written_as_peft_does_and_read_again(tmp_path):
     assert adapter_files.read(other, tmp_path / "adapter", NETWORK) == 14
     np.testing.assert_array_equal(outputs(other), outputs(model))
     assert [v.path for v in other.trainable_weights] == [v.path for v in model.trainable_weights]
+
+
+def test_an_adapter_that_is_not_what_was_written_is_removed(tmp_path, monkeypatch):
+    model = adapted()
+    adapter_files.write(model, tmp_path / "adapter", NETWORK, base="base", revision="v1")
+    before = (tmp_path / "adapter/adapter_config.json").read_bytes()
+    assert json.loads(before)["revision"] == "v1"
+    alpha = adapter_files._whole
+    monkeypatch.setattr(adapter_files, "_whole", lambda number: alpha(number) * 1.01)
+    with pytest.raises(
+        OSError, match="does not hold the pair of block_0/query/kernel that was written. It was removed."
+    ):
+        adapter_files.write(model, tmp_path / "adapter", NETWORK, base="base")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+    assert (tmp_path / "adapter/adapter_config.json").read_bytes() == before
 
 
 def test_pairs_of_some_blocks_are_named_in_full(tmp_path):
@@ -146,7 +161,8 @@ def test_peft_computes_the_same_with_the_adapter(tmp_path):
     fill(model)
     adapter_files.write(model, tmp_path / "adapter", network, base=str(folder))
     prompts = IDS.tolist()
-    expected, _ = computed(folder, tmp_path / "out", prompts, tmp_path / "adapter", max_new_tokens=1)
+    expected, ids = computed(folder, tmp_path / "out", prompts, tmp_path / "adapter", max_new_tokens=8)
+    assert generation.Generator(model).ids(prompts, max_new_tokens=8, stops=[4]) == ids
     np.testing.assert_allclose(outputs(model), np.stack(expected), atol=1e-5)
     other = decoders.load(source, network)
     adapter_files.read(other, tmp_path / "out.adapter", network)  # as PEFT has written it

@@ -12,7 +12,9 @@ from pretrained_folders import write_json  # noqa: E402
 
 from kerastrain import presets  # noqa: E402
 from kerastrain.errors import InputError  # noqa: E402
+from kerastrain.keras_internals.kerashub_presets import builtin_presets  # noqa: E402
 from kerastrain.presets import decoders, kerashub_decoders, language_folders, language_tokenizers  # noqa: E402
+from kerastrain.system import network  # noqa: E402
 
 GEMMA_2 = {
     "use_post_ffw_norm": True,
@@ -118,6 +120,34 @@ def write_byte_pairs(folder, name="Qwen", **settings):
     return folder
 
 
+def write_weights(folder):
+    """The weights of the preset of `write_byte_pairs` as Keras stores them, in two files."""
+    import h5py
+
+    width, sizes = SIZES["hidden_dim"], {"key": 2, "query": 4, "value": 2}
+    whole = {"reversible_embedding/vars/0": (320, width), "qwen_layer_norm/vars/0": (width,)}
+    for suffix in ("", "_1"):
+        block = f"qwen_transformer_decoder{suffix}"
+        for name, heads in sizes.items():
+            whole[f"{block}/_self_attention_layer/_{name}_dense/vars/0"] = (width, heads, 4)
+            whole[f"{block}/_self_attention_layer/_{name}_dense/vars/1"] = (heads, 4)
+        whole[f"{block}/_self_attention_layer/_output_dense/vars/0"] = (4, 4, width)
+        for name in ("gate", "intermediate"):
+            whole[f"{block}/_feedforward_{name}_dense/vars/0"] = (width, 24)
+        whole[f"{block}/_feedforward_output_dense/vars/0"] = (24, width)
+        whole |= {f"{block}/_{name}_layernorm/vars/0": (width,) for name in ("self_attention", "feedforward")}
+    random, parts = np.random.default_rng(0), {"model_00000.weights.h5": [], "model_00001.weights.h5": []}
+    values = {name: random.normal(size=shape).astype("float32") for name, shape in whole.items()}
+    for index, name in enumerate(values):
+        parts[f"model_0000{index % 2}.weights.h5"].append(name)
+    for file_name, names in parts.items():
+        with h5py.File(folder / file_name, "w") as file:
+            for name in names:
+                file[f"layers/{name}"] = values[name]
+    write_json(folder / "model.weights.json", {"weight_map": {"/layers/a": list(parts)}})
+    return values
+
+
 def read(folder):
     preset = presets.read(folder, kind="language", needs_weights=False)
     return preset, language_tokenizers.read(preset)
@@ -195,3 +225,51 @@ def test_tokenizers_that_cannot_be_described_are_refused(tmp_path):
             InputError, match=f"must be of byte pairs, and leave texts as they are. Received: {received}."
         ):
             read(folder)
+
+
+def test_weights_in_several_files_are_turned(tmp_path):
+    folder = write_byte_pairs(tmp_path / "preset")
+    values = write_weights(folder)
+    preset = presets.read(folder, kind="language")
+    found = dict(decoders.weights(preset, decoders.network(preset)))
+    layer = "qwen_transformer_decoder_1/_self_attention_layer/_{}_dense/vars/{}"
+    np.testing.assert_array_equal(found["block_1/query/kernel"], values[layer.format("query", 0)].reshape(16, 16))
+    np.testing.assert_array_equal(found["block_1/key/bias"], values[layer.format("key", 1)].reshape(8))
+    np.testing.assert_array_equal(
+        found["block_1/attention_output/kernel"], values[layer.format("output", 0)].reshape(16, 16)
+    )
+    np.testing.assert_array_equal(found["embedding/embeddings"], values["reversible_embedding/vars/0"])
+    assert "embedding/reverse_embeddings" not in found
+    content = json.loads((folder / "config.json").read_text())
+    content["config"]["intermediate_dim"] = 32
+    write_json(folder / "config.json", content)
+    with pytest.raises(
+        InputError, match=r"config.json and the weights do not belong together: 'model.layers.0.mlp.gate_proj.w"
+    ):
+        decoders.network(presets.read(folder, kind="language"))
+
+
+def test_presets_are_read_from_the_caches_of_kaggle_and_hugging_face(tmp_path, monkeypatch):
+    pytest.importorskip("kagglehub")
+    pytest.importorskip("keras_hub")
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kaggle"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr(network, "reachable", lambda *_: False)
+    name = "qwen2.5_0.5b_en"
+    with pytest.raises(ConnectionError, match=f"'kerashub:{name}' is not in the cache of Kaggle"):
+        presets.read(f"kerashub:{name}", kind="language")
+    address = builtin_presets()[name].address.removeprefix("kaggle://")
+    kaggle = tmp_path / "kaggle" / "models" / address
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    base = tmp_path / "hf" / "models--keras--qwen"
+    for folder in (kaggle, base / "snapshots" / commit):
+        write_weights(write_byte_pairs(folder))
+    kaggle.with_name(kaggle.name + ".complete").touch()
+    (base / "refs").mkdir()
+    (base / "refs/main").write_text(commit)
+    for handle in (f"kerashub:{name}", "hf:keras/qwen"):
+        preset = presets.fetch(presets.read(handle, kind="language"))
+        assert (preset.architecture, preset.is_fetched, preset.handle) == ("qwen2", True, handle)
+        assert len(dict(decoders.weights(preset, decoders.network(preset)))) == 26
+        assert language_tokenizers.read(preset).text([10, 11])

@@ -7,11 +7,12 @@ import pytest
 pytest.importorskip("tokenizers")
 
 from language_folders import CHATML, SPECIALS, tokenizer, write_language_model  # noqa: E402
-from pretrained_folders import write_images, write_json  # noqa: E402
+from pretrained_folders import write_images, write_json, write_safetensors  # noqa: E402
 
 from kerastrain import presets  # noqa: E402
 from kerastrain.errors import InputError  # noqa: E402
 from kerastrain.presets import decoders, language_tokenizers  # noqa: E402
+from kerastrain.presets.safetensors import Tensors  # noqa: E402
 
 BUILT = "gemma, gemma2, gemma3, gemma3_text, llama, mistral, qwen2, qwen3, smollm3"
 
@@ -135,3 +136,56 @@ def test_other_networks_are_refused_by_name(tmp_path):
 def test_a_language_model_says_which_data_it_is_for(tmp_path):
     message = refusal(write_language_model(tmp_path / "llama"), "text")
     assert message.endswith("mpnet, roberta, xlm-roberta, or set data.kind=chat.")
+
+
+GEMMA_3 = {"head_dim": 4, "query_pre_attn_scalar": 4, "sliding_window": 3, "hidden_activation": "gelu_pytorch_tanh"}
+
+
+def test_of_gemma_3_with_images_the_part_for_texts_is_read(tmp_path):
+    folder = write_language_model(tmp_path / "gemma", model_type="gemma3_text", num_hidden_layers=7, **GEMMA_3)
+    whole = presets.read(folder, kind="language")
+    own = json.loads((folder / "config.json").read_text())
+    usual = {
+        "query_pre_attn_scalar",
+        "model_type",
+        "architectures",
+        "eos_token_id",
+        "tie_word_embeddings",
+        "hidden_activation",
+    }
+    inner = {key: value for key, value in own.items() if key not in usual} | {"query_pre_attn_scalar": 4}
+    outer = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "eos_token_id": [4, 2]}
+    write_json(folder / "config.json", {**outer, "text_config": inner, "vision_config": {}})
+    preset = presets.read(folder, kind="language")
+    assert preset.architecture == "gemma3_text"
+    assert preset.notes == ("backbone: the part for texts is used, without the image encoder",)
+    assert preset.config["architectures"] == ["Gemma3ForCausalLM"]
+    network = decoders.network(preset)
+    assert language_tokenizers.read(preset).stops == (4, 2)
+    local, full = ({"base": base} for base in (10_000.0, 1_000_000.0))
+    assert [block["rope"] for block in network.blocks] == [local] * 5 + [full, local]
+    before = decoders.network(whole)  # Its config has no rope_theta, which is another number there.
+    assert [{**block, "rope": None} for block in network.blocks] == [{**block, "rope": None} for block in before.blocks]
+    changed(folder, "config.json", text_config=None)
+    assert refusal(folder).endswith(
+        "must hold text_config, the sizes of its part for texts. Received: none. Download it again."
+    )
+
+
+def test_weights_are_read_from_several_files(tmp_path):
+    folder = write_language_model(tmp_path / "llama", tie_word_embeddings=False)
+    network = decoders.network(presets.read(folder, kind="language"))
+    whole = dict(decoders.weights(presets.read(folder, kind="language"), network))
+    tensors = dict(Tensors(folder))
+    names = list(tensors)
+    parts = {f"model-0000{number}-of-00002.safetensors": names[number - 1 :: 2] for number in (1, 2)}
+    for name, own in parts.items():
+        write_safetensors(folder / name, {key: tensors[key] for key in own})
+    weight_map = {key: name for name, own in parts.items() for key in own}
+    write_json(folder / "model.safetensors.index.json", {"weight_map": weight_map})
+    (folder / "model.safetensors").unlink()
+    found = dict(decoders.weights(presets.read(folder, kind="language"), network))
+    assert found.keys() == whole.keys()
+    assert all((found[path] == value).all() for path, value in whole.items())
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    assert "is half downloaded: model-00002-of-00002.safetensors is missing, one of 2 files" in refusal(folder)
