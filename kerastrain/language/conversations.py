@@ -166,6 +166,10 @@ def _conversations(table: Table, columns: Columns, used: Counter) -> Iterator[tu
     if not found:
         is_text = not table.has_names or any(key(name) in _TEXTS for name in table.values)
         hint = " For texts without roles, set data.kind=language." if is_text else ""
+        if {"messageid", "messagetreeid"} & set(map(key, table.values)):
+            hint = (
+                " Its rows are messages of trees, as those of OpenAssistant: write the messages of a path in each row."
+            )
         raise InputError(
             f"{table.source}: no columns hold conversations. Received: {', '.join(table.values)}. Name them messages, or prompt "
             f"and response, or set data.columns.prompt and data.columns.response.{hint}"

@@ -15,6 +15,44 @@ from kerastrain.data.sources.folders import is_clutter
 from kerastrain.errors import InputError, counted
 
 _SUFFIXES = (".txt", ".text", ".md", ".rst", ".raw", ".tokens", "")
+_CODE = (
+    *(
+        ".py",
+        ".ipy",
+        ".js",
+        ".mjs",
+        ".jsx",
+        ".ts",
+        ".tsx",
+        ".java",
+        ".kt",
+        ".scala",
+        ".c",
+        ".h",
+        ".cc",
+        ".cpp",
+        ".hpp",
+        ".cu",
+    ),
+    *(
+        ".cs",
+        ".go",
+        ".rs",
+        ".rb",
+        ".php",
+        ".swift",
+        ".m",
+        ".jl",
+        ".r",
+        ".lua",
+        ".pl",
+        ".sh",
+        ".sql",
+        ".tex",
+        ".html",
+        ".css",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +86,7 @@ def files(root: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
     Raises:
         InputError: there is none.
     """
-    found, others = [], Counter()
+    found, code, others = [], [], Counter()
     for folder, names, own in os.walk(root):
         names[:] = sorted(name for name in names if not is_clutter(name))
         for name in sorted(own):
@@ -59,6 +97,10 @@ def files(root: Path) -> tuple[list[tuple[str | None, Path]], list[str]]:
                 found.append(Path(folder) / name)
             else:
                 others[suffix] += 1
+                if suffix in _CODE:
+                    code.append(Path(folder) / name)
+    if not found and code:  # beside texts, programs are what made them
+        found, others = code, Counter({suffix: count for suffix, count in others.items() if suffix not in _CODE})
     if not found:
         received = ", ".join(f"{count:,} {suffix}" for suffix, count in others.most_common(3)) or "an empty folder"
         raise InputError(

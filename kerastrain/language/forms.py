@@ -24,7 +24,7 @@ _PAIRS = (
     *(("user", "assistant"), ("human", "assistant"), ("input", "response"), ("problem", "solution")),
 )
 _PROMPTS = ("prompt", "question", "instruction", "query", "input")
-_BELOW = ("input", "context")  # the instruction that has it
+_BELOW = {"instruction": ("input", "context"), "question": ("context",), "prompt": ("context",), "query": ("context",)}
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,12 @@ def forms(names: Iterable[str], columns: Columns) -> list[Form]:
     if "chosen" in by_key and "rejected" in by_key:
         answers = {"response": by_key["chosen"], "rejected": by_key["rejected"]}
         for prompt in (name for name in (*_PROMPTS, *MESSAGES) if name in by_key):
-            below = next((by_key[name] for name in _BELOW if name in by_key and prompt == "instruction"), None)
-            found.append(Form(prompt=by_key[prompt], below=below, **answers, **others))
+            found.append(Form(prompt=by_key[prompt], below=_below(by_key, prompt), **answers, **others))
         found.append(Form(**answers, **others))  # Both answers may begin with the prompt.
     found += [Form(messages=by_key[name], **others) for name in MESSAGES if name in by_key]
     for prompt, response in _PAIRS:
         if prompt in by_key and response in by_key:
-            below = next((by_key[name] for name in _BELOW if name in by_key and prompt == "instruction"), None)
+            below = _below(by_key, prompt)
             found.append(Form(prompt=by_key[prompt], below=below, response=by_key[response], **others))
     return found
 
@@ -161,8 +160,12 @@ def prompts(names: Iterable[str]) -> Form | None:
     prompt = next((name for name in (*_PROMPTS, "user", "human", "problem", "text") if name in by_key), None)
     if prompt is None:
         return Form(prompt=by_key.popitem()[1]) if len(by_key) == 1 else None
-    below = next((by_key[name] for name in _BELOW if name in by_key and prompt == "instruction"), None)
-    return Form(prompt=by_key[prompt], below=below, system=system)
+    return Form(prompt=by_key[prompt], below=_below(by_key, prompt), system=system)
+
+
+def _below(by_key: Mapping[str, str], prompt: str) -> str | None:
+    """The column of what a prompt is about, which is put below it."""
+    return next((by_key[name] for name in _BELOW.get(prompt, ()) if name in by_key), None)
 
 
 def has_text(cell: Any) -> bool:

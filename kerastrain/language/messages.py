@@ -59,9 +59,11 @@ class Conversation:
 
     @property
     def prompt(self) -> tuple[Mapping[str, Any], ...]:
-        """The messages before the first answer."""
-        first = next(index for index, message in enumerate(self.messages) if message["role"] == ASSISTANT)
-        return self.messages[:first]
+        """The messages before the first answer to the user."""
+        answers = [index for index, message in enumerate(self.messages) if message["role"] == ASSISTANT]
+        # Many conversations begin with the same greeting of the assistant.
+        are_asked = (index for index in answers if any(each["role"] == "user" for each in self.messages[:index]))
+        return self.messages[: next(are_asked, answers[0])]
 
     @property
     def content(self) -> str:
@@ -83,7 +85,7 @@ def conversation(row: Mapping[str, Any], form: Form, name: str) -> Conversation:
     Raises:
         InputError: the row holds none; the message is the rest of a sentence about it.
     """
-    tools = _listed(row.get(form.tools)) if form.tools and has_text(row.get(form.tools)) else None
+    tools = _tools(row[form.tools], form.tools) if form.tools and has_text(row.get(form.tools)) else None
     rejected, given, shared = [], frozenset(), 0
     if form.messages:
         messages = message_list(row[form.messages])
@@ -122,6 +124,17 @@ def conversation(row: Mapping[str, Any], form: Form, name: str) -> Conversation:
     )
 
 
+def _tools(cell: Any, name: str) -> list[dict]:
+    """JSON schemas of functions; those of OpenAI's older form lack what is around them."""
+    tools = _listed(cell)
+    if not all(isinstance(tool, Mapping) for tool in tools):
+        raise InputError(f"the column {name!r} must hold JSON schemas of functions, and has {shown(cell)}")
+    return [
+        dict(tool) if "function" in tool or "name" not in tool else {"type": "function", "function": tool}
+        for tool in tools
+    ]
+
+
 def prompt(row: Mapping[str, Any], form: Form) -> list[dict]:
     """The messages of a row that wait for an answer.
 
@@ -152,9 +165,8 @@ def _prompt(row: Mapping[str, Any], form: Form) -> list[dict]:
     value = _listed(cell, strict=False)
     if isinstance(value, list):
         return message_list(value)
-    text = _text(cell, f"the column {form.prompt!r}") if is_present(cell) else ""
-    below = row.get(form.below) if form.below else None
-    text = "\n\n".join(filter(str.strip, (text, below if isinstance(below, str) else "")))
+    names = [name for name in (form.prompt, form.below) if name is not None and is_present(row.get(name))]
+    text = "\n\n".join(filter(str.strip, (_text(row[name], f"the column {name!r}") for name in names)))
     if not text.strip():
         raise InputError(f"the column {form.prompt!r} is empty")
     return [{"role": "user", "content": text}]
@@ -249,11 +261,33 @@ def _message(item: Any, index: int) -> dict:
         raise InputError(f"{where} has the unknown role {shown(role)}: user, assistant, system and tool are known")
     content = next((item[name] for name in ("content", "value", "text", "message") if item.get(name) is not None), None)
     kept = {name: item[name] for name in _KEPT if item.get(name)}
+    if calls := kept.get("tool_calls") or ([item["function_call"]] if item.get("function_call") else None):
+        kept["tool_calls"] = _calls(calls, where)
     if content is None and not kept.get("tool_calls"):
         raise InputError(f"{where} has no content")
     message = {"role": known, "content": "" if content is None else _text(content, where), **kept}
     weight = item.get("weight", 1)
     return {**message, "weight": weight} if known == ASSISTANT and weight not in (1, None) else message
+
+
+def _calls(value: Any, where: str) -> list[dict]:
+    """Calls of functions as templates take them: {"type", "function": {"name", "arguments"}}, with the arguments as an object."""
+    if not isinstance(value, list) or not all(isinstance(call, Mapping) for call in value):
+        raise InputError(f"{where} must have a list of calls of functions, and has {shown(value)}")
+    found = []
+    for call in value:
+        function = call.get("function", call)
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise InputError(f"{where} has a call of a function without a name")
+        arguments = function.get("arguments")
+        if isinstance(arguments, str):  # as the files of OpenAI have it
+            try:
+                arguments = json.loads(arguments or "{}")
+            except ValueError:
+                raise InputError(f"{where} has arguments of a function that are no JSON: {shown(arguments)}") from None
+        others = {name: call[name] for name in ("id",) if call.get(name)}
+        found.append({**others, "type": "function", "function": {"name": function["name"], "arguments": arguments}})
+    return found
 
 
 def _text(value: Any, where: str) -> str:

@@ -4,6 +4,7 @@ Takes messages and `LanguageTokens`, returns texts and places in them. Templates
 in Jinja's sandbox, with what the library transformers gives them. Must not import TensorFlow.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -28,6 +29,8 @@ DATE = datetime(2024, 7, 26)
 _BEGIN, _END = "\ufdd0", "\ufdd1"  # Unicode reserves them for the inside of programs.
 _MARK = re.compile(f"([{_BEGIN}{_END}])")
 _SHOWN = 40  # characters
+_SAMPLE = "An answer."
+_SAMPLE_MESSAGES = ({"role": "user", "content": "?"}, {"role": ASSISTANT, "content": _SAMPLE})
 
 
 def chosen(tokens: LanguageTokens, setting: str | None) -> LanguageTokens:
@@ -54,7 +57,11 @@ def chosen(tokens: LanguageTokens, setting: str | None) -> LanguageTokens:
     else:
         template = setting if re.search(r"\{[{%#]", setting) else _read(setting)
     _compiled(template)
-    return tokens.with_template(template)
+    tokens = tokens.with_template(template)
+    stop = tokens.specials.get(_end_of_answers(tokens))
+    if stop is None or stop in tokens.stops:
+        return tokens
+    return dataclasses.replace(tokens, stops=(*tokens.stops, stop))
 
 
 def rendered(
@@ -163,7 +170,35 @@ def notes(tokens: LanguageTokens) -> list[str]:
         )
     if marks_answers(tokens):
         said.append("the chat template marks what the assistant writes by {% generation %}")
+    if header := _header_of_answers(tokens):
+        said.append(
+            f"the chat template writes {header!r} before an answer, and not where a reply begins, so that it is learned as a "
+            "part of the answer"
+        )
+    if _end_of_answers(tokens) == "":
+        said.append(
+            "the chat template writes no special token after an answer, so that the model does not learn to end one"
+        )
     return said
+
+
+def _end_of_answers(tokens: LanguageTokens) -> str | None:
+    """The special token that a template writes after an answer; "" if it writes none, None if it takes no simple conversation."""
+    try:
+        _, found, rest = rendered(_SAMPLE_MESSAGES, tokens).rpartition(_SAMPLE)
+    except InputError:
+        return None
+    rest = rest.lstrip()
+    return max((token for token in tokens.specials if rest.startswith(token)), key=len, default="") if found else None
+
+
+def _header_of_answers(tokens: LanguageTokens) -> str:
+    """What a template writes between the beginning of a reply and an answer; "" for a template with a usual beginning."""
+    try:
+        start, text = rendered(_SAMPLE_MESSAGES[:1], tokens, True), rendered(_SAMPLE_MESSAGES, tokens)
+    except InputError:
+        return ""
+    return text[len(start) :].partition(_SAMPLE)[0].strip() if text.startswith(start) else ""
 
 
 class _Generation(jinja2.ext.Extension):

@@ -179,3 +179,31 @@ def test_a_template_is_chosen_by_the_config(tmp_path):
         templates.chosen(tokens, "chatml")
     with pytest.raises(InputError, match=r"^the chat template has a fault in line 2: Encountered unknown tag 'fi'"):
         templates.chosen(tokens, "{% if messages %}\n{% fi %}")
+
+
+@pytest.mark.parametrize(
+    ("template", "stops", "notes"),
+    [
+        (CHATML, (4, 2), []),
+        (CHATML.replace("<|im_end|>", "<|im_start|>"), (4, 1), []),  # whatever a template ends turns with
+        (ALTERNATING, (4,), []),
+        (MARKED, (4, 2), ["the chat template marks what the assistant writes by {% generation %}"]),
+        (
+            UNCLOSED,
+            (4,),
+            ["the chat template writes no special token after an answer, so that the model does not learn to end one"],
+        ),
+        (
+            CHATML.partition("{% if add_generation_prompt")[0],
+            (4, 2),
+            [
+                "the chat template writes '<|im_start|>assistant' before an answer, and not where a reply begins, so that it is "
+                "learned as a part of the answer"
+            ],
+        ),
+    ],
+)
+def test_how_a_template_ends_and_begins_answers(template, stops, notes):
+    tokens = templates.chosen(language_tokens(None), template)
+    assert tokens.stops == stops
+    assert templates.notes(tokens) == notes

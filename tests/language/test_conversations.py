@@ -90,7 +90,7 @@ def test_what_stands_beside_a_prompt(tmp_path):
         ("assistant", "cat"),
     ]
     tools = [{"type": "function", "function": {"name": "w"}}]
-    call = [{"function": {"name": "w", "arguments": {}}}]
+    call = [{"type": "function", "function": {"name": "w", "arguments": {}}}]
     turns = [
         {"role": "user", "content": "Rain?"},
         {"role": "assistant", "content": None, "tool_calls": call},
@@ -332,3 +332,62 @@ def test_a_table_of_texts(tmp_path):
         columns=Columns(input=("title", "story")),
     )
     assert [item.text for item in joined.items] == ["a b", "c"]
+
+
+def test_contexts_of_questions_and_greetings(tmp_path):
+    question = {"context": "Two twos.", "question": "How many?", "answer": 4}
+    item = read(tmp_path / "q.jsonl", question).items[0]
+    assert said(item) == [("user", "How many?\n\nTwo twos."), ("assistant", "4")]
+    reason = "the column 'context' must be a text, and is {'title': ['a']}"
+    assert faults(read(tmp_path / "c.jsonl", question, {**question, "context": {"title": ["a"]}})) == {"line 2": reason}
+    rows = [chat(("assistant", "Hello!"), ("user", str(number)), ("assistant", "k")) for number in range(9)]
+    whole = read(tmp_path / "g.jsonl", *rows)
+    assert [len(item.prompt) for item in whole.items] == [2] * 9
+    assert len(corpus.divide(whole, validation_fraction=0.3)["validation"]) == 3
+
+
+def test_calls_of_functions_in_the_forms_of_openai(tmp_path):
+    user, schema = {"role": "user", "content": "Rain?"}, {"name": "w", "parameters": {}}
+    call = {"name": "w", "arguments": '{"place": "Rome"}'}
+    expected = {"type": "function", "function": {"name": "w", "arguments": {"place": "Rome"}}}
+    new = [
+        user,
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": call}]},
+    ]
+    old = [user, {"role": "assistant", "content": None, "function_call": call}]
+    wrong = [user, {"role": "assistant", "tool_calls": [{"function": {"name": "w", "arguments": "{"}}]}]
+    found = read(
+        tmp_path / "calls.jsonl",
+        {"messages": new, "tools": [{"type": "function", "function": schema}]},
+        {"messages": wrong},
+        {"messages": [user, {"role": "assistant", "tool_calls": [{"id": "c"}]}]},
+    )
+    earlier = read(tmp_path / "functions.jsonl", {"messages": old, "functions": [schema]})
+    assert [item.items[0].messages[1]["tool_calls"] for item in (found, earlier)] == [
+        [{"id": "c", **expected}],
+        [expected],
+    ]
+    assert [item.items[0].tools for item in (found, earlier)] == [({"type": "function", "function": schema},)] * 2
+    assert faults(found) == {
+        "line 2": "message 2 has arguments of a function that are no JSON: '{'",
+        "line 3": "message 2 has a call of a function without a name",
+    }
+
+
+def test_messages_of_trees_and_folders_of_programs(tmp_path):
+    row = {"message_id": "a", "parent_id": None, "role": "prompter", "text": "Hi"}
+    message = refusal(tmp_path / "trees.jsonl", row, row)
+    assert message.endswith(
+        "Its rows are messages of trees, as those of OpenAssistant: write the messages of a path in each row."
+    )
+    folder = tmp_path / "programs"
+    written(folder / "a.py", "a = 1")
+    written(folder / "b" / "c.js", "let b = 2")
+    written(folder / "d.pdf", "%PDF")
+    found = read(folder, kind="language")
+    assert [item.text for item in found.items] == ["a = 1", "let b = 2"]
+    assert found.notes == ("did not read 1 file .pdf",)
+    written(folder / "e.md", "Text")
+    found = read(folder, kind="language")
+    assert [item.text for item in found.items] == ["Text"]
+    assert set(found.notes) == {f"did not read 1 file {suffix}" for suffix in (".py", ".js", ".pdf")}
