@@ -345,3 +345,16 @@ def test_a_full_device_under_a_strategy_is_told():
         model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="works on one device only. Received: 2 devices"):
         memory.split_when_full(model)
+
+
+def test_the_graph_of_a_step_grows_with_its_weights_and_not_with_their_square():
+    def edges(layers):
+        model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4) for _ in range(layers))])
+        model.compile("adam", "mse", jit_compile=False)
+        memory.accumulate(model, micro_batches=1)
+        batch = tf.data.Dataset.from_tensors((INPUTS, INPUTS))
+        model.fit(batch, shuffle=False, verbose=0)
+        graph = tf.function(model.train_step).get_concrete_function(next(iter(batch))).graph
+        return sum(len(operation.control_inputs) for operation in graph.get_operations())
+
+    assert edges(16) < 3 * edges(8)
