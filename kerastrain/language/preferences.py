@@ -114,6 +114,7 @@ class PreferenceLoss(keras.losses.Loss):
         return {**super().get_config(), "beta": self.beta}
 
 
+@keras.saving.register_keras_serializable("kerastrain")
 def preference_accuracy(y_true, y_pred):
     """Whether a margin is above 0: the model has moved towards the chosen answer. A margin of 0 counts half.
 
@@ -145,7 +146,8 @@ def margin_model(model: keras.Model) -> keras.Model:
     inputs["reference"] = keras.Input((2,), dtype="float32", name="reference")
     # All chosen answers, then all rejected ones: one call of the model for both.
     rows = {name: ops.concatenate([inputs[name][:, 0], inputs[name][:, 1]], axis=0) for name in names}
-    logits = model({name: rows[name] for name in decoders.INPUT_NAMES})
+    # A model from a file returns a list.
+    [logits] = keras.tree.flatten(model({name: rows[name] for name in decoders.INPUT_NAMES}))
     sums = SequenceLogProbability(name="log_probability")(logits, rows["targets"])
     gains = ops.transpose(ops.reshape(sums, (2, -1))) - inputs["reference"]
     return keras.Model(inputs, gains[:, :1] - gains[:, 1:], name="preferences")
