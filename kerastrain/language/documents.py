@@ -16,42 +16,9 @@ from kerastrain.errors import InputError, counted
 
 _SUFFIXES = (".txt", ".text", ".md", ".rst", ".raw", ".tokens", "")
 _CODE = (
-    *(
-        ".py",
-        ".ipy",
-        ".js",
-        ".mjs",
-        ".jsx",
-        ".ts",
-        ".tsx",
-        ".java",
-        ".kt",
-        ".scala",
-        ".c",
-        ".h",
-        ".cc",
-        ".cpp",
-        ".hpp",
-        ".cu",
-    ),
-    *(
-        ".cs",
-        ".go",
-        ".rs",
-        ".rb",
-        ".php",
-        ".swift",
-        ".m",
-        ".jl",
-        ".r",
-        ".lua",
-        ".pl",
-        ".sh",
-        ".sql",
-        ".tex",
-        ".html",
-        ".css",
-    ),
+    *(".py", ".ipy", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".java", ".kt", ".scala", ".c", ".h", ".cc", ".cpp"),
+    *(".hpp", ".cu", ".cs", ".go", ".rs", ".rb", ".php", ".swift", ".m", ".jl", ".r", ".lua", ".pl", ".sh", ".sql"),
+    *(".tex", ".html", ".css"),
 )
 
 
