@@ -13,8 +13,9 @@ pytest.importorskip("tokenizers")
 from interruptions import InterruptAfter, Interrupted
 from language_folders import lines, write_language_model
 
-from kerastrain import config, evaluation, recipe
-from kerastrain.recipe import fitting
+from kerastrain import config, evaluation, recipe, run_directory
+from kerastrain.language import preferences
+from kerastrain.recipe import evaluating, fitting, language_exports
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ def weights(result):
 
 
 def test_a_run_learns_preferences_and_resumes_with_the_same_bits(tmp_path, monkeypatch):
-    write_language_model(tmp_path / "base", max_position_embeddings=128)
+    write_language_model(tmp_path / "base", max_position_embeddings=128, num_hidden_layers=1)
     rows = [
         {"prompt": f"Say {n}.", "chosen": "Paris is the capital.", "rejected": f"France {n % 7}"} for n in range(40)
     ]
@@ -50,8 +51,13 @@ def test_a_run_learns_preferences_and_resumes_with_the_same_bits(tmp_path, monke
     page = (tmp_path / "whole" / "report.html").read_text()
     assert "Of 8 pairs of answers, with beta 0.2" in page
     assert "Chosen answer is likelier" in page
-    assert (tmp_path / "whole" / "exports" / "adapter" / "adapter_model.safetensors").is_file()
-    assert not list((tmp_path / "whole").rglob("reference.npz"))
+    [again] = evaluating.evaluate(run_directory.load("whole"), {}).values()
+    assert again["preference"] == after
+    adapter = tmp_path / "whole" / "exports" / "adapter" / "adapter_model.safetensors"
+    written, finished = adapter.read_bytes(), run_directory.load("whole")
+    language_exports.export_run(finished, finished.config, replace=True)
+    assert adapter.read_bytes() == written
+    assert preferences.margin_model(finished.model).output_shape == (None, 1)
 
     fit_phase = fitting.fit_phase
 
@@ -62,7 +68,6 @@ def test_a_run_learns_preferences_and_resumes_with_the_same_bits(tmp_path, monke
     with pytest.raises(Interrupted):
         recipe.run(config.load(overrides=SETTINGS), "parts")
     monkeypatch.setattr(fitting, "fit_phase", fit_phase)
-    assert list((tmp_path / "parts").rglob("reference.npz"))
     parts = recipe.resume("parts")
     for path, value in weights(whole).items():
         np.testing.assert_array_equal(weights(parts)[path], value, err_msg=path)

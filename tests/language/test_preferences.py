@@ -1,5 +1,7 @@
 """A small Llama learns which of two answers people liked more, as direct preference optimization has it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def pairs(count=7, seed=0):
 
 def network():
     block = {"num_heads": 4, "num_kv_heads": 2, "head_size": 4, "intermediate": 24, "rope": {"base": 100.0}}
-    return DecoderNetwork(VOCABULARY, 64, 16, 1e-6, True, 1.0, None, (block, block))
+    return DecoderNetwork(VOCABULARY, 64, 16, 1e-6, True, 1.0, None, (block,))
 
 
 def language_model():
@@ -70,13 +72,13 @@ def test_loss_and_measures_are_those_of_the_paper():
     losses = -np.log(1 / (1 + np.exp(-BETA * margins)))
     assert np.abs(margins).max() > 0.1
     given = preferences.with_reference(model, given, batch_size=3)
-    trained = preferences.margin_model(model)
-    loss = preferences.PreferenceLoss(BETA)
-    trained.compile("sgd", loss, weighted_metrics=[preferences_accuracy(), evaluation.DataLoss(loss)])
-    logs = trained.evaluate(preferences.evaluation_batches(given, 3), return_dict=True, verbose=0)
-    assert logs["loss"] == pytest.approx(losses.mean(), abs=1e-5)
-    assert logs["data_loss"] == pytest.approx(losses.mean(), abs=1e-5)
-    assert logs["accuracy"] == pytest.approx((margins > 0).mean())
+    whole, loss = preferences.margin_model(model), preferences.PreferenceLoss(BETA)
+    outputs = [(ones, whole(inputs)) for inputs, ones in preferences.evaluation_batches(given, 3)]
+    ones, found = (np.concatenate(values) for values in zip(*outputs, strict=True))
+    order = batches.longest_first(given)
+    np.testing.assert_allclose(found[:, 0], margins[order], atol=1e-5)
+    assert float(loss(ones, found)) == pytest.approx(losses.mean(), abs=1e-5)
+    np.testing.assert_array_equal(preferences.preference_accuracy(ones, found), margins[order] > 0)
     measured = preferences.measure(model, given, beta=BETA, batch_size=3)
     assert measured["pairs"] == 7
     assert measured["loss"] == pytest.approx(losses.mean(), abs=1e-5)
@@ -122,7 +124,7 @@ def test_two_devices_and_micro_batches_and_rematerialization_give_the_weights_of
     assert history["data_loss"][1] < history["data_loss"][0]
     for other, logs in (
         trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
-        trained(micro_batches=3, remat=["block_0", "block_1"]),
+        trained(micro_batches=3, remat=["block_0"]),
     ):
         assert logs["accuracy"] == pytest.approx(history["accuracy"])
         for path, value in plain.items():
@@ -130,15 +132,15 @@ def test_two_devices_and_micro_batches_and_rematerialization_give_the_weights_of
 
 
 def test_batches_are_a_function_of_seed_and_step():
-    model = language_model()
-    given = preferences.with_reference(model, pairs())
+    reference = np.arange(14, dtype=np.float32).reshape(7, 2)
+    given = dataclasses.replace(pairs(), reference=reference)
     whole = list(preferences.training_batches(given, 3, seed=3, epochs=2))
     later = list(preferences.training_batches(given, 3, seed=3, epochs=2, start_step=4))
     assert [len(targets) for _, targets in whole] == [3, 3, 1] * 2
     for one, other in zip(whole[4:], later, strict=True):
         assert all((a == b).numpy().all() for a, b in zip(*map(keras.tree.flatten, (one, other)), strict=True))
     seen = np.concatenate([inputs["reference"] for inputs, _ in whole[:3]])
-    assert sorted(map(tuple, seen)) == sorted(map(tuple, given.reference))
+    assert sorted(map(tuple, seen)) == sorted(map(tuple, reference))
 
 
 def test_what_is_no_pair_is_refused():
