@@ -176,9 +176,12 @@ def _wait(condition):
 
 @pytest.mark.parametrize(("undisturbed", "arguments"), UNDISTURBED)
 def test_workers_that_are_ended_several_times_lose_nothing(place, undisturbed, arguments, request):
-    """Killed, or stopped by their cluster: all start again from the last saved state and end with the same bits."""
+    """Killed, or stopped by their cluster: all start again from the last saved state and end with the same bits.
+
+    The short one is killed once; that workers save when they are stopped stands in the test of the launcher below.
+    """
     request.getfixturevalue(undisturbed)
-    kills = {"pair": 2, "longer_pair": 10}[undisturbed]
+    kills = {"pair": 1, "longer_pair": 10}[undisturbed]
     run, seen, words, dice = place / f"ended_{kills}", 0, [], random.Random(0)
     process = started(place, "launch", "--workers", 2, "--restarts", kills, *arguments, "--run", run)
     reader = threading.Thread(target=lambda: words.extend(process.stdout), daemon=True)
@@ -187,7 +190,7 @@ def test_workers_that_are_ended_several_times_lose_nothing(place, undisturbed, a
         _wait(lambda seen=seen: _newest(run) > seen or process.poll() is not None)
         time.sleep(dice.uniform(0, 0.1))
         seen = _newest(run)
-        os.kill(dice.choice(_pids(process)), signal.SIGTERM if number == kills // 2 else signal.SIGKILL)
+        os.kill(dice.choice(_pids(process)), signal.SIGTERM if number == 5 else signal.SIGKILL)
         _wait(lambda number=number: sum("; restart " in line for line in words) > number)
     assert process.wait(timeout=300) == 0, "".join(words)
     assert sum("; restart " in line for line in words) == kills

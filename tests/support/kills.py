@@ -133,6 +133,7 @@ def child(program, folder, kill_at, count, full_at=None, most_bytes=None):
             if full_at is not None and count.value >= full_at and event in MAKING_EVENTS:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
 
+    processes.collect_seldom()
     sys.addaudithook(hook)
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))

@@ -1,6 +1,7 @@
 """Processes that a server forks which has imported TensorFlow: they start at once, where an interpreter takes seconds."""
 
 import functools
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -55,10 +56,17 @@ def enter(environment, streams):
         os.close(file)
 
 
+def collect_seldom():
+    """As tests/conftest.py does in the process of the tests."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def _command(place, words, environment, streams):
     from kerastrain.cli import main
 
     enter(environment, streams)
+    collect_seldom()
     os.chdir(place)
     sys.argv = ["kerastrain", *words]
     main()
