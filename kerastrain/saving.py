@@ -8,6 +8,7 @@ import errno
 import os
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
@@ -80,6 +81,30 @@ def load(path: str | os.PathLike, *, allow_modules: bool = False) -> keras.Model
             raise InputError(f"{os.fspath(path)!r} cannot be opened as a Keras model: {reason}") from error
 
 
+def load_weights(model: keras.Model, path: str | os.PathLike) -> None:
+    """Gives a model the weights of a file, and its optimizer the state that they have there.
+
+    What Keras's own method does. That seeks to and fro in the file inside the `.keras` archive, which takes minutes for hundreds
+    of megabytes; here the inner file is unpacked first.
+
+    Args:
+        model: keras.Model.
+        path: path of a `.keras` or `.weights.h5` file.
+
+    Raises:
+        ValueError: the weights are those of another network.
+    """
+    if Path(path).suffix != ".keras":
+        model.load_weights(path)
+        return
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        try:
+            inner = archive.extract("model.weights.h5", folder)
+        except OSError:  # There is no room to unpack it.
+            inner = path
+        model.load_weights(inner)
+
+
 def _missing_extra(error: BaseException | None) -> str | None:
     """The message about an optional library that a layer lacks, which Keras takes for a wrong config."""
     while error is not None:
@@ -109,7 +134,7 @@ def _with_frozen_layers(path: str | os.PathLike) -> keras.Model:
             inner.trainable = False
     if thawed and getattr(model, "optimizer", None) is not None:
         model.compile_from_config(model.get_compile_config())
-        model.load_weights(path)
+        load_weights(model, path)
         caught = [each for each in caught if "Skipping variable loading for optimizer" not in str(each.message)]
     for each in caught:
         warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)

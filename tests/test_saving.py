@@ -1,5 +1,8 @@
 """Models come back from `.keras` files as they were saved."""
 
+import errno
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -65,3 +68,24 @@ def read(model, name):
     for part in name.split("."):
         model = getattr(model, part)
     return [np.array(each) for each in model]
+
+
+def test_weights_and_the_state_of_the_optimizer_come_from_a_file_with_or_without_room_to_unpack_it(
+    tmp_path, monkeypatch
+):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    saved = {each.path: np.array(each) for each in (*model.weights, *model.optimizer.variables)}
+    for fails in (False, True):
+        if fails:
+            monkeypatch.setattr(zipfile.ZipFile, "extract", no_room)
+        model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+        saving.load_weights(model, tmp_path / "model.keras")
+        for each in (*model.weights, *model.optimizer.variables):
+            np.testing.assert_array_equal(each, saved[each.path])
+
+
+def no_room(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute
+from kerastrain import distribute, saving
 from kerastrain.callbacks.monitor import direction, is_better, monitored
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
@@ -89,4 +89,4 @@ class BestCheckpoint(keras.callbacks.Callback):
         """Restores the best weights."""
         if self.restore and self.best is not None:
             collectives.barrier(self.model.distribute_strategy)  # The chief may still be writing the file.
-            self.model.load_weights(self.path)
+            saving.load_weights(self.model, self.path)

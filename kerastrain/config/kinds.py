@@ -59,8 +59,8 @@ def check(config: Section, *, is_language: bool) -> None:
         raise ValueError("fit.epochs must be above 0 for a language model, which has no other phase. Received: 0.")
     if is_language and config.runtime.precision == "mixed_float16":
         raise ValueError(
-            "runtime.precision of a language model must be float32 or mixed_bfloat16, because what its blocks compute exceeds the "
-            "65,504 up to which float16 reaches. Received: mixed_float16. Set runtime.precision=mixed_bfloat16."
+            "runtime.precision of a language model must be float32 or mixed_bfloat16, because what its blocks compute exceeds "
+            "the 65,504 up to which float16 reaches. Received: mixed_float16. Set runtime.precision=mixed_bfloat16."
         )
     for key in ("precision", "jit_compile"):
         if is_language and getattr(config.runtime, key) == "measure":

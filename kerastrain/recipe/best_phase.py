@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from kerastrain import distribute, run_directory
+from kerastrain import distribute, run_directory, saving
 from kerastrain.distribute import collectives
 from kerastrain.system import files
 
@@ -120,7 +120,7 @@ def take_best(model: keras.Model, directory: Path, phases: Sequence[str], *, exa
         logger.info("best: epoch %d of phase %s, among %s%s", best.epoch, best.phase, values, rule)
     if best.phase != phases[-1]:
         collectives.barrier(model.distribute_strategy)  # The chief may still be writing the file.
-        _without_optimizer(model).load_weights(_path(directory))
+        saving.load_weights(_without_optimizer(model), _path(directory))
     return best
 
 
