@@ -7,6 +7,7 @@ container. The only module that reads /proc or getrusage for these. Must not imp
 import os
 import platform
 import resource
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,19 @@ _PROC = Path("/proc")
 def available_bytes() -> int:
     """Memory that this process can still fill, in bytes: the free memory of the machine, or less in a container."""
     return min([_free_bytes(), *_container_bytes()])
+
+
+def gpu_bytes() -> int | None:
+    """Memory of the smallest GPU that this process may use, in bytes, as nvidia-smi tells it; None without a GPU."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    sizes = [int(line) for line in answer.stdout.split() if line.isdigit()]
+    return min(sizes) * 2**20 if answer.returncode == 0 and sizes else None
 
 
 def process_bytes() -> int:

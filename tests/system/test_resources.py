@@ -102,3 +102,19 @@ def test_without_cpuinfo_the_name_is_the_architecture_and_flags_are_unknown(proc
 
 def test_processor_count_is_positive():
     assert resources.processor_count() >= 1
+
+
+def test_the_memory_of_a_gpu_is_read_from_nvidia_smi(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 81559\necho 24576\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert resources.gpu_bytes() == 24576 * 2**20
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert resources.gpu_bytes() is None
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert resources.gpu_bytes() is None
+    program.unlink()
+    assert resources.gpu_bytes() is None
