@@ -18,6 +18,7 @@ from kerastrain.config import faults, typed
 from kerastrain.config.model import AUTO_BACKBONE, NGRAM_BACKBONE, ModelConfig
 from kerastrain.config.reading import Argument, read_yaml
 from kerastrain.config.sections import Config
+from kerastrain.config.training import GLOBAL_BATCH_SIZE, LANGUAGE_BATCH_SIZE
 from kerastrain.config.typed import put
 from kerastrain.config.values import Section
 from kerastrain.errors import ConfigError
@@ -169,7 +170,7 @@ def _resolved(config: Config) -> Config:
             "data": config.data.model_copy(update={"path": path, "columns": columns}),
             "model": config.model.model_copy(update=model),
             "optimizer": _with_defaults(config.optimizer, {"learning_rate": rate, **usual}),
-            "fit": _with_defaults(config.fit, {"global_batch_size": 32}),
+            "fit": _with_defaults(config.fit, {"global_batch_size": GLOBAL_BATCH_SIZE}),
             "evaluation": _with_defaults(config.evaluation, {"batch_size": 64}),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "export": config.export.model_copy(update={"formats": formats}),
@@ -193,7 +194,8 @@ def _resolved_language(config: Config) -> Config:
             "model": config.model.model_copy(update={"backbone": _absolute(config.model.backbone)}),
             "optimizer": _with_defaults(config.optimizer, optimizer),
             "fit": _with_defaults(
-                config.fit, {"epochs": 3, "global_batch_size": 8, **({"dpo_beta": 0.1} if is_dpo else {})}
+                config.fit,
+                {"epochs": 3, "global_batch_size": LANGUAGE_BATCH_SIZE, **({"dpo_beta": 0.1} if is_dpo else {})},
             ),
             "schedule": config.schedule.model_copy(update={"warmup": warmup}),
             "evaluation": _with_defaults(config.evaluation, {"batch_size": 8}),

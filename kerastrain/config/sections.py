@@ -7,7 +7,14 @@ from kerastrain.config.data import DataConfig
 from kerastrain.config.memory import MemoryConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
 from kerastrain.config.results import EvaluationConfig, ExportConfig, RuntimeConfig
-from kerastrain.config.training import EPOCHS, FitConfig, OptimizerConfig, ScheduleConfig
+from kerastrain.config.training import (
+    EPOCHS,
+    GLOBAL_BATCH_SIZE,
+    LANGUAGE_BATCH_SIZE,
+    FitConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 from kerastrain.config.values import Section
 
 
@@ -96,7 +103,8 @@ class Config(Section):
     def _check_memory(self):
         if not self.memory.is_spared:
             return self
-        parts, examples = self.memory.micro_batches, self.fit.global_batch_size
+        usual = LANGUAGE_BATCH_SIZE if self.is_language else GLOBAL_BATCH_SIZE
+        parts, examples = self.memory.micro_batches, self.fit.global_batch_size or usual
         if not self.fit.trains_whole:
             raise ValueError(
                 "memory is only for training the whole model. Received: fit.epochs 0, which trains only the head. Remove "
@@ -112,7 +120,7 @@ class Config(Section):
                 f"memory.micro_batches auto is only for one device. Received: runtime.strategy {self.runtime.strategy}. "
                 "Set a number."
             )
-        if parts != "auto" and examples is not None and parts > examples:
+        if parts != "auto" and parts > examples:
             raise ValueError(
                 f"memory.micro_batches must be at most fit.global_batch_size. Received: {parts} and {examples}."
             )

@@ -168,6 +168,9 @@ class ScheduleConfig(Section):
         return self
 
 
+GLOBAL_BATCH_SIZE, LANGUAGE_BATCH_SIZE = 32, 8
+"""Examples per step where `fit.global_batch_size` is null; the second for language models."""
+
 EPOCHS = 10
 """Epochs of fine-tuning, or of training from scratch, where `fit.epochs` is null."""
 

@@ -62,6 +62,11 @@ def read(path: str | Path, *, kind: Kind, columns: Columns | None = None) -> Cor
             in_parts = [part_of.get(part) for row, part in enumerate(named.parts) if table.row_name(row) in kept]
             corpus = dataclasses.replace(corpus, predefined=in_parts)
         return _checked(corpus)
+    if str(path).startswith("tfds:"):
+        raise InputError(
+            f"conversations and texts for language models are files, or hf:NAME. Received: {str(path)!r}. Write the rows of the "
+            "set to a JSON Lines file, and give that."
+        )
     root = Path(path).expanduser()
     if root.is_dir():
         return _checked(_of_folder(root, kind, columns))

@@ -22,6 +22,18 @@ def kernels(network: DecoderNetwork) -> list[str]:
     return [path for path in names(network) if path.endswith("/kernel")]
 
 
+def layers(network: DecoderNetwork) -> list[str]:
+    """The names of the layers of a network that can end a block of rematerialization.
+
+    Args:
+        network: DecoderNetwork.
+
+    Returns:
+        list of str, such as "block_0".
+    """
+    return ["embedding", *(f"block_{index}" for index in range(len(network.blocks))), "norm"]
+
+
 def matching(known: Sequence[str], expressions: Sequence[str] | None, *, name: str = "layers") -> list[str]:
     """The paths in which one of some regular expressions is found.
 

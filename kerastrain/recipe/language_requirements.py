@@ -5,7 +5,7 @@ Takes a `Config`; raises errors. Must not import TensorFlow.
 
 from kerastrain import presets
 from kerastrain.config import Config
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, unknown
 from kerastrain.presets import decoder_choices
 from kerastrain.recipe import language_data
 
@@ -49,6 +49,10 @@ def require(config: Config) -> None:
         kernels = decoder_choices.kernels(network)
         decoder_choices.matching(kernels, config.fine_tune.lora_layers, name="fine_tune.lora_layers")
     decoder_choices.check_last(config.fine_tune.last, len(network.blocks))
+    if isinstance(config.memory.remat_blocks, tuple):
+        layers = decoder_choices.layers(network)
+        if wrong := [name for name in config.memory.remat_blocks if name not in layers]:
+            raise InputError(f"`memory.remat_blocks`: {unknown('layer', wrong[0], layers)}")
 
 
 def require_formats(config: Config) -> None:

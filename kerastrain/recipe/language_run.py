@@ -74,6 +74,7 @@ def train_and_export(
     loaded = language_data.load(config, origin)
     parts = {name: batches.Sequences(*arrays) for name, arrays in loaded.arrays.items()}
     pairs = language_pairs.pairs_of(loaded)
+    plan.phases(config, len(parts["train"]))  # which says what does not fit before anything is written
     saved = directory / "model.keras"
     is_trained = saved.exists()
     if is_chief and not is_trained:

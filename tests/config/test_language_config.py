@@ -113,6 +113,11 @@ def test_preferences_have_defaults_of_their_own():
             "runtime.precision of a language model must be float32 or mixed_bfloat16, because what its blocks compute",
         ),
         (
+            (*CHAT, "memory.micro_batches=9"),
+            "config",
+            "memory.micro_batches must be at most fit.global_batch_size. Received: 9 and 8.",
+        ),
+        (
             ("evaluation.answers=2",),
             "config",
             "evaluation.answers is for language models. Received: 2, and data.kind=images. Remove it.",

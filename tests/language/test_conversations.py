@@ -380,6 +380,8 @@ def test_messages_of_trees_and_folders_of_programs(tmp_path):
     assert message.endswith(
         "Its rows are messages of trees, as those of OpenAssistant: write the messages of a path in each row."
     )
+    sentence = "conversations and texts for language models are files, or hf:NAME. Received: 'tfds:imdb'."
+    assert refusal("tfds:imdb").startswith(sentence)
     folder = tmp_path / "programs"
     written(folder / "a.py", "a = 1")
     written(folder / "b" / "c.js", "let b = 2")

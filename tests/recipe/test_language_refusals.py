@@ -224,6 +224,10 @@ def test_a_handle_without_its_prefix(handle, path):
         ),
         ("fine_tune.lora_layers=['(']", "`fine_tune.lora_layers` must hold regular expressions. Received: '(' ("),
         (
+            "memory.remat_blocks=[block_0, block_7]",
+            "`memory.remat_blocks`: unknown layer 'block_7'. Known: block_0, block_1, embedding, norm.",
+        ),
+        (
             "export.formats=[onnx]",
             "`export.formats` of a language model must be of adapter, hugging_face, saved_model.",
         ),
