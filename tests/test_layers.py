@@ -75,6 +75,7 @@ NO_TENSORFLOW = {
     "recipe.__init__",
     "recipe.inputs",
     "recipe.language_data",
+    "recipe.language_requirements",
     "recipe.networks",
     "recipe.plan",
     "recipe.requirements",

@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
+from kerastrain import presets
 from kerastrain.cli.program import app, start_tensorflow
 from kerastrain.errors import InputError
+from kerastrain.presets import language_description
 from kerastrain.system.terminal import printable
 
 
@@ -23,13 +25,18 @@ def doctor(
     """Print versions and devices, or describe a backbone.
 
     Without --backbone, print the versions and devices of this machine and the strategy that `auto` chooses. With it, print
-    the inputs, the outputs and the number of parameters of the backbone.
+    the inputs, the outputs and the number of parameters of the backbone; of a language model its sizes and whether it has a
+    chat template.
     """
     if backbone == configs.AUTO_BACKBONE:
         raise InputError(
             "auto is chosen by the size of a run's images, and `kerastrain check data.path=…` says which backbone it is. "
             "Received: --backbone auto. Give the name of a backbone, such as kerastrain:efficientnet_lite0."
         )
+    is_preset = backbone is not None and presets.is_preset(backbone) and signature is output_key is None
+    if is_preset and (facts := language_description.describe(backbone)):
+        print(printable(configs.to_yaml(facts).rstrip()))
+        return
     start_tensorflow(prints="yaml")
     from kerastrain import backbones, distribute, runtime
 

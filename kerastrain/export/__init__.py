@@ -2,10 +2,12 @@
 
 `saved_model` writes for TensorFlow Serving, `tflite` for LiteRT, `onnx` for ONNX Runtime, `keras_file` for Keras. Each
 takes a keras.Model and real inputs and returns a `Parity`; if the file's outputs differ from the model's, the file is
-removed and `ParityError` raised. `tokenize` makes the token ids that a TFLite or ONNX file of a model of texts takes.
+removed and `ParityError` raised. `language_models` holds the exports of models that write text. `tokenize` makes the token
+ids that a TFLite or ONNX file of a model of texts takes.
 `costs` measures the time and memory of TFLite files. Must not train.
 """
 
+from kerastrain.export import language_models
 from kerastrain.export.benchmark import Cost, costs
 from kerastrain.export.keras_files import keras_file
 from kerastrain.export.litert import tflite
@@ -22,6 +24,7 @@ __all__ = [
     "Tolerance",
     "costs",
     "keras_file",
+    "language_models",
     "onnx",
     "saved_model",
     "tflite",

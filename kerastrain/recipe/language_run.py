@@ -305,7 +305,7 @@ def _state(
     prompts = [_prompt(item, loaded) for item in items]
     answers = []
     if prompts:
-        logger.info("writing %d answers", len(prompts))
+        logger.info("writing %s", counted(len(prompts), "answers"))
         answers = Writer(model, loaded.tokens).write_each(
             [prompt for prompt, _, _ in prompts], max_new_tokens=config.evaluation.answer_tokens
         )

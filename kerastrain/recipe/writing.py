@@ -4,19 +4,13 @@ Takes the folder of a run or of Hugging Face; returns a `Writer`. Must not train
 """
 
 import json
-import logging
 from pathlib import Path
 
-from kerastrain import presets, run_directory
+from kerastrain import language, presets, run_directory
 from kerastrain.errors import InputError
-from kerastrain.language import decoders
 from kerastrain.language.writer import Writer
-from kerastrain.presets import decoders as decoder_networks
-from kerastrain.presets import language_tokenizers
 from kerastrain.recipe.language_data import TOKENS_FILE
 from kerastrain.tokenization.language_tokens import LanguageTokens
-
-logger = logging.getLogger("kerastrain")
 
 
 def writer(directory: str | Path) -> Writer:
@@ -42,7 +36,8 @@ def writer(directory: str | Path) -> Writer:
     """
     handle = str(directory)
     if not (Path(handle) / "config.yaml").is_file() and (presets.is_preset(handle) or not Path(handle).exists()):
-        return _pretrained(handle)
+        source = language.load(handle)
+        return Writer(source.model, source.tokens)
     run = run_directory.load(directory)
     if not run.config.is_language:
         raise InputError(
@@ -51,12 +46,3 @@ def writer(directory: str | Path) -> Writer:
         )
     content = json.loads((run.directory / TOKENS_FILE).read_text(encoding="utf-8"))
     return Writer(run.model, LanguageTokens.from_config(content), is_chat=run.config.data.kind == "chat")
-
-
-def _pretrained(handle: str) -> Writer:
-    preset = presets.fetch(presets.read(handle, kind="language"))
-    network = decoder_networks.network(preset)
-    tokens = language_tokenizers.read(preset)
-    language_tokenizers.check_fits(preset, tokens, network.vocabulary_size)
-    logger.info("loading the model of %s", handle)
-    return Writer(decoders.load(preset, network), tokens)

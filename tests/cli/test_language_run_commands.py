@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import yaml
 
 from kerastrain import cli, config
 from kerastrain.errors import ConfigError, InputError
@@ -121,6 +122,35 @@ def test_a_run_that_cannot_train_further_says_why(place):
     (place / "run" / "model.keras").unlink()
     with pytest.raises(InputError, match="was stopped before its training finished"):
         starting_run.config_from("run")
+
+
+def test_doctor_describes_a_language_model_without_tensorflow(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tokenizers")
+    from language_folders import write_language_model
+
+    folder = write_language_model(tmp_path / "llama", num_hidden_layers=1)
+    monkeypatch.setattr(sys, "argv", ["kerastrain", "doctor", "--backbone", str(folder)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    # 300 embeddings of 16, and a block: two norms, queries and outputs, keys and values of half the heads, three of the mlp.
+    parameters = 300 * 16 + 2 * 16 + 2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 24 + 16
+    assert printed == {
+        "handle": str(folder),
+        "kind": "language model",
+        "architecture": "llama",
+        "parameters": parameters,
+        "blocks": 1,
+        "width": 16,
+        "vocabulary": 300,
+        "positions": 64,
+        "chat_template": True,
+        "ends": ["</s>", "<|im_end|>"],
+        "facts": [],
+    }
+    (folder / "tokenizer.json").unlink()
+    assert "holds no tokenizer (tokenizer.json)" in refusal(monkeypatch, capsys, f"doctor --backbone {folder}")
 
 
 def test_conversations_and_texts_are_other_data_for_a_language_model():
