@@ -194,9 +194,10 @@ def measure(model: keras.Model | None, pairs: Preferences, *, beta: float = 0.1,
         batch_size: int >= 1, sequences at a time.
 
     Returns:
-        dict with "pairs", "beta" and, each with a 95 % interval "…_interval": "loss", see `PreferenceLoss`; "accuracy", the
-        fraction of pairs with a margin above 0, a margin of 0 counts half; "margin", the mean of beta * margin in nats;
-        "likelier", the fraction of pairs whose chosen answer as a whole has the higher probability.
+        dict with "pairs", "beta" and, each with a 95 % interval "…_interval" (Wilson's for fractions, else by the bootstrap over
+        pairs): "loss", see `PreferenceLoss`; "accuracy", the fraction of pairs with a margin above 0, a margin of 0 counts half;
+        "margin", the mean of beta * margin in nats; "likelier", the fraction of pairs whose chosen answer as a whole has the
+        higher probability.
     """
     found = pairs.reference if model is None else log_probabilities(model, pairs, batch_size=batch_size)
     found, reference = (values.astype(np.float64) for values in (found, pairs.reference))
@@ -209,9 +210,21 @@ def measure(model: keras.Model | None, pairs: Preferences, *, beta: float = 0.1,
     }
     measures = {"pairs": len(pairs), "beta": beta}
     for name, values in columns.items():
-        low, high = intervals.bootstrap(lambda rows, values=values: values[rows].mean(), len(values))
-        measures |= {name: float(values.mean()), f"{name}_interval": [low, high]}
+        interval = _share_interval(values) if name in ("accuracy", "likelier") else _mean_interval(values)
+        measures |= {name: float(values.mean()), f"{name}_interval": list(interval)}
     return measures
+
+
+def _mean_interval(values: np.ndarray) -> tuple[float, float]:
+    return intervals.bootstrap(lambda rows: values[rows].mean(), len(values))
+
+
+def _share_interval(values: np.ndarray) -> tuple[float, float]:
+    """Wilson's interval, which does not shrink to a point where all of a few pairs agree; halves widen it."""
+    total = values.sum()
+    limits = (intervals.wilson(int(bound), len(values)) for bound in (np.floor(total), np.ceil(total)))
+    (low, _), (_, high) = limits
+    return low, high
 
 
 def training_batches(

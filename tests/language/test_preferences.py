@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerastrain import distribute, evaluation, memory
 from kerastrain.errors import InputError
+from kerastrain.evaluation import intervals
 from kerastrain.language import adapters, batches, decoders, preferences
 from kerastrain.presets.decoders import DecoderNetwork
 
@@ -88,6 +89,7 @@ def test_loss_and_measures_are_those_of_the_paper():
     for name in ("loss", "margin", "accuracy", "likelier"):
         low, high = measured[f"{name}_interval"]
         assert low <= measured[name] <= high
+    assert measured["accuracy_interval"] == list(intervals.wilson(int((margins > 0).sum()), 7))
     before = preferences.measure(None, given, beta=BETA)
     assert (before["loss"], before["accuracy"], before["margin"]) == (pytest.approx(np.log(2)), 0.5, 0.0)
 
