@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from kerastrain.presets import language_tokenizers
+from kerastrain.presets import files, language_tokenizers
 from kerastrain.presets.preset import Preset
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
@@ -50,7 +50,8 @@ def write(folder: Path, preset: Preset, tokens: LanguageTokens) -> None:
     Args:
         folder: Path of an existing folder.
         preset: Preset for language.
-        tokens: LanguageTokens of it; a chat template that is not the folder's own is written to chat_template.jinja.
+        tokens: LanguageTokens of it; a chat template that is not the folder's own is written to chat_template.jinja, and
+            stops that the folder does not name to generation_config.json.
     """
     source = Path(preset.location)
     patterns = LICENCES if preset.origin == "kerashub" else (*COPIED, *LICENCES)
@@ -65,9 +66,14 @@ def write(folder: Path, preset: Preset, tokens: LanguageTokens) -> None:
         _write_json(folder / "tokenizer_config.json", settings)
     if tokens.template is not None and tokens.template != language_tokenizers.template(preset):
         (folder / "chat_template.jinja").write_text(tokens.template, encoding="utf-8")
-    if not (folder / "generation_config.json").exists():
-        ids = {key: content[key] for key in ("bos_token_id", "pad_token_id") if isinstance(content.get(key), int)}
-        _write_json(folder / "generation_config.json", {**ids, "eos_token_id": list(tokens.stops)})
+    ids = {key: content[key] for key in ("bos_token_id", "pad_token_id") if isinstance(content.get(key), int)}
+    path = folder / "generation_config.json"
+    generation = files.read_json(path) if path.exists() else ids
+    named = generation.get("eos_token_id")
+    named = named if isinstance(named, list) else [named]
+    if not set(tokens.stops) <= set(named):  # such as the end of a turn of another chat template
+        stops = dict.fromkeys((*(index for index in named if index is not None), *tokens.stops))
+        _write_json(path, {**generation, "eos_token_id": list(stops)})
 
 
 def _write_json(path: Path, content: object) -> None:

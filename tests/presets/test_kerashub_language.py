@@ -167,6 +167,8 @@ def test_a_folder_of_hugging_face_is_written_of_a_preset(tmp_path):
     written = {path.name for path in (tmp_path / "written").iterdir()}
     names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
     assert written == {*names, "LICENSE"}
+    generation = json.loads((tmp_path / "written/generation_config.json").read_text())
+    assert generation["eos_token_id"] == [tokens.end, tokens.end + 2]
     again, others = read(tmp_path / "written")
     assert (again.origin, again.architecture, again.notes) == ("transformers", "qwen2", ())
     assert decoders.network(again) == decoders.network(preset)

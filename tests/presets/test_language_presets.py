@@ -11,7 +11,7 @@ from pretrained_folders import write_images, write_json, write_safetensors  # no
 
 from kerastrain import presets  # noqa: E402
 from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.presets import decoders, language_tokenizers  # noqa: E402
+from kerastrain.presets import decoders, language_folders, language_tokenizers  # noqa: E402
 from kerastrain.presets.safetensors import Tensors  # noqa: E402
 
 BUILT = "gemma, gemma2, gemma3, gemma3_text, llama, mistral, qwen2, qwen3, smollm3"
@@ -189,3 +189,17 @@ def test_weights_are_read_from_several_files(tmp_path):
     assert all((found[path] == value).all() for path, value in whole.items())
     (folder / "model-00002-of-00002.safetensors").unlink()
     assert "is half downloaded: model-00002-of-00002.safetensors is missing, one of 2 files" in refusal(folder)
+
+
+def test_stops_of_another_template_are_written_beside_those_of_the_folder(tmp_path):
+    folder = write_language_model(tmp_path / "llama", template=None)
+    write_json(folder / "generation_config.json", {"eos_token_id": 0, "temperature": 0.6})
+    preset = presets.read(folder, kind="language")
+    tokens = language_tokenizers.read(preset)
+    for template, stops in ((None, [0, 4]), (CHATML, [0, 4, 2])):
+        written = tmp_path / str(len(stops))
+        written.mkdir()
+        language_folders.write(written, preset, tokens.with_template(template))
+        content = json.loads((written / "generation_config.json").read_text())
+        assert content == {"eos_token_id": stops, "temperature": 0.6}
+        assert (written / "chat_template.jinja").exists() == (template is not None)

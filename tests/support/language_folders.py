@@ -59,6 +59,7 @@ def write_tokenizer(folder, template=CHATML, **settings):
         "eos_token": "</s>",
         "pad_token": "<|endoftext|>",
         "chat_template": template,
+        "tokenizer_class": "PreTrainedTokenizerFast",
         **settings,
     }
     write_json(folder / "tokenizer_config.json", {key: value for key, value in content.items() if value is not None})
