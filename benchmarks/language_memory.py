@@ -1,6 +1,7 @@
 """Peak memory of fine-tuning steps of language models, and what the formula of `check` and `train` computes for them.
 
     python benchmarks/language_memory.py [FOLDER …] [--batch-size 4] [--tokens 256] [--steps 1] [--methods …] [--write]
+    python benchmarks/language_memory.py --sizes --batch-size 4 --tokens 512
 
 FOLDER is a language model of Hugging Face; without one, a Llama of random weights is made. Each method runs in a separate
 process, through the functions of `kerastrain train`: the model is built, compiled and fitted on sequences of random tokens.
@@ -32,6 +33,14 @@ METHODS = {
     "LoRA, int8, remat": (*LORA, "fine_tune.quantize=int8", REMAT),
     "LoRA, int4, remat": (*LORA, "fine_tune.quantize=int4", REMAT),
 }
+SIZES = {  # width, blocks, heads, heads of keys, intermediate, vocabulary, whether the embeddings are shared
+    "SmolLM2-135M": (576, 30, 9, 3, 1536, 49152, True),
+    "Llama-3.2-1B": (2048, 16, 32, 8, 8192, 128256, True),
+    "Mistral-7B": (4096, 32, 32, 8, 14336, 32768, False),
+    "Llama-2-13B": (5120, 40, 40, 40, 13824, 32000, False),
+}
+"""Models of `--sizes`, as in their config.json."""
+
 TOLERANCE = 0.25
 """The share by which "computed" may differ from "peak"."""
 
@@ -131,9 +140,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further settings of every method")
     parser.add_argument("--results", type=Path, help="file of measured methods, which are not measured again")
+    parser.add_argument("--sizes", action="store_true", help="print what is computed for models of 0.1 to 13 billion")
     parser.add_argument("--write", action="store_true", help="write the table to RESULTS.md")
     parser.add_argument("--measure", nargs=2, metavar=("FOLDER", "METHOD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.sizes:
+        print(sizes(options))
+        return
     if options.measure:
         measure(*options.measure, options)
         return
@@ -143,6 +156,39 @@ def main() -> None:
     print(text)
     if options.write:
         results.write("Memory of fine-tuning a language model", text)
+
+
+def sizes(options) -> str:
+    """A Markdown table of what is computed for `SIZES` on a GPU, where TensorFlow's own memory is elsewhere."""
+    from kerastrain import config as configs
+    from kerastrain.presets import decoders
+    from kerastrain.presets.preset import Preset
+    from kerastrain.system import resources
+
+    resources.gpu_bytes = lambda: 80 * 2**30
+    lines = ["| parameters | " + " | ".join(METHODS) + " |", "|---" * (len(METHODS) + 1) + "|"]
+    for name, (width, blocks, heads, kv_heads, between, vocabulary, tied) in SIZES.items():
+        content = {"hidden_size": width, "num_hidden_layers": blocks, "num_attention_heads": heads}
+        content |= {"num_key_value_heads": kv_heads, "intermediate_size": between, "vocab_size": vocabulary}
+        content |= {"tie_word_embeddings": tied, "max_position_embeddings": 4096}
+        origin = {"handle": name, "location": name, "origin": "transformers", "family": "llama3"}
+        preset = Preset(**origin, kind="language", architecture="llama", config=content, is_fetched=False)
+        network, cells = decoders.network(preset), []
+        for settings in METHODS.values():
+            fixed = ["data.kind=language", f"data.path={__file__}", f"model.backbone={Path(__file__).parent}"]
+            batch = f"fit.global_batch_size={options.batch_size}"
+            config = configs.load(overrides=[*fixed, batch, "optimizer.learning_rate=1e-4", *settings, *options.set])
+            cells.append(f"{language_memory().need(config, network, options.tokens).total / 1e9:.1f}")
+        count = sum(memory_need().parameter_counts(network).values())
+        lines.append(f"| {name}, {count / 1e9:.2f} billion | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def memory_need():
+    """The module of the counts."""
+    from kerastrain.language import memory_need
+
+    return memory_need
 
 
 def language_memory():
