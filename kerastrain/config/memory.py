@@ -19,8 +19,8 @@ class MemoryConfig(Section):
     step. auto starts with the whole batch and doubles the number whenever memory runs out."""
     remat_blocks: Annotated[int, Field(gt=0)] | Literal["auto"] | tuple[str, ...] | None = None
     """Rematerialization: only the activations between blocks of layers are kept, and the others are computed a second
-    time. A number of blocks, auto for the square root of the number of layers, or the names of the layers that end a
-    block. Null keeps all activations."""
+    time. A number of blocks, auto for the square root of the number of layers and for each block of a language model, or the
+    names of the layers that end a block. Null keeps all activations."""
 
     @property
     def is_spared(self) -> bool:
