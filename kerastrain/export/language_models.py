@@ -176,8 +176,7 @@ def _write_saved_model(model, generator, path: Path, stops: Sequence[int]) -> No
         return {"logits": model({"token_ids": token_ids, "segments": segments}, training=False)}
 
     specs = [tf.TensorSpec((None, None), tf.int32, name=name) for name in models.INPUT_NAMES]
-    archive = keras.export.ExportArchive()
-    archive.track(model)
+    archive = keras.export.ExportArchive()  # Not told of the model: it finds the weights, and would store them twice.
     archive.add_endpoint(GENERATE, write, input_signature=list(generation.WHOLE_SIGNATURE[:-1]))
     archive.add_endpoint(LOGITS, compute, input_signature=specs)
     archive.write_out(str(path), verbose=False)
