@@ -88,6 +88,8 @@ def test_what_is_neither_is_answered_with_what_was_meant(place, capsys, monkeypa
 def test_the_keys_of_an_export_are_written_with_or_without_their_section(
     place, capsys, monkeypatch, arguments, message
 ):
+    (place / "run").mkdir()
+    (place / "run" / "config.yaml").write_text("data:\n  path: digits\n")
     assert message in refused(capsys, monkeypatch, "export", "run", *arguments)
 
 
