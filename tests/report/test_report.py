@@ -175,7 +175,9 @@ def test_page_shows_the_measures_of_every_task(tmp_path):
     assert "Confusion" not in words
     assert len(page.sources) == 1
     (tmp_path / "metrics.json").write_text(json.dumps({"many": {**many, "task": "several"}}))
-    with pytest.raises(InputError, match="unknown task 'several'. Known: language, multi_label, regression, single_label"):
+    with pytest.raises(
+        InputError, match="unknown task 'several'. Known: language, multi_label, regression, single_label"
+    ):
         report.write(tmp_path)
 
 
