@@ -75,7 +75,7 @@ def test_every_answer_to_a_question_is_there():
             overrides=[
                 word
                 for word in shlex.split(line.replace("`", " "))
-                if re.match(r"[a-z]+\.\w+=", word) and "compress RUN" not in line
+                if re.match(r"[a-z_]+\.\w+=", word) and "compress RUN" not in line
             ]
         )
         for name in re.findall(r"`([a-z]+(?:\.\w+)+)", in_python):
