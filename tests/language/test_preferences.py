@@ -128,7 +128,7 @@ def test_two_devices_and_micro_batches_and_rematerialization_give_the_weights_of
         trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
         trained(micro_batches=3, remat=["block_0"]),
     ):
-        assert logs["accuracy"] == pytest.approx(history["accuracy"])
+        assert logs["data_loss"] == pytest.approx(history["data_loss"], abs=1e-5)
         for path, value in plain.items():
             np.testing.assert_allclose(other[path], value, atol=1e-6, err_msg=path)
 
