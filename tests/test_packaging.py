@@ -162,6 +162,7 @@ def imported(path):
                     ast.literal_eval(key): value
                     for each in shared
                     for key, value in zip(each.keys, each.values, strict=True)
+                    if key is not None
                 }
             if isinstance(node.args[0], ast.Constant):
                 yield node.args[0].value, ast.literal_eval(keywords["extra"])

@@ -51,7 +51,7 @@ def read(preset: Preset) -> tuple[str, dict[str, str]]:
 
     Raises:
         InputError: the folder lacks the vocabulary, or it has rules that tokenizer.json cannot describe.
-        MissingExtra: a library of the extra `language` is not installed.
+        MissingExtra: a library of the extra `language` is not installed, or of `kerashub` for SentencePiece.
     """
     folder = Path(preset.location)
     settings = files.read_json(folder / "tokenizer.json").get("config") or {}
@@ -114,10 +114,12 @@ def _byte_pairs(preset: Preset, assets: Path, settings: dict[str, Any]):
 def _sentence_pieces(preset: Preset, content: bytes):
     """A tokenizer of SentencePiece as byte pairs, compared with the library's own results."""
     tokenizers = optional_imports.need("tokenizers", **_PURPOSE)
-    sentencepiece = optional_imports.need("sentencepiece", **_PURPOSE)
+    purpose = "read a tokenizer of SentencePiece"
+    sentencepiece = optional_imports.need("sentencepiece", extra="kerashub", to=purpose)
     sentencepiece.set_min_log_level(1)  # It would say of each file without rules that it has none.
     processor = sentencepiece.SentencePieceProcessor(model_proto=content)
-    proto = optional_imports.need("sentencepiece.sentencepiece_model_pb2", **_PURPOSE).ModelProto.FromString(content)
+    protobuf = optional_imports.need("sentencepiece.sentencepiece_model_pb2", extra="kerashub", to=purpose)
+    proto = protobuf.ModelProto.FromString(content)
     if proto.trainer_spec.model_type != _BYTE_PAIRS or proto.normalizer_spec.precompiled_charsmap:
         raise InputError(
             f"{preset.handle!r}: a tokenizer of SentencePiece must be of byte pairs, and leave texts as they are. Received: "

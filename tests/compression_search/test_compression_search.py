@@ -196,7 +196,7 @@ def tiny_run(folder):
     inputs = keras.Input((8, 8, 3))
     logits = keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Conv2D(4, 3, activation="relu")(inputs)))
     model = keras.Model(inputs, models.Labels(split.labels)(logits))
-    return run_directory.Run(folder, config.Config(), model), split
+    return run_directory.Run(folder, config.load(), model), split
 
 
 def test_a_candidate_that_fails_costs_that_one_and_its_reason_is_told(tmp_path, monkeypatch, caplog):
@@ -306,7 +306,7 @@ def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
     kernel, bias = large.get_weights()
     large.set_weights([kernel * np.tile(factor, len(kernel) // 16)[:, None], bias])
 
-    run = run_directory.Run(tmp_path, config.Config(), model)
+    run = run_directory.Run(tmp_path, config.load(), model)
     settings = config.CompressConfig(budget={"accuracy_points": 1})
     candidates = (compression_search.Candidate((), "float32"), compression_search.Candidate((), "int8"))
     results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
@@ -329,7 +329,7 @@ def test_batch_norm_follows_the_layers_that_lose_weights_and_stays_where_they_ar
     model = keras.Model(inputs, models.Labels(split.labels)(logits))
     before = [weight.numpy() for weight in model.weights]
     settings = config.CompressConfig(**{step: {"epochs": 1} for step in ("prune_channels", "prune", "cluster")})
-    trainer = Trainer(run_directory.Run(tmp_path, config.Config(), model), split, settings, Unfinished(tmp_path))
+    trainer = Trainer(run_directory.Run(tmp_path, config.load(), model), split, settings, Unfinished(tmp_path))
     for step in ("prune_channels", "prune", "cluster"):
         made = trainer.model((step,))
         mean = made.get_layer("learning_norm").moving_mean
