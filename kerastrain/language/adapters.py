@@ -238,11 +238,13 @@ def quantize(model: keras.Model, precision: str) -> int:
 @contextlib.contextmanager
 def _quick_deletion() -> Iterator[None]:
     """Keras collects garbage each time a variable is deleted, half a second for hundreds of them; nothing old is garbage."""
+    was_frozen = gc.get_freeze_count() > 0
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not was_frozen:  # Somebody else's objects would be unfrozen with ours.
+            gc.unfreeze()
 
 
 def _blocks(model: keras.Model) -> list[DecoderBlock]:

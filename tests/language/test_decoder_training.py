@@ -81,11 +81,12 @@ def test_packed_examples_do_not_see_each_other():
     np.testing.assert_allclose(logits[first : first + second], model.predict(alone, verbose=0)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_devices_and_micro_batches_and_rematerialization_give_the_weights_of_one_step():
     plain, history = trained()
     assert history["data_loss"][1] < history["data_loss"][0]
     for other, _ in (
-        trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
+        trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())),
         trained(micro_batches=3),
         trained(remat=True),
     ):
