@@ -45,6 +45,7 @@ def likeliest(model, prompt, count):
     return ids[len(prompt) :]
 
 
+@pytest.mark.slow
 def test_prompts_of_different_lengths_continue_as_without_a_cache(model, generator):
     expected = [likeliest(model, prompt, 9) for prompt in PROMPTS]
     assert len({tuple(ids) for ids in expected}) == 3

@@ -347,6 +347,7 @@ def test_a_full_device_under_a_strategy_is_told():
         memory.split_when_full(model)
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_step_grows_with_its_weights_and_not_with_their_square():
     def edges(layers):
         model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4) for _ in range(layers))])
