@@ -25,10 +25,10 @@ def converse(writer, system: str | None, options: dict) -> None:
         options: dict, the options of `Writer.write`.
 
     Raises:
-        InputError: the chat template takes no message of the system.
+        InputError: the chat template does not accept a system message.
     """
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 (`input` then edits a line and remembers earlier ones)
+        import readline  # noqa: F401, with which `input` edits a line and remembers earlier ones
     sys.stdin.reconfigure(errors="surrogateescape")  # so that bytes that are not UTF-8 are refused in a sentence
     messages = [] if system is None else [{"role": "system", "content": system}]
     if system is not None:

@@ -35,7 +35,7 @@ FromRun = Annotated[
         "--from",
         metavar="RUN",
         help="Finished run whose model is trained further. Its config holds where no key is given, and its head is kept for "
-        "the labels that the data share with it; a language model goes on with its LoRA matrices merged.",
+        "the labels that the data share with it; a language model continues with its LoRA matrices merged.",
     ),
 ]
 Arguments = Annotated[

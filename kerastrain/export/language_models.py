@@ -24,7 +24,7 @@ from kerastrain.presets.preset import Preset
 from kerastrain.system import files
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
-_OF_SOURCE = ("quantization_config", "_name_or_path", "torch_dtype", "dtype")  # what is not true of the weights written
+_OF_SOURCE = ("quantization_config", "_name_or_path", "torch_dtype", "dtype")  # describes the weights of the source
 
 GENERATE, LOGITS = "serving_default", "logits"
 

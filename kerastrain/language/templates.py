@@ -183,7 +183,7 @@ def notes(tokens: LanguageTokens) -> list[str]:
 
 
 def _end_of_answers(tokens: LanguageTokens) -> str | None:
-    """The special token that a template writes after an answer; "" if it writes none, None if it takes no simple conversation."""
+    """The special token that a template writes after an answer; "" if it writes none, None if it rejects a short conversation."""
     try:
         _, found, rest = rendered(_SAMPLE_MESSAGES, tokens).rpartition(_SAMPLE)
     except InputError:

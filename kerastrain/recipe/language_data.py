@@ -231,7 +231,7 @@ def load_other(
 
     Returns:
         tuple of (token_ids, segments, targets), see `batches.Sequences`; the same of the rejected answers if fit.objective is
-        dpo and the data have some, else None; and what is left out.
+        dpo and the data have some, else None; and the skipped examples.
 
     Raises:
         InputError: the data cannot be used, or more is left out than `data.unreadable_fraction` allows.

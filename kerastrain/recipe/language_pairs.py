@@ -61,7 +61,7 @@ def with_reference(
         if distribute.is_chief():
             count = 2 * sum(map(len, pairs.values()))
             logger.info("computing the log-probabilities of %s answers without the adapter", f"{count:,}")
-        # All parts at once, as TensorFlow traces the model anew for each call.
+        # All parts at once, because each call traces the model again.
         parts = pairs.values()
         whole = Preferences(
             *(batches.concatenated(getattr(part, side) for part in parts) for side in ("chosen", "rejected"))

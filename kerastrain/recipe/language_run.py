@@ -132,7 +132,7 @@ def build(config: Config, origin: language_data.LanguageSource) -> keras.Model:
     if config.model.from_run is not None:
         model = models.load(Path(config.model.from_run) / "model.keras")
     else:
-        with runtime.precision("float32" if config.runtime.precision == "measure" else config.runtime.precision):
+        with runtime.precision(config.runtime.precision):
             model = decoders.load(origin.preset, origin.network)
     options = config.fine_tune
     if options.lora_rank is None:
@@ -173,7 +173,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         optimizer=fitting.optimizer(model, config, phase),
         loss=loss,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"), evaluation.DataLoss(loss)],
-        jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
+        jit_compile=config.runtime.jit_compile,
         steps_per_execution=config.fit.steps_per_execution,
     )
     model.optimizer.build(model.trainable_variables)

@@ -25,7 +25,7 @@ def guarded(text: str, tokens: LanguageTokens) -> str:
         str, without the characters that Unicode reserves for programs.
     """
     text = _RESERVED.sub("", text)
-    # Those that overlap are marked too, because what is left of one may begin another.
+    # Overlapping ones are marked too, because the rest of one may begin another.
     return _pattern(tuple(tokens.specials), inside=True).sub(_GUARD, text) if tokens.specials else text
 
 

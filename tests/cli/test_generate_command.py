@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
-from language_folders import lines, write_language_model  # noqa: E402
+from language_folders import lines, write_language_model
 
-import kerastrain  # noqa: E402
-from kerastrain import cli, recipe  # noqa: E402
-from kerastrain.cli import conversation, generate_command  # noqa: E402
+import kerastrain
+from kerastrain import cli, recipe
+from kerastrain.cli import conversation, generate_command
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
-from language_folders import write_language_model  # noqa: E402
+from language_folders import write_language_model
 
-from kerastrain import cli, data  # noqa: E402
-from kerastrain.errors import InputError  # noqa: E402
+from kerastrain import cli, data
+from kerastrain.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
-from language_folders import write_language_model  # noqa: E402
+from language_folders import write_language_model
 
-from kerastrain import cli  # noqa: E402
+from kerastrain import cli
 
 ROWS = [{"prompt": f"What is {number}?", "chosen": "Four.", "rejected": "two and"} for number in range(20)]
 

@@ -178,7 +178,7 @@ def _wait(condition):
 def test_workers_that_are_ended_several_times_lose_nothing(place, undisturbed, arguments, request):
     """Killed, or stopped by their cluster: all start again from the last saved state and end with the same bits.
 
-    The short one is killed once; that workers save when they are stopped stands in the test of the launcher below.
+    The short one is killed once; the test of the launcher below shows that workers save when they are stopped.
     """
     request.getfixturevalue(undisturbed)
     kills = {"pair": 1, "longer_pair": 10}[undisturbed]

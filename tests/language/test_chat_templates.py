@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from language_folders import CHATML, language_tokens  # noqa: E402
+from language_folders import CHATML, language_tokens
 
-from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.language import templates  # noqa: E402
+from kerastrain.errors import InputError
+from kerastrain.language import templates
 
 ONE = [{"role": "user", "content": "Hi "}, {"role": "assistant", "content": " Hello 👩\u200d👧\n"}]
 TWO = [*ONE, {"role": "user", "content": "And?"}, {"role": "assistant", "content": "k"}]

@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
-from language_folders import lines, write_language_model  # noqa: E402
+from language_folders import lines, write_language_model
 
-from kerastrain import language  # noqa: E402
-from kerastrain.language import adapter_files, adapters  # noqa: E402
+from kerastrain import language
+from kerastrain.language import adapter_files, adapters
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "language.md"
 

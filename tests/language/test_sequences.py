@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from language_folders import CHATML, SPECIALS, language_tokens  # noqa: E402
+from language_folders import CHATML, SPECIALS, language_tokens
 
-from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.language import sequences, token_texts  # noqa: E402
-from kerastrain.language.documents import Document  # noqa: E402
-from kerastrain.language.messages import Conversation  # noqa: E402
+from kerastrain.errors import InputError
+from kerastrain.language import sequences, token_texts
+from kerastrain.language.documents import Document
+from kerastrain.language.messages import Conversation
 
 TOKENS = language_tokens()
 END = SPECIALS.index("<|im_end|>")

@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from language_folders import CHATML, language_tokens  # noqa: E402
+from language_folders import CHATML, language_tokens
 
-from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.language import decoders  # noqa: E402
-from kerastrain.language.writer import Answer, Writer  # noqa: E402
-from kerastrain.presets.decoders import DecoderNetwork  # noqa: E402
+from kerastrain.errors import InputError
+from kerastrain.language import decoders
+from kerastrain.language.writer import Answer, Writer
+from kerastrain.presets.decoders import DecoderNetwork
 
 POSITIONS = 61
 BLOCK = {

@@ -7,14 +7,14 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from kerashub_language import SIZES, byte_pairs, sentence_pieces, write_backbone, write_preset  # noqa: E402
-from pretrained_folders import write_json  # noqa: E402
+from kerashub_language import SIZES, byte_pairs, sentence_pieces, write_backbone, write_preset
+from pretrained_folders import write_json
 
-from kerastrain import presets  # noqa: E402
-from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.keras_internals.kerashub_presets import builtin_presets  # noqa: E402
-from kerastrain.presets import decoders, kerashub_decoders, language_folders, language_tokenizers  # noqa: E402
-from kerastrain.system import network  # noqa: E402
+from kerastrain import presets
+from kerastrain.errors import InputError
+from kerastrain.keras_internals.kerashub_presets import builtin_presets
+from kerastrain.presets import decoders, kerashub_decoders, language_folders, language_tokenizers
+from kerastrain.system import network
 
 GEMMA_2 = {
     "use_post_ffw_norm": True,

@@ -6,13 +6,13 @@ import pytest
 
 pytest.importorskip("tokenizers")
 
-from language_folders import CHATML, SPECIALS, tokenizer, write_language_model  # noqa: E402
-from pretrained_folders import write_images, write_json, write_safetensors  # noqa: E402
+from language_folders import CHATML, SPECIALS, tokenizer, write_language_model
+from pretrained_folders import write_images, write_json, write_safetensors
 
-from kerastrain import presets  # noqa: E402
-from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.presets import decoders, language_folders, language_tokenizers  # noqa: E402
-from kerastrain.presets.safetensors import Tensors  # noqa: E402
+from kerastrain import presets
+from kerastrain.errors import InputError
+from kerastrain.presets import decoders, language_folders, language_tokenizers
+from kerastrain.presets.safetensors import Tensors
 
 BUILT = "gemma, gemma2, gemma3, gemma3_text, llama, mistral, qwen2, qwen3, smollm3"
 

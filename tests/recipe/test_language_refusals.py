@@ -10,13 +10,13 @@ import pytest
 pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
-from language_folders import lines, write_language_model  # noqa: E402
-from pretrained_folders import write_json  # noqa: E402
+from language_folders import lines, write_language_model
+from pretrained_folders import write_json
 
-from kerastrain import config  # noqa: E402
-from kerastrain.errors import InputError  # noqa: E402
-from kerastrain.presets.architectures import LANGUAGE_MODELS  # noqa: E402
-from kerastrain.recipe import requirements  # noqa: E402
+from kerastrain import config
+from kerastrain.errors import InputError
+from kerastrain.presets.architectures import LANGUAGE_MODELS
+from kerastrain.recipe import requirements
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 3\n"
 BUILT = ", ".join(LANGUAGE_MODELS)
@@ -247,7 +247,9 @@ def test_more_blocks_than_there_are(model, path):
 def test_templates_that_are_not_used_may_be_unclear(model, path, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(model, folder)
-    CHANGES["templates"][0](folder)
+    change, sentence = CHANGES["templates"]
+    change(folder)
+    assert sentence in refusal(folder, path)
     require(folder, path, kind="language")
     require(folder, path, "data.chat_template={% for m in messages %}{{ m.content }}{% endfor %}")
 
