@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from kerastrain.errors import counted
 from kerastrain.evaluation import multi_label, regression
 from kerastrain.evaluation.single_label import SCORES
 from kerastrain.system.terminal import printable
@@ -57,16 +58,14 @@ def table(measures: Mapping, *, title: str = "") -> Group:
 
 def _tokens(measures: Mapping, title: str) -> Table:
     """The measures of a language model, before and after its training."""
-    head = f"{measures['tokens']:,} learned tokens of {measures['sequences']:,} sequences"
+    head = f"{measures['tokens']:,} learned tokens of {counted(measures['sequences'], 'sequences')}"
     table = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
     for column in ("", "loss", "perplexity", "95 % interval", "accuracy"):
         table.add_column(column, justify="right" if column else "left")
     rows = {"before": measures.get("before"), "after": measures} if "before" in measures else {"": measures}
     for name, row in rows.items():
-        low, high = row["perplexity_interval"]
-        table.add_row(
-            name, f"{row['loss']:.4f}", f"{row['perplexity']:.4g}", f"{low:.4g} to {high:.4g}", f"{row['accuracy']:.4f}"
-        )
+        interval = "–" if row["perplexity_interval"] is None else "{:.4g} to {:.4g}".format(*row["perplexity_interval"])
+        table.add_row(name, f"{row['loss']:.4f}", f"{row['perplexity']:.4g}", interval, f"{row['accuracy']:.4f}")
     return table
 
 

@@ -31,19 +31,21 @@ def measure(model: keras.Model, sequences: batches.Sequences, *, batch_size: int
     Returns:
         dict with "task", "sequences" and "tokens" (the learned ones), "loss" in nats, "perplexity", "accuracy" (the fraction of
         tokens that have the highest logit), and "loss_interval" and "perplexity_interval", 95 % by the bootstrap over
-        sequences.
+        sequences, or None for a single sequence, of which nothing can be said.
     """
     loss, right, count = sums(model, sequences, batch_size=batch_size)
     mean = loss.sum() / count.sum()
-    low, high = intervals.bootstrap(lambda rows: loss[rows].sum() / count[rows].sum(), len(loss))
+    limits = None
+    if len(loss) > 1:
+        limits = intervals.bootstrap(lambda rows: loss[rows].sum() / count[rows].sum(), len(loss))
     return {
         "task": TASK,
         "sequences": len(loss),
         "tokens": int(count.sum()),
         "loss": float(mean),
-        "loss_interval": [float(low), float(high)],
+        "loss_interval": limits and list(limits),
         "perplexity": _perplexity(mean),
-        "perplexity_interval": [_perplexity(low), _perplexity(high)],
+        "perplexity_interval": limits and [_perplexity(limit) for limit in limits],
         "accuracy": float(right.sum() / count.sum()),
     }
 

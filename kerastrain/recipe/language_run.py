@@ -262,7 +262,7 @@ def measured(model: keras.Model, parts: Mapping[str, batches.Sequences], *, batc
     """
     measures = {}
     for name, part in parts.items():
-        logger.info("evaluating %s: %s sequences", name, f"{len(part):,}")
+        logger.info("evaluating %s: %s", name, counted(len(part), "sequences"))
         measures[name] = language_evaluation.measure(model, part, batch_size=batch_size)
     return measures
 

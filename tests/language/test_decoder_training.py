@@ -1,11 +1,16 @@
 """A small Llama learns tokens, and ends with the weights of one device however a step is shared."""
 
+import io
+import json
+
 import keras
 import numpy as np
 import pytest
+import rich.console
 import tensorflow as tf
 
-from kerastrain import distribute, evaluation, memory
+import kerastrain as kt
+from kerastrain import distribute, evaluation, memory, report
 from kerastrain.errors import InputError
 from kerastrain.language import batches, decoders, losses
 from kerastrain.presets.decoders import DecoderNetwork
@@ -69,6 +74,24 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_learned_tokens():
     assert model.evaluate(batches.evaluation_batches(given, 4), verbose=0) == pytest.approx(expected, abs=1e-5)
     [whole] = batches.training_batches(given, 10)
     assert model.evaluate(*whole[:2], sample_weight=whole[2], verbose=0) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_single_sequence_has_no_interval(tmp_path):
+    model, given = decoders.build(network()), sequences(2)
+    several = kt.language.measure(model, given)
+    assert several["loss_interval"][0] < several["loss"] < several["loss_interval"][1]
+    one = kt.language.measure(model, given.subset(np.arange(1)))
+    assert (one["sequences"], one["loss_interval"], one["perplexity_interval"]) == (1, None, None)
+    console = rich.console.Console(width=100, file=io.StringIO())
+    console.print(evaluation.table({**one, "before": one}))
+    printed = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert printed[0] == f"{one['tokens']} learned tokens of 1 sequence"
+    assert "\n".join(printed).count("–") == 2
+    (tmp_path / "metrics.json").write_text(json.dumps({"test": one}))
+    (tmp_path / "config.yaml").write_text("data:\n  path: digits\n")
+    page = report.write(tmp_path).read_text()
+    assert f"{one['tokens']} tokens of 1 sequence<" in page
+    assert "<td>–</td></tr>" in page
 
 
 def test_packed_examples_do_not_see_each_other():
