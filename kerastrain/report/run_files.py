@@ -155,7 +155,9 @@ def _compression(path: Path) -> dict:
 
 def _parity(directory: Path, path: Path) -> tuple[str, dict]:
     record = _require(path, _json(path), _PARITY, "a parity record")
-    folder = path.parent.parent.parent if path.parent.name == "assets.extra" else path.parent
+    folder = path.parent
+    if path.name == "parity.json":  # inside the exported folder, and not beside an exported file
+        folder = folder.parent.parent if folder.name == "assets.extra" else folder.parent
     # Records of earlier versions have no `measure`.
     return (folder / record["file"]).relative_to(directory).as_posix(), {"measure": None, **record}
 

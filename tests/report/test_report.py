@@ -42,6 +42,7 @@ def run(tmp_path):
     parity.check(outputs, file="model.tflite", **same).save(directory / "exports" / "model.parity.json")
     assets = directory / "exports" / "saved_model" / "assets.extra"
     parity.check(outputs, file="saved_model", **same).save(assets / "parity.json")
+    parity.check(outputs, file="hugging_face", **same).save(directory / "exports" / "hugging_face" / "parity.json")
     heatmap = np.linspace(0, 1, 32 * 32, dtype="float32").reshape(1, 32, 32)
     explain.write(np.zeros((1, 32, 32, 3)), heatmap, directory / "explanations" / "a&b_gradcam.png")
     left_out = [quarantine.Quarantined(f"data/{HOSTILE}{number}.png", "empty", f"{HOSTILE}!") for number in range(3)]
@@ -85,6 +86,7 @@ def test_the_page_says_what_the_files_say(run):
     assert str(written["validation"]["confusion"][1][1]) in words
     assert {"Measures: validation", "Measures: test", "Measures: more"} <= set(words)
     assert {"exports/model.tflite", "exports/saved_model", "123 kB", "65.4 kB", "a&b_gradcam.png"} <= set(words)
+    assert "exports/hugging_face" in words
     assert "passed: at least 99.0% same, relative difference at most 0.0001" in words
     assert "checkpoints/best.keras" not in words
     assert {"Skipped files", "3 files of the data were not used.", f"data/{HOSTILE}2.png", f"{HOSTILE}!"} <= set(words)
