@@ -21,6 +21,7 @@ LEVELS = {
     "schedules": 3,
     "train_step": 3,
     "tuning": 3,
+    "diagnosis": 4,
     "distribute": 4,
     "evaluation": 4,
     "explain": 4,
