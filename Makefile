@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+ALL := test,parquet,huggingface,tfds,onnx,int4,heic,tpe,kerashub,language
 
 # `make test` leaves out what takes long or needs several processes; `make test EVERYTHING=1` leaves out only the campaigns,
 # which `make chaos` and `make equality` run. Each prints its time and its slowest tests.
@@ -38,16 +39,23 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# uv takes a third of pip's time; pip is used where uv fails, such as behind a mirror that only pip's settings name.
+define install
+$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1' && \
+$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --compile-bytecode --constraint constraints.txt --editable '.[$(1)]' || \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(1)]'
+endef
+
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and 'kerastrain needs Python 3.10 to 3.13, got ' + sys.version.split()[0] + '. Call: make PYTHON=python3.12 ' + 'demo')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(call install,test)
 	touch $@
 
 # What pretrained networks, the readers of Parquet, Hugging Face and TensorFlow Datasets, the writers of ONNX and int4 files and
 # the search by hyperopt need; their tests are left out without it.
 $(VENV)/extras: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,parquet,huggingface,tfds,onnx,int4,heic,tpe,kerashub,language]'
+	$(call install,$(ALL))
 	touch $@
 
 # The exact versions of the two commands, one file for Python 3.10 to 3.13.

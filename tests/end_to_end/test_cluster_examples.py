@@ -68,7 +68,7 @@ def test_the_slurm_script_trains_in_the_tasks_of_a_step(place):
     assert_like_alone(place, "slurm")
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.multi_worker
 def test_the_command_of_the_manifest_trains_under_the_operators_tf_config(place, free_addresses):
     job = yaml.safe_load((FOLDER / "tfjob.yaml").read_text())

@@ -124,7 +124,7 @@ def test_an_encoder_goes_all_the_way_without_its_folder(place, kerastrain):
     assert "cannot hold the tokenizer of a pretrained text encoder" in err
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_an_encoder_resumes_to_the_same_bits(place, monkeypatch):
     settings = config.load(overrides=[*TRAIN, "export.formats=[]"])
     recipe.run(settings, "whole").model.save_weights("whole.weights.h5")

@@ -259,6 +259,7 @@ def two_hosts():
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True, timeout=10)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize(("undisturbed", "arguments"), UNDISTURBED)
 def test_a_cut_cable_ends_both_workers_and_started_again_they_end_bit_equal(
     place, undisturbed, arguments, two_hosts, request
