@@ -1,7 +1,7 @@
 """The folder of a run: creates it, reopens it to resume training, and loads the finished run.
 
 Takes and returns paths and records. A run contains `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
-`tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `exports/` and `report.html`; also
+`tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `predictions/`, `exports/` and `report.html`; also
 `quarantine.csv` if image files were skipped, `acceleration.json` if precision or XLA was measured, and
 `example_digests.npz`, the digests of the examples of each part. Must not overwrite an existing folder, and must not train.
 """

@@ -14,8 +14,9 @@ from pathlib import Path
 import keras
 
 # Importing these registers the classes that Keras needs to open a file.
-from kerastrain import evaluation, losses  # noqa: F401
+from kerastrain import losses  # noqa: F401
 from kerastrain.errors import InputError
+from kerastrain.evaluation import keras_metrics  # noqa: F401
 from kerastrain.hub import layer, modules  # noqa: F401
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.layers import (  # noqa: F401, registered by their import

@@ -71,9 +71,13 @@ def evaluate(
 
     loaded, faults = run_directory.load(run), _Faults()
     places = evaluating.check_names(loaded, pairs, replace=replace)
-    measures = evaluating.evaluate(loaded, places, config=config, on_fault=faults)
+    predictions = {}
+    measures = evaluating.evaluate(
+        loaded, places, config=config, on_fault=faults, on_predictions=predictions.__setitem__
+    )
     print_measures(measures)
-    evaluating.record(loaded, measures)  # Only now: the measures are printed even if the folder is read-only.
+    # Only now: the measures are printed even if the folder is read-only.
+    evaluating.record(loaded, measures, predictions)
     faults.exit(len(measures))
 
 

@@ -2,26 +2,22 @@
 
 Takes a `keras.Model` and a dataset of (inputs, targets), or arrays of targets and predictions; returns dicts that can be
 written as JSON, and a table for the terminal. Must not train, and must not change the model it measures.
+
+Modules are imported on first use, because `predictions` and the measures of arrays work without TensorFlow.
 """
 
-from kerastrain.evaluation import multi_label, regression
-from kerastrain.evaluation.data_sets import evaluate, report
-from kerastrain.evaluation.keras_metrics import DataLoss, LabelsF1, RocAuc, metrics
-from kerastrain.evaluation.scores import MEASURES, score
-from kerastrain.evaluation.single_label import measure
-from kerastrain.evaluation.tables import table
+import lazy_loader
 
-__all__ = [
-    "MEASURES",
-    "DataLoss",
-    "LabelsF1",
-    "RocAuc",
-    "evaluate",
-    "measure",
-    "metrics",
-    "multi_label",
-    "regression",
-    "report",
-    "score",
-    "table",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["intervals", "multi_label", "predictions", "regression", "scores", "single_label", "tables"],
+    submod_attrs={
+        "data_sets": ["evaluate", "predict", "report"],
+        "keras_metrics": ["DataLoss", "LabelsF1", "RocAuc", "metrics"],
+        "measuring": ["measures"],
+        "predictions": ["Predictions"],
+        "scores": ["MEASURES", "score"],
+        "single_label": ["measure"],
+        "tables": ["table"],
+    },
+)

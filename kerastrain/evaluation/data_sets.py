@@ -1,21 +1,22 @@
 """A model run over whole datasets.
 
-Takes a `keras.Model` and a dataset of (inputs, targets); returns the measures of its predictions. Must not change the
+Takes a `keras.Model` and a dataset of (inputs, targets); returns its predictions, or their measures. Must not change the
 model, and must not depend on the order of the examples.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain.errors import InputError
-from kerastrain.evaluation import multi_label, regression
-from kerastrain.evaluation.single_label import measure
+from kerastrain.errors import InputError, unknown
+from kerastrain.evaluation import model_outputs
+from kerastrain.evaluation.measuring import measures
+from kerastrain.evaluation.predictions import Predictions
 from kerastrain.layers import labels as model_labels
-from kerastrain.tasks import Task
+from kerastrain.tasks import TASKS, Task
 
 
 def report(
@@ -23,7 +24,9 @@ def report(
     datasets: Mapping[str, tf.data.Dataset],
     *,
     labels: Sequence[str] | None = None,
-    from_logits: bool = True,
+    from_logits: bool | None = None,
+    task: Task | None = None,
+    on_predictions: Callable[[str, Predictions], None] | None = None,
 ) -> dict[str, dict]:
     """Runs `evaluate` on several datasets: the content of a run's `metrics.json`.
 
@@ -32,6 +35,8 @@ def report(
         datasets: mapping from a name such as "validation" or "test" to a dataset, as for `evaluate`.
         labels: as for `evaluate`.
         from_logits: as for `evaluate`.
+        task: as for `evaluate`.
+        on_predictions: callable that gets each name and the `Predictions` for its dataset, such as to write them.
 
     Returns:
         dict from each name to its measures.
@@ -43,13 +48,16 @@ def report(
     Example:
         >>> kt.files.write_json("metrics.json", kt.evaluation.report(model, {"test": dataset}))  # doctest: +SKIP
     """
-    measures = {}
+    measured = {}
     for name, dataset in datasets.items():
         try:
-            measures[name] = evaluate(model, dataset, labels=labels, from_logits=from_logits)
+            predictions = predict(model, dataset, labels=labels, from_logits=from_logits, task=task)
+            measured[name] = measures(predictions)
         except InputError as error:
             raise InputError(f"dataset {name!r}: {error}") from error
-    return measures
+        if on_predictions is not None:
+            on_predictions(name, predictions)
+    return measured
 
 
 def evaluate(
@@ -57,62 +65,113 @@ def evaluate(
     dataset: tf.data.Dataset,
     *,
     labels: Sequence[str] | None = None,
-    from_logits: bool = True,
+    from_logits: bool | None = None,
     task: Task | None = None,
 ) -> dict:
     """Runs a model over a dataset once and measures it.
 
+    Args:
+        model: keras.Model, as for `predict`.
+        dataset: tf.data.Dataset, as for `predict`.
+        labels: as for `predict`.
+        from_logits: as for `predict`.
+        task: as for `predict`.
+
+    Returns:
+        dict as from `measures`.
+
+    Raises:
+        InputError: as for `predict`, or an output is not finite.
+        TypeError: as for `predict`.
+    """
+    return measures(predict(model, dataset, labels=labels, from_logits=from_logits, task=task))
+
+
+def predict(
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    *,
+    labels: Sequence[str] | None = None,
+    from_logits: bool | None = None,
+    task: Task | None = None,
+    properties: Callable[[tf.Tensor], Mapping[str, tf.Tensor]] | None = None,
+) -> Predictions:
+    """Runs a model over a dataset once, and returns what it predicted beside the truth.
+
     Each prediction is returned beside its target, so the order of the examples does not matter. A model made under a
-    distribution strategy runs on all its devices. The task is that of the model's `Labels` layer, which kerastrain's models
-    have; any other model counts as a classifier with one label per example.
+    distribution strategy runs on all its devices.
+
+    The task is that of the model's `Labels` layer, which kerastrain's models have. Of another model the last layer counts: with
+    one output it is a binary classifier, of whose class 1 the output is the logit, or the probability if the layer ends in a
+    sigmoid; with several sigmoids and a column of targets for each it has any number of labels; else it has one label per
+    example. A regression model without `Labels` needs `task`.
 
     Args:
         model: keras.Model, from inputs to float (batch, outputs).
-        dataset: tf.data.Dataset of batches (inputs, targets): one-hot float (batch, classes) or integer (batch,); for
-            "multi_label" float (batch, labels) of 0 and 1; for "regression" float (batch, outputs). Weights as a third
-            element are ignored.
-        labels: sequence of str, names of the outputs; None for those in the model, else "0", "1", …
-        from_logits: bool, whether a classifier's outputs are logits; False if it ends in a softmax or sigmoid.
-        task: "single_label", "multi_label" or "regression"; None for the model's own.
+        dataset: tf.data.Dataset of batches (inputs, targets): one-hot float (batch, classes) or integer (batch,); 0 or 1 for
+            a binary classifier; for "multi_label" float (batch, labels) of 0 and 1; for "regression" float (batch, outputs).
+            Weights as a third element are ignored.
+        labels: sequence of str, names of the outputs, of a binary classifier of both classes; None for those in the model,
+            else "0", "1", ….
+        from_logits: bool, whether a classifier's outputs are logits; None for what its last layer says: probabilities after a
+            softmax or sigmoid, else logits.
+        task: "single_label", "multi_label" or "regression"; None as above.
+        properties: callable from a batch of inputs to a mapping from a name to float (batch,), which is computed in the same
+            pass and becomes `Predictions.properties`; None for none.
 
     Returns:
-        dict as from `measure`, `multi_label.measure` or `regression.measure`.
+        Predictions, without keys and digests.
 
     Raises:
-        InputError: the dataset is empty, infinite or without targets, its targets do not fit the model's outputs, or
-            `from_logits` contradicts the model's outputs.
+        InputError: the dataset is empty, infinite or without targets, its targets or `labels` do not fit the model's outputs,
+            or `from_logits` contradicts the model's outputs.
         TypeError: `model` is not a keras.Model, or `dataset` is not a tf.data.Dataset.
     """
     _check(model, dataset)
+    if task is not None and task not in TASKS:
+        raise InputError(unknown("task", task, TASKS))
     with model.distribute_strategy.scope():
-        paired = _Paired(model)
+        paired = _Paired(model, properties)
     with warnings.catch_warnings():
         # Keras warns at the end of every dataset of unknown length.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         results = paired.predict(dataset.map(lambda inputs, targets, *_: ((inputs, targets),)), verbose=0)
-    outputs, targets = results
+    outputs, targets, found = results
+    if outputs.ndim == 1:
+        outputs = outputs[:, np.newaxis]
     labels_layer = next((layer for layer in model.layers if isinstance(layer, model_labels.Labels)), None)
-    if labels is None:
-        labels = labels_layer.labels if labels_layer else [str(index) for index in range(outputs.shape[-1])]
-    task = task or (labels_layer.task if labels_layer else "single_label")
-    if task == "regression":
-        return regression.measure(_columns(targets, outputs), outputs, labels)
-    if task == "multi_label":
-        probabilities = _sigmoid(outputs) if from_logits else outputs
-        return multi_label.measure(_columns(targets, outputs), probabilities, labels)
-    return measure(_integers(targets, outputs.shape[-1]), _distribution(outputs, from_logits), labels)
+    if labels is None and labels_layer:
+        labels = labels_layer.labels
+    ends_in = None if labels_layer else model_outputs.activation(model)
+    task = task or (labels_layer.task if labels_layer else _task(ends_in, outputs, targets))
+    is_binary = task == "single_label" and outputs.shape[-1] == 1
+    names = model_outputs.label_names(labels, 2 if is_binary else outputs.shape[-1], is_binary=is_binary)
+    if task == "single_label":
+        targets = model_outputs.classes(targets, outputs.shape[-1])
+    else:
+        targets = model_outputs.columns(targets, outputs)
+    if task != "regression":
+        outputs = model_outputs.classifier_logits(outputs, from_logits=from_logits, ends_in=ends_in, task=task)
+    return Predictions(targets, outputs, names, task, properties=found)
+
+
+def _task(ends_in: str | None, outputs: np.ndarray, targets: np.ndarray) -> Task:
+    has_columns = targets.ndim == 2 and targets.shape == outputs.shape and outputs.shape[1] > 1
+    return "multi_label" if ends_in == "sigmoid" and has_columns else "single_label"
 
 
 class _Paired(keras.Model):
     """A model that returns its targets too, so that Keras's `predict` returns both under any strategy."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, properties: Callable | None):
         super().__init__(name="paired")
         self.model = model
+        self.properties = properties
 
     def call(self, inputs, training=False):
         images, targets = inputs
-        return self.model(images, training=False), targets
+        found = {} if self.properties is None else dict(self.properties(images))
+        return self.model(images, training=False), targets, found
 
 
 def _check(model: keras.Model, dataset: tf.data.Dataset) -> None:
@@ -136,47 +195,3 @@ def _check(model: keras.Model, dataset: tf.data.Dataset) -> None:
     # Only a dataset of unknown length has to be asked for its first batch.
     if cardinality == 0 or (cardinality == tf.data.UNKNOWN_CARDINALITY and not any(True for _ in dataset.take(1))):
         raise InputError("`dataset` must hold at least one example. Received: an empty dataset. Check its source.")
-
-
-def _columns(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Targets with one column per output."""
-    targets = targets[:, np.newaxis] if targets.ndim == 1 else targets
-    if targets.shape != outputs.shape:
-        raise InputError(
-            f"targets must have as many columns as the model has outputs. Received: {targets.shape[1]} columns and "
-            f"{outputs.shape[-1]} outputs. Evaluate on data with the targets that the model was trained on."
-        )
-    return targets
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    # The plain formula overflows for large negative logits.
-    return np.exp(-np.logaddexp(0, -logits.astype("float64")))
-
-
-def _integers(targets: np.ndarray, class_count: int) -> np.ndarray:
-    if targets.ndim == 2 and targets.shape[1] == class_count and class_count > 1:
-        if not np.all((targets == targets.max(axis=1, keepdims=True)).sum(axis=1) == 1):
-            raise InputError(
-                "targets must name exactly one class per example. Received: rows that are not one-hot. "
-                "Pass one-hot or integer targets."
-            )
-        return targets.argmax(axis=1)
-    if targets.ndim == 1 or targets.shape[1] == 1:
-        return targets.reshape(-1).astype("int64")
-    raise InputError(
-        f"targets must have as many columns as the model has outputs. Received: {targets.shape[1]} columns and "
-        f"{class_count} outputs. Evaluate on data with the classes that the model was trained on."
-    )
-
-
-def _distribution(outputs: np.ndarray, from_logits: bool) -> np.ndarray:
-    outputs = outputs.astype("float64")
-    sums_to_one = outputs.min() >= 0 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-2)
-    if not from_logits:
-        # A softmax in half precision sums to 1 only within its rounding; `measure` is strict.
-        return outputs / outputs.sum(axis=-1, keepdims=True) if sums_to_one else outputs
-    if sums_to_one:
-        raise InputError("the model must return logits. Received: probabilities. Pass from_logits=False.")
-    with np.errstate(invalid="ignore"):  # `measure` raises for NaN and infinity.
-        return np.exp(outputs - np.logaddexp.reduce(outputs, axis=-1, keepdims=True))

@@ -17,7 +17,7 @@ from kerastrain.config import Config
 from kerastrain.data.image_files import quarantine
 from kerastrain.data.sources import table_columns, tables
 from kerastrain.errors import InputError
-from kerastrain.recipe import language_evaluating, plan
+from kerastrain.recipe import language_evaluating, named_predictions, plan
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
@@ -31,6 +31,7 @@ def evaluate(
     *,
     config: Config | None = None,
     on_fault: Callable[[str], None] | None = None,
+    on_predictions: Callable[[str, evaluation.Predictions], None] | None = None,
 ) -> dict[str, dict]:
     """Evaluates a run on other data, or on its own validation and test parts.
 
@@ -45,9 +46,10 @@ def evaluate(
         config: Config that says how data are read, as from `inputs.override`; None for the run's own.
         on_fault: callable that gets a sentence about each data set that cannot be used, and about each unreadable file of
             the others, all of which are then skipped; None raises the error of a data set.
+        on_predictions: callable that gets each name and what the model predicted, for `record`; None drops it.
 
     Returns:
-        dict from each name to its measures; see `evaluation.report`.
+        dict from each name to its measures; see `evaluation.measures`.
 
     Raises:
         InputError: the data have no labels, or a label that the model does not know, or too many files are unreadable; and
@@ -58,16 +60,15 @@ def evaluate(
         return language_evaluating.evaluate(run, places, config=config or run.config, on_fault=on_fault)
     reads = dataclasses.replace(run, config=config or run.config)
     if not places:
-        return recipe.measure(
-            run.model, reads.config, recipe.load_data(reads.config, run.image_size, labels=models.labels(run.model))
-        )
+        split = recipe.load_data(reads.config, run.image_size, labels=models.labels(run.model))
+        return recipe.measure(run.model, reads.config, split, on_predictions=on_predictions)
     measures = {}
     for name, place in places.items():
         try:
             examples, skipped = _examples(reads, name, place, run.config)
             logger.info("evaluating %s: %s examples", name, f"{len(examples):,}")
-            dataset = data.batches(examples, reads.config.evaluation.batch_size)
-            measured = evaluation.report(run.model, {name: dataset})[name]
+            predictions = named_predictions.predict(run.model, examples, reads.config.evaluation.batch_size)
+            measured = evaluation.measures(predictions)
         except (InputError, OSError) as error:
             if on_fault is None:
                 raise
@@ -81,11 +82,15 @@ def evaluate(
             "shared": _shared(run, name, examples),
         }
         measures[name] = measured
+        if on_predictions is not None:
+            on_predictions(name, predictions)
     return measures
 
 
-def record(run: Run, measures: Mapping[str, dict]) -> None:
-    """Writes measures of other data to `evaluations/NAME.json`, and the report again.
+def record(
+    run: Run, measures: Mapping[str, dict], predictions: Mapping[str, evaluation.Predictions] | None = None
+) -> None:
+    """Writes measures of other data to `evaluations/NAME.json`, all predictions to `predictions/`, and the report again.
 
     The report shows them beside the measures of the run's own parts, also if they have the same name.
 
@@ -93,11 +98,15 @@ def record(run: Run, measures: Mapping[str, dict]) -> None:
         run: Run.
         measures: mapping from a name to its measures, as from `evaluate`; those without "data", of the run's own parts,
             are not written.
+        predictions: mapping from a name to what the model predicted; None writes none. Those for other data with the name of
+            a part of the run are called "NAME (other data)", as in the report. Those for the run's own parts are written only
+            if the run has none, as a run of an earlier version.
 
     Raises:
         WriteError: the folder of the run cannot be written to.
     """
     others = {name: measured for name, measured in measures.items() if "data" in measured}
+    _keep(run, predictions or {}, others)
     for name, measured in others.items():
         path = _record_path(run, name)
         if path.exists():
@@ -105,6 +114,19 @@ def record(run: Run, measures: Mapping[str, dict]) -> None:
         files.write_json(path, measured)
     if others:
         report.write(run.directory)
+
+
+def _keep(run: Run, predictions: Mapping[str, evaluation.Predictions], others: Mapping[str, dict]) -> None:
+    own = run.directory / "metrics.json"
+    parts = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    for name, predicted in predictions.items():
+        if name in others:
+            named_predictions.write(run.directory, f"{name} (other data)" if name in parts else name, predicted)
+        elif not named_predictions.path(run.directory, name).is_file():
+            try:
+                named_predictions.write(run.directory, name, predicted)
+            except files.WriteError as error:
+                logger.warning("%s: the predictions are not kept: %s", name, error)
 
 
 def check_names(run: Run, pairs: Iterable[tuple[str, str]], *, replace: bool = False) -> dict[str, str]:

@@ -2,14 +2,14 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 
 from kerastrain import data, evaluation, export, models
 from kerastrain.config import Config
-from kerastrain.recipe import requirements
+from kerastrain.recipe import named_predictions, requirements
 
 logger = logging.getLogger("kerastrain")
 
@@ -22,23 +22,38 @@ _WHOLE = {
 
 
 @data.surface_read_errors()
-def measure(model: keras.Model, config: Config, split: data.Split) -> dict[str, dict]:
+def measure(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    *,
+    on_predictions: Callable[[str, evaluation.Predictions], None] | None = None,
+) -> dict[str, dict]:
     """Evaluates `model` on the parts of the data that `evaluation.sets` names.
 
     Args:
         model: keras.Model.
         config: Config.
         split: data.Split; parts that do not exist are skipped.
+        on_predictions: callable that gets the name of each part and what the model predicted, such as to write it; None
+            drops it.
 
     Returns:
-        dict from the name of a part to its measures; see `evaluation.report`.
+        dict from the name of a part to its measures; see `evaluation.measures`.
+
+    Raises:
+        InputError: as for `evaluation.predict`.
     """
-    sets = {name: part for name, part in split.parts.items() if name in config.evaluation.sets}
-    for name, part in sets.items():
+    measured = {}
+    for name, part in split.parts.items():
+        if name not in config.evaluation.sets:
+            continue
         logger.info("evaluating %s: %s examples", name, f"{len(part):,}")
-    return evaluation.report(
-        model, {name: data.batches(part, config.evaluation.batch_size) for name, part in sets.items()}
-    )
+        predictions = named_predictions.predict(model, part, config.evaluation.batch_size)
+        measured[name] = evaluation.measures(predictions)
+        if on_predictions is not None:
+            on_predictions(name, predictions)
+    return measured
 
 
 def export_all(

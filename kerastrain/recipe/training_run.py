@@ -20,7 +20,14 @@ from kerastrain import backbones, data, distribute, export, models, report, run_
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.recipe import automatic_backbone, backbone_files, language_run, requirements, starting_run
+from kerastrain.recipe import (
+    automatic_backbone,
+    backbone_files,
+    language_run,
+    named_predictions,
+    requirements,
+    starting_run,
+)
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
@@ -164,7 +171,7 @@ def _train_and_export(
             model = models.load(saved)  # evaluate and export on one device, where the model will be used
         signals.raise_if_pending()
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
-        measures = measure(model, config, split)
+        measures = measure(model, config, split, on_predictions=functools.partial(named_predictions.write, directory))
         files.write_json(directory / "metrics.json", measures)
         exports = _export_each(model, config, split, directory)
         logger.info("writing report.html")
