@@ -19,6 +19,7 @@ from kerastrain import config as configs
 from kerastrain import models, report, runtime
 from kerastrain.config.expectations import shown
 from kerastrain.errors import InputError
+from kerastrain.evaluation import operating_point
 from kerastrain.hub import trust
 from kerastrain.hub.layer import HubLayer
 from kerastrain.system import files, locks
@@ -69,6 +70,15 @@ class Run:
         """(height, width) in pixels of the model's images; None for texts."""
         shape = self.model.inputs[0].shape
         return tuple(shape[1:3]) if len(shape) == 4 else None
+
+    @property
+    def operating_point(self) -> operating_point.OperatingPoint | None:
+        """How the outputs become probabilities and labels, from `operating_point.json`; None if none was chosen.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return operating_point.read(self.directory / operating_point.FILE, models.labels(self.model))
 
 
 @contextlib.contextmanager
@@ -227,9 +237,11 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
 
     Raises:
         FileNotFoundError: `directory` does not exist or has no `config.yaml`.
-        InputError: the run has no `model.keras`, because it was stopped before the end of training.
+        InputError: the run has no `model.keras`, because it was stopped before the end of training or trains every fold.
     """
     directory = _run_path(directory)
+    config = configs.load(directory / "config.yaml")
+    configs.folds.require_one_model(config, directory)
     if not (directory / "model.keras").is_file():
         raise InputError(
             f"the run in {str(directory)!r} was stopped before its training finished. Resume it with `kerastrain train "
@@ -237,7 +249,7 @@ def load(directory: str | Path, *, allow_modules: bool = False) -> Run:
         )
     logger.info("loading the model of %s", directory)
     model = models.load(directory / "model.keras", allow_modules=allow_modules)
-    run = Run(directory, _as_trained(configs.load(directory / "config.yaml"), model), model)
+    run = Run(directory, _as_trained(config, model), model)
     if allow_modules:
         remember_modules(run.model)
     return run

@@ -9,6 +9,7 @@ contain logic: each command is a few calls to public functions. Only the command
 from kerastrain.cli import training_commands  # noqa: F401
 from kerastrain.cli import data_commands  # noqa: F401
 from kerastrain.cli import finder_commands  # noqa: F401
+from kerastrain.cli import predict_command  # noqa: F401
 from kerastrain.cli import run_commands  # noqa: F401
 from kerastrain.cli import generate_command  # noqa: F401
 from kerastrain.cli import compress_command  # noqa: F401

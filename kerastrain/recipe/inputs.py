@@ -4,6 +4,8 @@ Takes the config of a run and arguments; returns `Inputs` in the order of the ar
 costs only itself. Must not decode images or import TensorFlow.
 """
 
+import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -15,7 +17,7 @@ from kerastrain import data
 from kerastrain.config import Config
 from kerastrain.config.data import LANGUAGE_KINDS
 from kerastrain.data.sources import number_columns, unlabelled
-from kerastrain.errors import InputError
+from kerastrain.errors import InputError, counted
 
 STDIN = "-"
 """The argument that stands for the lines of standard input."""
@@ -23,6 +25,7 @@ STDIN = "-"
 _OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+=")
 _FILE_SUFFIX = r"\.(csv|tsv|txt|jsonl?|parquet|npz|md|xlsx?|html?|xml|pdf|gz|zip|png|jpe?g|gif|bmp|webp|tiff?)"
 _LIKE_A_PATH = re.compile(rf"(~|\.{{0,2}})/.*|.*{_FILE_SUFFIX}", re.IGNORECASE)
+_FIELDS = ("found", "notes", "faults")  # of Inputs
 _FIXED = ("kind", "task", "image_size", "resize", "pixel_range")
 _OF_LANGUAGE_KIND = ("columns", "chat_template", "learn")  # say how one of the kinds is read
 
@@ -162,6 +165,7 @@ def find(
     | a table (.csv, .tsv, .parquet, …) | the images in its rows | the texts in its rows |
     | any other file | an image | a text in each line |
     | a folder | its images, also in subfolders | a text in each .txt file, also in subfolders |
+    | a pattern such as "photos/**/*.jpg" | the files and folders that match it | the same |
     | "-" | the paths in the lines of `stdin` | a text in each line of `stdin` |
     | anything else | the path of a missing file | a text, unless it looks like a path |
 
@@ -195,11 +199,34 @@ def find(
         raise InputError(number_columns.requirement(columns, config.data.kind, texts[0]))
     parts = [_pairs(texts, seconds) if pair is not None else _texts(texts)] if texts else []
     for argument in arguments:
-        try:
-            parts.append(_argument(config, argument, stdin, own or config))
-        except (InputError, OSError) as error:
-            parts.append(Inputs(faults=(str(error),)))
-    return Inputs(*(sum((getattr(part, name) for part in parts), ()) for name in ("found", "notes", "faults")))
+        matches = _matches(argument, is_text=is_text)
+        if matches is not None:
+            parts.append(Inputs(notes=(f"{argument!r}: {counted(len(matches), 'matching paths')}",)))
+        for place in [argument] if matches is None else matches:
+            try:
+                parts.append(_argument(config, place, stdin, own or config))
+            except (InputError, OSError) as error:
+                parts.append(Inputs(faults=(str(error),)))
+    return _joined(parts) if is_text else _without_repeats(_joined(parts))
+
+
+def _joined(parts: Sequence[Inputs]) -> Inputs:
+    return Inputs(*(tuple(itertools.chain(*(getattr(part, name) for part in parts))) for name in _FIELDS))
+
+
+def _without_repeats(inputs: Inputs) -> Inputs:
+    """Each image file once that arguments, folders and patterns name; the rows of tables and lines are kept."""
+    seen, kept, repeats = set(), [], 0
+    for item in inputs.found:
+        path = os.path.abspath(item.value)
+        if not item.row and path in seen:
+            repeats += 1
+            continue
+        if not item.row:
+            seen.add(path)
+        kept.append(item)
+    note = f"{counted(repeats, 'files')} {'is' if repeats == 1 else 'are'} named more than once, and used once"
+    return Inputs(tuple(kept), (*inputs.notes, note), inputs.faults) if repeats else inputs
 
 
 def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) -> Inputs:
@@ -218,6 +245,8 @@ def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) 
         return _read(
             "standard input", unlabelled.lines("".join(stdin), "standard input", "text" if is_text else "path")
         )
+    if glob.has_magic(argument) and not is_text and not os.path.lexists(path):
+        raise InputError(f"no file matches the pattern {argument!r}.")
     if not argument.strip() or not os.path.lexists(path):  # Path("") is this folder.
         return _words(argument) if is_text else Inputs((Input(argument),))
     if path.is_dir():
@@ -227,6 +256,21 @@ def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) 
         is_own = config.data.columns.input == own.data.columns.input
         return _read(f"'{path}'", unlabelled.table(path, kind=config.data.kind, columns=columns, is_optional=is_own))
     return _read(f"'{path}'", unlabelled.text_file(path)) if is_text else Inputs((Input(str(path)),))
+
+
+def _matches(argument: str, *, is_text: bool) -> list[str] | None:
+    """The files and folders that match a pattern, sorted; None if there are none, or the argument is no pattern.
+
+    What is in a folder that matches is found with the folder. A text with a question mark is rarely a pattern.
+    """
+    path = os.path.expanduser(argument)
+    is_sentence = is_text and re.search(r"\s", argument.strip()) and not _LIKE_A_PATH.fullmatch(argument)
+    if not glob.has_magic(argument) or is_sentence or os.path.lexists(path):
+        return None
+    found = sorted(glob.glob(path, recursive=True), key=lambda match: match.split(os.sep))
+    folders = {os.path.normpath(match) for match in found if os.path.isdir(match)}
+    is_inside = lambda match: any(str(parent) in folders for parent in Path(os.path.normpath(match)).parents)
+    return [match for match in found if not is_inside(match)] or None
 
 
 def _read(source: str, content: unlabelled.Unlabelled) -> Inputs:

@@ -4,24 +4,26 @@ Takes a `Run` and inputs; returns predictions and writes pictures. Decodes a bat
 fits into memory. Must not change the model.
 """
 
+import dataclasses
 import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import data, explain, models, report
+from kerastrain import explain, models, report
 from kerastrain.errors import InputError, counted, unknown
-from kerastrain.recipe import plan
+from kerastrain.evaluation.operating_point import OperatingPoint
+from kerastrain.recipe.input_batches import Values, batches, input_batches, report_errors
 from kerastrain.recipe.inputs import Input, require_explainable
 from kerastrain.run_directory import Run
-from kerastrain.system.resources import processor_count
+from kerastrain.tasks import Task
 
 logger = logging.getLogger("kerastrain")
 
@@ -37,13 +39,20 @@ class Prediction:
     Args:
         input: str, the path of the image file, or the text; for a pair of texts, tuple of two str.
         scores: tuple of (label, probability in [0, 1]), most probable first; for regression of (name, number), in the
-            model's order.
+            model's order. Empty if the input cannot be used.
         row: str, where the input was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
+        labels: tuple of str, the labels that are predicted: of single_label one, or none if the operating point rejects the
+            prediction; of multi_label any number; of regression none.
+        error: str, why the input cannot be used; empty if it can.
+        embedding: float32 (features,), see `embed`; None if it is not wanted, or the input cannot be used.
     """
 
     input: str | tuple[str, str]
     scores: tuple[tuple[str, float], ...]
     row: str = ""
+    labels: tuple[str, ...] = ()
+    error: str = ""
+    embedding: np.ndarray | None = dataclasses.field(default=None, compare=False)
 
 
 def predict(
@@ -52,8 +61,13 @@ def predict(
     *,
     top: int | None = 3,
     on_fault: Callable[[str], None] | None = None,
+    keep_faults: bool = False,
+    embeddings: bool = False,
+    operating_point: OperatingPoint | Literal["of the run"] | None = "of the run",
 ) -> Iterator[Prediction]:
-    """Predicts the most probable labels of image files or texts, or the numbers of a regression model.
+    """Predicts the labels of image files or texts with probabilities, or the numbers of a regression model.
+
+    Any number of inputs fits into memory: the files of one batch are decoded while the model computes another.
 
     Args:
         run: Run.
@@ -62,6 +76,10 @@ def predict(
         top: int > 0, number of labels per input, or None for all; ignored for regression, which returns every number.
         on_fault: callable that gets a sentence about each file that cannot be used, which is then skipped; None raises
             the error.
+        keep_faults: bool, whether such a file has a Prediction, too, with its `error`.
+        embeddings: bool, whether predictions have an `embedding`.
+        operating_point: OperatingPoint that makes probabilities and labels of the outputs; None for the most probable class, or
+            for the labels with a probability of at least a half. By default the one of the run, if it has one.
 
     Yields:
         Prediction for each input, in order. The probabilities of a multi_label model are independent of each other.
@@ -70,31 +88,136 @@ def predict(
         InputError: a file is not an image that can be decoded, and `on_fault` is None.
         FileNotFoundError: a file does not exist, and `on_fault` is None.
     """
-    labels, is_regression = models.labels(run.model), models.task(run.model) == "regression"
+    names, task = models.labels(run.model), models.task(run.model)
+    point = run.operating_point if operating_point == "of the run" else operating_point
+    compute = _with_features(run.model) if embeddings else lambda values: (None, outputs(run.model, values))
     logger.info("predicting %s", counted(len(inputs), "inputs"))
-    for batch, values in input_batches(run, inputs, run.config.evaluation.batch_size, on_fault):
-        outputs = scores(run.model, values)
-        order = np.argsort(-outputs, axis=1, kind="stable")[:, :top]
-        if is_regression:
-            order = np.broadcast_to(np.arange(len(labels)), outputs.shape)
-        for item, row, indices in zip(batch, outputs, order, strict=True):
-            yield Prediction(item.value, tuple((labels[index], float(row[index])) for index in indices), item.row)
+    for batch in batches(run, inputs, run.config.evaluation.batch_size):
+        report_errors(batch, on_fault)
+        answers = {}
+        if batch.usable:
+            features, raw = compute(batch.values)
+            answers = dict(zip(batch.usable, _answers(raw, names, task, top, point), strict=True))
+        for position, item in enumerate(batch.items):
+            if position in answers:
+                found = None if features is None else features[batch.usable.index(position)]
+                scored, labels = answers[position]
+                yield Prediction(item.value, scored, item.row, labels, embedding=found)
+            elif keep_faults:
+                yield Prediction(item.value, (), item.row, error=str(batch.errors[position]))
 
 
-def scores(model: keras.Model, values: np.ndarray | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def embed(
+    run: Run,
+    inputs: Sequence[str | Path | tuple[str, str] | Input],
+    *,
+    on_fault: Callable[[str], None] | None = None,
+) -> np.ndarray:
+    """The features of image files or texts that the backbone of a run returns and its head gets.
+
+    Similar inputs have similar features: use them for search, clustering, or a classifier of your own. They are those of the
+    trained model, after any fine-tuning. Numbers beside an input are not among them.
+
+    Args:
+        run: Run.
+        inputs: as for `predict`.
+        on_fault: callable that gets a sentence about each file that cannot be used, whose row is then NaN; None raises the
+            error.
+
+    Returns:
+        float32 (n, features), a row for each input, in order; in memory all at once. `predict` with `embeddings` yields them one
+        by one.
+
+    Raises:
+        InputError, FileNotFoundError: as for `predict`.
+    """
+    found = list(predict(run, inputs, on_fault=on_fault, keep_faults=True, embeddings=True, operating_point=None))
+    rows = np.full((len(found), features_size(run.model)), np.nan, np.float32)
+    for row, item in zip(rows, found, strict=True):
+        if item.embedding is not None:
+            row[:] = item.embedding
+    return rows
+
+
+def features_size(model: keras.Model) -> int:
+    """The number of features that the backbone of a model returns.
+
+    Args:
+        model: keras.Model from a builder of `kerastrain.models`.
+
+    Returns:
+        int.
+    """
+    return models.split_at_backbone(model)[0].outputs[0].shape[-1]
+
+
+def _with_features(model: keras.Model) -> Callable[[Values], tuple[np.ndarray, np.ndarray]]:
+    """Runs a model in two steps: the features of its backbone, and the outputs of its head for them."""
+    body, head = models.split_at_backbone(model)
+
+    def compute(values: Values) -> tuple[np.ndarray, np.ndarray]:
+        inputs, *numbers = values if isinstance(values, tuple) else (values,)
+        features = np.asarray(outputs(body, inputs), np.float32)
+        return features, outputs(head, (features, *numbers) if numbers else features)
+
+    return compute
+
+
+def _answers(
+    raw: np.ndarray, names: Sequence[str], task: Task, top: int | None, point: OperatingPoint | None
+) -> Iterator[tuple[tuple[tuple[str, float], ...], tuple[str, ...]]]:
+    """The scores and the predicted labels of each row of a model's outputs."""
+    if task == "regression":
+        for row in raw:
+            yield tuple(zip(names, map(float, row), strict=True)), ()
+        return
+    values = activated(raw, task) if point is None else point.probabilities(raw, task)
+    decided = (point or OperatingPoint()).decide(values, names, task)
+    order = np.argsort(-values, axis=1, kind="stable")
+    for row, indices, chosen in zip(values, order, decided, strict=True):
+        scored = tuple((names[index], float(row[index])) for index in indices[:top])
+        yield scored, tuple(names[index] for index in indices if chosen[index])
+
+
+def scores(model: keras.Model, values: Values) -> np.ndarray:
     """Runs a model on a batch.
 
     Args:
         model: keras.Model with a `Labels` layer.
-        values: array (n, …) of inputs; with numbers beside them, a tuple of it and float32 (n, k).
+        values: Values.
 
     Returns:
         float array (n, outputs): probabilities of a classifier, numbers of a regression model.
     """
+    return activated(outputs(model, values), models.task(model))
+
+
+def outputs(model: keras.Model, values: Values) -> np.ndarray:
+    """Runs a model on a batch.
+
+    Args:
+        model: keras.Model.
+        values: Values.
+
+    Returns:
+        float array (n, outputs), the outputs of the model itself, such as logits.
+    """
     arrays = values if isinstance(values, tuple) else (values,)
     tensors = tuple(tf.constant(array) if array.dtype == object else array for array in arrays)
-    outputs = model.predict(tensors if len(tensors) > 1 else tensors[0], batch_size=len(arrays[0]), verbose=0)
-    return keras.ops.convert_to_numpy(_ACTIVATIONS[models.task(model)](outputs))
+    return model.predict(tensors if len(tensors) > 1 else tensors[0], batch_size=len(arrays[0]), verbose=0)
+
+
+def activated(raw: np.ndarray, task: Task) -> np.ndarray:
+    """Turns the outputs of a classifier into probabilities; the numbers of a regression model stay the same.
+
+    Args:
+        raw: float (n, outputs).
+        task: Task.
+
+    Returns:
+        float array (n, outputs).
+    """
+    return keras.ops.convert_to_numpy(_ACTIVATIONS[task](raw))
 
 
 def explain_images(
@@ -138,7 +261,7 @@ def explain_images(
     if label is not None and label not in labels:
         raise InputError(unknown("label", label, labels))
     folder = run.directory / "explanations" if out is None else Path(out)
-    paths = list(dict.fromkeys(_input(item).value for item in inputs))
+    paths = list(dict.fromkeys(item.value if isinstance(item, Input) else str(item) for item in inputs))
     logger.info("explaining %s by %s", counted(len(paths), "images"), method)
     ending = method if label is None else f"{method}_{_safe(label)}"
     targets = {path: folder / f"{name}_{ending}.png" for path, name in zip(paths, picture_names(paths), strict=True)}
@@ -207,66 +330,3 @@ def _clashing(names: Sequence[str]) -> list[int]:
 
 def _safe(label: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "-." else "_" for sign in label)
-
-
-def input_batches(
-    run: Run, inputs: Sequence, size: int, on_fault: Callable[[str], None] | None
-) -> Iterator[tuple[list[Input], np.ndarray | tuple[np.ndarray, np.ndarray]]]:
-    """Batches of inputs with their values, as `scores` takes them: strings, or decoded images.
-
-    Args:
-        run: Run.
-        inputs: as for `predict`.
-        size: int > 0, inputs per batch.
-        on_fault: as for `predict`.
-
-    Yields:
-        list of Input, and array (n, …); with numbers beside the inputs, a tuple of it and float32 (n, k).
-
-    Raises:
-        InputError: an input is not what the run reads, or as for `predict`.
-    """
-    items = [_input(item) for item in inputs]
-    count = len(run.config.data.columns.numbers)
-    if wrong := [item for item in items if len(item.numbers) != count]:
-        raise InputError(
-            f"the run reads {counted(count, 'numbers')} beside each input. Received: {len(wrong[0].numbers)} for "
-            f"{wrong[0].value!r}. Give a table with their columns, or `inputs.Input(value, numbers=…)`."
-        )
-    reads_pairs = run.config.data.columns.pair is not None
-    if wrong := [item.value for item in items if isinstance(item.value, tuple) != reads_pairs]:
-        expected = "pairs of texts, tuples of two str" if reads_pairs else "single inputs, str"
-        raise InputError(f"the run reads {expected}. Received: {wrong[0]!r}.")
-    for start in range(0, len(items), size):
-        batch = items[start : start + size]
-        if run.config.data.kind == "text":
-            yield batch, _with_numbers(batch, np.array([item.value for item in batch], object))
-            continue
-        with ThreadPoolExecutor(processor_count()) as pool:
-            images = list(pool.map(lambda item: _image_or_error(run, item.value), batch))
-        for item, image in zip(batch, images, strict=True):
-            if isinstance(image, Exception):
-                if on_fault is None:
-                    raise image
-                on_fault(f"{item.row}: {image}" if item.row else str(image))
-        usable = [index for index, image in enumerate(images) if not isinstance(image, Exception)]
-        if usable:
-            batch = [batch[index] for index in usable]
-            yield batch, _with_numbers(batch, np.stack([images[index] for index in usable]))
-
-
-def _with_numbers(batch: Sequence[Input], values: np.ndarray) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    return (values, np.array([item.numbers for item in batch], np.float32)) if batch[0].numbers else values
-
-
-def _image_or_error(run: Run, path: str) -> np.ndarray | Exception:
-    try:
-        return data.load_image(path, run.image_size, plan.decoding(run.config))
-    except (InputError, OSError) as error:
-        return error
-
-
-def _input(item: str | Path | tuple[str, str] | Input) -> Input:
-    if isinstance(item, tuple | list):
-        return Input(tuple(map(str, item)))
-    return item if isinstance(item, Input) else Input(str(item))

@@ -93,7 +93,7 @@ def test_predict_writes_a_table_and_does_not_replace_it(kerastrain, place):
     assert "'table.csv' exists already and is not overwritten" in said
     kerastrain("predict", "images", "day2", "--out", "table.csv", "--replace")
     assert {row["prediction"] for row in csv.DictReader((place / "table.csv").open())} == {"blue"}
-    assert "--out must name a .csv file" in kerastrain("predict", "images", "day1", "--out", "x.json", code=2)[1]
+    assert "--out must name a .csv or .jsonl file, or be -" in kerastrain("predict", "images", "day1", "--out", "x.json", code=2)[1]
 
 
 def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):

@@ -56,7 +56,7 @@ def test_inputs_are_decoded_a_batch_at_a_time_and_predicted_alike(place, runs, m
     whole = list(recipe.predict(runs(), paths, top=None))
     sizes = []
     monkeypatch.setattr(
-        predicting, "scores", lambda model, values: sizes.append(len(values)) or np.zeros((len(values), 3))
+        predicting, "outputs", lambda model, values: sizes.append(len(values)) or np.zeros((len(values), 3))
     )
     run = untrained.Run(
         runs().directory, recipe.inputs.override(runs().config, ["evaluation.batch_size=4"]), runs().model
