@@ -18,6 +18,7 @@ LANGUAGE_KINDS = ("chat", "language")
 _OF_CLASSIFIERS = [
     *(
         "task",
+        "exclude",
         "exclude_classes",
         "image_size",
         "resize",
@@ -115,6 +116,10 @@ class DataConfig(Section):
     """Which columns of a table, or features of a named data set, hold the inputs, targets, splits, weights and groups."""
     exclude_classes: OneOrMore = ()
     """Classes whose examples are left out, such as [unsup], whatever the source."""
+    exclude: Annotated[str, Field(min_length=1)] | None = None
+    """Table of examples to leave out: the proposals.csv that `kerastrain data check` has written, which may be edited. Rows with
+    the action exclude are left out, those with relabel get their proposed_label, those with look are ignored. A row that
+    matches no example is refused."""
     image_size: tuple[Size, Size] | None = None
     """Height and width that images are resized to, in pixels; null uses the backbone's own size."""
     resize: Literal["stretch", "pad", "crop"] = "stretch"

@@ -167,7 +167,9 @@ def _resolved(config: Config) -> Config:
     }
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"path": path, "columns": columns}),
+            "data": config.data.model_copy(
+                update={"path": path, "columns": columns, "exclude": config.data.exclude and _absolute(config.data.exclude)}
+            ),
             "model": config.model.model_copy(update=model),
             "optimizer": _with_defaults(config.optimizer, {"learning_rate": rate, **usual}),
             "fit": _with_defaults(config.fit, {"global_batch_size": GLOBAL_BATCH_SIZE}),

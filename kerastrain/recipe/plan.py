@@ -13,6 +13,7 @@ import numpy as np
 
 from kerastrain import data, presets, tokenization
 from kerastrain.config import EPOCHS, Config
+from kerastrain.data import exclusions
 from kerastrain.data.sources import number_columns
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
@@ -178,7 +179,11 @@ def listing(config: Config, *, path: str | None = None, image_size: tuple[int, i
     columns = data.Columns(**config.data.columns.model_dump())
     excluded = config.data.exclude_classes
     if path is None:
-        return data.listing(config.data.path, columns=columns, exclude_classes=excluded, **options)
+        own = data.listing(config.data.path, columns=columns, exclude_classes=excluded, **options)
+        if config.data.exclude is None:
+            return own
+        table = repr(config.data.exclude)
+        return exclusions.apply(own, exclusions.read(config.data.exclude), source=table, without=excluded)
     if config.data.columns.pair is not None and not data.has_columns(path, config.data.kind):
         raise InputError(
             f"the run reads pairs of texts. Received: '{path}', which has no columns. Give a table with the columns of both "

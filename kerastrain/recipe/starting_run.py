@@ -81,6 +81,8 @@ def config_from(run: str | os.PathLike, path: str | Path | None = None, override
     place = changed_data.get("path")
     if place is not None and "columns" not in changed_data and not data.has_columns(str(place)):
         values["data"]["columns"] = {}
+    if place is not None and "exclude" not in changed_data:  # It names examples of the other data.
+        values["data"]["exclude"] = None
     if start is not None and start.image_size is not None and values["data"].get("image_size") is None:
         values["data"]["image_size"] = list(start.image_size)
     config = configs.validate(values, source="the command line" if path is None else str(path))
