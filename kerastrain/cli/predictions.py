@@ -123,7 +123,8 @@ def write_predictions(predictions: Iterable, out: Path, labels: Sequence[str], t
     is_table = out.suffix.lower() == ".csv"
 
     def write(temporary: Path) -> int:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+        # A file name that is not UTF-8 keeps its bytes.
+        with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             if is_table:
                 return _write_csv(predictions, file, labels, task)
             return _write_lines(predictions, file, task)

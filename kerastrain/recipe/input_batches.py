@@ -152,6 +152,8 @@ def _with_numbers(items: Sequence[Input], values: np.ndarray) -> Values:
 
 
 def _image(run: Run, path: str) -> np.ndarray | Exception:
+    if "\0" in path:  # which `open` refuses as a plain ValueError
+        return InputError(f"no image at {path!r}: no path has a null character.")
     try:
         return data.load_image(path, run.image_size, plan.decoding(run.config))
     except (InputError, OSError) as error:

@@ -243,7 +243,7 @@ def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) 
         )
     if argument == STDIN:
         return _read(
-            "standard input", unlabelled.lines("".join(stdin), "standard input", "text" if is_text else "path")
+            "standard input", unlabelled.lines(_text_of(stdin), "standard input", "text" if is_text else "path")
         )
     if glob.has_magic(argument) and not is_text and not os.path.lexists(path):
         raise InputError(f"no file matches the pattern {argument!r}.")
@@ -256,6 +256,19 @@ def _argument(config: Config, argument: str, stdin: Iterable[str], own: Config) 
         is_own = config.data.columns.input == own.data.columns.input
         return _read(f"'{path}'", unlabelled.table(path, kind=config.data.kind, columns=columns, is_optional=is_own))
     return _read(f"'{path}'", unlabelled.text_file(path)) if is_text else Inputs((Input(str(path)),))
+
+
+def _text_of(stdin: Iterable[str]) -> str:
+    """The text of standard input."""
+    try:
+        content = "".join(stdin)
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input must be text in {error.encoding}. Received: other bytes.") from error
+    if "\0" in content:
+        raise InputError(
+            "standard input must be text, such as a path in each line. Received: binary data. Give the name of a file."
+        )
+    return content
 
 
 def _matches(argument: str, *, is_text: bool) -> list[str] | None:
