@@ -12,7 +12,7 @@ from kerastrain.cli.explanations import print_explanation
 from kerastrain.cli.new_inputs import Faults, NewInputs, Progress, found_inputs, run_config
 from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
-from kerastrain.cli.tables import print_exports, print_measures
+from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.errors import InputError, counted
 from kerastrain.recipe import language_requirements, requirements
 from kerastrain.system.terminal import printable
@@ -54,7 +54,7 @@ def evaluate(
     pairs = [_named_place(text) for text in data or []] + [(_name(path), path) for path in paths]
     start_tensorflow()
     from kerastrain import run_directory
-    from kerastrain.recipe import evaluating
+    from kerastrain.recipe import diagnosing, evaluating
 
     loaded, faults = run_directory.load(run), Faults()
     places = evaluating.check_names(loaded, pairs, replace=replace)
@@ -62,6 +62,8 @@ def evaluate(
     measures = evaluating.evaluate(
         loaded, places, config=config, on_fault=faults, on_predictions=predictions.__setitem__
     )
+    others = [finding for measured in measures.values() for finding in measured.get("findings", ())]
+    print_verdict({"findings": others} if places else diagnosing.read(loaded.directory))
     print_measures(measures)
     # Only now: the measures are printed even if the folder is read-only.
     evaluating.record(loaded, measures, predictions)

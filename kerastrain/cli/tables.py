@@ -16,6 +16,14 @@ def print_measures(measures: dict) -> None:
         console.print(evaluation.table(measured, title=name))
 
 
+def print_verdict(verdict: dict | None) -> None:
+    """Prints what is wrong with a run, and what to try: the content of its `verdict.json`, or None."""
+    from kerastrain import diagnosis
+
+    for line in diagnosis.verdict.lines(verdict or {}):
+        console.print(plain(line), highlight=False)
+
+
 def print_exports(parities: dict, directory: Path) -> None:
     """Prints how each exported file in the run `directory` compares with the model."""
     if not parities:

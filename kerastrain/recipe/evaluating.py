@@ -17,7 +17,7 @@ from kerastrain.config import Config
 from kerastrain.data.image_files import quarantine
 from kerastrain.data.sources import table_columns, tables
 from kerastrain.errors import InputError
-from kerastrain.recipe import language_evaluating, named_predictions, plan
+from kerastrain.recipe import diagnosing, language_evaluating, named_predictions, plan
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
@@ -35,9 +35,9 @@ def evaluate(
 ) -> dict[str, dict]:
     """Evaluates a run on other data, or on its own validation and test parts.
 
-    Measures of other data contain the path of the data, the date, and the number of examples that the run was trained or
-    validated on, which is also logged as a warning; of a language model instead those before its training. `record` writes
-    them.
+    Measures of other data contain the path of the data, the date, the number of examples that the run was trained or
+    validated on, which is also logged as a warning, and findings about them; of a language model instead those before its
+    training. `record` writes them.
 
     Args:
         run: Run.
@@ -61,7 +61,13 @@ def evaluate(
     reads = dataclasses.replace(run, config=config or run.config)
     if not places:
         split = recipe.load_data(reads.config, run.image_size, labels=models.labels(run.model))
-        return recipe.measure(run.model, reads.config, split, on_predictions=on_predictions)
+        measures = recipe.measure(run.model, reads.config, split, on_predictions=on_predictions)
+        if diagnosing.read(run.directory) is None:  # a run of an earlier version
+            try:
+                diagnosing.diagnose(run.model, run.config, split, run.directory)
+            except files.WriteError as error:
+                logger.warning("the verdict is not kept: %s", error)
+        return measures
     measures = {}
     for name, place in places.items():
         try:
@@ -81,6 +87,9 @@ def evaluate(
             "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "shared": _shared(run, name, examples),
         }
+        trained_on = (measured["data"]["shared"] or {}).get("train", 0)
+        label = _label(run, name)
+        measured["findings"] = diagnosing.diagnose_other(run, reads.config, label, examples, predictions, trained_on)
         measures[name] = measured
         if on_predictions is not None:
             on_predictions(name, predictions)
@@ -112,16 +121,22 @@ def record(
         if path.exists():
             logger.info("%s: replaces the measures of %s", name, _earlier(path).get("date", "an earlier version"))
         files.write_json(path, measured)
+        diagnosing.add(run.directory, _label(run, name), measured.get("findings", ()))
     if others:
         report.write(run.directory)
 
 
-def _keep(run: Run, predictions: Mapping[str, evaluation.Predictions], others: Mapping[str, dict]) -> None:
+def _label(run: Run, name: str) -> str:
+    """The name of other data beside the parts of the run."""
     own = run.directory / "metrics.json"
     parts = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    return f"{name} (other data)" if name in (*parts, "train", "validation", "test") else name
+
+
+def _keep(run: Run, predictions: Mapping[str, evaluation.Predictions], others: Mapping[str, dict]) -> None:
     for name, predicted in predictions.items():
         if name in others:
-            named_predictions.write(run.directory, f"{name} (other data)" if name in parts else name, predicted)
+            named_predictions.write(run.directory, _label(run, name), predicted)
         elif not named_predictions.path(run.directory, name).is_file():
             try:
                 named_predictions.write(run.directory, name, predicted)

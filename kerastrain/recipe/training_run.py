@@ -23,6 +23,7 @@ from kerastrain.errors import InputError
 from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
+    diagnosing,
     language_run,
     named_predictions,
     requirements,
@@ -173,6 +174,7 @@ def _train_and_export(
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split, on_predictions=functools.partial(named_predictions.write, directory))
         files.write_json(directory / "metrics.json", measures)
+        diagnosing.diagnose(model, config, split, directory)
         exports = _export_each(model, config, split, directory)
         logger.info("writing report.html")
         report.write(directory)

@@ -1,0 +1,177 @@
+"""What the curves of a training say about its learning rate and its length.
+
+Takes a `Record`; returns findings. Must not import TensorFlow.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+from kerastrain.diagnosis.records import Finding, Record
+from kerastrain.diagnosis.scores import guess_score, scores
+
+STILL_FALLING = 0.85
+"""A loss that the second half of a training, by cumulated learning rate, took below this fraction is still falling."""
+
+LEAST_DROP = 0.02
+"""The least fall that counts, as a fraction of the loss of a guess."""
+
+LEARNED = 0.95
+"""A loss that falls further does not count once the training score is this share of the way from a guess to 1."""
+
+LINEAR_SHARE = 0.75
+"""A rate is too low if the first half of a training brought less than this share of the fall: it has not slowed down."""
+
+FEWEST_STEPS = 100
+"""Steps below which a training is short rather than slow."""
+
+_LOSS_SPREAD = 0.5  # what the change of an example's loss scatters by, as a fraction of the mean loss
+_RISE = 1.5  # by how much a rising loss counts as unstable
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """The losses of the last phase of a training, without penalties of weights.
+
+    Args:
+        phase: str.
+        start: float, the loss before it: the last of the phase before, or that of a guess.
+        train: float (epochs,), the mean loss over the steps of each epoch.
+        validation: float (epochs,); NaN where it is missing.
+        rates: float (epochs,), learning rates at the ends of the epochs.
+        guess: float, the loss of a guess from the class frequencies, or 1 for "regression".
+    """
+
+    phase: str
+    start: float
+    train: np.ndarray
+    validation: np.ndarray
+    rates: np.ndarray
+    guess: float
+
+    def after(self, fraction: float, *, of: str = "epochs") -> float:
+        """The validation loss after a fraction of the phase, by linear interpolation between epochs.
+
+        Args:
+            fraction: float in [0, 1].
+            of: "epochs", or "rates" for a fraction of the cumulated learning rate.
+
+        Returns:
+            float.
+        """
+        losses = np.concatenate([[self.start], self.validation])
+        before = np.concatenate([self.rates[:1], self.rates[:-1]])
+        spent = np.cumsum((before + self.rates) / 2) if of == "rates" else np.arange(1.0, len(losses))
+        return float(np.interp(fraction * spent[-1], np.concatenate([[0], spent]), losses))
+
+
+def guess_loss(record: Record) -> float:
+    """The loss of a model that predicts the same for every input.
+
+    Args:
+        record: Record.
+
+    Returns:
+        float, the log of the number of classes, log 2 for "multi_label", and 1 for "regression", whose loss is relative to the
+        variance.
+    """
+    if record.task == "single_label":
+        return math.log(max(len(record.labels), 2))
+    return math.log(2) if record.task == "multi_label" else 1.0
+
+
+def curve(record: Record) -> Curve | None:
+    """The curve of the last phase.
+
+    Args:
+        record: Record.
+
+    Returns:
+        Curve, or None without a history of losses.
+    """
+    rows = [row for row in record.history if _loss(row, "") is not None]
+    if not rows:
+        return None
+    last = [row for row in rows if row["phase"] == rows[-1]["phase"]]
+    earlier = [row for row in rows if row["phase"] != rows[-1]["phase"]]
+    guess = guess_loss(record)
+    before = [value for row in earlier if (value := _loss(row, "val_")) is not None]
+    column = lambda prefix: np.array([np.nan if (v := _loss(row, prefix)) is None else v for row in last])
+    rates = np.array([float(row.get("learning_rate", 1.0)) for row in last])
+    return Curve(str(last[-1]["phase"]), min(before) if before else guess, column(""), column("val_"), rates, guess)
+
+
+def still_falling(record: Record) -> Finding | None:
+    """Whether a longer training, or one at a higher rate, would very likely be better.
+
+    Args:
+        record: Record.
+
+    Returns:
+        Finding of the kind "still_improving" or "rate_too_low", or None.
+    """
+    losses, held_out = curve(record), record.parts.get("validation")
+    if losses is None or held_out is None or not np.isfinite(losses.validation).all():
+        return None
+    end, half, epochs = float(losses.validation[-1]), losses.after(0.5), len(losses.validation)
+    if "train" in record.parts and len(record.parts["train"]):
+        learned, guess = float(scores(record, "train").mean()), guess_score(record, "train")
+        if learned >= guess + LEARNED * (1 - guess):
+            return None
+    limit = max((1 - STILL_FALLING) * half, LEAST_DROP * losses.guess)
+    error = _LOSS_SPREAD * end / math.sqrt(held_out.count)
+    if half - end < limit or end > losses.validation.min() + error:
+        return None
+    evidence = {"epochs": epochs, "loss_at_half": half, "loss_at_end": end, "loss_of_a_guess": losses.guess}
+    confidence = float(stats.norm.cdf((half - end - limit) / error)) if error else 1.0
+    falls = losses.start - end
+    share = (losses.start - losses.after(0.5, of="rates")) / falls if falls > 0 else 1.0
+    steps = epochs * (record.steps_per_epoch or 1)
+    if share < LINEAR_SHARE and steps >= FEWEST_STEPS and epochs >= 4:
+        sentence = (
+            f"The learning rate is too low: after {steps:,} steps the validation loss ({end:.3g}) still falls as fast as at "
+            f"the start ({share:.0%} of the fall came in the first half)."
+        )
+        return Finding(
+            "rate_too_low", sentence, {**evidence, "steps": steps, "first_half": share}, confidence, "validation"
+        )
+    noun = "epoch" if epochs == 1 else "epochs"
+    sentence = (
+        f"The model was still improving when training ended: the second half of {epochs} {noun} took the validation loss from "
+        f"{half:.3g} to {end:.3g}."
+    )
+    return Finding("still_improving", sentence, evidence, confidence, "validation")
+
+
+def unstable(record: Record) -> Finding | None:
+    """Whether the learning rate was so high that training lost what it had learned.
+
+    Args:
+        record: Record.
+
+    Returns:
+        Finding of the kind "unstable_rate", or None.
+    """
+    losses = curve(record)
+    if losses is None:
+        return None
+    train = losses.train
+    if not np.isfinite(train).all():
+        worst = math.inf
+    worst = float(train[1:].max()) if len(train) > 1 else float(train[0])
+    best = min(losses.start, float(np.minimum.accumulate(train)[-2])) if len(train) > 1 else losses.start
+    evidence = {"phase": losses.phase, "worst_loss": worst, "loss_of_a_guess": losses.guess, "best_loss_before": best}
+    if worst > _RISE * losses.guess:
+        sentence = (
+            f"The learning rate is too high: in phase {losses.phase} the training loss was {worst:.3g}, above the "
+            f"{losses.guess:.3g} of a guess."
+        )
+        return Finding("unstable_rate", sentence, evidence, 1.0)
+    return None
+
+
+def _loss(row, prefix: str) -> float | None:
+    value = row.get(f"{prefix}data_loss", row.get(f"{prefix}loss"))
+    return None if value is None else float(value)
