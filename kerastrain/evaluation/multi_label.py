@@ -4,21 +4,18 @@ Takes targets and predicted probabilities; returns a dict that can be written as
 or 1. Must not import TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.metrics import (
-    average_precision_score,
-    precision_recall_curve,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
+from scipy import sparse
 
 from kerastrain.errors import InputError
-from kerastrain.evaluation.single_label import average
+from kerastrain.evaluation import calibration, counting, curves, resampling
+from kerastrain.evaluation.single_label import SKIPPED, average
 
-SCORES = ("precision", "recall", "f1", "average_precision", "roc_auc")
+SCORES = ("precision", "recall", "specificity", "f1", "matthews", "average_precision", "roc_auc")
 THRESHOLD = 0.5
+_MOST_POOLED = 20_000_000  # decisions, above which there are no curves of all of them together
 
 
 def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> dict:
@@ -27,12 +24,15 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         loss = mean over examples and labels of the binary cross-entropy
         accuracy = share of correct binary decisions, over all examples and labels
         exact = share of the examples with all decisions correct
+        Brier score = mean over examples and labels of (probability - truth)²
         average precision = sum over thresholds of (recall[t] - recall[t - 1]) · precision[t]
 
-    Precision, recall and F1 are as for one label. Average precision and ROC AUC need no threshold; the macro mean of the
-    average precision is known as mAP. A macro average is the unweighted mean over the labels that occur; a weighted average
-    weighs each label by its number of examples. `best_threshold` is the threshold with the highest F1 of the label on this
-    data, so choose it on validation data.
+    The scores are as for one label. Average precision and ROC AUC need no threshold; the macro mean of the average precision is
+    known as mAP. A macro average is the unweighted mean over the labels that occur; a weighted average weighs each label by its
+    number of examples; a micro average is that of all decisions together. `best_threshold` is the threshold with the highest F1
+    of the label on this data, so choose it on validation data.
+
+    The intervals hold 95 % of the values in resamples of the examples (see `resampling`).
 
     Args:
         targets: (n, labels) of 0 and 1.
@@ -40,9 +40,11 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         labels: sequence of str (labels,), the name of each label.
 
     Returns:
-        dict of "task" ("multi_label"), "count", "loss" (nats), "accuracy", "exact", "macro" and "weighted" (each with
-        precision, recall, f1, average_precision, roc_auc), and "classes" (for each: label, these scores,
-        best_threshold, best_f1, support). All fractions are in [0, 1]; undefined numbers are None.
+        dict of "task" ("multi_label"), "count", "loss" (nats), "accuracy", "exact", "brier", "macro", "weighted" and "micro"
+        (each with precision, recall, specificity, f1, matthews, average_precision, roc_auc), "classes" (for each: label, these
+        scores, best_threshold, best_f1, support), "calibration" (error, bins; of all decisions together), "intervals" (from
+        names such as "accuracy" and "macro.f1" to [low, high]) and "curves" (see `curves.of_classes`). All fractions are in
+        [0, 1]; undefined numbers are None.
 
     Raises:
         InputError: the shapes do not match, there is no example, a target is not 0 or 1, or a probability is not finite
@@ -56,46 +58,128 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
     targets, probabilities = np.asarray(targets), np.asarray(probabilities, "float64")
     _check(targets, probabilities, labels)
     targets = targets.astype(bool)
-    predicted = probabilities >= THRESHOLD
-    classes = [_label(str(label), targets[:, index], probabilities[:, index]) for index, label in enumerate(labels)]
-    true_probabilities = np.where(targets, probabilities, 1 - probabilities)
-    return {
+    rankings = [curves.ranking(targets[:, index], probabilities[:, index]) for index in range(len(labels))]
+    pooled = curves.ranking(targets.ravel(), probabilities.ravel()) if targets.size <= _MOST_POOLED else None
+    classes = _per_label(targets, probabilities, rankings, labels)
+    examples = _of_examples(targets, probabilities)
+    measures = {
         "task": "multi_label",
         "count": len(targets),
-        "loss": float(-np.log(np.maximum(true_probabilities, np.finfo("float64").tiny)).mean()),
-        "accuracy": float((predicted == targets).mean()),
-        "exact": float((predicted == targets).all(axis=1).mean()),
+        **{name: float(values.mean()) for name, values in examples.items()},
         "macro": average(classes, [float(row["support"] > 0) for row in classes], SCORES),
         "weighted": average(classes, [float(row["support"]) for row in classes], SCORES),
+        "micro": _micro(targets, probabilities >= THRESHOLD, pooled),
         "classes": classes,
+        "calibration": calibration.measure(probabilities.ravel(), targets.ravel()),
     }
+    measures["intervals"] = _intervals(targets, probabilities, examples, rankings, measures)
+    measures["curves"] = curves.of_classes(rankings, labels, pooled)
+    return measures
 
 
-def _label(label: str, targets: np.ndarray, probabilities: np.ndarray) -> dict:
-    scores = precision_recall_fscore_support(
-        targets, probabilities >= THRESHOLD, average="binary", zero_division=np.nan
-    )
-    precision, recall, f1 = (None if np.isnan(score) else float(score) for score in scores[:3])
-    occurs = bool(targets.any())
-    best_threshold, best_f1 = _best(targets, probabilities) if occurs else (None, None)
+class _Resampled:
+    """The measures of resamples of the same predictions, which need not be sorted again."""
+
+    def __init__(self, targets, probabilities, examples, rankings):
+        predicted = probabilities >= THRESHOLD
+        self._calibration = calibration.Resampled(probabilities, targets)
+        self._examples = {name: values.astype(np.float32) for name, values in examples.items()}
+        self._counts = [
+            sparse.csr_matrix(values.T.astype(np.float32)) for values in (targets & predicted, predicted, targets)
+        ]
+        self._ranked = {
+            index: resampling.RankedResamples(one, targets[:, index])
+            for index, one in enumerate(rankings)
+            if one.is_defined
+        }
+
+    def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = {name: values @ weights / len(weights) for name, values in self._examples.items()}
+        correct, predicted, support = (np.asarray(matrix @ weights, np.float64).T for matrix in self._counts)
+        for score, values in _scores(correct, predicted, support, len(weights)).items():
+            for name, weighing in (("macro", (support > 0).astype(float)), ("weighted", support)):
+                found[f"{name}.{score}"] = counting.averaged(values, weighing, skips_undefined=score in SKIPPED)
+        pooled = (values.sum(axis=-1) for values in (correct, predicted, support))
+        micro = _scores(*pooled, len(weights) * correct.shape[-1])
+        found["calibration.error"] = self._calibration.errors(weights)
+        return found | {f"micro.{score}": values for score, values in micro.items()}
+
+    def areas(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        support = np.asarray(self._counts[2] @ weights).T[:, list(self._ranked)]
+        areas = np.array([ranked.areas(weights) for ranked in self._ranked.values()])  # (labels, 2, resamples)
+        return {
+            f"{name}.{score}": counting.averaged(areas[:, index].T, weighing, skips_undefined=True)
+            for index, score in enumerate(("roc_auc", "average_precision"))
+            for name, weighing in (("macro", (support > 0).astype(float)), ("weighted", support))
+        }
+
+
+def _intervals(targets, probabilities, examples, rankings, measures: Mapping) -> dict[str, list[float]]:
+    estimates = {name: value for name, value in measures.items() if isinstance(value, float)}
+    for name in ("macro", "weighted", "micro"):
+        estimates |= {f"{name}.{score}": value for score, value in measures[name].items()}
+    estimates["calibration.error"] = measures["calibration"]["error"]
+    resampled, strata = _Resampled(targets, probabilities, examples, rankings), np.zeros(len(targets), np.int64)
+    found = resampling.intervals(strata, resampled.decisions, estimates, resampling.rounds(len(targets)))
+    if not any(one.is_defined for one in rankings):
+        return found
+    return found | resampling.intervals(strata, resampled.areas, estimates, resampling.rounds(targets.size))
+
+
+def _of_examples(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The measures that are means over examples: float (n,) each."""
+    right = (probabilities >= THRESHOLD) == targets
+    true = np.maximum(np.where(targets, probabilities, 1 - probabilities), np.finfo("float64").tiny)
     return {
-        "label": label,
-        "precision": precision,
-        "recall": recall if occurs else None,
-        "f1": f1,
-        "average_precision": float(average_precision_score(targets, probabilities)) if occurs else None,
-        "roc_auc": float(roc_auc_score(targets, probabilities)) if occurs and not targets.all() else None,
-        "best_threshold": best_threshold,
-        "best_f1": best_f1,
-        "support": int(targets.sum()),
+        "loss": -np.log(true).mean(axis=1),
+        "accuracy": right.mean(axis=1),
+        "exact": right.all(axis=1).astype(np.float64),
+        "brier": np.square(probabilities - targets).mean(axis=1),
     }
 
 
-def _best(targets: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
-    precision, recall, thresholds = precision_recall_curve(targets, probabilities)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo("float64").tiny)
-    best = int(f1[:-1].argmax())
-    return float(thresholds[best]), float(f1[best])
+def _scores(correct: np.ndarray, predicted: np.ndarray, support: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    sides = [np.stack([values, count - values], axis=-1) for values in (predicted, support)]
+    right = 2 * correct + count - predicted - support  # true positives and true negatives
+    matthews = counting.agreement(right, *sides)["matthews"]
+    return counting.per_class(correct, predicted, support, count) | {"matthews": matthews}
+
+
+def _micro(targets: np.ndarray, predicted: np.ndarray, pooled: curves.Ranking | None) -> dict:
+    counts = (float(values.sum()) for values in (targets & predicted, predicted, targets))
+    scores = {name: counting.defined(value) for name, value in _scores(*map(np.float64, counts), targets.size).items()}
+    return scores | {
+        "average_precision": None if pooled is None else pooled.average_precision,
+        "roc_auc": None if pooled is None else pooled.roc_auc,
+    }
+
+
+def _per_label(targets: np.ndarray, probabilities: np.ndarray, rankings: Sequence, labels: Sequence[str]) -> list[dict]:
+    predicted = probabilities >= THRESHOLD
+    counts = [values.sum(axis=0).astype(np.float64) for values in (targets & predicted, predicted, targets)]
+    scores = _scores(*counts, len(targets))
+    rows = []
+    for index, (label, one) in enumerate(zip(labels, rankings, strict=True)):
+        best_threshold, best_f1 = _best(one) if counts[2][index] else (None, None)
+        rows.append(
+            {
+                "label": str(label),
+                **{name: counting.defined(values[index]) for name, values in scores.items()},
+                "average_precision": one.average_precision,
+                "roc_auc": one.roc_auc,
+                "best_threshold": best_threshold,
+                "best_f1": best_f1,
+                "support": int(counts[2][index]),
+            }
+        )
+    return rows
+
+
+def _best(one: curves.Ranking) -> tuple[float, float]:
+    f1 = 2 * one.true_positives / (one.true_positives + one.false_positives + one.true_positives[-1])
+    # Of equally good thresholds the lowest, as in scikit-learn's curve.
+    best = len(f1) - 1 - int(f1[::-1].argmax())
+    return float(one.thresholds[best]), float(f1[best])
 
 
 def _check(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> None:

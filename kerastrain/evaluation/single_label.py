@@ -7,23 +7,36 @@ recall of a class without examples, is None, never 0 or 1. Must not import Tenso
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from scipy import sparse
+from sklearn.metrics import confusion_matrix
 
 from kerastrain.errors import InputError
+from kerastrain.evaluation import calibration, counting, curves, intervals, resampling
 
-SCORES = ("precision", "recall", "f1", "roc_auc")
-_AREAS = ("roc_auc", "average_precision")
+SCORES = ("precision", "recall", "specificity", "f1", "average_precision", "roc_auc")
+TOP = (3, 5)
+SKIPPED = ("specificity", "matthews", "average_precision", "roc_auc")
+"""Scores that an average leaves out where they are undefined."""
+_MOST_POOLED = 20_000_000  # decisions, above which there are no curves of all of them together
 
 
 def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> dict:
     """Measures predictions against targets.
 
         precision = TP / (TP + FP)    recall = TP / (TP + FN)    F1 = 2 TP / (2 TP + FP + FN)
-        loss = mean(-log(probability of the true class))
+        specificity = TN / (TN + FP)    balanced accuracy = mean recall of the classes
+        loss = mean(-log(probability of the true class)), also known as log loss
+        Brier score = mean over examples of sum over classes of (probability - truth)²; with two classes half of that
+        average precision = sum over thresholds of (recall[t] - recall[t - 1]) · precision[t]
         calibration error = sum over bins of count / n * |accuracy - mean confidence|
 
-    A macro average is the unweighted mean over the classes with examples; a weighted average weighs each class by its
-    number of examples. In both, a class that is never predicted has precision 0. ROC AUC is each class against the rest.
+    Each class is measured against the rest. A macro average is the unweighted mean over the classes with examples; a weighted
+    average weighs each class by its number of examples; a micro average is that of all decisions about all classes together. A
+    class that is never predicted has precision 0 in the averages. Cohen's kappa and Matthews' coefficient are as in
+    `counting.agreement`.
+
+    The intervals hold 95 % of the values in resamples of the same number of examples of each class (see `resampling`). After
+    no mistake, or only mistakes, no resample differs; then accuracy and top-k have Wilson's interval and the others none.
 
     Args:
         targets: integer (n,), the true class of each example, in [0, classes).
@@ -31,10 +44,12 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         labels: sequence of str (classes,), the name of each class.
 
     Returns:
-        dict of "task" ("single_label"), "count", "loss" (nats), "accuracy", "macro" and "weighted" (each with precision,
-        recall, f1, roc_auc), "classes" (for each: label, precision, recall, f1, roc_auc, support), "confusion" (one row
-        per true class, one column per predicted class) and "calibration" (error, bins). All fractions are in [0, 1];
-        undefined numbers are None.
+        dict of "task" ("single_label"), "count", "loss" (nats), "accuracy", "balanced_accuracy", "top_3" and "top_5" (the
+        share of examples whose class is among the 3 or 5 most probable, with more classes than that), "brier", "kappa",
+        "matthews", "macro", "weighted" and "micro" (each with precision, recall, specificity, f1, average_precision, roc_auc),
+        "classes" (for each: label, these scores, support), "confusion" (one row per true class, one column per predicted
+        class), "calibration" (error, bins), "intervals" (from names such as "accuracy" and "macro.f1" to [low, high]) and
+        "curves" (see `curves.of_classes`). All fractions are in [0, 1]; undefined numbers are None.
 
     Raises:
         InputError: the shapes do not match, there is no example, a target is out of range, or a row of `probabilities`
@@ -52,26 +67,44 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
     targets, probabilities = np.asarray(targets), np.asarray(probabilities, "float64")
     _check(targets, probabilities, labels)
     predicted = probabilities.argmax(axis=1)
-    classes = _per_class(targets, predicted, probabilities, labels)
-    true_probabilities = probabilities[np.arange(len(targets)), targets]
-    return {
-        "task": "single_label",
-        "count": len(targets),
-        "loss": float(-np.log(np.maximum(true_probabilities, np.finfo("float64").tiny)).mean()),
-        "accuracy": float((predicted == targets).mean()),
+    support = np.bincount(targets, minlength=len(labels))
+    rankings = [curves.ranking(targets == index, probabilities[:, index]) for index in range(len(labels))]
+    classes = _per_class(targets, predicted, rankings, labels)
+    pooled = None
+    if probabilities.size <= _MOST_POOLED:
+        pooled = curves.ranking((targets[:, np.newaxis] == np.arange(len(labels))).ravel(), probabilities.ravel())
+    examples = _of_examples(targets, probabilities, predicted)
+    correct = float((predicted == targets).sum())
+    agreement = counting.agreement(
+        correct, np.bincount(predicted, minlength=len(labels)).astype(float), support.astype(float)
+    )
+    averages = {
         "macro": average(classes, [float(row["support"] > 0) for row in classes], SCORES),
         "weighted": average(classes, [float(row["support"]) for row in classes], SCORES),
+        "micro": _micro(correct / len(targets), len(labels), pooled),
+    }
+    measures = {
+        "task": "single_label",
+        "count": len(targets),
+        **{name: float(values.mean()) for name, values in examples.items()},
+        "balanced_accuracy": averages["macro"]["recall"],
+        **{name: counting.defined(value) for name, value in agreement.items()},
+        **averages,
         "classes": classes,
         "confusion": confusion_matrix(targets, predicted, labels=range(len(labels))).tolist(),
-        "calibration": _calibration(probabilities.max(axis=1), predicted == targets),
+        "calibration": calibration.measure(probabilities.max(axis=1), predicted == targets),
     }
+    resampled = _Resampled(targets, probabilities, predicted, examples, rankings)
+    measures["intervals"] = _intervals(resampled, targets, measures)
+    measures["curves"] = curves.of_classes(rankings, labels, pooled)
+    return measures
 
 
 def average(classes: Sequence[Mapping], weights: Sequence[float], scores: Sequence[str]) -> dict:
     """The weighted mean of each score over the classes.
 
-    Classes with an undefined area under a curve are excluded from its mean. Any other undefined score counts as 0, such as
-    the precision of a class that is never predicted.
+    Classes with an undefined area under a curve or specificity are excluded from its mean. Any other undefined score counts as
+    0, such as the precision of a class that is never predicted.
 
     Args:
         classes: sequence of mappings from the name of a score to its value or None, one per class.
@@ -81,14 +114,96 @@ def average(classes: Sequence[Mapping], weights: Sequence[float], scores: Sequen
     Returns:
         dict from the name of each score to a float, or None if no class with a positive weight defines it.
     """
-    averages = {}
+    weights, averages = np.array(weights, np.float64), {}
     for score in scores:
-        pairs = list(zip((row[score] for row in classes), weights, strict=True))
-        if score in _AREAS:
-            pairs = [(value, weight) for value, weight in pairs if value is not None]
-        total = sum(weight for _, weight in pairs)
-        averages[score] = sum((value or 0.0) * weight for value, weight in pairs) / total if total else None
+        values = np.array([np.nan if row[score] is None else row[score] for row in classes])
+        averages[score] = counting.defined(counting.averaged(values, weights, skips_undefined=score in SKIPPED))
     return averages
+
+
+class _Resampled:
+    """The measures of resamples of the same predictions, which need not be predicted or sorted again."""
+
+    def __init__(self, targets, probabilities, predicted, examples, rankings):
+        count, self._classes = probabilities.shape
+        self._support = np.bincount(targets, minlength=self._classes).astype(float)
+        self._examples = {name: values.astype(np.float32) for name, values in examples.items()}
+        rows = np.arange(count)
+        ones = np.ones(count, np.float32)
+        shape = (self._classes, count)
+        self._predicted = sparse.csr_matrix((ones, (predicted, rows)), shape)
+        self._correct = sparse.csr_matrix(((predicted == targets).astype(np.float32), (targets, rows)), shape)
+        self._calibration = calibration.Resampled(probabilities.max(axis=1), predicted == targets)
+        self._ranked = {
+            index: resampling.RankedResamples(one, targets == index)
+            for index, one in enumerate(rankings)
+            if one.is_defined
+        }
+
+    def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        count, support = len(weights), self._support
+        found = {name: values @ weights / count for name, values in self._examples.items()}
+        correct, predicted = (np.asarray(matrix @ weights, np.float64).T for matrix in (self._correct, self._predicted))
+        found |= counting.agreement(correct.sum(axis=-1), predicted, support)
+        for score, values in counting.per_class(correct, predicted, support, count).items():
+            for name, weighing in (("macro", (support > 0).astype(float)), ("weighted", support)):
+                found[f"{name}.{score}"] = counting.averaged(values, weighing, skips_undefined=score in SKIPPED)
+        found["balanced_accuracy"] = found["macro.recall"]
+        found["calibration.error"] = self._calibration.errors(weights)
+        return found
+
+    def areas(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        support = self._support[list(self._ranked)]
+        areas = np.array([ranked.areas(weights) for ranked in self._ranked.values()])  # (classes, 2, resamples)
+        return {
+            f"{name}.{score}": counting.averaged(areas[:, index].T, weighing, skips_undefined=True)
+            for index, score in enumerate(("roc_auc", "average_precision"))
+            for name, weighing in (("macro", np.ones(len(support))), ("weighted", support))
+        }
+
+
+def _intervals(resampled: _Resampled, targets: np.ndarray, measures: Mapping) -> dict[str, list[float]]:
+    estimates = {name: value for name, value in measures.items() if isinstance(value, float)}
+    estimates |= {f"{name}.{score}": value for name in ("macro", "weighted") for score, value in measures[name].items()}
+    estimates["calibration.error"] = measures["calibration"]["error"]
+    count = len(targets)
+    found = resampling.intervals(targets, resampled.decisions, estimates, resampling.rounds(count))
+    if resampled._ranked:
+        rounds = resampling.rounds(count * len(measures["classes"]))
+        found |= resampling.intervals(targets, resampled.areas, estimates, rounds)
+    for name in ("accuracy", *(f"top_{k}" for k in TOP)):
+        if name in measures and name not in found:
+            found[name] = list(intervals.wilson(round(measures[name] * count), count))
+    return found
+
+
+def _of_examples(targets: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """The measures that are means over examples: float (n,) each."""
+    class_count = probabilities.shape[1]
+    true = probabilities[np.arange(len(targets)), targets]
+    squares = np.square(probabilities).sum(axis=1) - 2 * true + 1
+    found = {
+        "loss": -np.log(np.maximum(true, np.finfo("float64").tiny)),
+        "accuracy": (predicted == targets).astype(np.float64),
+        "brier": squares / 2 if class_count == 2 else squares,
+    }
+    # Of equal probabilities the first counts as higher, as in `argmax`.
+    above = (probabilities > true[:, np.newaxis]).sum(axis=1)
+    tied = (probabilities == true[:, np.newaxis]) & (np.arange(class_count) < targets[:, np.newaxis])
+    rank = above + tied.sum(axis=1)
+    return found | {f"top_{k}": (rank < k).astype(np.float64) for k in TOP if class_count > k}
+
+
+def _micro(accuracy: float, class_count: int, pooled: curves.Ranking | None) -> dict:
+    """Of one class per example, each mistake is a false positive and a false negative."""
+    return {
+        "precision": accuracy,
+        "recall": accuracy,
+        "specificity": 1 - (1 - accuracy) / (class_count - 1),
+        "f1": accuracy,
+        "average_precision": None if pooled is None else pooled.average_precision,
+        "roc_auc": None if pooled is None else pooled.roc_auc,
+    }
 
 
 def _check(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> None:
@@ -115,38 +230,20 @@ def _check(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]
         )
 
 
-def _per_class(targets: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> list:
-    columns = precision_recall_fscore_support(targets, predicted, labels=range(len(labels)), zero_division=np.nan)
+def _per_class(
+    targets: np.ndarray, predicted: np.ndarray, rankings: Sequence[curves.Ranking], labels: Sequence[str]
+) -> list:
+    size = len(labels)
+    support, chosen = np.bincount(targets, minlength=size), np.bincount(predicted, minlength=size)
+    correct = np.bincount(targets[predicted == targets], minlength=size)
+    scores = counting.per_class(correct, chosen, support, len(targets))
     return [
         {
             "label": str(label),
-            "precision": _defined(precision),
-            "recall": _defined(recall),
-            "f1": _defined(f1),
-            "roc_auc": _roc_auc(targets == index, probabilities[:, index]),
-            "support": int(support),
+            **{name: counting.defined(values[index]) for name, values in scores.items()},
+            "average_precision": rankings[index].average_precision,
+            "roc_auc": rankings[index].roc_auc,
+            "support": int(support[index]),
         }
-        for index, (label, precision, recall, f1, support) in enumerate(zip(labels, *columns, strict=True))
+        for index, label in enumerate(labels)
     ]
-
-
-def _roc_auc(positive: np.ndarray, scores: np.ndarray) -> float | None:
-    return float(roc_auc_score(positive, scores)) if positive.any() and not positive.all() else None
-
-
-def _calibration(confidences: np.ndarray, correct: np.ndarray, bin_count: int = 10) -> dict:
-    bins, error = [], 0.0
-    indices = np.minimum((confidences * bin_count).astype("int64"), bin_count - 1)
-    for index in range(bin_count):
-        inside = indices == index
-        count = int(inside.sum())
-        confidence = float(confidences[inside].mean()) if count else None
-        accuracy = float(correct[inside].mean()) if count else None
-        error += count / len(correct) * abs(accuracy - confidence) if count else 0.0
-        bins.append({"from": index / bin_count, "to": (index + 1) / bin_count, "count": count})
-        bins[-1] |= {"confidence": confidence, "accuracy": accuracy}
-    return {"error": error, "bins": bins}
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -4,28 +4,39 @@ Takes the dict of `evaluate`; returns rich renderables. Class names are printed 
 compute measures.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from kerastrain.errors import counted
-from kerastrain.evaluation import multi_label, regression
-from kerastrain.evaluation.single_label import SCORES
+from kerastrain.evaluation import regression
 from kerastrain.system.terminal import printable
 
 WIDEST_CONFUSION_TABLE = 20
 
+_COLUMNS = {
+    "single_label": ("precision", "recall", "f1", "roc_auc"),
+    "multi_label": ("precision", "recall", "f1", "average_precision", "roc_auc"),
+    "regression": regression.SCORES,
+}
+_HEADLINES = ("balanced_accuracy", "top_3", "top_5", "kappa", "matthews", "brier", "calibration.error")
 _TITLES = {
+    "balanced_accuracy": "balanced accuracy",
+    "top_3": "top-3 accuracy",
+    "top_5": "top-5 accuracy",
+    "kappa": "Cohen's kappa",
+    "matthews": "Matthews' coefficient",
+    "brier": "Brier score",
+    "calibration.error": "calibration error",
+    "spearman": "Spearman",
     "f1": "F1",
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
-    "mean": "true mean",
-    "stddev": "true stddev",
 }
 
 
@@ -48,8 +59,8 @@ def table(measures: Mapping, *, title: str = "") -> Group:
     if measures["task"] == "language":
         return Group(_tokens(measures, title), *([_preferences(measures, title)] if "preference" in measures else []))
     if measures["task"] == "multi_label":
-        return Group(_classes(measures, title, multi_label.SCORES))
-    scores = _classes(measures, title, SCORES)
+        return Group(_classes(measures, title), _headlines(measures))
+    scores = Group(_classes(measures, title), _headlines(measures))
     labels = [row["label"] for row in measures["classes"]]
     if len(labels) > WIDEST_CONFUSION_TABLE:
         return Group(scores, _mistakes(measures["confusion"], labels))
@@ -87,10 +98,12 @@ def _preferences(measures: Mapping, title: str) -> Table:
     return table
 
 
-def _classes(measures: Mapping, title: str, columns: Sequence[str]) -> Table:
-    head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}, loss {_number(measures['loss'])}"
+def _classes(measures: Mapping, title: str) -> Table:
+    columns, intervals = _COLUMNS[measures["task"]], measures.get("intervals", {})
+    head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}{_within(intervals.get('accuracy'))}"
+    head += f", loss {_number(measures['loss'])}"
     if measures["task"] == "multi_label":
-        head += f", all labels right {_number(measures['exact'])}"
+        head += f", all labels right {_number(measures['exact'])}{_within(intervals.get('exact'))}"
     scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
     scores.add_column("class", overflow="fold")
     for column in (*columns, "examples"):
@@ -101,18 +114,35 @@ def _classes(measures: Mapping, title: str, columns: Sequence[str]) -> Table:
     for average in ("macro", "weighted"):
         values = (_number(measures[average][score]) for score in columns)
         scores.add_row(Text(f"{average} average", style="bold"), *values, str(measures["count"]))
+        limits = [intervals.get(f"{average}.{score}") for score in columns]
+        if average == "macro" and any(limits):
+            scores.add_row(Text("  95 % interval", style="dim"), *map(_limits, limits), "")
     return scores
 
 
+def _headlines(measures: Mapping) -> Text:
+    """The numbers of a whole data set, in a line."""
+    intervals = measures.get("intervals", {})
+    values = measures | {"calibration.error": measures.get("calibration", {}).get("error")}
+    found = [name for name in _HEADLINES if values.get(name) is not None]
+    return Text(", ".join(f"{_TITLES[name]} {_number(values[name])}{_within(intervals.get(name))}" for name in found))
+
+
 def _numbers(measures: Mapping, title: str) -> Table:
-    head = f"{measures['count']} examples, R² {_number(measures['r2'])}"
+    head = (
+        f"{measures['count']} examples, R² {_number(measures['r2'])}{_within(measures.get('intervals', {}).get('r2'))}"
+    )
     scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
     scores.add_column("number", overflow="fold")
-    columns = (*regression.SCORES, "mean", "stddev")
-    for column in columns:
+    columns = _COLUMNS["regression"]
+    for column in (*columns, "truth"):
         scores.add_column(_TITLES.get(column, column), justify="right")
     for row in measures["outputs"]:
-        scores.add_row(Text(printable(row["label"])), *(_short(row[score]) for score in columns))
+        truth = f"{row['mean']:.4g} ± {row['stddev']:.4g}"
+        scores.add_row(Text(printable(row["label"])), *(_short(row.get(score)) for score in columns), truth)
+        if intervals := row.get("intervals"):
+            cells = (_limits(intervals.get(score), "{:.3g}".format) for score in columns)
+            scores.add_row(Text("  95 % interval", style="dim"), *cells)
     return scores
 
 
@@ -140,6 +170,14 @@ def _mistakes(confusion: Sequence[Sequence[int]], labels: Sequence[str], limit: 
     for count, target, predicted in sorted(pairs, key=lambda pair: -pair[0])[:limit]:
         mistakes.add_row(Text(printable(target)), Text(printable(predicted)), str(count))
     return mistakes
+
+
+def _within(limits: Sequence[float] | None) -> str:
+    return "" if limits is None else f" ({_limits(limits)})"
+
+
+def _limits(limits: Sequence[float] | None, shown: Callable[[float], str] = "{:.2f}".format) -> str:
+    return "" if limits is None else f"{shown(limits[0])}{' to ' if limits[0] < 0 else '–'}{shown(limits[1])}"
 
 
 def _short(value: float | None) -> str:
