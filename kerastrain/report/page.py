@@ -1,49 +1,37 @@
-"""Renders the template `page.html` with the contents of a run's files.
+"""Writes the page of a run and its model card, from the files in the run's directory.
 
-Takes a run directory; writes `report.html`. Every value is escaped by jinja2, pictures are embedded as data, and the
-page's content security policy blocks scripts and everything from other addresses.
+Takes a run directory; writes `report.html` and `model_card.md`. Every value is escaped by jinja2, pictures are embedded as
+data, and the page's content security policy blocks scripts and everything from other addresses.
 """
 
-import base64
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import kerastrain
-from kerastrain.data.image_files import quarantine
-from kerastrain.report import explained_texts, pictures, run_files, templates
+from kerastrain.report import (
+    data_views,
+    explained_texts,
+    finding_views,
+    measure_views,
+    model_card,
+    run_files,
+    templates,
+    training_views,
+)
 from kerastrain.system import files
 
-LARGEST_CONFUSION_TABLE = 30
-LARGEST_QUARANTINE_TABLE = 200
-SCORES = {
-    "language": {"loss": "Loss, nats a token", "perplexity": "Perplexity", "accuracy": "Accuracy of the next token"},
-    "single_label": {"precision": "Precision", "recall": "Recall", "f1": "F1", "roc_auc": "ROC AUC"},
-    "multi_label": {
-        "precision": "Precision",
-        "recall": "Recall",
-        "f1": "F1",
-        "average_precision": "Average precision",
-        "roc_auc": "ROC AUC",
-    },
-    "regression": {
-        "mae": "Mean absolute error",
-        "rmse": "Root mean squared error",
-        "r2": "R²",
-        "bias": "Bias",
-        "mean": "True mean",
-        "stddev": "True deviation",
-    },
-}
+FILES = ("report.html", "model_card.md")
+_VERSIONS = ("kerastrain", "python", "tensorflow", "keras", "tensorflow-hub", "numpy")
 
 
 def write(run_directory: str | os.PathLike) -> Path:
-    """Writes `report.html` into a run directory, from the files in it.
+    """Writes `report.html` and `model_card.md` into a run directory, from the files in it.
 
-    The page shows the training curves, the measures of each class, confusion and calibration on each data set, the
-    exported files with their checks, the compression, heatmaps or explained texts, skipped files and the config, as far as
-    the run has them.
+    The page has the verdict, the measures with intervals, the training data with samples, the training curves, the measures
+    of each set and class with their curves, confusion and slices, the errors, explanations, findings in the data, exported
+    files with their checks, the compression, and how to reproduce the run, as far as the run has them. It reads on a
+    screen, a phone and paper, light and dark, and runs and loads nothing. The card has the metadata of Hugging Face's model
+    cards.
 
     Args:
         run_directory: path of the run. It must contain `config.yaml`; all other files may be missing.
@@ -61,86 +49,54 @@ def write(run_directory: str | os.PathLike) -> Path:
     """
     directory = run_files.run_folder(run_directory)
     run = run_files.read(directory)
-    environment = templates.environment()
-    environment.filters |= {"number": _number, "score": _score, "percent": _percent, "size": _size}
-    page = environment.get_template("page.html").render(
-        run=run,
-        version=kerastrain.__version__,
-        scores=SCORES,
-        curves=_picture(pictures.curves(run.history)) if run.history else None,
-        sets={name: _set(measures) for name, measures in run.measures.items()},
-        skipped=_skipped(run.quarantine),
-        pareto=_data(run.pareto, "image/png") if run.pareto else None,
-        explained_texts=[explained_texts.shown(record) for record in run.explained_texts],
-        explanations={name: _data(content, "image/png") for name, content in run.explanations.items()},
-    )
-    return files.write_text(directory / "report.html", page)
+    page, card = templates.environment().get_template("page.html").render(**_content(run)), model_card.text(run)
+    files.write_text(directory / FILES[1], card)
+    return files.write_text(directory / FILES[0], page)
 
 
-def _set(measures: Mapping) -> dict:
-    """Returns the measures of a data set with their pictures and the most frequent mistakes."""
-    if measures["task"] == "regression":
-        drawn = zip(measures["outputs"], measures["scatter"], strict=True)
-        return {**measures, "pictures": [(row["label"], _picture(pictures.scatter(pairs))) for row, pairs in drawn]}
-    if measures["task"] == "language":
-        return dict(measures)
-    if measures["task"] == "multi_label":
-        return {**measures, "mistakes": [], "shares": None}
-    confusion = measures["confusion"]
-    is_small = len(confusion) <= LARGEST_CONFUSION_TABLE
-    return {
-        **measures,
-        "shares": [[count / max(sum(row), 1) for count in row] for row in confusion] if is_small else None,
-        "confusion_picture": None if is_small else _picture(pictures.confusion(confusion)),
-        "mistakes": _mistakes(confusion, [row["label"] for row in measures["classes"]]),
-        "reliability": _picture(pictures.reliability(measures["calibration"])),
+def _content(run: run_files.RunFiles) -> dict:
+    """What the templates show."""
+    content = {
+        "run": run,
+        "version": kerastrain.__version__,
+        "verdict": finding_views.verdict(run.verdict),
+        "sets": {name: measure_views.view(measures) for name, measures in run.measures.items()},
+        "data": data_views.training_data(run.training_data, run.training_samples),
+        "curves": training_views.panels(run.history),
+        "training": training_views.summary(run.history) if run.history else None,
+        "operating_point": finding_views.operating_point(run.operating_point),
+        "folds": finding_views.folds(run.folds),
+        "errors": finding_views.errors(run.errors, run.thumbnails),
+        "data_check": finding_views.data_check(run.data_check, run.thumbnails),
+        "skipped": data_views.skipped(run.quarantine),
+        "pareto": data_views.as_data(run.pareto) if run.pareto else None,
+        "heatmaps": [
+            (name, data_views.as_data(picture), run.explanation_index.get(name, {}))
+            for name, picture in run.explanations.items()
+        ],
+        "explained_texts": [explained_texts.shown(record) for record in run.explained_texts],
+        "versions": [(name, run.environment[name]) for name in _VERSIONS if name in run.environment],
+        "seed": model_card.settings(run.config, "runtime").get("seed"),
     }
+    return {**content, "contents": _contents(run, content)}
 
 
-def _mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], most: int = 8) -> list[tuple[int, str, str]]:
-    mistakes = [
-        (count, names[truth], names[predicted])
-        for truth, row in enumerate(confusion)
-        for predicted, count in enumerate(row)
-        if truth != predicted and count
+def _contents(run: run_files.RunFiles, content: dict) -> list[tuple[str, str]]:
+    """The sections of the page, as (anchor, title)."""
+    measures = [(f"measures-{number}", f"Measures: {name}") for number, name in enumerate(content["sets"], start=1)]
+    entries = [
+        ("folds", "Folds", content["folds"]),
+        ("data", "Training data", content["data"]),
+        ("training", "Training", content["curves"]),
+        *((anchor, title, True) for anchor, title in measures),
+        ("operating-point", "Operating point", content["operating_point"]),
+        ("errors", "Where it fails", content["errors"]),
+        ("explanations", "Explanations", content["heatmaps"] or content["explained_texts"]),
+        ("answers", "Answers before and after", run.samples),
+        ("data-check", "What is wrong with the data", content["data_check"]),
+        ("skipped", "Skipped files", content["skipped"]["count"]),
+        ("exports", "Exported files", run.parities),
+        ("compression", "Compression", run.compression),
+        ("reproduce", "How to reproduce", True),
     ]
-    return sorted(mistakes, key=lambda mistake: -mistake[0])[:most]
-
-
-def _skipped(rows: Sequence[Mapping[str, str]]) -> dict:
-    """Returns the number of skipped files, their kinds with counts and meanings, and the first rows."""
-    counts = Counter(row["kind"] for row in rows)
-    # Duplicates come first, because they can make the measures misleading.
-    order = sorted(counts, key=lambda kind: (kind not in quarantine.ALARMING, kind not in quarantine.REPEATS, kind))
-    kinds = [(kind, counts[kind], quarantine.KINDS.get(kind, ""), kind in quarantine.ALARMING) for kind in order]
-    return {"count": len(rows), "kinds": kinds, "rows": rows[:LARGEST_QUARANTINE_TABLE]}
-
-
-def _picture(svg: str) -> str:
-    return _data(svg.encode(), "image/svg+xml")
-
-
-def _data(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
-def _size(size_bytes: int | None) -> str:
-    if size_bytes is None:
-        return "–"
-    for unit in ("B", "kB", "MB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.3g} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.3g} GB"
+    return [(anchor, title) for anchor, title, shown in entries if shown]

@@ -3,14 +3,13 @@
 Takes the directory; returns one record of plain values, in which missing files are empty. Must not draw.
 """
 
-import csv
-import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kerastrain.errors import InputError, unknown
-from kerastrain.report import explained_texts
+from kerastrain.report import explained_texts, reading
 
 _CLASSES = ("count", "loss", "accuracy", "macro", "weighted", "classes")
 _MEASURES = {
@@ -27,7 +26,10 @@ MOST_PICTURES = 40
 MOST_TEXTS = 20
 """The largest number of explained texts in a report."""
 
-_NOT_LISTED = ("report.html", "tensorboard", "checkpoints")
+MOST_THUMBNAILS = 60
+"""The largest number of small pictures of errors, and of findings in the data, in a report."""
+
+_NOT_LISTED = ("report.html", "model_card.md", "tensorboard", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,25 @@ class RunFiles:
         environment: dict, the contents of `environment.json`: versions and devices.
         history: list of dict from column to str, the rows of `history.csv`.
         measures: dict from the name of a data set to its measures, from `metrics.json` and then `evaluations/*.json`.
+        verdict: dict, the contents of `verdict.json`: "findings" and "sound".
+        operating_point: dict, the contents of `operating_point.json`: the temperature and the thresholds.
+        training_data: dict, the contents of `training_data.json`: the number of examples of each class and part, and samples.
+        training_samples: bytes of the picture `training_samples.png`.
+        errors: dict, the contents of `errors.json`: the worst errors and the hardest examples.
+        data_check: dict, the contents of `data_check/findings.json`.
+        thumbnails: dict from the path of a picture in the run that `errors` or `data_check` names to its bytes.
+        folds: dict, the contents of `folds.json`: the measures of each fold of a k-fold run, and their mean.
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
-        explanations: dict from the file name of a picture in `explanations/` to its PNG bytes, at most `MOST_PICTURES`.
+        explanations: dict from the file name of a picture in `explanations/` to its bytes, at most `MOST_PICTURES`.
         explanation_count: int >= 0, number of pictures in `explanations/`.
+        explanation_index: dict from the file name of a picture to its record in `explanations/index.json`.
         explained_texts: list of dict, the first explanations of `explanations/texts.jsonl`, at most `MOST_TEXTS`.
         samples: list of dict with "prompt", "expected", "before" and "after", the contents of `samples.json` of a language model.
         start: dict, the contents of `start.json`: the run that it was trained further from, and the labels that were kept.
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
         compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
         pareto: bytes of the picture `compressed/pareto.png`; empty if there is no such file.
+        seconds: float, the time that the run took, from `finished.json`; None for a run that did not finish.
         sizes: dict from a file's path in the run to its size in bytes, without checkpoints and TensorBoard files.
     """
 
@@ -57,15 +69,25 @@ class RunFiles:
     environment: dict
     history: list[dict[str, str]]
     measures: dict[str, dict]
+    verdict: dict
+    operating_point: dict
+    training_data: dict
+    training_samples: bytes
+    errors: dict
+    data_check: dict
+    thumbnails: dict[str, bytes]
+    folds: dict
     parities: dict[str, dict]
     explanations: dict[str, bytes]
     explanation_count: int
+    explanation_index: dict[str, dict]
     explained_texts: list[dict]
     samples: list[dict[str, str]]
     start: dict
     quarantine: list[dict[str, str]]
     compression: dict
     pareto: bytes
+    seconds: float | None
     sizes: dict[str, int]
 
 
@@ -83,30 +105,37 @@ def read(directory: Path) -> RunFiles:
         InputError: a file has invalid content; the message names the file.
     """
     directory = run_folder(directory)
-    written = directory / "metrics.json"
-    measures = {
-        name: _require_measures(written, record, f"measures of {name!r}") for name, record in _json(written).items()
-    }
-    for path in sorted(directory.glob("evaluations/*.json")):
-        record = _require_measures(path, _json(path), "measures")
-        # The measures of the run's own parts stay, whatever name the other data was given.
-        measures[f"{path.stem} (other data)" if path.stem in measures else path.stem] = record
+    errors = reading.json_object(directory / "errors.json")
+    data_check = reading.json_object(directory / "data_check" / "findings.json")
     pictures = sorted(directory.glob("explanations/*.png"))
     return RunFiles(
         name=directory.resolve().name,
-        config=_text(directory / "config.yaml"),
-        environment=_json(directory / "environment.json"),
-        history=_rows(directory / "history.csv"),
-        measures=measures,
+        config=reading.text(directory / "config.yaml"),
+        environment=reading.json_object(directory / "environment.json"),
+        history=reading.table(directory / "history.csv", texts=("phase",)),
+        measures=_measures(directory),
+        verdict=_verdict(directory / "verdict.json"),
+        operating_point=reading.json_object(directory / "operating_point.json"),
+        training_data=_training_data(directory / "training_data.json"),
+        training_samples=reading.content(directory / "training_samples.png"),
+        errors=errors,
+        data_check=data_check,
+        thumbnails={
+            **_thumbnails(directory, "errors", errors),
+            **_thumbnails(directory, "data_check", data_check),
+        },
+        folds=reading.json_object(directory / "folds.json"),
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
         explanations={path.name: path.read_bytes() for path in pictures[:MOST_PICTURES]},
         explanation_count=len(pictures),
+        explanation_index=_explanations(directory / "explanations" / "index.json"),
         explained_texts=explained_texts.read(directory / "explanations", most=MOST_TEXTS),
-        samples=_json(directory / "samples.json").get("samples", []),
+        samples=reading.json_object(directory / "samples.json").get("samples", []),
         start=_start(directory / "start.json"),
-        quarantine=_quarantine(directory / "quarantine.csv"),
+        quarantine=reading.text_rows(directory / "quarantine.csv", ("path", "kind", "reason")),
         compression=_compression(directory / "compressed" / "compression.json"),
-        pareto=_bytes(directory / "compressed" / "pareto.png"),
+        pareto=reading.content(directory / "compressed" / "pareto.png"),
+        seconds=reading.json_object(directory / "finished.json").get("seconds"),
         sizes={
             path.relative_to(directory).as_posix(): path.stat().st_size
             for path in sorted(directory.rglob("*"))
@@ -136,30 +165,17 @@ def run_folder(path: str | os.PathLike) -> Path:
     return folder
 
 
-def _start(path: Path) -> dict:
-    record = _json(path)
-    return _require(path, record, ("run", "kept", "new", "dropped"), "the start of a run") if record else {}
-
-
-def _compression(path: Path) -> dict:
-    if not path.is_file() or _text(path).startswith("["):  # a list in runs of versions without budgets
-        return {}
-    record = _json(path)
-    if isinstance(record, dict):  # Files of 0.1 have other names for two of the keys.
-        record = {{"rungs": "results", "left_out": "skipped"}.get(key, key): value for key, value in record.items()}
-    _require(path, record, ("results", "skipped", "choice", "calibration"), "a compression")
-    for row in record["results"]:
-        _require(path, row, ("name", "validation", "test", "zeros_fraction", "size_bytes", "gzip_bytes"), "results")
-    return record
-
-
-def _parity(directory: Path, path: Path) -> tuple[str, dict]:
-    record = _require(path, _json(path), _PARITY, "a parity record")
-    folder = path.parent
-    if path.name == "parity.json":  # inside the exported folder, and not beside an exported file
-        folder = folder.parent.parent if folder.name == "assets.extra" else folder.parent
-    # Records of earlier versions have no `measure`.
-    return (folder / record["file"]).relative_to(directory).as_posix(), {"measure": None, **record}
+def _measures(directory: Path) -> dict[str, dict]:
+    written = directory / "metrics.json"
+    measures = {
+        name: _require_measures(written, record, f"measures of {name!r}")
+        for name, record in reading.json_object(written).items()
+    }
+    for path in sorted(directory.glob("evaluations/*.json")):
+        record = _require_measures(path, reading.json_object(path), "measures")
+        # The measures of the run's own parts stay, whatever name the other data was given.
+        measures[f"{path.stem} (other data)" if path.stem in measures else path.stem] = record
+    return measures
 
 
 def _require_measures(path: Path, record: dict, what: str) -> dict:
@@ -167,63 +183,64 @@ def _require_measures(path: Path, record: dict, what: str) -> dict:
     task = record.get("task", "single_label") if isinstance(record, dict) else "single_label"
     if task not in _MEASURES:
         raise InputError(f"`{path}`: {unknown('task', task, _MEASURES)}")
-    return {"task": task, **_require(path, record, _MEASURES[task], what)}
+    return {"task": task, **reading.require(path, record, _MEASURES[task], what)}
 
 
-def _require(path: Path, record: dict, keys: tuple[str, ...], what: str) -> dict:
-    missing = [key for key in keys if not isinstance(record, dict) or key not in record]
-    if missing:
-        raise InputError(
-            f"`{path}` must contain {what} with {', '.join(keys)}. Missing: {', '.join(missing)}. Write the file again "
-            "with this version of kerastrain, or remove it."
-        )
+def _verdict(path: Path) -> dict:
+    record = reading.json_object(path)
+    reading.records(path, record.get("findings"), ("kind", "sentence"), "findings")
     return record
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(_text(path).splitlines()))
-    for row in rows:
-        for column, value in row.items():
-            if column != "phase":
-                _number(path, column, value)
-    return rows
+def _training_data(path: Path) -> dict:
+    record = reading.json_object(path)
+    return reading.require(path, record, ("kind", "task", "parts"), "the training data") if record else {}
 
 
-def _quarantine(path: Path) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(_text(path).splitlines()))
-    for row in rows:
-        _require(path, row, ("path", "kind", "reason"), "columns")
-    return rows
+def _explanations(path: Path) -> dict[str, dict]:
+    value = reading.json_value(path)
+    rows = value.get("explanations") if isinstance(value, dict) else value
+    return {row["file"]: row for row in reading.records(path, rows, ("file",), "explanations")}
 
 
-def _number(path: Path, column: str, value: str) -> None:
-    try:
-        float(value or "nan")
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"`{path}` must have numbers in its column {column!r}. Received: {value!r}. Repair the file, or remove it."
-        ) from error
+def _start(path: Path) -> dict:
+    record = reading.json_object(path)
+    return reading.require(path, record, ("run", "kept", "new", "dropped"), "the start of a run") if record else {}
 
 
-def _json(path: Path) -> dict:
-    try:
-        value = json.loads(_text(path) or "{}")
-    except json.JSONDecodeError as error:
-        raise InputError(f"`{path}` must be JSON. Received: {error}. Repair the file, or remove it.") from error
-    if not isinstance(value, dict):
-        raise InputError(
-            f"`{path}` must be a JSON object. Received: {type(value).__name__}. Repair the file, or remove it."
-        )
-    return value
+def _compression(path: Path) -> dict:
+    record = reading.json_value(path)
+    if not record or isinstance(record, list):  # a list in runs of versions without budgets
+        return {}
+    if isinstance(record, dict):  # Files of 0.1 have other names for two of the keys.
+        record = {{"rungs": "results", "left_out": "skipped"}.get(key, key): value for key, value in record.items()}
+    reading.require(path, record, ("results", "skipped", "choice", "calibration"), "a compression")
+    for row in record["results"]:
+        keys = ("name", "validation", "test", "zeros_fraction", "size_bytes", "gzip_bytes")
+        reading.require(path, row, keys, "results")
+    return record
 
 
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
+def _parity(directory: Path, path: Path) -> tuple[str, dict]:
+    record = reading.require(path, reading.json_object(path), _PARITY, "a parity record")
+    folder = path.parent
+    if path.name == "parity.json":  # inside the exported folder, and not beside an exported file
+        folder = folder.parent.parent if folder.name == "assets.extra" else folder.parent
+    # Records of earlier versions have no `measure`.
+    return (folder / record["file"]).relative_to(directory).as_posix(), {"measure": None, **record}
 
 
-def _text(path: Path) -> str:
-    """Returns the text of a file, or "" if it does not exist."""
-    try:
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise InputError(f"`{path}` must be UTF-8 text. Received: {error}. Repair the file, or remove it.") from error
+def _thumbnails(directory: Path, folder: str, record: dict) -> dict[str, bytes]:
+    """Reads the pictures that a file names, by their paths in the run: `folder` or the run may be where names begin."""
+    names = [name for name in _texts(record) if name.lower().endswith((".png", ".jpg", ".jpeg"))]
+    found = reading.pictures(directory / folder, [name.removeprefix(f"{folder}/") for name in names], MOST_THUMBNAILS)
+    return {f"{folder}/{name}": content for name, content in found.items()}
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yields every text of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
