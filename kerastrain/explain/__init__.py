@@ -4,8 +4,39 @@ Takes a `keras.Model`, and images or texts; returns heatmaps as arrays, figures,
 not change the model that it explains.
 """
 
-from kerastrain.explain.heatmaps import gradcam, saliency
+from kerastrain.explain.explainer import METHODS, Explainer, Heatmaps, heatmaps
+from kerastrain.explain.methods import (
+    gradcam,
+    gradcam_plus_plus,
+    image_integrated_gradients,
+    image_occlusion,
+    layercam,
+    pixel_attributions,
+    rollout,
+    saliency,
+    scorecam,
+)
 from kerastrain.explain.occlusion import TextExplanation, WordValue, occlusion
 from kerastrain.explain.pictures import figure, overlay, write
 
-__all__ = ["TextExplanation", "WordValue", "figure", "gradcam", "occlusion", "overlay", "saliency", "write"]
+__all__ = [
+    "METHODS",
+    "Explainer",
+    "Heatmaps",
+    "TextExplanation",
+    "WordValue",
+    "figure",
+    "gradcam",
+    "gradcam_plus_plus",
+    "heatmaps",
+    "image_integrated_gradients",
+    "image_occlusion",
+    "layercam",
+    "occlusion",
+    "overlay",
+    "pixel_attributions",
+    "rollout",
+    "saliency",
+    "scorecam",
+    "write",
+]

@@ -113,8 +113,7 @@ class HubLayer(keras.layers.Layer):
         if self._entry.takes_training:
             options["training"] = bool(training) and self.trainable and not self.freeze_batch_norm_statistics
         outputs = self._entry.function(keras.tree.map_structure(self._entry.to_module, inputs), **options)
-        outputs = self._with_shape(inputs, self._entry.choose(outputs))
-        outputs = keras.tree.map_structure(self._to_compute_dtype, outputs)
+        outputs = self.finish(inputs, self._entry.choose(outputs))
         self._calls.outputs[_signature_of(inputs)] = keras.tree.map_structure(_dtype_and_shape, outputs)
         return outputs
 
@@ -137,6 +136,18 @@ class HubLayer(keras.layers.Layer):
         return self._entry.choose(
             keras.tree.map_structure(lambda output: strategy.experimental_local_results(output)[0], outputs)
         )
+
+    def finish(self, inputs: object, outputs: object) -> object:
+        """What the layer returns for the chosen outputs of its module.
+
+        Args:
+            inputs: tensor, or nest of tensors, that the module was called with.
+            outputs: nest of tensors in the module's own dtypes, as from `infer`.
+
+        Returns:
+            nest of tensors, floats in the layer's compute dtype, with the shapes of `output_shape` if it is set.
+        """
+        return keras.tree.map_structure(self._to_compute_dtype, self._with_shape(inputs, outputs))
 
     def compute_output_spec(self, *arguments, **options):
         """The symbolic outputs of `call`, traced for the module's own dtypes and nest."""
@@ -173,6 +184,22 @@ class HubLayer(keras.layers.Layer):
     def input_steps(self) -> tuple[graph_reading.Step, ...]:
         """The arithmetic that the module's graph does on its input first; empty where the graph is not known."""
         return graph_reading.input_steps(self._entry.graph) if self._entry.graph is not None else ()
+
+    @property
+    def graph(self) -> object:
+        """The tf ConcreteFunction of a call without training; None where the module has not been traced."""
+        return self._entry.graph
+
+    def choose(self, outputs: object) -> object:
+        """The output that the layer returns, as `output_key` chooses it from those of the module.
+
+        Args:
+            outputs: nest of tensors.
+
+        Returns:
+            nest of tensors.
+        """
+        return self._entry.choose(outputs)
 
     @property
     def last_operation(self) -> str:

@@ -207,8 +207,8 @@ class RotaryAttention(keras.layers.Layer):
         super().__init__(**options)
         self.num_heads, self.rows, self.columns, self.theta = num_heads, rows, columns, theta
 
-    def call(self, queries, keys, values):
-        """Three float (batch, tokens, dim) to float (batch, tokens, dim)."""
+    def call(self, queries, keys, values, return_attention_scores=False):
+        """Three float (batch, tokens, dim) to float (batch, tokens, dim), with the scores (batch, heads, tokens, tokens)."""
         tokens, dim = queries.shape[1:]
         size = dim // self.num_heads
         angles = rotary_angles(self.rows, self.columns, size, self.theta)
@@ -224,8 +224,10 @@ class RotaryAttention(keras.layers.Layer):
 
         queries, keys = rotated(heads(queries)), rotated(heads(keys))
         scores = ops.matmul(queries * size**-0.5, ops.transpose(keys, (0, 1, 3, 2)))
-        attended = ops.matmul(ops.softmax(scores, axis=-1), heads(values))
-        return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, tokens, dim))
+        shares = ops.softmax(scores, axis=-1)
+        attended = ops.matmul(shares, heads(values))
+        attended = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, tokens, dim))
+        return (attended, shares) if return_attention_scores else attended
 
     def compute_output_shape(self, queries_shape, keys_shape, values_shape):
         """The shape of the queries."""

@@ -55,7 +55,8 @@ def tf_keras_vis() -> types.ModuleType:
     with warnings.catch_warnings():
         # It imports `zoom` from a module that SciPy 2.0 removes; `setup.cfg` requires an older SciPy.
         warnings.filterwarnings("ignore", message="Please import `zoom`", category=DeprecationWarning)
-        for name in ("gradcam", "saliency", "scorecam", "utils.model_modifiers", "utils.scores"):
+        names = ("gradcam", "gradcam_plus_plus", "layercam", "saliency", "scorecam")
+        for name in (*names, "utils.model_modifiers", "utils.scores"):
             importlib.import_module(f"tf_keras_vis.{name}")
     return sys.modules["tf_keras_vis"]
 

@@ -254,20 +254,21 @@ class Contrary(tf.Module):
         return 1 - images
 
 
-def test_feature_maps_that_do_not_lead_to_the_output_are_refused():
+def test_an_endpoint_that_does_not_lead_to_the_output_is_not_used():
     inputs = keras.Input((SIZE, SIZE, 3))
     values = HubLayer(Contrary())(keras.layers.Rescaling(1 / 255)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="identity")(values))
-    with pytest.raises(InputError, match="do not lead to its outputs"):
+    with pytest.raises(InputError, match="'hub_layer' cannot be cut, because it computes no feature maps"):
         explain.gradcam(model, photos())
+    assert explain.heatmaps(model, photos()).method == "occlusion"
 
 
 def test_an_opaque_model_is_refused_with_the_way_out():
-    with pytest.raises(InputError, match="backbone is opaque or not convolutional. Use saliency "):
+    with pytest.raises(InputError, match="its graph is not known. Use occlusion "):
         explain.gradcam(Opaque(), photos())
     inputs = keras.Input((SIZE, SIZE, 3))
     model = keras.Model(inputs, Opaque()(keras.layers.Rescaling(1 / 255)(inputs)))
-    with pytest.raises(InputError, match="feature_maps"):
+    with pytest.raises(InputError, match="it is opaque or not convolutional"):
         explain.gradcam(model, photos())
 
 
