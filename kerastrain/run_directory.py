@@ -170,12 +170,17 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
         InputError: the run is finished, or `config` differs in a key that must not change.
     """
     directory = _run_path(directory)
+    own = configs.load(directory / "config.yaml")
     if (directory / "finished.json").is_file():
+        if configs.folds.trains_all(own):
+            raise InputError(
+                f"the cross-validation in {str(directory)!r} is finished and cannot be resumed. To train the final model: "
+                f"{configs.folds.final_command(own, directory)}"
+            )
         raise InputError(
             f"the run in {str(directory)!r} is finished and cannot be resumed. Its model is "
             f"{str(directory / 'model.keras')!r}. To train it further, start a new run: `kerastrain train --from {directory}`."
         )
-    own = configs.load(directory / "config.yaml")
     if config is None:
         return own
     # The run's own choices stay, because another choice would change the result.

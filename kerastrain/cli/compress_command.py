@@ -39,7 +39,9 @@ def compress(
         if resume
         else configs.validate(configs.override({}, overrides or []), configs.CompressConfig, source=source)
     )
-    language_requirements.refuse(configs.load(report.run_folder(run) / "config.yaml"), "compress")
+    own = configs.load(report.run_folder(run) / "config.yaml")
+    configs.folds.require_one_model(own, run)
+    language_requirements.refuse(own, "compress")
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.compression_search import unfinished

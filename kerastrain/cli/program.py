@@ -112,18 +112,27 @@ def start_tensorflow(
 
 
 def read_config(
-    arguments: list[str] | None, *, default_path: Path | None = None, from_run: Path | None = None
+    arguments: list[str] | None,
+    *,
+    default_path: Path | None = None,
+    from_run: Path | None = None,
+    takes_all_folds: bool = False,
 ) -> configs.Config:
     """Loads the config from the file and the overrides among `arguments`; without a file, from `default_path`.
 
-    With `from_run`, the folder of a finished run, they are differences from the config of that run.
+    With `from_run`, the folder of a finished run, they are differences from the config of that run. `data.fold=all` is refused
+    unless `takes_all_folds`.
     """
     path, overrides = settings.divide(arguments or [])
     if from_run is not None:
         from kerastrain import recipe
 
-        return recipe.config_from(from_run, path, overrides)
-    return configs.load(path or default_path, overrides)
+        config = recipe.config_from(from_run, path, overrides)
+    else:
+        config = configs.load(path or default_path, overrides)
+    if not takes_all_folds:
+        configs.folds.refuse_all(config)
+    return config
 
 
 def dated(parent: str) -> Path:

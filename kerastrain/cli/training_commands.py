@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from kerastrain import config as configs
+from kerastrain.cli.fold_tables import print_folds, print_plan
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
-from kerastrain.cli.tables import print_exports, print_measures, print_verdict
+from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
 from kerastrain.recipe import requirements
@@ -32,7 +33,8 @@ def train(
 ) -> None:
     """Train, evaluate and export a model.
 
-    Without a config, a demo on the bundled digits is trained.
+    Without a config, a demo on the bundled digits is trained. With data.folds=5 data.fold=all, a model is trained for each
+    fold of a cross-validation, in the folders fold_0, fold_1, … of the run.
 
     On SIGTERM, SIGUSR1 or Ctrl-C, the current step ends, a checkpoint is saved, and the exit code is 75. Training resumes
     from the newest checkpoint with --resume, also after a kill. A second Ctrl-C exits at once.
@@ -45,7 +47,7 @@ def train(
     resumes = resume is not None and (resume.exists() or not (arguments or from_run))
     own_config = directory / "config.yaml"
     default_path = own_config if resumes and own_config.is_file() else None
-    config = read_config(arguments, default_path=default_path, from_run=from_run)
+    config = read_config(arguments, default_path=default_path, from_run=from_run, takes_all_folds=True)
     if cluster.from_environment() is None:  # or else another worker may have made the folder
         requirements.require_folder(directory, resumes=resumes)
     if not resumes:  # A resumed run has its own backbone.
@@ -59,7 +61,10 @@ def train(
 
     try:
         with signals.graceful():
-            result = recipe.resume(directory, config) if resumes else recipe.run(config, directory)
+            if configs.folds.trains_all(config):
+                result = recipe.resume_folds(directory, config) if resumes else recipe.run_folds(config, directory)
+            else:
+                result = recipe.resume(directory, config) if resumes else recipe.run(config, directory)
     except signals.Stopped as stopped:
         console.print(plain(stopped))
         if (directory / "config.yaml").is_file():
@@ -68,11 +73,12 @@ def train(
     except collectives.WorkerLost as lost:
         console.print(plain(lost))
         raise
+    if configs.folds.trains_all(config):
+        if result.summary:
+            print_folds(result.summary, result.measures, directory)
+        return
     if not result.measures:
         return  # another worker is the chief
-    from kerastrain.recipe import diagnosing
-
-    print_verdict(diagnosing.read(result.directory))
     print_measures(result.measures)
     print_exports(result.exports, result.directory)
     console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")
@@ -94,9 +100,9 @@ def check(
     skipped), and the training phases. TensorFlow is not started.
     """
     from kerastrain import data
-    from kerastrain.recipe import automatic_backbone, language_data, language_memory, plan, starting_run
+    from kerastrain.recipe import automatic_backbone, fold_plan, language_data, language_memory, plan, starting_run
 
-    config = read_config(arguments, from_run=from_run)
+    config = read_config(arguments, from_run=from_run, takes_all_folds=True)
     starting_run.check(config)
     directory = run or dated("runs")
     requirements.require_folder(directory, resumes=False)
@@ -116,13 +122,18 @@ def check(
     config, sentence = automatic_backbone.choose(config, listing)
     requirements.require(config)
     requirements.require_room(directory, config)
-    examples = plan.parts(config, listing)
+    sizes = fold_plan.sizes(config, listing) if configs.folds.trains_all(config) else None
     console.print(configs.dump(config).rstrip(), markup=False)
     console.print()
+    if sizes is not None:
+        config = configs.folds.of_fold(config, 0)
+    examples = plan.parts(config, listing)
     for line in filter(None, [sentence, *plan.description(config, listing, examples)]):
         console.print(plain(line))
     if warning := data.small_data_warning(examples):
         console.print(plain(warning))
+    if sizes is not None:
+        print_plan(sizes)
     _print_phases(config, len(examples["train"]), plot)
 
 

@@ -15,6 +15,9 @@ from kerastrain.tasks import Task
 LANGUAGE_KINDS = ("chat", "language")
 """The values of `data.kind` for language models, which write text."""
 
+ALL_FOLDS = "all"
+"""The value of `data.fold` that trains every fold."""
+
 _OF_CLASSIFIERS = [
     *(
         "task",
@@ -66,6 +69,9 @@ class ColumnsConfig(Section):
     """Column of each example's weight in the loss; null means 1 for every example."""
     group: str | None = None
     """Column of group names, such as patients. A group is never divided between parts. Null means no groups."""
+    slices: OneOrMore = ()
+    """Columns by whose values the measures are divided, such as [camera, site], to find where the model is worse. They are no
+    inputs of the model. Numbers with many values are divided into quarters. Empty means none."""
     folder: str | None = None
     """Folder that the image paths of a table are relative to, itself relative to the folder of the table. Null means the
     folder of the table, or the only one in which the images are found."""
@@ -136,9 +142,10 @@ class DataConfig(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of each class held out for the final evaluation; 0 for none. Ignored if the data has its own test part."""
     folds: Annotated[int, Field(ge=2)] | None = None
-    """Number of folds for cross-validation, in place of `validation_fraction`. Train one run for each `fold`."""
-    fold: Count = 0
-    """Index of the fold that is the validation part, counted from 0."""
+    """Number of folds for cross-validation, in place of `validation_fraction`. `fold` says which of them are trained."""
+    fold: Count | Literal["all"] = 0
+    """Index of the fold that is the validation part, counted from 0; or all, which trains a run for each fold, so that every
+    example of train and validation is predicted by a model that has not seen it. `export.formats` is then [] by default."""
     class_weights: Literal["balanced"] | dict[str, NotNegative] | None = None
     """Weights of the classes in the training loss. `balanced` gives every class the same total weight; a mapping such as
     {rare: 5} sets some weights, and the others are 1. Null means 1 for every class. For multi_label they are the weights of
@@ -189,7 +196,9 @@ class DataConfig(Section):
         others = [] if is_language else ["chat_template", "learn", "packing"]
         others += ["chat_template", "learn"] if self.kind == "language" else []
         others += _OF_CLASSIFIERS if is_language else []
-        columns = ["pair", "numbers", "targets", "separator", "weight", "folder", "suffix"] if is_language else []
+        columns = (
+            ["pair", "numbers", "slices", "targets", "separator", "weight", "folder", "suffix"] if is_language else []
+        )
         columns += [] if self.kind == "chat" else ["messages", "prompt", "response", "rejected", "system"]
         columns += ["input"] if self.kind == "chat" else []
         fields, default = type(self).model_fields, ColumnsConfig()
@@ -254,7 +263,13 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check_fold(self):
-        if self.fold >= (self.folds or 1):
+        if self.fold == ALL_FOLDS:
+            if self.folds is None:
+                raise ValueError(
+                    "fold: all trains a run for each of several folds. Received: folds null. Set their number, such as "
+                    "data.folds=5."
+                )
+        elif self.fold >= (self.folds or 1):
             folds = f"folds: {self.folds}" if self.folds else "no folds"
             raise ValueError(f"fold must be less than folds, counted from 0. Received: fold {self.fold} and {folds}.")
         return self

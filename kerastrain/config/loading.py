@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from kerastrain import presets
 from kerastrain.config import faults, typed
+from kerastrain.config.data import ALL_FOLDS
 from kerastrain.config.model import AUTO_BACKBONE, NGRAM_BACKBONE, ModelConfig
 from kerastrain.config.reading import Argument, read_yaml
 from kerastrain.config.sections import Config
@@ -137,7 +138,9 @@ def _resolved(config: Config) -> Config:
     images = config.data.kind == "images"
     backbone = config.model.backbone_of(config.data.kind)
     formats = config.export.formats
-    if formats is None:
+    if formats is None and config.data.fold == ALL_FOLDS:
+        formats = ()  # The model to ship is the one that is trained on all examples.
+    elif formats is None:
         # A Hub text module reads strings, which TFLite does not support.
         is_read = images or backbone.startswith("keras:") or presets.is_preset(backbone)
         formats = ("saved_model", "tflite_float32") if is_read else ("saved_model",)
@@ -168,7 +171,11 @@ def _resolved(config: Config) -> Config:
     return config.model_copy(
         update={
             "data": config.data.model_copy(
-                update={"path": path, "columns": columns, "exclude": config.data.exclude and _absolute(config.data.exclude)}
+                update={
+                    "path": path,
+                    "columns": columns,
+                    "exclude": config.data.exclude and _absolute(config.data.exclude),
+                }
             ),
             "model": config.model.model_copy(update=model),
             "optimizer": _with_defaults(config.optimizer, {"learning_rate": rate, **usual}),

@@ -3,7 +3,8 @@
 from pydantic import model_validator
 
 from kerastrain.config import kinds
-from kerastrain.config.data import DataConfig
+from kerastrain.config.data import ALL_FOLDS, DataConfig
+from kerastrain.config.expectations import shown
 from kerastrain.config.memory import MemoryConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
 from kerastrain.config.results import EvaluationConfig, ExportConfig, RuntimeConfig
@@ -36,8 +37,14 @@ class Config(Section):
     def _check_regression(self):
         if self.data.task == "regression" and self.fit.label_smoothing:
             raise ValueError("fit.label_smoothing is only for classes. Received: data.task regression. Remove it.")
-        if self.data.task == "regression" and self.export.probabilities:
-            raise ValueError("export.probabilities is only for classes. Received: data.task regression. Remove it.")
+        for section, key in (
+            ("export", "probabilities"),
+            ("export", "operating_point"),
+            ("evaluation", "threshold"),
+            ("evaluation", "temperature"),
+        ):
+            if self.data.task == "regression" and getattr(getattr(self, section), key):
+                raise ValueError(f"{section}.{key} is only for classes. Received: data.task regression. Remove it.")
         return self
 
     @model_validator(mode="after")
@@ -48,6 +55,15 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_kind(self):
         kinds.check(self, is_language=self.is_language)
+        return self
+
+    @model_validator(mode="after")
+    def _check_folds(self):
+        if self.data.fold == ALL_FOLDS and "validation" not in self.evaluation.sets:
+            raise ValueError(
+                "evaluation.sets must contain validation for data.fold=all, which measures each fold on the examples that it "
+                f"has not seen. Received: {shown(self.evaluation.sets)}. Add it."
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ sources or import TensorFlow.
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -56,6 +56,86 @@ def split(
         InputError: as for `divide` and `pixel_cache.cache`, or a larger fraction of the examples is unreadable (the
             message names the first of them).
     """
+    whole, parts = _read(listing, cache, memory_fraction, unreadable_fraction, exclude_classes, split_options)
+    return whole.parts(parts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReadListing:
+    """A listing whose examples were read, to be split several times, such as into each of its folds.
+
+    Args:
+        listing: Listing of the usable examples, whose decoded images are cached if there is room.
+        quarantined: tuple of Quarantined, the examples that were left out.
+    """
+
+    listing: Listing
+    quarantined: tuple[Quarantined, ...]
+
+    def split(self, **split_options: float | int | None) -> Split:
+        """Splits the examples, without reading them again.
+
+        Args:
+            **split_options: options of `divide`.
+
+        Returns:
+            Split.
+
+        Raises:
+            InputError: as for `divide`.
+        """
+        return self.parts(divide(self.listing, **split_options))
+
+    def parts(self, indices_of: Mapping[str, np.ndarray]) -> Split:
+        """Selects the parts.
+
+        Args:
+            indices_of: mapping from "train", "validation" and "test" to int64 arrays of indices, as from `divide`.
+
+        Returns:
+            Split.
+        """
+        subsets = {part: self.listing.examples.subset(indices) for part, indices in indices_of.items()}
+        return Split(**subsets, quarantined=self.quarantined)
+
+
+def read_listing(
+    listing: Listing,
+    *,
+    cache: Place = "auto",
+    memory_fraction: float = 0.5,
+    unreadable_fraction: float = 0.1,
+    exclude_classes: Sequence[str] = (),
+    **split_options: float | int | None,
+) -> ReadListing:
+    """Reads a listing as `split` does, to split it several times.
+
+    Args:
+        listing: as for `split`.
+        cache: as for `split`.
+        memory_fraction: as for `split`.
+        unreadable_fraction: as for `split`.
+        exclude_classes: as for `split`.
+        **split_options: options of `divide` for one of the splits, which are checked before anything is read.
+
+    Returns:
+        ReadListing.
+
+    Raises:
+        InputError: as for `split`.
+    """
+    return _read(listing, cache, memory_fraction, unreadable_fraction, exclude_classes, split_options)[0]
+
+
+def _read(
+    listing: Listing,
+    cache: Place,
+    memory_fraction: float,
+    unreadable_fraction: float,
+    exclude_classes: Sequence[str],
+    split_options: Mapping[str, float | int | None],
+) -> tuple[ReadListing, dict[str, np.ndarray]]:
+    """Reads a listing, and divides it."""
     listing = without_classes(listing, exclude_classes)
     check_skipped(listing, unreadable_fraction)
     count = len(listing)
@@ -66,12 +146,14 @@ def split(
     examples, scan_result = _readable(
         listing.examples, listing.predefined_split, cache, memory_fraction, unreadable_fraction
     )
+    skipped = listing.skipped + repeated + scan_result.quarantined
+    readable_listing = dataclasses.replace(listing, examples=examples)
     if scan_result.quarantined:
         predefined_split = None if listing.predefined_split is None else listing.predefined_split[scan_result.kept]
         source = f"{listing.source} without the {len(scan_result.quarantined)} skipped files"
-        parts = divide(Listing(source, examples, predefined_split), **split_options)
-    subsets = {part: examples.subset(indices) for part, indices in parts.items()}
-    return Split(**subsets, quarantined=listing.skipped + repeated + scan_result.quarantined)
+        readable_listing = Listing(source, examples, predefined_split)
+        parts = divide(readable_listing, **split_options)
+    return ReadListing(readable_listing, skipped), parts
 
 
 def without_repeats(listing: Listing) -> tuple[Listing, tuple[Quarantined, ...]]:

@@ -10,7 +10,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["intervals", "multi_label", "predictions", "regression", "scores", "single_label", "tables"],
+    submodules=[
+        *("cross_validation", "intervals", "matching", "multi_label", "paired", "predictions", "regression", "scores"),
+        *("single_label", "tables"),
+    ],
     submod_attrs={
         "data_sets": ["evaluate", "predict", "report"],
         "keras_metrics": ["DataLoss", "LabelsF1", "RocAuc", "metrics"],

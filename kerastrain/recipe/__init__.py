@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
         "evaluating": ["evaluate"],
+        "comparing": ["Comparison", "compare"],
         "exporting": ["export_formats"],
         "ranking_backbones": ["find_backbone"],
         "folds": ["FoldsResult", "resume_folds", "run_folds"],

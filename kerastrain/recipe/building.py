@@ -131,6 +131,35 @@ def load_data(
             not among `labels`.
         FileNotFoundError: the path of the data does not exist.
     """
+    listing = _listing(config, image_size, labels, log)
+    return with_class_weights(config, data.split(listing, **_reading_options(config), **plan.split_options(config)))
+
+
+def read_data(
+    config: Config, image_size: tuple[int, int] | None, *, labels: Sequence[str] | None = None, log: bool = False
+) -> data.ReadListing:
+    """Reads the examples of `config` once, to split them several times; `with_class_weights` follows each split.
+
+    Args:
+        config: Config, whose split is checked.
+        image_size: as for `load_data`.
+        labels: as for `load_data`.
+        log: as for `load_data`.
+
+    Returns:
+        data.ReadListing.
+
+    Raises:
+        InputError: as for `load_data`.
+        FileNotFoundError: as for `load_data`.
+    """
+    listing = _listing(config, image_size, labels, log)
+    return data.read_listing(listing, **_reading_options(config), **plan.split_options(config))
+
+
+def _listing(
+    config: Config, image_size: tuple[int, int] | None, labels: Sequence[str] | None, log: bool
+) -> data.Listing:
     listing = plan.listing(config, image_size=image_size)
     plan.check_labels(config, listing.examples.labels)
     if labels is not None and tuple(labels) != listing.examples.labels:
@@ -138,12 +167,26 @@ def load_data(
     if log:
         for line in plan.description(config, listing, plan.parts(config, listing)):
             logger.info("%s", line)
-    split = data.split(
-        listing,
-        cache=config.data.cache,
-        unreadable_fraction=config.data.unreadable_fraction,
-        **plan.split_options(config),
-    )
+    return listing
+
+
+def _reading_options(config: Config) -> dict:
+    return {"cache": config.data.cache, "unreadable_fraction": config.data.unreadable_fraction}
+
+
+def with_class_weights(config: Config, split: data.Split) -> data.Split:
+    """Gives the training examples the weights of `data.class_weights`.
+
+    Args:
+        config: Config.
+        split: data.Split.
+
+    Returns:
+        data.Split.
+
+    Raises:
+        InputError: as for `data.class_weights`.
+    """
     if config.data.class_weights is None:
         return split
     weights = data.class_weights(split.train)

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from kerastrain import data, presets, tokenization
-from kerastrain.config import EPOCHS, Config
+from kerastrain.config import EPOCHS, Config, folds
 from kerastrain.data import exclusions
 from kerastrain.data.sources import number_columns
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import starting_run
+from kerastrain.recipe import operating_points, starting_run
 from kerastrain.schedules import curves
 
 _MOST_NAMED = 3
@@ -217,8 +217,10 @@ def check_labels(config: Config, labels: Sequence[str]) -> None:
         labels: sequence of str, the names of the classes, labels or numbers of the data.
 
     Raises:
-        InputError: `data.class_weights` names an unknown class, or exported files cannot list a name.
+        InputError: `data.class_weights` names an unknown class, `evaluation.threshold` does not fit the number of classes, or
+            exported files cannot list a name.
     """
+    operating_points.require(config, labels)
     if isinstance(config.data.class_weights, Mapping):
         for label in config.data.class_weights:
             if label not in labels:
@@ -244,7 +246,11 @@ def split_options(config: Config) -> dict[str, float | int | None]:
 
     Returns:
         dict with "validation_fraction", "test_fraction", "seed", "folds" and "fold".
+
+    Raises:
+        InputError: `data.fold` is "all".
     """
+    folds.refuse_all(config)
     return {
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kerastrain import presets
-from kerastrain.config import AUTO_BACKBONE, Config, validate
+from kerastrain.config import AUTO_BACKBONE, Config, folds, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import cache, handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
@@ -320,7 +320,9 @@ def written_bytes(config: Config, model: Any = None) -> int:
     state = weights + slots * trained
     exports = sum(_FORMAT_SIZES.get(name, 1) for name in config.export.formats) * weights
     # One checkpoint more than is kept exists while the oldest is replaced.
-    return round((config.fit.checkpoints_kept + 1) * state + 2 * state + exports) + _OTHER_BYTES
+    checkpoints = (config.fit.checkpoints_kept + 1) * state
+    runs = config.data.folds if folds.trains_all(config) else 1
+    return round(checkpoints + runs * (2 * state + exports)) + runs * _OTHER_BYTES
 
 
 def _backbone_bytes(handle: str) -> int:

@@ -129,6 +129,7 @@ def _forget_defaults(values: dict, changes: Mapping, own: Config) -> None:
 def _require_model(folder: Path) -> Path:
     path = folder / "model.keras"
     if not path.is_file():
+        configs.folds.require_one_model(configs.load(folder / "config.yaml"), folder)
         raise InputError(
             f"the run in {str(folder)!r} was stopped before its training finished. Resume it with `kerastrain train "
             f"--resume {folder}`, then train it further."

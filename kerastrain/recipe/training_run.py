@@ -17,17 +17,19 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain import backbones, data, distribute, export, models, report, run_directory
-from kerastrain.config import Config
+from kerastrain.config import Config, folds
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
+from kerastrain.evaluation import operating_point
 from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
-    diagnosing,
     language_run,
     named_predictions,
+    operating_points,
     requirements,
     starting_run,
+    training_data,
 )
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
@@ -78,9 +80,10 @@ def run(config: Config, directory: str | Path) -> RunResult:
         ParityError: an exported file differs too much from the model. The model itself has been saved.
         Stopped: a signal arrived inside `signals.graceful`. `resume` continues the run.
     """
+    folds.refuse_all(config)
     if distribute.is_chief():
         run_directory.refuse_existing(directory)
-    return _carry_out(config, Path(directory), run_directory.create)
+    return carry_out(config, Path(directory), run_directory.create)
 
 
 def resume(directory: str | Path, config: Config | None = None) -> RunResult:
@@ -100,16 +103,40 @@ def resume(directory: str | Path, config: Config | None = None) -> RunResult:
         ParityError: as for `run`.
         Stopped: as for `run`.
     """
-    return _carry_out(run_directory.resumable(directory, config), Path(directory), run_directory.reopen)
+    config = run_directory.resumable(directory, config)
+    folds.refuse_all(config)
+    return carry_out(config, Path(directory), run_directory.reopen)
 
 
-def _carry_out(config: Config, directory: Path, open_directory: Callable) -> RunResult:
+def carry_out(
+    config: Config,
+    directory: Path,
+    open_directory: Callable[..., contextlib.AbstractContextManager],
+    *,
+    load: Callable[..., data.Split] = load_data,
+) -> RunResult:
+    """Trains, evaluates and exports in a folder that the caller knows to be new, or to hold a run to resume.
+
+    Args:
+        config: Config.
+        directory: Path of the folder.
+        open_directory: `run_directory.create` or `run_directory.reopen`, or a function like them.
+        load: callable like `load_data`, such as one that has read the data before.
+
+    Returns:
+        RunResult.
+
+    Raises:
+        InputError: as for `run` and `resume`.
+        ParityError: as for `run`.
+        Stopped: as for `run`.
+    """
     config = automatic_backbone.resolved(config)
     requirements.require(config)
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
     with collectives.exit_on_lost_worker(strategy):
         if not config.is_language:
-            return _train_and_export(strategy, config, directory, open_directory)
+            return _train_and_export(strategy, config, directory, open_directory, load)
         start = time.monotonic()
         model, measures, exports = language_run.train_and_export(strategy, config, directory, open_directory)
         seconds = time.monotonic() - start
@@ -120,7 +147,7 @@ def _carry_out(config: Config, directory: Path, open_directory: Callable) -> Run
 
 
 def _train_and_export(
-    strategy: tf.distribute.Strategy, config: Config, directory: Path, open_directory: Callable
+    strategy: tf.distribute.Strategy, config: Config, directory: Path, open_directory: Callable, load: Callable
 ) -> RunResult:
     start = time.monotonic()
     is_chief = collectives.worker_index(strategy) == 0
@@ -128,7 +155,7 @@ def _train_and_export(
     prepared = prepare(
         config,
         strategy=strategy,
-        load=functools.partial(load_data, log=is_chief),
+        load=functools.partial(load, log=is_chief),
         start_path=start_path if start_path.exists() else None,
     )
     config, split = prepared.config, prepared.split
@@ -159,6 +186,7 @@ def _train_and_export(
                 starting_run.record(config, split.labels, directory, copy=start_path)
             if not (directory / EXAMPLES_FILE).exists():  # A resumed run has the same data.
                 _write_digests(split, directory / EXAMPLES_FILE, config.model.from_run)
+            training_data.write(config, split, directory)
         if not is_trained:
             fit(model, config, split, directory)
             if is_chief:
@@ -174,7 +202,7 @@ def _train_and_export(
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
         measures = measure(model, config, split, on_predictions=functools.partial(named_predictions.write, directory))
         files.write_json(directory / "metrics.json", measures)
-        diagnosing.diagnose(model, config, split, directory)
+        operating_points.choose_if_wanted(directory, config)
         exports = _export_each(model, config, split, directory)
         logger.info("writing report.html")
         report.write(directory)
@@ -186,9 +214,11 @@ def _train_and_export(
 def _export_each(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[Path, export.Parity]:
     """Exports to every format; one that fails costs only itself, and the error says how the run is finished without it."""
     exports, errors = {}, {}
+    point = operating_point.read(directory / operating_point.FILE, split.labels)
     for name in config.export.formats:
         try:
-            exports |= export_all(model, config, split, [name], directory / "exports", replace=True)
+            folder = directory / "exports"
+            exports |= export_all(model, config, split, [name], folder, replace=True, operating_point=point)
         except InputError as error:
             logger.warning("not exported to %s: %s", name, error)
             errors[name] = error

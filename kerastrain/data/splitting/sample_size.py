@@ -46,7 +46,7 @@ def small_data_warning(parts: Mapping[str, Examples]) -> str | None:
     if name is not None and held_out[name] < FEWEST_HELD_OUT:
         warnings.append(
             f"{name} has {held_out[name]}, so {_interval(parts['train'].task, held_out[name])}; cross-validation "
-            "(data.folds=5) measures more precisely"
+            "(data.folds=5 data.fold=all) measures more precisely"
         )
     counts = parts["train"].class_counts
     if counts is not None and counts.min() < FEWEST_PER_CLASS:

@@ -131,7 +131,7 @@ def fold_numbers(
         raise InputError(f"`folds` must be at least 2. Received: {count}.")
     numbers = np.zeros(len(keys), np.int64)
     if groups is not None or strata.ndim != 1:
-        shares = {str(fold): 1 / count for fold in range(count)}
+        shares = {f"fold {fold}": 1 / count for fold in range(count)}
         parts = split_by_strata(strata, keys, shares, names=names, groups=groups, seed=seed)
         for fold, indices in enumerate(parts.values()):
             numbers[indices] = fold
@@ -199,7 +199,7 @@ def _check_groups(counts: np.ndarray, groups: Sequence[str], parts: Sequence[str
             some = ", ".join(repr(str(groups[index])) for index in members[:3])
             raise InputError(
                 f"class {name!r} occurs in only {_counted(len(members), 'group')} ({some}), too few for "
-                f"{', '.join(parts)}, since a group stays in one part. Add groups with that class, or ask for fewer "
+                f"{_listed(parts)}, since a group stays in one part. Add groups with that class, or ask for fewer "
                 "parts."
             )
 
@@ -210,7 +210,7 @@ def _check_parts(
     empty = [part for part, indices in parts.items() if not len(indices)]
     if empty:
         raise InputError(
-            f"{count} {units} are too few for {', '.join(parts)}: none is left for {', '.join(empty)}. Add {units}, or "
+            f"{count} {units} are too few for {_listed(tuple(parts))}: none is left for {', '.join(empty)}. Add {units}, or "
             "ask for fewer parts."
         )
     if strata.ndim == 1:
@@ -221,6 +221,11 @@ def _check_parts(
                     f"no split was found that gives {part!r} a whole group with class {missing[0]!r}. Add groups with "
                     "that class, use another seed, or define the parts in a column of a manifest."
                 )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """Names the parts; many folds are counted instead."""
+    return ", ".join(parts) if len(parts) <= 3 else f"{len(parts)} parts"
 
 
 def _too_small(name: str, size: int, parts: tuple[str, ...], counts: Mapping[str, int]) -> str:
