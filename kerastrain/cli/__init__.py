@@ -11,6 +11,7 @@ from kerastrain.cli import data_commands  # noqa: F401
 from kerastrain.cli import finder_commands  # noqa: F401
 from kerastrain.cli import predict_command  # noqa: F401
 from kerastrain.cli import run_commands  # noqa: F401
+from kerastrain.cli import compare_command  # noqa: F401
 from kerastrain.cli import generate_command  # noqa: F401
 from kerastrain.cli import compress_command  # noqa: F401
 from kerastrain.cli import launch_command  # noqa: F401

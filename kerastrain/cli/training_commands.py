@@ -12,7 +12,7 @@ from kerastrain import config as configs
 from kerastrain.cli.fold_tables import print_folds, print_plan
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
-from kerastrain.cli.tables import print_exports, print_measures
+from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
 from kerastrain.recipe import requirements
@@ -79,6 +79,9 @@ def train(
         return
     if not result.measures:
         return  # another worker is the chief
+    from kerastrain.recipe import diagnosing
+
+    print_verdict(diagnosing.read(result.directory))
     print_measures(result.measures)
     print_exports(result.exports, result.directory)
     console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")

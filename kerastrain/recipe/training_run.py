@@ -24,6 +24,7 @@ from kerastrain.evaluation import operating_point
 from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
+    diagnosing,
     language_run,
     named_predictions,
     operating_points,
@@ -203,6 +204,7 @@ def _train_and_export(
         measures = measure(model, config, split, on_predictions=functools.partial(named_predictions.write, directory))
         files.write_json(directory / "metrics.json", measures)
         operating_points.choose_if_wanted(directory, config)
+        diagnosing.diagnose(model, config, split, directory)
         exports = _export_each(model, config, split, directory)
         logger.info("writing report.html")
         report.write(directory)
