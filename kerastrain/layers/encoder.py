@@ -87,9 +87,20 @@ class EncoderEmbedding(keras.layers.Layer):
 
     def call(self, ids, training=None):
         """The embeddings of `ids`."""
-        values = self.tokens(ids)
+        return self.from_tokens(self.tokens(ids), training=training)
+
+    def from_tokens(self, values, training=None):
+        """The embeddings of tokens, from their vectors without those of their places.
+
+        Args:
+            values: float tensor (b, tokens, width).
+            training: bool, whether to drop.
+
+        Returns:
+            float tensor (b, tokens, width).
+        """
         if self.places is not None:
-            values = values + self.places(keras.ops.arange(keras.ops.shape(ids)[1]))
+            values = values + self.places(keras.ops.arange(keras.ops.shape(values)[1]))
         return self.drop(self.norm(values), training=training)
 
     def compute_output_shape(self, input_shape):

@@ -4,6 +4,7 @@ Takes a `Run` and texts; returns explanations, which `write` puts into a page an
 a time, so that any number of them fits into memory. Must not change the model.
 """
 
+import dataclasses
 import logging
 import math
 import os
@@ -20,7 +21,6 @@ from kerastrain.run_directory import Run
 
 logger = logging.getLogger("kerastrain")
 
-TEXT_METHODS = ("occlusion",)
 _TEXTS_AT_ONCE = 16
 
 
@@ -33,6 +33,8 @@ class ExplainedText:
         label: str, the class or number that is explained.
         answer: float, the probability of the class, or the number.
         is_number: bool, whether it is a number.
+        deletion: explain.Deletion, the answers without the words that speak most for it, and to them alone.
+        reason: str, why the method was chosen; empty if it was asked for.
         row: str, where the text was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
     """
 
@@ -40,6 +42,8 @@ class ExplainedText:
     label: str
     answer: float
     is_number: bool
+    deletion: explain.Deletion
+    reason: str = ""
     row: str = ""
 
     @property
@@ -64,22 +68,39 @@ class ExplainedText:
         ]
         row = {"row": self.row} if self.row else {}
         at_once = {"words_at_once": self.explanation.words_at_once}
-        return {**inputs, **row, "label": self.label, **answer, **at_once, "words": words}
+        method = {"method": self.explanation.method, **({"reason": self.reason} if self.reason else {})}
+        completeness = self.explanation.completeness
+        complete = {} if completeness is None else {"completeness": dataclasses.asdict(completeness)}
+        deletion = {"deletion": dataclasses.asdict(self.deletion)}
+        return {
+            **inputs,
+            **row,
+            "label": self.label,
+            **answer,
+            **method,
+            **complete,
+            **deletion,
+            **at_once,
+            "words": words,
+        }
 
 
 def explain_texts(
     run: Run,
     inputs: Sequence[str | tuple[str, str] | Input],
     *,
-    method: str = "occlusion",
+    method: str = "auto",
     label: str | None = None,
 ) -> Iterator[ExplainedText]:
-    """Explains which words of each text speak for and against a class; see `explain.occlusion`.
+    """Explains which words of each text speak for and against a class.
+
+    Integrated gradients (`explain.integrated_gradients`) where the model shows embeddings of its tokens, and else occlusion
+    (`explain.occlusion`). Each explanation is scored by `explain.deletion`.
 
     Args:
         run: Run of a text model.
         inputs: sequence of texts, of pairs of texts, or of Input; one that is given twice is explained once.
-        method: "occlusion".
+        method: "auto", "integrated_gradients" or "occlusion"; see `explain.text_method`.
         label: str, the class or number to explain; None for the predicted class, or for the first number.
 
     Yields:
@@ -90,32 +111,22 @@ def explain_texts(
     """
     if run.config.data.kind != "text":
         raise InputError(f"explain_texts needs a text model. Received: {str(run.directory)!r}, an image model.")
-    check_text_method(method)
     labels, is_number = models.labels(run.model), models.task(run.model) == "regression"
     if label is not None and label not in labels:
         raise InputError(unknown("label", label, labels))
+    method, reason = explain.text_method(run.model, method)
     inputs = list(dict.fromkeys(inputs))
-    logger.info("explaining %s by %s", counted(len(inputs), "texts"), method)
+    because = f", because {reason}" if reason else ""
+    logger.info("explaining %s by %s%s", counted(len(inputs), "texts"), method.replace("_", " "), because)
     index = None if label is None else labels.index(label)
     for batch, values in input_batches(run, inputs, _TEXTS_AT_ONCE, None):
         numbers = values[1] if isinstance(values, tuple) else None
         texts = [item.value for item in batch]
-        for item, one in zip(batch, explain.occlusion(run.model, texts, index, numbers=numbers), strict=True):
+        explanations = explain.TEXT_METHODS[method](run.model, texts, index, numbers=numbers)
+        deletions = explain.deletion(run.model, explanations, numbers=numbers)
+        for item, one, deletion in zip(batch, explanations, deletions, strict=True):
             answer = one.score if is_number else 1 / (1 + math.exp(-one.score))
-            yield ExplainedText(one, labels[one.index], answer, is_number, item.row)
-
-
-def check_text_method(method: str) -> None:
-    """Checks the method of explaining texts.
-
-    Args:
-        method: str.
-
-    Raises:
-        InputError: texts are not explained by it.
-    """
-    if method not in TEXT_METHODS:
-        raise InputError(unknown("method for texts", method, TEXT_METHODS))
+            yield ExplainedText(one, labels[one.index], answer, is_number, deletion, reason, item.row)
 
 
 def check_folder(out: Path, *, replace: bool) -> None:

@@ -102,7 +102,8 @@ def shown(record: Mapping) -> dict:
 
     Returns:
         dict with "label", "answer" (str), "row", "at_once", and "texts", a list for each text of (str, value or None,
-        share): its words and what is between them, with the value of a word and its size as a share of the largest.
+        share): its words and what is between them, with the value of a word and its size as a share of the largest; and
+        "notes".
     """
     # Not of rounding errors, where no word changes anything.
     largest = max((abs(word["value"]) for word in record["words"]), default=0)
@@ -119,11 +120,49 @@ def shown(record: Mapping) -> dict:
                 segments += [(record[name][word["start"] : word["end"]], word["value"], share)]
                 last = word["end"]
         texts.append([*segments, (record[name][last:], None, 0.0)])
-    number = f"{record['number']:.4g}" if "number" in record else f"{record['probability']:.1%}"
+    is_number = "number" in record
+    number = _answer(record["number" if is_number else "probability"], is_number)
     return {
+        "notes": notes(record),
         "label": record["label"],
         "answer": number,
         "row": record.get("row", ""),
         "at_once": record["words_at_once"],
         "texts": texts,
     }
+
+
+def notes(record: Mapping) -> list[str]:
+    """What to know about an explanation: how its values were found, and how far they can be trusted.
+
+    Args:
+        record: mapping, an explanation.
+
+    Returns:
+        list of str. Records of earlier versions are of occlusion.
+    """
+    unit = "number" if "number" in record else "log-odds"
+    because = f", because {record['reason']}" if record.get("reason") else ""
+    complete = record.get("completeness")
+    if complete is None:
+        change = "the number loses" if "number" in record else "the log-odds lose"
+        sentences = [f"occlusion{because}: a value is what {change} without the word; values do not add up"]
+    else:
+        sum_, difference, steps = f"{complete['total']:+.2f}", f"{complete['difference']:+.2f}", complete["steps"]
+        whole = f"the {unit} of the text less that of one whose embeddings are {complete['baseline']}"
+        if complete["reached"]:
+            verdict = f"the values add up to {sum_}: {whole}"
+        else:
+            verdict = f"the values add up to {sum_}, and not to {difference}, {whole}: take them as approximate"
+        sentences = [f"integrated gradients{because}: {verdict} ({steps} steps)"]
+    deletion = record.get("deletion")
+    if deletion is not None and deletion["words"]:
+        words = "the word that speaks" if deletion["words"] == 1 else f"the {deletion['words']} words that speak"
+        alone = "with it alone" if deletion["words"] == 1 else "with them alone"
+        without, only = (_answer(deletion[key], "number" in record) for key in ("without", "only"))
+        sentences.append(f"without {words} most for the answer {without}; {alone} {only}")
+    return sentences
+
+
+def _answer(value: float, is_number: bool) -> str:
+    return f"{value:.4g}" if is_number else f"{value:.1%}"

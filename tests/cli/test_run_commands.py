@@ -93,7 +93,10 @@ def test_predict_writes_a_table_and_does_not_replace_it(kerastrain, place):
     assert "'table.csv' exists already and is not overwritten" in said
     kerastrain("predict", "images", "day2", "--out", "table.csv", "--replace")
     assert {row["prediction"] for row in csv.DictReader((place / "table.csv").open())} == {"blue"}
-    assert "--out must name a .csv or .jsonl file, or be -" in kerastrain("predict", "images", "day1", "--out", "x.json", code=2)[1]
+    assert (
+        "--out must name a .csv or .jsonl file, or be -"
+        in kerastrain("predict", "images", "day1", "--out", "x.json", code=2)[1]
+    )
 
 
 def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):
@@ -116,9 +119,14 @@ def test_explain_prints_which_words_of_texts_speak_for_and_against(kerastrain, p
     assert lines[0].startswith("pos 9")
     assert lines[0].endswith("%: so good")
     assert [line.split(" +")[0] for line in lines[1:3]] == ["  for     good", "  against -"]
-    assert lines[3].startswith("line 1 of 'films.txt': pos 9")
+    assert lines[3].startswith(
+        "  occlusion, because a word is part of many n-grams, whose weights depend on each other: a "
+    )
+    assert lines[4].startswith("  without the word that speaks most for the answer 2")
+    assert lines[5].startswith("line 1 of 'films.txt': pos 9")
     assert lines[-1] == "3 texts explained in texts/explanations/texts.html"
-    assert "explaining 3 texts by occlusion" in said
+    assert "explaining 3 texts by occlusion, because a word is part of many n-grams" in said
+    assert "\x1b" not in printed
     records = [json.loads(line) for line in (place / "texts/explanations/texts.jsonl").read_text().splitlines()]
     assert [(record["input"], record.get("row"), record["label"]) for record in records] == [
         ("so good", None, "pos"),
@@ -129,15 +137,26 @@ def test_explain_prints_which_words_of_texts_speak_for_and_against(kerastrain, p
     assert records[0]["words"][1]["value"] > 1 > abs(records[0]["words"][0]["value"])
     kerastrain("explain", "texts", "--text", "so good", "--label", "pos")  # joins the others, once
     assert len((place / "texts/explanations/texts.jsonl").read_text().splitlines()) == 3
-    assert "Explained texts" in (place / "texts/report.html").read_text()
+    assert 'class="explained"' in (place / "texts/report.html").read_text()
 
-    kerastrain("explain", "texts", "--text", "so good", "--out", "words")
+    printed, _ = kerastrain(
+        "explain", "texts", "--text", "so good", "--out", "words", "--method", "integrated_gradients"
+    )
+    [record] = [json.loads(line) for line in (place / "words/texts.jsonl").read_text().splitlines()]
+    complete, total = record["completeness"], sum(word["value"] for word in record["words"])
+    assert (record["method"], complete["reached"], "reason" in record) == ("integrated_gradients", True, False)
+    assert complete["total"] == pytest.approx(total) == pytest.approx(complete["difference"], abs=1e-3)
+    sentence = (
+        f"integrated gradients: the values add up to {total:+.2f}: the log-odds of the text less that of one whose"
+    )
+    assert f"  {sentence} embeddings are zeros (8 steps)" in printed
+    assert f"I{sentence[1:]} embeddings are zeros (8 steps)." in (place / "words/texts.html").read_text()
     again = ["explain", "texts", "--text", "so good", "--out", "words"]
     assert "'words/texts.html' exists already and is not overwritten" in kerastrain(*again, code=2)[1]
     kerastrain(*again, "--replace")
     assert "'films.txt' is a file. Give a folder" in kerastrain(*again[:-1], "films.txt", code=2)[1]
     for option, sentence in (
-        (["--method", "gradcam"], "unknown method for texts 'gradcam'. Known: occlusion."),
+        (["--method", "gradcam"], "unknown method for texts 'gradcam'. Known: auto, integrated_gradients, occlusion."),
         (["--label", "pso"], "unknown label 'pso'. Known: neg, pos. Did you mean 'pos'?"),
         (["--pair", "x"], "--pair is only for a run of pairs of texts"),
     ):

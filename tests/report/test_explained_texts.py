@@ -63,3 +63,16 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
     (tmp_path / "texts.jsonl").write_text("[]\n")
     with pytest.raises(InputError, match=r"line 1 of `.*` must have input, label, words, words_at_once\."):
         explained_texts.read(tmp_path)
+
+
+def test_notes_say_how_values_were_found_and_how_far_they_can_be_trusted():
+    occlusion = "a value is what the log-odds lose without the word; values do not add up"
+    assert explained_texts.notes(RECORD) == [f"occlusion: {occlusion}"]
+    complete = {"difference": 1.5, "total": 1.1, "steps": 256, "baseline": "zeros", "reached": False}
+    deletion = {"words": 2, "whole": 0.75, "without": 0.25, "only": 0.9}
+    newer = {**RECORD, "method": "integrated_gradients", "reason": "so", "completeness": complete, "deletion": deletion}
+    assert explained_texts.notes(newer) == [
+        "integrated gradients, because so: the values add up to +1.10, and not to +1.50, the log-odds of the text less that of "
+        "one whose embeddings are zeros: take them as approximate (256 steps)",
+        "without the 2 words that speak most for the answer 25.0%; with them alone 90.0%",
+    ]
