@@ -4,7 +4,18 @@ Takes a `keras.Model`, and images or texts; returns heatmaps as arrays, figures,
 not change the model that it explains.
 """
 
-from kerastrain.explain.heatmaps import gradcam, saliency
+from kerastrain.explain.explainer import METHODS, Explainer, Heatmaps, heatmaps
+from kerastrain.explain.methods import (
+    gradcam,
+    gradcam_plus_plus,
+    image_integrated_gradients,
+    image_occlusion,
+    layercam,
+    pixel_attributions,
+    rollout,
+    saliency,
+    scorecam,
+)
 from kerastrain.explain.occlusion import occlusion
 from kerastrain.explain.pictures import figure, overlay, write
 from kerastrain.explain.text_explanation import Completeness, TextExplanation, WordValue
@@ -13,18 +24,29 @@ from kerastrain.explain.text_scores import Deletion, deletion
 from kerastrain.explain.token_gradients import integrated_gradients
 
 __all__ = [
+    "METHODS",
     "TEXT_METHODS",
     "Completeness",
     "Deletion",
+    "Explainer",
+    "Heatmaps",
     "TextExplanation",
     "WordValue",
     "deletion",
     "figure",
     "gradcam",
+    "gradcam_plus_plus",
+    "heatmaps",
+    "image_integrated_gradients",
+    "image_occlusion",
     "integrated_gradients",
+    "layercam",
     "occlusion",
     "overlay",
+    "pixel_attributions",
+    "rollout",
     "saliency",
+    "scorecam",
     "text_method",
     "write",
 ]
