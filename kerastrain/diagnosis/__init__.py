@@ -4,8 +4,8 @@ Takes records and arrays; returns findings. Must not know of configs, of folders
 import TensorFlow.
 """
 
-from kerastrain.diagnosis import descriptors, verdict
+from kerastrain.diagnosis import curves, descriptors, verdict
 from kerastrain.diagnosis.records import Change, Finding, Part, Record
 from kerastrain.diagnosis.verdict import findings, setting
 
-__all__ = ["Change", "Finding", "Part", "Record", "descriptors", "findings", "setting", "verdict"]
+__all__ = ["Change", "Finding", "Part", "Record", "curves", "descriptors", "findings", "setting", "verdict"]

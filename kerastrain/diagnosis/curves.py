@@ -5,11 +5,12 @@ Takes a `Record`; returns findings. Must not import TensorFlow.
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
 
-from kerastrain.diagnosis.records import Finding, Record
+from kerastrain.diagnosis.records import Change, Finding, Record
 from kerastrain.diagnosis.scores import guess_score, scores
 
 STILL_FALLING = 0.85
@@ -27,8 +28,13 @@ LINEAR_SHARE = 0.75
 FEWEST_STEPS = 100
 """Steps below which a training is short rather than slow."""
 
+UNSTABLE = 1.5
+"""A rate is too high if the mean training loss of an epoch, but the first, is this many times the loss of a guess."""
+
+PERPLEXITY = 0.05
+"""The change of a validation perplexity that counts for a language model, as a fraction."""
+
 _LOSS_SPREAD = 0.5  # what the change of an example's loss scatters by, as a fraction of the mean loss
-_RISE = 1.5  # by how much a rising loss counts as unstable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -157,19 +163,53 @@ def unstable(record: Record) -> Finding | None:
     losses = curve(record)
     if losses is None:
         return None
-    train = losses.train
-    if not np.isfinite(train).all():
-        worst = math.inf
-    worst = float(train[1:].max()) if len(train) > 1 else float(train[0])
-    best = min(losses.start, float(np.minimum.accumulate(train)[-2])) if len(train) > 1 else losses.start
-    evidence = {"phase": losses.phase, "worst_loss": worst, "loss_of_a_guess": losses.guess, "best_loss_before": best}
-    if worst > _RISE * losses.guess:
+    # The first epoch begins with random weights, whose loss says nothing.
+    worst = float(losses.train[min(1, len(losses.train) - 1) :].max())
+    evidence = {"phase": losses.phase, "worst_loss": worst, "loss_of_a_guess": losses.guess}
+    if worst > UNSTABLE * losses.guess:
         sentence = (
             f"The learning rate is too high: in phase {losses.phase} the training loss was {worst:.3g}, above the "
             f"{losses.guess:.3g} of a guess."
         )
         return Finding("unstable_rate", sentence, evidence, 1.0)
     return None
+
+
+def of_language(rows: Sequence[Mapping[str, object]]) -> list[Finding]:
+    """What the validation perplexity of a language model says about the length of its training.
+
+    Args:
+        rows: sequence of mappings, the rows of `history.csv`.
+
+    Returns:
+        list of Finding of the kinds "overfitting" and "still_improving", at most one of them.
+    """
+    losses = [value for row in rows if (value := _loss(row, "val_")) is not None]
+    if len(losses) < 2 or not np.isfinite(losses).all():
+        return []
+    lowest, end, half = min(losses), losses[-1], float(np.interp((len(losses) - 1) / 2, range(len(losses)), losses))
+    best = losses.index(lowest) + 1
+    perplexities = {
+        "lowest": math.exp(min(lowest, 700)),
+        "end": math.exp(min(end, 700)),
+        "half": math.exp(min(half, 700)),
+    }
+    evidence = {"epochs": len(losses), "best_epoch": best, **perplexities}
+    if end - lowest > math.log1p(PERPLEXITY):
+        sentence = (
+            f"The model overfits: its validation perplexity was lowest after epoch {best} ({perplexities['lowest']:.4g}) and "
+            f"then rose to {perplexities['end']:.4g}."
+        )
+        change = Change("fit.epochs", best, "as long as it got better")
+        return [Finding("overfitting", sentence, evidence, 1.0, "validation", (change,))]
+    if half - end > math.log1p(PERPLEXITY) and end == lowest:
+        sentence = (
+            f"The model was still improving when training ended: the second half of {len(losses)} epochs took the "
+            f"validation perplexity from {perplexities['half']:.4g} to {perplexities['end']:.4g}."
+        )
+        change = Change("fit.epochs", 2 * len(losses), "twice as long")
+        return [Finding("still_improving", sentence, evidence, 1.0, "validation", (change,))]
+    return []
 
 
 def _loss(row, prefix: str) -> float | None:

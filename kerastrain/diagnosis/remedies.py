@@ -123,14 +123,12 @@ def _more_held_out(finding: Finding, record: Record) -> list[Change | None]:
 def _shift(finding: Finding, record: Record) -> list[Change | None]:
     if record.settings["data.kind"] != "images" or not isinstance(record.settings["data.augment"], dict):
         return []
-    property_name = finding.evidence.get("property")
-    colour = {**(record.settings["data.augment"].get("colour") or {}), "brightness": 0.5, "contrast": 0.5}
-    blur = {"probability": 0.5, "stddev_pixels": 2.0}
-    named = {name: value for name, value in record.settings["data.augment"].items() if value}
+    property_name, why = finding.evidence.get("property"), "training images vary as these do"
     if property_name == "sharpness":
-        return [Change("data.augment", {**named, "blur": blur}, "training images vary as these do")]
+        return [Change("data.augment.blur", {"probability": 0.5, "stddev_pixels": 2.0}, why)]
     if property_name in ("brightness", "contrast", "saturation", "red", "blue"):
-        return [Change("data.augment", {**named, "colour": colour}, "training images vary as these do")]
+        colour = record.settings["data.augment"].get("colour") or {}
+        return [Change("data.augment.colour", {**colour, "brightness": 0.5, "contrast": 0.5}, why)]
     return []
 
 

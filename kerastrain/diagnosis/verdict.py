@@ -31,7 +31,7 @@ _EXPLAINED = {
     "unstable_rate": ("majority_class", "underfitting", "label_noise", "still_improving", "rate_too_low"),
     "rate_too_low": ("underfitting",),
     "still_improving": ("underfitting",),
-    "label_noise": ("underfitting",),
+    "label_noise": ("underfitting", "overfitting"),
 }
 """Findings that follow from another one, which is reported in their place."""
 

@@ -144,6 +144,35 @@ def diagnose(model: keras.Model, config: Config, split: data.Split, directory: P
     return verdict
 
 
+def diagnose_language(config: Config, directory: Path) -> dict[str, object]:
+    """Diagnoses a trained language model by its curve, and writes `verdict.json`.
+
+    Args:
+        config: Config of a language model.
+        directory: Path of the run.
+
+    Returns:
+        dict, as from `diagnose`; nothing is checked for fit.objective=dpo, whose loss is no perplexity.
+
+    Raises:
+        WriteError: the folder cannot be written to.
+    """
+    is_checked = config.fit.objective != "dpo"
+    rows = history(directory)
+    found = diagnosis.curves.of_language(rows) if is_checked else []
+    kinds = ("still_improving", "overfitting") if is_checked and len(rows) > 1 else ()
+    sound = [kind for kind in kinds if kind not in {finding.kind for finding in found}]
+    environment = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+    verdict = {
+        "sentence": found[0].sentence if found else "The validation perplexity shows no fault." if kinds else None,
+        "findings": [as_dict(finding, config, 1) for finding in found],
+        "sound": sound,
+        "data_sha256": environment.get("data_sha256"),
+    }
+    files.write_json(directory / FILE, verdict)
+    return verdict
+
+
 def as_dict(finding: diagnosis.Finding, config: Config, count: int) -> dict[str, object]:
     """A finding as it is written to `verdict.json`.
 
@@ -198,6 +227,28 @@ def diagnose_other(
         list of dict, findings as in `diagnose`. A run of an earlier version has no samples of its own data, so that no shift is
         found.
     """
+    collected = record_other(run, config, name, examples, predicted, shared)
+    found = diagnosis.verdict.findings_of_other(collected, name)
+    count = collected.parts["train"].count if "train" in collected.parts else 1
+    return [as_dict(finding, run.config, count) for finding in found]
+
+
+def record_other(
+    run: Run, config: Config, name: str, examples: data.Examples, predicted: evaluation.Predictions, shared: int
+) -> diagnosis.Record:
+    """Collects what the diagnosis of other data reads.
+
+    Args:
+        run: as for `diagnose_other`.
+        config: as for `diagnose_other`.
+        name: as for `diagnose_other`.
+        examples: as for `diagnose_other`.
+        predicted: as for `diagnose_other`.
+        shared: as for `diagnose_other`.
+
+    Returns:
+        diagnosis.Record with the samples of the run's own parts beside the other data.
+    """
     own = _read_samples(run.directory / SAMPLES_FILE)
     other = sampler(run.model, config)(examples, _MOST_OTHERS)
     other = dataclasses.replace(other, targets=predicted.targets, outputs=predicted.outputs, shared=shared)
@@ -206,12 +257,9 @@ def diagnose_other(
         if path.is_file():
             whole = predictions.read(path)
             own[part] = dataclasses.replace(own[part], targets=whole.targets, outputs=whole.outputs)
-    collected = diagnosis.Record(
+    return diagnosis.Record(
         task=examples.task, labels=examples.labels, parts={**own, name: other}, settings=settings(run.config)
     )
-    found = diagnosis.verdict.findings_of_other(collected, name)
-    count = own["train"].count if "train" in own else 1
-    return [as_dict(finding, run.config, count) for finding in found]
 
 
 def add(directory: Path, name: str, findings: Sequence[Mapping[str, object]]) -> None:
@@ -277,8 +325,9 @@ def _proposals(finding: diagnosis.Finding, config: Config, count: int) -> list[d
     for change in finding.changes:
         try:
             changed = configs.validate(configs.override(own, [diagnosis.setting(change.key, change.value)]))
-            requirements.require(changed)
-            plan.phases(changed, count)
+            if not config.is_language:  # which needs its own files, and the same ones as before
+                requirements.require(changed)
+                plan.phases(changed, count)
         except (InputError, OSError):
             continue
         proposals.append({"key": change.key, "value": change.value, "why": change.why})

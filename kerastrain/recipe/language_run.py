@@ -25,6 +25,7 @@ from kerastrain.presets import language_folders
 from kerastrain.recipe import (
     backbone_files,
     best_phase,
+    diagnosing,
     fitting,
     language_data,
     language_exports,
@@ -291,6 +292,7 @@ def _write_measures(model, config: Config, loaded, parts, pairs, directory: Path
     ]
     files.write_json(directory / "metrics.json", measures)
     files.write_json(directory / SAMPLES_FILE, {"samples": samples})
+    diagnosing.diagnose_language(config, directory)
     return measures
 
 

@@ -102,9 +102,12 @@ def test_underfitting_is_named_unless_the_training_was_stopped_early():
 
 def test_a_training_that_was_stopped_early_is_proposed_twice_as_many_epochs():
     weak = {"train": part(0.6, 500), "validation": part(0.6, 400)}
-    (finding,) = diagnosis.findings(record(parts=weak, history=rows([1.0, 0.8, 0.55]), settings={**SETTINGS, "fit.epochs": 3}))
+    (finding,) = diagnosis.findings(
+        record(parts=weak, history=rows([1.0, 0.8, 0.55]), settings={**SETTINGS, "fit.epochs": 3})
+    )
     assert finding.sentence == (
-        "The model was still improving when training ended: the second half of 3 epochs took the validation loss from 0.9 to 0.55."
+        "The model was still improving when training ended: the second half of 3 epochs took the validation loss from 0.9 to "
+        "0.55."
     )
     assert [(change.key, change.value) for change in finding.changes] == [("fit.epochs", 6)]
 
@@ -144,7 +147,9 @@ def test_the_usual_answer_alone_is_told_from_a_set_with_one_usual_class():
     assert found[0].sentence == (
         "The model only knows the usual answer: it predicts 'a' for 100.0% of the validation part, where it is true of 70.0%."
     )
-    assert found[0].changes[0] == diagnosis.Change("data.class_weights", "balanced", "every class has the same weight in the loss")
+    assert found[0].changes[0] == diagnosis.Change(
+        "data.class_weights", "balanced", "every class has the same weight in the loss"
+    )
     only = diagnosis.Part(np.zeros(300, int), logits)
     assert "majority_class" not in kinds(record(parts={"train": only, "validation": only}))
 
@@ -218,7 +223,9 @@ def test_near_copies_are_found_by_features_and_independent_examples_are_not():
     apart = record(parts={"train": train, "validation": validation})
     assert differences.leakage(apart) == []
     (finding,) = differences.leakage(record(parts={"train": train, "validation": sampled(0.97, 200, copies, 2)}))
-    assert finding.sentence.startswith("Leakage: about 99% of the validation part are nearly copies of training examples")
+    assert finding.sentence.startswith(
+        "Leakage: about 99% of the validation part are nearly copies of training examples"
+    )
 
 
 def test_a_shifted_set_is_named_with_what_differs_and_an_unshifted_one_is_not():
@@ -229,9 +236,13 @@ def test_a_shifted_set_is_named_with_what_differs_and_an_unshifted_one_is_not():
     )
     same = record(parts={"train": train, "validation": validation, "test": test})
     assert differences.shift(same) == []
-    (finding,) = verdict.findings_of_other(record(parts={"train": train, "validation": validation, "field": field}), "field")
+    (finding,) = verdict.findings_of_other(
+        record(parts={"train": train, "validation": validation, "field": field}), "field"
+    )
     assert (finding.kind, finding.part) == ("shift", "field")
-    assert finding.sentence.startswith("'field' is unlike the validation part: a classifier tells them apart with an AUC of 1.00")
+    assert finding.sentence.startswith(
+        "'field' is unlike the validation part: a classifier tells them apart with an AUC of 1.00"
+    )
     assert "above all the brightness differs, " in finding.sentence
     (change,) = finding.changes
     accepted = configs.load(overrides=[diagnosis.setting(change.key, change.value)])
@@ -245,7 +256,9 @@ def test_other_class_frequencies_are_no_shift():
         diagnosis.Part(t, np.eye(2)[t] * 5, features=random.normal(size=(300, 8)) + 3 * t[:, None], sample_targets=t)
         for t in targets
     ]
-    assert differences.shift(record(labels=["a", "b"], parts=dict(zip(("validation", "test"), parts, strict=True)))) == []
+    assert (
+        differences.shift(record(labels=["a", "b"], parts=dict(zip(("validation", "test"), parts, strict=True)))) == []
+    )
 
 
 def test_too_few_examples_are_counted_with_how_many_are_needed():
@@ -289,7 +302,11 @@ def test_a_record_without_parts_or_history_has_no_finding():
 
 
 def test_printed_lines_can_be_pasted_into_a_shell():
-    finding = {"sentence": "It is dark.", "confidence": 0.98, "try": [{"key": "a.b", "value": {"c": 0.5}, "why": "light"}]}
+    finding = {
+        "sentence": "It is dark.",
+        "confidence": 0.98,
+        "try": [{"key": "a.b", "value": {"c": 0.5}, "why": "light"}],
+    }
     assert verdict.lines({"findings": [finding]}) == [
         "verdict: It is dark. (98.0% sure)",
         """    try 'a.b={"c": 0.5}': light""",
@@ -301,9 +318,12 @@ def test_printed_lines_can_be_pasted_into_a_shell():
 def test_two_sample_statistics_equal_their_formulas():
     random = np.random.default_rng(0)
     same = statistics.compare(random.normal(size=(100, 3)), random.normal(size=(120, 3)))
-    assert same.auc_p > 0.01 and same.mmd_p > 0.01 and same.counts == (100, 120)
+    assert same.counts == (100, 120)
+    assert min(same.auc_p, same.mmd_p) > 0.01
     other = statistics.compare(random.normal(size=(100, 3)), random.normal(1.5, 1, size=(120, 3)))
-    assert other.auc.value > 0.9 and other.auc_p < 1e-6 and other.mmd_p == pytest.approx(1 / 200)
+    assert other.auc.value > 0.9
+    assert other.auc_p < 1e-6
+    assert other.mmd_p == pytest.approx(1 / 200)
     difference = statistics.difference(np.ones(96), np.repeat([1.0, 0.0], 48))
     assert difference.value == pytest.approx(0.5)
     assert difference.error == pytest.approx(math.sqrt(0.98 * 0.02 / 100 + 0.25 / 100))
@@ -313,6 +333,19 @@ def test_half_of_a_curve_is_that_of_its_epochs_or_of_its_learning_rates():
     curve = curves.Curve("fit", 2.0, np.zeros(2), np.array([1.0, 0.0]), np.array([1.0, 0.0]), 2.0)
     assert curve.after(0.5) == 1.0
     assert curve.after(0.5, of="rates") == pytest.approx(2 - 0.75)  # of 1 + 0.5, half is 0.75
+
+
+def test_a_language_model_is_judged_by_its_validation_perplexity():
+    overfit = [{"phase": "fine_tune", "val_data_loss": loss} for loss in (2.0, 1.5, 1.7)]
+    (finding,) = curves.of_language(overfit)
+    assert finding.sentence == (
+        "The model overfits: its validation perplexity was lowest after epoch 2 (4.482) and then rose to 5.474."
+    )
+    assert finding.changes == (diagnosis.Change("fit.epochs", 2, "as long as it got better"),)
+    (finding,) = curves.of_language([{"phase": "fine_tune", "val_loss": loss} for loss in (2.0, 1.5, 1.2)])
+    assert (finding.kind, finding.changes[0].value) == ("still_improving", 6)
+    assert curves.of_language([{"phase": "fine_tune", "val_loss": loss} for loss in (2.0, 1.99, 1.99)]) == []
+    assert curves.of_language(overfit[:1]) == []
 
 
 def test_descriptors_see_light_and_words():
