@@ -76,6 +76,8 @@ NO_TENSORFLOW = {
     "optimizers.arguments",
     "presets",
     "recipe.__init__",
+    "recipe.compared_files",
+    "recipe.comparing",
     "recipe.fold_plan",
     "recipe.inputs",
     "recipe.language_data",

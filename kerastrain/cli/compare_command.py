@@ -13,6 +13,7 @@ from kerastrain.cli.program import app, console, dated, plain
 from kerastrain.errors import InputError, counted
 from kerastrain.report import comparison as page
 
+_MARKS = {"better": "better, ", "worse": "worse, ", "not told apart": ""}
 MOST_CLASSES = 20
 """The largest number of classes that the terminal shows for a run; of more, those that differ most."""
 
@@ -97,6 +98,7 @@ def _print_other(record: dict, other: dict) -> None:
                 f"{test['only_second']:,}: McNemar's exact test p = {test['p']:.2g}{holm}"
             )
         )
+    console.print(plain(other["conclusion"]))
     rows = page.most_different(other["classes"], MOST_CLASSES)
     if not rows:
         return
@@ -106,7 +108,9 @@ def _print_other(record: dict, other: dict) -> None:
     table = _table("class" if record["task"] != "regression" else "number", names, f"{what}{shown}")
     for row in rows:
         p = row.get("p_holm")
-        table.add_row(plain(row["label"]), *_cells(row), row["verdict"] if p is None else f"p {p:.2g}")
+        table.add_row(
+            plain(row["label"]), *_cells(row), row["verdict"] if p is None else f"{_MARKS[row['verdict']]}p {p:.2g}"
+        )
     console.print(table)
 
 
@@ -118,9 +122,12 @@ def _table(first: str, names: Sequence[str], title: str) -> Table:
 
 def _cells(row: dict) -> list[str]:
     low, high = row["interval"]
-    interval = "–" if low is None or high is None else f"{low:+.3g} to {high:+.3g}"
-    sign = "–" if row["difference"] is None else f"{row['difference']:+.3g}"
-    return [*("–" if row[name] is None else f"{row[name]:.4g}" for name in ("first", "second")), sign, interval]
+    interval = "–" if low is None or high is None else f"{page.signed(low)} to {page.signed(high)}"
+    return [
+        *("–" if row[name] is None else f"{row[name]:.4g}" for name in ("first", "second")),
+        page.signed(row["difference"]),
+        interval,
+    ]
 
 
 def _facts(record: dict) -> Table | None:

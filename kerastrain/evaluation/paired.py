@@ -178,7 +178,22 @@ def right(run: Predictions) -> np.ndarray | None:
         return None
     if run.task == "single_label":
         return run.outputs.argmax(axis=1) == run.targets
-    return (_decisions(run) == (run.targets > 0.5)).all(axis=1)
+    return decisions_right(run).all(axis=1)
+
+
+def decisions_right(run: Predictions) -> np.ndarray:
+    """Which decisions about each class or label a model has right: whether an example has it, against all others.
+
+    Args:
+        run: Predictions of n examples, not for "regression".
+
+    Returns:
+        bool (n, labels).
+    """
+    if run.task == "multi_label":
+        return _decisions(run) == (run.targets > 0.5)
+    classes = np.arange(len(run.labels))
+    return (run.outputs.argmax(axis=1)[:, np.newaxis] == classes) == (run.targets[:, np.newaxis] == classes)
 
 
 def _decisions(run: Predictions) -> np.ndarray:

@@ -5,14 +5,11 @@ Must not import TensorFlow.
 """
 
 import dataclasses
-import json
 import math
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from kerastrain import config as configs
@@ -21,11 +18,13 @@ from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.evaluation import matching, paired, predictions
 from kerastrain.evaluation.predictions import Predictions
+from kerastrain.recipe import compared_files
+from kerastrain.report import comparison as page
 
 PREFERRED_PARTS = ("test", configs.folds.SUMMARY_PART, "validation")
 """The parts that are compared by default, the first one that all runs have predictions for."""
 
-_EXAMPLES_FILE = "example_digests.npz"  # `run_directory.EXAMPLES_FILE`, whose module imports TensorFlow
+_LEVEL = 0.05  # of a p-value, after Holm, below which classes count as different
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Other:
         classes: tuple of paired.Difference, F1 of each class or label, or the mean absolute error of each number.
         test: paired.McNemar of the right answers; None for "regression".
         p: float, the p-value of `test`, corrected after Holm for the number of runs; None for "regression".
-        class_p: tuple of float, for each of `classes` the p-value of McNemar's test on its examples, corrected after Holm for
-            the number of classes and runs; empty for "regression".
+        class_p: tuple of float, for each of `classes` the p-value of McNemar's test of the decisions between it and all others,
+            corrected after Holm for the number of classes and runs; empty for "regression".
     """
 
     run: str
@@ -138,10 +137,10 @@ def compare(runs: Sequence[str | Path], *, part: str | None = None, seed: int = 
         supports=_supports(aligned[names[0]]),
         names=tuple(names),
         others=tuple(_others(names, list(aligned.values()), seed)),
-        facts=_facts(folders),
-        exports=_exports(folders),
-        settings=_settings(own),
-        notes=tuple(_notes(part, names, folders, aligned[names[0]].digests)),
+        facts=compared_files.facts(folders),
+        exports=compared_files.exports(folders),
+        settings=compared_files.settings(own),
+        notes=tuple(compared_files.notes(part, names, folders, aligned[names[0]].digests)),
     )
 
 
@@ -227,115 +226,9 @@ def _others(names: Sequence[str], runs: Sequence[Predictions], seed: int) -> lis
 
 
 def _class_tests(first: Predictions, second: Predictions) -> list[float]:
-    """McNemar's p-value for each class: on its examples, or for many labels, of the decisions about the label."""
-    if first.task == "single_label":
-        rights = [paired.right(run) for run in (first, second)]
-        return [
-            paired.mcnemar(*(right[first.targets == index] for right in rights)).p for index in range(len(first.labels))
-        ]
-    rights = [(run.outputs >= 0) == (run.targets > 0.5) for run in (first, second)]
-    return [paired.mcnemar(rights[0][:, index], rights[1][:, index]).p for index in range(len(first.labels))]
-
-
-def _facts(folders: Sequence[Path]) -> dict[str, tuple]:
-    facts = {
-        "parameters": tuple(map(_parameters, folders)),
-        "model_bytes": tuple(map(_model_bytes, folders)),
-        "training_seconds": tuple(map(_seconds, folders)),
-    }
-    return {name: values for name, values in facts.items() if any(value is not None for value in values)}
-
-
-def _models(folder: Path) -> list[Path]:
-    """The model of a run, or those of the folds of a cross-validation."""
-    return [path for path in (folder / "model.keras", *sorted(folder.glob("fold_*/model.keras"))) if path.is_file()]
-
-
-def _model_bytes(folder: Path) -> int | None:
-    models = _models(folder)
-    return models[0].stat().st_size if models else None
-
-
-def _parameters(folder: Path) -> int | None:
-    """The number of weights in the file of the model; of a cross-validation, in that of its first fold."""
-    for model in _models(folder)[:1]:
-        try:
-            with (
-                zipfile.ZipFile(model) as archive,
-                archive.open("model.weights.h5") as file,
-                h5py.File(file) as weights,
-            ):
-                return _count(weights)
-        except (OSError, KeyError, zipfile.BadZipFile):
-            return None
-    return None
-
-
-def _count(weights: h5py.File) -> int:
-    sizes = []
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and not name.startswith("optimizer"):
-            sizes.append(math.prod(item.shape))
-
-    weights.visititems(visit)
-    return sum(sizes)
-
-
-def _seconds(folder: Path) -> float | None:
-    """The time of the training, with that of all folds; of a resumed run, the last process's."""
-    folds = sorted(folder.glob("fold_*/finished.json"))
-    finished = folds or [path for path in [folder / "finished.json"] if path.is_file()]
-    seconds = [_json(path).get("seconds") for path in finished]
-    return sum(seconds) if seconds and None not in seconds else None
-
-
-def _exports(folders: Sequence[Path]) -> dict[str, tuple]:
-    records = []
-    for folder in folders:
-        found = (_json(path) for path in sorted((folder / "exports").rglob("*parity.json")))
-        records.append({record["file"]: record for record in found if "file" in record})
-    names = list(dict.fromkeys(name for each in records for name in each))
-    keys = ("size_bytes", "agreement", "score", "milliseconds")
-    pick = lambda record: None if record is None else {key: record[key] for key in keys if record.get(key) is not None}
-    return {name: tuple(pick(each.get(name)) for each in records) for name in names}
-
-
-def _settings(own: Sequence[Config]) -> dict[str, tuple]:
-    """The values of the config keys in which the runs differ."""
-    flat = [dict(_flattened(config.model_dump(mode="json"))) for config in own]
-    keys = list(dict.fromkeys(key for values in flat for key in values))
-    rows = {key: tuple(values.get(key) for values in flat) for key in keys}
-    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
-
-
-def _flattened(values: Mapping, prefix: str = ""):
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _notes(part: str, names: Sequence[str], folders: Sequence[Path], digests: np.ndarray | None):
-    if part == "validation":
-        yield "the validation part has chosen the best epoch of each run, so all runs look a little better on it than they are"
-    for name, folder in zip(names, folders, strict=True):
-        path = folder / _EXAMPLES_FILE
-        if not path.is_file():
-            continue
-        with np.load(path) as parts:
-            count = int(np.isin(digests, parts["train"]).sum()) if "train" in parts else 0
-        if count:
-            yield f"{name} was trained on {count:,} of these {len(digests):,} examples, so it looks better than it is"
-
-
-def _json(path: Path) -> dict:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    """McNemar's p-value for each class or label, of the decisions between it and all others."""
+    rights = [paired.decisions_right(run) for run in (first, second)]
+    return [paired.mcnemar(*(right[:, index] for right in rights)).p for index in range(len(first.labels))]
 
 
 def _other_record(other: Other, first: str, supports: Sequence[int]) -> dict:
@@ -343,16 +236,29 @@ def _other_record(other: Other, first: str, supports: Sequence[int]) -> dict:
     return {
         "run": other.run,
         "compared_with": first,
+        "conclusion": _conclusion(other, first),
         "measures": [_difference_record(row) for row in other.measures],
         "classes": [
-            _difference_record(row) | {name: values[index] for name, values in columns.items() if values}
+            _difference_record(row, other.class_p[index] if other.class_p else None)
+            | {name: values[index] for name, values in columns.items() if values}
             for index, row in enumerate(other.classes)
         ],
         "mcnemar": None if other.test is None else {**dataclasses.asdict(other.test), "p_holm": other.p},
     }
 
 
-def _difference_record(row: paired.Difference) -> dict:
+def _conclusion(other: Other, first: str) -> str:
+    """A sentence about the first measure that is defined, accuracy or R²."""
+    row = next((row for row in other.measures if not math.isnan(row.difference)), other.measures[0])
+    numbers = (page.signed(None if math.isnan(value) else value) for value in (row.difference, row.low, row.high))
+    difference = "the difference is {}, with a 95 % interval from {} to {}".format(*numbers)
+    name = page.title(row.name)
+    if row.verdict == "not told apart":
+        return f"{other.run} cannot be told from {first} by {name}: {difference}"
+    return f"{other.run} is {row.verdict} than {first} by {name}: {difference}"
+
+
+def _difference_record(row: paired.Difference, p: float | None = None) -> dict:
     number = lambda value: None if math.isnan(value) else value
     record = {} if row.label is None else {"label": row.label}
     return record | {
@@ -361,5 +267,5 @@ def _difference_record(row: paired.Difference) -> dict:
         "second": number(row.second),
         "difference": number(row.difference),
         "interval": [number(row.low), number(row.high)],
-        "verdict": row.verdict,
+        "verdict": row.verdict if p is None or p < _LEVEL else "not told apart",
     }

@@ -20,6 +20,8 @@ MOST_CLASSES = 200
 _WIDTH, _HEIGHT = 150, 16
 _TITLES = {
     "exact": "all labels right",
+    "macro.average_precision": "macro average precision",
+    "macro.roc_auc": "macro ROC AUC",
     "f1": "F1",
     "macro.f1": "macro F1",
     "mae": "mean absolute error",
@@ -43,7 +45,7 @@ def write(record: Mapping, path: str | os.PathLike) -> Path:
     """
     environment = templates.environment()
     environment.filters |= {
-        "signed": lambda value: formats.UNDEFINED if value is None else f"{value:+.3g}",
+        "signed": signed,
         "title_of": title,
     }
     page = environment.get_template("comparison.html").render(
@@ -54,6 +56,18 @@ def write(record: Mapping, path: str | os.PathLike) -> Path:
         version=kerastrain.__version__,
     )
     return files.write_text(path, page)
+
+
+def signed(value: float | None) -> str:
+    """A difference as text.
+
+    Args:
+        value: float, or None if it is undefined.
+
+    Returns:
+        str.
+    """
+    return formats.UNDEFINED if value is None else f"{value:+.3g}" if value else "0"
 
 
 def title(measure: str) -> str:

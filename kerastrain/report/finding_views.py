@@ -1,4 +1,4 @@
-"""Conclusions as a page shows them: the verdict, the worst errors, findings in the data, the operating point, and folds.
+"""Conclusions as a page shows them: the verdict, the worst errors, findings in the data, and the operating point.
 
 Takes the contents of a run's files, in which keys may be missing; returns plain values. Must not read files.
 """
@@ -6,7 +6,7 @@ Takes the contents of a run's files, in which keys may be missing; returns plain
 from collections.abc import Mapping, Sequence
 
 from kerastrain.report import data_views
-from kerastrain.report.formats import count, interval, number, percent
+from kerastrain.report.formats import count, number, percent
 
 MOST_ERRORS = 12
 """The largest number of errors of a kind that are shown."""
@@ -126,33 +126,6 @@ def operating_point(record: Mapping) -> dict | None:
         "hidden": len(pairs) - len(pairs[:MOST_THRESHOLDS]),
         "objective": _shown(record.get("objective")) if record.get("objective") else "",
         "chosen_on": record.get("chosen_on") or "",
-    }
-
-
-def folds(record: Mapping) -> dict | None:
-    """Prepares the measures of the folds of a run.
-
-    Args:
-        record: mapping, the contents of `folds.json`.
-
-    Returns:
-        dict with "names" (list of str), "rows" (list of (fold, texts)), "mean" and "intervals" (list of str); None without
-        a record.
-    """
-    mean = record.get("mean") if record else None
-    if not isinstance(mean, Mapping):
-        return None
-    names = [name for name, value in mean.items() if isinstance(value, int | float)]
-    rows = [
-        (str(entry.get("fold", index)), [number((entry.get("measures") or {}).get(name)) for name in names])
-        for index, entry in enumerate(_known(record.get("folds")))
-    ]
-    ends = record.get("intervals") or {}
-    return {
-        "names": [_words(name) for name in names],
-        "rows": rows,
-        "mean": [number(mean[name]) for name in names],
-        "intervals": [interval(ends.get(name), number) for name in names],
     }
 
 

@@ -12,6 +12,7 @@ from kerastrain.report import (
     data_views,
     explained_texts,
     finding_views,
+    fold_views,
     measure_views,
     model_card,
     run_files,
@@ -50,7 +51,8 @@ def write(run_directory: str | os.PathLike) -> Path:
     directory = run_files.run_folder(run_directory)
     run = run_files.read(directory)
     page, card = templates.environment().get_template("page.html").render(**_content(run)), model_card.text(run)
-    files.write_text(directory / FILES[1], card)
+    if not run.folds:  # There is no single model.
+        files.write_text(directory / FILES[1], card)
     return files.write_text(directory / FILES[0], page)
 
 
@@ -65,7 +67,7 @@ def _content(run: run_files.RunFiles) -> dict:
         "curves": training_views.panels(run.history),
         "training": training_views.summary(run.history) if run.history else None,
         "operating_point": finding_views.operating_point(run.operating_point),
-        "folds": finding_views.folds(run.folds),
+        "folds": fold_views.view(run.folds),
         "errors": finding_views.errors(run.errors, run.thumbnails),
         "data_check": finding_views.data_check(run.data_check, run.thumbnails),
         "skipped": data_views.skipped(run.quarantine),

@@ -128,6 +128,12 @@ def test_the_command_prints_tables_and_writes_a_page(kerastrain, place):
     printed = kerastrain("compare", "small", "large", "same", "--out", "page.html")
     assert "large compared with small on test, 300 examples" in printed
     assert "after Holm for 2 comparisons" in printed
+    assert re.search(
+        r"large is better than small by accuracy: the difference is \+0\.\d+, with a 95 % interval from", printed
+    )
+    assert (
+        "same cannot be told from small by accuracy: the difference is 0, with a 95 % interval from 0 to 0" in printed
+    )
     assert re.search(r"accuracy +0\.\d+ +0\.\d+ +\+0\.\d+ +\+0\.\d+ to \+0\.\d+ +better", printed)
     assert re.search(r"fit\.epochs +3 +9 +3", printed)
     assert re.search(r"parameters +100 +10,000 +–", printed)

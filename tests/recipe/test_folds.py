@@ -189,6 +189,11 @@ def test_a_cross_validation_killed_at_any_moment_ends_alike(texts, tmp_path, qui
     whole = content(tmp_path / "run")
     all_moments = list(moments)
     assert len(all_moments) == 3 * 3 + 1
+    page = (tmp_path / "run/report.html").read_text()
+    assert all(f'<a href="fold_{fold}/report.html">fold_{fold}</a>' in page for fold in range(3))
+    assert "data.folds=null data.fold=0 data.validation_fraction=0.1 export.formats=null</pre>" in page
+    assert "Measures: out_of_fold" in page
+    assert not (tmp_path / "run/model_card.md").exists()
     shutil.rmtree(tmp_path / "run")
     for moment in all_moments:
         kills.append(moment)
