@@ -18,6 +18,7 @@ _OTHER_NAMES = {
     "data.columns.input": "input_column image_column text_column x_col x_column feature inputs",
     "data.columns.pair": "hypothesis text_pair pair_column second_text",
     "data.columns.numbers": "numeric numerical number_columns numeric_columns numeric_features tabular tabular_columns",
+    "data.columns.slices": "slice slice_by slice_columns subgroups subgroup metadata stratify_by",
     "data.columns.targets": "label labels target label_column target_column y_col y_column class_column",
     "data.folds": "n_folds num_folds k_folds n_splits kfold cv",
     "model.backbone": "arch architecture base base_model encoder handle network pretrained_model hub_handle model_name",

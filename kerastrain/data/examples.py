@@ -5,7 +5,7 @@ Takes arrays or stores, returns arrays. Must not know where examples come from (
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Examples:
         numbers: float32 (n, k), numbers that are inputs beside each image or text, NaN where one is missing; None if the
             inputs are all that a model gets.
         number_names: tuple of k str, the names of the numbers.
+        slices: mapping from names such as "camera" to object arrays (n,) of str, by whose values measures are divided.
 
     Raises:
         InputError: the lengths differ, or a target, weight or number is invalid.
@@ -59,6 +60,7 @@ class Examples:
     positive_weights: tuple[float, ...] | None = None
     numbers: np.ndarray | None = None
     number_names: tuple[str, ...] = ()
+    slices: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         _check_lengths(self)
@@ -185,6 +187,7 @@ class Examples:
             numbers=None if self.numbers is None else self.numbers[indices],
             paths=None if self.paths is None else tuple(self.paths[index] for index in indices),
             keys=None if self.keys is None else tuple(self.keys[index] for index in indices),
+            slices={name: values[indices] for name, values in self.slices.items()},
         )
 
 
@@ -291,8 +294,8 @@ def quantile_bins(numbers: np.ndarray, count: int) -> np.ndarray:
 
 
 def _check_lengths(examples: Examples) -> None:
-    for name in ("inputs", "weights", "groups", "paths", "keys", "numbers"):
-        values = getattr(examples, name)
+    columns = {name: getattr(examples, name) for name in ("inputs", "weights", "groups", "paths", "keys", "numbers")}
+    for name, values in (columns | dict(examples.slices)).items():
         if values is not None and len(values) != len(examples.targets):
             raise InputError(
                 f"`{name}` must hold one value for each target. Received: {len(values)} for {len(examples.targets)}."

@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         *("cross_validation", "intervals", "matching", "multi_label", "paired", "predictions", "regression", "scores"),
-        *("single_label", "tables"),
+        *("single_label", "slices", "tables"),
     ],
     submod_attrs={
         "data_sets": ["evaluate", "predict", "report"],

@@ -83,7 +83,7 @@ class _Resampled:
     def __init__(self, targets, probabilities, examples, rankings):
         predicted = probabilities >= THRESHOLD
         self._calibration = calibration.Resampled(probabilities, targets)
-        self._examples = {name: values.astype(np.float32) for name, values in examples.items()}
+        self._examples = examples
         self._counts = [
             sparse.csr_matrix(values.T.astype(np.float32)) for values in (targets & predicted, predicted, targets)
         ]
@@ -94,7 +94,8 @@ class _Resampled:
         }
 
     def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {name: values @ weights / len(weights) for name, values in self._examples.items()}
+        means = np.stack(list(self._examples.values())) @ weights / len(weights)
+        found = dict(zip(self._examples, means, strict=True))
         correct, predicted, support = (np.asarray(matrix @ weights, np.float64).T for matrix in self._counts)
         for score, values in _scores(correct, predicted, support, len(weights)).items():
             for name, weighing in (("macro", (support > 0).astype(float)), ("weighted", support)):

@@ -127,7 +127,7 @@ class _Resampled:
     def __init__(self, targets, probabilities, predicted, examples, rankings):
         count, self._classes = probabilities.shape
         self._support = np.bincount(targets, minlength=self._classes).astype(float)
-        self._examples = {name: values.astype(np.float32) for name, values in examples.items()}
+        self._examples = examples
         rows = np.arange(count)
         ones = np.ones(count, np.float32)
         shape = (self._classes, count)
@@ -142,7 +142,7 @@ class _Resampled:
 
     def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         count, support = len(weights), self._support
-        found = {name: values @ weights / count for name, values in self._examples.items()}
+        found = dict(zip(self._examples, np.stack(list(self._examples.values())) @ weights / count, strict=True))
         correct, predicted = (np.asarray(matrix @ weights, np.float64).T for matrix in (self._correct, self._predicted))
         found |= counting.agreement(correct.sum(axis=-1), predicted, support)
         for score, values in counting.per_class(correct, predicted, support, count).items():

@@ -54,13 +54,15 @@ def table(measures: Mapping, *, title: str = "") -> Group:
         >>> import rich
         >>> rich.print(table(measures, title="test"))  # doctest: +SKIP
     """
+    worse = [row for row in measures.get("slices", ()) if row["worse"]]
+    slices = [_slices(worse)] if worse else []
     if measures["task"] == "regression":
-        return Group(_numbers(measures, title))
+        return Group(_numbers(measures, title), *slices)
     if measures["task"] == "language":
         return Group(_tokens(measures, title), *([_preferences(measures, title)] if "preference" in measures else []))
     if measures["task"] == "multi_label":
-        return Group(_classes(measures, title), _headlines(measures))
-    scores = Group(_classes(measures, title), _headlines(measures))
+        return Group(_classes(measures, title), _headlines(measures), *slices)
+    scores = Group(_classes(measures, title), _headlines(measures), *slices)
     labels = [row["label"] for row in measures["classes"]]
     if len(labels) > WIDEST_CONFUSION_TABLE:
         return Group(scores, _mistakes(measures["confusion"], labels))
@@ -126,6 +128,19 @@ def _headlines(measures: Mapping) -> Text:
     values = measures | {"calibration.error": measures.get("calibration", {}).get("error")}
     found = [name for name in _HEADLINES if values.get(name) is not None]
     return Text(", ".join(f"{_TITLES[name]} {_number(values[name])}{_within(intervals.get(name))}" for name in found))
+
+
+def _slices(worse: Sequence[Mapping]) -> Table:
+    """The slices in which the model is worse than elsewhere."""
+    name = "error" if "error" in worse[0] else "accuracy"
+    table = Table(title=Text("Worse than the rest, by more than chance"), title_justify="left")
+    for column in ("by", "value", "examples", name, "95 %", "rest"):
+        table.add_column(column, justify="left" if column in ("by", "value") else "right", overflow="fold")
+    shown = "{:.2f}".format if name == "accuracy" else "{:.3g}".format
+    for row in worse:
+        numbers = (shown(row[name]), _limits(row["interval"], shown), shown(row["rest"]))
+        table.add_row(Text(printable(row["by"])), Text(printable(row["value"])), str(row["count"]), *numbers)
+    return table
 
 
 def _numbers(measures: Mapping, title: str) -> Table:

@@ -199,7 +199,7 @@ def _examples(run: Run, name: str, place: str, own: Config) -> tuple[data.Exampl
     if not data.has_columns(place, run.config.data.kind) and run.config.data.columns != own.data.columns:
         raise InputError(f"`data.columns` is for tables and named sets. Received: {place!r}, which has no columns.")
     try:
-        listing = plan.listing(run.config, path=place, image_size=run.image_size)
+        listing = plan.listing(_without_unknown_slices(run.config, place, own), path=place, image_size=run.image_size)
     except (InputError, NotADirectoryError) as error:
         if run.config.data.columns.targets != own.data.columns.targets or not _lacks_labels(run.config, place):
             raise
@@ -217,6 +217,20 @@ def _examples(run: Run, name: str, place: str, own: Config) -> tuple[data.Exampl
 
 def _lacks_labels(config: Config, place: str) -> bool:
     """Whether there is something to predict, but nothing to compare it with."""
+def _without_unknown_slices(config: Config, place: str, own: Config) -> Config:
+    """Other data need not have the columns by which the run's own measures are divided, unless they are named for them."""
+    columns = config.data.columns
+    if not columns.slices or columns != own.data.columns or not tables.is_table(place):
+        return config
+    known = tables.read(place, data.Columns(**columns.model_dump())).values
+    if missing := [name for name in columns.slices if name not in known]:
+        logger.info(
+            "'%s' has no column %s, so its measures are not divided by it", place, " and no column ".join(missing)
+        )
+    columns = columns.model_copy(update={"slices": tuple(name for name in columns.slices if name in known)})
+    return config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
+
+
     path = Path(place).expanduser()
     if path.is_dir():
         return not any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())

@@ -8,8 +8,10 @@ import dataclasses
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from kerastrain import data, evaluation
+from kerastrain.data import properties
 from kerastrain.evaluation import predictions as records
 
 
@@ -27,8 +29,22 @@ def predict(model: keras.Model, examples: data.Examples, batch_size: int) -> eva
     Raises:
         InputError: as for `evaluation.predict`.
     """
-    predictions = evaluation.predict(model, data.batches(examples, batch_size))
-    return dataclasses.replace(predictions, keys=examples.keys, digests=data.overlap.digests(examples))
+    is_image = examples.image_size is not None
+    predictions = evaluation.predict(
+        model, data.batches(examples, batch_size), properties=_brightness if is_image else None
+    )
+    return dataclasses.replace(
+        predictions,
+        keys=examples.keys,
+        digests=data.overlap.digests(examples),
+        slices=examples.slices,
+        properties={**predictions.properties, **properties.properties(examples)},
+    )
+
+
+def _brightness(inputs: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    images = inputs[0] if isinstance(inputs, tuple) else inputs
+    return {"brightness": tf.reduce_mean(tf.cast(images, tf.float32), axis=[1, 2, 3])}
 
 
 def write(directory: Path, name: str, predictions: evaluation.Predictions) -> Path:

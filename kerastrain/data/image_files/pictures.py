@@ -108,6 +108,21 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
     return image.mode.startswith(("I", "F")) or _raw_mode(image) in _LOWER_BYTES
 
 
+def is_turned(image: ImageFile.ImageFile) -> bool:
+    """Whether width and height of an opened file are exchanged when it is shown upright.
+
+    Args:
+        image: PIL.ImageFile.ImageFile from `opened`.
+
+    Returns:
+        bool.
+    """
+    try:
+        return image.getexif().get(_ORIENTATION, 1) >= 5
+    except DECODING_ERRORS:
+        return False  # As `_upright` treats broken EXIF data.
+
+
 def loaded(path: str, content: bytes, file_format: str, image: ImageFile.ImageFile) -> Image.Image | np.ndarray:
     """Decodes an opened file.
 

@@ -13,7 +13,7 @@ import numpy as np
 from kerastrain.data.examples import Examples
 from kerastrain.data.image_files import decoder
 from kerastrain.data.image_files.quarantine import Quarantined
-from kerastrain.data.sources import number_columns, table_columns, table_roles, text_pairs
+from kerastrain.data.sources import number_columns, slice_columns, table_columns, table_roles, text_pairs
 from kerastrain.data.sources.parts import part_of, parts_of
 from kerastrain.data.sources.table import Columns, Table
 from kerastrain.data.splitting.listings import Listing
@@ -166,10 +166,12 @@ def listing(
         numbers=table_columns.numbers(table, columns),
         number_names=tuple(columns.numbers),
         keys=keys,
+        slices=table_columns.slices(table, columns),
     )
     second = f", second texts of {_quoted(columns.pairs)}" if columns.pairs else ""
     noun = "first texts of pairs" if second else kind
     roles = f"{noun} of {_quoted(columns.inputs)}{second}, targets of {_quoted(columns.targets)}"
+    roles += f", slices of {_quoted(columns.slices)}" if columns.slices else ""
     layout = f"{named_set.layout}: {roles}" if named_set.layout else roles
     return Listing(
         named_set.source, examples, predefined_split, layout=layout, notes=(*notes, *of_targets), skipped=skipped
@@ -315,10 +317,12 @@ def _completed(columns: Columns, named_set: NamedSet, kind: str, task: Task) -> 
             )
     columns = dataclasses.replace(columns, input=features, targets=targets)
     number_columns.check(columns)
-    if wrong := [name for name in columns.numbers if name not in list(named_set.columns)]:
-        raise InputError(
-            f"{named_set.source}: {unknown('column', wrong[0], named_set.columns)} Correct `data.columns.numbers`."
-        )
+    slice_columns.check(columns)
+    for field in ("numbers", "slices"):
+        if wrong := [name for name in getattr(columns, field) if name not in list(named_set.columns)]:
+            raise InputError(
+                f"{named_set.source}: {unknown('column', wrong[0], named_set.columns)} Correct `data.columns.{field}`."
+            )
     return columns, [*notes, *text_pairs.notes(named_set.texts, columns)]
 
 

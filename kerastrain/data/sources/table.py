@@ -36,6 +36,7 @@ class Columns:
         split: str, the column of parts, such as train, val and test; None for the column split, if there is one.
         weight: str, the column of weights in the loss, numbers >= 0; None for 1 each.
         group: str, the column of groups that must stay in one part, such as patients; None for no groups.
+        slices: tuple of str, columns by whose values the measures are divided, such as a camera; empty for none.
         folder: str, the folder that the image paths are relative to, itself relative to the folder of the table; None for
             the folder of the table, or the only one in which the images are found.
         suffix: str, the suffix of the image files if the table leaves it out, such as ".jpg"; None finds it.
@@ -54,6 +55,7 @@ class Columns:
     split: str | None = None
     weight: str | None = None
     group: str | None = None
+    slices: tuple[str, ...] = ()
     folder: str | None = None
     suffix: str | None = None
     messages: str | None = None
@@ -85,6 +87,7 @@ class Columns:
             "pair": self.pairs,
             "numbers": tuple(self.numbers),
             "targets": tuple(self.targets),
+            "slices": tuple(self.slices),
         }
         others = ("split", "weight", "group", *OF_CONVERSATIONS)
         fields |= {name: (value,) for name in others if (value := getattr(self, name)) is not None}

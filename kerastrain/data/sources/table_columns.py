@@ -19,6 +19,9 @@ from kerastrain.data.sources.table_roles import USUAL_TARGETS
 from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
+MISSING = "(missing)"
+"""The value of a slice of examples whose cell is empty."""
+
 _TRUTHS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 _SIGNS = {"-1": 0.0, "1": 1.0, "-1.0": 0.0, "1.0": 1.0}
 _MISSING = re.compile(r"(?i:nan|<na>|#n/a|n/a|null)|NA")
@@ -194,6 +197,25 @@ def groups(table: Table, columns: Columns) -> np.ndarray | None:
     if columns.group is None:
         return None
     return np.array([_text(value) for value in table.check(columns.group, is_present, "the name of a group")], object)
+
+
+def slices(table: Table, columns: Columns) -> dict[str, np.ndarray]:
+    """Reads the values by which measures are divided.
+
+    Args:
+        table: Table.
+        columns: Columns.
+
+    Returns:
+        dict from the name of each column to an object array (n,) of str, "(missing)" where a cell is empty.
+
+    Raises:
+        InputError: a column is unknown.
+    """
+    return {
+        name: np.array([_text(value) if is_present(value) else MISSING for value in table.column(name)], object)
+        for name in columns.slices
+    }
 
 
 def predefined_split(table: Table, columns: Columns) -> np.ndarray | None:

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from kerastrain.data.sources import number_columns, text_pairs
+from kerastrain.data.sources import number_columns, slice_columns, text_pairs
 from kerastrain.data.sources.parts import part_of
 from kerastrain.data.sources.table import Columns, Table, key
 from kerastrain.errors import InputError, unknown
@@ -84,6 +84,7 @@ def completed(
         )
     text_pairs.check(columns, kind)
     number_columns.check(columns, usual_inputs=USUAL_INPUTS[kind], usual_target=task and USUAL_TARGETS[task])
+    slice_columns.check(columns, usual_inputs=USUAL_INPUTS[kind], usual_target=task and USUAL_TARGETS[task])
     _check_named(table, columns, task)
     notes = []
     taken = {name for names in columns.named.values() for name in names}
@@ -110,6 +111,7 @@ def completed(
         columns, input=inputs[0] if len(inputs) == 1 else inputs, targets=targets, split=split
     )
     number_columns.check(columns)
+    slice_columns.check(columns)
     return columns, tuple(notes)
 
 

@@ -33,6 +33,7 @@ from kerastrain.tasks import Task
 
 __all__ = ["SUFFIXES", "Inputs", "inputs", "is_table", "listing", "read"]
 
+_TARGETS = ("label", "labels", "target", "class")  # the usual columns of what is right
 _NOUNS = {"single_label": "classes", "multi_label": "labels", "regression": "numbers"}
 
 
@@ -48,6 +49,7 @@ class Inputs:
         skipped: tuple of Quarantined, the rows that have no input.
         notes: tuple of str, what is unusual.
         numbers: float32 (n, k), the numbers beside each, NaN where one is missing; None if no column is named.
+        targets: tuple of n str, what the table says is right; empty if it has no column of targets.
     """
 
     values: tuple[str, ...] | tuple[tuple[str, str], ...]
@@ -56,6 +58,7 @@ class Inputs:
     skipped: tuple[Quarantined, ...]
     notes: tuple[str, ...]
     numbers: np.ndarray | None = None
+    targets: tuple[str, ...] = ()
 
 
 def listing(
@@ -137,6 +140,7 @@ def listing(
         keys=tuple(map(text_pairs.shown, names)),
         numbers=table_columns.numbers(whole, columns),
         number_names=tuple(columns.numbers),
+        slices=table_columns.slices(whole, columns),
     )
     if columns.pairs:
         notes += text_pairs.repeated([first for first, _ in names], columns, predefined_split is not None)
@@ -189,7 +193,14 @@ def inputs(
     numbers = table_columns.numbers(table, columns)
     if numbers is not None:
         notes = (*notes, *number_columns.missing_notes(numbers, columns.numbers))
-    return Inputs(tuple(values), rows, layout, (*skipped, *faults), (*table.notes, *notes), numbers)
+    targets = _known_targets(table, columns)
+    return Inputs(tuple(values), rows, layout, (*skipped, *faults), (*table.notes, *notes), numbers, targets)
+
+
+def _known_targets(table: Table, columns: Columns) -> tuple[str, ...]:
+    """The text of each target, if the table has a column of them; empty otherwise."""
+    name = next((name for name in (*columns.targets[:1], *_TARGETS) if name in table.values), None)
+    return () if name is None else tuple(str(value).strip() for value in table.column(name))
 
 
 def _complete(table: Table, columns: Columns, task: Task | None) -> tuple[Table, list[Quarantined]]:
@@ -250,6 +261,8 @@ def _layout(table: Table, columns: Columns, kind: str, task: Task | None) -> str
             for noun, name in (("parts", columns.split), ("weights", columns.weight), ("groups", columns.group))
             if name is not None
         ]
+        if columns.slices:
+            roles.append(_in_columns("slices", columns.slices))
     return f"{table.layout}, with {', '.join(roles)}"
 
 
