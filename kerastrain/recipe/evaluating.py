@@ -215,8 +215,6 @@ def _examples(run: Run, name: str, place: str, own: Config) -> tuple[data.Exampl
     return examples, (*listing.skipped, *unreadable)
 
 
-def _lacks_labels(config: Config, place: str) -> bool:
-    """Whether there is something to predict, but nothing to compare it with."""
 def _without_unknown_slices(config: Config, place: str, own: Config) -> Config:
     """Other data need not have the columns by which the run's own measures are divided, unless they are named for them."""
     columns = config.data.columns
@@ -231,6 +229,8 @@ def _without_unknown_slices(config: Config, place: str, own: Config) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
 
 
+def _lacks_labels(config: Config, place: str) -> bool:
+    """Whether there is something to predict, but nothing to compare it with."""
     path = Path(place).expanduser()
     if path.is_dir():
         return not any(child.is_dir() and not child.name.startswith(".") for child in path.iterdir())
