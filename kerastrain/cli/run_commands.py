@@ -1,6 +1,7 @@
 """The commands for a finished run, besides predict: evaluate, explain, export, report and trust."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +11,16 @@ import typer
 from kerastrain import config as configs
 from kerastrain.cli.explanations import print_explanation
 from kerastrain.cli.new_inputs import Faults, NewInputs, Progress, found_inputs, run_config
+from kerastrain.cli.operating_points import print_compared, print_operating_point
 from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.errors import InputError, counted
-from kerastrain.recipe import language_requirements, requirements
+from kerastrain.recipe import language_requirements, operating_points, requirements
+from kerastrain.report import run_folder
 from kerastrain.system.terminal import printable
+
+_OPERATING_POINT = ("evaluation.threshold=", "evaluation.temperature=", "evaluation.positive=")
 
 
 @app.command()
@@ -36,13 +41,34 @@ def evaluate(
             help="Other data to evaluate: a path as in `data.path`, and a name for it. Can be repeated.",
         ),
     ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OBJECTIVE",
+            help="Choose thresholds on the validation part: f1, 'precision>=0.95', 'recall>=0.9' or equal_error for two classes "
+            "or many labels, 'accuracy>=0.98' to reject uncertain predictions. Same as evaluation.threshold=OBJECTIVE.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        bool,
+        typer.Option(
+            "--temperature",
+            help="Calibrate the probabilities by a temperature, fitted on the validation part. Same as "
+            "evaluation.temperature=true.",
+        ),
+    ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace the measures of other data of that name.")
+        bool,
+        typer.Option(
+            "--replace", help="Replace the measures of other data of that name, or the run's operating point."
+        ),
     ] = False,
 ) -> None:
     """Evaluate a run on its own data or on other data.
 
-    Without a path, the parts in `evaluation.sets` are evaluated, by default validation and test.
+    Without a path, the parts in `evaluation.sets` are evaluated, by default validation and test. With --threshold or
+    --temperature, an operating point is chosen on the validation part, and the test part is measured with it; `predict` then
+    uses it.
 
     Files that cannot be read are named and skipped, and the exit code is 1.
     """
@@ -50,7 +76,15 @@ def evaluate(
 
     own = run_config(run)
     paths, overrides = inputs.divide(arguments or [])
+    overrides += [] if threshold is None else [f"evaluation.threshold={threshold}"]
+    overrides += ["evaluation.temperature=true"] if temperature else []
     config = inputs.override(own, overrides)
+    chooses = any(text.startswith(_OPERATING_POINT) for text in overrides)
+    if chooses:
+        operating_points.require_choice(run_folder(run), config, on_other_data=bool(paths or data), replace=replace)
+    if chooses and operating_points.has_predictions(run_folder(run)):
+        _choose_operating_point(run_folder(run), config)
+        return
     pairs = [_named_place(text) for text in data or []] + [(_name(path), path) for path in paths]
     start_tensorflow()
     from kerastrain import run_directory
@@ -65,9 +99,21 @@ def evaluate(
     others = [finding for measured in measures.values() for finding in measured.get("findings", ())]
     print_verdict({"findings": others} if places else diagnosing.read(loaded.directory))
     print_measures(measures)
+    if compared := {name: each["operating_point"] for name, each in measures.items() if "operating_point" in each}:
+        print(f"\nAt the operating point of the run: {printable(loaded.operating_point)}")
+        print_compared(compared)
     # Only now: the measures are printed even if the folder is read-only.
     evaluating.record(loaded, measures, predictions)
+    if chooses:
+        _choose_operating_point(loaded.directory, config)
     faults.exit(len(measures))
+
+
+def _choose_operating_point(directory: Path, config: configs.Config) -> None:
+    from kerastrain import report as reports
+
+    print_operating_point(operating_points.choose(directory, config))
+    reports.write(directory)
 
 
 @app.command()
@@ -83,9 +129,27 @@ def explain(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="Method: gradcam (default) or saliency for images, occlusion for texts.", show_default=False),
+        typer.Option(
+            help="Method. For images auto (default, chosen for the model), gradcam, gradcam++, layercam, scorecam, saliency, "
+            "integrated_gradients, occlusion or rollout; for texts auto (default), integrated_gradients or occlusion.",
+            show_default=False,
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Class to explain. Default: the predicted class.")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="For images: layer whose feature maps are used, also of one inside a Hub module. Default: the last ones."
+        ),
+    ] = None,
+    score: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="For images: score the heatmaps of the first N, 0 for none. Default: 4, and for slow methods only in part.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -99,7 +163,9 @@ def explain(
 ) -> None:
     """Show what a prediction depends on: heatmaps of images, values of the words of texts.
 
-    Writes a PNG file for each image into the run's folder `explanations`, or into --out.
+    Writes a PNG file for each image into the run's folder `explanations`, or into --out, with a contact sheet and index.json.
+    Heatmaps are scored by what happens to the probability when pixels are removed and returned in their order, and by a
+    comparison with the heatmaps of randomised weights.
 
     Of a text, each word is left out once, and its value is what the log-odds of the class lose without it (of a regression
     model, what the number loses). The values are printed, and written as texts.html and texts.jsonl.
@@ -112,23 +178,28 @@ def explain(
     own = run_config(run)
     language_requirements.refuse(own, "explain")
     inputs.require_explainable(own, run)
+    if own.data.kind == "text" and (layer is not None or score is not None):
+        raise InputError("--layer and --score are for images. Received: a run of texts. Leave them out.")
     config, found = found_inputs(own, arguments, faults, texts=texts or [], seconds=seconds or [])
     start_tensorflow(prints="results")
     from kerastrain import run_directory
 
     loaded = dataclasses.replace(run_directory.load(run), config=config)
-    options = {"method": method, "label": label, "out": out, "replace": replace}
+    options = {"method": method, "label": label, "out": out, "replace": replace, "layer": layer, "score": score}
     options = {name: value for name, value in options.items() if value is not None}
     explained = (_explain_texts if own.data.kind == "text" else _explain_images)(loaded, found, faults, **options)
     faults.exit(explained)
 
 
 def _explain_images(run, found: Sequence, faults: Faults, **options) -> int:
-    from kerastrain.recipe import predicting
+    from kerastrain.recipe import explaining_images
+
+    def note(sentence: str) -> None:
+        print(printable(sentence), file=sys.stderr)
 
     count = 0
-    for path in predicting.explain_images(run, found, **options, on_fault=faults):
-        print(printable(path))
+    for path in explaining_images.explain_images(run, found, **options, on_fault=faults, on_note=note):
+        print(printable(path), flush=True)
         count += 1
     return count
 

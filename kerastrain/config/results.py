@@ -5,8 +5,10 @@ Must not import TensorFlow.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from kerastrain import objectives
+from kerastrain.config.expectations import shown
 from kerastrain.config.values import Fraction, Section
 
 ExportName = Literal[
@@ -32,10 +34,40 @@ class EvaluationConfig(Section):
     """Parts of the data to evaluate; empty parts are skipped."""
     batch_size: Annotated[int, Field(gt=0)] | None = None
     """Examples per forward pass. Null means 64, and 8 for language models."""
+    threshold: str | None = None
+    """What thresholds are chosen for, on the validation part only: `f1`, `precision>=0.95`, `recall>=0.9` (with the number that
+    you want) or `equal_error`, between two classes, or for each label of data.task multi_label; or `accuracy>=0.98`, below which
+    the most probable of several classes is rejected. They are written to operating_point.json, measured on the other parts and
+    used by `kerastrain predict`. Null means the most probable class, and 0.5 for each label of many."""
+    positive: str | None = None
+    """Of two classes, the one that `threshold` is about. Null means the second."""
+    temperature: bool = False
+    """Whether the probabilities are calibrated by a temperature, under which the targets of the validation part are most likely.
+    It is part of operating_point.json, too, and changes no predicted class."""
     answers: Annotated[int, Field(ge=0)] = 4
     """Only for language models: number of held-out prompts whose answers before and after the training are in the report."""
     answer_tokens: Annotated[int, Field(gt=0)] = 64
     """Only for language models: most tokens of such an answer."""
+
+    @field_validator("threshold")
+    @classmethod
+    def _check_threshold(cls, value: str | None) -> str | None:
+        return None if value is None else str(objectives.parse(value))
+
+    @model_validator(mode="after")
+    def _check_operating_point(self):
+        for key in ("threshold", "temperature"):
+            if getattr(self, key) and "validation" not in self.sets:
+                raise ValueError(
+                    f"{key} is chosen on the validation part. Received: {shown(getattr(self, key))}, and sets "
+                    f"{shown(self.sets)}. Add validation to evaluation.sets."
+                )
+        if self.positive is not None and self.threshold is None:
+            raise ValueError(
+                f"positive names the class of a threshold. Received: {self.positive!r}, and threshold null. Set threshold, such "
+                "as evaluation.threshold=f1, or remove it."
+            )
+        return self
 
 
 class ExportConfig(Section):
@@ -48,6 +80,9 @@ class ExportConfig(Section):
     extra `int4`."""
     probabilities: bool = False
     """Whether the files return probabilities (softmax or sigmoid) instead of logits."""
+    operating_point: bool = False
+    """Whether the files carry the operating point of the run, chosen by `evaluation.threshold` or `evaluation.temperature`: as
+    operating_point.json beside them or in their metadata, and with `probabilities` the temperature inside the graph."""
     samples: Annotated[int, Field(ge=8)] | None = 512
     """Number of held-out examples on which a file is compared with `predict`, spread over the classes; null means all."""
     score_loss_fraction: Fraction | None = None

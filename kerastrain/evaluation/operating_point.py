@@ -257,19 +257,20 @@ def require(
         )
 
 
-def measure(predictions: Predictions, point: OperatingPoint) -> dict:
+def measure(predictions: Predictions, point: OperatingPoint, *, labels: Sequence[str] = ()) -> dict:
     """Measures predictions at an operating point.
 
     Args:
         predictions: Predictions of a classifier.
         point: OperatingPoint.
+        labels: sequence of str, labels of single_label to measure, too, although they have no threshold.
 
     Returns:
         dict of "count", "loss" (log loss), "accuracy" (of the predictions that are not rejected; of many labels, the share of
         examples all of whose labels are right), "accepted" (the share that is not rejected), and "labels" with "precision",
         "recall", "f1", "false_positive_rate" and "threshold" of each label that has a threshold; None where undefined.
     """
-    task, labels = predictions.task, list(predictions.labels)
+    task, wanted, labels = predictions.task, labels, list(predictions.labels)
     probabilities = point.probabilities(predictions.outputs, task)
     decided = point.decide(probabilities, labels, task)
     truth = predictions.targets > 0 if task == "multi_label" else np.arange(len(labels)) == predictions.targets[:, None]
@@ -282,7 +283,7 @@ def measure(predictions: Predictions, point: OperatingPoint) -> dict:
         "accepted": float(accepted.mean()),
         "labels": {},
     }
-    shown = labels if task == "multi_label" else list(point.thresholds)
+    shown = labels if task == "multi_label" else [*point.thresholds, *wanted]
     for label in shown:
         place = labels.index(label)
         hits, said, true = (decided & truth)[:, place].sum(), decided[:, place].sum(), truth[:, place].sum()

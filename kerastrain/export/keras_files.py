@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from kerastrain.errors import InputError
-from kerastrain.export import fresh_process, parity, verified
+from kerastrain.evaluation.operating_point import OperatingPoint
+from kerastrain.export import calibrated, fresh_process, parity, verified
 from kerastrain.export.targets import labels_of, require_target
 from kerastrain.layers import labels as model_labels
 from kerastrain.layers import numbers as number_layers
@@ -25,6 +26,7 @@ def keras_file(
     samples,
     labels: Sequence[str] | None = None,
     activation: str | None = None,
+    operating_point: OperatingPoint | None = None,
     tolerance: parity.Tolerance | None = None,
     sample_count: int | None = 512,
     replace: bool = False,
@@ -40,6 +42,8 @@ def keras_file(
         samples: real inputs, see `samples.draw`.
         labels: class names in the order of the outputs, or None for those in the model.
         activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
+        operating_point: OperatingPoint whose temperature is in the file if there is an `activation`, and that is stored with
+            the file as `operating_point.json`; None for none.
         tolerance: Tolerance, or None for `TOLERANCES["float32"]`.
         sample_count: int > 0, the most samples to compare; None for all.
         replace: bool, whether an existing `path` may be replaced.
@@ -54,6 +58,7 @@ def keras_file(
         ParityError: the file's outputs differ from `model.predict`; nothing is written and an existing `path` is kept.
     """
     path = require_target(model, path, activation=activation, replace=replace, suffix=".keras")
+    prepared = calibrated.calibrated(model, activation, operating_point)
 
     def convert(source: verified.Source, target: Path) -> None:
         exported = _with_labels_and_activation(source.model, source.labels, activation)
@@ -74,7 +79,7 @@ def keras_file(
             ) from error
 
     return verified.write(
-        model,
+        prepared,
         path,
         verified.Exporter(convert, run),
         samples=samples,

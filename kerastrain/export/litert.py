@@ -15,7 +15,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, verified
+from kerastrain.evaluation.operating_point import OperatingPoint
+from kerastrain.export import calibrated, compact, endpoints, int4, metadata, parity, selective, serving, verified
 from kerastrain.export import samples as sampling
 from kerastrain.export.full_precision import full_precision
 from kerastrain.export.targets import require_target
@@ -40,6 +41,7 @@ def tflite(
     io: str = "uint8",
     labels: Sequence[str] | None = None,
     activation: str | None = None,
+    operating_point: OperatingPoint | None = None,
     tolerance: parity.Tolerance | None = None,
     sample_count: int | None = 512,
     replace: bool = False,
@@ -81,6 +83,8 @@ def tflite(
             of texts, have float32 outputs.
         labels: class names in the order of the outputs, or None for those in the model.
         activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
+        operating_point: OperatingPoint whose temperature is in the file if there is an `activation`, and that is stored with
+            the file as `operating_point.json`; None for none.
         tolerance: Tolerance, or None for `TOLERANCES[quantize]`.
         sample_count: int > 0, the most samples to compare; None for all.
         replace: bool, whether an existing `path` may be replaced.
@@ -105,6 +109,7 @@ def tflite(
             f"which one scale for all of them would round away. Received: {quantize!r}."
         )
     selective.require(float_layers, quantize, learned=learned)
+    prepared = calibrated.calibrated(model, activation, operating_point)
 
     def convert(source: verified.Source, target: Path) -> None:
         calibration = None
@@ -121,12 +126,13 @@ def tflite(
             pixels=endpoints.accepts_image_bytes(model),
             input_files=source.texts.files if source.texts else None,
             numbers=numbers.names if numbers else (),
+            other_files=prepared.files,
         )
         target.write_bytes(content)
 
     with full_precision(model):
         return verified.write(
-            model,
+            prepared,
             path,
             verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
             samples=samples,

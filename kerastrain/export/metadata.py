@@ -39,6 +39,7 @@ def with_metadata(
     pixels: bool,
     input_files: Mapping[str, str] | None = None,
     numbers: Sequence[str] = (),
+    other_files: Mapping[str, str] | None = None,
 ) -> bytes:
     """A TFLite file with metadata: tensor names, type and normalization of the input, labels.
 
@@ -51,6 +52,7 @@ def with_metadata(
         input_files: mapping from a file name to its content, the files that describe how the input is made, such as a
             vocabulary.
         numbers: sequence of str, the names of the numbers that the input `numbers` takes; empty if there is no such input.
+        other_files: mapping from a file name to its content, further files to pack.
 
     Returns:
         bytes, the file with its metadata and an unchanged graph.
@@ -68,6 +70,7 @@ def with_metadata(
     model.metadata = [*(model.metadata or []), schema.MetadataT(name=NAME, buffer=len(model.buffers) - 1)]
     if labels:
         packed[LABELS_FILE] = label_lines(labels)
+    packed |= other_files or {}
     return compact.packed(model) + (_archive(packed) if packed else b"")
 
 

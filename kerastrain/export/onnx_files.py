@@ -15,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, parity, verified
+from kerastrain.evaluation.operating_point import OperatingPoint
+from kerastrain.export import calibrated, endpoints, parity, verified
 from kerastrain.export.full_precision import full_precision
 from kerastrain.export.targets import label_lines, require_target
 from kerastrain.layers import numbers as number_layers
@@ -33,6 +34,7 @@ def onnx(
     samples,
     labels: Sequence[str] | None = None,
     activation: str | None = None,
+    operating_point: OperatingPoint | None = None,
     tolerance: parity.Tolerance | None = None,
     sample_count: int | None = 512,
     opset: int = 18,
@@ -55,6 +57,8 @@ def onnx(
         samples: real inputs, see `samples.draw`.
         labels: class names in the order of the outputs, or None for those in the model.
         activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
+        operating_point: OperatingPoint whose temperature is in the file if there is an `activation`, and that is stored with
+            the file as `operating_point.json`; None for none.
         tolerance: Tolerance, or None for `TOLERANCES["float32"]`.
         sample_count: int > 0, the most samples to compare; None for all.
         opset: int > 0, the version of ONNX's operations; ONNX Runtime 1.14 and later read 18.
@@ -78,17 +82,20 @@ def onnx(
             '`tflite(..., quantize="int8")`, or the model that was passed to `quantize_aware`.'
         )
 
+    prepared = calibrated.calibrated(model, activation, operating_point)
+
     def convert(source: verified.Source, target: Path) -> None:
         properties = {
             "input": _description(model, source.texts.files if source.texts else {}),
             **(source.texts.files if source.texts else {}),
             **({"labels.txt": label_lines(source.labels)} if source.labels else {}),
+            **prepared.files,
         }
         target.write_bytes(_convert(source.model, activation, opset, properties))
 
     with full_precision(model):
         return verified.write(
-            model,
+            prepared,
             path,
             verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
             samples=samples,

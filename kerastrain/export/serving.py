@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.errors import InputError
-from kerastrain.export import endpoints, fresh_process, parity, tokens, verified
+from kerastrain.evaluation.operating_point import OperatingPoint
+from kerastrain.export import calibrated, endpoints, fresh_process, parity, tokens, verified
 from kerastrain.export.encoder_models import EncoderModel
 from kerastrain.export.targets import require_target
 from kerastrain.system import files
@@ -27,6 +28,7 @@ def saved_model(
     samples,
     labels: Sequence[str] | None = None,
     activation: str | None = None,
+    operating_point: OperatingPoint | None = None,
     tolerance: parity.Tolerance | None = None,
     sample_count: int | None = 512,
     image_bytes: bool = True,
@@ -53,6 +55,8 @@ def saved_model(
         samples: real inputs: an array, a `tf.data.Dataset` or `data.Examples`, see `samples.draw`.
         labels: class names in the order of the outputs, or None for those in the model.
         activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
+        operating_point: OperatingPoint whose temperature is in the file if there is an `activation`, and that is stored with
+            the file as `operating_point.json`; None for none.
         tolerance: Tolerance, or None for `TOLERANCES["float32"]`.
         sample_count: int > 0, the most samples to compare; None for all.
         image_bytes: bool, whether to add the signature of that name; False for models that do not take raw pixels.
@@ -70,6 +74,8 @@ def saved_model(
     Reference: https://www.tensorflow.org/tfx/serving/api_rest
     """
     path = require_target(model, path, activation=activation, replace=replace)
+    prepared = calibrated.calibrated(model, activation, operating_point)
+    model = prepared.model
     encoder = tokens.encoder_model(model)
 
     def signatures(inputs: endpoints.Values) -> dict[str, endpoints.Values]:
@@ -101,7 +107,7 @@ def saved_model(
         return np.concatenate([outputs[name] for name in source.inputs])
 
     return verified.write(
-        model,
+        prepared,
         path,
         verified.Exporter(convert, run),
         samples=samples,

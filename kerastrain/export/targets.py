@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 
 from kerastrain.errors import InputError
+from kerastrain.evaluation.operating_point import FILE as OPERATING_POINT
 from kerastrain.export import endpoints, parity
 from kerastrain.layers import numbers as number_layers
 from kerastrain.layers.labels import Labels
@@ -107,6 +108,8 @@ def write_beside(
         texts: mapping from the end of a file name, such as "vocabulary.txt", to the content.
     """
     stem = path.stem if path.suffix == ".tflite" else path.name
+    if OPERATING_POINT not in (texts or {}):  # of the file that was replaced
+        path.with_name(f"{stem}.{OPERATING_POINT}").unlink(missing_ok=True)
     for name, text in {**({"labels.txt": label_lines(labels)} if labels else {}), **(texts or {})}.items():
         files.write_text(path.with_name(f"{stem}.{name}"), text)
     measured.save(path.with_name(f"{stem}.parity.json"))

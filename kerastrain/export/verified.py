@@ -14,6 +14,7 @@ import numpy as np
 
 from kerastrain.export import endpoints, parity, tokens
 from kerastrain.export import samples as sampling
+from kerastrain.export.calibrated import Calibrated
 from kerastrain.export.targets import labels_of, number_files, sizes, task_of, write_beside, write_inside
 from kerastrain.system import files
 
@@ -60,7 +61,7 @@ class Exporter:
 
 
 def write(
-    model: keras.Model,
+    prepared: Calibrated,
     path: Path,
     exporter: Exporter,
     *,
@@ -76,7 +77,7 @@ def write(
     """Writes one file, runs it on samples, and keeps it only if its outputs match `model.predict`.
 
     Args:
-        model: keras.Model that `targets.require_target` accepts.
+        prepared: Calibrated, of a model that `targets.require_target` accepts.
         path: Path from `targets.require_target`.
         exporter: Exporter for the format.
         samples: real inputs, see `samples.draw`.
@@ -96,11 +97,12 @@ def write(
         InputError: the model cannot be converted, or the samples or labels cannot be used.
         ParityError: the file's outputs differ from `model.predict`; nothing is written and an existing `path` is kept.
     """
+    model = prepared.model
     labels = labels_of(model, labels)
     texts = None if takes_strings or model.inputs[0].dtype != "string" else tokens.token_model(model)
     drawn, targets = sampling.draw_with_targets(samples, model, count=sample_count)
     inputs = signatures(drawn)
-    reference = np.concatenate([endpoints.predictions(model, values, activation) for values in inputs.values()])
+    reference = np.concatenate([prepared.predictions(values, activation) for values in inputs.values()])
     if texts is not None:
         inputs = {name: endpoints.changed(values, texts.ids) for name, values in inputs.items()}
     with files.atomic(path) as temporary:
@@ -119,7 +121,8 @@ def write(
             task=task_of(model),
         )
         if temporary.is_dir():
-            write_inside(temporary, labels, measured, number_files(model))
+            write_inside(temporary, labels, measured, {**number_files(model), **prepared.files})
     if not path.is_dir():
-        write_beside(path, labels, measured, {**(texts.files if texts else {}), **number_files(model)})
+        beside = {**(texts.files if texts else {}), **number_files(model), **prepared.files}
+        write_beside(path, labels, measured, beside)
     return measured

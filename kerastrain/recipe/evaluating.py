@@ -17,7 +17,7 @@ from kerastrain.config import Config
 from kerastrain.data.image_files import quarantine
 from kerastrain.data.sources import table_columns, tables
 from kerastrain.errors import InputError
-from kerastrain.recipe import diagnosing, language_evaluating, named_predictions, plan
+from kerastrain.recipe import diagnosing, language_evaluating, named_predictions, operating_points, plan
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
@@ -68,7 +68,7 @@ def evaluate(
             except files.WriteError as error:
                 logger.warning("the verdict is not kept: %s", error)
         return measures
-    measures = {}
+    measures, point = {}, run.operating_point
     for name, place in places.items():
         try:
             examples, skipped = _examples(reads, name, place, run.config)
@@ -90,6 +90,8 @@ def evaluate(
         trained_on = (measured["data"]["shared"] or {}).get("train", 0)
         label = _label(run, name)
         measured["findings"] = diagnosing.diagnose_other(run, reads.config, label, examples, predictions, trained_on)
+        if point is not None:
+            measured["operating_point"] = operating_points.compared(predictions, point)
         measures[name] = measured
         if on_predictions is not None:
             on_predictions(name, predictions)

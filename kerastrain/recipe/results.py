@@ -9,6 +9,7 @@ import keras
 
 from kerastrain import data, evaluation, export, models
 from kerastrain.config import Config
+from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.recipe import named_predictions, requirements
 
 logger = logging.getLogger("kerastrain")
@@ -64,6 +65,7 @@ def export_all(
     directory: Path,
     *,
     replace: bool = False,
+    operating_point: OperatingPoint | None = None,
 ) -> dict[Path, export.Parity]:
     """Exports `model` to each format, and compares every file with `predict` on held-out examples.
 
@@ -75,6 +77,7 @@ def export_all(
         formats: sequence of str as in `export.formats`: "saved_model", "tflite_float32", "tflite_int8", ….
         directory: Path of the folder for the files.
         replace: bool, whether existing files may be replaced.
+        operating_point: OperatingPoint of the run, for `export.operating_point`; None for none.
 
     Returns:
         dict from the Path of each file to its export.Parity.
@@ -92,6 +95,7 @@ def export_all(
             "samples": split.test or split.validation,
             "sample_count": config.export.samples,
             "activation": _PROBABILITIES[models.task(model)] if config.export.probabilities else None,
+            "operating_point": operating_point if config.export.operating_point else None,
             "tolerance": _tolerance(kind, config.export.score_loss_fraction),
             "replace": replace,
         }
