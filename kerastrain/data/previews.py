@@ -115,15 +115,29 @@ def preview(examples: Examples, global_batch_size: int, **options) -> Preview:
         >>> preview(digits, 32, augment=data.augment("mixup"), shuffle=True).after.shape
         (12, 16, 16, 3)
     """
-    pairs = []
-    for batch_options in (options | {"augment": None}, options):
-        inputs, targets = next(
-            batches(examples.without_numbers(), global_batch_size, **batch_options).as_numpy_iterator()
-        )[:2]
-        labels = tuple(_label(target, examples) for target in targets[:_MAX_EXAMPLES])
-        pairs.append((_displayable(inputs[:_MAX_EXAMPLES]), labels))
-    (before, labels_before), (after, labels_after) = pairs
+    before, labels_before = samples(examples, global_batch_size, **options | {"augment": None})
+    after, labels_after = samples(examples, global_batch_size, **options)
     return Preview(before, after, labels_before, labels_after)
+
+
+def samples(examples: Examples, global_batch_size: int, **options) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the first examples of the first training batch, as the model gets them.
+
+    Args:
+        examples: Examples of images or texts.
+        global_batch_size: int > 0, as for `preview`.
+        **options: options of `batches`.
+
+    Returns:
+        tuple of twelve examples, or the whole batch if it has fewer, in the type of `Preview.after`, and of their labels.
+
+    Raises:
+        InputError: as for `batches`.
+    """
+    dataset = batches(examples.without_numbers(), global_batch_size, **options)
+    inputs, targets = next(dataset.as_numpy_iterator())[:2]
+    labels = tuple(_label(target, examples) for target in targets[:_MAX_EXAMPLES])
+    return _displayable(inputs[:_MAX_EXAMPLES]), labels
 
 
 def _displayable(inputs: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from kerastrain.recipe.stages import Stage, staged, training_batches, validation
 logger = logging.getLogger("kerastrain")
 
 _PATIENCE = 1 / 3  # of the length of a phase
+_SMALLEST_PENALTY = 1e-4  # less is not seen in a loss of four digits
 
 
 @data.surface_read_errors()
@@ -75,6 +76,7 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
             if phase.name != "head" and stage.model is not model:
                 # The file of the model has an optimizer of what trains, or Keras warns when it opens it.
                 compiled(model, config, phase, positive_weights=split.train.positive_weights)
+            _log_penalties(stage.model, phase)
         fit_phase(stage, config, phase, directory, earlier=names[:number])
     models.merge_lora(model)
     return best_phase.take_best(model, directory, names, examples=len(split.validation))
@@ -150,6 +152,16 @@ def fit_phase(
                     f"find them: kerastrain train runtime.strategy=none --resume {directory}",
                 ) from error
             watch = nonfinite_steps.handle_nonfinite_step(error, watch, stage, config, phase, directory)
+
+
+def _log_penalties(model: keras.Model, phase: plan.Phase) -> None:
+    """Says how much of the loss of a phase is no loss of examples, such as the penalties of a Hub module on its weights."""
+    penalty = sum(float(loss) for loss in model.losses)
+    if abs(penalty) >= _SMALLEST_PENALTY and distribute.is_chief():
+        logger.info(
+            "phase %s: the loss includes penalties on weights, %.4g at its start; data_loss is the loss of the examples alone",
+            *(phase.name, penalty),
+        )
 
 
 def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:

@@ -30,8 +30,8 @@ def training_data(record: Mapping, picture: bytes) -> dict | None:
         picture: bytes of `training_samples.png`; empty if there is none.
 
     Returns:
-        dict with "parts" (list of (name, count)), "rows" (list of (label, counts of each part, share of the largest)),
-        "chart", "samples" (list of (label, picture as data)), "texts" (list of (label, text)), "imbalance" (float or None) and
+        dict with "counts" (list of (part, count)), "rows" (list of (label, counts of each part, share of the largest)),
+        "charts", "samples" (list of (label, picture as data)), "texts" (list of (label, text)), "imbalance" (float or None) and
         all of `record`; None without a record.
     """
     if not record:
@@ -48,7 +48,7 @@ def training_data(record: Mapping, picture: bytes) -> dict | None:
         "counts": [(name, part["count"]) for name, part in parts.items()],
         "counted": [(name, _PARTS.get(name, "c7")) for name in counted],
         "rows": [(label, counts, [count / largest for count in counts]) for label, counts in rows],
-        "chart": _histogram(parts) if not rows else _columns(rows, counted),
+        "charts": [chart for chart in (_columns(rows, counted), *_histograms(parts)) if chart],
         "imbalance": max(train) / min(train) if train and min(train) else None,
         "samples": _tiles(record.get("samples") or {}, picture),
         "texts": record.get("texts") or [],
@@ -100,14 +100,14 @@ def _columns(rows: Sequence[tuple], counted: Sequence[str]) -> str:
     return charts.columns(stacks, colours, x_title=title, y_title="examples", description="Examples of each class")
 
 
-def _histogram(parts: Mapping[str, Mapping]) -> str:
-    """The distribution of the targets of a regression, as lines over the middles of the bins."""
-    series = [
-        charts.Line(name, target["middles"], target["shares"], _PARTS.get(name, "c7"))
-        for name, part in parts.items()
-        if (target := part.get("targets"))
-    ]
-    return charts.lines(series, x_title="target", y_title="share of the examples")
+def _histograms(parts: Mapping[str, Mapping]) -> list[str]:
+    """The distribution of each target of a regression, as lines over the middles of the bins."""
+    lines: dict[str, list[charts.Line]] = {}
+    for name, part in parts.items():
+        for target in part.get("targets") or []:
+            line = charts.Line(name, target["middles"], target["shares"], _PARTS.get(name, "c7"))
+            lines.setdefault(target["label"], []).append(line)
+    return [charts.lines(series, x_title=label, y_title="share of the examples") for label, series in lines.items()]
 
 
 def _tiles(layout: Mapping, picture: bytes) -> list[tuple[str, str]]:
