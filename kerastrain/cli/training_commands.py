@@ -133,7 +133,7 @@ def check(
     examples = plan.parts(config, listing)
     for line in filter(None, [sentence, *plan.description(config, listing, examples)]):
         console.print(plain(line))
-    if warning := data.small_data_warning(examples):
+    if warning := data.small_data_warning(examples, is_fold=config.data.folds is not None):
         console.print(plain(warning))
     if sizes is not None:
         print_plan(sizes)

@@ -65,6 +65,9 @@ def test_few_examples_are_told_once_with_what_to_expect():
     warning = data.small_data_warning(parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5))
     assert warning.startswith("few examples: validation has 25, so a measured accuracy of 80 % may be off by 16 points")
     assert "train has 12 of class 'b'" in warning
+    few = parts([0] * 30 + [1] * 12, [0] * 20 + [1] * 5)
+    assert "cross-validation (data.folds=5 data.fold=all) measures more precisely" in warning
+    assert "all folds together measure more precisely" in data.small_data_warning(few, is_fold=True)
     assert data.small_data_warning(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 40)) is None
     assert "train has" not in data.small_data_warning(parts([0] * 20 + [1] * 20, [0] * 60 + [1] * 39))
     assert "validation" not in data.small_data_warning(parts([0] * 20 + [1] * 19, [0] * 60 + [1] * 40))

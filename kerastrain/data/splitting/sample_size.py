@@ -12,7 +12,7 @@ FEWEST_HELD_OUT = 100
 FEWEST_PER_CLASS = 20
 
 
-def small_data_warning(parts: Mapping[str, Examples]) -> str | None:
+def small_data_warning(parts: Mapping[str, Examples], *, is_fold: bool = False) -> str | None:
     """Returns a warning if there are so few examples that results would mislead.
 
     It warns about two things. With fewer than 100 held-out examples, the 95 % interval of an accuracy of 80 % is about
@@ -34,6 +34,7 @@ def small_data_warning(parts: Mapping[str, Examples]) -> str | None:
 
     Args:
         parts: mapping from "train", "validation" and "test" to their Examples.
+        is_fold: bool, whether the parts are those of one fold of a cross-validation, whose folds measure more together.
 
     Returns:
         str, or None if there are enough examples.
@@ -45,8 +46,9 @@ def small_data_warning(parts: Mapping[str, Examples]) -> str | None:
     name = min(held_out, key=held_out.get, default=None)
     if name is not None and held_out[name] < FEWEST_HELD_OUT:
         warnings.append(
-            f"{name} has {held_out[name]}, so {_interval(parts['train'].task, held_out[name])}; cross-validation "
-            "(data.folds=5 data.fold=all) measures more precisely"
+            f"{name} has {held_out[name]}, so {_interval(parts['train'].task, held_out[name])}; "
+            + ("all folds together measure" if is_fold else "cross-validation (data.folds=5 data.fold=all) measures")
+            + " more precisely"
         )
     counts = parts["train"].class_counts
     if counts is not None and counts.min() < FEWEST_PER_CLASS:
