@@ -137,12 +137,18 @@ def predict(
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         results = paired.predict(dataset.map(lambda inputs, targets, *_: ((inputs, targets),)), verbose=0)
     outputs, targets, found = results
+    shape = outputs.shape if isinstance(outputs, np.ndarray) else f"{len(outputs)} tensors"
+    if isinstance(shape, str) or len(shape) > 2:
+        raise InputError(
+            f"the model must return one tensor of shape (batch, outputs). Received: {shape}. Evaluate keras.Model(inputs, "
+            "output) of one of its tensors."
+        )
     if outputs.ndim == 1:
         outputs = outputs[:, np.newaxis]
     labels_layer = next((layer for layer in model.layers if isinstance(layer, model_labels.Labels)), None)
     if labels is None and labels_layer:
         labels = labels_layer.labels
-    ends_in = None if labels_layer else model_outputs.activation(model)
+    ends_in = "linear" if labels_layer else model_outputs.activation(model)
     task = task or (labels_layer.task if labels_layer else _task(ends_in, outputs, targets))
     is_binary = task == "single_label" and outputs.shape[-1] == 1
     names = model_outputs.label_names(labels, 2 if is_binary else outputs.shape[-1], is_binary=is_binary)

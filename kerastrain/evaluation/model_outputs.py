@@ -12,6 +12,9 @@ import numpy as np
 from kerastrain.errors import InputError
 from kerastrain.tasks import Task
 
+SQUASHING = ("softmax", "sigmoid")
+"""The activations that make probabilities."""
+
 _SMALLEST = float(np.finfo("float32").tiny)
 
 
@@ -25,15 +28,15 @@ def activation(model: keras.Model) -> str | None:
         "softmax", "sigmoid", "linear" or another name; None if the last layer has no activation, or is not known because the
         model is neither sequential nor functional.
     """
-    if not isinstance(model, (keras.Sequential, keras.Model)) or not hasattr(model, "operations") or not model.layers:
+    # A functional model has operations beside its layers, such as keras.ops.sigmoid.
+    steps = model.layers if isinstance(model, keras.Sequential) else getattr(model, "operations", ())
+    if not steps:
         return None
-    last = model.layers[-1]
+    last = steps[-1]
     if isinstance(last, keras.Model):
         return activation(last)
-    if isinstance(last, keras.layers.Softmax):
-        return "softmax"
-    function = getattr(last, "activation", None)
-    return getattr(function, "__name__", None)
+    name = type(last).__name__.lower()
+    return name if name in SQUASHING else getattr(getattr(last, "activation", None), "__name__", None)
 
 
 def classifier_logits(outputs: np.ndarray, *, from_logits: bool | None, ends_in: str | None, task: Task) -> np.ndarray:
@@ -42,7 +45,7 @@ def classifier_logits(outputs: np.ndarray, *, from_logits: bool | None, ends_in:
     Args:
         outputs: float (n, outputs) of the model.
         from_logits: bool, whether they are logits; None for what `ends_in` says, else logits.
-        ends_in: str from `activation`, or None.
+        ends_in: str from `activation`, or None if that is not known.
         task: "single_label" or "multi_label".
 
     Returns:
@@ -50,10 +53,10 @@ def classifier_logits(outputs: np.ndarray, *, from_logits: bool | None, ends_in:
         "single_label" becomes two columns, for the classes of the targets 0 and 1.
 
     Raises:
-        InputError: `from_logits` contradicts the outputs or the last layer, or outputs that are no logits are no
-            probabilities.
+        InputError: `from_logits` contradicts the outputs or the last layer, or is needed to tell logits from probabilities;
+            or outputs that are no logits are no probabilities.
     """
-    squashes = ends_in in ("softmax", "sigmoid")
+    squashes = ends_in in SQUASHING
     if from_logits and squashes:
         raise InputError(
             f"the model must return logits. Received: probabilities, as its last layer ends in a {ends_in}. "
@@ -64,6 +67,12 @@ def classifier_logits(outputs: np.ndarray, *, from_logits: bool | None, ends_in:
     outputs = outputs.astype("float64")
     finite = np.isfinite(outputs).all()  # NaN is reported by `measure`.
     if is_binary or task == "multi_label":
+        if from_logits is None and ends_in is None and finite and outputs.min() >= 0 and outputs.max() <= 1:
+            raise InputError(
+                "it is not clear whether the model returns logits or probabilities. Received: values from "
+                f"{outputs.min():.3g} to {outputs.max():.3g}, and a last layer without an activation. Pass from_logits=False "
+                "for probabilities, or from_logits=True."
+            )
         if not are_logits and finite:
             if outputs.min() < 0 or outputs.max() > 1:
                 raise InputError(
