@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Column, Table
 
-from kerastrain.cli.program import app, console, dated, plain
+from kerastrain.cli.program import app, console, dated, plain, start_tensorflow
 from kerastrain.errors import InputError, counted
 from kerastrain.report import comparison as page
 
@@ -41,6 +41,9 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    timed: Annotated[
+        bool, typer.Option("--time", help="Measure the time of the TFLite files of the runs, side by side.")
+    ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing page.")] = False,
 ) -> None:
     """Compare runs on the same examples: are the differences more than chance?
@@ -49,7 +52,7 @@ def compare(
     after Holm. Examples are matched by their content, and runs on other examples are refused. The settings in which the runs
     differ, their sizes, times and exported files are printed beside.
 
-    The predictions that `train` and `evaluate` wrote are read; no model is opened.
+    The predictions that `train` and `evaluate` wrote are read; no model is opened, except files by --time.
     """
     from kerastrain.recipe import comparing
 
@@ -57,9 +60,11 @@ def compare(
         raise InputError(f"--out must name a .html file. Received: {str(out)!r}.")
     if out is not None and out.exists() and not replace:
         raise FileExistsError(f"'{out}' exists already and is not overwritten. Choose another name, or use --replace.")
-    record = comparing.compare(runs, part=part, seed=seed).record()
+    if timed:
+        start_tensorflow(prints="results" if as_json else "text")
+    record = comparing.compare(runs, part=part, seed=seed, timed=timed).record()
     if as_json:
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        print(json.dumps(record, indent=2))
     else:
         _print(record)
     if out is None and not as_json:

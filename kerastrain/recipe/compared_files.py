@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from kerastrain.config import Config
+from kerastrain.evaluation import operating_point
 
 _EXAMPLES_FILE = "example_digests.npz"  # `run_directory.EXAMPLES_FILE`, whose module imports TensorFlow
 
@@ -78,23 +79,53 @@ def _seconds(folder: Path) -> float | None:
     return sum(seconds) if seconds and None not in seconds else None
 
 
-def exports(folders: Sequence[Path]) -> dict[str, tuple]:
-    """The exported files of runs.
+def exports(folders: Sequence[Path], *, timed: bool = False) -> dict[str, tuple]:
+    """The exported and compressed files of runs.
 
     Args:
         folders: sequence of Path, the runs.
+        timed: bool, whether to run the TFLite files, those of one name in turns, which takes some seconds for each.
 
     Returns:
-        dict from the name of a file to a tuple with its size and check for each run, or None.
+        dict from the path of a file in a run to a tuple with its record for each run, or None: "size_bytes", and as far as they
+        are known "agreement", "score" and "milliseconds", the median time of one inference.
     """
-    records = []
-    for folder in folders:
-        found = (_json(path) for path in sorted((folder / "exports").rglob("*parity.json")))
-        records.append({record["file"]: record for record in found if "file" in record})
+    records = [{**_exported(folder), **_compressed(folder)} for folder in folders]
     names = list(dict.fromkeys(name for each in records for name in each))
-    keys = ("size_bytes", "agreement", "score", "milliseconds")
-    pick = lambda record: None if record is None else {key: record[key] for key in keys if record.get(key) is not None}
-    return {name: tuple(pick(each.get(name)) for each in records) for name in names}
+    if timed:
+        for name in [name for name in names if name.endswith(".tflite")]:
+            _time(name, folders, records)
+    return {name: tuple(each.get(name) for each in records) for name in names}
+
+
+def _exported(folder: Path) -> dict[str, dict]:
+    found = (_json(path) for path in sorted((folder / "exports").rglob("*parity.json")))
+    keys = ("size_bytes", "agreement", "score")
+    return {
+        f"exports/{record['file']}": {key: record[key] for key in keys if record.get(key) is not None}
+        for record in found
+        if "file" in record
+    }
+
+
+def _compressed(folder: Path) -> dict[str, dict]:
+    results = _json(folder / "compressed" / "compression.json").get("results", [])
+    return {
+        f"compressed/{row['file']}": {"size_bytes": row["size_bytes"], "score": row["validation"]["value"]}
+        for row in results
+        if {"file", "size_bytes", "validation"} <= row.keys()
+    }
+
+
+def _time(name: str, folders: Sequence[Path], records: Sequence[dict]) -> None:
+    """Adds the time of a file to the records of the runs that have it."""
+    from kerastrain import export
+
+    pairs = [(folder / name, each[name]) for folder, each in zip(folders, records, strict=True) if name in each]
+    pairs = [(path, record) for path, record in pairs if path.is_file()]
+    if pairs:
+        for (_, record), cost in zip(pairs, export.costs([path for path, _ in pairs]), strict=True):
+            record["milliseconds"] = 1000 * cost.seconds
 
 
 def settings(own: Sequence[Config]) -> dict[str, tuple]:
@@ -135,6 +166,8 @@ def notes(part: str, names: Sequence[str], folders: Sequence[Path], digests: np.
     if part == "validation":
         yield "the validation part has chosen the best epoch of each run, so all runs look a little better on it than they are"
     for name, folder in zip(names, folders, strict=True):
+        if (folder / operating_point.FILE).is_file():
+            yield f"the thresholds and the temperature of {name} are not applied; its probabilities are compared as they are"
         path = folder / _EXAMPLES_FILE
         if not path.is_file():
             continue

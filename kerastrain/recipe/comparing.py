@@ -96,7 +96,7 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[str | Path], *, part: str | None = None, seed: int = 0) -> Comparison:
+def compare(runs: Sequence[str | Path], *, part: str | None = None, seed: int = 0, timed: bool = False) -> Comparison:
     """Compares runs with the first one, on the same examples.
 
     Differences come with 95 % intervals from a paired bootstrap, and accuracies with McNemar's exact test, corrected after
@@ -108,6 +108,7 @@ def compare(runs: Sequence[str | Path], *, part: str | None = None, seed: int = 
         part: str, the part or other data set to compare on, such as "test"; None for the first of `PREFERRED_PARTS` that all
             runs have predictions for.
         seed: int, of the bootstrap.
+        timed: bool, whether to measure the time of their TFLite files, those of one name side by side.
 
     Returns:
         Comparison.
@@ -138,7 +139,7 @@ def compare(runs: Sequence[str | Path], *, part: str | None = None, seed: int = 
         names=tuple(names),
         others=tuple(_others(names, list(aligned.values()), seed)),
         facts=compared_files.facts(folders),
-        exports=compared_files.exports(folders),
+        exports=compared_files.exports(folders, timed=timed),
         settings=compared_files.settings(own),
         notes=tuple(compared_files.notes(part, names, folders, aligned[names[0]].digests)),
     )

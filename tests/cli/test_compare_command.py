@@ -73,6 +73,7 @@ def place(tmp_path_factory):
         trained_on=range(290, 400),
     )
     make(place / "same", {"test": test, "validation": validation}, "fit.epochs=3")
+    (place / "same/operating_point.json").write_text("{}")
     make(place / "other", {"test": classes(200)})
     make(place / "old", {})
     make(place / "folds", {"out_of_fold": test}, "data.folds=3", "data.fold=all")
@@ -119,7 +120,7 @@ def test_a_better_run_is_told_from_chance(kerastrain, place):
         "model_bytes": comparison.facts["model_bytes"],
         "training_seconds": (12.0, 300.0),
     }
-    assert comparison.exports == {"model_int8.tflite": ({"size_bytes": 1000, "agreement": 0.995}, None)}
+    assert comparison.exports == {"exports/model_int8.tflite": ({"size_bytes": 1000, "agreement": 0.995}, None)}
     assert comparison.settings == {"fit.epochs": (3, 9)}
     assert comparison.notes == ("large was trained on 10 of these 300 examples, so it looks better than it is",)
 
@@ -159,7 +160,8 @@ def test_json_is_all_that_is_printed(kerastrain, place):
     assert [row["label"] for row in other["classes"]] == list(LABELS)
     assert sum(row["examples"] for row in other["classes"]) == 80
     assert record["notes"] == [
-        "the validation part has chosen the best epoch of each run, so all runs look a little better on it than they are"
+        "the validation part has chosen the best epoch of each run, so all runs look a little better on it than they are",
+        "the thresholds and the temperature of same are not applied; its probabilities are compared as they are",
     ]
     assert sorted(place.rglob("*.html")) == before
 
