@@ -3,7 +3,8 @@
 Takes and returns paths and records. A run contains `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
 `tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `predictions/`, `exports/` and `report.html`; also
 `quarantine.csv` if image files were skipped, `acceleration.json` if precision or XLA was measured, and
-`example_digests.npz`, the digests of the examples of each part. Must not overwrite an existing folder, and must not train.
+`example_digests.npz`, the digests of the examples of each part. A cross-validation has a run for each fold in it (see
+`recipe.folds`). Must not overwrite an existing folder, and must not train.
 """
 
 import contextlib
@@ -31,8 +32,12 @@ EXAMPLES_FILE = "example_digests.npz"
 """The file with an array of `data.overlap.digests` for each part of the data."""
 
 RESUME_MAY_CHANGE = (
+    "evaluation.positive",
     "evaluation.sets",
+    "evaluation.temperature",
+    "evaluation.threshold",
     "export.formats",
+    "export.operating_point",
     "export.probabilities",
     "export.representative_samples",
     "export.samples",
@@ -46,6 +51,10 @@ RESUME_MAY_CHANGE = (
     "runtime.devices",
     "runtime.start_timeout_seconds",
     "runtime.strategy",
+    "tracking.name",
+    "tracking.project",
+    "tracking.to",
+    "tracking.upload_mb",
 )
 
 logger = logging.getLogger("kerastrain")
