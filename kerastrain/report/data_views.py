@@ -19,6 +19,7 @@ MOST_ROWS = 25
 MOST_SKIPPED = 200
 """The largest number of skipped files that are listed."""
 
+_LARGE_BYTES, _LARGE_PIXELS = 50_000, 800
 _PARTS = {"train": "c0", "validation": "c1", "test": "c2"}
 
 
@@ -72,7 +73,7 @@ def skipped(rows: Sequence[Mapping[str, str]]) -> dict:
 
 
 def as_data(picture: bytes) -> str:
-    """A picture as the address of an `img` element.
+    """A picture as the address of an `img` element; a large one becomes a JPEG, so that a page with dozens can be sent.
 
     Args:
         picture: bytes of a PNG or JPEG file.
@@ -80,6 +81,14 @@ def as_data(picture: bytes) -> str:
     Returns:
         str.
     """
+    if len(picture) > _LARGE_BYTES and reading.kind(picture):
+        with PIL.Image.open(io.BytesIO(picture)) as opened:
+            opened.thumbnail((_LARGE_PIXELS, _LARGE_PIXELS))
+            white = PIL.Image.new("RGBA", opened.size, "white")
+            white.alpha_composite(opened.convert("RGBA"))
+        content = io.BytesIO()
+        white.convert("RGB").save(content, "JPEG", quality=82)
+        picture = content.getvalue()
     return f"data:{reading.kind(picture) or 'image/png'};base64,{base64.b64encode(picture).decode()}"
 
 

@@ -5,8 +5,10 @@ Takes the contents of a run's files, in which keys may be missing; returns plain
 
 from collections.abc import Mapping, Sequence
 
+from kerastrain.diagnosis import setting
+from kerastrain.diagnosis.verdict import KINDS
 from kerastrain.report import data_views
-from kerastrain.report.formats import count, number, percent
+from kerastrain.report.formats import count, number, percent, score
 
 MOST_ERRORS = 12
 """The largest number of errors of a kind that are shown."""
@@ -15,6 +17,21 @@ MOST_THRESHOLDS = 30
 """The largest number of thresholds in a table."""
 
 _MOST_EXAMPLES = 12
+_FACTS = {
+    "label": "label",
+    "proposed": "proposed",
+    "true": "true",
+    "target": "true",
+    "predicted": "predicted",
+    "output": "predicted",
+    "probability": "probability",
+    "loss": "loss",
+    "other": "the other",
+    "other_part": "the other is in",
+    "other_label": "its label",
+    "reason": "why",
+    "action": "proposal",
+}
 _MOST_CHARACTERS = 400
 
 
@@ -25,26 +42,27 @@ def verdict(record: Mapping) -> dict | None:
         record: mapping, the contents of `verdict.json`.
 
     Returns:
-        dict with "findings" (for each: title, part, sentence, evidence, confidence, tries) and "sound" (list of str); None
-        without a record.
+        dict with "sentence" (str), "findings" (for each: title, part, sentence, evidence, confidence, tries) and "sound" (list
+        of str); None without a record.
     """
     if not record:
         return None
     findings = [
         {
-            "title": _words(finding["kind"]),
+            "title": _kind(finding["kind"]),
             "part": finding.get("part") or "",
             "sentence": finding["sentence"],
             "evidence": [(_words(name), _shown(value)) for name, value in _pairs(finding.get("evidence"))],
             "confidence": _confidence(finding.get("confidence")),
             "tries": [
-                (f"{entry.get('key', '')}={_setting(entry.get('value'))}", entry.get("why") or "")
+                (setting(str(entry.get("key", "")), entry.get("value")), entry.get("why") or "")
                 for entry in finding.get("try") or []
             ],
         }
         for finding in record.get("findings") or []
     ]
-    return {"findings": findings, "sound": [_words(kind) for kind in record.get("sound") or []]}
+    sound = [_kind(kind) for kind in record.get("sound") or []]
+    return {"sentence": record.get("sentence") or "", "findings": findings, "sound": sound}
 
 
 def errors(record: Mapping, thumbnails: Mapping[str, bytes]) -> dict | None:
@@ -88,22 +106,27 @@ def data_check(record: Mapping, thumbnails: Mapping[str, bytes]) -> dict | None:
         thumbnails: mapping from the path of a picture to its bytes.
 
     Returns:
-        dict with "groups" (for each: title, sentence, count, examples); None without a record.
+        dict with "groups" (for each: title, sentence, count, parts, examples), "checked" and "notes" (lists of str) and
+        "command" (str); None without a record.
     """
     if not record:
         return None
     groups = [
         {
             "title": _words(finding.get("kind", "")),
-            "sentence": finding.get("sentence") or finding.get("meaning") or "",
+            "sentence": finding.get("sentence") or "",
             "count": count(finding.get("count")),
+            "parts": ", ".join(f"{name} {count(value)}" for name, value in _pairs(finding.get("parts")) if value),
             "examples": [
                 _example(entry, thumbnails, "data_check") for entry in _known(finding.get("examples"))[:_MOST_EXAMPLES]
             ],
         }
         for finding in _known(record.get("findings"))
     ]
-    return {"groups": groups}
+    notes = [record[key] for key in ("labels_by", "features_by", "rule") if record.get(key)]
+    found = {finding.get("kind") for finding in _known(record.get("findings"))}
+    checked = [_words(kind) for kind in record.get("checked") or [] if kind not in found]
+    return {"groups": groups, "checked": checked, "notes": notes, "command": record.get("command") or ""}
 
 
 def operating_point(record: Mapping) -> dict | None:
@@ -113,47 +136,106 @@ def operating_point(record: Mapping) -> dict | None:
         record: mapping, the contents of `operating_point.json`.
 
     Returns:
-        dict with "temperature" (str), "thresholds" (list of (label, str)), "hidden" (int, thresholds that are not listed),
-        "objective" and "chosen_on" (str); None without a record.
+        dict with "facts" (list of (name, text)), "thresholds" (list of (label, str)), "hidden" (int, thresholds that are not
+        listed), "notes" (list of str) and "rows" (list of (part, label, texts with the operating point, texts without it));
+        None without a record.
     """
     if not record:
         return None
     thresholds = record.get("thresholds")
     pairs = [("", thresholds)] if isinstance(thresholds, int | float) else _pairs(thresholds)
+    facts = [
+        ("Temperature", record.get("temperature")),
+        ("Objective", record.get("objective")),
+        ("Positive class", record.get("positive")),
+        ("No class below a probability of", record.get("reject_below")),
+        ("Chosen on", record.get("chosen_on")),
+    ]
+    rows = []
+    for part, measured in _pairs(record.get("measures")):
+        rows += [
+            (part, "accuracy", *(percent((measured.get(key) or {}).get("accuracy")) for key in ("without", "with")))
+        ]
+        if any(((measured.get(key) or {}).get("accepted") or 1) < 1 for key in ("without", "with")):
+            rows += [
+                (part, "accepted", *(percent((measured.get(key) or {}).get("accepted")) for key in ("without", "with")))
+            ]
+        for label in list((measured.get("with") or {}).get("labels") or {})[:MOST_THRESHOLDS]:
+            for name in ("precision", "recall", "f1"):
+                both = (((measured.get(key) or {}).get("labels") or {}).get(label) or {} for key in ("without", "with"))
+                rows.append((part, f"{label}: {name}", *(score(one.get(name)) for one in both)))
     return {
-        "temperature": number(record["temperature"]) if record.get("temperature") is not None else "",
+        "facts": [(name, _shown(value)) for name, value in facts if value is not None],
         "thresholds": [(label, _shown(value)) for label, value in pairs[:MOST_THRESHOLDS]],
         "hidden": len(pairs) - len(pairs[:MOST_THRESHOLDS]),
-        "objective": _shown(record.get("objective")) if record.get("objective") else "",
-        "chosen_on": record.get("chosen_on") or "",
+        "notes": record.get("notes") or [],
+        "rows": rows,
     }
+
+
+def heatmaps(pictures: Mapping[str, bytes], index: Mapping[str, Mapping]) -> list[dict]:
+    """Prepares the explanations of images.
+
+    Args:
+        pictures: mapping from the name of a file to its bytes.
+        index: mapping from the name of a file to its record in `explanations/index.json`.
+
+    Returns:
+        list of dict with "name", "picture" (as data) and "lines" (list of str).
+    """
+    shown = []
+    for name, picture in pictures.items():
+        record, lines = index.get(name, {}), []
+        answer = record.get("predicted")
+        if answer is not None:
+            sure = record.get("probability") if record.get("probability") is not None else record.get("number")
+            sure = percent(sure) if record.get("probability") is not None else _shown(sure) if sure is not None else ""
+            true = record.get("true")
+            lines.append(f"predicted {answer} {sure}".strip() + (f", true {true}" if true is not None else ""))
+        if record.get("explained") not in (None, answer):
+            lines.append(f"explained: {record['explained']}")
+        if record.get("method"):
+            lines.append(f"{record['method']}: {record.get('reason') or ''}".removesuffix(": "))
+        if scores := [(key, value) for key, value in _pairs(record.get("scores")) if value is not None]:
+            lines.append(", ".join(f"{_words(key)} {_shown(value)}" for key, value in scores))
+        shown.append({"name": record.get("input") or name, "picture": data_views.as_data(picture), "lines": lines})
+    return shown
+
+
+def methods(record: Mapping[str, Mapping]) -> list[tuple[str, list[str]]]:
+    """Prepares the scores of the methods that explained images.
+
+    Args:
+        record: mapping from the name of a method to its scores.
+
+    Returns:
+        list of (method, texts): images, deletion, insertion and what random pixels reach, and the correlation of its pictures
+        with those of a model with random weights.
+    """
+    rows = []
+    for name, scores in _pairs(record):
+        sanity = (scores.get("sanity") or {}).get("correlations") or [None]
+        keys = ("deletion", "random_deletion", "insertion", "random_insertion")
+        rows.append(
+            (name, [count(scores.get("images")), *(number(scores.get(key)) for key in keys), number(sanity[-1])])
+        )
+    return rows
 
 
 def _example(entry: Mapping, thumbnails: Mapping[str, bytes], folder: str) -> dict:
     facts = [
         (title, _shown(entry[key]))
-        for key, title in (
-            ("true", "true"),
-            ("label", "label"),
-            ("proposed", "proposed"),
-            ("target", "true"),
-            ("predicted", "predicted"),
-            ("output", "predicted"),
-            ("probability", "probability"),
-            ("loss", "loss"),
-            ("score", "score"),
-            ("other", "the other"),
-            ("reason", "why"),
-        )
-        if entry.get(key) is not None
+        for key, title in _FACTS.items()
+        if entry.get(key) is not None and (key != "label" or "true" not in entry)
     ]
-    text = str(entry.get("text") or "")
+    if "true" in entry and "label" in entry:  # of one label among many, which is present or absent
+        facts.insert(0, ("label", _shown(entry["label"])))
     pictures = (_picture(entry.get(key), thumbnails, folder) for key in ("picture", "other_picture", "heatmap"))
     return {
         "name": str(entry.get("key", "")),
         "part": entry.get("part") or "",
         "facts": facts,
-        "text": text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + " …",
+        "texts": [_shortened(str(entry[key])) for key in ("text", "other_text") if entry.get(key)],
         "pictures": [picture for picture in pictures if picture],
     }
 
@@ -166,7 +248,15 @@ def _picture(name: object, thumbnails: Mapping[str, bytes], folder: str) -> str:
 
 
 def _confidence(value: object) -> str:
-    return percent(value) + " sure" if isinstance(value, int | float) else str(value or "")
+    return f"{value:.0%} sure" if isinstance(value, int | float) else str(value or "")
+
+
+def _kind(kind: str) -> str:
+    return KINDS.get(kind, _words(kind))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + " …"
 
 
 def _known(value: object) -> Sequence[Mapping]:
@@ -179,12 +269,6 @@ def _pairs(value: object) -> list[tuple]:
 
 def _words(name: str) -> str:
     return str(name).replace("_", " ").replace(".", " ")
-
-
-def _setting(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    return str(value)
 
 
 def _shown(value: object) -> str:

@@ -250,6 +250,7 @@ def _slices(measures: Mapping) -> list[dict]:
                 "count": count(row.get("count")),
                 "score": form(row.get(key)),
                 "interval": interval(row.get("interval"), form),
+                "rest": form(row.get("rest")),
                 "p": number(row.get("p")),
                 "worse": bool(row.get("worse")),
                 "order": (not row.get("worse"), row.get("p") if row.get("p") is not None else 1.0),

@@ -72,10 +72,8 @@ def _content(run: run_files.RunFiles) -> dict:
         "data_check": finding_views.data_check(run.data_check, run.thumbnails),
         "skipped": data_views.skipped(run.quarantine),
         "pareto": data_views.as_data(run.pareto) if run.pareto else None,
-        "heatmaps": [
-            (name, data_views.as_data(picture), run.explanation_index.get(name, {}))
-            for name, picture in run.explanations.items()
-        ],
+        "heatmaps": finding_views.heatmaps(run.explanations, run.explanation_index),
+        "methods": finding_views.methods(run.explanation_methods),
         "explained_texts": [explained_texts.shown(record) for record in run.explained_texts],
         "versions": [(name, run.environment[name]) for name in _VERSIONS if name in run.environment],
         "seed": model_card.settings(run.config, "runtime").get("seed"),

@@ -29,6 +29,7 @@ MOST_TEXTS = 20
 MOST_THUMBNAILS = 60
 """The largest number of small pictures of errors, and of findings in the data, in a report."""
 
+_SHEETS = "contact_sheet"  # pictures of other pictures
 _NOT_LISTED = ("report.html", "model_card.md", "tensorboard", "checkpoints")
 
 
@@ -54,6 +55,7 @@ class RunFiles:
         explanations: dict from the file name of a picture in `explanations/` to its bytes, at most `MOST_PICTURES`.
         explanation_count: int >= 0, number of pictures in `explanations/`.
         explanation_index: dict from the file name of a picture to its record in `explanations/index.json`.
+        explanation_methods: dict from a method to its scores over all pictures, from `explanations/index.json`.
         explained_texts: list of dict, the first explanations of `explanations/texts.jsonl`, at most `MOST_TEXTS`.
         samples: list of dict with "prompt", "expected", "before" and "after", the contents of `samples.json` of a language model.
         start: dict, the contents of `start.json`: the run that it was trained further from, and the labels that were kept.
@@ -81,6 +83,7 @@ class RunFiles:
     explanations: dict[str, bytes]
     explanation_count: int
     explanation_index: dict[str, dict]
+    explanation_methods: dict[str, dict]
     explained_texts: list[dict]
     samples: list[dict[str, str]]
     start: dict
@@ -107,7 +110,7 @@ def read(directory: Path) -> RunFiles:
     directory = run_folder(directory)
     errors = reading.json_object(directory / "errors.json")
     data_check = reading.json_object(directory / "data_check" / "findings.json")
-    pictures = sorted(directory.glob("explanations/*.png"))
+    pictures = [path for path in sorted(directory.glob("explanations/*.png")) if not path.name.startswith(_SHEETS)]
     return RunFiles(
         name=directory.resolve().name,
         config=reading.text(directory / "config.yaml"),
@@ -129,6 +132,7 @@ def read(directory: Path) -> RunFiles:
         explanations={path.name: path.read_bytes() for path in pictures[:MOST_PICTURES]},
         explanation_count=len(pictures),
         explanation_index=_explanations(directory / "explanations" / "index.json"),
+        explanation_methods=reading.json_object(directory / "explanations" / "index.json").get("methods") or {},
         explained_texts=explained_texts.read(directory / "explanations", most=MOST_TEXTS),
         samples=reading.json_object(directory / "samples.json").get("samples", []),
         start=_start(directory / "start.json"),
@@ -198,8 +202,7 @@ def _training_data(path: Path) -> dict:
 
 
 def _explanations(path: Path) -> dict[str, dict]:
-    value = reading.json_value(path)
-    rows = value.get("explanations") if isinstance(value, dict) else value
+    rows = reading.json_object(path).get("explanations")
     return {row["file"]: row for row in reading.records(path, rows, ("file",), "explanations")}
 
 
