@@ -222,7 +222,7 @@ def _without_unknown_slices(config: Config, place: str, own: Config) -> Config:
     columns = config.data.columns
     if not columns.slices or columns != own.data.columns or not tables.is_table(place):
         return config
-    known = tables.read(place, data.Columns(**columns.model_dump())).values
+    known = tables.read(Path(place).expanduser(), data.Columns(**columns.model_dump())).values
     if missing := [name for name in columns.slices if name not in known]:
         logger.info(
             "'%s' has no column %s, so its measures are not divided by it", place, " and no column ".join(missing)
