@@ -8,6 +8,7 @@ from rich.table import Column, Table
 
 from kerastrain import evaluation
 from kerastrain.cli.program import console, plain
+from kerastrain.report import comparison
 
 
 def print_plan(sizes: Sequence[Mapping[str, int]]) -> None:
@@ -39,7 +40,13 @@ def print_folds(summary: Mapping, measures: Mapping, directory: Path) -> None:
         table = Table(*(Column(name, justify="right" if index else "left") for index, name in enumerate(names)))
         for name, row in rows.items():
             ends = (f"{value:.4g}" for value in (min(row["values"]), max(row["values"])))
-            table.add_row(plain(name), f"{row['mean']:.4g}", _number(row["stddev"]), _interval(row["interval"]), *ends)
+            table.add_row(
+                plain(comparison.title(name)),
+                f"{row['mean']:.4g}",
+                _number(row["stddev"]),
+                _interval(row["interval"]),
+                *ends,
+            )
         console.print(table)
     console.print(evaluation.table(measures, title="out of fold, each example by the model that has not seen it"))
     console.print(f"\nrun     {plain(directory)}")

@@ -52,6 +52,8 @@ def final_overrides(config: Config) -> list[str]:
         list of str such as "data.folds=null".
     """
     overrides = ["data.folds=null", "data.fold=0", "data.validation_fraction=0.1"]
+    if config.runtime.strategy == "multi_worker":  # which a process has that `kerastrain launch` starts
+        overrides.append("runtime.strategy=auto")
     return [*overrides, "export.formats=null"] if config.export.formats == () else overrides
 
 

@@ -21,6 +21,7 @@ _HEADLINES = {
     "multi_label": ("accuracy", "exact", "macro.f1", "macro.average_precision", "macro.roc_auc", "loss"),
     "regression": ("r2", "spearman"),
 }
+_TINY = 1e-12
 _OF_OUTPUTS = ("mae", "rmse")
 
 
@@ -66,7 +67,8 @@ def over_folds(values: Sequence[float], *, bounds: tuple[float, float] = (-math.
         bounds: (float, float), the lowest and highest possible value, at which the interval ends.
 
     Returns:
-        dict of "mean", "stddev" and "interval" (low and high), which are None for a single value, and "values".
+        dict of "mean", "stddev", "interval" (low and high) and "values". A single value has no deviation, and equal values, such
+        as those of folds without an error, tell no interval: these are None.
 
     Example:
         >>> summary = over_folds([0.8, 0.9])
@@ -80,6 +82,8 @@ def over_folds(values: Sequence[float], *, bounds: tuple[float, float] = (-math.
     if count < 2:
         return {"mean": mean, "stddev": None, "interval": None, "values": values}
     stddev = float(np.std(values, ddof=1))
+    if stddev < _TINY:
+        return {"mean": mean, "stddev": 0.0, "interval": None, "values": values}
     half = float(stats.t.ppf(0.975, count - 1)) * stddev * math.sqrt(1 / count + 1 / (count - 1))
     return {
         "mean": mean,

@@ -19,6 +19,7 @@ def test_the_interval_over_folds_is_that_of_nadeau_and_bengio():
     assert found["interval"] == pytest.approx(expected)
     usual = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
     assert found["interval"][0] < usual[0] < usual[1] < found["interval"][1]
+    assert over_folds([1.0, 1.0, 1.0]) == {"mean": 1.0, "stddev": 0.0, "interval": None, "values": [1.0] * 3}
     assert over_folds([0.5]) == {"mean": 0.5, "stddev": None, "interval": None, "values": [0.5]}
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import shlex
 import shutil
 import zipfile
 
@@ -262,6 +263,12 @@ def test_each_door_takes_its_own_config(texts, tmp_path):
     with pytest.raises(InputError, match="needs a config with data.fold=all. Received: 1."):
         recipe.run_folds(config.folds.of_fold(everything, 1), tmp_path / "run")
     assert everything.export.formats == ()
+    of_workers = settings(texts, "runtime.strategy=multi_worker", "export.formats=[saved_model]")
+    (tmp_path / "config.yaml").write_text(config.dump(of_workers))
+    command = shlex.split(config.folds.final_command(of_workers, tmp_path))
+    final = config.load(command[2], command[3:])
+    assert (final.data.folds, final.data.fold, final.runtime.strategy) == (None, 0, "auto")
+    assert final.export.formats == ("saved_model",)
     assert settings(texts, "export.formats=[saved_model]").export.formats == ("saved_model",)
     assert fold_plan.sizes(everything, plan.listing(everything)) == [
         {"train": 39, "validation": 21, "test": 6},
