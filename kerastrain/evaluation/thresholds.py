@@ -37,11 +37,16 @@ def fit_temperature(outputs: np.ndarray, targets: np.ndarray, task: Task = "sing
         float in (0.05, 20).
 
     Raises:
-        InputError: there is no such temperature between 0.05 and 20, as when every example is classified rightly, so that the
-            likelihood grows without end.
+        InputError: every example is classified rightly, so that the likelihood grows without end, or there is no such
+            temperature between 0.05 and 20.
 
     Reference: Guo et al. 2017, https://arxiv.org/abs/1706.04599.
     """
+    if _is_separated(np.asarray(outputs), np.asarray(targets), task):
+        raise InputError(
+            f"these {len(targets):,} examples are separated without error, so that their likelihood grows with ever smaller "
+            "temperatures. Leave the temperature at 1, or choose it on more examples."
+        )
     bound = np.log(_HOTTEST)
     found = minimize_scalar(
         lambda value: log_loss(outputs, targets, task, temperature=np.exp(value)),
@@ -50,16 +55,20 @@ def fit_temperature(outputs: np.ndarray, targets: np.ndarray, task: Task = "sing
         options={"xatol": 1e-7},
     )
     if abs(found.x) > 0.99 * bound:
-        reason = (
-            "the outputs separate them without error"
-            if found.x < 0
-            else "the outputs say next to nothing about the targets"
-        )
         raise InputError(
-            f"no temperature between {1 / _HOTTEST:g} and {_HOTTEST:g} makes these {len(targets):,} examples most likely: "
-            f"{reason}. Leave the temperature at 1, or choose it on more examples."
+            f"no temperature between {1 / _HOTTEST:g} and {_HOTTEST:g} makes these {len(targets):,} examples most likely: the "
+            f"outputs are far too {'small' if found.x < 0 else 'certain'} for them. Leave the temperature at 1."
         )
     return float(np.exp(found.x))
+
+
+def _is_separated(outputs: np.ndarray, targets: np.ndarray, task: Task) -> bool:
+    """Whether every target has the highest output, or of many labels every output the sign of its target."""
+    if task == "multi_label":
+        return bool((np.where(targets > 0, outputs, -outputs) > 0).all())
+    own = outputs[np.arange(len(targets)), targets]
+    others = np.where(np.arange(outputs.shape[1]) == targets[:, None], -np.inf, outputs)
+    return bool((own > others.max(axis=1)).all())
 
 
 def log_loss(outputs: np.ndarray, targets: np.ndarray, task: Task, *, temperature: float = 1.0) -> float:
