@@ -76,6 +76,14 @@ def compare(
 
 
 def _print(record: dict) -> None:
+    if rows := page.overview(record):
+        measure = page.title(record["comparisons"][0]["measures"][0]["measure"])
+        title = f"on {record['part']}, {counted(record['examples'], 'examples')}, compared with the first"
+        table = _table("run", (measure, "difference", "95 % interval"), title)
+        table.add_column("p after Holm", justify="right")
+        for row in rows:
+            table.add_row(*map(plain, row))
+        console.print(table)
     for other in record["comparisons"]:
         _print_other(record, other)
     for table in (_facts(record), _settings(record)):

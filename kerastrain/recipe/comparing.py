@@ -178,10 +178,15 @@ def _part(names: Sequence[str], folders: Sequence[Path], part: str | None) -> st
     """The part to compare on, for which every run has predictions."""
     known = [sorted(path.stem for path in folder.glob(f"{predictions.FOLDER}/*.npz")) for folder in folders]
     for name, folder, parts in zip(names, folders, known, strict=True):
+        if not parts and (folder / "model.keras").is_file():
+            raise InputError(
+                f"runs are compared by their predictions. Received: {name!r}, which has none, because an earlier version trained "
+                f"it. Write them with `kerastrain evaluate {folder}`."
+            )
         if not parts:
             raise InputError(
-                f"runs are compared by their predictions. Received: {name!r}, which has none, because an earlier version "
-                f"trained it or its training has not finished. Write them with `kerastrain evaluate {folder}`."
+                f"runs are compared by their predictions. Received: {name!r}, which has none yet, because its training has not "
+                f"finished. Resume it with `kerastrain train --resume {folder}`."
             )
     shared = set.intersection(*map(set, known))
     if part is None:

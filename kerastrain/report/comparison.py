@@ -51,6 +51,7 @@ def write(record: Mapping, path: str | os.PathLike) -> Path:
     page = environment.get_template("comparison.html").render(
         record=record,
         others=[_other(other) for other in record["comparisons"]],
+        overview=overview(record),
         facts=fact_rows(record),
         settings=[(key, [shown(value) for value in values]) for key, values in record["settings"].items()],
         version=kerastrain.__version__,
@@ -94,6 +95,28 @@ def most_different(classes: Sequence[Mapping], most: int) -> list[Mapping]:
     """
     rank = lambda index: (classes[index].get("p_holm") or 1.0, -abs(classes[index]["difference"] or 0.0))
     return [classes[index] for index in sorted(sorted(range(len(classes)), key=rank)[:most])]
+
+
+def overview(record: Mapping) -> list[tuple[str, ...]]:
+    """All runs by their first measure, accuracy or R², the first run first.
+
+    Args:
+        record: mapping, as for `write`.
+
+    Returns:
+        list of (run, measure, difference, interval, verdict, p after Holm), texts; empty for two runs, which one table shows.
+    """
+    others = record["comparisons"]
+    if len(others) < 2:
+        return []
+    rows = [(record["runs"][0], formats.number(others[0]["measures"][0]["first"]), "", "", "", "")]
+    for other in others:
+        row = other["measures"][0]
+        low, high = map(signed, row["interval"])
+        p = formats.UNDEFINED if other["mcnemar"] is None else f"{other['mcnemar']['p_holm']:.2g}"
+        difference = signed(row["difference"])
+        rows.append((other["run"], formats.number(row["second"]), difference, f"{low} to {high}", row["verdict"], p))
+    return rows
 
 
 def fact_rows(record: Mapping) -> list[tuple[str, list[str]]]:

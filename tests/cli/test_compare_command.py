@@ -129,6 +129,7 @@ def test_the_command_prints_tables_and_writes_a_page(kerastrain, place):
     printed = kerastrain("compare", "small", "large", "same", "--out", "page.html")
     assert "large compared with small on test, 300 examples" in printed
     assert "after Holm for 2 comparisons" in printed
+    assert re.search(r"large +0\.\d+ +\+0\.\d+ +\+0\.\d+ to \+0\.\d+ +better +\d", printed)
     assert re.search(
         r"large is better than small by accuracy: the difference is \+0\.\d+, with a 95 % interval from", printed
     )
@@ -143,6 +144,7 @@ def test_the_command_prints_tables_and_writes_a_page(kerastrain, place):
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert page.count("<svg") == 2 * (4 + 3)
+    assert "p after Holm" in page
     HTMLParser().feed(page)
     said = kerastrain("compare", "small", "large", "--out", "page.html", code=2)
     assert "'page.html' exists already and is not overwritten" in said
