@@ -75,7 +75,8 @@ def place(tmp_path_factory):
     make(place / "same", {"test": test, "validation": validation}, "fit.epochs=3")
     (place / "same/operating_point.json").write_text("{}")
     make(place / "other", {"test": classes(200)})
-    make(place / "old", {})
+    make(place / "old", {}, parameters=5)
+    make(place / "stopped", {}, "data.folds=3", "data.fold=all")
     make(place / "folds", {"out_of_fold": test}, "data.folds=3", "data.fold=all")
     make(place / "more_folds", {"out_of_fold": classes(share=0.9, seed=5)}, "data.folds=5", "data.fold=all")
     return place
@@ -176,8 +177,9 @@ def test_json_is_all_that_is_printed(kerastrain, place):
         (["small", "gone"], "'gone' is not a run directory: it has no config.yaml."),
         (
             ["small", "old"],
-            "Received: 'old', which has none, because an earlier version trained it or its training has not",
+            "Received: 'old', which has none, because an earlier version trained it. Write them with `kerastrain evaluate old`.",
         ),
+        (["small", "stopped"], "has not finished. Resume it with `kerastrain train --resume stopped`."),
         (["small", "other"], "Received: 300 of 'small' and 200 of 'other', of which 200 are the same."),
         (
             ["small", "large", "--part", "validation"],
