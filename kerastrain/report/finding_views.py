@@ -16,7 +16,7 @@ MOST_ERRORS = 12
 MOST_THRESHOLDS = 30
 """The largest number of thresholds in a table."""
 
-_MOST_EXAMPLES = 12
+_MOST_EXAMPLES, _MOST_REASONS = 12, 8
 _FACTS = {
     "label": "label",
     "proposed": "proposed",
@@ -195,22 +195,23 @@ def heatmaps(pictures: Mapping[str, bytes], index: Mapping[str, Mapping]) -> lis
         if record.get("explained") not in (None, answer):
             lines.append(f"explained: {record['explained']}")
         if record.get("method"):
-            lines.append(f"{record['method']}: {record.get('reason') or ''}".removesuffix(": "))
+            lines.append(record["method"])
         if scores := [(key, value) for key, value in _pairs(record.get("scores")) if value is not None]:
             lines.append(", ".join(f"{_words(key)} {_shown(value)}" for key, value in scores))
         shown.append({"name": record.get("input") or name, "picture": data_views.as_data(picture), "lines": lines})
     return shown
 
 
-def methods(record: Mapping[str, Mapping]) -> list[tuple[str, list[str]]]:
+def methods(record: Mapping[str, Mapping], index: Mapping[str, Mapping]) -> dict:
     """Prepares the scores of the methods that explained images.
 
     Args:
         record: mapping from the name of a method to its scores.
+        index: as for `heatmaps`.
 
     Returns:
-        list of (method, texts): images, deletion, insertion and what random pixels reach, and the correlation of its pictures
-        with those of a model with random weights.
+        dict with "rows", list of (method, texts): images, deletion, insertion and what random pixels reach, and the correlation
+        of its pictures with those of a model with random weights; and "reasons", list of (method, why it was chosen).
     """
     rows = []
     for name, scores in _pairs(record):
@@ -219,7 +220,10 @@ def methods(record: Mapping[str, Mapping]) -> list[tuple[str, list[str]]]:
         rows.append(
             (name, [count(scores.get("images")), *(number(scores.get(key)) for key in keys), number(sanity[-1])])
         )
-    return rows
+    known = (
+        (entry["method"], entry["reason"]) for entry in index.values() if entry.get("method") and entry.get("reason")
+    )
+    return {"rows": rows, "reasons": list(dict.fromkeys(known))[:_MOST_REASONS]}
 
 
 def _example(entry: Mapping, thumbnails: Mapping[str, bytes], folder: str) -> dict:

@@ -72,7 +72,11 @@ _SCORES: tuple[tuple[str, str, Callable], ...] = (
     ("rmse", "Root mean squared error", number),
 )
 _HEADLINES = {"single_label": "accuracy", "multi_label": "macro.average_precision", "regression": "r2"}
-_BESIDE = {"single_label": ("macro.f1", "loss"), "multi_label": ("macro.f1", "exact"), "regression": ()}
+_BESIDE = {
+    "single_label": {"macro.f1": "macro F1", "loss": "loss"},
+    "multi_label": {"macro.f1": "macro F1", "exact": "exact match"},
+    "regression": {},
+}
 
 
 def view(measures: Mapping) -> dict:
@@ -137,8 +141,8 @@ def _tile(measures: Mapping) -> dict:
     task = measures["task"]
     rows = {row["key"]: row for row in scores(measures)}
     main = rows.get(_HEADLINES[task], {"name": "R²" if task == "regression" else "", "text": "–", "interval": ""})
-    name = {"multi_label": "mean average precision", "single_label": "accuracy"}.get(task, main["name"])
-    beside = [f"{rows[key]['name']} {rows[key]['text']}" for key in _BESIDE[task] if key in rows]
+    title = {"multi_label": "mean average precision", "single_label": "accuracy"}.get(task, main["name"])
+    beside = [f"{name} {rows[key]['text']}" for key, name in _BESIDE[task].items() if key in rows]
     beside += [
         f"{row['label']}: mean absolute error {number(row['mae'])}"
         for row in measures.get("outputs", [])[:3]
@@ -147,7 +151,7 @@ def _tile(measures: Mapping) -> dict:
     if task == "multi_label" and "text" in main and isinstance(main.get("value"), float):
         main = {**main, "text": percent(main["value"])}
         main["interval"] = interval(measures.get("intervals", {}).get(_HEADLINES[task]), percent)
-    return {"name": name, "text": main["text"], "interval": main["interval"], "beside": beside}
+    return {"name": title, "text": main["text"], "interval": main["interval"], "beside": beside}
 
 
 def _rows(measures: Mapping) -> list[Mapping]:

@@ -73,7 +73,7 @@ def _content(run: run_files.RunFiles) -> dict:
         "skipped": data_views.skipped(run.quarantine),
         "pareto": data_views.as_data(run.pareto) if run.pareto else None,
         "heatmaps": finding_views.heatmaps(run.explanations, run.explanation_index),
-        "methods": finding_views.methods(run.explanation_methods),
+        "methods": finding_views.methods(run.explanation_methods, run.explanation_index),
         "explained_texts": [explained_texts.shown(record) for record in run.explained_texts],
         "versions": [(name, run.environment[name]) for name in _VERSIONS if name in run.environment],
         "seed": model_card.settings(run.config, "runtime").get("seed"),

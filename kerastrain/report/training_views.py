@@ -86,7 +86,7 @@ def _panel(history: Sequence[Mapping[str, str]], name: str) -> tuple[str, str]:
     drawn = charts.lines(
         series,
         x_title="epoch",
-        y_title=title,
+        y_title="",  # above the chart
         x_range=(0.5, len(history) + 0.5),
         whole_x=True,
         marks=_phases(history),
