@@ -100,7 +100,7 @@ def _shift(record: Record, first: str, second: str, largest_p: float) -> Finding
         return None
     evidence = {
         "auc": compared.auc.value,
-        "interval": list(compared.auc.interval),
+        "interval": [compared.auc.interval[0], min(compared.auc.interval[1], 1.0)],
         "p": compared.auc_p,
         "mmd": compared.mmd,
         "mmd_p": compared.mmd_p,
@@ -117,8 +117,12 @@ def _shift(record: Record, first: str, second: str, largest_p: float) -> Finding
     if len(one) and "train" not in (first, second):
         drop = statistics.difference(scores(record, first), scores(record, second))
         evidence |= {"score_drop": drop.value, "score_drop_interval": list(drop.interval)}
-        if drop.interval[0] > 0:
-            sentence += f". Its {NAMES[record.task]} is lower by {drop.value:.3f}"
+        score = NAMES[record.task]
+        sentence += (
+            f". Its {score} is lower by {drop.value:.3f}"
+            if drop.interval[0] > 0
+            else f". Its {score} is not surely lower"
+        )
     return Finding("shift", sentence + ".", evidence, compared.auc.above(LEAST_AUC), second)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from kerastrain.diagnosis import statistics
 from kerastrain.diagnosis.records import HELD_OUT, Finding, Part, Record, named, opening
 from kerastrain.diagnosis.scores import NAMES, guess_score, scores
+from kerastrain.errors import counted
 
 LEAST_GAP = 0.05
 """A model overfits if its score on training examples is above that on held-out ones by surely more than this."""
@@ -235,9 +236,10 @@ def too_little_data(record: Record, name: str | None = None) -> Finding | None:
     if half <= WIDEST:
         return None
     needed = math.ceil(part.count * (half / WIDEST) ** 2)
+    count = counted(part.count, "examples")
     sentence = (
-        f"{opening(name)} has {part.count:,} examples, too few: its {NAMES[record.task]} of {score.value:.3f} is only known to "
-        f"± {half:.2f}. About {needed:,} would make it ± {WIDEST:.2f}."
+        f"{opening(name)} has {count}, too few: its {NAMES[record.task]} of {score.value:.3f} is only known to ± {half:.2f}. "
+        f"About {needed:,} would make it ± {WIDEST:.2f}."
     )
     evidence = {"count": part.count, "score": score.value, "half_width": half, "wanted": WIDEST, "needed": needed}
     return Finding("too_little_data", sentence, evidence, 1.0, name)

@@ -325,13 +325,21 @@ def _proposals(finding: diagnosis.Finding, config: Config, count: int) -> list[d
     for change in finding.changes:
         try:
             changed = configs.validate(configs.override(own, [diagnosis.setting(change.key, change.value)]))
-            if not config.is_language:  # which needs its own files, and the same ones as before
-                requirements.require(changed)
-                plan.phases(changed, count)
-        except (InputError, OSError):
+        except InputError:
             continue
-        proposals.append({"key": change.key, "value": change.value, "why": change.why})
+        # What the config itself lacks by now, such as a backbone that was moved, is not the fault of the change.
+        if config.is_language or not _refused(changed, count) or _refused(config, count):
+            proposals.append({"key": change.key, "value": change.value, "why": change.why})
     return proposals
+
+
+def _refused(config: Config, count: int) -> bool:
+    try:
+        requirements.require(config)
+        plan.phases(config, count)
+    except (InputError, OSError):
+        return True
+    return False
 
 
 def _projected(features: np.ndarray) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""The verdict of a run in its files, and what other data add to it."""
+
+import json
+
+import numpy as np
+import pytest
+import untrained
+from PIL import Image
+
+from kerastrain import config, diagnosis, models, recipe
+from kerastrain.recipe import diagnosing, evaluating
+
+
+def photos(folder, *, count, scale=1.0, seed=0):
+    random = np.random.default_rng(seed)
+    for name, colour in untrained.COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = (np.array(colour) + random.normal(0, 12, (8, 8, 3))) * scale
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diagnosed")
+    path = photos(folder / "photos", count=60)
+    run = untrained.images(folder / "run", overrides=[f"data.path={path}", "data.validation_fraction=0.5"])
+    # After an epoch of which the loss was above that of a guess.
+    (run.directory / "history.csv").write_text(
+        "phase,epoch,learning_rate,data_loss,val_data_loss\nhead,1,0.01,2.0,0.5\nhead,2,0.001,9.5,0.4\n"
+    )
+    split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
+    diagnosing.diagnose(run.model, run.config, split, run.directory)
+    return run
+
+
+def test_the_verdict_of_a_run_names_findings_and_settings_that_its_config_accepts(run):
+    verdict = diagnosing.read(run.directory)
+    assert [finding["kind"] for finding in verdict["findings"]] == ["unstable_rate", "too_little_data"]
+    first, second = verdict["findings"]
+    assert first["sentence"] == (
+        "The learning rate is too high: in phase head the training loss was 9.5, above the 1.1 of a guess."
+    )
+    assert first["try"] == [{"key": "optimizer.learning_rate", "value": 0.001, "why": "a tenth of the rate"}]
+    assert second["evidence"]["count"] == 18
+    assert verdict["sentence"] == "Found: learning rate too high, too little data."
+    assert {"leakage", "shift", "overfitting", "underfitting"} <= set(verdict["sound"])
+    for change in first["try"] + second["try"]:
+        changed = config.load(run.directory / "config.yaml", [diagnosis.setting(change["key"], change["value"])])
+        assert changed != run.config
+
+
+def test_other_data_are_compared_with_those_of_the_run(run, tmp_path):
+    before = diagnosing.read(run.directory)["findings"]
+    dark, same = photos(tmp_path / "dark", count=40, scale=0.4, seed=1), photos(tmp_path / "same", count=80, seed=2)
+    places = {"dark": str(dark), "test": str(same)}
+    measures = evaluating.evaluate(run, places)
+    assert measures["test"]["findings"] == []
+    (shift,) = measures["dark"]["findings"]
+    assert (shift["kind"], shift["part"]) == ("shift", "dark")
+    assert shift["sentence"].startswith("'dark' is unlike the validation part: ")
+    assert [change["key"] for change in shift["try"]] == ["data.augment.colour"]
+    for _ in range(2):  # the second time replaces the first
+        evaluating.record(run, measures)
+        findings = diagnosing.read(run.directory)["findings"]
+        assert [finding["kind"] for finding in findings] == ["unstable_rate", "shift", "too_little_data"]
+    assert json.loads((run.directory / "evaluations/dark.json").read_text())["findings"] == [shift]
+    assert [finding for finding in findings if finding["part"] != "dark"] == before
+
+
+def test_a_run_of_an_earlier_version_is_diagnosed_when_it_is_evaluated(run, tmp_path):
+    (run.directory / diagnosing.FILE).unlink()
+    (run.directory / diagnosing.SAMPLES_FILE).unlink()
+    few = photos(tmp_path / "few", count=1, scale=0.4, seed=1)
+    (finding,) = evaluating.evaluate(run, {"few": str(few)})["few"]["findings"]
+    assert finding["sentence"].startswith("'few' has 3 examples, too few: its accuracy of 1.000 is only known to ± 0.")
+    assert diagnosing.read(run.directory) is None
+    evaluating.evaluate(run, {})
+    assert diagnosing.read(run.directory)["findings"][0]["kind"] == "unstable_rate"
+    (run.directory / diagnosing.FILE).write_text("{broken")
+    assert diagnosing.read(run.directory) is None
