@@ -132,7 +132,10 @@ def _interval(scores: np.ndarray, task: str) -> list[float]:
         return list(intervals.wilson(int(scores.sum()), len(scores)))
     rounds = resampling.rounds(len(scores)) or resampling.FEWEST_ROUNDS
     means = [scores @ weights / len(scores) for weights in resampling.resamples(np.zeros(len(scores), int), rounds)]
-    return [float(limit) for limit in np.percentile(np.concatenate(means), (2.5, 97.5))]
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
+    if low == high and task == "multi_label":  # no resample differs
+        return list(intervals.wilson(round(scores.sum()), len(scores)))
+    return [float(low), float(high)]
 
 
 def _p(scores: np.ndarray, inside: np.ndarray, task: str) -> float:

@@ -102,7 +102,8 @@ def _preferences(measures: Mapping, title: str) -> Table:
 
 def _classes(measures: Mapping, title: str) -> Table:
     columns, intervals = _COLUMNS[measures["task"]], measures.get("intervals", {})
-    head = f"{measures['count']} examples, accuracy {_number(measures['accuracy'])}{_within(intervals.get('accuracy'))}"
+    count = counted(measures["count"], "examples")
+    head = f"{count}, accuracy {_number(measures['accuracy'])}{_within(intervals.get('accuracy'))}"
     head += f", loss {_number(measures['loss'])}"
     if measures["task"] == "multi_label":
         head += f", all labels right {_number(measures['exact'])}{_within(intervals.get('exact'))}"
@@ -118,7 +119,7 @@ def _classes(measures: Mapping, title: str) -> Table:
         scores.add_row(Text(f"{average} average", style="bold"), *values, str(measures["count"]))
         limits = [intervals.get(f"{average}.{score}") for score in columns]
         if average == "macro" and any(limits):
-            scores.add_row(Text("  95 % interval", style="dim"), *map(_limits, limits), "")
+            scores.add_row(Text("  95 %", style="dim"), *(_limits(pair, _fraction) for pair in limits), "")
     return scores
 
 
@@ -144,20 +145,20 @@ def _slices(worse: Sequence[Mapping]) -> Table:
 
 
 def _numbers(measures: Mapping, title: str) -> Table:
-    head = (
-        f"{measures['count']} examples, R² {_number(measures['r2'])}{_within(measures.get('intervals', {}).get('r2'))}"
-    )
+    interval = measures.get("intervals", {}).get("r2")
+    head = f"{counted(measures['count'], 'examples')}, R² {_number(measures['r2'])}{_within(interval)}"
     scores = Table(title=Text(printable(f"{title}: {head}" if title else head)), title_justify="left")
     scores.add_column("number", overflow="fold")
     columns = _COLUMNS["regression"]
     for column in (*columns, "truth"):
         scores.add_column(_TITLES.get(column, column), justify="right")
     for row in measures["outputs"]:
-        truth = f"{row['mean']:.4g} ± {row['stddev']:.4g}"
+        truth = f"{row['mean']:.3g} ± {row['stddev']:.3g}"
         scores.add_row(Text(printable(row["label"])), *(_short(row.get(score)) for score in columns), truth)
-        if intervals := row.get("intervals"):
-            cells = (_limits(intervals.get(score), "{:.3g}".format) for score in columns)
-            scores.add_row(Text("  95 % interval", style="dim"), *cells)
+        intervals = row.get("intervals", {})
+        for index, side in enumerate(("95 % from", "to") if intervals else ()):
+            cells = (_short(intervals[score][index]) if score in intervals else "" for score in columns)
+            scores.add_row(Text(f"  {side}", style="dim"), *cells)
     return scores
 
 
@@ -193,6 +194,11 @@ def _within(limits: Sequence[float] | None) -> str:
 
 def _limits(limits: Sequence[float] | None, shown: Callable[[float], str] = "{:.2f}".format) -> str:
     return "" if limits is None else f"{shown(limits[0])}{' to ' if limits[0] < 0 else '–'}{shown(limits[1])}"
+
+
+def _fraction(value: float) -> str:
+    """A fraction in three characters, so that an interval fits under a heading."""
+    return "1.0" if value >= 0.995 else f"{value:.2f}".removeprefix("0")
 
 
 def _short(value: float | None) -> str:
