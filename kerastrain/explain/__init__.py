@@ -4,7 +4,7 @@ Takes a `keras.Model`, and images or texts; returns heatmaps as arrays, figures,
 not change the model that it explains.
 """
 
-from kerastrain.explain.explainer import METHODS, Explainer, Heatmaps, heatmaps
+from kerastrain.explain.explainer import METHODS, PIXEL_METHODS, Explainer, Heatmaps, heatmaps
 from kerastrain.explain.methods import (
     gradcam,
     gradcam_plus_plus,
@@ -17,7 +17,8 @@ from kerastrain.explain.methods import (
     scorecam,
 )
 from kerastrain.explain.occlusion import occlusion
-from kerastrain.explain.pictures import figure, overlay, write
+from kerastrain.explain.pictures import figure, overlay, pixel_overlay, write
+from kerastrain.explain.scores import DeletionInsertion, SanityCheck, deletion_insertion, pointing_game, sanity_check
 from kerastrain.explain.text_explanation import Completeness, TextExplanation, WordValue
 from kerastrain.explain.text_methods import TEXT_METHODS, text_method
 from kerastrain.explain.text_scores import Deletion, deletion
@@ -25,14 +26,18 @@ from kerastrain.explain.token_gradients import integrated_gradients
 
 __all__ = [
     "METHODS",
+    "PIXEL_METHODS",
     "TEXT_METHODS",
     "Completeness",
     "Deletion",
+    "DeletionInsertion",
     "Explainer",
     "Heatmaps",
+    "SanityCheck",
     "TextExplanation",
     "WordValue",
     "deletion",
+    "deletion_insertion",
     "figure",
     "gradcam",
     "gradcam_plus_plus",
@@ -44,8 +49,11 @@ __all__ = [
     "occlusion",
     "overlay",
     "pixel_attributions",
+    "pixel_overlay",
+    "pointing_game",
     "rollout",
     "saliency",
+    "sanity_check",
     "scorecam",
     "text_method",
     "write",

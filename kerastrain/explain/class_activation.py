@@ -34,9 +34,11 @@ def gradcam(scores: ClassScores, maps: Step, images: np.ndarray, indices: np.nda
         indices: int array (n,), the classes.
 
     Returns:
-        float32 (n, rows, columns) >= 0.
+        float32 (n, rows, columns), negative where the maps speak against the class.
     """
-    return _by_gradients("gradcam", "Gradcam", scores, maps, images, scores.for_vis(indices))
+    # In half precision the mean and the sum over the maps would round.
+    options = {"activation_modifier": None, "gradient_modifier": lambda gradients: tf.cast(gradients, "float32")}
+    return _by_gradients("gradcam", "Gradcam", scores, maps, images, scores.for_vis(indices), **options)
 
 
 def layercam(scores: ClassScores, maps: Step, images: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -112,9 +114,8 @@ def scorecam(scores: ClassScores, maps: Step, images: np.ndarray, indices: np.nd
     return np.stack(heatmaps)
 
 
-def _by_gradients(module, kind, scores, maps, images, score, *, gradient_modifier=None) -> np.ndarray:
+def _by_gradients(module, kind, scores, maps, images, score, **options) -> np.ndarray:
     explainer = getattr(getattr(isolated_imports.tf_keras_vis(), module), kind)(scores.flat)
-    options = {} if gradient_modifier is None else {"gradient_modifier": gradient_modifier}
     heatmaps = explainer(
         score,
         images,

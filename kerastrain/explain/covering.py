@@ -74,7 +74,7 @@ def occlusion(
             covered = np.repeat(image[None], len(some), axis=0)
             for variant, box in zip(covered, some, strict=True):
                 variant[box] = fill[box]
-            after = scores.of(scores.values(covered, batch_size), np.full(len(some), index)).numpy()
+            after = scores.of(scores.values(covered, batch_size, is_repeated=True), np.full(len(some), index)).numpy()
             for box, loss in zip(some, before - after, strict=True):
                 total[box] += loss
                 count[box] += 1

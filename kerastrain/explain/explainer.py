@@ -141,12 +141,33 @@ class Explainer:
         Raises:
             InputError: an argument does not fit the model, or the feature maps do not lead to its outputs.
         """
+        values, indices = self._explained(images, classes, batch_size, np.maximum, **options)
+        return Heatmaps(scaled(values), indices, self.method, self.reason)
+
+    def signed(
+        self, images: np.ndarray, classes: Sequence[int] | int | None = None, *, batch_size: int = 32
+    ) -> np.ndarray:
+        """Heatmaps with what speaks against the class, as far as the method knows it.
+
+        Args:
+            images: as for `__call__`.
+            classes: as for `heatmaps`.
+            batch_size: int > 0, images per batch.
+
+        Returns:
+            float32 (n, height, width), not scaled; of gradcam, integrated gradients and occlusion with negative values.
+
+        Raises:
+            InputError: as for `__call__`.
+        """
+        return self._explained(images, classes, batch_size, lambda cells, zero: cells)[0]
+
+    def _explained(self, images, classes, batch_size: int, limit, **options) -> tuple[np.ndarray, np.ndarray]:
         images = checked(self._model, images)
         scores = self._prepared(images, batch_size)
         indices = scores.indices(classes, images, batch_size)
-        explain = self._function(scores, images.shape[1:3], batch_size, **options)
-        values = [explain(*part) for part in parts(images, indices, batch_size)]
-        return Heatmaps(scaled(np.concatenate(values)), indices, self.method, self.reason)
+        explain = self._function(scores, images.shape[1:3], batch_size, limit, **options)
+        return np.concatenate([explain(*part) for part in parts(images, indices, batch_size)]), indices
 
     def _prepared(self, images: np.ndarray, batch_size: int) -> ClassScores:
         if self.method == "rollout":
@@ -158,10 +179,11 @@ class Explainer:
         check_same(self._model, flat, images if flat.notes.inner else images[:1], batch_size)
         return self._scores
 
-    def _function(self, scores: ClassScores, size: tuple[int, int], batch_size: int, **options):
+    def _function(self, scores: ClassScores, size: tuple[int, int], batch_size: int, limit, **options):
         """The method as a function of images and classes."""
         if self.method in _CAMS:
-            return lambda images, indices: enlarged(_CAMS[self.method](scores, self._maps, images, indices), size)
+            cells = functools.partial(_CAMS[self.method], scores, self._maps)
+            return lambda images, indices: enlarged(limit(cells(images, indices), 0), size)
         if self.method == "rollout":
             return lambda images, indices: enlarged(self._rollout(images, indices), size)
         if self.method == "saliency":

@@ -4,6 +4,7 @@ Takes a `keras.Model`, images and classes; returns them checked, and in batches 
 explain.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -120,22 +121,26 @@ class ClassScores:
         """
         return (values[:, 0] > 0).astype("int64") if self.is_binary else values.argmax(axis=-1)
 
-    def values(self, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
+    @functools.cached_property
+    def _compiled(self):
+        signature = tf.TensorSpec((None, *self.flat.input_shape[1:]), tf.float32)
+        return tf.function(lambda images: self.flat([images], training=False), input_signature=[signature])
+
+    def values(self, images: np.ndarray, batch_size: int = 32, *, is_repeated: bool = False) -> np.ndarray:
         """The outputs of the flat model.
 
         Args:
             images: float32 (n, height, width, channels).
             batch_size: int > 0.
+            is_repeated: bool, whether it is called often, so that compiling pays.
 
         Returns:
             float32 array (n, outputs).
         """
-        return np.concatenate(
-            [
-                np.asarray(tf.cast(self.flat([images[start : start + batch_size]], training=False), "float32"))
-                for start in range(0, len(images), batch_size)
-            ]
-        )
+        call = self._compiled if is_repeated else lambda part: self.flat([part], training=False)
+        starts = range(0, len(images), batch_size)
+        outputs = [call(tf.constant(images[start : start + batch_size])) for start in starts]
+        return np.concatenate([np.asarray(tf.cast(part, "float32")) for part in outputs])
 
     def of(self, outputs: tf.Tensor, indices: np.ndarray) -> tf.Tensor:
         """The scores of classes.

@@ -93,10 +93,11 @@ def _imported(layer: HubLayer, image_shape: tuple[int, ...]):
     function = tf.function(layer.infer).get_concrete_function(images)
     structure = function.structured_outputs
     definition, source, outputs = _frozen(function)
-    if any(node.op in _CALLS for node in definition.node) and layer.graph is not None and len(layer.graph.inputs) == 1:
+    has_calls, own = any(node.op in _CALLS for node in definition.node), layer.graph
+    if has_calls and own is not None and len(own.inputs) - len(own.captured_inputs) == 1:
         # Functions with the variables of TensorFlow 1, which are tensors, cannot be inlined. The signature itself has no calls.
-        structure = layer.choose(layer.graph.structured_outputs)
-        definition, source, _ = _frozen(layer.graph)
+        structure = layer.choose(own.structured_outputs)
+        definition, source, _ = _frozen(own)
         outputs = [tensor.name for tensor in tf.nest.flatten(structure, expand_composites=True)]
     if any(node.op in _CALLS for node in definition.node):
         raise CannotCut("its graph calls functions that cannot be inlined")

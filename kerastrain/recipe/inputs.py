@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kerastrain import config as configs
@@ -38,11 +38,13 @@ class Input:
         value: str, the path of an image file, or a text; for a run of pairs of texts, tuple of two str.
         row: str, where it was found, such as "line 3 of 'news.csv'"; empty if it was given itself.
         numbers: tuple of float, the numbers beside it, NaN where one is missing; for a run that reads `data.columns.numbers`.
+        target: str, what its table says is right; empty if it does not say it.
     """
 
     value: str | tuple[str, str]
     row: str = ""
     numbers: tuple[float, ...] = ()
+    target: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,8 @@ def _matches(argument: str, *, is_text: bool) -> list[str] | None:
 
 def _read(source: str, content: unlabelled.Unlabelled) -> Inputs:
     numbers = content.numbers or ((),) * len(content.values)
-    found = tuple(map(Input, content.values, content.rows, numbers))
+    targets = content.targets or ("",) * len(content.values)
+    found = tuple(map(Input, content.values, content.rows, numbers, targets))
     return Inputs(found, (f"{source}: {content.layout}",), content.faults)
 
 

@@ -1,13 +1,11 @@
-"""Predicts new images and texts with a finished run, and explains the predictions.
+"""Predicts new images and texts with a finished run.
 
-Takes a `Run` and inputs; returns predictions and writes pictures. Decodes a batch at a time, so that any number of inputs
+Takes a `Run` and inputs; returns predictions. Decodes a batch at a time, so that any number of inputs
 fits into memory. Must not change the model.
 """
 
 import dataclasses
 import logging
-import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +15,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import explain, models, report
-from kerastrain.errors import InputError, counted, unknown
+from kerastrain import models
+from kerastrain.errors import counted
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.recipe.input_batches import Values, batches, input_batches, report_errors
-from kerastrain.recipe.inputs import Input, require_explainable
+from kerastrain.recipe.input_batches import Values, batches, report_errors
+from kerastrain.recipe.inputs import Input
 from kerastrain.run_directory import Run
 from kerastrain.tasks import Task
 
 logger = logging.getLogger("kerastrain")
 
-_METHODS = {"gradcam": explain.gradcam, "saliency": explain.saliency}
 _ACTIVATIONS = {"single_label": keras.ops.softmax, "multi_label": keras.ops.sigmoid, "regression": np.asarray}
-_PICTURES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -94,14 +90,14 @@ def predict(
     logger.info("predicting %s", counted(len(inputs), "inputs"))
     for batch in batches(run, inputs, run.config.evaluation.batch_size):
         report_errors(batch, on_fault)
-        answers = {}
+        known = {}
         if batch.usable:
             features, raw = compute(batch.values)
-            answers = dict(zip(batch.usable, _answers(raw, names, task, top, point), strict=True))
+            known = dict(zip(batch.usable, answers(raw, names, task, top, point), strict=True))
         for position, item in enumerate(batch.items):
-            if position in answers:
+            if position in known:
                 found = None if features is None else features[batch.usable.index(position)]
-                scored, labels = answers[position]
+                scored, labels = known[position]
                 yield Prediction(item.value, scored, item.row, labels, embedding=found)
             elif keep_faults:
                 yield Prediction(item.value, (), item.row, error=str(batch.errors[position]))
@@ -163,10 +159,21 @@ def _with_features(model: keras.Model) -> Callable[[Values], tuple[np.ndarray, n
     return compute
 
 
-def _answers(
+def answers(
     raw: np.ndarray, names: Sequence[str], task: Task, top: int | None, point: OperatingPoint | None
 ) -> Iterator[tuple[tuple[tuple[str, float], ...], tuple[str, ...]]]:
-    """The scores and the predicted labels of each row of a model's outputs."""
+    """Makes scores and labels of a model's outputs.
+
+    Args:
+        raw: float array (n, outputs), the outputs of the model itself.
+        names: sequence of str, the names of the outputs.
+        task: Task.
+        top: int > 0, scores per row, or None for all.
+        point: OperatingPoint, or None.
+
+    Yields:
+        tuple of the scores and the predicted labels of each row, as in `Prediction`.
+    """
     if task == "regression":
         for row in raw:
             yield tuple(zip(names, map(float, row), strict=True)), ()
@@ -218,115 +225,3 @@ def activated(raw: np.ndarray, task: Task) -> np.ndarray:
         float array (n, outputs).
     """
     return keras.ops.convert_to_numpy(_ACTIVATIONS[task](raw))
-
-
-def explain_images(
-    run: Run,
-    inputs: Sequence[str | Path | Input],
-    *,
-    method: str = "gradcam",
-    label: str | None = None,
-    out: Path | None = None,
-    replace: bool = False,
-    on_fault: Callable[[str], None] | None = None,
-) -> Iterator[Path]:
-    """Draws a heatmap over each image that shows which pixels the prediction depends on.
-
-    Args:
-        run: Run of an image model.
-        inputs: sequence of paths of image files, or of Input; one that is given twice is drawn once.
-        method: "gradcam" or "saliency".
-        label: str, the class or number to explain; None for the predicted class, or for the first number.
-        out: Path of the folder for the pictures; None for `explanations` in the run's folder, whose report is then
-            written again.
-        replace: bool, whether existing pictures may be replaced.
-        on_fault: as for `predict`.
-
-    Yields:
-        Path of each PNG file, named after its image, and after as many of the folders above it as tell it from the
-        others.
-
-    Raises:
-        InputError: the method or label is unknown, the model is for texts or reads numbers, or the backbone has no feature
-            maps for Grad-CAM (use "saliency").
-        FileExistsError: a picture exists and `replace` is False; nothing is drawn.
-        InputError, FileNotFoundError: as for `predict`.
-    """
-    labels = models.labels(run.model)
-    if run.config.data.kind != "images":
-        raise InputError(f"explain_images needs an image model. Received: {str(run.directory)!r}, a text model.")
-    require_explainable(run.config, run.directory)
-    if method not in _METHODS:
-        raise InputError(unknown("method", method, _METHODS))
-    if label is not None and label not in labels:
-        raise InputError(unknown("label", label, labels))
-    folder = run.directory / "explanations" if out is None else Path(out)
-    paths = list(dict.fromkeys(item.value if isinstance(item, Input) else str(item) for item in inputs))
-    logger.info("explaining %s by %s", counted(len(paths), "images"), method)
-    ending = method if label is None else f"{method}_{_safe(label)}"
-    targets = {path: folder / f"{name}_{ending}.png" for path, name in zip(paths, picture_names(paths), strict=True)}
-    existing = [target for target in targets.values() if os.path.lexists(target)]
-    if existing and not replace:
-        more = f" and {len(existing) - 1:,} more" if len(existing) > 1 else ""
-        raise FileExistsError(
-            f"'{existing[0]}'{more} exists already and is not overwritten. Use --replace, or --out for another folder."
-        )
-    is_number = models.task(run.model) == "regression"
-    classes = labels.index(label or labels[0]) if label or is_number else None
-    template = "{} {:.4g}" if is_number else "{} {:.1%}"
-    for batch, images in input_batches(run, paths, _PICTURES_AT_ONCE, on_fault):
-        heatmaps, outputs = _METHODS[method](run.model, images, classes), scores(run.model, images)
-        for item, image, heatmap, row in zip(batch, images, heatmaps, outputs, strict=True):
-            shown = int(row.argmax()) if classes is None else classes
-            title = template.format(labels[shown], row[shown])
-            yield explain.write(image[None], heatmap[None], targets[item.value], titles=[title])
-    if out is None:
-        report.write(run.directory)
-
-
-def picture_names(paths: Sequence[str]) -> list[str]:
-    """Names a picture after each image file, so that all names differ, also without regard to case.
-
-    Args:
-        paths: sequence of n different str.
-
-    Returns:
-        list of n str: the stem of each file, with its suffix if only that tells it from another; preceded by as many of the
-        folders above as tell it from the others; else followed by a number.
-
-    Example:
-        >>> picture_names(["day1/0.png", "day2/0.png", "cat.jpg"])
-        ['day1_0', 'day2_0', 'cat']
-    """
-    files = [Path(os.path.abspath(path)) for path in paths]
-    alike = Counter((str(file.parent), file.stem.casefold()) for file in files)
-    leaves = [
-        file.stem if alike[str(file.parent), file.stem.casefold()] == 1 else file.name.replace(".", "_")
-        for file in files
-    ]
-    folders = [file.parent.parts[1:] for file in files]
-    names, clashing = list(leaves), _clashing(leaves)
-    for depth in range(1, max(map(len, folders), default=0) + 1):
-        for index in clashing:
-            names[index] = "_".join((*folders[index][-depth:], leaves[index]))
-        clashing = _clashing(names)
-    taken = {name.casefold() for index, name in enumerate(names) if index not in set(clashing)}
-    for index in clashing:
-        number, name = 1, names[index]
-        while name.casefold() in taken:
-            number += 1
-            name = f"{names[index]}_{number}"
-        taken.add(name.casefold())
-        names[index] = name
-    return names
-
-
-def _clashing(names: Sequence[str]) -> list[int]:
-    indices = {}
-    for index, name in enumerate(names):
-        indices.setdefault(name.casefold(), []).append(index)
-    return [index for same in indices.values() if len(same) > 1 for index in same]
-
-
-def _safe(label: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-." else "_" for sign in label)

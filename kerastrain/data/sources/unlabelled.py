@@ -23,6 +23,7 @@ class Unlabelled:
         layout: str, how the source was read, such as "30 texts, one in each line".
         faults: tuple of str, a sentence about each row that cannot be used.
         numbers: tuple of n tuples of float, the numbers beside each input, NaN where one is missing; empty if there are none.
+        targets: tuple of str, what the table says is right for each input; empty if it does not say it.
     """
 
     values: tuple[str, ...] | tuple[tuple[str, str], ...]
@@ -30,6 +31,7 @@ class Unlabelled:
     layout: str
     faults: tuple[str, ...] = ()
     numbers: tuple[tuple[float, ...], ...] = ()
+    targets: tuple[str, ...] = ()
 
 
 def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False) -> Unlabelled:
@@ -55,7 +57,7 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
     content = tables.inputs(path, kind=kind, columns=columns)
     faults = tuple(f"{row.path}: {row.reason}." for row in content.skipped)
     numbers = () if content.numbers is None else tuple(map(tuple, content.numbers.tolist()))
-    return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults, numbers)
+    return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults, numbers, content.targets)
 
 
 def image_folder(folder: Path) -> Unlabelled:
