@@ -12,6 +12,7 @@ from scipy import stats
 
 from kerastrain.diagnosis.records import Change, Finding, Record
 from kerastrain.diagnosis.scores import guess_score, scores
+from kerastrain.errors import counted
 
 STILL_FALLING = 0.85
 """A loss that the second half of a training, by cumulated learning rate, took below this fraction is still falling."""
@@ -30,6 +31,12 @@ FEWEST_STEPS = 100
 
 UNSTABLE = 1.5
 """A rate is too high if the mean training loss of an epoch, but the first, is this many times the loss of a guess."""
+
+OVERSHOT = 2.0
+"""A rate is also too high if the first of `FEWEST_EPOCHS` or more epochs was the best, and the validation loss rose by this."""
+
+FEWEST_EPOCHS = 5
+"""Epochs below which the first one may well be the best."""
 
 PERPLEXITY = 0.05
 """The change of a validation perplexity that counts for a language model, as a fraction."""
@@ -126,27 +133,28 @@ def still_falling(record: Record) -> Finding | None:
         learned, guess = float(scores(record, "train").mean()), guess_score(record, "train")
         if learned >= guess + LEARNED * (1 - guess):
             return None
-    limit = max((1 - STILL_FALLING) * half, LEAST_DROP * losses.guess)
+    drop, limit = half - end, max((1 - STILL_FALLING) * half, LEAST_DROP * losses.guess)
     error = _LOSS_SPREAD * end / math.sqrt(held_out.count)
-    if half - end < limit or end > losses.validation.min() + error:
-        return None
-    evidence = {"epochs": epochs, "loss_at_half": half, "loss_at_end": end, "loss_of_a_guess": losses.guess}
-    confidence = float(stats.norm.cdf((half - end - limit) / error)) if error else 1.0
     falls = losses.start - end
     share = (losses.start - losses.after(0.5, of="rates")) / falls if falls > 0 else 1.0
+    steps_down = int((np.diff(losses.validation, prepend=losses.start) < 0).sum())
+    is_linear = share < LINEAR_SHARE and steps_down >= LINEAR_SHARE * epochs and end <= losses.validation.min()
+    is_falling = drop >= limit and end <= losses.validation.min() + error
+    if not is_linear and not is_falling:
+        return None
+    evidence = {"epochs": epochs, "loss_at_half": half, "loss_at_end": end, "loss_of_a_guess": losses.guess}
+    confidence = float(stats.norm.cdf((drop - limit) / error)) if is_falling and error else 1 - 0.5**steps_down
     steps = epochs * (record.steps_per_epoch or 1)
-    if share < LINEAR_SHARE and steps >= FEWEST_STEPS and epochs >= 4:
+    if is_linear and steps >= FEWEST_STEPS and epochs >= FEWEST_EPOCHS:
         sentence = (
             f"The learning rate is too low: after {steps:,} steps the validation loss ({end:.3g}) still falls as fast as at "
-            f"the start ({share:.0%} of the fall came in the first half)."
+            f"the start; the first half of the cumulated learning rate brought {max(share, 0):.0%} of the fall."
         )
-        return Finding(
-            "rate_too_low", sentence, {**evidence, "steps": steps, "first_half": share}, confidence, "validation"
-        )
-    noun = "epoch" if epochs == 1 else "epochs"
+        evidence |= {"steps": steps, "first_half": share}
+        return Finding("rate_too_low", sentence, evidence, confidence, "validation")
     sentence = (
-        f"The model was still improving when training ended: the second half of {epochs} {noun} took the validation loss from "
-        f"{half:.3g} to {end:.3g}."
+        f"The model was still improving when training ended: the second half of {counted(epochs, 'epochs')} took the validation "
+        f"loss from {half:.3g} to {end:.3g}."
     )
     return Finding("still_improving", sentence, evidence, confidence, "validation")
 
@@ -172,7 +180,16 @@ def unstable(record: Record) -> Finding | None:
             f"{losses.guess:.3g} of a guess."
         )
         return Finding("unstable_rate", sentence, evidence, 1.0)
-    return None
+    first, last = float(losses.validation[0]), float(losses.validation[-1])
+    is_first_best = len(losses.validation) >= FEWEST_EPOCHS and first <= losses.validation.min()
+    if not is_first_best or first > losses.guess / UNSTABLE or last < OVERSHOT * first:
+        return None
+    sentence = (
+        f"The learning rate is too high: in phase {losses.phase} the validation loss was lowest after the first epoch "
+        f"({first:.3g}) and rose to {last:.3g} after {len(losses.validation)} epochs."
+    )
+    evidence |= {"first_loss": first, "last_loss": last, "epochs": len(losses.validation)}
+    return Finding("unstable_rate", sentence, evidence, 1.0)
 
 
 def of_language(rows: Sequence[Mapping[str, object]]) -> list[Finding]:

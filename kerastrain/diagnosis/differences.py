@@ -113,7 +113,7 @@ def _shift(record: Record, first: str, second: str, largest_p: float) -> Finding
     if names and (most := _most_different(names, values[0][rows], values[1][columns])):
         name, before, after = most
         evidence |= {"property": name, first: before, second: after}
-        sentence += f"; above all the {name} differs, {after:.3g} against {before:.3g}"
+        sentence += f"; above all by {name}, {after:.3g} against {before:.3g}"
     if len(one) and "train" not in (first, second):
         drop = statistics.difference(scores(record, first), scores(record, second))
         evidence |= {"score_drop": drop.value, "score_drop_interval": list(drop.interval)}

@@ -18,9 +18,9 @@ KINDS = {
     "label_noise": "label noise",
     "shift": "shift between sets",
     "imbalance": "class imbalance",
-    "underfitting": "underfitting",
     "rate_too_low": "learning rate too low",
     "still_improving": "still improving",
+    "underfitting": "underfitting",
     "overfitting": "overfitting",
     "too_little_data": "too little data",
 }
@@ -28,8 +28,7 @@ KINDS = {
 training, then what can be gained."""
 
 _EXPLAINED = {
-    "unstable_rate": ("majority_class", "underfitting", "label_noise", "still_improving", "rate_too_low"),
-    "rate_too_low": ("underfitting",),
+    "unstable_rate": ("majority_class", "underfitting", "still_improving", "rate_too_low"),
     "still_improving": ("underfitting",),
     "label_noise": ("underfitting", "overfitting"),
 }

@@ -115,8 +115,8 @@ def test_a_training_that_was_stopped_early_is_proposed_twice_as_many_epochs():
 def test_a_loss_that_falls_in_a_line_means_a_rate_that_is_too_low():
     weak = {"train": part(0.6, 500), "validation": part(0.6, 400)}
     line = list(np.linspace(1.35, 0.8, 12))
-    assert kinds(record(parts=weak, history=rows(line))) == ["rate_too_low"]
-    (finding,) = diagnosis.findings(record(parts=weak, history=rows(line)))
+    assert kinds(record(parts=weak, history=rows(line))) == ["rate_too_low", "underfitting"]
+    (finding, _) = diagnosis.findings(record(parts=weak, history=rows(line)))
     assert [(change.key, change.value) for change in finding.changes] == [("optimizer.learning_rate", 0.1)]
 
 
@@ -128,6 +128,18 @@ def test_a_training_loss_above_that_of_a_guess_means_a_rate_that_is_too_high():
         "The learning rate is too high: in phase fit the training loss was 30, above the 1.39 of a guess."
     )
     assert [(change.key, change.value) for change in finding.changes] == [("optimizer.learning_rate", 0.001)]
+
+
+def test_a_first_epoch_that_no_other_reaches_again_means_a_rate_that_is_too_high():
+    parts = {"train": part(0.97, 500), "validation": part(0.95, 400)}
+    (finding,) = diagnosis.findings(
+        record(parts=parts, history=rows([0.4, 0.8, 1.2, 1.5, 1.4], train=[1.0, 0.4, 0.2, 0.1, 0.1]))
+    )
+    assert finding.sentence == (
+        "The learning rate is too high: in phase fit the validation loss was lowest after the first epoch (0.4) and rose to 1.4 "
+        "after 5 epochs."
+    )
+    assert kinds(record(parts=parts, history=rows([0.5, 0.4, 0.5, 0.55, 0.55], train=[1.0, 0.4, 0.2, 0.1, 0.1]))) == []
 
 
 def test_the_rate_of_fine_tuning_changes_by_its_fraction():
@@ -243,7 +255,7 @@ def test_a_shifted_set_is_named_with_what_differs_and_an_unshifted_one_is_not():
     assert finding.sentence.startswith(
         "'field' is unlike the validation part: a classifier tells them apart with an AUC of 1.00"
     )
-    assert "above all the brightness differs, " in finding.sentence
+    assert "above all by brightness, " in finding.sentence
     (change,) = finding.changes
     accepted = configs.load(overrides=[diagnosis.setting(change.key, change.value)])
     assert accepted.data.augment.colour.brightness == 0.5
