@@ -11,13 +11,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        *("cross_validation", "intervals", "matching", "multi_label", "paired", "predictions", "regression", "scores"),
-        *("single_label", "slices", "tables"),
+        *("cross_validation", "intervals", "matching", "multi_label", "operating_point", "paired", "predictions"),
+        *("regression", "scores", "single_label", "slices", "tables", "thresholds"),
     ],
     submod_attrs={
         "data_sets": ["evaluate", "predict", "report"],
         "keras_metrics": ["DataLoss", "LabelsF1", "RocAuc", "metrics"],
         "measuring": ["measures"],
+        "operating_point": ["OperatingPoint"],
         "predictions": ["Predictions"],
         "scores": ["MEASURES", "score"],
         "single_label": ["measure"],
