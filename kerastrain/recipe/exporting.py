@@ -9,6 +9,7 @@ from pathlib import Path
 from kerastrain import export, models, recipe, report
 from kerastrain.errors import InputError
 from kerastrain.recipe import language_exports, requirements
+from kerastrain.recipe.results import measure_times
 from kerastrain.run_directory import Run
 
 
@@ -44,5 +45,6 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
     exports = recipe.export_all(
         run.model, config, split, config.export.formats, directory, replace=replace, operating_point=point
     )
+    measure_times(directory)
     report.write(run.directory)
     return exports

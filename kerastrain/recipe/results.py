@@ -10,7 +10,10 @@ import keras
 from kerastrain import data, evaluation, export, models
 from kerastrain.config import Config
 from kerastrain.evaluation.operating_point import OperatingPoint
+from kerastrain.export import benchmark
 from kerastrain.recipe import named_predictions, requirements
+from kerastrain.system import files
+from kerastrain.system.resources import processor_name
 
 logger = logging.getLogger("kerastrain")
 
@@ -115,6 +118,18 @@ def export_all(
             )
         logger.info("exported %s", exports[path])
     return exports
+
+
+def measure_times(directory: Path) -> None:
+    """Measures how long the TFLite files in a folder take for one example on this machine, and writes `latency.json` there.
+
+    Args:
+        directory: Path of the folder; nothing is written if it has no such files.
+    """
+    paths = sorted(directory.glob("*.tflite"))
+    if paths:
+        times = dict(zip((path.name for path in paths), benchmark.seconds(paths), strict=True))
+        files.write_json(directory / "latency.json", {"seconds": times, "threads": 1, "processor": processor_name()})
 
 
 def _tolerance(kind: str, score_loss_fraction: float | None) -> export.Tolerance:

@@ -25,17 +25,19 @@ from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
     diagnosing,
+    failures,
     language_run,
     named_predictions,
     operating_points,
     requirements,
     starting_run,
+    tracked_runs,
     training_data,
 )
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
-from kerastrain.recipe.results import export_all, measure
+from kerastrain.recipe.results import export_all, measure, measure_times
 from kerastrain.recipe.starting_run import START_FILE
 from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files, signals
@@ -135,13 +137,14 @@ def carry_out(
     config = automatic_backbone.resolved(config)
     requirements.require(config)
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
-    with collectives.exit_on_lost_worker(strategy):
+    with collectives.exit_on_lost_worker(strategy), tracked_runs.stopped_on_error(directory):
         if not config.is_language:
             return _train_and_export(strategy, config, directory, open_directory, load)
         start = time.monotonic()
         model, measures, exports = language_run.train_and_export(strategy, config, directory, open_directory)
         seconds = time.monotonic() - start
         if collectives.worker_index(strategy) == 0:
+            tracked_runs.finish(config, directory)
             run_directory.finish(directory, seconds)
             collectives.barrier(strategy)
         return RunResult(directory, model, measures, exports, seconds)
@@ -205,9 +208,12 @@ def _train_and_export(
         files.write_json(directory / "metrics.json", measures)
         operating_points.choose_if_wanted(directory, config)
         diagnosing.diagnose(model, config, split, directory)
+        failures.write(model, split, directory)
         exports = _export_each(model, config, split, directory)
+        measure_times(directory / "exports")
         logger.info("writing report.html")
         report.write(directory)
+        tracked_runs.finish(config, directory)
         run_directory.finish(directory, time.monotonic() - start)
         collectives.barrier(strategy)
     return RunResult(directory, model, measures, exports, time.monotonic() - start)
@@ -264,7 +270,7 @@ def _log_start(config: Config, split: data.Split, model: keras.Model) -> None:
         logger.info("images: resized to %d x %d pixels", *size)
     if config.runtime.deterministic:
         logger.info("deterministic: every operation returns the same bits on every run; on a GPU this is slower")
-    warning = data.small_data_warning(split.parts)
+    warning = data.small_data_warning(split.parts, is_fold=config.data.folds is not None)
     if warning:
         logger.warning(warning)
     if isinstance(split.train.inputs, data.CachedImages):

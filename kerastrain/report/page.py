@@ -71,6 +71,7 @@ def _content(run: run_files.RunFiles) -> dict:
         "errors": finding_views.errors(run.errors, run.thumbnails),
         "data_check": finding_views.data_check(run.data_check, run.thumbnails),
         "skipped": data_views.skipped(run.quarantine),
+        "times": {f"exports/{name}": value for name, value in (run.latency.get("seconds") or {}).items()},
         "pareto": data_views.as_data(run.pareto) if run.pareto else None,
         "heatmaps": finding_views.heatmaps(run.explanations, run.explanation_index),
         "methods": finding_views.methods(run.explanation_methods, run.explanation_index),

@@ -52,6 +52,7 @@ class RunFiles:
         thumbnails: dict from the path of a picture in the run that `errors` or `data_check` names to its bytes.
         folds: dict, the contents of `folds.json`: the measures of each fold of a k-fold run, and their mean.
         parities: dict from a file's path in the run to its parity record, from every `parity.json`.
+        latency: dict, the contents of `exports/latency.json`: the seconds of one example in each file, and where measured.
         explanations: dict from the file name of a picture in `explanations/` to its bytes, at most `MOST_PICTURES`.
         explanation_count: int >= 0, number of pictures in `explanations/`.
         explanation_index: dict from the file name of a picture to its record in `explanations/index.json`.
@@ -80,6 +81,7 @@ class RunFiles:
     thumbnails: dict[str, bytes]
     folds: dict
     parities: dict[str, dict]
+    latency: dict
     explanations: dict[str, bytes]
     explanation_count: int
     explanation_index: dict[str, dict]
@@ -129,6 +131,7 @@ def read(directory: Path) -> RunFiles:
         },
         folds=reading.json_object(directory / "folds.json"),
         parities=dict(_parity(directory, path) for path in sorted(directory.rglob("*parity.json"))),
+        latency=reading.json_object(directory / "exports" / "latency.json"),
         explanations={path.name: path.read_bytes() for path in pictures[:MOST_PICTURES]},
         explanation_count=len(pictures),
         explanation_index=_explanations(directory / "explanations" / "index.json"),

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from kerastrain import data, export, models, testing
 from kerastrain.errors import InputError
-from kerastrain.export import compact, decoded_images, litert, metadata, parity, samples, selective, serving
+from kerastrain.export import benchmark, compact, decoded_images, litert, metadata, parity, samples, selective, serving
 from kerastrain.hub import layer as hub_layer
 
 LABELS = ("red", "green", "blue")
@@ -570,6 +570,8 @@ def test_costs_are_ratios_to_the_first_file(tmp_path):
         paths.append(tmp_path / f"{name}.tflite")
         paths[-1].write_bytes(converter.convert())
     small, large = export.costs(paths, threads=1, repeats=5)
+    quick, slow = benchmark.seconds(paths, budget_seconds=0.1)
+    assert 0 < quick < slow
     assert (small.file, small.time_ratio, small.memory_ratio, small.threads) == ("small.tflite", 1.0, 1.0, 1)
     assert large.time_ratio == large.seconds / small.seconds > 5
     assert large.memory_bytes > small.memory_bytes + 4 * 2000 * 2000

@@ -65,6 +65,7 @@ def test_every_file_of_a_run_has_its_words(tmp_path):
         "predicted b 70.0%, true",
         "gradcam 1 0.2 – 0.7 – 0.1",
         "All others p",
+        "float32 123 kB 65.4 kB 4.2 ms 100.0%",
         "the seed is 7",
     ):
         assert sentence.replace(" ,", ",") in shown.replace(" ,", ","), sentence

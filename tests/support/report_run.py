@@ -110,6 +110,8 @@ def write(directory, *, classes=4):
     outputs = random.normal(size=(32, 4))
     same = {"outputs": outputs + 1e-6, "size_bytes": 123456, "gzip_bytes": 65432, "kind": "float32"}
     parity.check(outputs, file="model.tflite", **same).save(directory / "exports" / "model.parity.json")
+    latency = {"seconds": {"model.tflite": 0.0042}, "threads": 1, "processor": HOSTILE}
+    files.write_json(directory / "exports" / "latency.json", latency)
     score = {"value": 0.9, "low": 0.8, "high": 0.95, "count": 100}
     row = {"name": HOSTILE, "file": "a.tflite", "steps": [], "measure": "accuracy", "validation": score, "test": None}
     row |= {"zeros_fraction": 0.8, "size_bytes": 1000, "gzip_bytes": 300, "time_ratio": None, "memory_ratio": None}
