@@ -48,7 +48,12 @@ def print_folds(summary: Mapping, measures: Mapping, directory: Path) -> None:
                 *ends,
             )
         console.print(table)
-    console.print(evaluation.table(measures, title="out of fold, each example by the model that has not seen it"))
+    console.print(evaluation.table(measures, title="out of fold, each example by the model that it was held out from"))
+    if summary["seen"]:
+        console.print(
+            f"note: {summary['seen']:,} of these {measures['count']:,} examples were training examples of the run to start from, "
+            "so these measures are not those of held-out data"
+        )
     console.print(f"\nrun     {plain(directory)}")
     console.print(f"report  {plain(directory / 'report.html')}")
     console.print(

@@ -15,6 +15,9 @@ from kerastrain.evaluation.predictions import Predictions
 ROUNDS = 2000
 """The number of bootstrap resamples."""
 
+FEWEST_EXAMPLES = 20
+"""With fewer examples, no models are told apart: a bootstrap of so few is too narrow."""
+
 LOWER_IS_BETTER = ("loss", "mae", "rmse")
 
 _CELLS = 4_000_000  # of a block of resamples: rounds times examples
@@ -32,6 +35,7 @@ class Difference:
         low: float, the lower limit of the 95 % interval of `second - first`.
         high: float, the upper limit.
         label: str, the class or number that it is about; None for all of them.
+        is_sure: bool, False if there are too few examples, or a test disagrees with the interval.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Difference:
     low: float
     high: float
     label: str | None = None
+    is_sure: bool = True
 
     @property
     def difference(self) -> float:
@@ -49,7 +54,7 @@ class Difference:
     @property
     def verdict(self) -> str:
         """What the interval says about the second model: "better", "worse", or "not told apart"."""
-        if not (self.low > 0 or self.high < 0):  # also of NaN
+        if not self.is_sure or not (self.low > 0 or self.high < 0):  # also of NaN
             return "not told apart"
         return "better" if (self.low > 0) != (self.name in LOWER_IS_BETTER) else "worse"
 
@@ -73,7 +78,7 @@ def differences(runs: Sequence[Predictions], *, rounds: int = ROUNDS, seed: int 
     """Compares each model with the first one, by a paired bootstrap.
 
     All models are measured on the same resamples of the examples, so that what makes an example hard cancels out of their
-    difference. For "single_label" each class keeps its number of examples.
+    difference.
 
     Args:
         runs: sequence of at least two Predictions, row by row about the same examples, with the same labels.
@@ -87,7 +92,7 @@ def differences(runs: Sequence[Predictions], *, rounds: int = ROUNDS, seed: int 
     Reference: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 
     Example:
-        >>> truth = np.array([0, 0, 1, 1])
+        >>> truth = np.array([0, 0, 1, 1] * 5)
         >>> right = Predictions(truth, np.eye(2)[truth], ("cat", "dog"), "single_label")
         >>> wrong = Predictions(truth, np.eye(2)[1 - truth], ("cat", "dog"), "single_label")
         >>> accuracy = differences([right, wrong])[0][0]
@@ -112,7 +117,8 @@ def differences(runs: Sequence[Predictions], *, rounds: int = ROUNDS, seed: int 
             low, high = np.percentile(values, (2.5, 97.5)) if len(values) else (np.nan, np.nan)
             measure, label = name
             pair = float(measured[0][name][0]), float(other[name][0])
-            result[-1].append(Difference(measure, *pair, float(low), float(high), label))
+            is_sure = len(runs[0]) >= FEWEST_EXAMPLES
+            result[-1].append(Difference(measure, *pair, float(low), float(high), label, is_sure))
     return result
 
 
@@ -264,15 +270,9 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _resamples(run: Predictions, rounds: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields blocks (rounds, n) of how often each example is drawn; a class keeps its number of examples."""
+    """Yields blocks (rounds, n) of how often each example is drawn."""
     random, count = np.random.default_rng(seed), len(run)
-    order, start, size = np.arange(count), np.zeros(count, np.int64), np.full(count, count)
-    if run.task == "single_label":
-        order = np.argsort(run.targets, kind="stable")
-        classes, first, counts = np.unique(run.targets[order], return_index=True, return_counts=True)
-        place = np.searchsorted(classes, run.targets[order])
-        start, size = first[place], counts[place]
     block = max(1, _CELLS // count)
     for done in range(0, rounds, block):
-        drawn = start + (random.random((min(block, rounds - done), count)) * size).astype(np.int64)
-        yield np.stack([np.bincount(order[row], minlength=count) for row in drawn])
+        drawn = random.integers(0, count, (min(block, rounds - done), count))
+        yield np.stack([np.bincount(row, minlength=count) for row in drawn])

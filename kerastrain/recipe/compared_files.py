@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from kerastrain.config import Config
-from kerastrain.evaluation import operating_point
+from kerastrain.evaluation import operating_point, paired
 
 _EXAMPLES_FILE = "example_digests.npz"  # `run_directory.EXAMPLES_FILE`, whose module imports TensorFlow
 
@@ -163,6 +163,8 @@ def notes(part: str, names: Sequence[str], folders: Sequence[Path], digests: np.
     Yields:
         str, a sentence.
     """
+    if len(digests) < paired.FEWEST_EXAMPLES:
+        yield f"fewer than {paired.FEWEST_EXAMPLES} examples do not tell runs apart, whatever their difference"
     if part == "validation":
         yield "the validation part has chosen the best epoch of each run, so all runs look a little better on it than they are"
     for name, folder in zip(names, folders, strict=True):

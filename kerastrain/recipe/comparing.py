@@ -24,7 +24,8 @@ from kerastrain.report import comparison as page
 PREFERRED_PARTS = ("test", configs.folds.SUMMARY_PART, "validation")
 """The parts that are compared by default, the first one that all runs have predictions for."""
 
-_LEVEL = 0.05  # of a p-value, after Holm, below which classes count as different
+_LEVEL = 0.05  # of a p-value, after Holm, below which runs or classes count as different
+_TESTED = ("accuracy", "exact")  # the measures that `Other.test` is about
 
 
 @dataclass(frozen=True)
@@ -225,10 +226,17 @@ def _others(names: Sequence[str], runs: Sequence[Predictions], seed: int) -> lis
     class_p = iter(paired.holm([p for values in by_class for p in values]))
     others = []
     for name, rows, test, p, values in zip(names[1:], differences, tests, p_values, by_class, strict=True):
-        of_all = tuple(row for row in rows if row.label is None)
-        classes = tuple(row for row in rows if row.label is not None)
-        others.append(Other(name, of_all, classes, test, p, tuple(next(class_p) for _ in values)))
+        of_each = tuple(next(class_p) for _ in values)
+        of_all = tuple(_tested(row, p if row.name in _TESTED else None) for row in rows if row.label is None)
+        classes = [row for row in rows if row.label is not None]
+        classes = tuple(map(_tested, classes, of_each or [None] * len(classes)))
+        others.append(Other(name, of_all, classes, test, p, of_each))
     return others
+
+
+def _tested(row: paired.Difference, p: float | None) -> paired.Difference:
+    """A difference that counts only if its test finds it too."""
+    return row if p is None or p < _LEVEL else dataclasses.replace(row, is_sure=False)
 
 
 def _class_tests(first: Predictions, second: Predictions) -> list[float]:
@@ -245,8 +253,7 @@ def _other_record(other: Other, first: str, supports: Sequence[int]) -> dict:
         "conclusion": _conclusion(other, first),
         "measures": [_difference_record(row) for row in other.measures],
         "classes": [
-            _difference_record(row, other.class_p[index] if other.class_p else None)
-            | {name: values[index] for name, values in columns.items() if values}
+            _difference_record(row) | {name: values[index] for name, values in columns.items() if values}
             for index, row in enumerate(other.classes)
         ],
         "mcnemar": None if other.test is None else {**dataclasses.asdict(other.test), "p_holm": other.p},
@@ -264,7 +271,7 @@ def _conclusion(other: Other, first: str) -> str:
     return f"{other.run} is {row.verdict} than {first} by {name}: {difference}"
 
 
-def _difference_record(row: paired.Difference, p: float | None = None) -> dict:
+def _difference_record(row: paired.Difference) -> dict:
     number = lambda value: None if math.isnan(value) else value
     record = {} if row.label is None else {"label": row.label}
     return record | {
@@ -273,5 +280,5 @@ def _difference_record(row: paired.Difference, p: float | None = None) -> dict:
         "second": number(row.second),
         "difference": number(row.difference),
         "interval": [number(row.low), number(row.high)],
-        "verdict": row.verdict if p is None or p < _LEVEL else "not told apart",
+        "verdict": row.verdict,
     }

@@ -43,8 +43,9 @@ class FoldsResult:
 
     Args:
         directory: Path of the folder.
-        summary: dict, the content of `folds.json`: "folds" (a record for each), "measures" (of each part over the folds) and
-            "next", the command that trains the final model. Empty in a worker that is not the chief.
+        summary: dict, the content of `folds.json`: "folds" (a record for each), "measures" (of each part over the folds), "seen"
+            (the number of examples that the run to start from was trained on) and "next", the command for the final model. Empty in
+            a worker that is not the chief.
         measures: dict, the measures of the pooled predictions, as from `evaluation.measures`. Empty in such a worker.
         seconds: float >= 0, wall-clock time of this process's part, in seconds.
     """
@@ -227,12 +228,19 @@ def summarize(config: Config, directory: Path) -> tuple[dict, dict]:
     summary = {
         "folds": [_record(fold, run, measures[fold]) for fold, run in enumerate(runs)],
         "measures": {name: cross_validation.summary([each[name] for each in measures]) for name in parts},
+        "seen": 0 if config.model.from_run is None else sum(map(_seen_count, runs)),
         "next": configs.folds.final_command(config, directory),
     }
     files.write_json(directory / SUMMARY_FILE, summary)
     measured = evaluation.measures(pooled)
     files.write_json(directory / "metrics.json", {configs.folds.SUMMARY_PART: measured})
     return summary, measured
+
+
+def _seen_count(run: Path) -> int:
+    """How many validation examples of a fold its model has seen, in the training of the run that it started from."""
+    with np.load(run / EXAMPLES_FILE) as parts:
+        return int(np.isin(parts["validation"], parts["train"]).sum())
 
 
 def _record(fold: int, run: Path, measures: dict) -> dict:

@@ -27,6 +27,7 @@ _TITLES = {
     "mae": "mean absolute error",
     "r2": "R²",
     "rmse": "root mean squared error",
+    "spearman": "Spearman's correlation",
 }
 
 

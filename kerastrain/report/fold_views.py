@@ -17,8 +17,8 @@ def view(record: Mapping) -> dict | None:
 
     Returns:
         dict with "directories" (list of str), "parts" (list of (name, rows); a row is the name of a measure, its mean, standard
-        deviation and interval, and a list of its value in each fold), "facts" (list of (name, texts)) and "next" (str); None
-        without a record.
+        deviation and interval, and a list of its value in each fold), "facts" (list of (name, texts)), "seen" (int) and "next"
+        (str); None without a record.
     """
     folds, measures = record.get("folds"), record.get("measures")
     if not folds or not isinstance(measures, Mapping):
@@ -45,5 +45,6 @@ def view(record: Mapping) -> dict | None:
         "directories": [fold["directory"] for fold in folds],
         "parts": parts,
         "facts": [*facts, ("time", [seconds(fold["seconds"]) for fold in folds])],
+        "seen": record.get("seen", 0),
         "next": record.get("next", ""),
     }

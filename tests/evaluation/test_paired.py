@@ -42,13 +42,19 @@ def test_the_interval_is_that_of_a_plain_paired_bootstrap(truth):
     row = differences(runs, rounds=4000)[0][0]
     gains = right(runs[1]).astype(float) - right(runs[0])
     random = np.random.default_rng(5)
-    strata = [np.flatnonzero(truth == number) for number in range(3)]
-    resampled = [np.concatenate([gains[random.choice(rows, len(rows))] for rows in strata]).mean() for _ in range(4000)]
+    resampled = [gains[random.choice(len(gains), len(gains))].mean() for _ in range(4000)]
     assert row.difference == pytest.approx(gains.mean())
     assert (row.low, row.high) == pytest.approx(np.percentile(resampled, (2.5, 97.5)), abs=0.006)
     # If the two were resampled apart, what makes an example hard would not cancel out.
     same = differences([runs[0], runs[0]], rounds=50)[0]
     assert all((row.low, row.high, row.verdict) == (0, 0, "not told apart") for row in same)
+
+
+def test_few_examples_tell_nothing():
+    truth = np.array([0, 1] * 9)
+    apart = [classifier(truth, share, 1) for share in (0.0, 1.0)]
+    assert differences(apart, rounds=50)[0][0].low > 0
+    assert {row.verdict for row in differences(apart, rounds=50)[0]} == {"not told apart"}
 
 
 def test_the_same_seed_gives_the_same_interval(truth):
