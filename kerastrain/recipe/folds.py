@@ -44,8 +44,8 @@ class FoldsResult:
     Args:
         directory: Path of the folder.
         summary: dict, the content of `folds.json`: "folds" (a record for each), "measures" (of each part over the folds), "seen"
-            (the number of examples that the run to start from was trained on) and "next", the command for the final model. Empty in
-            a worker that is not the chief.
+            (the number of examples that the run to start from was trained on) and "next", the command for the final model.
+            Empty in a worker that is not the chief.
         measures: dict, the measures of the pooled predictions, as from `evaluation.measures`. Empty in such a worker.
         seconds: float >= 0, wall-clock time of this process's part, in seconds.
     """
