@@ -156,7 +156,7 @@ def _numbers(measures: Mapping, title: str) -> Table:
         truth = f"{row['mean']:.3g} ± {row['stddev']:.3g}"
         scores.add_row(Text(printable(row["label"])), *(_short(row.get(score)) for score in columns), truth)
         intervals = row.get("intervals", {})
-        for index, side in enumerate(("95 % from", "to") if intervals else ()):
+        for index, side in enumerate(("95 %", "to") if intervals else ()):
             cells = (_short(intervals[score][index]) if score in intervals else "" for score in columns)
             scores.add_row(Text(f"  {side}", style="dim"), *cells)
     return scores

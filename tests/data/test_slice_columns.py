@@ -49,6 +49,15 @@ def test_slices_that_cannot_be_are_refused(table, slices, columns, message):
         listed(table, *slices, **columns)
 
 
+def test_the_table_of_a_part_without_the_column_is_named(table):
+    folder = table.parent / "parts"
+    folder.mkdir()
+    (folder / "train.csv").write_text(table.read_text())
+    (folder / "test.csv").write_text("text,label\none,pos\ntwo,neg\n")
+    with pytest.raises(InputError, match="test.csv': unknown column 'camera'"):
+        listed(folder, "camera")
+
+
 def test_slices_of_a_folder_are_refused_by_its_config(tmp_path):
     for name in ("neg", "pos"):
         (tmp_path / name).mkdir()

@@ -112,6 +112,8 @@ def listing(
         if part not in (None, "train") and (why := _without_targets(table, columns, task)):
             notes.append(f"left aside {table.source} ({counted(len(table), 'rows')}), because {why}")
             continue
+        for name in columns.slices:
+            table.column(name)  # names the table that lacks it
         skipped += table.skipped
         table, faults = _complete(table, columns, task)
         skipped += faults
