@@ -27,6 +27,16 @@ def print_plan(sizes: Sequence[Mapping[str, int]]) -> None:
     )
 
 
+def print_single(folds: int, fold: int) -> None:
+    """Says that a run trains one of several folds, and how all of them are trained.
+
+    Args:
+        folds: int >= 2, `data.folds`.
+        fold: int, `data.fold`.
+    """
+    console.print(f"one fold: fold {fold} of {folds} is the validation part; data.fold=all trains a model for each fold")
+
+
 def print_folds(summary: Mapping, measures: Mapping, directory: Path) -> None:
     """Prints the measures over all folds, and what to do next.
 
