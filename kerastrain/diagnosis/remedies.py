@@ -113,7 +113,11 @@ def _more_held_out(finding: Finding, record: Record) -> list[Change | None]:
     total = sum(part.count for part in record.parts.values())
     if finding.part not in ("validation", "test"):
         return []
-    changes = [Change("data.folds", 5, "every example is held out once")] if not settings.get("data.folds") else []
+    changes = (
+        [Change("data.folds", 5, "with data.fold=all, every example is held out once")]
+        if not settings.get("data.folds")
+        else []
+    )
     wanted = math.ceil(100 * finding.evidence["needed"] / total) / 100
     if finding.part == "test" and settings["data.test_fraction"] < wanted <= 0.3:
         changes.insert(0, Change("data.test_fraction", wanted, "a larger test part"))
