@@ -4,12 +4,13 @@ Takes `Predictions` whose rows are about the same examples, as from `matching.al
 function of sums over the examples, so that all resamples are a product of matrices. Must not import TensorFlow.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse, stats
 
+from kerastrain.evaluation import resampling
 from kerastrain.evaluation.predictions import Predictions
 
 ROUNDS = 2000
@@ -20,7 +21,8 @@ FEWEST_EXAMPLES = 20
 
 LOWER_IS_BETTER = ("loss", "mae", "rmse")
 
-_CELLS = 4_000_000  # of a block of resamples: rounds times examples
+_FEWEST_ROUNDS = 200
+_DRAWS = 100_000_000  # of examples in all resamples together
 _TINY = np.finfo("float64").tiny
 
 
@@ -74,7 +76,7 @@ class McNemar:
     p: float
 
 
-def differences(runs: Sequence[Predictions], *, rounds: int = ROUNDS, seed: int = 0) -> list[list[Difference]]:
+def differences(runs: Sequence[Predictions], *, rounds: int | None = None, seed: int = 0) -> list[list[Difference]]:
     """Compares each model with the first one, by a paired bootstrap.
 
     All models are measured on the same resamples of the examples, so that what makes an example hard cancels out of their
@@ -82,7 +84,7 @@ def differences(runs: Sequence[Predictions], *, rounds: int = ROUNDS, seed: int 
 
     Args:
         runs: sequence of at least two Predictions, row by row about the same examples, with the same labels.
-        rounds: int > 0, the number of resamples.
+        rounds: int > 0, the number of resamples; None for `ROUNDS`, or fewer of more than 50,000 examples.
         seed: int, of the resamples.
 
     Returns:
@@ -99,12 +101,13 @@ def differences(runs: Sequence[Predictions], *, rounds: int = ROUNDS, seed: int 
         >>> accuracy.name, accuracy.difference, accuracy.low, accuracy.high, accuracy.verdict
         ('accuracy', -1.0, -1.0, -1.0, 'worse')
     """
+    rounds = max(_FEWEST_ROUNDS, min(ROUNDS, _DRAWS // len(runs[0]))) if rounds is None else rounds
     columns = [_columns(run) for run in runs]
     measured = [_measures(runs[0], np.asarray(each.sum(axis=0)).reshape(1, -1)) for each in columns]
     names = list(measured[0])
     resampled = [{name: [] for name in names} for _ in runs[1:]]
-    for counts in _resamples(runs[0], rounds, seed):
-        first, *others = (_measures(runs[0], (each.T @ counts.T).T) for each in columns)
+    for counts in resampling.resamples(np.zeros(len(runs[0]), np.int64), rounds, seed=seed):
+        first, *others = (_measures(runs[0], (each.T @ counts).T) for each in columns)
         for rows, other in zip(resampled, others, strict=True):
             for name in names:
                 rows[name].append(other[name] - first[name])
@@ -267,12 +270,3 @@ def _mean(values: np.ndarray) -> np.ndarray:
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
-
-
-def _resamples(run: Predictions, rounds: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields blocks (rounds, n) of how often each example is drawn."""
-    random, count = np.random.default_rng(seed), len(run)
-    block = max(1, _CELLS // count)
-    for done in range(0, rounds, block):
-        drawn = random.integers(0, count, (min(block, rounds - done), count))
-        yield np.stack([np.bincount(row, minlength=count) for row in drawn])
