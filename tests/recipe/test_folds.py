@@ -275,3 +275,13 @@ def test_each_door_takes_its_own_config(texts, tmp_path):
         {"train": 39, "validation": 21, "test": 6},
         {"train": 42, "validation": 18, "test": 6},
     ]
+
+
+def test_an_error_of_a_fold_names_the_run_that_is_resumed(texts, tmp_path, monkeypatch):
+    def carry_out(settings, folder, *arguments, **options):
+        raise InputError(f"Finish the run without onnx: kerastrain train --resume {folder} export.formats='[]'")
+
+    monkeypatch.setattr(training_run, "carry_out", carry_out)
+    with pytest.raises(InputError) as error:
+        recipe.run_folds(settings(texts), tmp_path / "run")
+    assert str(error.value).endswith(f"kerastrain train --resume {tmp_path / 'run'} export.formats='[]'")
