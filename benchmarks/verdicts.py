@@ -353,7 +353,7 @@ CASES = [
         "signs, fine-tuning rate x100",
         "unstable_rate",
         photos("sign_digits"),
-        ("fit.head_epochs=5", "fit.epochs=4", "optimizer.fine_tune_fraction=1", "optimizer.learning_rate=1"),
+        ("fit.head_epochs=5", "fit.epochs=4", "optimizer.fine_tune_fraction=1", "optimizer.learning_rate=0.2"),
         shared="sign_digits",
         seed=31,
     ),

@@ -12,6 +12,7 @@ from scipy.spatial import distance
 from kerastrain.diagnosis import statistics
 from kerastrain.diagnosis.records import Finding, Part, Record, named, opening
 from kerastrain.diagnosis.scores import NAMES, scores
+from kerastrain.errors import counted
 
 LEAST_AUC = 0.6
 """Two sets differ if a classifier surely tells them apart better than this; 0.5 is a guess."""
@@ -41,6 +42,13 @@ def leakage(record: Record, names: Sequence[str] | None = None) -> list[Finding]
         list of Finding, at most one for each part.
     """
     findings = []
+    held_out = sum(part.count for name, part in record.parts.items() if name != "train")
+    if names is None and record.left_out >= max(1, SHARED_FRACTION * held_out):
+        sentence = (
+            f"Leakage: {counted(record.left_out, 'training examples')} were copies of held-out ones, and were left out. Where "
+            "the parts come from, they overlap."
+        )
+        findings.append(Finding("leakage", sentence, {"left_out": record.left_out, "held_out": held_out}, 1.0))
     for name in [name for name in record.parts if name != "train"] if names is None else names:
         part = record.parts[name]
         if part.shared >= max(1, SHARED_FRACTION * part.count):

@@ -217,21 +217,21 @@ def label_noise(record: Record) -> Finding | None:
 
 
 def too_little_data(record: Record, name: str | None = None) -> Finding | None:
-    """Whether the part that measures the model is too small for a useful interval.
+    """Whether a part that the model is measured or chosen by is too small for a useful interval.
 
     Args:
         record: Record.
-        name: str, the part to check; None for the test part, or else the validation part.
+        name: str, the part to check; None for the held-out part with the widest interval.
 
     Returns:
         Finding, or None.
     """
-    if name is None:
-        name = next((name for name in reversed(HELD_OUT) if name in record.parts), None)
-    if name is None or not len(record.parts[name]):
+    names = [name] if name is not None else [name for name in HELD_OUT if name in record.parts]
+    measured = {name: statistics.mean(scores(record, name)) for name in names if len(record.parts[name])}
+    if not measured:
         return None
-    part = record.parts[name]
-    score = statistics.mean(scores(record, name))
+    name = max(measured, key=lambda name: measured[name].error)
+    part, score = record.parts[name], measured[name]
     half = statistics.Z * score.error if math.isfinite(score.error) else 1.0
     if half <= WIDEST:
         return None

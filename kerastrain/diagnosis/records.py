@@ -58,6 +58,7 @@ class Record:
         class_counts: int (outputs,), the training examples of each class; None for "regression".
         settings: mapping from the keys of the run's config, such as "fit.epochs", to their values; empty if they are unknown.
         steps_per_epoch: int > 0, optimizer steps of an epoch; None if unknown.
+        left_out: int >= 0, training examples that were left out because they are copies of held-out ones, byte for byte.
     """
 
     task: Task
@@ -67,6 +68,7 @@ class Record:
     class_counts: np.ndarray | None = None
     settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
     steps_per_epoch: int | None = None
+    left_out: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from kerastrain.diagnosis.records import Change, Finding, Record
 
 _MOST_DROPOUT = 0.5
+_MOST_HELD_OUT = 0.3
 
 
 def changes(finding: Finding, record: Record) -> tuple[Change, ...]:
@@ -119,8 +120,9 @@ def _more_held_out(finding: Finding, record: Record) -> list[Change | None]:
         else []
     )
     wanted = math.ceil(100 * finding.evidence["needed"] / total) / 100
-    if finding.part == "test" and settings["data.test_fraction"] < wanted <= 0.3:
-        changes.insert(0, Change("data.test_fraction", wanted, "a larger test part"))
+    key = f"data.{finding.part}_fraction"
+    if settings.get(key, 1) < wanted <= _MOST_HELD_OUT:
+        changes.insert(0, Change(key, wanted, f"a larger {finding.part} part"))
     return changes
 
 

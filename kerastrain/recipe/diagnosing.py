@@ -73,6 +73,7 @@ def record(model: keras.Model, config: Config, split: data.Split, directory: Pat
         class_counts=split.train.class_counts,
         settings=settings(config),
         steps_per_epoch=phases[-1].steps_per_epoch,
+        left_out=sum(item.kind == "leakage" for item in split.quarantined),
     )
 
 

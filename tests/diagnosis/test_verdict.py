@@ -218,6 +218,10 @@ def test_copies_of_training_examples_are_leakage_however_few():
         "Leakage: 7 of 200 examples of the test part (4%) are training examples too, so its measures are too good."
     )
     assert kinds(record(parts={**record().parts, "test": part(0.97, 200, shared=1)})) == []
+    (finding,) = diagnosis.findings(record(left_out=40))
+    assert finding.sentence == (
+        "Leakage: 40 training examples were copies of held-out ones, and were left out. Where the parts come from, they overlap."
+    )
 
 
 def sampled(accuracy, count, features, seed, brightness=120.0, **options):
@@ -280,6 +284,11 @@ def test_too_few_examples_are_counted_with_how_many_are_needed():
         "The test part has 40 examples, too few: its accuracy of 0.900 is only known to ± 0.10. About 165 would make it ± 0.05."
     )
     assert [change.key for change in finding.changes] == ["data.folds"]
+    (finding,) = diagnosis.findings(record(parts={**record().parts, "validation": part(0.95, 60)}))
+    assert (finding.part, [(change.key, change.value) for change in finding.changes]) == (
+        "validation",
+        [("data.folds", 5)],
+    )
 
 
 def test_several_labels_and_numbers_have_the_same_rules():
