@@ -15,6 +15,8 @@ from kerastrain.recipe import language_requirements
 from kerastrain.system import signals
 from kerastrain.system.terminal import printable
 
+_PRINTED_LABELS = 3
+
 
 @app.command()
 def predict(
@@ -27,7 +29,10 @@ def predict(
         list[str] | None,
         typer.Option("--pair", help="Second text for each --text, for a run of pairs of texts."),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Number of labels to print for each input.")] = 3,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of labels to print for each input. Default: 3.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     out: Annotated[
         Path | None,
@@ -57,6 +62,10 @@ def predict(
     output.check_out(out, embeddings=embeddings, replace=replace)
     if as_json and out is not None:
         raise InputError("--json prints, and --out writes a file. Received: both. Give one of them.")
+    if top is not None and out is not None:
+        raise InputError(
+            "--top is for labels that are printed, and --out writes all of them. Received: both. Leave out --top."
+        )
     faults, own = Faults(), run_config(run)
     language_requirements.refuse(own, "predict")
     config, found = found_inputs(own, arguments, faults, texts=texts or [], seconds=seconds or [])
@@ -73,7 +82,7 @@ def predict(
     predictions = predicting.predict(
         loaded,
         found,
-        top=top if out is None else None,
+        top=(top or _PRINTED_LABELS) if out is None else None,
         on_fault=faults,
         keep_faults=out is not None,
         embeddings=embeddings,

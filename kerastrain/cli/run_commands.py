@@ -246,7 +246,7 @@ def export(
             )
     keys = [text.removeprefix("export.") for text in overrides or []]
     changes = {**configs.override({}, keys), **({"formats": formats} if formats else {})}
-    requirements.with_exports(run_config(run), changes)
+    operating_points.require_for_export(run_folder(run), requirements.with_exports(run_config(run), changes))
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.recipe import exporting

@@ -10,12 +10,13 @@ from rich.table import Table
 
 from kerastrain import config as configs
 from kerastrain.cli.fold_tables import print_folds, print_plan
+from kerastrain.cli.operating_points import print_operating_point
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
-from kerastrain.recipe import requirements
+from kerastrain.recipe import operating_points, requirements
 from kerastrain.system import optional_imports, signals
 
 
@@ -83,6 +84,8 @@ def train(
 
     print_verdict(diagnosing.read(result.directory))
     print_measures(result.measures)
+    if (record := operating_points.read(result.directory)) is not None:
+        print_operating_point(record)
     print_exports(result.exports, result.directory)
     console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")
     console.print(f"report  {plain(result.directory / 'report.html')}")

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kerastrain import export, models, recipe, report
-from kerastrain.errors import InputError
-from kerastrain.recipe import language_exports, requirements
+from kerastrain.recipe import language_exports, operating_points, requirements
 from kerastrain.recipe.results import measure_times
 from kerastrain.run_directory import Run
 
@@ -35,15 +34,10 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
         exports = language_exports.export_run(run, config, replace=replace)
         report.write(run.directory)
         return exports
-    point = run.operating_point
-    if config.export.operating_point and point is None:
-        raise InputError(
-            f"export.operating_point needs the operating point of the run. Received: {str(run.directory)!r}, without "
-            f"operating_point.json. Choose one: `kerastrain evaluate {run.directory} --threshold f1` or `--temperature`."
-        )
+    operating_points.require_for_export(run.directory, config)
     split = recipe.load_data(config, run.image_size, labels=models.labels(run.model))
     exports = recipe.export_all(
-        run.model, config, split, config.export.formats, directory, replace=replace, operating_point=point
+        run.model, config, split, config.export.formats, directory, replace=replace, operating_point=run.operating_point
     )
     measure_times(directory)
     report.write(run.directory)

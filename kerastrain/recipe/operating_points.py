@@ -56,6 +56,23 @@ def require(config: Config, labels: Sequence[str]) -> None:
             raise InputError(f"`evaluation.{key}`: {error}") from None
 
 
+def require_for_export(directory: Path, config: Config) -> None:
+    """Checks that a finished run has the operating point that its exported files are to carry.
+
+    Args:
+        directory: Path of the run.
+        config: Config with the settings of the export.
+
+    Raises:
+        InputError: it has none.
+    """
+    if config.export.operating_point and not (directory / FILE).is_file():
+        raise InputError(
+            f"export.operating_point needs the operating point of the run. Received: {str(directory)!r}, without {FILE}. Choose "
+            f"one: `kerastrain evaluate {directory} --threshold f1` or `--temperature`."
+        )
+
+
 def has_predictions(directory: Path) -> bool:
     """Whether a run has the predictions that an operating point is chosen on.
 

@@ -51,6 +51,11 @@ def require(config: Config) -> None:
         language_requirements.require(config)
         return
     require_formats(config, config.export.formats)
+    if config.export.operating_point and config.evaluation.threshold is None and not config.evaluation.temperature:
+        raise InputError(
+            "export.operating_point needs an operating point. Received: evaluation.threshold null and evaluation.temperature "
+            "false. Set one of them, or remove it."
+        )
     if config.model.from_run is not None:  # The model of that run holds its backbone.
         return
     networks.check(config.data.kind, config.model.backbone, config.data.image_size)

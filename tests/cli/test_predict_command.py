@@ -116,6 +116,7 @@ def test_embeddings_are_written_row_by_row(predict, place):
         (["--embeddings", "--out", "x.csv"], "Received: 'x.csv'."),
         (["--out", "x.npy"], "--out with a .npy file is for embeddings. Received: 'x.npy'. Add --embeddings."),
         (["--out", "x"], "--out must name a .csv or .jsonl file, or be -. Received: 'x'."),
+        (["--out", "x.csv", "--top", "2"], "--top is for labels that are printed, and --out writes all of them."),
         (["--out", "x.csv", "--json"], "--json prints, and --out writes a file. Received: both. Give one of them."),
     ],
 )

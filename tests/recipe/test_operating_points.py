@@ -13,7 +13,7 @@ from kerastrain.evaluation import predictions
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.evaluation.predictions import Predictions
 from kerastrain.export.metadata import packed_files
-from kerastrain.recipe import operating_points, plan, predicting
+from kerastrain.recipe import operating_points, plan, predicting, requirements
 
 
 def predicted(folder, part, outputs, targets, labels=("ham", "spam"), task="single_label"):
@@ -98,13 +98,28 @@ def test_it_is_not_replaced_silently_nor_chosen_on_other_data(folder):
         (["evaluation.positive=spam"], "positive names the class of a threshold. Received: 'spam'"),
         (["evaluation.temperature=true", "data.task=regression"], "evaluation.temperature is only for classes"),
         (["export.operating_point=true", "data.task=regression"], "export.operating_point is only for classes"),
-        (["evaluation.threshold=f1", "data.kind=chat", "model.backbone=x"], "evaluation.threshold is for networks that classify"),
+        (
+            ["evaluation.threshold=f1", "data.kind=chat", "model.backbone=x"],
+            "evaluation.threshold is for networks that classify",
+        ),
     ],
 )
 def test_check_refuses_what_cannot_be_chosen(overrides, message):
     with pytest.raises(ConfigError) as error:
         config.load(overrides=["data.kind=text", "data.path=x", *overrides])
     assert message in str(error.value)
+
+
+def test_files_cannot_carry_what_is_not_chosen(folder):
+    with pytest.raises(
+        InputError, match="export.operating_point needs an operating point. Received: evaluation.threshold null"
+    ):
+        requirements.require(settings("export.operating_point=true"))
+    requirements.require(settings("export.operating_point=true", "evaluation.temperature=true"))
+    with pytest.raises(
+        InputError, match="without operating_point.json. Choose one: `kerastrain evaluate .* --threshold f1`"
+    ):
+        operating_points.require_for_export(folder, settings("export.operating_point=true"))
 
 
 def test_check_refuses_a_threshold_for_many_classes():
