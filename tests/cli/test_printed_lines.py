@@ -56,9 +56,12 @@ def test_training_and_compression_say_each_slow_step_and_nothing_of_libraries(tm
         "tracing the first step of phase fine_tune",
         "writing model.keras",
         "evaluating validation: 359 examples",
+        "diagnosing the run",
         "exporting tflite_int8",
         "comparing model_int8.tflite with the model on 8 inputs",
         "writing report.html",
+        "verdict: ",
+        "validation: 359 examples",
     )
     printed, errors = kerastrain(tmp_path, "compress", "run", "prune=null", "quantize=int8", "calibration_counts=[]")
     assert errors == ""
