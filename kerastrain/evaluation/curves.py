@@ -7,7 +7,7 @@ with which the tests compare, each would need its own. Must not import TensorFlo
 
 import dataclasses
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.metrics import auc
@@ -92,45 +92,63 @@ def ranking(positive: np.ndarray, scores: np.ndarray) -> Ranking:
     return Ranking(order, ranked[ends], true_positives, ends + 1 - true_positives)
 
 
-def of_classes(rankings: Sequence[Ranking], labels: Sequence[str], micro: Ranking | None) -> dict:
-    """The curves of all classes, and their averages.
-
-    The macro average of the ROC curves is the mean of the true positive rates at each false positive rate; that of the
-    precision-recall curves the mean of the precisions at each recall.
+class Curves:
+    """Collects the curves of classes, of which only a few points are kept.
 
     Args:
-        rankings: sequence of Ranking, one for each class against the rest.
-        labels: sequence of str, the name of each class.
-        micro: Ranking of all decisions about all classes together; None leaves its curves out.
-
-    Returns:
-        dict of "roc" (curves of lists `fpr`, `tpr` and `threshold`) and "precision_recall" (`recall`, `precision`,
-        `threshold`), each with "classes" (for each: label and the lists, which are null if undefined), "macro" and "micro"
-        (the lists, or None). A curve has at most 200 points, those of more than 20 classes fewer. The area below one of 100
-        points is `roc_auc` within 0.002, or as a sum of steps `average_precision` within 0.004. The first threshold is null:
-        no example has it. An averaged curve has none.
+        class_count: int >= 1, the number of classes, with which each curve has fewer points.
     """
-    limit = int(np.clip(_MOST_POINTS_OF_ALL // max(len(rankings), 1), _FEWEST_POINTS, MOST_POINTS))
-    kinds = {
-        "roc": (("fpr", "tpr"), Ranking.roc, _triangle, _mean_roc),
-        "precision_recall": (("recall", "precision"), _until_full_recall, _step, _mean_precision_recall),
-    }
-    found = {}
-    for kind, (names, points, cost, mean) in kinds.items():
-        drawn = [points(one) if one.is_defined else None for one in rankings]
-        rows = []
-        for label, one, curve in zip(labels, rankings, drawn, strict=True):
-            lists = dict.fromkeys((*names, "threshold")) if curve is None else _lists(names, curve, one, cost, limit)
-            rows.append({"label": str(label), **lists})
-        defined = [curve for curve in drawn if curve is not None]
-        found[kind] = {
-            "classes": rows,
-            "macro": _lists(names, mean(defined), None, cost, MOST_POINTS) if defined else None,
-            "micro": None
-            if micro is None or not micro.is_defined
-            else _lists(names, points(micro), micro, cost, MOST_POINTS),
-        }
-    return found
+
+    def __init__(self, class_count: int):
+        self._limit = int(np.clip(_MOST_POINTS_OF_ALL // class_count, _FEWEST_POINTS, MOST_POINTS))
+        self._rows = {kind: [] for kind in _KINDS}
+        self._sums = {kind: np.zeros(len(_GRID)) for kind in _KINDS}
+        self._defined = 0
+
+    def add(self, label: str, ranking: Ranking) -> None:
+        """Adds the curves of a class.
+
+        Args:
+            label: str, the name of the class.
+            ranking: Ranking of the class against the rest.
+        """
+        self._defined += ranking.is_defined
+        for kind, (names, points, cost, on_grid) in _KINDS.items():
+            lists = dict.fromkeys((*names, "threshold"))
+            if ranking.is_defined:
+                curve = points(ranking)
+                lists = _lists(names, curve, ranking.thresholds, cost, self._limit)
+                self._sums[kind] += on_grid(*curve)
+            self._rows[kind].append({"label": str(label), **lists})
+
+    def result(self, micro: Ranking | None) -> dict:
+        """The curves of all classes, and their averages.
+
+        The macro average of the ROC curves is the mean of the true positive rates at each false positive rate; that of the
+        precision-recall curves the mean of the precisions at each recall.
+
+        Args:
+            micro: Ranking of all decisions about all classes together; None leaves its curves out.
+
+        Returns:
+            dict of "roc" (curves of lists `fpr`, `tpr` and `threshold`) and "precision_recall" (`recall`, `precision`,
+            `threshold`), each with "classes" (for each: label and the lists, which are null if undefined), "macro" and "micro"
+            (the lists, or None). A curve has at most 200 points, those of more than 20 classes fewer. The area below one of 100
+            points is `roc_auc` within 0.002, or as a sum of steps `average_precision` within 0.004. The first threshold is
+            null: no example has it. A macro average has none.
+        """
+        found = {}
+        for kind, (names, points, cost, _) in _KINDS.items():
+            averages = {"macro": None, "micro": None}
+            if self._defined:
+                start = 0.0 if kind == "roc" else 1.0
+                x, y = (_GRID, self._sums[kind] / self._defined)
+                curve = (np.concatenate([[0.0], x]), np.concatenate([[start], y]))
+                averages["macro"] = _lists(names, curve, None, cost, MOST_POINTS)
+            if micro is not None and micro.is_defined:
+                averages["micro"] = _lists(names, points(micro), micro.thresholds, cost, MOST_POINTS)
+            found[kind] = {"classes": self._rows[kind], **averages}
+        return found
 
 
 def thinned(x: np.ndarray, y: np.ndarray, limit: int, cost: Callable[..., np.ndarray]) -> np.ndarray:
@@ -177,12 +195,14 @@ def thinned(x: np.ndarray, y: np.ndarray, limit: int, cost: Callable[..., np.nda
     return chosen[kept]
 
 
-def _lists(names: tuple[str, str], curve: tuple, of: Ranking | None, cost: Callable, limit: int) -> dict:
+def _lists(
+    names: tuple[str, str], curve: tuple, thresholds: np.ndarray | None, cost: Callable, limit: int
+) -> dict[str, list]:
     x, y = curve
     rows = thinned(x, y, limit, cost)
     lists = {names[0]: _rounded(x[rows]), names[1]: _rounded(y[rows])}
-    if of is not None:
-        lists["threshold"] = [None if row == 0 else _rounded(of.thresholds[[row - 1]])[0] for row in rows.tolist()]
+    if thresholds is not None:
+        lists["threshold"] = [None, *_rounded(thresholds[rows[1:] - 1])]
     return lists
 
 
@@ -197,14 +217,12 @@ def _until_full_recall(one: Ranking) -> tuple[np.ndarray, np.ndarray]:
     return recall[:end], precision[:end]
 
 
-def _mean_roc(curves: Sequence[tuple]) -> tuple[np.ndarray, np.ndarray]:
-    mean = np.mean([np.interp(_GRID, x, y) for x, y in curves], axis=0)
-    return np.concatenate([[0.0], _GRID]), np.concatenate([[0.0], mean])
+def _rates_on_grid(fpr: np.ndarray, tpr: np.ndarray) -> np.ndarray:
+    return np.interp(_GRID, fpr, tpr)
 
 
-def _mean_precision_recall(curves: Sequence[tuple]) -> tuple[np.ndarray, np.ndarray]:
-    reached = [precision[np.searchsorted(recall, _GRID[1:] - 1e-12)] for recall, precision in curves]
-    return _GRID, np.concatenate([[1.0], np.mean(reached, axis=0)])
+def _precisions_on_grid(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    return precision[np.maximum(np.searchsorted(recall, _GRID - 1e-12), 1)]
 
 
 def _triangle(x, y, before, index, after):
@@ -216,3 +234,9 @@ def _triangle(x, y, before, index, after):
 def _step(x, y, before, index, after):
     """The area between two steps, each as high as its right end, and the one that replaces them."""
     return (x[index] - x[before]) * abs(y[after] - y[index])
+
+
+_KINDS = {
+    "roc": (("fpr", "tpr"), Ranking.roc, _triangle, _rates_on_grid),
+    "precision_recall": (("recall", "precision"), _until_full_recall, _step, _precisions_on_grid),
+}

@@ -11,11 +11,11 @@ from scipy import sparse
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation import calibration, counting, curves, resampling
+from kerastrain.evaluation.ranked import Ranked
 from kerastrain.evaluation.single_label import SKIPPED, average
 
 SCORES = ("precision", "recall", "specificity", "f1", "matthews", "average_precision", "roc_auc")
 THRESHOLD = 0.5
-_MOST_POOLED = 20_000_000  # decisions, above which there are no curves of all of them together
 
 
 def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> dict:
@@ -43,7 +43,7 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         dict of "task" ("multi_label"), "count", "loss" (nats), "accuracy", "exact", "brier", "macro", "weighted" and "micro"
         (each with precision, recall, specificity, f1, matthews, average_precision, roc_auc), "classes" (for each: label, these
         scores, best_threshold, best_f1, support), "calibration" (error, bins; of all decisions together), "intervals" (from
-        names such as "accuracy" and "macro.f1" to [low, high]) and "curves" (see `curves.of_classes`). All fractions are in
+        names such as "accuracy" and "macro.f1" to [low, high]) and "curves" (see `curves.Curves`). All fractions are in
         [0, 1]; undefined numbers are None.
 
     Raises:
@@ -58,9 +58,8 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
     targets, probabilities = np.asarray(targets), np.asarray(probabilities, "float64")
     _check(targets, probabilities, labels)
     targets = targets.astype(bool)
-    rankings = [curves.ranking(targets[:, index], probabilities[:, index]) for index in range(len(labels))]
-    pooled = curves.ranking(targets.ravel(), probabilities.ravel()) if targets.size <= _MOST_POOLED else None
-    classes = _per_label(targets, probabilities, rankings, labels)
+    ranked = Ranked(targets, probabilities, labels)
+    classes = _per_label(targets, probabilities, ranked, labels)
     examples = _of_examples(targets, probabilities)
     measures = {
         "task": "multi_label",
@@ -68,30 +67,25 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         **{name: float(values.mean()) for name, values in examples.items()},
         "macro": average(classes, [float(row["support"] > 0) for row in classes], SCORES),
         "weighted": average(classes, [float(row["support"]) for row in classes], SCORES),
-        "micro": _micro(targets, probabilities >= THRESHOLD, pooled),
+        "micro": _micro(targets, probabilities >= THRESHOLD) | ranked.micro,
         "classes": classes,
         "calibration": calibration.measure(probabilities.ravel(), targets.ravel()),
     }
-    measures["intervals"] = _intervals(targets, probabilities, examples, rankings, measures)
-    measures["curves"] = curves.of_classes(rankings, labels, pooled)
+    measures["intervals"] = _intervals(targets, probabilities, examples, ranked, measures)
+    measures["curves"] = ranked.curves
     return measures
 
 
 class _Resampled:
     """The measures of resamples of the same predictions, which need not be sorted again."""
 
-    def __init__(self, targets, probabilities, examples, rankings):
+    def __init__(self, targets, probabilities, examples):
         predicted = probabilities >= THRESHOLD
         self._calibration = calibration.Resampled(probabilities, targets)
         self._examples = examples
         self._counts = [
             sparse.csr_matrix(values.T.astype(np.float32)) for values in (targets & predicted, predicted, targets)
         ]
-        self._ranked = {
-            index: resampling.RankedResamples(one, targets[:, index])
-            for index, one in enumerate(rankings)
-            if one.is_defined
-        }
 
     def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         means = np.stack(list(self._examples.values())) @ weights / len(weights)
@@ -105,26 +99,15 @@ class _Resampled:
         found["calibration.error"] = self._calibration.errors(weights)
         return found | {f"micro.{score}": values for score, values in micro.items()}
 
-    def areas(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        support = np.asarray(self._counts[2] @ weights).T[:, list(self._ranked)]
-        areas = np.array([ranked.areas(weights) for ranked in self._ranked.values()])  # (labels, 2, resamples)
-        return {
-            f"{name}.{score}": counting.averaged(areas[:, index].T, weighing, skips_undefined=True)
-            for index, score in enumerate(("roc_auc", "average_precision"))
-            for name, weighing in (("macro", (support > 0).astype(float)), ("weighted", support))
-        }
 
-
-def _intervals(targets, probabilities, examples, rankings, measures: Mapping) -> dict[str, list[float]]:
+def _intervals(targets, probabilities, examples, ranked: Ranked, measures: Mapping) -> dict[str, list[float]]:
     estimates = {name: value for name, value in measures.items() if isinstance(value, float)}
     for name in ("macro", "weighted", "micro"):
         estimates |= {f"{name}.{score}": value for score, value in measures[name].items()}
     estimates["calibration.error"] = measures["calibration"]["error"]
-    resampled, strata = _Resampled(targets, probabilities, examples, rankings), np.zeros(len(targets), np.int64)
+    resampled, strata = _Resampled(targets, probabilities, examples), np.zeros(len(targets), np.int64)
     found = resampling.intervals(strata, resampled.decisions, estimates, resampling.rounds(len(targets)))
-    if not any(one.is_defined for one in rankings):
-        return found
-    return found | resampling.intervals(strata, resampled.areas, estimates, resampling.rounds(targets.size))
+    return found | resampling.intervals(strata, ranked.resampled, estimates, ranked.rounds)
 
 
 def _of_examples(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
@@ -146,28 +129,25 @@ def _scores(correct: np.ndarray, predicted: np.ndarray, support: np.ndarray, cou
     return counting.per_class(correct, predicted, support, count) | {"matthews": matthews}
 
 
-def _micro(targets: np.ndarray, predicted: np.ndarray, pooled: curves.Ranking | None) -> dict:
-    counts = (float(values.sum()) for values in (targets & predicted, predicted, targets))
-    scores = {name: counting.defined(value) for name, value in _scores(*map(np.float64, counts), targets.size).items()}
-    return scores | {
-        "average_precision": None if pooled is None else pooled.average_precision,
-        "roc_auc": None if pooled is None else pooled.roc_auc,
-    }
+def _micro(targets: np.ndarray, predicted: np.ndarray) -> dict:
+    counts = (np.float64(values.sum()) for values in (targets & predicted, predicted, targets))
+    return {name: counting.defined(value) for name, value in _scores(*counts, targets.size).items()}
 
 
-def _per_label(targets: np.ndarray, probabilities: np.ndarray, rankings: Sequence, labels: Sequence[str]) -> list[dict]:
+def _per_label(targets: np.ndarray, probabilities: np.ndarray, ranked: Ranked, labels: Sequence[str]) -> list[dict]:
     predicted = probabilities >= THRESHOLD
     counts = [values.sum(axis=0).astype(np.float64) for values in (targets & predicted, predicted, targets)]
     scores = _scores(*counts, len(targets))
     rows = []
-    for index, (label, one) in enumerate(zip(labels, rankings, strict=True)):
-        best_threshold, best_f1 = _best(one) if counts[2][index] else (None, None)
+    for index, label in enumerate(labels):
+        occurs = counts[2][index] > 0
+        best_threshold, best_f1 = _best(targets[:, index], probabilities[:, index]) if occurs else (None, None)
         rows.append(
             {
                 "label": str(label),
                 **{name: counting.defined(values[index]) for name, values in scores.items()},
-                "average_precision": one.average_precision,
-                "roc_auc": one.roc_auc,
+                "average_precision": ranked.average_precision[index],
+                "roc_auc": ranked.roc_auc[index],
                 "best_threshold": best_threshold,
                 "best_f1": best_f1,
                 "support": int(counts[2][index]),
@@ -176,7 +156,8 @@ def _per_label(targets: np.ndarray, probabilities: np.ndarray, rankings: Sequenc
     return rows
 
 
-def _best(one: curves.Ranking) -> tuple[float, float]:
+def _best(targets: np.ndarray, probabilities: np.ndarray) -> tuple[float, float]:
+    one = curves.ranking(targets, probabilities)
     f1 = 2 * one.true_positives / (one.true_positives + one.false_positives + one.true_positives[-1])
     # Of equally good thresholds the lowest, as in scikit-learn's curve.
     best = len(f1) - 1 - int(f1[::-1].argmax())

@@ -121,14 +121,14 @@ class RankedResamples:
             rows, np.append(0, ranking.true_positives[has_positive]).astype(np.int64), len(positive)
         )
 
-    def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ROC AUC and average precision.
+    def areas(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Average precision, ROC AUC, and the number of positive examples.
 
         Args:
             weights: float32 (n, r), how often each example is drawn.
 
         Returns:
-            tuple of two float (r,), NaN where undefined.
+            tuple of three float (r,), the areas NaN where undefined.
         """
         until_edge = np.concatenate([np.zeros((1, weights.shape[1])), np.cumsum(self._all @ weights, axis=0)])
         until, before = (until_edge[np.searchsorted(self._edges, at)] for at in (self._ends, self._starts))
@@ -139,7 +139,8 @@ class RankedResamples:
         with np.errstate(invalid="ignore", divide="ignore"):
             beaten = negatives - (until + before - 2 * true_positives + positives) / 2
             precision = np.where(until > 0, true_positives / until, 0)
-            return (positives * beaten).sum(axis=0) / (total * negatives), (positives * precision).sum(axis=0) / total
+            average_precision = (positives * precision).sum(axis=0) / total
+            return average_precision, (positives * beaten).sum(axis=0) / (total * negatives), total
 
 
 def _summing(rows: np.ndarray, edges: np.ndarray, count: int | None = None) -> sparse.csr_matrix:

@@ -11,13 +11,13 @@ from scipy import sparse
 from sklearn.metrics import confusion_matrix
 
 from kerastrain.errors import InputError
-from kerastrain.evaluation import calibration, counting, curves, intervals, resampling
+from kerastrain.evaluation import calibration, counting, intervals, resampling
+from kerastrain.evaluation.ranked import Ranked
 
 SCORES = ("precision", "recall", "specificity", "f1", "average_precision", "roc_auc")
 TOP = (3, 5)
 SKIPPED = ("specificity", "matthews", "average_precision", "roc_auc")
 """Scores that an average leaves out where they are undefined."""
-_MOST_POOLED = 20_000_000  # decisions, above which there are no curves of all of them together
 
 
 def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> dict:
@@ -49,7 +49,7 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         "matthews", "macro", "weighted" and "micro" (each with precision, recall, specificity, f1, average_precision, roc_auc),
         "classes" (for each: label, these scores, support), "confusion" (one row per true class, one column per predicted
         class), "calibration" (error, bins), "intervals" (from names such as "accuracy" and "macro.f1" to [low, high]) and
-        "curves" (see `curves.of_classes`). All fractions are in [0, 1]; undefined numbers are None.
+        "curves" (see `curves.Curves`). All fractions are in [0, 1]; undefined numbers are None.
 
     Raises:
         InputError: the shapes do not match, there is no example, a target is out of range, or a row of `probabilities`
@@ -68,11 +68,8 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
     _check(targets, probabilities, labels)
     predicted = probabilities.argmax(axis=1)
     support = np.bincount(targets, minlength=len(labels))
-    rankings = [curves.ranking(targets == index, probabilities[:, index]) for index in range(len(labels))]
-    classes = _per_class(targets, predicted, rankings, labels)
-    pooled = None
-    if probabilities.size <= _MOST_POOLED:
-        pooled = curves.ranking((targets[:, np.newaxis] == np.arange(len(labels))).ravel(), probabilities.ravel())
+    ranked = Ranked(targets[:, np.newaxis] == np.arange(len(labels)), probabilities, labels)
+    classes = _per_class(targets, predicted, ranked, labels)
     examples = _of_examples(targets, probabilities, predicted)
     correct = float((predicted == targets).sum())
     agreement = counting.agreement(
@@ -81,7 +78,7 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
     averages = {
         "macro": average(classes, [float(row["support"] > 0) for row in classes], SCORES),
         "weighted": average(classes, [float(row["support"]) for row in classes], SCORES),
-        "micro": _micro(correct / len(targets), len(labels), pooled),
+        "micro": _micro(correct / len(targets), len(labels)) | ranked.micro,
     }
     measures = {
         "task": "single_label",
@@ -94,9 +91,9 @@ def measure(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str
         "confusion": confusion_matrix(targets, predicted, labels=range(len(labels))).tolist(),
         "calibration": calibration.measure(probabilities.max(axis=1), predicted == targets),
     }
-    resampled = _Resampled(targets, probabilities, predicted, examples, rankings)
-    measures["intervals"] = _intervals(resampled, targets, measures)
-    measures["curves"] = curves.of_classes(rankings, labels, pooled)
+    resampled = _Resampled(targets, probabilities, predicted, examples)
+    measures["intervals"] = _intervals(resampled, ranked, targets, measures)
+    measures["curves"] = ranked.curves
     return measures
 
 
@@ -124,7 +121,7 @@ def average(classes: Sequence[Mapping], weights: Sequence[float], scores: Sequen
 class _Resampled:
     """The measures of resamples of the same predictions, which need not be predicted or sorted again."""
 
-    def __init__(self, targets, probabilities, predicted, examples, rankings):
+    def __init__(self, targets, probabilities, predicted, examples):
         count, self._classes = probabilities.shape
         self._support = np.bincount(targets, minlength=self._classes).astype(float)
         self._examples = examples
@@ -134,11 +131,6 @@ class _Resampled:
         self._predicted = sparse.csr_matrix((ones, (predicted, rows)), shape)
         self._correct = sparse.csr_matrix(((predicted == targets).astype(np.float32), (targets, rows)), shape)
         self._calibration = calibration.Resampled(probabilities.max(axis=1), predicted == targets)
-        self._ranked = {
-            index: resampling.RankedResamples(one, targets == index)
-            for index, one in enumerate(rankings)
-            if one.is_defined
-        }
 
     def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         count, support = len(weights), self._support
@@ -152,25 +144,14 @@ class _Resampled:
         found["calibration.error"] = self._calibration.errors(weights)
         return found
 
-    def areas(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        support = self._support[list(self._ranked)]
-        areas = np.array([ranked.areas(weights) for ranked in self._ranked.values()])  # (classes, 2, resamples)
-        return {
-            f"{name}.{score}": counting.averaged(areas[:, index].T, weighing, skips_undefined=True)
-            for index, score in enumerate(("roc_auc", "average_precision"))
-            for name, weighing in (("macro", np.ones(len(support))), ("weighted", support))
-        }
 
-
-def _intervals(resampled: _Resampled, targets: np.ndarray, measures: Mapping) -> dict[str, list[float]]:
+def _intervals(resampled: _Resampled, ranked: Ranked, targets: np.ndarray, measures: Mapping) -> dict[str, list[float]]:
     estimates = {name: value for name, value in measures.items() if isinstance(value, float)}
     estimates |= {f"{name}.{score}": value for name in ("macro", "weighted") for score, value in measures[name].items()}
     estimates["calibration.error"] = measures["calibration"]["error"]
     count = len(targets)
     found = resampling.intervals(targets, resampled.decisions, estimates, resampling.rounds(count))
-    if resampled._ranked:
-        rounds = resampling.rounds(count * len(measures["classes"]))
-        found |= resampling.intervals(targets, resampled.areas, estimates, rounds)
+    found |= resampling.intervals(targets, ranked.resampled, estimates, ranked.rounds)
     for name in ("accuracy", *(f"top_{k}" for k in TOP)):
         if name in measures and name not in found:
             found[name] = list(intervals.wilson(round(measures[name] * count), count))
@@ -194,16 +175,10 @@ def _of_examples(targets: np.ndarray, probabilities: np.ndarray, predicted: np.n
     return found | {f"top_{k}": (rank < k).astype(np.float64) for k in TOP if class_count > k}
 
 
-def _micro(accuracy: float, class_count: int, pooled: curves.Ranking | None) -> dict:
+def _micro(accuracy: float, class_count: int) -> dict:
     """Of one class per example, each mistake is a false positive and a false negative."""
-    return {
-        "precision": accuracy,
-        "recall": accuracy,
-        "specificity": 1 - (1 - accuracy) / (class_count - 1),
-        "f1": accuracy,
-        "average_precision": None if pooled is None else pooled.average_precision,
-        "roc_auc": None if pooled is None else pooled.roc_auc,
-    }
+    specificity = 1 - (1 - accuracy) / (class_count - 1)
+    return {"precision": accuracy, "recall": accuracy, "specificity": specificity, "f1": accuracy}
 
 
 def _check(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]) -> None:
@@ -230,9 +205,7 @@ def _check(targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str]
         )
 
 
-def _per_class(
-    targets: np.ndarray, predicted: np.ndarray, rankings: Sequence[curves.Ranking], labels: Sequence[str]
-) -> list:
+def _per_class(targets: np.ndarray, predicted: np.ndarray, ranked: Ranked, labels: Sequence[str]) -> list:
     size = len(labels)
     support, chosen = np.bincount(targets, minlength=size), np.bincount(predicted, minlength=size)
     correct = np.bincount(targets[predicted == targets], minlength=size)
@@ -241,8 +214,8 @@ def _per_class(
         {
             "label": str(label),
             **{name: counting.defined(values[index]) for name, values in scores.items()},
-            "average_precision": rankings[index].average_precision,
-            "roc_auc": rankings[index].roc_auc,
+            "average_precision": ranked.average_precision[index],
+            "roc_auc": ranked.roc_auc[index],
             "support": int(support[index]),
         }
         for index, label in enumerate(labels)

@@ -99,7 +99,10 @@ def test_thinned_curves_keep_their_area(count, classes, limit):
     one_hot = np.eye(classes, dtype=bool)[targets]
     rankings = [curves.ranking(*columns) for columns in zip(one_hot.T, probabilities.T, strict=True)]
     micro = curves.ranking(one_hot.ravel(), probabilities.ravel())
-    found = curves.of_classes(rankings, [str(index) for index in range(classes)], micro)
+    drawn = curves.Curves(classes)
+    for index, one in enumerate(rankings):
+        drawn.add(str(index), one)
+    found = drawn.result(micro)
     scores = [(one.roc_auc, one.average_precision) for one in rankings]
     scores = [np.mean(scores, axis=0), (micro.roc_auc, micro.average_precision), *scores]
     drawn = [
@@ -229,8 +232,9 @@ def test_areas_of_resamples_equal_scikit_learn():
     ranked = curves.ranking(targets == 1, probabilities[:, 1])
     weights = next(resampling.resamples(np.zeros(80, int), 20))
     areas = resampling.RankedResamples(ranked, targets == 1).areas(weights)
-    for column, roc_auc, precision in zip(weights.T, *areas, strict=True):
+    for column, precision, roc_auc, positives in zip(weights.T, *areas, strict=True):
         rows = np.repeat(np.arange(80), column.astype(int))
+        assert positives == targets[rows].sum()
         assert roc_auc == pytest.approx(sk.roc_auc_score(targets[rows], probabilities[rows, 1]))
         assert precision == pytest.approx(sk.average_precision_score(targets[rows], probabilities[rows, 1]))
 
