@@ -59,25 +59,25 @@ def overfitting(record: Record) -> Finding | None:
     Returns:
         Finding, or None.
     """
-    name = held_out_name(record)
-    if name is None or "train" not in record.parts or _too_few(record, "train", name):
+    names = _alike(record)
+    if not names or "train" not in record.parts or _too_few(record, "train", *names[:1]):
         return None
-    train, held_out = scores(record, "train"), scores(record, name)
+    train, held_out = scores(record, "train"), np.concatenate([scores(record, name) for name in names])
     gap = statistics.difference(train, held_out)
     if gap.interval[0] <= LEAST_GAP:
         return None
-    score = NAMES[record.task]
+    where = " and ".join(map(named, names))
     sentence = (
-        f"The model overfits: its {score} is {train.mean():.3f} on training examples and {held_out.mean():.3f} on {named(name)}, "
-        f"a gap of {gap.value:.3f} ({_range(gap.interval)})."
+        f"The model overfits: its {NAMES[record.task]} is {train.mean():.3f} on training examples and {held_out.mean():.3f} on "
+        f"{where}, a gap of {gap.value:.3f} ({_range(gap.interval)})."
     )
     evidence = {
         "train": float(train.mean()),
-        name: float(held_out.mean()),
+        "held_out": float(held_out.mean()),
         "gap": gap.value,
         "interval": list(gap.interval),
     }
-    return Finding("overfitting", sentence, evidence, gap.above(LEAST_GAP), name)
+    return Finding("overfitting", sentence, evidence, gap.above(LEAST_GAP), names[0])
 
 
 def underfitting(record: Record) -> Finding | None:
@@ -281,16 +281,24 @@ def _pooled(record: Record) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _logits(record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and classes of the validation part, which is from the same source as the training part, or else of the test part.
-
-    Each label of "multi_label" counts as a choice of two classes.
-    """
-    name = "validation" if "validation" in record.parts else "test"
-    part = record.parts[name]
+    """Logits and classes of the held-out examples; each label of "multi_label" counts as a choice of two classes."""
+    parts = [record.parts[name] for name in _alike(record)]
+    outputs = np.concatenate([part.outputs for part in parts])
+    targets = np.concatenate([part.targets for part in parts])
     if record.task == "single_label":
-        return part.outputs, part.targets
-    logits = part.outputs.reshape(-1)
-    return np.stack([np.zeros_like(logits), logits], axis=1), (part.targets.reshape(-1) > 0.5).astype(int)
+        return outputs, targets
+    logits = outputs.reshape(-1)
+    return np.stack([np.zeros_like(logits), logits], axis=1), (targets.reshape(-1) > 0.5).astype(int)
+
+
+def _alike(record: Record) -> list[str]:
+    """The held-out parts of the run, the larger first; without the other one if the model's scores on the two surely differ."""
+    names = [name for name in HELD_OUT if name in record.parts and len(record.parts[name])]
+    names.sort(key=lambda name: -len(record.parts[name]))
+    if len(names) == 2:
+        low, high = statistics.difference(*(scores(record, name) for name in names)).interval
+        names = names if low <= 0 <= high else names[:1]
+    return names
 
 
 def _too_few(record: Record, *names: str) -> bool:
