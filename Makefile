@@ -52,6 +52,7 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(call install,test)
 	touch $@
 
+# MLflow and Weights & Biases are left out, for their size: `pip install -e '.[mlflow,wandb]'` brings what tests/tracking skips.
 # What pretrained networks, the readers of Parquet, Hugging Face and TensorFlow Datasets, the writers of ONNX and int4 files and
 # the search by hyperopt need; their tests are left out without it.
 $(VENV)/extras: $(VENV)/installed
@@ -62,7 +63,7 @@ $(VENV)/extras: $(VENV)/installed
 # (uv passes over upper bounds on Python, and backports-strenum 1.3 runs on 3.10 alone.)
 constraints: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet uv
-	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test --extra parquet --extra huggingface --extra tfds --extra onnx --extra int4 --extra heic --extra tpe --extra kerashub --extra language \
+	echo 'backports-strenum<1.3' | $(BIN)/python -m uv pip compile --universal --python-version 3.10 --extra test --extra parquet --extra huggingface --extra tfds --extra onnx --extra int4 --extra heic --extra tpe --extra kerashub --extra language --extra mlflow --extra wandb \
 		--no-annotate --no-header --upgrade --constraint /dev/stdin --output-file constraints.txt setup.cfg
 
 clean:

@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "runtime",
         "schedules",
         "testing",
+        "tracking",
         "tuning",
     ],
     submod_attrs={"hub.layer": ["HubLayer"], "system": ["signals"]},

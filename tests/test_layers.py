@@ -39,6 +39,7 @@ LEVELS = {
     "finders": 6,
     "report": 6,
     "testing": 6,
+    "tracking": 7,
     "compress": 7,
     "language": 7,
     "models": 7,
@@ -90,6 +91,12 @@ NO_TENSORFLOW = {
     "system",
     "tasks",
     "tokenization",
+    "tracking.__init__",
+    "tracking.contents",
+    "tracking.figures",
+    "tracking.mlflow_tracker",
+    "tracking.tracked_run",
+    "tracking.wandb_tracker",
 }
 
 

@@ -85,6 +85,9 @@ def evaluate(
     if chooses and operating_points.has_predictions(run_folder(run)):
         _choose_operating_point(run_folder(run), config)
         return
+    for path in paths:
+        if not Path(path).exists() and Path(path.partition("=")[2] or path).exists():
+            raise InputError(f"a name for a data set is given with --data. Write --data {path}.")
     pairs = [_named_place(text) for text in data or []] + [(_name(path), path) for path in paths]
     start_tensorflow()
     from kerastrain import run_directory
@@ -167,8 +170,9 @@ def explain(
     Heatmaps are scored by what happens to the probability when pixels are removed and returned in their order, and by a
     comparison with the heatmaps of randomised weights.
 
-    Of a text, each word is left out once, and its value is what the log-odds of the class lose without it (of a regression
-    model, what the number loses). The values are printed, and written as texts.html and texts.jsonl.
+    The words of a text get values: by integrated_gradients, where the network shows embeddings of its tokens, parts of the
+    log-odds of the class, or of a regression's number; by occlusion what these lose without the word. They are printed, and
+    written as texts.html and texts.jsonl, with a score: the answer without the strongest words, and to them alone.
 
     An input that cannot be read is named and skipped, and the exit code is 1.
     """

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 
 from kerastrain import config as configs
-from kerastrain.cli.fold_tables import print_folds, print_plan
+from kerastrain import tracking
+from kerastrain.cli.fold_tables import print_folds, print_plan, print_single
 from kerastrain.cli.operating_points import print_operating_point
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
@@ -55,6 +56,8 @@ def train(
         from kerastrain.recipe import automatic_backbone
 
         config = automatic_backbone.resolved(config)
+    if config.data.folds is not None and not configs.folds.trains_all(config):
+        print_single(config.data.folds, config.data.fold)
     requirements.require(config)
     start_tensorflow(config)
     from kerastrain import recipe
@@ -89,6 +92,8 @@ def train(
     print_exports(result.exports, result.directory)
     console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")
     console.print(f"report  {plain(result.directory / 'report.html')}")
+    for title, link in tracking.links(result.directory).items():
+        console.print(f"{title}: {plain(link)}")
 
 
 @app.command(cls=SettingsCommand)
@@ -140,6 +145,8 @@ def check(
         console.print(plain(warning))
     if sizes is not None:
         print_plan(sizes)
+    elif config.data.folds is not None:
+        print_single(config.data.folds, config.data.fold)
     _print_phases(config, len(examples["train"]), plot)
 
 

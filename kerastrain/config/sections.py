@@ -8,6 +8,7 @@ from kerastrain.config.expectations import shown
 from kerastrain.config.memory import MemoryConfig
 from kerastrain.config.model import FineTuneConfig, ModelConfig
 from kerastrain.config.results import EvaluationConfig, ExportConfig, RuntimeConfig
+from kerastrain.config.tracking import TrackingConfig
 from kerastrain.config.training import (
     EPOCHS,
     GLOBAL_BATCH_SIZE,
@@ -31,6 +32,7 @@ class Config(Section):
     memory: MemoryConfig = MemoryConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+    tracking: TrackingConfig = TrackingConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from kerastrain import compression_search, data, models, recipe, report
 from kerastrain.compression_search import unfinished
 from kerastrain.config import CompressConfig
 from kerastrain.errors import InputError
+from kerastrain.recipe import tracked_runs
 from kerastrain.run_directory import Run, refuse_existing
 from kerastrain.system import files
 
@@ -97,6 +98,13 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
         kept = [result for result in results if choice is None or result.name in choice.pareto]
         work.publish(target, _names(kept), extra)
     report.write(run.directory)
+    numbers = {
+        f"compressed/{result.name}/{name}": float(value)
+        for result in results
+        for name, value in _numbers(result).items()
+    }
+    pages = [run.directory / "report.html", *(target / name for name in extra)]
+    tracked_runs.add(run.config, run.directory, numbers, {"": pages[:1], "compressed": pages[1:]})
     return compression
 
 
@@ -107,6 +115,12 @@ def _calibration(run: Run, split: data.Split, settings: CompressConfig, candidat
     if counts:
         logger.info("int8 with %s calibration examples, for comparison", ", ".join(map(str, counts)))
     return compression_search.calibration_table(run.model, split, counts, samples=run.config.export.samples)
+
+
+def _numbers(result: compression_search.CandidateResult) -> dict[str, float]:
+    """What a tracker gets of a file."""
+    scores = {"validation": result.validation, "test": result.test}
+    return {"bytes": result.size_bytes} | {part: score.value for part, score in scores.items() if score is not None}
 
 
 def _names(results: Sequence[compression_search.CandidateResult]) -> set[str]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from kerastrain import data, finders, memory, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.recipe import language_requirements, language_run, plan
+from kerastrain.recipe import language_requirements, language_run, plan, tracked_runs
 from kerastrain.recipe.building import prepare_unmeasured
 from kerastrain.recipe.fitting import compiled, fit_phase
 from kerastrain.recipe.stages import Stage, staged, training_batches
@@ -107,7 +107,7 @@ def _stage(
                 stage = staged(model, config, split, phase, tokens_once=tokens_once)
                 compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if train_earlier and index < wanted:
-                fit_phase(stage, config, phase, Path(folder))
+                fit_phase(stage, tracked_runs.untracked(config), phase, Path(folder))
     return stage, phase
 
 

@@ -28,7 +28,7 @@ from kerastrain import (
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import InputError, counted
-from kerastrain.recipe import best_phase, nonfinite_steps, plan
+from kerastrain.recipe import best_phase, nonfinite_steps, plan, tracked_runs
 from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
 
 logger = logging.getLogger("kerastrain")
@@ -122,6 +122,7 @@ def fit_phase(
                 monitor=best_phase.MONITOR,
             )
         )
+    standard += tracked_runs.callbacks(config, directory)
     while True:
         saving = callbacks.Checkpoints(
             run_directory.resume_folder(directory),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kerastrain import presets
+from kerastrain import presets, tracking
 from kerastrain.config import AUTO_BACKBONE, Config, folds, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import cache, handles, imagenet_weights
@@ -47,6 +47,7 @@ def require(config: Config) -> None:
         FileNotFoundError: the backbone or its weights do not exist.
         ConnectionError: ImageNet weights are not on this machine, and there is no network to download them.
     """
+    tracking.require(config.tracking.to)
     if config.is_language:
         language_requirements.require(config)
         return

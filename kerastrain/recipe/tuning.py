@@ -12,7 +12,7 @@ import keras
 from kerastrain import config as configs
 from kerastrain import data, distribute, recipe, run_directory, tuning
 from kerastrain.errors import InputError
-from kerastrain.recipe import automatic_backbone, best_phase, fitting, language_run
+from kerastrain.recipe import automatic_backbone, best_phase, fitting, language_run, tracked_runs
 from kerastrain.system import files
 
 logger = logging.getLogger("kerastrain")
@@ -62,13 +62,15 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
         logger.info("trial %d: %s", count, ", ".join(f"{key}={value}" for key, value in overrides.items()))
         keras.backend.clear_session()
         trial, history = _with_values(config, overrides), directory / "histories" / f"{count:03d}"
-        if trial.is_language:
-            stage, phase = language_run.prepare(trial, history)
-            fitting.fit_phase(stage, trial, phase, history)
-            best = best_phase.best_epoch(history, [phase.name])
-        else:
-            prepared = recipe.prepare(trial, load=load)
-            best = recipe.fit(prepared.build(), prepared.config, prepared.split, history)
+        with tracked_runs.stopped_on_error(history):
+            if trial.is_language:
+                stage, phase = language_run.prepare(trial, history)
+                fitting.fit_phase(stage, trial, phase, history)
+                best = best_phase.best_epoch(history, [phase.name])
+            else:
+                prepared = recipe.prepare(trial, load=load)
+                best = recipe.fit(prepared.build(), prepared.config, prepared.split, history)
+            tracked_runs.finish(trial, history)
         files.remove(run_directory.resume_folder(history))  # trials are never resumed
         return best.logs[search.objective]
 

@@ -18,8 +18,10 @@ EXTRAS = {
     "kerashub": (("keras_hub", "safetensors"), "open a network of KerasHub, Hugging Face or timm"),
     "language": (("tokenizers", "safetensors"), "open a language model"),
     "int4": (("ai_edge_quantizer",), "write weights of four bits"),
+    "mlflow": (("mlflow",), "track runs with MLflow"),
     "onnx": (("tf2onnx", "onnxruntime"), "write ONNX files"),
     "tpe": (("hyperopt",), "search with tpe"),
+    "wandb": (("wandb",), "track runs with Weights & Biases"),
 }
 """The libraries of the extras that a run needs only at its end, and what they are for."""
 

@@ -107,7 +107,7 @@ def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):
     assert "exists already and is not overwritten. Use --replace, or --out" in kerastrain(*arguments, code=2)[1]
     kerastrain(*arguments, "--replace")
     assert (
-        "unknown method 'occlusion'" in kerastrain("explain", "images", "bad.png", "--method", "occlusion", code=2)[1]
+        "unknown method 'gradcan'" in kerastrain("explain", "images", "bad.png", "--method", "gradcan", code=2)[1]
     )
 
 
@@ -178,6 +178,7 @@ def test_evaluate_takes_the_keys_of_the_data_and_names_what_it_skips(kerastrain,
     assert (record["count"], record["data"]["path"]) == (12, str(place / "mixed"))
     _, said = kerastrain("evaluate", "images", "--data", "mixed=day1", code=2)
     assert "'images/evaluations/mixed.json' holds the measures of" in said
+    assert "Write --data field=day1." in kerastrain("evaluate", "images", "field=day1", code=2)[1]
     assert "Received: 'a' twice" in kerastrain("evaluate", "images", "--data", "a=x", "--data", "a=y", code=2)[1]
 
 
