@@ -30,7 +30,7 @@ MOST_THUMBNAILS = 60
 """The largest number of small pictures of errors, and of findings in the data, in a report."""
 
 _SHEETS = "contact_sheet"  # pictures of other pictures
-_NOT_LISTED = ("report.html", "model_card.md", "tensorboard", "checkpoints")
+_NOT_LISTED = ("report.html", "model_card.md", "tensorboard", "checkpoints", "wandb")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class RunFiles:
         quarantine: list of dict with "path", "kind" and "reason", the rows of `quarantine.csv`.
         compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
         pareto: bytes of the picture `compressed/pareto.png`; empty if there is no such file.
+        tracking: dict, the contents of `tracking.json`: the id and the link of the run in each tracker.
         seconds: float, the time that the run took, from `finished.json`; None for a run that did not finish.
         sizes: dict from a file's path in the run to its size in bytes, without checkpoints and TensorBoard files.
     """
@@ -92,6 +93,7 @@ class RunFiles:
     quarantine: list[dict[str, str]]
     compression: dict
     pareto: bytes
+    tracking: dict
     seconds: float | None
     sizes: dict[str, int]
 
@@ -142,6 +144,7 @@ def read(directory: Path) -> RunFiles:
         quarantine=reading.text_rows(directory / "quarantine.csv", ("path", "kind", "reason")),
         compression=_compression(directory / "compressed" / "compression.json"),
         pareto=reading.content(directory / "compressed" / "pareto.png"),
+        tracking=reading.json_object(directory / "tracking.json"),
         seconds=reading.json_object(directory / "finished.json").get("seconds"),
         sizes={
             path.relative_to(directory).as_posix(): path.stat().st_size

@@ -228,3 +228,12 @@ def test_the_page_says_from_what_a_run_was_trained_further(tmp_path):
     text = report.write(tmp_path).read_text(encoding="utf-8")
     assert HOSTILE not in text
     assert f"Trained further from {HOSTILE}: 2 labels kept, 1 new (c)." in Page(text).words
+
+
+def test_the_page_links_to_the_trackers_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("data: {}\n")
+    links = {"mlflow": {"run": "a", "link": "https://m/#/runs/<a>"}, "wandb": {"run": "b", "link": "run b"}}
+    (tmp_path / "tracking.json").write_text(json.dumps(links))
+    page = report.write(tmp_path).read_text()
+    assert '<a href="https://m/#/runs/&lt;a&gt;">https://m/#/runs/&lt;a&gt;</a>' in page
+    assert '<th scope="row">Weights &amp; Biases</th><td class="words">run b</td>' in page
