@@ -14,8 +14,8 @@ from pathlib import Path
 
 from kerastrain import explain, models, report
 from kerastrain.errors import InputError, counted, unknown
+from kerastrain.recipe.input_batches import input_batches
 from kerastrain.recipe.inputs import Input
-from kerastrain.recipe.predicting import input_batches
 from kerastrain.report import explained_texts
 from kerastrain.run_directory import Run
 
