@@ -11,7 +11,7 @@ from markupsafe import Markup
 LARGEST_TABLE = 25
 LARGEST_PICTURE = 120
 _SORTED_FROM = 13  # fewer classes are found at once in the order of the data, such as that of digits
-_CELL, _FONT, _NAMES, _LONGEST = 11, 8.5, 132, 24
+_CELL, _FONT, _NAMES, _LONGEST = 9, 8, 132, 26
 
 
 def view(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> dict:

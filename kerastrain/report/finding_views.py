@@ -236,7 +236,9 @@ def _example(entry: Mapping, thumbnails: Mapping[str, bytes], folder: str) -> di
         facts.insert(0, ("label", _shown(entry["label"])))
     pictures = (_picture(entry.get(key), thumbnails, folder) for key in ("picture", "other_picture", "heatmap"))
     return {
-        "name": str(entry.get("key", "")),
+        "name": ""
+        if entry.get("key") == entry.get("text")
+        else str(entry.get("key", "")),  # some texts are their own key
         "part": entry.get("part") or "",
         "facts": facts,
         "texts": [_shortened(str(entry[key])) for key in ("text", "other_text") if entry.get(key)],
