@@ -134,7 +134,6 @@ def test_a_tracker_that_is_not_installed_is_refused_with_the_command(monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow uses what SQLAlchemy 2.1 deprecates.
 def test_mlflow_keeps_a_run_in_a_store_on_this_machine(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
