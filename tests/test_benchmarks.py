@@ -159,3 +159,19 @@ def test_texts_prints_a_row_of_each_recipe_and_trains_no_cell_twice(tmp_path):
         assert row[5].startswith(f"{share:.3f} (")
     assert found[1][5].startswith("1.000 (")
     assert rows("texts.py", *options, "--set", "fit.epochs=6", "--table") == found
+
+
+@pytest.mark.chaos
+def test_verdicts_prints_what_is_found_of_a_planted_fault(tmp_path):
+    options = ("--only", "digits, stopped early", "--group", "tuning", "--records", tmp_path)
+    found = rows("verdicts.py", *options)
+    assert found == rows("verdicts.py", *options)  # from its record
+    assert ["digits, stopped early", "tuning", "still_improving", "still_improving"] in [row[:4] for row in found]
+
+
+@pytest.mark.chaos
+def test_comparisons_prints_how_often_it_is_wrong():
+    found = rows("comparisons.py", "--repeats", 5)
+    assert [row[0] for row in found if len(row) == 7][1:] == ["50", "200", "1000"] * 3
+    assert [row[0] for row in found if len(row) == 7 and row[1].startswith("+")] == ["50", "200", "1000"] * 3
+    assert all(float(cell.rstrip("%")) <= 100 for row in found[1:10] for cell in row[2:])

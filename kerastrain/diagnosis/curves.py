@@ -30,7 +30,7 @@ FEWEST_STEPS = 100
 """Steps below which a training is short rather than slow."""
 
 UNSTABLE = 1.5
-"""A rate is too high if the mean training loss of an epoch, but the first, is this many times the loss of a guess."""
+"""A rate is too high if the mean training loss of an epoch rose above an earlier one, to this many times the loss of a guess."""
 
 OVERSHOT = 2.0
 """A rate is also too high if the first of `FEWEST_EPOCHS` or more epochs was the best, and the validation loss rose by this."""
@@ -171,12 +171,14 @@ def unstable(record: Record) -> Finding | None:
     losses = curve(record)
     if losses is None:
         return None
-    # The first epoch begins with random weights, whose loss says nothing.
-    worst = float(losses.train[min(1, len(losses.train) - 1) :].max())
+    # The mean of the first epoch holds random weights, and dropout alone can keep a falling loss above that of a guess.
+    lowest = np.minimum.accumulate(losses.train)
+    rises = np.flatnonzero(losses.train[1:] > lowest[:-1]) + 1
+    worst = float(losses.train[rises].max()) if len(rises) else 0.0
     evidence = {"phase": losses.phase, "worst_loss": worst, "loss_of_a_guess": losses.guess}
     if worst > UNSTABLE * losses.guess:
         sentence = (
-            f"The learning rate is too high: in phase {losses.phase} the training loss was {worst:.3g}, above the "
+            f"The learning rate is too high: in phase {losses.phase} the training loss rose to {worst:.3g}, above the "
             f"{losses.guess:.3g} of a guess."
         )
         return Finding("unstable_rate", sentence, evidence, 1.0)

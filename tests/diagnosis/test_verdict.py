@@ -125,9 +125,11 @@ def test_a_training_loss_above_that_of_a_guess_means_a_rate_that_is_too_high():
     history = rows([3.0, 9.0, 4.0], train=[5.0, 30.0, 8.0])
     (finding,) = diagnosis.findings(record(parts=bad, history=history))
     assert finding.sentence == (
-        "The learning rate is too high: in phase fit the training loss was 30, above the 1.39 of a guess."
+        "The learning rate is too high: in phase fit the training loss rose to 30, above the 1.39 of a guess."
     )
     assert [(change.key, change.value) for change in finding.changes] == [("optimizer.learning_rate", 0.001)]
+    dropped = rows([2.0, 1.2, 1.19], train=[9.0, 5.0, 4.0])  # much dropout: the loss is high, but falls
+    assert "unstable_rate" not in kinds(record(parts=bad, history=dropped))
 
 
 def test_a_first_epoch_that_no_other_reaches_again_means_a_rate_that_is_too_high():

@@ -40,7 +40,7 @@ def test_the_verdict_of_a_run_names_findings_and_settings_that_its_config_accept
     assert [finding["kind"] for finding in verdict["findings"]] == ["unstable_rate", "too_little_data"]
     first, second = verdict["findings"]
     assert first["sentence"] == (
-        "The learning rate is too high: in phase head the training loss was 9.5, above the 1.1 of a guess."
+        "The learning rate is too high: in phase head the training loss rose to 9.5, above the 1.1 of a guess."
     )
     assert first["try"] == [{"key": "optimizer.learning_rate", "value": 0.001, "why": "a tenth of the rate"}]
     assert second["evidence"]["count"] == 18
