@@ -18,6 +18,7 @@ from scipy.special import expit, softmax
 
 from kerastrain import objectives
 from kerastrain.errors import InputError, unknown
+from kerastrain.evaluation import calibration
 from kerastrain.evaluation.predictions import Predictions
 from kerastrain.evaluation.thresholds import (
     USUAL,
@@ -266,9 +267,10 @@ def measure(predictions: Predictions, point: OperatingPoint, *, labels: Sequence
         labels: sequence of str, labels of single_label to measure, too, although they have no threshold.
 
     Returns:
-        dict of "count", "loss" (log loss), "accuracy" (of the predictions that are not rejected; of many labels, the share of
-        examples all of whose labels are right), "accepted" (the share that is not rejected), and "labels" with "precision",
-        "recall", "f1", "false_positive_rate" and "threshold" of each label that has a threshold; None where undefined.
+        dict of "count", "loss" (log loss), "calibration_error" (see `calibration.measure`), "accuracy" (of the predictions that
+        are not rejected; of many labels, the share of examples all of whose labels are right), "accepted" (the share that is not
+        rejected), and "labels" with "precision", "recall", "f1", "false_positive_rate" and "threshold" of each label that has a
+        threshold; None where undefined.
     """
     task, wanted, labels = predictions.task, labels, list(predictions.labels)
     probabilities = point.probabilities(predictions.outputs, task)
@@ -276,9 +278,14 @@ def measure(predictions: Predictions, point: OperatingPoint, *, labels: Sequence
     truth = predictions.targets > 0 if task == "multi_label" else np.arange(len(labels)) == predictions.targets[:, None]
     accepted = np.ones(len(predictions), bool) if task == "multi_label" else decided.any(axis=1)
     right = (decided == truth).all(axis=1)
+    if task == "multi_label":
+        calibrated = calibration.measure(probabilities.ravel(), truth.ravel())
+    else:
+        calibrated = calibration.measure(probabilities.max(axis=1), probabilities.argmax(axis=1) == predictions.targets)
     measures = {
         "count": len(predictions),
         "loss": log_loss(predictions.outputs, predictions.targets, task, temperature=point.temperature),
+        "calibration_error": calibrated["error"],
         "accuracy": _ratio(right[accepted].sum(), accepted.sum()),
         "accepted": float(accepted.mean()),
         "labels": {},

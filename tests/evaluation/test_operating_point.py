@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics
 
 from kerastrain.errors import InputError
-from kerastrain.evaluation import operating_point, thresholds
+from kerastrain.evaluation import operating_point, single_label, thresholds
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.evaluation.predictions import Predictions
 
@@ -110,6 +110,10 @@ def test_a_threshold_between_two_classes_is_that_of_the_positive_one():
     without = operating_point.measure(predictions, OperatingPoint(), labels=["spam"])
     assert without["accuracy"] == metrics.accuracy_score(predictions.targets, predictions.outputs.argmax(axis=1))
     assert without["labels"]["spam"]["recall"] == 0.75
+    whole = single_label.measure(predictions.targets, predictions.probabilities, predictions.labels)
+    assert (without["loss"], without["calibration_error"]) == pytest.approx(
+        (whole["loss"], whole["calibration"]["error"])
+    )
     point, _ = operating_point.choose(predictions, "recall>=1", positive="ham")
     assert list(point.thresholds) == ["ham"]
     assert point.decide(np.array([[0.2, 0.8]]), ["ham", "spam"], "single_label").tolist() == [
