@@ -9,7 +9,7 @@ import dataclasses
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,29 @@ from kerastrain.data.examples import Examples
 from kerastrain.data.sources.class_names import folded
 from kerastrain.data.splitting.listings import Listing
 from kerastrain.errors import InputError, counted, unknown
+from kerastrain.system import files
+from kerastrain.system.terminal import printable
 
 ACTIONS = ("exclude", "relabel", "look")
+COLUMNS = (
+    "action",
+    "kind",
+    "part",
+    "input",
+    "given_label",
+    "proposed_label",
+    "score",
+    "reason",
+    "duplicate_of",
+    "key",
+    "digest",
+)
+"""The columns of a table that `write` writes."""
+
 _COLUMNS = ("action", "key", "digest", "kind", "given_label", "proposed_label")
 _DIGEST = re.compile(r"blake2:([0-9a-f]{16})")
 _NAMED = 3
+_FORMULA_STARTS = ("=", "+", "-", "@", "'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +123,28 @@ def read(path: str | Path) -> list[Proposal]:
         )
     proposals = []
     for row in rows:
-        cells = {name: (row.get(name) or "").strip() for name in _COLUMNS}
+        cells = {name: _unguarded((row.get(name) or "").strip()) for name in _COLUMNS}
         if any(cells.values()):
             proposals.append(_proposal(cells, rows.line_num, path))
     return proposals
+
+
+def write(rows: Iterable[Mapping[str, object]], path: str | Path, columns: Sequence[str] = COLUMNS) -> Path:
+    """Writes a table of proposals, in which no cell is a formula of a spreadsheet: it would begin with an apostrophe.
+
+    Args:
+        rows: iterable of mappings from the names of columns to values; missing ones are empty.
+        path: path of the CSV file, which is replaced if it exists.
+        columns: sequence of str, the columns.
+
+    Returns:
+        Path of the file.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_guarded(row.get(name)) for name in columns] for row in rows)
+    return files.write_text(path, text.getvalue())
 
 
 def apply(listing: Listing, proposals: Sequence[Proposal], *, source: str, without: Sequence[str] = ()) -> Listing:
@@ -146,6 +182,17 @@ def apply(listing: Listing, proposals: Sequence[Proposal], *, source: str, witho
             f"{'row' if len(missing) == 1 else 'rows'}, or run `kerastrain data check` again."
         )
     return _changed(listing, _agreed(rows_of, source), source)
+
+
+def _guarded(value: object) -> str:
+    if value is None or isinstance(value, int | float):
+        return "" if value is None else f"{value:.6g}"
+    line = printable(value).replace("\n", " ")
+    return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
 def _proposal(cells: Mapping[str, str], line: int, path: Path) -> Proposal:

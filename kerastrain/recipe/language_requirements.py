@@ -21,6 +21,7 @@ _INSTEAD = {  # command -> what it is for, and what to do instead
         "Train with fine_tune.quantize=int8 to store kernels in eight bits, or export hugging_face and quantize that",
     ),
     "trust": ("runs with a Hub module", "A language model has none, and needs no trust"),
+    "data check": ("labels and numbers", "What a run would skip: `kerastrain data scan`"),
     "find backbone": (
         "networks that compute features",
         "Train one run for each model.backbone and compare their perplexity",
