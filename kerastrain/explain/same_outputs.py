@@ -20,9 +20,14 @@ def check_same(model: keras.Model, flat: keras.Model, images: np.ndarray, batch_
     Raises:
         InputError: they differ.
     """
-    outputs = np.float64(model.predict(images, batch_size=batch_size, verbose=0))
     starts = range(0, len(images), batch_size)
-    logits = np.concatenate([np.float64(flat([images[s : s + batch_size]], training=False)) for s in starts])
+
+    def computed(call) -> np.ndarray:
+        # `predict` would give each device of a strategy its part, and there may be fewer images than devices.
+        return np.concatenate([np.float64(call(images[start : start + batch_size])) for start in starts])
+
+    outputs = computed(lambda part: model(part, training=False))
+    logits = computed(lambda part: flat([part], training=False))
     logits = logits.reshape(outputs.shape)
     candidates = [logits, 1 / (1 + np.exp(-logits)), np.exp(logits - np.logaddexp.reduce(logits, -1, keepdims=True))]
     scale = max(1.0, float(np.abs(outputs).max()))

@@ -127,7 +127,7 @@ def _chosen(found: tuple[SpatialTensor, ...], name: str | None) -> SpatialTensor
     if name is not None:
         matches = [item for item in found if item.name == name or item.name.endswith(f"/{name}")]
         if not matches:
-            raise InputError(unknown("layer", name, [item.name for item in found]))
+            raise InputError(unknown("layer", name, _without_common_start([item.name for item in found])))
         return matches[-1]
     if not found:
         raise CannotCut("it computes no feature maps (batch, height, width, channels) that are larger than 1 by 1")
@@ -137,6 +137,14 @@ def _chosen(found: tuple[SpatialTensor, ...], name: str | None) -> SpatialTensor
     if passed[-1].is_mixed_later:
         raise CannotCut("attention mixes the positions of its last feature maps afterwards")
     return passed[-1]
+
+
+def _without_common_start(names: list[str]) -> list[str]:
+    """Names without the models that all of them are in."""
+    parts = [name.split("/") for name in names]
+    while parts and min(map(len, parts)) > 1 and len({item[0] for item in parts}) == 1:
+        parts = [item[1:] for item in parts]
+    return ["/".join(item) for item in parts]
 
 
 def _check(layer: HubLayer, halves: Halves, image_shape: tuple[int, ...]) -> None:

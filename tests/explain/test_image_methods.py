@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerastrain import explain, models
+from kerastrain import HubLayer, explain, models, testing
+from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
 from kerastrain.layers.tokens import MapsToTokens, PoolTokens, RotaryAttention
 
@@ -322,3 +323,56 @@ def test_half_precision_is_near_float32(policy):
         assert np.abs(found - expected).mean() < 0.05, method
     expected = explain.rollout(vision_transformer(), photos(), 0)
     assert np.abs(explain.rollout(transformer, photos(), 0) - expected).mean() < 0.05
+
+
+def backbone_model(name, size):
+    network = keras_applications.network(name, image_size=(size, size), weights="random")
+    inputs = keras.Input((size, size, 3))
+    values = inputs
+    for layer in (*keras_applications.preprocessing(name), network):
+        values = layer(values)
+    return keras.Model(inputs, keras.layers.Dense(3)(values))
+
+
+def check_backbone(name):
+    size = max(96, keras_applications.image_size(name)[0] // 2)
+    images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype("uint8")
+    found = explain.heatmaps(backbone_model(name, size), images, 1)
+    assert found.method == "gradcam", found.reason
+    assert found.values.shape == (1, size, size)
+    assert np.isfinite(found.values).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny"])
+def test_networks_of_keras_are_explained_by_their_last_maps(name):
+    check_backbone(name)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", keras_applications.NETWORKS)
+def test_every_network_of_keras_is_explained_by_its_last_maps(name):
+    check_backbone(name)
+
+
+@pytest.mark.slow
+def test_models_of_a_strategy_are_explained_as_on_one_device(tmp_path):
+    folder = testing.saved_model(tmp_path / "module", features=5)
+
+    def build():
+        keras.utils.set_random_seed(5)
+        inputs = keras.Input((SIZE, SIZE, 3))
+        values = HubLayer(folder)(keras.layers.Rescaling(1 / 255)(inputs))
+        return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer="glorot_normal")(values)), small_network()
+
+    alone = build()
+    strategy = tf.distribute.MirroredStrategy(tf.config.list_logical_devices("CPU"))
+    with strategy.scope():
+        mirrored = build()
+    for one, other in zip(alone, mirrored, strict=True):
+        other.set_weights(one.get_weights())
+        for method in ("auto", "saliency", "occlusion"):
+            expected = explain.heatmaps(one, photos(), 1, method)
+            found = explain.heatmaps(other, photos(), 1, method)
+            assert found.method == expected.method
+            np.testing.assert_allclose(found.values, expected.values, atol=1e-4)

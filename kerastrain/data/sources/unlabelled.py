@@ -57,7 +57,9 @@ def table(path: Path, *, kind: str, columns: Columns, is_optional: bool = False)
     content = tables.inputs(path, kind=kind, columns=columns)
     faults = tuple(f"{row.path}: {row.reason}." for row in content.skipped)
     numbers = () if content.numbers is None else tuple(map(tuple, content.numbers.tolist()))
-    return Unlabelled(content.values, content.rows, "; ".join((content.layout, *content.notes)), faults, numbers, content.targets)
+    return Unlabelled(
+        content.values, content.rows, "; ".join((content.layout, *content.notes)), faults, numbers, content.targets
+    )
 
 
 def image_folder(folder: Path) -> Unlabelled:
