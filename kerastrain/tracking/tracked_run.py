@@ -188,4 +188,12 @@ class TrackedRun:
 
 def _read(directory: Path) -> dict[str, dict]:
     path = directory / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {name: dict(record[name]) for name in TRACKERS if name in record}
+    except (ValueError, TypeError) as error:
+        # A file that somebody changed must not stop a training.
+        logger.warning("tracking: cannot read %s, so new runs begin there: %s", path, error)
+        return {}

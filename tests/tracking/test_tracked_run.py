@@ -117,6 +117,16 @@ def test_a_server_that_is_down_costs_a_warning_and_gets_all_at_the_end(recorder,
     assert caplog.messages[2] == "tracking: MLflow failed; the run's folder has what it lacks: connection refused"
 
 
+def test_a_record_that_somebody_broke_begins_new_runs(recorder, tmp_path, caplog):
+    logging.getLogger("kerastrain").propagate = True
+    for content in ("{", "[1]", '{"mlflow": 3}'):
+        (tmp_path / "tracking.json").write_text(content)
+        assert tracking.links(tmp_path) == {}
+    assert caplog.messages[0].startswith(f"tracking: cannot read {tmp_path}/tracking.json, so new runs begin there: ")
+    tracked(tmp_path, "mlflow").start()
+    assert tracking.links(tmp_path) == {"MLflow": "http://there"}
+
+
 def test_history_counts_epochs_over_all_phases(tmp_path):
     write_history(tmp_path, 3)
     rows = contents.history(tmp_path / "history.csv")
