@@ -19,7 +19,7 @@ _BATCH = 24  # examples that MixUp and CutMix can mix; a sample needs no whole b
 _COLUMNS = 6
 _LARGEST, _SMALLEST = 112, 64  # pixels of the longer side of a sample
 _TEXTS, _CHARACTERS = 6, 300
-_BINS, _MOST_TARGETS = 24, 4
+_FEWEST_BINS, _MOST_BINS, _MOST_TARGETS = 6, 24, 4
 
 
 @data.surface_read_errors()
@@ -70,7 +70,8 @@ def _part(part: data.Examples, split: data.Split) -> dict:
     targets = []
     for index, label in enumerate(part.labels[:_MOST_TARGETS]):
         everything = np.concatenate([other.targets[:, index] for other in split.parts.values()])
-        edges = np.histogram_bin_edges(everything, _BINS)
+        bins = int(np.clip(np.sqrt(len(everything)), _FEWEST_BINS, _MOST_BINS))
+        edges = np.histogram_bin_edges(everything, bins)
         counts = np.histogram(part.targets[:, index], edges)[0]
         middles = (edges[:-1] + edges[1:]) / 2
         targets.append({"label": label, "middles": middles.tolist(), "shares": (counts / len(part)).tolist()})

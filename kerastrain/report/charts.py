@@ -98,7 +98,9 @@ def lines(
         place = across.place(x)
         if place > across.start + 1:
             parts.append(_segment(place, up.start, place, up.end, "mark"))
-        parts.append(Markup('<text x="{}" y="{}">{}</text>').format(_at(place + 3), _TOP - 5, name))
+        fits = place < across.start + 0.75 * (across.end - across.start)  # else its name ends at the edge
+        ends = (_at(place + 3), "start") if fits else (_at(across.end), "end")
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(ends[0], _TOP - 5, ends[1], name))
     parts += [_drawn(line, across, up) for line in series]
     return _svg(parts, description or f"{y_title} over {x_title}") + _legend(series)
 

@@ -78,7 +78,7 @@ def errors(record: Mapping, thumbnails: Mapping[str, bytes]) -> dict | None:
     if not record:
         return None
     groups = [
-        (title, caption, [_example(entry, thumbnails, "errors") for entry in entries[:MOST_ERRORS]])
+        (title, caption, [_example({**entry, "part": ""}, thumbnails, "errors") for entry in entries[:MOST_ERRORS]])
         for key, title, caption in (
             ("confident", "Most confident errors", "Wrong predictions with the highest probability."),
             ("hardest", "Hardest examples", "The examples with the largest loss."),

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import kerastrain
+from kerastrain.errors import InputError
 from kerastrain.report import (
     data_views,
     explained_texts,
@@ -22,6 +23,7 @@ from kerastrain.report import (
 from kerastrain.system import files
 
 FILES = ("report.html", "model_card.md")
+_UNEXPECTED = (TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, OSError)
 _VERSIONS = ("kerastrain", "python", "tensorflow", "keras", "tensorflow-hub", "numpy")
 
 
@@ -50,36 +52,59 @@ def write(run_directory: str | os.PathLike) -> Path:
     """
     directory = run_files.run_folder(run_directory)
     run = run_files.read(directory)
-    page, card = templates.environment().get_template("page.html").render(**_content(run)), model_card.text(run)
+    content = _content(run, directory)
+    page, card = templates.environment().get_template("page.html").render(**content), model_card.text(run)
     if not run.folds:  # There is no single model.
         files.write_text(directory / FILES[1], card)
     return files.write_text(directory / FILES[0], page)
 
 
-def _content(run: run_files.RunFiles) -> dict:
+def _content(run: run_files.RunFiles, directory: Path) -> dict:
     """What the templates show."""
+    views = {
+        "verdict": ("verdict.json", lambda: finding_views.verdict(run.verdict)),
+        "sets": ("metrics.json", lambda: {name: measure_views.view(record) for name, record in run.measures.items()}),
+        "data": ("training_data.json", lambda: data_views.training_data(run.training_data, run.training_samples)),
+        "curves": ("history.csv", lambda: training_views.panels(run.history)),
+        "training": ("history.csv", lambda: training_views.summary(run.history) if run.history else None),
+        "operating_point": ("operating_point.json", lambda: finding_views.operating_point(run.operating_point)),
+        "folds": ("folds.json", lambda: fold_views.view(run.folds)),
+        "errors": ("errors.json", lambda: finding_views.errors(run.errors, run.thumbnails)),
+        "data_check": ("data_check/findings.json", lambda: finding_views.data_check(run.data_check, run.thumbnails)),
+        "skipped": ("quarantine.csv", lambda: data_views.skipped(run.quarantine)),
+        "times": ("exports/latency.json", lambda: _times(run.latency)),
+        "heatmaps": (
+            "explanations/index.json",
+            lambda: finding_views.heatmaps(run.explanations, run.explanation_index),
+        ),
+        "methods": (
+            "explanations/index.json",
+            lambda: finding_views.methods(run.explanation_methods, run.explanation_index),
+        ),
+        "explained_texts": ("explanations/texts.jsonl", lambda: list(map(explained_texts.shown, run.explained_texts))),
+    }
     content = {
         "run": run,
         "version": kerastrain.__version__,
-        "verdict": finding_views.verdict(run.verdict),
-        "sets": {name: measure_views.view(measures) for name, measures in run.measures.items()},
-        "data": data_views.training_data(run.training_data, run.training_samples),
-        "curves": training_views.panels(run.history),
-        "training": training_views.summary(run.history) if run.history else None,
-        "operating_point": finding_views.operating_point(run.operating_point),
-        "folds": fold_views.view(run.folds),
-        "errors": finding_views.errors(run.errors, run.thumbnails),
-        "data_check": finding_views.data_check(run.data_check, run.thumbnails),
-        "skipped": data_views.skipped(run.quarantine),
-        "times": {f"exports/{name}": value for name, value in (run.latency.get("seconds") or {}).items()},
         "pareto": data_views.as_data(run.pareto) if run.pareto else None,
-        "heatmaps": finding_views.heatmaps(run.explanations, run.explanation_index),
-        "methods": finding_views.methods(run.explanation_methods, run.explanation_index),
-        "explained_texts": [explained_texts.shown(record) for record in run.explained_texts],
         "versions": [(name, run.environment[name]) for name in _VERSIONS if name in run.environment],
         "seed": model_card.settings(run.config, "runtime").get("seed"),
+        "backbone": model_card.settings(run.config, "model").get("backbone"),
     }
+    for key, (name, view) in views.items():
+        try:
+            content[key] = view()
+        except _UNEXPECTED as error:
+            raise InputError(
+                f"`{directory / name}` has content that a report cannot show: {error!r}. Write the file again with this "
+                "version of kerastrain, or remove it."
+            ) from error
     return {**content, "contents": _contents(run, content)}
+
+
+def _times(latency: dict) -> dict[str, float]:
+    """The seconds of one example in each exported file, by its path in the run."""
+    return {f"exports/{name}": float(value) for name, value in (latency.get("seconds") or {}).items()}
 
 
 def _contents(run: run_files.RunFiles, content: dict) -> list[tuple[str, str]]:

@@ -64,7 +64,7 @@ def test_texts_and_numbers_have_samples_and_a_histogram(tmp_path):
     (target,) = record["parts"]["validation"]["targets"]
     assert target["label"] == "<age>"
     assert sum(target["shares"]) == pytest.approx(1)
-    assert len(target["middles"]) == 24
+    assert len(target["middles"]) == 6
     assert not (tmp_path / "training_samples.png").exists()
 
 

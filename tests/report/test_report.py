@@ -149,6 +149,19 @@ def test_a_class_without_examples_shows_dashes(tmp_path):
         ("metrics.json", '{"test": {"loss": 1}}', "must contain measures of 'test' with .* Missing: count, accuracy"),
         ("evaluations/more.json", "{}", "more.json` must contain measures"),
         (
+            "errors.json",
+            '{"pairs": [{"count": "many"}]}',
+            "errors.json` has content that a report cannot show: ValueError",
+        ),
+        ("training_data.json", '{"kind": "images"}', "the training data with kind, task, parts. Missing: task, parts"),
+        (
+            "verdict.json",
+            '{"findings": [{"kind": "leakage"}]}',
+            "must contain findings with kind, sentence. Missing: sentence",
+        ),
+        ("verdict.json", '{"findings": "none"}', "must contain a list of findings. Received: str"),
+        ("exports/latency.json", '{"seconds": {"a.tflite": "fast"}}', "latency.json` has content that a report cannot"),
+        (
             "quarantine.csv",
             "path,why\na.png,so\n",
             "quarantine.csv` must contain columns with path, .* Missing: kind, reason",
