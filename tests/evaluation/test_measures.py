@@ -168,6 +168,7 @@ def test_no_mistake_says_little_about_the_next_examples():
     assert measured["intervals"] == {"accuracy": list(intervals.wilson(4, 4))}
 
 
+@pytest.mark.slow
 def test_many_examples_of_many_classes_are_measured_in_seconds():
     targets, probabilities = predicted(4_000, 100)
     start = time.process_time()

@@ -49,12 +49,12 @@ def test_the_slice_with_more_mistakes_is_found_by_an_exact_test():
 
 def test_chance_is_rarely_called_a_worse_slice():
     alarms = 0
-    for seed in range(40):
+    for seed in range(20):
         random = np.random.default_rng(seed)
         columns = {f"column {number}": random.choice(list("abcdef"), 300) for number in range(5)}
         predictions = predicted(300, wrong=(0.2, 0.2), seed=seed, **columns)
         alarms += any(row["worse"] for row in slices.measure(predictions))
-    assert alarms <= 4  # 30 if each slice were tested alone
+    assert alarms <= 3  # 15 if each slice were tested alone
     shown = printed(tables.table(measuring.measures(predicted(wrong=(0.2, 0.2)))))
     assert "Worse" not in shown
 
