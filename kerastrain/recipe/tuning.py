@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from kerastrain import config as configs
-from kerastrain import data, distribute, recipe, run_directory, tuning
+from kerastrain import data, distribute, recipe, run_directory, tracking, tuning
 from kerastrain.errors import InputError
 from kerastrain.recipe import automatic_backbone, best_phase, fitting, language_run, tracked_runs
 from kerastrain.system import files
@@ -34,6 +34,7 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
 
     Raises:
         FileExistsError: `directory` already exists.
+        MissingExtra: a tracker of `tracking.to` is not installed.
         ConfigError: the space has an unknown key, or a value that its key does not accept.
         InputError: the process is one of several workers, the objective or the algorithm does not fit the config, or no
             trial completed.
@@ -41,6 +42,7 @@ def run(config: configs.Config, search: configs.SearchConfig, directory: str | P
     directory = run_directory.refuse_existing(directory)
     config = automatic_backbone.resolved(config)
     _check_space(config, search)
+    tracking.require(config.tracking.to)
     if not distribute.is_chief() or config.runtime.strategy == "multi_worker":
         raise InputError(
             "a search runs in one process. Received: several workers. Set runtime.strategy to mirrored or none."

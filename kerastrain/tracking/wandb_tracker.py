@@ -90,7 +90,7 @@ class WandbTracker:
         """
         self._run.summary.update(dict(values))
         self._run.config.update({"run": {**self._run.config.get("run", {}), **tags}}, allow_val_change=True)
-        artifact = self._wandb.Artifact(re.sub(r"[^\w\-.]", "_", f"{self._run.name}-{self.run}"), type="run")
+        artifact = self._wandb.Artifact(f"{_safe(self._run.name)}-{self.run}", type="run")
         for folder, each in paths.items():
             for path in each:
                 for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
@@ -105,6 +105,11 @@ class WandbTracker:
             finished: bool; False marks it as failed.
         """
         self._run.finish(exit_code=0 if finished else 1)
+
+
+def _safe(name: str | None) -> str:
+    """A part of an artifact's name, which has at most 128 characters."""
+    return re.sub(r"[^A-Za-z0-9\-._]", "_", name or "run")[:100]
 
 
 def require_login() -> None:

@@ -50,6 +50,7 @@ def test_words_of_a_mean_of_embeddings_have_their_parts_of_the_log_odds():
     np.testing.assert_allclose([word.value for word in other.words], [-value for value in expected.values()], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_values_of_attention_add_up_for_pairs_of_texts():
     pairs = [("a fine film", "a dull film"), ("fine", "fine")]
     model = randomized(models.text_classifier("keras:transformer", labels=["a", "b", "c"], texts=pairs, pair=True))

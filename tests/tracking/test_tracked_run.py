@@ -31,7 +31,7 @@ def write_end(folder):
 
 def tracked(folder, *names):
     return tracking.TrackedRun(
-        folder, names, name="flowers", parameters=lambda: {"fit.epochs": "4"}, tags=lambda: {"run.keras": "3.15"}
+        folder, names, name="flowers 花", parameters=lambda: {"fit.epochs": "4"}, tags=lambda: {"run.keras": "3.15"}
     )
 
 
@@ -161,7 +161,7 @@ def test_mlflow_keeps_a_run_in_a_store_on_this_machine(tmp_path, monkeypatch):
     tracked(folder, "mlflow").finish(upload_bytes=1000)  # A process that was killed right before its end starts again.
     client, identity = mlflow.MlflowClient(), record["mlflow"]["run"]
     kept = client.get_run(identity)
-    assert (kept.info.status, kept.info.run_name) == ("FINISHED", "flowers")
+    assert (kept.info.status, kept.info.run_name) == ("FINISHED", "flowers 花")
     assert [(point.step, point.value) for point in client.get_metric_history(identity, "loss")] == [
         (1, 1.0),
         (2, 0.5),
