@@ -510,6 +510,13 @@ HELD_OUT = [
 CASES += [dataclasses.replace(case, group="held out") for case in HELD_OUT]
 
 
+NOTE = """The limits of the rules were chosen on the tuning cases, before the held-out cases ran. After that, only the rule of
+`unstable_rate` changed: a training loss that is high but falls, as with much dropout, no longer counts, and one that fine-tuning
+raises above that of the head does. A planted fault counts as found if it is among the findings. The sound run that is accused,
+messages with embeddings, finds only 77 % of the spam, which is 12 % of the messages. Seconds are those of whole runs, on one core
+that other work shared."""
+
+
 def run(case, folder):
     """Trains a case in a folder, and returns the records of its diagnosis: of the run, and of other data."""
     import keras
@@ -620,7 +627,7 @@ def main():
                 kept.write_bytes(pickle.dumps((records, seconds)))
         rows.append((case, judged(records), seconds))
         print(f"{seconds:5.1f} s  {case.name}: {case.fault} -> {', '.join(rows[-1][1]) or 'nothing'}", flush=True)
-    text = f"{results.machine()}\n\n{table(rows)}"
+    text = f"{NOTE}\n\n{results.machine()}\n\n{table(rows)}"
     print(text)
     if arguments.write:
         results.write("Verdicts", text)

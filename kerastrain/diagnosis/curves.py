@@ -50,7 +50,8 @@ class Curve:
 
     Args:
         phase: str.
-        start: float, the loss before it: the last of the phase before, or that of a guess.
+        start: float, the validation loss before it: the lowest of the phases before, or that of a guess.
+        earlier: float, the lowest training loss of the phases before; infinity without one.
         train: float (epochs,), the mean loss over the steps of each epoch.
         validation: float (epochs,); NaN where it is missing.
         rates: float (epochs,), learning rates at the ends of the epochs.
@@ -59,6 +60,7 @@ class Curve:
 
     phase: str
     start: float
+    earlier: float
     train: np.ndarray
     validation: np.ndarray
     rates: np.ndarray
@@ -113,7 +115,9 @@ def curve(record: Record) -> Curve | None:
     before = [value for row in earlier if (value := _loss(row, "val_")) is not None]
     column = lambda prefix: np.array([np.nan if (v := _loss(row, prefix)) is None else v for row in last])
     rates = np.array([float(row.get("learning_rate", 1.0)) for row in last])
-    return Curve(str(last[-1]["phase"]), min(before) if before else guess, column(""), column("val_"), rates, guess)
+    learned = min((value for row in earlier if (value := _loss(row, "")) is not None), default=math.inf)
+    start = min(before) if before else guess
+    return Curve(str(last[-1]["phase"]), start, learned, column(""), column("val_"), rates, guess)
 
 
 def still_falling(record: Record) -> Finding | None:
@@ -171,9 +175,9 @@ def unstable(record: Record) -> Finding | None:
     losses = curve(record)
     if losses is None:
         return None
-    # The mean of the first epoch holds random weights, and dropout alone can keep a falling loss above that of a guess.
-    lowest = np.minimum.accumulate(losses.train)
-    rises = np.flatnonzero(losses.train[1:] > lowest[:-1]) + 1
+    # The first loss is that of random weights, and dropout alone can keep a falling loss above that of a guess.
+    lowest = np.minimum.accumulate([losses.earlier, *losses.train])
+    rises = np.flatnonzero(losses.train > lowest[:-1])
     worst = float(losses.train[rises].max()) if len(rises) else 0.0
     evidence = {"phase": losses.phase, "worst_loss": worst, "loss_of_a_guess": losses.guess}
     if worst > UNSTABLE * losses.guess:

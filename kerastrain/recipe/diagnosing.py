@@ -102,6 +102,9 @@ def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int]
             lengths = models.text_lengths(backbone, chosen.inputs)
             examples = data.features.precompute(backbone, chosen, batch_size, lengths=lengths)
             features = _projected(examples.inputs.reshape(len(chosen), -1))
+            features = (
+                features if np.isfinite(features).all() else None
+            )  # as of a network that overflows in half precision
         return diagnosis.Part(
             targets=chosen.targets,
             outputs=np.asarray(head.predict(data.batches(examples, batch_size), verbose=0), np.float32),

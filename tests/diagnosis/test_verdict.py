@@ -147,7 +147,9 @@ def test_a_first_epoch_that_no_other_reaches_again_means_a_rate_that_is_too_high
 def test_the_rate_of_fine_tuning_changes_by_its_fraction():
     settings = {**SETTINGS, "optimizer.fine_tune_fraction": 0.5}
     bad = {"train": part(0.4, 500), "validation": part(0.4, 400)}
-    history = rows(FALLING, phase="head") + rows([3.0, 9.0, 4.0], phase="fine_tune")
+    history = rows(FALLING, phase="head") + rows(
+        [9.0, 4.0], phase="fine_tune"
+    )  # which destroyed what the head had learned
     (finding,) = diagnosis.findings(record(parts=bad, history=history, settings=settings))
     assert [(change.key, change.value) for change in finding.changes] == [("optimizer.fine_tune_fraction", 0.05)]
 
@@ -353,7 +355,7 @@ def test_two_sample_statistics_equal_their_formulas():
 
 
 def test_half_of_a_curve_is_that_of_its_epochs_or_of_its_learning_rates():
-    curve = curves.Curve("fit", 2.0, np.zeros(2), np.array([1.0, 0.0]), np.array([1.0, 0.0]), 2.0)
+    curve = curves.Curve("fit", 2.0, math.inf, np.zeros(2), np.array([1.0, 0.0]), np.array([1.0, 0.0]), 2.0)
     assert curve.after(0.5) == 1.0
     assert curve.after(0.5, of="rates") == pytest.approx(2 - 0.75)  # of 1 + 0.5, half is 0.75
 
