@@ -26,14 +26,11 @@ def print_operating_point(record: Mapping) -> None:
 def print_compared(compared: Mapping[str, Mapping[str, Mapping]]) -> None:
     """Prints what each data set measures at an operating point, and without it."""
     measures, without = ({name: each[key] for name, each in compared.items()} for key in ("with", "without"))
-    rejects = any(measured["accepted"] < 1 for measured in measures.values())
-    columns = ["set", "loss", "without", "calibration error", "without", "accuracy", "without"]
-    columns += ["accepted"] if rejects else []
-    table = Table(*columns)
+    table = Table("set", "measure", "with it", "without")
     for name, measured in measures.items():
-        numbers = [each[key] for key in ("loss", "calibration_error", "accuracy") for each in (measured, without[name])]
-        accepted = [f"{measured['accepted']:.1%}"] if rejects else []
-        table.add_row(plain(name), *map(_shown, numbers), *accepted)
+        for key in ("loss", "calibration_error", "accuracy", *(["accepted"] if measured["accepted"] < 1 else [])):
+            numbers = map(_shown, (measured[key], without[name][key]))
+            table.add_row(plain(name), key.replace("_", " "), *numbers)
     console.print(table)
     if not any(measured["labels"] for measured in measures.values()):
         return

@@ -77,8 +77,8 @@ def batches(run: Run, inputs: Sequence, size: int) -> Iterator[Batch]:
     try:
         decode = lambda part: [pool.submit(_image, run, item.value) for item in part]
         following = decode(parts[0]) if parts else []
-        for part, later in zip(parts, [*parts[1:], []], strict=True):
-            current, following = following, decode(later)
+        for number, part in enumerate(parts, start=1):
+            current, following = following, decode(parts[number]) if number < len(parts) else []
             yield _decoded(part, [future.result() for future in current])
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -161,6 +161,7 @@ def test_embeddings_have_a_row_for_each_input(run, tmp_path):
     assert (rows.shape, rows.dtype, len(faults)) == ((3, 3), np.float32, 1)
     assert np.isnan(rows[1]).all()
     np.testing.assert_array_equal(rows[0], rows[2])
+    assert recipe.embed(run, []).shape == (0, 3)
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         recipe.embed(run, [tmp_path / "gone.png"])
 
