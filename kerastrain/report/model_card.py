@@ -10,6 +10,7 @@ import yaml
 from markupsafe import Markup, escape
 
 import kerastrain
+from kerastrain.errors import InputError
 from kerastrain.report import measure_views, run_files, templates, training_views
 
 # Tasks that Hugging Face names, by the kind of data and the task; it has no name for a regression of images or texts.
@@ -124,8 +125,14 @@ def settings(config: str, section: str) -> dict:
 
     Returns:
         dict.
+
+    Raises:
+        InputError: the config is not YAML.
     """
-    value = yaml.safe_load(config)
+    try:
+        value = yaml.safe_load(config)
+    except yaml.YAMLError as error:
+        raise InputError(f"`config.yaml` must be YAML. Received: {' '.join(str(error).split())}. Repair it.") from error
     value = value.get(section) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
 

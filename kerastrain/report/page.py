@@ -5,7 +5,10 @@ data, and the page's content security policy blocks scripts and everything from 
 """
 
 import os
+import traceback
 from pathlib import Path
+
+import jinja2
 
 import kerastrain
 from kerastrain.errors import InputError
@@ -52,8 +55,18 @@ def write(run_directory: str | os.PathLike) -> Path:
     """
     directory = run_files.run_folder(run_directory)
     run = run_files.read(directory)
-    content = _content(run, directory)
-    page, card = templates.environment().get_template("page.html").render(**content), model_card.text(run)
+    try:
+        page = templates.environment().get_template("page.html").render(**_content(run, directory))
+        card = model_card.text(run)
+    except InputError:
+        raise
+    except (*_UNEXPECTED, jinja2.UndefinedError) as error:
+        templates_of = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+        section = next((path.stem for path in reversed(templates_of) if path.suffix in (".html", ".md")), "model card")
+        raise InputError(
+            f"a file of {str(directory)!r} has content that a report cannot show: {error}, for its section {section!r}. Write "
+            "the file again with this version of kerastrain, or remove it."
+        ) from error
     if not run.folds:  # There is no single model.
         files.write_text(directory / FILES[1], card)
     return files.write_text(directory / FILES[0], page)

@@ -160,6 +160,12 @@ def test_a_class_without_examples_shows_dashes(tmp_path):
             "must contain findings with kind, sentence. Missing: sentence",
         ),
         ("verdict.json", '{"findings": "none"}', "must contain a list of findings. Received: str"),
+        (
+            "start.json",
+            '{"run": "r", "kept": 3, "new": [], "dropped": []}',
+            "cannot show: object of type 'int' has no len",
+        ),
+        ("config.yaml", "a: [", "`config.yaml` must be YAML. Received: while parsing"),
         ("exports/latency.json", '{"seconds": {"a.tflite": "fast"}}', "latency.json` has content that a report cannot"),
         (
             "quarantine.csv",
