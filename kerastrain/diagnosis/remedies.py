@@ -11,6 +11,8 @@ from kerastrain.diagnosis.records import Change, Finding, Record
 
 _MOST_DROPOUT = 0.5
 _MOST_HELD_OUT = 0.3
+_FOLDS = 5
+_ROUNDED_SHARE = 0.03
 
 
 def changes(finding: Finding, record: Record) -> tuple[Change, ...]:
@@ -110,19 +112,20 @@ def _noise(finding: Finding, record: Record) -> list[Change | None]:
 
 
 def _more_held_out(finding: Finding, record: Record) -> list[Change | None]:
-    settings = record.settings
-    total = sum(part.count for part in record.parts.values())
+    settings, counts = record.settings, record.class_counts
     if finding.part not in ("validation", "test"):
         return []
-    changes = (
-        [Change("data.folds", 5, "with data.fold=all, every example is held out once")]
-        if not settings.get("data.folds")
-        else []
-    )
+    changes = []
+    total = sum(part.count for part in record.parts.values())
     wanted = math.ceil(100 * finding.evidence["needed"] / total) / 100
     key = f"data.{finding.part}_fraction"
-    if settings.get(key, 1) < wanted <= _MOST_HELD_OUT:
-        changes.insert(0, Change(key, wanted, f"a larger {finding.part} part"))
+    share = settings.get(key, 0.0)
+    # Data that come in parts have their own share, which no fraction changes.
+    is_drawn = abs(finding.evidence["count"] / total - share) < _ROUNDED_SHARE
+    if is_drawn and share < wanted <= _MOST_HELD_OUT:
+        changes.append(Change(key, wanted, f"a larger {finding.part} part"))
+    if not settings.get("data.folds") and (counts is None or counts.min() >= _FOLDS):
+        changes.append(Change("data.folds", _FOLDS, "with data.fold=all, every example is held out once"))
     return changes
 
 
