@@ -15,6 +15,7 @@ import numpy as np
 from kerastrain.config import Config
 from kerastrain.evaluation import operating_point, paired
 
+_SECONDS = 2.0  # to measure the time of a file
 _EXAMPLES_FILE = "example_digests.npz"  # `run_directory.EXAMPLES_FILE`, whose module imports TensorFlow
 
 
@@ -100,12 +101,14 @@ def exports(folders: Sequence[Path], *, timed: bool = False) -> dict[str, tuple]
 
 def _exported(folder: Path) -> dict[str, dict]:
     found = (_json(path) for path in sorted((folder / "exports").rglob("*parity.json")))
-    keys = ("size_bytes", "agreement", "score")
-    return {
-        f"exports/{record['file']}": {key: record[key] for key in keys if record.get(key) is not None}
-        for record in found
-        if "file" in record
-    }
+    keys, seconds = ("size_bytes", "agreement", "score"), _json(folder / "exports" / "latency.json").get("seconds", {})
+    records = {}
+    for record in found:
+        if name := record.get("file"):
+            records[f"exports/{name}"] = {key: record[key] for key in keys if record.get(key) is not None}
+            if name in seconds:
+                records[f"exports/{name}"]["milliseconds"] = 1000 * seconds[name]
+    return records
 
 
 def _compressed(folder: Path) -> dict[str, dict]:
@@ -119,13 +122,14 @@ def _compressed(folder: Path) -> dict[str, dict]:
 
 def _time(name: str, folders: Sequence[Path], records: Sequence[dict]) -> None:
     """Adds the time of a file to the records of the runs that have it."""
-    from kerastrain import export
+    from kerastrain.export import benchmark
 
     pairs = [(folder / name, each[name]) for folder, each in zip(folders, records, strict=True) if name in each]
     pairs = [(path, record) for path, record in pairs if path.is_file()]
     if pairs:
-        for (_, record), cost in zip(pairs, export.costs([path for path, _ in pairs]), strict=True):
-            record["milliseconds"] = 1000 * cost.seconds
+        times = benchmark.seconds([path for path, _ in pairs], budget_seconds=_SECONDS)
+        for (_, record), seconds in zip(pairs, times, strict=True):
+            record["milliseconds"] = 1000 * seconds
 
 
 def settings(own: Sequence[Config]) -> dict[str, tuple]:
@@ -165,6 +169,9 @@ def notes(part: str, names: Sequence[str], folders: Sequence[Path], digests: np.
     """
     if len(digests) < paired.FEWEST_EXAMPLES:
         yield f"fewer than {paired.FEWEST_EXAMPLES} examples do not tell runs apart, whatever their difference"
+    processors = {_json(folder / "exports" / "latency.json").get("processor") for folder in folders} - {None}
+    if len(processors) > 1:
+        yield "the times of the files were measured on different processors; --time measures them side by side"
     if part == "validation":
         yield "the validation part has chosen the best epoch of each run, so all runs look a little better on it than they are"
     for name, folder in zip(names, folders, strict=True):

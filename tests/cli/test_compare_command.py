@@ -46,6 +46,7 @@ def make(folder, parts, *overrides, parameters=None, seconds=None, exports=(), t
         (folder / "exports").mkdir(exist_ok=True)
         record = {"file": name, "size_bytes": size, "agreement": 0.995}
         (folder / f"exports/{name}.parity.json").write_text(json.dumps(record))
+        (folder / "exports/latency.json").write_text(json.dumps({"seconds": {name: 0.002}, "processor": "fast"}))
     if trained_on is not None:
         np.savez(folder / "example_digests.npz", train=np.array(trained_on, np.uint64))
     return folder
@@ -121,7 +122,9 @@ def test_a_better_run_is_told_from_chance(kerastrain, place):
         "model_bytes": comparison.facts["model_bytes"],
         "training_seconds": (12.0, 300.0),
     }
-    assert comparison.exports == {"exports/model_int8.tflite": ({"size_bytes": 1000, "agreement": 0.995}, None)}
+    assert comparison.exports == {
+        "exports/model_int8.tflite": ({"size_bytes": 1000, "agreement": 0.995, "milliseconds": 2.0}, None)
+    }
     assert comparison.settings == {"fit.epochs": (3, 9)}
     assert comparison.notes == ("large was trained on 10 of these 300 examples, so it looks better than it is",)
 
