@@ -141,7 +141,7 @@ def notes(record: Mapping) -> list[str]:
     Returns:
         list of str. Records of earlier versions are of occlusion.
     """
-    unit = "number" if "number" in record else "log-odds"
+    unit, other = ("number", "that") if "number" in record else ("log-odds", "those")
     because = f", because {record['reason']}" if record.get("reason") else ""
     complete = record.get("completeness")
     if complete is None:
@@ -149,7 +149,7 @@ def notes(record: Mapping) -> list[str]:
         sentences = [f"occlusion{because}: a value is what {change} without the word; values do not add up"]
     else:
         sum_, difference, steps = f"{complete['total']:+.2f}", f"{complete['difference']:+.2f}", complete["steps"]
-        whole = f"the {unit} of the text less that of one whose embeddings are {complete['baseline']}"
+        whole = f"the {unit} of the text less {other} of one whose embeddings are {complete['baseline']}"
         if complete["reached"]:
             verdict = f"the values add up to {sum_}: {whole}"
         else:

@@ -29,7 +29,7 @@ PLAIN = [
     r"good 75.0%: a fine\x1b[2J dull film [bold]",
     r"  for     fine\x1b[2J +2.00, film +0.01",
     "  against dull -1.00",
-    "  integrated gradients: the values add up to +1.01: the log-odds of the text less that of one whose embeddings are zeros "
+    "  integrated gradients: the values add up to +1.01: the log-odds of the text less those of one whose embeddings are zeros "
     "(8 steps)",
     "  without the word that speaks most for the answer 20.0%; with it alone 90.0%",
 ]

@@ -106,9 +106,7 @@ def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):
     assert "cannot read 'bad.png'" in said
     assert "exists already and is not overwritten. Use --replace, or --out" in kerastrain(*arguments, code=2)[1]
     kerastrain(*arguments, "--replace")
-    assert (
-        "unknown method 'gradcan'" in kerastrain("explain", "images", "bad.png", "--method", "gradcan", code=2)[1]
-    )
+    assert "unknown method 'gradcan'" in kerastrain("explain", "images", "bad.png", "--method", "gradcan", code=2)[1]
 
 
 @pytest.mark.slow
@@ -147,7 +145,7 @@ def test_explain_prints_which_words_of_texts_speak_for_and_against(kerastrain, p
     assert (record["method"], complete["reached"], "reason" in record) == ("integrated_gradients", True, False)
     assert complete["total"] == pytest.approx(total) == pytest.approx(complete["difference"], abs=1e-3)
     sentence = (
-        f"integrated gradients: the values add up to {total:+.2f}: the log-odds of the text less that of one whose"
+        f"integrated gradients: the values add up to {total:+.2f}: the log-odds of the text less those of one whose"
     )
     assert f"  {sentence} embeddings are zeros (8 steps)" in printed
     assert f"I{sentence[1:]} embeddings are zeros (8 steps)." in (place / "words/texts.html").read_text()

@@ -72,7 +72,7 @@ def test_notes_say_how_values_were_found_and_how_far_they_can_be_trusted():
     deletion = {"words": 2, "whole": 0.75, "without": 0.25, "only": 0.9}
     newer = {**RECORD, "method": "integrated_gradients", "reason": "so", "completeness": complete, "deletion": deletion}
     assert explained_texts.notes(newer) == [
-        "integrated gradients, because so: the values add up to +1.10, and not to +1.50, the log-odds of the text less that of "
+        "integrated gradients, because so: the values add up to +1.10, and not to +1.50, the log-odds of the text less those of "
         "one whose embeddings are zeros: take them as approximate (256 steps)",
         "without the 2 words that speak most for the answer 25.0%; with them alone 90.0%",
     ]
