@@ -17,6 +17,7 @@ MOST_THRESHOLDS = 30
 """The largest number of thresholds in a table."""
 
 _MOST_EXAMPLES, _MOST_REASONS = 12, 8
+_ACTIONS = {"exclude": "leave out", "relabel": "give another label", "look": "look at"}
 _FACTS = {
     "label": "label",
     "proposed": "proposed",
@@ -26,10 +27,6 @@ _FACTS = {
     "output": "predicted",
     "probability": "probability",
     "loss": "loss",
-    "other": "the other",
-    "other_part": "the other is in",
-    "other_label": "its label",
-    "reason": "why",
     "action": "proposal",
 }
 _MOST_CHARACTERS = 400
@@ -123,7 +120,12 @@ def data_check(record: Mapping, thumbnails: Mapping[str, bytes]) -> dict | None:
         }
         for finding in _known(record.get("findings"))
     ]
-    notes = [record[key] for key in ("labels_by", "features_by", "rule") if record.get(key)]
+    named = (("labels_by", "Labels are doubted by"), ("features_by", "Copies are found by features of"), ("rule", ""))
+    notes = [f"{words} {record[key]}".strip() for key, words in named if record.get(key)]
+    proposals = record.get("proposals") or {}
+    wanted = [f"{count(proposals[key])} to {words}" for key, words in _ACTIONS.items() if proposals.get(key)]
+    if wanted:
+        notes.insert(0, f"Of the examples {', '.join(wanted)}: data_check/proposals.csv")
     found = {finding.get("kind") for finding in _known(record.get("findings"))}
     checked = [_words(kind) for kind in record.get("checked") or [] if kind not in found]
     return {"groups": groups, "checked": checked, "notes": notes, "command": record.get("command") or ""}
@@ -241,6 +243,7 @@ def _example(entry: Mapping, thumbnails: Mapping[str, bytes], folder: str) -> di
         else str(entry.get("key", "")),  # some texts are their own key
         "part": entry.get("part") or "",
         "facts": facts,
+        "reason": entry.get("reason") or "",
         "texts": [_shortened(str(entry[key])) for key in ("text", "other_text") if entry.get(key)],
         "pictures": [picture for picture in pictures if picture],
     }

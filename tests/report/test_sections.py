@@ -61,6 +61,8 @@ def test_every_file_of_a_run_has_its_words(tmp_path):
         "9 of 60 examples of the test part are wrong.",
         "probability 0.99 , loss 4.5",
         "Label error: 4",
+        "Of the examples 3 to leave out: data_check/proposals.csv.",
+        "proposed b, proposal look",
         "Checked without a finding: blurred.",
         "predicted b 70.0%, true",
         "gradcam 1 0.2 – 0.7 – 0.1",

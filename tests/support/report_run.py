@@ -95,6 +95,7 @@ def write(directory, *, classes=4):
         "parts": {"train": 4},
     }
     check = {"findings": [{**finding, "examples": [example]}], "checked": ["label_error", "blurred"], "rule": HOSTILE}
+    check["proposals"] = {"exclude": 3, "relabel": 0, "look": 0}
     files.write_json(directory / "data_check" / "findings.json", {**check, "command": f"kerastrain train '{HOSTILE}'"})
     files.write_bytes(directory / "explanations" / "a&b_gradcam.png", picture())
     explained = {"file": "a&b_gradcam.png", "input": HOSTILE, "true": HOSTILE, "predicted": "b", "probability": 0.7}
