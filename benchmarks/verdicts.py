@@ -510,8 +510,8 @@ HELD_OUT = [
 CASES += [dataclasses.replace(case, group="held out") for case in HELD_OUT]
 
 
-NOTE = """The limits of the rules were chosen on the tuning cases, of which four were planted again because the first attempt did no
-harm (such as fine-tuning at 20 times the rate, which helped). The held-out cases ran after that; then only the rule of
+NOTE = """The limits of the rules were chosen on the tuning cases, of which four were planted again because the first attempt did
+no harm (such as fine-tuning at 20 times the rate, which helped). The held-out cases ran after that; then only the rule of
 `unstable_rate` changed: a training loss that is high but falls, as with much dropout, no longer counts, and one that fine-tuning
 raises above that of the head does. A planted fault counts as found if it is among the findings. The sound run that is accused,
 messages with embeddings, finds only 77 % of the spam, which is 12 % of the messages. Seconds are those of whole runs, on one core

@@ -51,6 +51,7 @@ def test_the_verdict_of_a_run_names_findings_and_settings_that_its_config_accept
         assert changed != run.config
 
 
+@pytest.mark.slow
 def test_other_data_are_compared_with_those_of_the_run(run, tmp_path):
     before = diagnosing.read(run.directory)["findings"]
     dark, same = photos(tmp_path / "dark", count=40, scale=0.4, seed=1), photos(tmp_path / "same", count=80, seed=2)
@@ -69,6 +70,7 @@ def test_other_data_are_compared_with_those_of_the_run(run, tmp_path):
     assert [finding for finding in findings if finding["part"] != "dark"] == before
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_diagnosed_when_it_is_evaluated(run, tmp_path):
     (run.directory / diagnosing.FILE).unlink()
     (run.directory / diagnosing.SAMPLES_FILE).unlink()
