@@ -95,9 +95,9 @@ def check(
     from kerastrain.recipe import data_check_files, data_checking
 
     data_check_files.require_free(folder, replace=replace)
-    found = data_checking.check(folder)
+    found = data_checking.check_data(folder)
     _print_findings(found)
-    table = data_check_files.write(found, replace=replace)
+    table = data_check_files.write_data_check(found, replace=replace)
     actions = [finding.action for finding in found.findings]
     console.print(
         plain(f"proposals: {actions.count('exclude'):,} to leave out, {actions.count('look'):,} to look at: {table}")

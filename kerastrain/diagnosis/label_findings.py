@@ -16,7 +16,7 @@ LIKELY, POSSIBLE = 0.9, 0.8
 
 _GOOD_ENOUGH = 0.85  # Accuracy from which possible errors are worth a look; a weaker model doubts whatever is hard.
 _ERRORS_BEYOND_CHANCE = 2.0  # standard errors
-_NUMBER_STANDS_OUT, _LEAST_EXPLAINED = 6.0, 0.1  # robust standard deviations, R²
+_NUMBER_STANDS_OUT, _LEAST_EXPLAINED = 6.0, 0.1  # robust standard deviations; fraction of the variance
 _MOST_NAMED = 3
 
 
@@ -119,19 +119,31 @@ def _labels(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -
 
 def _numbers(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> LabelFindings:
     targets = np.asarray(targets, np.float64)
-    scores = number_errors(targets, predicted)
-    explained = 1 - ((predicted - targets) ** 2).sum() / ((targets - targets.mean(axis=0)) ** 2).sum()
-    known = f"its R² is {explained:.3f}"
-    if explained < _LEAST_EXPLAINED:
-        return LabelFindings([], scores, None, f"{known}, too low to doubt a number")
+    explained = _explained(predicted, targets)
+    known = ", ".join(
+        f"{label!r} {value:.2f}" for label, value in list(zip(labels, explained, strict=True))[:_MOST_NAMED]
+    )
+    known = f"it explains of the usual variance (by medians) {known}"
+    judged = np.flatnonzero(explained >= _LEAST_EXPLAINED)
+    if not len(judged):
+        return LabelFindings([], np.zeros(len(targets)), None, f"{known}, too little to doubt a number")
+    scores = number_errors(targets[:, judged], predicted[:, judged])
     findings = []
     for row in np.flatnonzero(scores >= _NUMBER_STANDS_OUT).tolist():
         values = ", ".join(
-            f"{label} is {given:.4g} where similar examples suggest {other:.4g}"
-            for label, given, other in list(zip(labels, targets[row], predicted[row], strict=True))[:_MOST_NAMED]
+            f"{labels[column]!r} is {targets[row, column]:.4g} where similar examples suggest {predicted[row, column]:.4g}"
+            for column in judged[:_MOST_NAMED].tolist()
         )
         findings.append(Finding(row, "unlikely_number", float(scores[row]), values))
     return LabelFindings(findings, scores, None, known)
+
+
+def _explained(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The share of the variance of each number that is explained, by medians, which a few wrong numbers do not change."""
+    residuals = predicted - targets
+    spread = np.median(np.abs(targets - np.median(targets, axis=0)), axis=0)
+    left = np.median(np.abs(residuals - np.median(residuals, axis=0)), axis=0)
+    return 1 - (left / np.where(spread > 0, spread, np.inf)) ** 2 * (spread > 0) - (spread <= 0)
 
 
 def _threshold(accuracy: float, is_better: bool, known: str) -> tuple[str, float | None]:

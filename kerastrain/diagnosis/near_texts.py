@@ -16,11 +16,11 @@ import numpy as np
 
 from kerastrain.diagnosis.near_duplicates import Pairs
 
-RESEMBLANCE = 0.8
+RESEMBLANCE = 0.7
 """The smallest share of common shingles of two near-duplicates."""
 
 _SHINGLE = 5  # characters
-_HASHES, _BANDS = 64, 16  # 4 hashes a band: texts of resemblance 0.8 share one with probability 0.9998
+_HASHES, _BANDS = 64, 16  # 4 hashes a band: texts of resemblance 0.7 share one with probability 0.99
 _PRIME = np.uint64(2**31 - 1)
 _MOST_SHINGLES = 4000  # of a text
 _FEWEST_CHARACTERS = 12  # Of shorter texts, only equal ones are near-duplicates.
@@ -48,7 +48,7 @@ def normalized(text: str) -> str:
 
 
 def near_texts(texts: Sequence[str]) -> Pairs:
-    """Finds texts that are equal after `normalized`, or share at least 80 % of their sequences of 5 characters.
+    """Finds texts that are equal after `normalized`, or share at least 70 % of their sequences of 5 characters.
 
     Args:
         texts: sequence of n str.

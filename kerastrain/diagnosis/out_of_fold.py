@@ -42,7 +42,8 @@ def out_of_fold(
         targets: int64 (n,) of classes for "single_label", else float32 (n, outputs).
         outputs: int > 0, the number of classes, labels or numbers.
         task: str, "single_label", "multi_label" or "regression".
-        groups: array (n,); the examples of a group are in the same fold, such as copies of each other. None for none.
+        groups: array (n,); the examples of a group are in the same fold, such as copies of each other. A single group counts
+            as None, no groups.
         folds: int >= 2.
         seed: int, of the folds.
 
@@ -51,7 +52,7 @@ def out_of_fold(
         probability 0 in it.
 
     Raises:
-        ValueError: there are fewer than two examples, or fewer than two groups.
+        ValueError: there are fewer than two examples.
     """
     divided = list(_folds(targets, task, groups, min(folds, len(targets)), seed))
     predicted = np.zeros((len(targets), outputs))
@@ -71,7 +72,7 @@ def out_of_fold(
 
 def _folds(targets, task, groups, count, seed) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     strata = targets if task == "single_label" else np.zeros(len(targets), int)
-    grouped = groups is not None and len(np.unique(groups)) < len(groups)
+    grouped = groups is not None and 1 < len(np.unique(groups)) < len(groups)
     if grouped:
         count = min(count, len(np.unique(groups)))
         divide = (StratifiedGroupKFold if task == "single_label" else GroupKFold)(

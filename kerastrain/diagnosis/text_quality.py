@@ -20,7 +20,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _JOINED_SCRIPTS = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "FULLWIDTH": "LATIN"}
 _COMMON_FRACTION = 0.05  # A script or language of so many texts belongs to the set.
 _FEWEST_WORDS, _MOST_OWN_FRACTION = 3, 0.25
-_PHRASE_WORDS, _FEWEST_TEXTS, _PHRASE_FRACTION, _COVERED = 8, 5, 0.005, 0.5
+_PHRASE_WORDS, _FEWEST_TEXTS, _PHRASE_FRACTION, _COVERED, _MOST_FRACTION = 8, 5, 0.005, 0.5, 0.2
 _LEAST_SPREAD = 0.2  # of the logarithm of the number of words
 _SHOWN = 60
 
@@ -34,7 +34,8 @@ def text_quality(texts: Sequence[str]) -> list[Finding]:
     | short | one word, where the median text has at least 8 and this stands out |
     | other_language | most letters are of a script that fewer than 5 % of the texts use; or at least 3 function words of a \
 language of fewer than 5 % of the texts, and at most a quarter as many of the usual ones |
-    | boilerplate | at least half of the words are in sequences of 8 words that occur in many other texts with other words |
+    | boilerplate | at least half of the words are in sequences of 8 words that many texts share, unless a fifth of all \
+texts do |
 
     Args:
         texts: sequence of n str.
@@ -132,6 +133,8 @@ def _boilerplate(words: Sequence[Sequence[str]]) -> list[Finding]:
             count = texts_with[own[shared[0]]]
             reason = f"{covered.mean():.0%} of its words are in phrases that {count:,} texts share, such as '{shown}'"
             findings.append(Finding(row, "boilerplate", float(covered.mean()), reason))
+    if len(findings) > _MOST_FRACTION * len(words):
+        return []  # Such texts are what the set consists of.
     return sorted(findings, key=lambda finding: -finding.score)
 
 

@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
+        "data_check_files": ["write_data_check"],
+        "data_checking": ["DataCheck", "check_data"],
         "evaluating": ["evaluate"],
         "comparing": ["Comparison", "compare"],
         "exporting": ["export_formats"],

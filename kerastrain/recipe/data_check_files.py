@@ -43,7 +43,7 @@ def require_free(directory: Path, *, replace: bool) -> None:
         )
 
 
-def write(found: DataCheck, *, replace: bool = False) -> Path:
+def write_data_check(found: DataCheck, *, replace: bool = False) -> Path:
     """Writes the findings into the folder `data_check` of the run, all of them or none, and the report again.
 
     Args:

@@ -1,6 +1,6 @@
 """Finds what is wrong with the data of a finished run: labels, copies, pictures and texts.
 
-Takes the folder of a run; returns findings, and `data_check_files.write` writes them. Must not change the model.
+Takes the folder of a run; returns findings, and `write_data_check` writes them. Must not change the model.
 """
 
 import dataclasses
@@ -31,6 +31,7 @@ from kerastrain.recipe.published_features import image_features, text_features
 logger = logging.getLogger("kerastrain")
 
 _BATCH = 64
+_LARGEST_GROUP = 0.2  # of the examples
 _OF_IMAGES = (
     "leakage",
     "conflicting_labels",
@@ -147,7 +148,7 @@ def folder_of(directory: str | Path) -> tuple[Path, Path]:
 
 
 @data.surface_read_errors()
-def check(directory: str | Path) -> DataCheck:
+def check_data(directory: str | Path) -> DataCheck:
     """Reads the data of a run again and looks for what is wrong with them.
 
     Args:
@@ -159,6 +160,11 @@ def check(directory: str | Path) -> DataCheck:
     Raises:
         FileNotFoundError: there is no run, or no data any more.
         InputError: the run is not finished or of a language model, or its data have changed since.
+
+    Example:
+        >>> found = kt.recipe.check_data("runs/flowers")  # doctest: +SKIP
+        >>> [(found.key(finding.index), finding.reason) for finding in found.findings]  # doctest: +SKIP
+        >>> kt.recipe.write_data_check(found)  # doctest: +SKIP
     """
     folder, own = folder_of(directory)
     config = configs.load(own / "config.yaml")
@@ -192,6 +198,8 @@ def examine(config: Config, split: data.Split, directory: Path) -> DataCheck:
     logger.info("judging the labels")
     names = None if split.train.groups is None else np.concatenate([part.groups for part in split.parts.values()])
     groups = near_duplicates.clusters(len(parts), pairs, names)  # Copies must not be in two folds.
+    if np.bincount(groups).max() > _LARGEST_GROUP * len(parts):
+        groups = names  # Where a large part of the data is alike, it has to be divided.
     predicted, labels_by = _predicted(directory, config, split, features, features_by, targets, groups)
     labels = label_findings(predicted, targets, split.labels, split.task, parts)
     found = DataCheck(directory, config, split, parts, [], labels, labels_by, features_by, ())

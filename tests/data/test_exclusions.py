@@ -76,11 +76,23 @@ def test_predefined_parts_stay_those_of_their_examples(tmp_path):
             r"since. Remove the row, or run `kerastrain data check` again.",
         ),
         ("exclude,red/000.png,blake2:0000000000000001,,red,\n", "matches no example of"),
-        ("drop,red/000.png,,,red,\n", "line 2 of '.*proposals.csv': unknown action 'drop'. Known: exclude, look, relabel"),
-        ("exclude,red/000.png,123,,red,\n", "digest must be as `kerastrain data check` writes it, such as blake2:0+ff. Rec"),
+        (
+            "drop,red/000.png,,,red,\n",
+            "line 2 of '.*proposals.csv': unknown action 'drop'. Known: exclude, look, relabel",
+        ),
+        (
+            "exclude,red/000.png,123,,red,\n",
+            "digest must be as `kerastrain data check` writes it, such as blake2:0+ff. Rec",
+        ),
         ("exclude,,,,red,\n", "line 2 of '.*proposals.csv' has neither key nor digest. Add one, or remove the row."),
-        ("relabel,red/000.png,,,red,\n", "line 2 of '.*': relabel needs a proposed_label. Received: none. Write the label."),
-        ("relabel,red/000.png,,,red,bleu\n", "line 2 of the table: unknown class 'bleu'. Known: .* Did you mean 'blue'?"),
+        (
+            "relabel,red/000.png,,,red,\n",
+            "line 2 of '.*': relabel needs a proposed_label. Received: none. Write the label.",
+        ),
+        (
+            "relabel,red/000.png,,,red,bleu\n",
+            "line 2 of the table: unknown class 'bleu'. Known: .* Did you mean 'blue'?",
+        ),
         (
             "exclude,red/000.png,,,red,\nrelabel,red/000.png,,,red,blue\n",
             "the table, whose lines 2 and 3 want exclude and relabel to 'blue' for 'red/000.png'. Remove one.",
@@ -96,11 +108,24 @@ def test_a_missing_file_or_another_table_is_refused(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="`data.exclude`: there is no file 'none.csv'. Give a proposals.csv of"):
         exclusions.read("none.csv")
     (tmp_path / "quarantine.csv").write_text("path,kind,reason\n")
-    with pytest.raises(InputError, match="with the columns path, kind, reason, without action. Give a proposals.csv of"):
+    with pytest.raises(
+        InputError, match="with the columns path, kind, reason, without action. Give a proposals.csv of"
+    ):
         exclusions.read(tmp_path / "quarantine.csv")
     (tmp_path / "latin.csv").write_bytes("action,key\nexclude,café.png\n".encode("latin-1"))
     with pytest.raises(InputError, match="which is not UTF-8. Save it so."):
         exclusions.read(tmp_path / "latin.csv")
+
+
+def test_what_is_written_is_read_again_and_is_no_formula(tmp_path):
+    rows = [
+        {"action": "exclude", "key": "=1+1", "digest": exclusions.digest_text(7), "score": 0.5},
+        {"action": "look", "key": "'a"},
+    ]
+    path = exclusions.write(rows, tmp_path / "table.csv")
+    assert path.read_text().splitlines()[1] == "exclude,,,,,,0.5,,,'=1+1,blake2:0000000000000007"
+    read = exclusions.read(path)
+    assert [(row.action, row.key, row.digest) for row in read] == [("exclude", "=1+1", 7), ("look", "'a", None)]
 
 
 def test_rows_of_classes_that_are_left_out_anyway_need_not_match(folder, tmp_path):
@@ -111,5 +136,7 @@ def test_rows_of_classes_that_are_left_out_anyway_need_not_match(folder, tmp_pat
 def test_only_classes_are_relabelled(tmp_path):
     (tmp_path / "table.csv").write_text("text,score\n" + "".join(f"text {n},{n}.5\n" for n in range(9)))
     listing = data.listing(tmp_path / "table.csv", kind="text", task="regression")
-    with pytest.raises(InputError, match="relabels only examples of one class each. Received: line 2 of the table with rel"):
+    with pytest.raises(
+        InputError, match="relabels only examples of one class each. Received: line 2 of the table with rel"
+    ):
         applied(tmp_path, listing, "relabel,text 1,,,,3\n")

@@ -84,13 +84,16 @@ def test_several_labels_and_numbers_are_judged_one_by_one():
     assert "the label 'big', which similar examples make" in found.findings[0].reason
     numbers = (features @ [1.0, 2, 3, 4, 5, 6])[:, None].astype(np.float32)
     numbers += np.random.default_rng(0).normal(size=numbers.shape)
-    numbers[3] += 200
-    predicted = out_of_fold(features, numbers, 1, "regression")
+    numbers = np.concatenate([numbers, np.random.default_rng(1).normal(size=numbers.shape)], axis=1)
+    numbers[3, 0] += 2000  # so much that the mean square of all others is nothing beside it
+    predicted = out_of_fold(features, numbers, 2, "regression")
     assert np.argmax(number_errors(numbers, predicted)) == 3
-    found = label_findings(predicted, numbers, ["age"], "regression", ["train"] * 400)
+    found = label_findings(predicted, numbers, ["age", "noise"], "regression", ["train"] * 400)
     assert [(finding.index, finding.kind, finding.action) for finding in found.findings] == [
         (3, "unlikely_number", "look")
     ]
+    assert found.findings[0].reason.startswith("'age' is ")
+    assert "'noise' is" not in found.findings[0].reason
 
 
 def test_examples_of_a_group_are_not_in_two_folds():
