@@ -241,7 +241,7 @@ def test_class_weights_and_names_are_checked_without_reading_an_image(tmp_path):
 
 
 def test_extras_are_those_of_the_package():
-    assert set(optional_imports.EXTRAS) == {"int4", "kerashub", "language", "onnx", "tpe"}
+    assert set(optional_imports.EXTRAS) == {"int4", "kerashub", "language", "mlflow", "onnx", "tpe", "wandb"}
 
 
 def test_networks_are_those_of_keras():

@@ -73,6 +73,16 @@ def recorder(monkeypatch):
     return Recorder
 
 
+@pytest.fixture
+def said(caplog, monkeypatch):
+    """What kerastrain logs, whatever earlier tests did to its logger."""
+    logger = logging.getLogger("kerastrain")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO, "kerastrain")
+    return caplog
+
+
 def test_a_run_that_continues_sends_each_epoch_once(recorder, tmp_path):
     folder = tmp_path / "run"
     write_history(folder, 2)
@@ -99,30 +109,27 @@ def test_a_run_that_continues_sends_each_epoch_once(recorder, tmp_path):
     assert tracking.links(folder) == {"MLflow": "http://there"}
 
 
-def test_a_server_that_is_down_costs_a_warning_and_gets_all_at_the_end(recorder, tmp_path, caplog):
-    caplog.set_level(logging.INFO, "kerastrain")
-    logging.getLogger("kerastrain").propagate = True
+def test_a_server_that_is_down_costs_a_warning_and_gets_all_at_the_end(recorder, tmp_path, said):
     recorder.down = True
     run = tracked(tmp_path, "mlflow")
     run.start()
     write_history(tmp_path, 3)
     run.send_history()
-    assert caplog.messages == ["tracking: MLflow failed; it is tried again at the end: connection refused"]
+    assert said.messages == ["tracking: MLflow failed; it is tried again at the end: connection refused"]
     recorder.down = False
     run.finish(upload_bytes=0)
     assert [kept["epochs"] for kept in recorder.runs.values()] == [[1, 2, 3]]
-    assert caplog.messages[1:] == ["tracking: MLflow has http://there"]
+    assert said.messages[1:] == ["tracking: MLflow has http://there"]
     recorder.down = True
     tracked(tmp_path, "mlflow").finish(upload_bytes=0)
-    assert caplog.messages[2] == "tracking: MLflow failed; the run's folder has what it lacks: connection refused"
+    assert said.messages[2] == "tracking: MLflow failed; the run's folder has what it lacks: connection refused"
 
 
-def test_a_record_that_somebody_broke_begins_new_runs(recorder, tmp_path, caplog):
-    logging.getLogger("kerastrain").propagate = True
+def test_a_record_that_somebody_broke_begins_new_runs(recorder, tmp_path, said):
     for content in ("{", "[1]", '{"mlflow": 3}'):
         (tmp_path / "tracking.json").write_text(content)
         assert tracking.links(tmp_path) == {}
-    assert caplog.messages[0].startswith(f"tracking: cannot read {tmp_path}/tracking.json, so new runs begin there: ")
+    assert said.messages[0].startswith(f"tracking: cannot read {tmp_path}/tracking.json, so new runs begin there: ")
     tracked(tmp_path, "mlflow").start()
     assert tracking.links(tmp_path) == {"MLflow": "http://there"}
 
