@@ -27,7 +27,7 @@ SCORED = 4
 
 _PICTURES_AT_ONCE = 32
 _SLOW = ("occlusion", "scorecam")  # whose sanity check would take minutes
-_SANITY_STAGES = 4
+_SANITY_STAGES = (2, 4)  # by default and on request: a Hub module is cut again in each
 
 
 def explain_images(
@@ -190,6 +190,7 @@ class _Scored:
         self.model, self.explainer, self.layer = model, explainer, layer
         self.most = SCORED if score is None else score
         self.has_sanity = score is not None or explainer.method not in _SLOW
+        self.stages = _SANITY_STAGES[score is not None]
         self.has_deletion = task != "regression"
         self.areas, self.sanity, self.count = [], None, 0
 
@@ -203,7 +204,7 @@ class _Scored:
         images, values, classes = images[:count], found.values[:count], found.classes[:count]
         if self.has_sanity and self.sanity is None:
             self.sanity = explain.sanity_check(
-                self.model, images, classes, self.explainer.method, layer=self.layer, stages=_SANITY_STAGES
+                self.model, images, classes, self.explainer.method, layer=self.layer, stages=self.stages
             )
         if self.has_deletion:
             areas = explain.deletion_insertion(self.model, images, values, classes).areas

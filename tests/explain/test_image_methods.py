@@ -65,17 +65,16 @@ def test_every_method_is_hot_where_the_evidence_is(method):
         assert share_inside(found.values[0], box) > 0.9
 
 
-@pytest.mark.parametrize("method", explain.METHODS[:-1])
+@pytest.mark.parametrize("method", ["gradcam", "scorecam", "occlusion"])
 def test_a_model_with_one_logit_explains_both_its_classes(method):
     for which, box in ((0, RED), (1, BLUE)):
         values = explain.heatmaps(colour_model(outputs=1), colour_image(), which, method).values
-        # Saliency has no sign: both colours change the only logit. What is filled with the mean colour gets some of both.
-        assert share_inside(values[0], box) > {"saliency": 0.1, "integrated_gradients": 0.5, "occlusion": 0.5}.get(
-            method, 0.9
-        )
+        # What is filled with the mean colour gets some of both.
+        assert share_inside(values[0], box) > (0.5 if method == "occlusion" else 0.9)
         top, left, bottom, right = box
         row, column = np.unravel_index(values[0].argmax(), values[0].shape)
-        assert method == "saliency" or (top <= row < bottom and left <= column < right)
+        assert top <= row < bottom
+        assert left <= column < right
 
 
 @pytest.mark.parametrize("task", ["multi_label", "regression"])
@@ -308,7 +307,8 @@ def test_numbers_out_of_range_are_refused():
             call()
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.chaos)])
 def test_half_precision_is_near_float32(policy):
     full = small_network()
     keras.config.set_dtype_policy(policy)
@@ -334,25 +334,15 @@ def backbone_model(name, size):
     return keras.Model(inputs, keras.layers.Dense(3)(values))
 
 
-def check_backbone(name):
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", keras_applications.NETWORKS)
+def test_every_network_of_keras_is_explained_by_its_last_maps(name):
     size = max(96, keras_applications.image_size(name)[0] // 2)
     images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype("uint8")
     found = explain.heatmaps(backbone_model(name, size), images, 1)
     assert found.method == "gradcam", found.reason
     assert found.values.shape == (1, size, size)
     assert np.isfinite(found.values).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXtTiny"])
-def test_networks_of_keras_are_explained_by_their_last_maps(name):
-    check_backbone(name)
-
-
-@pytest.mark.chaos
-@pytest.mark.parametrize("name", keras_applications.NETWORKS)
-def test_every_network_of_keras_is_explained_by_its_last_maps(name):
-    check_backbone(name)
 
 
 @pytest.mark.slow

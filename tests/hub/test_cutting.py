@@ -104,7 +104,10 @@ def with_head(features):
     return model
 
 
-@pytest.mark.parametrize("kind", MODULES)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.chaos) if kind == "tf1" else kind for kind in MODULES]
+)
 def test_maps_equal_those_of_the_same_network_in_keras_layers(kind, tmp_path, monkeypatch):
     module = with_head(HubLayer(**MODULES[kind](tmp_path / "module"), name="backbone"))
     layers = network(keras)
@@ -253,6 +256,7 @@ def test_the_names_of_calls_are_left_out():
     assert layer_name("Relu") == "Relu"
 
 
+@pytest.mark.slow
 def test_maps_of_a_published_network_equal_those_of_its_keras_layers(shared):
     module = HubLayer(shared("models/mobilenet_v1_025_224_feature_vector"), name="backbone")
     network = keras.applications.MobileNet(
