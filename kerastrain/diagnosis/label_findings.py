@@ -3,6 +3,7 @@
 Takes targets and predictions, returns findings. Must not fit a model.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class LabelFindings:
         proposed: int64 (n,), the more likely class where another one is; else the given one. None if there is none.
         sentence: str, how good the model is that doubts them, and what follows.
         error_fraction: float, the estimated fraction of wrong labels; None if it is not estimated.
+        is_trusted: bool, whether the model is good enough that labels which it surely doubts may be left out.
     """
 
     findings: list[Finding]
@@ -37,6 +39,7 @@ class LabelFindings:
     proposed: np.ndarray | None
     sentence: str
     error_fraction: float | None = None
+    is_trusted: bool = False
 
 
 def label_findings(
@@ -46,7 +49,7 @@ def label_findings(
 
     A label is likely wrong if confident learning suspects it and its score is at least 0.9; with 0.8 it is possibly wrong,
     which is only said by a model whose accuracy is at least 0.85. Likely ones in the training part are proposed to be left
-    out. In other parts they are only to be looked at: a model must not choose what it is measured by.
+    out by such a model. In other parts they are only to be looked at: a model must not choose what it is measured by.
 
     Args:
         predicted: float (n, len(labels)), probabilities, or numbers for "regression"; rows of NaN without a prediction.
@@ -69,13 +72,13 @@ def label_findings(
     findings = []
     for finding in found.findings:
         index = int(rows[finding.index])
-        is_sure = finding.kind == "label_error" and finding.score >= LIKELY and parts[index] == "train"
+        is_sure = found.is_trusted and finding.score >= LIKELY and parts[index] == "train"
         action = "exclude" if is_sure else "look"
         findings.append(
             Finding(index, finding.kind, finding.score, finding.reason, proposed=finding.proposed, action=action)
         )
     findings.sort(key=lambda finding: -finding.score)
-    return LabelFindings(findings, scores, proposed, found.sentence, found.error_fraction)
+    return dataclasses.replace(found, findings=findings, scores=scores, proposed=proposed)
 
 
 def _classes(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> LabelFindings:
@@ -96,7 +99,7 @@ def _classes(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) 
             f"{predicted[row, other]:.1%}"
         )
         findings.append(Finding(row, "label_error", float(found.scores[row]), reason, proposed=other))
-    return LabelFindings(findings, found.scores, found.proposed, sentence, found.error_fraction)
+    return LabelFindings(findings, found.scores, found.proposed, sentence, found.error_fraction, least == POSSIBLE)
 
 
 def _labels(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> LabelFindings:
@@ -114,7 +117,7 @@ def _labels(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -
         has = "has" if targets[row, number] else "lacks"
         reason = f"{has} the label {labels[number]!r}, which similar examples make {predicted[row, number]:.1%} likely"
         findings.append(Finding(row, "label_error", float(found.scores[row]), reason))
-    return LabelFindings(findings, found.scores, None, sentence, found.error_fraction)
+    return LabelFindings(findings, found.scores, None, sentence, found.error_fraction, least == POSSIBLE)
 
 
 def _numbers(predicted: np.ndarray, targets: np.ndarray, labels: Sequence[str]) -> LabelFindings:
@@ -150,5 +153,5 @@ def _threshold(accuracy: float, is_better: bool, known: str) -> tuple[str, float
     if not is_better:
         return f"{known}, too little to doubt a label", None
     if accuracy < _GOOD_ENOUGH:
-        return f"{known}, so that only the most certain doubts count", LIKELY
+        return f"{known}, so that only its surest doubts count, and only for a look", LIKELY
     return known, POSSIBLE

@@ -62,6 +62,17 @@ def test_a_model_that_only_guesses_doubts_nothing():
     assert found.sentence.endswith(", too little to doubt a label")
 
 
+def test_a_weak_model_only_asks_to_look_at_its_surest_doubts():
+    features, targets = make_blobs(900, n_features=2, centers=3, cluster_std=3.5, random_state=3)
+    predicted = out_of_fold(features, targets, 3, "single_label")
+    assert 0.5 < (predicted.argmax(axis=1) == targets).mean() < 0.85
+    found = label_findings(predicted, targets, list("abc"), "single_label", ["train"] * 900)
+    assert found.findings
+    assert {finding.action for finding in found.findings} == {"look"}
+    assert min(finding.score for finding in found.findings) >= 0.9
+    assert found.sentence.endswith("so that only its surest doubts count, and only for a look")
+
+
 def test_a_missing_prediction_doubts_nothing():
     predicted = np.array([[0.99, 0.01], [0.98, 0.02], [0.99, 0.01], [0.01, 0.99], [0.02, 0.98], [0.99, 0.01]] * 10)
     targets = np.array([0, 0, 0, 1, 1, 1] * 10)
