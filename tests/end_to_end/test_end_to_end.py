@@ -18,6 +18,7 @@ from PIL import Image
 from processes import kerastrain
 
 from kerastrain import export, models, testing
+from kerastrain.evaluation import measuring, predictions
 
 QUICK = ["fit.head_epochs=30", "fit.epochs=1", "optimizer.learning_rate=0.02", "data.test_fraction=0.2"]
 
@@ -63,6 +64,10 @@ def test_solid_colours_fit_perfectly_and_the_run_holds_every_file(run):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == 1.0
     assert metrics["validation"]["accuracy"] == 1.0
+    for part in ("validation", "test"):
+        found = predictions.read(run / "predictions" / f"{part}.npz")
+        assert len(found) == metrics[part]["count"] == len(set(found.keys))
+        assert measuring.measures(found) == metrics[part]
     assert (run / "labels.txt").read_text().split() == ["blue", "green", "red"]
     expected = {"config.yaml", "environment.json", "log.txt", "history.csv", "model.keras", "report.html"}
     assert expected <= {path.name for path in run.iterdir()}
