@@ -4,117 +4,26 @@ Takes a model, a config, data and a folder with history and predictions; returns
 `kerastrain.diagnosis`. Must not train, and must not change the model.
 """
 
-import csv
-import dataclasses
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from kerastrain import config as configs
-from kerastrain import data, diagnosis, evaluation, models
+from kerastrain import data, diagnosis, evaluation
 from kerastrain.config import Config
 from kerastrain.errors import InputError
-from kerastrain.evaluation import predictions
 from kerastrain.recipe import plan, requirements
-from kerastrain.run_directory import EXAMPLES_FILE, Run
+from kerastrain.recipe.run_records import SAMPLES_FILE, history, record, record_other, write_samples
+from kerastrain.run_directory import Run
 from kerastrain.system import files
 
 logger = logging.getLogger("kerastrain")
 
 FILE = "verdict.json"
 """The file of a run with its verdict."""
-
-SAMPLES_FILE = "verdict_samples.npz"
-"""The file of a run with the samples of its parts, with which data that are evaluated later are compared."""
-
-_MOST_TRAINING, _MOST_OTHERS = 500, 250  # examples of a part that are sampled
-_MOST_FEATURES = 256
-
-
-@data.surface_read_errors()
-def record(model: keras.Model, config: Config, split: data.Split, directory: Path) -> diagnosis.Record:
-    """Collects what the diagnosis of a trained run reads.
-
-    A sample of 500 training examples and of 250 of each other part runs through the model: for the score on training examples
-    without augmentation, and for features.
-
-    Args:
-        model: keras.Model, trained.
-        config: Config.
-        split: data.Split.
-        directory: Path of the run.
-
-    Returns:
-        diagnosis.Record.
-    """
-    phases = plan.phases(config, len(split.train))
-    run_sample = sampler(model, config)
-    digests = _digests(directory)
-    parts = {}
-    for name, part in split.parts.items():
-        sample = run_sample(part, _MOST_TRAINING if name == "train" else _MOST_OTHERS)
-        path = directory / predictions.FOLDER / f"{name}.npz"
-        if name != "train" and path.is_file():
-            whole = predictions.read(path)
-            sample = dataclasses.replace(sample, targets=whole.targets, outputs=whole.outputs)
-        shared = 0
-        if name != "train" and "train" in digests and name in digests:
-            shared = data.overlap.shared_counts(digests[name], {"train": digests["train"]})["train"]
-        parts[name] = dataclasses.replace(sample, shared=shared)
-    return diagnosis.Record(
-        task=split.task,
-        labels=split.labels,
-        parts=parts,
-        history=history(directory),
-        class_counts=split.train.class_counts,
-        settings=settings(config),
-        steps_per_epoch=phases[-1].steps_per_epoch,
-        left_out=sum(item.kind == "leakage" for item in split.quarantined),
-    )
-
-
-def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int], diagnosis.Part]:
-    """Makes a function that runs a sample of a part through a model.
-
-    Args:
-        model: keras.Model.
-        config: Config, of which the seed and `evaluation.batch_size` are used.
-
-    Returns:
-        callable from data.Examples and the largest number of examples to a diagnosis.Part with outputs, features and
-        properties of the sample.
-    """
-    batch_size = config.evaluation.batch_size
-    try:
-        backbone, head = models.split_at_backbone(model)
-    except InputError:  # a model made elsewhere
-        backbone, head = None, model
-
-    def sampled(part: data.Examples, count: int) -> diagnosis.Part:
-        generator = np.random.default_rng(config.runtime.seed)
-        chosen = part.subset(np.sort(generator.choice(len(part), min(count, len(part)), replace=False)))
-        examples, features = chosen, None
-        if backbone is not None:
-            lengths = models.text_lengths(backbone, chosen.inputs)
-            examples = data.features.precompute(backbone, chosen, batch_size, lengths=lengths)
-            features = _projected(examples.inputs.reshape(len(chosen), -1))
-            features = (
-                features if np.isfinite(features).all() else None
-            )  # as of a network that overflows in half precision
-        return diagnosis.Part(
-            targets=chosen.targets,
-            outputs=np.asarray(head.predict(data.batches(examples, batch_size), verbose=0), np.float32),
-            size=len(part),
-            features=features,
-            properties=diagnosis.descriptors.of_inputs(chosen.read(np.arange(len(chosen)))),
-            sample_targets=chosen.targets,
-        )
-
-    return sampled
 
 
 def diagnose(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, object]:
@@ -143,7 +52,7 @@ def diagnose(model: keras.Model, config: Config, split: data.Split, directory: P
         "sound": diagnosis.verdict.sound(found, collected),
         "data_sha256": data.fingerprint(split),
     }
-    _write_samples(collected, directory / SAMPLES_FILE)
+    write_samples(collected, directory / SAMPLES_FILE)
     files.write_json(directory / FILE, verdict)
     return verdict
 
@@ -237,35 +146,6 @@ def diagnose_other(
     return [as_dict(finding, run.config, count) for finding in found]
 
 
-def record_other(
-    run: Run, config: Config, name: str, examples: data.Examples, predicted: evaluation.Predictions, shared: int
-) -> diagnosis.Record:
-    """Collects what the diagnosis of other data reads.
-
-    Args:
-        run: as for `diagnose_other`.
-        config: as for `diagnose_other`.
-        name: as for `diagnose_other`.
-        examples: as for `diagnose_other`.
-        predicted: as for `diagnose_other`.
-        shared: as for `diagnose_other`.
-
-    Returns:
-        diagnosis.Record with the samples of the run's own parts beside the other data.
-    """
-    own = _read_samples(run.directory / SAMPLES_FILE)
-    other = sampler(run.model, config)(examples, _MOST_OTHERS)
-    other = dataclasses.replace(other, targets=predicted.targets, outputs=predicted.outputs, shared=shared)
-    for part in own:
-        path = run.directory / predictions.FOLDER / f"{part}.npz"
-        if path.is_file():
-            whole = predictions.read(path)
-            own[part] = dataclasses.replace(own[part], targets=whole.targets, outputs=whole.outputs)
-    return diagnosis.Record(
-        task=examples.task, labels=examples.labels, parts={**own, name: other}, settings=settings(run.config)
-    )
-
-
 def add(directory: Path, name: str, findings: Sequence[Mapping[str, object]]) -> None:
     """Puts the findings about other data in `verdict.json`, in the place of earlier ones under the same name.
 
@@ -285,41 +165,6 @@ def add(directory: Path, name: str, findings: Sequence[Mapping[str, object]]) ->
     )
     if found != verdict["findings"]:
         files.write_json(directory / FILE, {**verdict, "findings": found})
-
-
-def history(directory: Path) -> list[dict[str, object]]:
-    """Reads the rows of `history.csv`.
-
-    Args:
-        directory: Path of the run.
-
-    Returns:
-        list of dict; numbers as float, missing values left out. Empty without the file.
-    """
-    path = directory / "history.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: value if name == "phase" else float(value) for name, value in row.items() if value}
-            for row in csv.DictReader(file)
-        ]
-
-
-def settings(config: Config) -> dict[str, object]:
-    """The values of a config by their dotted keys, such as {"fit.epochs": 10, "model.dropout": 0.2}.
-
-    Args:
-        config: Config.
-
-    Returns:
-        dict.
-    """
-    return {
-        f"{section}.{key}": value
-        for section, values in config.model_dump(mode="json").items()
-        for key, value in values.items()
-    }
 
 
 def _proposals(finding: diagnosis.Finding, config: Config, count: int) -> list[dict[str, object]]:
@@ -344,53 +189,3 @@ def _refused(config: Config, count: int) -> bool:
     except (InputError, OSError):
         return True
     return False
-
-
-def _projected(features: np.ndarray) -> np.ndarray:
-    """At most 256 features, by a random projection with a fixed seed, which about keeps distances."""
-    count = features.shape[1]
-    if count <= _MOST_FEATURES:
-        return features.astype(np.float32)
-    matrix = np.random.default_rng(0).standard_normal((count, _MOST_FEATURES)) / np.sqrt(_MOST_FEATURES)
-    return (features @ matrix.astype(np.float32)).astype(np.float32)
-
-
-def _digests(directory: Path) -> Mapping[str, np.ndarray]:
-    path = directory / EXAMPLES_FILE
-    if not path.is_file():
-        return {}
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _write_samples(collected: diagnosis.Record, path: Path) -> None:
-    arrays = {}
-    for name, part in collected.parts.items():
-        arrays[f"{name}/size"] = np.array(part.count)
-        arrays[f"{name}/targets"] = part.sample_targets
-        arrays |= {f"{name}/property/{key}": values for key, values in part.properties.items()}
-        if part.features is not None:
-            arrays[f"{name}/features"] = part.features
-    with files.atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def _read_samples(path: Path) -> dict[str, diagnosis.Part]:
-    """The samples of each part, without outputs; empty for a run of an earlier version."""
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        values = {name: arrays[name] for name in arrays.files}
-    parts = {}
-    for name in dict.fromkeys(key.split("/")[0] for key in values):
-        prefix = f"{name}/property/"
-        targets = values[f"{name}/targets"]
-        parts[name] = diagnosis.Part(
-            targets=targets[:0],
-            outputs=np.zeros((0, 0)),
-            size=int(values[f"{name}/size"]),
-            features=values.get(f"{name}/features"),
-            properties={key.removeprefix(prefix): array for key, array in values.items() if key.startswith(prefix)},
-            sample_targets=targets,
-        )
-    return parts
