@@ -74,10 +74,13 @@ def token_words(layer: keras.Layer, text: str) -> TokenWords:
         return _of_ngrams(split, text)
     length, standardize = config["output_sequence_length"], config["standardize"]
     sizes = range(1, (config["ngrams"] or 1) + 1) if not isinstance(config["ngrams"], tuple) else config["ngrams"]
-    is_own = isinstance(standardize, StandardizedText)
-    unigrams = _each(standardize.rules.tokens) if is_own else _by_layer(layer, config)
     spans = word_spans(text)[: None if length is None else _WORDS_FOR_EACH_TOKEN * length]
-    spans, owners = _aligned(text, spans, unigrams)
+    if not isinstance(standardize, StandardizedText):
+        spans, owners = _aligned(text, spans, _by_layer(layer, config))
+    elif standardize.rules.split == "character":  # whose spaces are tokens
+        spans, owners = _aligned(text, spans, _each(standardize.rules.tokens))
+    else:
+        spans, owners = _aligned_by_runs(text, spans, _each(standardize.rules.tokens))
     tokens = _ngrams(owners, sizes)
     return TokenWords(_all_spans(text, spans), tokens[:length])
 
@@ -97,10 +100,11 @@ def _of_encoder(layer: EncoderTokenizer, text: str) -> TokenWords:
 def _of_ngrams(split: SplitIntoNgrams, text: str) -> TokenWords:
     tokens = split.tokens
     spans = word_spans(text)[: _WORDS_FOR_EACH_TOKEN * split.length]
-    spans, owners = _aligned(text, spans, _each(tokens.rules.tokens))
+    align = _aligned if tokens.rules.split == "character" else _aligned_by_runs
+    spans, owners = align(text, spans, _each(tokens.rules.tokens))
     of_tokens = _ngrams(owners, tokens.ngrams)
     if tokens.inside is not None:
-        inside, words = _aligned(text, spans, _each(tokens.inside.tokens))
+        inside, words = _aligned_by_runs(text, spans, _each(tokens.inside.tokens))
         joined = [[index for index, span in enumerate(inside) if span[0] <= start < span[1]] for start, _ in spans]
         if len(inside) < len(spans):  # What one kind of token joins is joined for the other too.
             owners = [tuple(dict.fromkeys(joined[word][0] for word in owner)) for owner in of_tokens]
@@ -134,6 +138,25 @@ def _aligned(
         owners += [(len(words),)] * (count - len(owners))
         words.append((begin, end))
         begin = None
+    return words, owners
+
+
+def _aligned_by_runs(
+    text: str, spans: list[tuple[int, int]], tokenize: Callable[[Sequence[str]], list[list]]
+) -> tuple[list[tuple[int, int]], list[tuple[int, ...]]]:
+    """`_aligned` for tokens that no white space is part of: of a long text without comparing its beginning for each word."""
+    runs: list[list[tuple[int, int]]] = []
+    for span in spans:
+        if runs and runs[-1][-1][1] == span[0]:
+            runs[-1].append(span)
+        else:
+            runs.append([span])
+    words, owners = [], []
+    for run in runs:
+        first, last = run[0][0], run[-1][1]
+        own, tokens = _aligned(text[first:last], [(start - first, end - first) for start, end in run], tokenize)
+        owners += [tuple(len(words) + word for word in owner) for owner in tokens]
+        words += [(start + first, end + first) for start, end in own]
     return words, owners
 
 
