@@ -221,7 +221,7 @@ def test_a_file_as_windows_writes_it_is_read(content, tmp_path):
         ("train.epochs=3", "train.epochs: unknown key. Did you mean 'fit.epochs'?"),
         ("Fit.Epochs=3", "Fit.Epochs: unknown key. Did you mean 'fit.epochs'?"),
         ("fit:epochs=3", "fit:epochs: unknown key. Did you mean 'fit.epochs'?"),
-        ("name=adam", "name: unknown key. Did you mean 'optimizer.name' or 'schedule.name'?"),
+        ("name=adam", "name: unknown key. Did you mean 'optimizer.name', 'schedule.name' or 'tracking.name'?"),
         ("backbone=keras:VGG16", "backbone: unknown key. Did you mean 'model.backbone'?"),
     ],
 )
