@@ -3,6 +3,7 @@
 Takes a `DataCheck`, writes files. Must not look for faults.
 """
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -115,6 +116,12 @@ class _Writer:
             "label_error_fraction": found.labels.error_fraction,
             "rule": RULE,
             "proposals": {action: actions[action] for action in exclusions.ACTIONS},
+            "command": shlex.join(
+                [
+                    *("kerastrain", "train", str(found.directory / "config.yaml")),
+                    f"data.exclude={found.directory / FOLDER / TABLE}",
+                ]
+            ),
         }
 
     def _kind(self, kind: str, findings: list[Finding]) -> dict:
@@ -155,7 +162,7 @@ class _Writer:
 def _proposals(found: DataCheck) -> list[dict]:
     ordered = [finding for findings in by_kind(found.findings).values() for finding in findings]
     digest_of = digests(found, sorted({finding.index for finding in ordered}))
-    rows = []
+    rows, relabelled = _earlier(found.config.data.exclude)
     for finding in ordered:
         index, copy_of = finding.index, finding.copy_of
         row = {"action": finding.action, "kind": finding.kind, "part": found.parts[index], "input": name(found, index)}
@@ -163,8 +170,25 @@ def _proposals(found: DataCheck) -> list[dict]:
         row["proposed_label"] = None if finding.proposed is None else found.split.labels[finding.proposed]
         row |= {"duplicate_of": None if copy_of is None else name(found, copy_of)}
         row |= {"key": _safe_key(found, index), "digest": exclusions.digest_text(digest_of[index])}
+        if relabelled & {row["key"], row["digest"]}:
+            row["action"] = "look"  # A person has decided about its label.
         rows.append(row)
     return rows
+
+
+def _earlier(table: str | None) -> tuple[list[dict], set[str]]:
+    """The rows of the table that the run itself left out, which hold for the next run too; and what names relabelled examples."""
+    rows, relabelled = [], set()
+    for proposal in exclusions.read(table) if table else ():
+        if proposal.action == "look":
+            continue
+        digest = None if proposal.digest is None else exclusions.digest_text(proposal.digest)
+        row = {"action": proposal.action, "kind": proposal.kind, "given_label": proposal.given_label, "digest": digest}
+        row |= {"proposed_label": proposal.proposed_label, "key": proposal.key, "reason": "the run was trained so"}
+        rows.append(row)
+        if proposal.action == "relabel":
+            relabelled |= {name for name in (proposal.key, digest) if name}
+    return rows, relabelled
 
 
 def _safe_key(found: DataCheck, index: int) -> str | None:

@@ -132,6 +132,12 @@ def test_texts_are_compared_and_judged(kerastrain, tmp_path):
     printed = kerastrain("check", "data.kind=text", "data.path=texts.csv", "data.exclude=run/data_check/proposals.csv")
     count = sum(row["action"] == "exclude" for row in proposals(run))
     assert f"note: data.exclude: left out {count} examples of" in printed
+    # The next run is checked too: what it left out stays in its table.
+    overrides = ["data.kind=text", "data.path=texts.csv", f"data.exclude={run}/data_check/proposals.csv"]
+    second = finished(tmp_path / "second", ["neg", "pos"], overrides)
+    kerastrain("data", "check", "second")
+    earlier = {row["digest"] for row in proposals(run) if row["action"] == "exclude"}
+    assert earlier <= {row["digest"] for row in proposals(second) if row["action"] == "exclude"}
 
 
 def test_what_cannot_be_checked_is_refused(kerastrain, tmp_path):
