@@ -12,7 +12,8 @@ cross-validated linear model, on the features of the bundled EfficientNet-Lite0 
 Recall of the ranking is the fraction of the flips among the 7 % of all labels that are doubted most. "Listed" are the labels that
 the check lists (score at least 0.8, or 0.9 if the model's accuracy is below 0.85), "likely" those of at least 0.9, which are
 left out of training. Precision counts only planted flips as right, so real errors of a set count as wrong. "Other pairs" are
-near-duplicates that were not planted: those of mango_leaves are real, such as x_(Custom).jpg and x_(Custom)_(Custom).jpg.
+near-duplicates that were not planted: those of mango_leaves are real, such as x_(Custom).jpg and x_(Custom)_(Custom).jpg. A
+near-copy counts as found if it is joined to its original, perhaps by another copy.
 
 --data is a folder with the image folders sign_digits, cats_dogs, mango_leaves and with rt_polarity/rt-polarity.neg and .pos.
 """
@@ -141,6 +142,7 @@ def cell_of(name, seed, source):
         if finding.copy_of is not None
     }
     planted = {frozenset(pair) for pair in copies.items()}
+    groups = groups_of(pairs)  # A copy may be listed as that of a real copy of its original.
     kinds = [finding.kind for finding in found.findings if finding.kind != "label_error" and finding.copy_of is None]
     return {
         "key": [name, seed],
@@ -153,11 +155,20 @@ def cell_of(name, seed, source):
         "likely_right": int(sum(is_flip[finding.index] for finding in likely)),
         "estimated": found.labels.error_fraction,
         "copies": len(planted),
-        "copies_found": len(planted & pairs),
+        "copies_found": sum(any(pair <= group for group in groups) for pair in planted),
         "other_pairs": len(pairs - planted),
         "others": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
         "seconds": seconds,
     }
+
+
+def groups_of(pairs):
+    """The sets of keys that are joined by pairs."""
+    groups = []
+    for pair in pairs:
+        joined = [group for group in groups if group & pair]
+        groups = [group for group in groups if not group & pair] + [frozenset().union(pair, *joined)]
+    return groups
 
 
 def share(count, of):
