@@ -34,7 +34,9 @@ def print_single(folds: int, fold: int) -> None:
         folds: int >= 2, `data.folds`.
         fold: int, `data.fold`.
     """
-    console.print(f"one fold: fold {fold} of {folds} is the validation part; data.fold=all trains a model for each fold")
+    console.print(
+        f"one fold: fold {fold} of {folds} is the validation part; data.fold=all trains a model for each fold"
+    )
 
 
 def print_folds(summary: Mapping, measures: Mapping, directory: Path) -> None:
