@@ -74,7 +74,7 @@ def test_what_is_neither_is_answered_with_what_was_meant(place, capsys, monkeypa
     [
         (
             ["export.sample=8"],
-            "export.sample: unknown key 'sample'. Known: formats, probabilities, representative_samples, ",
+            "export.sample: unknown key 'sample'. Known: formats, operating_point, probabilities, ",
         ),
         (["samples=x"], "export.samples: must be a whole number of at least 8, or null. Received: 'x'."),
         (["--samples", "8"], "export has no option --samples. Settings are written without dashes: export.samples=8."),
