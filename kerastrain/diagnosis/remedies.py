@@ -108,7 +108,13 @@ def _noise(finding: Finding, record: Record) -> list[Change | None]:
     smoothing = record.settings["fit.label_smoothing"]
     if record.task == "regression" or smoothing >= 0.1 or "fraction" not in finding.evidence:
         return []
-    return [Change("fit.label_smoothing", 0.1, "a wrong label pulls less; correct the labels first")]
+    return [
+        Change(
+            "fit.label_smoothing",
+            0.1,
+            "a wrong label pulls less; correct those of `kerastrain data check` first",
+        )
+    ]
 
 
 def _more_held_out(finding: Finding, record: Record) -> list[Change | None]:
