@@ -175,7 +175,9 @@ def _charts(measures: Mapping) -> list[tuple[str, str, str]]:
             ends = min(map(min, pairs)), max(map(max, pairs))
             margin = (ends[1] - ends[0]) * 0.05 or 1.0
             range_ = {"x_range": (ends[0] - margin, ends[1] + margin), "y_range": (ends[0] - margin, ends[1] + margin)}
-            markup = charts.lines([drawn_pairs], x_title="true", y_title="predicted", **range_, diagonal=True)
+            about = f"Predicted over true {row['label']}"
+            axes = {"x_title": "true", "y_title": "predicted"}
+            markup = charts.lines([drawn_pairs], **axes, **range_, diagonal=True, description=about)
             drawn.append((row["label"], markup, "Predictions on the dashed line are exact."))
     for kind, title, axes, titles, caption in (
         ("roc", "ROC", ("fpr", "tpr"), ("false positive rate", "true positive rate"), "The dashed line is a guess."),

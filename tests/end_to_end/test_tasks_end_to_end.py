@@ -115,6 +115,7 @@ def test_numbers_go_all_the_way(place, kerastrain):
     kerastrain("evaluate", "numbers", "--data", "test=m.csv", "--data", "all=m.csv")
     evaluated = measures(place, "numbers/evaluations/test.json")
     assert evaluated.pop("data")["shared"] == {"train": 0, "validation": 0, "test": 32}
+    assert evaluated.pop("findings") == []
     assert evaluated == test
     everything = measures(place, "numbers/evaluations/all.json")
     assert everything["count"] == sum(everything["data"]["shared"].values()) == 160
