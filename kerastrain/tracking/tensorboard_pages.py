@@ -58,12 +58,13 @@ def _pictures(directory: Path) -> Iterator[tuple[str, tf.Tensor]]:
     if (directory / "training_samples.png").is_file():
         yield "training_samples", _decoded(directory / "training_samples.png")
     for name in ("errors", "explanations"):
-        for path in sorted((directory / name).glob("*.png"))[:_MOST_PICTURES]:
+        found = [path for path in (directory / name).glob("*") if path.suffix in (".png", ".jpg")]
+        for path in sorted(found)[:_MOST_PICTURES]:
             yield f"{name}/{path.stem}", _decoded(path)
 
 
 def _decoded(path: Path) -> tf.Tensor:
-    return tf.io.decode_png(path.read_bytes(), 3)
+    return tf.io.decode_image(path.read_bytes(), 3, expand_animations=False)
 
 
 def _texts(directory: Path) -> Iterator[tuple[str, str]]:
