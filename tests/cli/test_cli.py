@@ -151,7 +151,7 @@ def finished(request, module, tmp_path_factory):
     return place, reason
 
 
-@pytest.fixture(scope="module", params=["embedding", "transformer"])
+@pytest.fixture(scope="module", params=[pytest.param("embedding", marks=pytest.mark.chaos), "transformer"])
 def of_texts(request, tmp_path_factory):
     """The folder of a finished run of a text model, and of the user's state."""
     place = tmp_path_factory.mktemp("texts")

@@ -230,8 +230,18 @@ def documented(chapter):
     return {kind: words.split() for kind, words in rows}
 
 
+# Large networks are traced for half a minute.
+LARGE = ("the bundled one for photos", "the same with random weights")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", documented("Image backbones"))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.chaos) if kind.startswith(LARGE) else kind
+        for kind in documented("Image backbones")
+    ],
+)
 def test_every_kind_of_backbone_is_fine_tuned_by_one_word(kind, place, monkeypatch, tmp_path):
     quick = ["data.augment=[]", "fit.head_epochs=1", "fit.epochs=1", "--run", str(tmp_path / "run")]
     quick += ["data.image_size=[32, 32]"]

@@ -32,7 +32,7 @@ def test_learning_rate_suggests_an_override_for_a_phase_and_draws(place, monkeyp
     assert sorted(path.name for path in place.iterdir()) == ["data", "learning_rate.png"]
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_learning_rate_of_a_later_phase_trains_those_before_it(place, monkeypatch, capsys):
     out = output(
         monkeypatch,

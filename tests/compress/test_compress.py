@@ -163,7 +163,10 @@ COMPRESSIONS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMPRESSIONS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.chaos) if name in ("prune", "cluster") else name for name in COMPRESSIONS],
+)
 def test_every_way_to_train_goes_on_from_a_checkpoint_to_the_same_bits(name, tmp_path):
     def train(folder, *others):
         keras.utils.set_random_seed(0)

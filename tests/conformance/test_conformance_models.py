@@ -147,6 +147,11 @@ NO_PART = {
     "Step": "an operation of a model that is being explained; it holds a function and exists during the call only",
 }
 ROWS = [*LAYERS, *BUILDERS]
+# Networks of many operations, of which `make test EVERYTHING=1` compares ConvNeXt on two devices.
+LARGE = [
+    f"image_classifier, {name}"
+    for name in ("DINOv3", "EfficientNet of KerasHub", "ResNet", "keras:NAME", "vision transformer")
+]
 
 
 def encoder(folder):
@@ -332,7 +337,9 @@ def test_bfloat16_computes_near_float32_and_keeps_its_weights(name, modules):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.equality) if name in LARGE else name for name in ROWS]
+)
 def test_two_devices_equal_one(name, modules, two_devices):
     dataset = tf.data.Dataset.from_tensor_slices((made(name, modules)[1], TARGETS)).batch(4)
     weights = []

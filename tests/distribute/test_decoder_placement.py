@@ -33,10 +33,10 @@ def trained(lora_rank, devices, **options):
     return model, stages
 
 
-@pytest.mark.slow
+@pytest.mark.equality
 @pytest.mark.parametrize(
     ("lora_rank", "options"),
-    [pytest.param(None, {}, marks=pytest.mark.equality), (2, {"micro_batches": 2, "recompute": True})],
+    [(None, {}), (2, {"micro_batches": 2, "recompute": True})],
 )
 def test_a_decoder_on_two_devices_trains_to_the_weights_of_one(lora_rank, options):
     (one, _), (two, stages) = trained(lora_rank, None), trained(lora_rank, ["CPU:0", "CPU:1"], **options)

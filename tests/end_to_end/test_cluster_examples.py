@@ -57,7 +57,7 @@ def assert_like_alone(place, run):
     assert (place / run / "finished.json").exists() == (place / "alone" / "finished.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.multi_worker
 def test_the_slurm_script_trains_in_the_tasks_of_a_step(place):
     (place / "srun").write_text(SRUN.format(python=sys.executable))

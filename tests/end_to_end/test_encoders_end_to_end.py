@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_is_refused_before_tensorflow_starts(place):
     assert not (place / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_an_encoder_goes_all_the_way_without_its_folder(place, kerastrain):
     code, out, err = kerastrain(
         "train", *TRAIN, "export.formats=[saved_model,tflite_dynamic,tflite_float32]", "--run", "run"

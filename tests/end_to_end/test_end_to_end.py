@@ -176,7 +176,7 @@ def test_a_file_that_answers_otherwise_is_removed_with_the_reason_and_an_exit_co
     assert "export.sample: unknown key" in kerastrain(place, "export", "steep", "sample=3", code=2).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place):
     quick = ["data.path=colours", "data.image_size=[32, 32]", "fit.head_epochs=5", "fit.epochs=3", "export.formats=[]"]
     kerastrain(place, "train", "model.backbone=network.keras", *quick, "--run", "plain")
@@ -203,7 +203,7 @@ def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place)
     assert "exists already" in kerastrain(place, "compress", "plain", "budget.kilobytes=500", code=2).stderr
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_random_labels_cannot_be_learnt(place):
     random = np.random.default_rng(0)
     for label in ("heads", "tails"):

@@ -28,7 +28,7 @@ def weights(path):
     return {name: value for name, value in found.items() if not name.startswith("optimizer")}
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_run_trained_further_resumes_to_the_same_bits_without_the_run_that_it_starts_from(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -88,7 +88,7 @@ def test_numbers_go_all_the_way(place, kerastrain, monkeypatch):
         assert (code, sentence in out + err) in ((2, True), (1, True)), (arguments, code, out + err)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_run_with_numbers_resumes_to_the_same_bits(place, monkeypatch):
     settings = config.load(overrides=[*TRAIN, "fit.head_epochs=2", "export.formats=[]"])
     whole = recipe.run(settings, "whole")

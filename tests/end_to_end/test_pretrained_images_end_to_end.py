@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_network_resumes_to_the_same_bits_and_its_run_refuses_integers(place, monkeypatch, kerastrain):
     settings = config.load(overrides=[*TRAIN, "export.formats=[]"])
     whole = recipe.run(settings, "whole").model.get_weights()

@@ -128,13 +128,12 @@ def test_two_mirrored_devices_end_with_the_weights_of_one(place):
     assert_equal(place / "mirrored", place / "alone", TOLERANCE)
 
 
+@pytest.mark.equality
 @pytest.mark.parametrize(
     ("start", "options"),
     [
         (processes.kerastrain, ["runtime.strategy=mirrored", "runtime.devices=2"]),
-        pytest.param(
-            launched, ["runtime.strategy=multi_worker", "runtime.all_reduce=ring"], marks=pytest.mark.equality
-        ),
+        (launched, ["runtime.strategy=multi_worker", "runtime.all_reduce=ring"]),
     ],
     ids=["mirrored", "processes in a ring"],
 )

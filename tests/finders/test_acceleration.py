@@ -86,7 +86,7 @@ def test_keys_take_words_and_truth():
         configs.load(None, ["runtime.jit_compile=fast"])
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_run_keeps_what_was_measured_and_goes_on_with_it(tmp_path):
     inputs = keras.Input((16, 16, 3))
     keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)).save(

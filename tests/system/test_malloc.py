@@ -56,6 +56,6 @@ def test_freed_memory_is_used_again_without_asking_the_system():
     assert faults(SCRIPT, "keep") < faults(SCRIPT, "give back") / 10
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_the_devices_of_a_strategy_keep_what_they_free():
     assert faults(ON_DEVICES, "keep") < faults(ON_DEVICES, "give back") / 10
