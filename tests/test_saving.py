@@ -17,6 +17,7 @@ def attention(values):
 
 
 @pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.slow
 def test_layers_inside_a_layer_stay_frozen(tmp_path, frozen):
     images = keras.Input((3, 8))
     backbone = keras.Model(images, attention(images), name="backbone")

@@ -22,6 +22,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_learning_rate_suggests_an_override_for_a_phase_and_draws(place, monkeypatch, capsys):
     out = output(monkeypatch, capsys, "learning-rate", "data.path=data", "fit.global_batch_size=8")
     assert "head" in out

@@ -99,6 +99,7 @@ def test_predict_writes_a_table_and_does_not_replace_it(kerastrain, place):
     )
 
 
+@pytest.mark.slow
 def test_explain_keeps_pictures_of_equal_names_apart(kerastrain, place):
     arguments = ["explain", "images", "day1/red/0.png", "day2/blue/0.png", "--method", "saliency", "--out", "pictures"]
     printed, said = kerastrain(*arguments, "bad.png", code=1)

@@ -55,6 +55,7 @@ def test_prune_reaches_the_fraction_exactly_and_leaves_the_model_alone():
 @pytest.mark.parametrize(
     ("pattern", "fraction", "expected"), [("1x4", 0.5, [144, 0, 256]), ("4x1", 0.25, [72, 0, 128]), ("2:4", 0.5, [144, 0, 256])]
 )  # fmt: skip
+@pytest.mark.slow
 def test_prune_keeps_to_the_pattern(pattern, fraction, expected):
     pruned = compress.prune(
         network(), dataset(), fraction=fraction, pattern=pattern, fine_tuning=FineTuning(epochs=1, loss=LOSS)

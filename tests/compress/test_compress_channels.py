@@ -90,6 +90,7 @@ def test_multiply_adds_are_counted_layer_by_layer():
 
 
 @pytest.mark.parametrize("fraction", [0.5, pytest.param(0.2, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_prune_channels_reaches_its_multiply_adds_and_leaves_the_model_alone(fraction, tmp_path):
     model = network()
     before = [w.copy() for w in model.get_weights()]

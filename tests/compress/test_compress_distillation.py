@@ -210,6 +210,7 @@ def test_two_devices_teach_as_one_with_an_uneven_last_batch(two_devices):
 
 
 @pytest.mark.parametrize("kind", ["layer", "folder", "file"])
+@pytest.mark.slow
 def test_a_teacher_may_be_a_hub_module_a_folder_or_a_file(kind, tmp_path):
     folder = testing.saved_model(tmp_path / "module", features=3)
     images = keras.Input((6, 6, 3))

@@ -63,6 +63,7 @@ def test_mirrored_takes_all_devices_and_is_made_once():
 
 @pytest.mark.parametrize("all_reduce", ["hierarchical_copy", "one_device"])
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
+@pytest.mark.slow
 def test_mirrored_adds_gradients_up_in_every_way(all_reduce, steps_per_execution):
     inputs = np.arange(12, dtype="float32").reshape(6, 2) / 10
 

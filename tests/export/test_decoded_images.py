@@ -83,6 +83,7 @@ def test_exif_behind_other_segments_and_broken_exif_are_read_as_pillow_does(tmp_
 @pytest.mark.parametrize(
     "resize", ["pad", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stretch", "crop"))]
 )
+@pytest.mark.slow
 def test_each_way_to_resize_is_served_as_it_was_trained_on(tmp_path, picture, resize):
     for size in ((46, 31), (31, 46), (1, 40), (300, 3), (2, 2)):
         for orientation in (1, 6):
@@ -95,6 +96,7 @@ def test_each_way_to_resize_is_served_as_it_was_trained_on(tmp_path, picture, re
 
 @pytest.mark.parametrize("pixel_range", [(100, 3000), (0, 65535)])
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+@pytest.mark.slow
 def test_sixteen_bits_are_served_with_the_range_of_the_model(tmp_path, pixel_range, colour, channels):
     values = np.random.default_rng(0).integers(0, 4096, (9, 7, channels))
     values[..., channels - 1 + channels % 2 :] = np.array([0, 65535, 30000])[np.arange(63).reshape(9, 7, 1) % 3]

@@ -35,6 +35,7 @@ def test_a_missing_extra_is_named_before_anything_is_written(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("kind", ["int4", "dynamic_int4"])
+@pytest.mark.slow
 def test_kernels_have_four_bits_and_the_file_answers_nearly_as_predict(kind, tmp_path):
     pytest.importorskip("ai_edge_quantizer.quantizer")
     keras.utils.set_random_seed(0)

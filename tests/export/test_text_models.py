@@ -49,6 +49,7 @@ def test_vocabulary_and_description_lie_in_the_file_and_beside_it(classifier, tm
 
 
 @pytest.mark.parametrize("quantize", ["float16", "dynamic", "int8"])
+@pytest.mark.slow
 def test_quantized_files_take_token_ids_too(classifier, tmp_path, quantize):
     samples = np.array(TEXTS, object)
     export.tflite(classifier, tmp_path / "model.tflite", samples=samples, quantize=quantize, representative=samples)
@@ -58,6 +59,7 @@ def test_quantized_files_take_token_ids_too(classifier, tmp_path, quantize):
 
 
 @pytest.mark.parametrize("tokenizer", ["words", "characters", "subwords"])
+@pytest.mark.slow
 def test_the_ids_of_a_file_are_those_of_the_model_in_every_script(tokenizer, tmp_path):
     texts = [
         "ÉTÉ à Paris, ÇA VA",

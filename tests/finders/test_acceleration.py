@@ -28,6 +28,7 @@ def network(*layers):
 
 
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_step_is_timed_and_the_model_comes_back_bit_by_bit(jit_compile, monkeypatch):
     model = network(keras.layers.BatchNormalization())
     before = [value.numpy() for value in (*model.variables, *model.optimizer.variables)]

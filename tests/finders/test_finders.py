@@ -229,6 +229,7 @@ def test_long_steps_end_the_trials():
     assert result.stopped.startswith("a step with 4 would take")
 
 
+@pytest.mark.slow
 def test_the_picture_of_a_range_test_shows_its_losses_and_the_suggestion(tmp_path, monkeypatch):
     figures = pictures.saved_figures(monkeypatch)
     test = finders.learning_rate(line_model(), lines())

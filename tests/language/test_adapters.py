@@ -65,6 +65,7 @@ def test_pairs_add_their_scaled_product_to_each_kernel(stabilized, scale):
     np.testing.assert_allclose(outputs(model), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_with_adapters_switched_off_is_the_one_before_them():
     model = tiny()
     before, predicted = outputs(model), model.predict(INPUTS, verbose=0)

@@ -67,6 +67,7 @@ def expected(model, given):
     return chosen - rejected, policy
 
 
+@pytest.mark.slow
 def test_loss_and_measures_are_those_of_the_paper():
     model, given = language_model(), pairs()
     margins, policy = expected(model, given)

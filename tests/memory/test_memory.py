@@ -107,6 +107,7 @@ def plain():
 @pytest.mark.parametrize(
     "blocks", [1, *(pytest.param(some, marks=pytest.mark.slow) for some in (2, 4)), None, ("norm", "sum")]
 )
+@pytest.mark.slow
 def test_checkpointed_training_equals_plain_training(blocks, plain):
     expected, losses = plain
     model = residual()

@@ -25,6 +25,7 @@ def weights_after(optimizer, in_turn, jit_compile=False):
         lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9)),
     ],
 )
+@pytest.mark.slow
 def test_variables_that_are_updated_in_turn_get_the_same_bits(make):
     expected, found = (weights_after(make(), in_turn).get_weights() for in_turn in (False, True))
     for value, expected_value in zip(found, expected, strict=True):

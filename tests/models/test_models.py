@@ -185,6 +185,7 @@ def test_a_model_from_strings_to_features_is_a_text_backbone_and_one_of_images_i
 
 
 @pytest.mark.parametrize("name", ["keras:embedding", pytest.param("keras:transformer", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_text_classifier_learns_which_word_matters(name):
     texts = [
         f"{a} {word} {b}" for word in ("good", "bad") for a in ("a", "the", "one") for b in ("film", "book", "play")

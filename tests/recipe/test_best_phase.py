@@ -61,6 +61,7 @@ def assert_equal_weights(one, other):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_phase_that_makes_the_model_worse_ends_and_does_not_ship(place, worsened):
     folder, model, best, log = worsened
     untrained = recipe.prepare(settings(place)).build()

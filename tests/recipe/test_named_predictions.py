@@ -65,6 +65,7 @@ def test_predictions_for_the_parts_of_a_run_are_added_where_they_are_missing(tmp
         kept(run, {})
 
 
+@pytest.mark.slow
 def test_other_data_need_not_have_the_columns_of_slices(tmp_path, caplog):
     (tmp_path / "own.csv").write_text("text,label,camera\ngood,pos,A\nbad,neg,B\n")
     (tmp_path / "other.csv").write_text("text,label\n" + "good,pos\nbad,neg\n" * 3)

@@ -207,6 +207,7 @@ def test_layer_rates_of_a_plain_model_fall_from_its_last_layer(nested):
 
 
 @pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.slow
 def test_gradual_unfreezing_works_on_a_plain_model(nested):
     model, seen = plain(nested), []
     model.compile(keras.optimizers.Adam(0.01), "mse")

@@ -170,6 +170,7 @@ def messy(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.slow
 def test_a_folder_with_every_bad_and_odd_file_trains_to_the_end(messy, monkeypatch, capsys):
     monkeypatch.chdir(messy)
     overrides = ["data.path=data", "model.backbone=module", "fit.head_epochs=2", "fit.epochs=0", "export.formats=[]"]
