@@ -77,7 +77,7 @@ def test_training_and_compression_say_each_slow_step_and_nothing_of_libraries(tm
     )
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_trial_that_fails_is_a_sentence(tmp_path):
     space = {"optimizer.learning_rate": [1e-3, 1e38], "fit.head_epochs": [1, 2]}
     search = {"algorithm": "random", "trials": 4, "objective": "val_accuracy", "space": space}

@@ -17,7 +17,8 @@ from kerastrain import report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--enable-logging=stderr"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+FLAGS += ["--enable-logging=stderr"]
 # Measures the report in frames as wide as a phone and as a desk; only this page has a script.
 OUTER = """<!doctype html><meta charset="utf-8"><title>waiting</title>
 <iframe src="report.html" width="390" height="800"></iframe><iframe src="report.html" width="1200" height="800"></iframe>
