@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         *("regression", "scores", "single_label", "slices", "tables", "thresholds"),
     ],
     submod_attrs={
-        "data_sets": ["evaluate", "predict", "report"],
+        "data_sets": ["evaluate", "predict", "predictor", "report"],
         "keras_metrics": ["DataLoss", "LabelsF1", "RocAuc", "metrics"],
         "measuring": ["measures"],
         "operating_point": ["OperatingPoint"],

@@ -48,10 +48,11 @@ def report(
     Example:
         >>> kt.files.write_json("metrics.json", kt.evaluation.report(model, {"test": dataset}))  # doctest: +SKIP
     """
+    predicting = predictor(model, labels=labels, from_logits=from_logits, task=task)
     measured = {}
     for name, dataset in datasets.items():
         try:
-            predictions = predict(model, dataset, labels=labels, from_logits=from_logits, task=task)
+            predictions = predicting(dataset)
             measured[name] = measures(predictions)
         except InputError as error:
             raise InputError(f"dataset {name!r}: {error}") from error
@@ -127,11 +128,44 @@ def predict(
             or `from_logits` contradicts the model's outputs.
         TypeError: `model` is not a keras.Model, or `dataset` is not a tf.data.Dataset.
     """
-    _check(model, dataset)
+    return predictor(model, labels=labels, from_logits=from_logits, task=task, properties=properties)(dataset)
+
+
+def predictor(
+    model: keras.Model,
+    *,
+    labels: Sequence[str] | None = None,
+    from_logits: bool | None = None,
+    task: Task | None = None,
+    properties: Callable[[tf.Tensor], Mapping[str, tf.Tensor]] | None = None,
+) -> Callable[[tf.data.Dataset], Predictions]:
+    """Prepares a model for `predict` on several datasets, for which TensorFlow traces it once.
+
+    Args:
+        model: keras.Model, as for `predict`. It must not get other layers afterwards; its weights may change.
+        labels: as for `predict`.
+        from_logits: as for `predict`.
+        task: as for `predict`.
+        properties: as for `predict`.
+
+    Returns:
+        callable from a dataset, as for `predict`, to its Predictions; it raises the errors of `predict` about datasets.
+
+    Raises:
+        InputError: the task is unknown.
+        TypeError: `model` is not a keras.Model.
+    """
+    _check_model(model)
     if task is not None and task not in TASKS:
         raise InputError(unknown("task", task, TASKS))
     with model.distribute_strategy.scope():
         paired = _Paired(model, properties)
+    return lambda dataset: _predicted(paired, dataset, labels=labels, from_logits=from_logits, task=task)
+
+
+def _predicted(paired: "_Paired", dataset: tf.data.Dataset, *, labels, from_logits, task) -> Predictions:
+    _check(dataset)
+    model = paired.model
     with warnings.catch_warnings():
         # Keras warns at the end of every dataset of unknown length.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
@@ -180,12 +214,15 @@ class _Paired(keras.Model):
         return self.model(images, training=False), targets, found
 
 
-def _check(model: keras.Model, dataset: tf.data.Dataset) -> None:
+def _check_model(model: keras.Model) -> None:
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"`model` must be a keras.Model. Received: {type(model).__module__}.{type(model).__qualname__}. "
             "Load it with kerastrain.models.load."
         )
+
+
+def _check(dataset: tf.data.Dataset) -> None:
     if not isinstance(dataset, tf.data.Dataset):
         raise TypeError(
             f"`dataset` must be a tf.data.Dataset. Received: {type(dataset).__module__}.{type(dataset).__qualname__}. "

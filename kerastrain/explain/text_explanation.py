@@ -91,7 +91,7 @@ def check_texts(model: keras.Model, texts: Sequence, numbers: np.ndarray | None)
 
     Raises:
         TypeError: `model` is not a keras.Model.
-        InputError: it takes no texts, or not such texts or numbers, or has several outputs.
+        InputError: it does not take texts, or not these texts or numbers, or has several outputs.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(

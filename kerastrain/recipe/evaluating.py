@@ -69,11 +69,13 @@ def evaluate(
                 logger.warning("the verdict is not kept: %s", error)
         return measures
     measures, point = {}, run.operating_point
+    batch_size, are_images = reads.config.evaluation.batch_size, reads.config.data.kind == "images"
+    predict = named_predictions.predictor(run.model, batch_size, are_images=are_images)
     for name, place in places.items():
         try:
             examples, skipped = _examples(reads, name, place, run.config)
             logger.info("evaluating %s: %s examples", name, f"{len(examples):,}")
-            predictions = named_predictions.predict(run.model, examples, reads.config.evaluation.batch_size)
+            predictions = predict(examples)
             measured = evaluation.measures(predictions)
         except (InputError, OSError) as error:
             if on_fault is None:

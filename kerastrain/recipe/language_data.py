@@ -56,7 +56,7 @@ class LanguageData:
         items: mapping from "train", "validation" and "test", those that exist, to conversations or documents.
         arrays: mapping from these to (token_ids, segments, targets), see `batches.Sequences`.
         lines: tuple of str, how the data are understood.
-        skipped: tuple of Quarantined, what is left out.
+        skipped: tuple of Quarantined, the examples that are left out.
         texts: mapping from the parts to the TokenTexts of `arrays`.
         rejected: mapping from the parts to the arrays of the rejected answers, in the order of `arrays`; empty unless
             fit.objective is dpo.

@@ -5,6 +5,7 @@ the model.
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -15,31 +16,32 @@ from kerastrain.data import properties
 from kerastrain.evaluation import predictions as records
 
 
-def predict(model: keras.Model, examples: data.Examples, batch_size: int) -> evaluation.Predictions:
-    """Predicts examples, and names the example of each prediction.
+def predictor(
+    model: keras.Model, batch_size: int, *, are_images: bool
+) -> Callable[[data.Examples], evaluation.Predictions]:
+    """Prepares a model to predict several sets of examples, and to name the example of each prediction.
 
     Args:
         model: keras.Model.
-        examples: data.Examples.
         batch_size: int > 0, examples in a step.
+        are_images: bool, whether the examples are images, whose brightness is measured in the same pass.
 
     Returns:
-        Predictions in the order of `examples`.
-
-    Raises:
-        InputError: as for `evaluation.predict`.
+        callable from data.Examples to Predictions in their order; it raises InputError as `evaluation.predict`.
     """
-    is_image = examples.image_size is not None
-    predictions = evaluation.predict(
-        model, data.batches(examples, batch_size), properties=_brightness if is_image else None
-    )
-    return dataclasses.replace(
-        predictions,
-        keys=examples.keys,
-        digests=data.overlap.digests(examples),
-        slices=examples.slices,
-        properties={**predictions.properties, **properties.properties(examples)},
-    )
+    predict = evaluation.predictor(model, properties=_brightness if are_images else None)
+
+    def named(examples: data.Examples) -> evaluation.Predictions:
+        predictions = predict(data.batches(examples, batch_size))
+        return dataclasses.replace(
+            predictions,
+            keys=examples.keys,
+            digests=data.overlap.digests(examples),
+            slices=examples.slices,
+            properties={**predictions.properties, **properties.properties(examples)},
+        )
+
+    return named
 
 
 def _brightness(inputs: tf.Tensor | tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:

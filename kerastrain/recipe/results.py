@@ -48,12 +48,15 @@ def measure(
     Raises:
         InputError: as for `evaluation.predict`.
     """
+    predict = named_predictions.predictor(
+        model, config.evaluation.batch_size, are_images=split.train.image_size is not None
+    )
     measured = {}
     for name, part in split.parts.items():
         if name not in config.evaluation.sets:
             continue
         logger.info("evaluating %s: %s examples", name, f"{len(part):,}")
-        predictions = named_predictions.predict(model, part, config.evaluation.batch_size)
+        predictions = predict(part)
         measured[name] = evaluation.measures(predictions)
         if on_predictions is not None:
             on_predictions(name, predictions)

@@ -99,7 +99,7 @@ class WandbTracker:
         self._run.log_artifact(artifact)
 
     def end(self, *, finished: bool) -> None:
-        """Sends what is left, and ends the run.
+        """Sends the rest, and ends the run.
 
         Args:
             finished: bool; False marks it as failed.

@@ -98,3 +98,21 @@ def test_what_a_model_of_one_output_leaves_open_is_refused(ends_in, targets, opt
         model = keras.Model(model.inputs, [model.outputs[0], model.outputs[0]])
     with pytest.raises(InputError, match=message):
         evaluation.evaluate(model, dataset(targets), **options)
+
+
+def test_a_predictor_traces_a_model_once_for_all_datasets():
+    calls = []
+
+    class Noted(keras.layers.Layer):
+        def call(self, inputs):
+            calls.append(inputs.shape)
+            return inputs
+
+    inputs = keras.Input((2,))
+    predict = evaluation.predictor(keras.Model(inputs, Noted()(inputs)), task="regression", labels=["x", "y"])
+    values = np.float32([[1, 2], [3, 4], [5, 6]])
+    predict(tf.data.Dataset.from_tensor_slices((values, values)).batch(2))
+    count = len(calls)
+    other = predict(tf.data.Dataset.from_tensor_slices((values + 1, values)).batch(2))
+    assert len(calls) == count
+    np.testing.assert_array_equal(other.outputs, values + 1)

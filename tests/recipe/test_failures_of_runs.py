@@ -17,7 +17,8 @@ def split_of(examples):
 
 def written(run, examples):
     """The record of the errors of a run on its test part."""
-    named_predictions.write(run.directory, "test", named_predictions.predict(run.model, examples, 4))
+    predict = named_predictions.predictor(run.model, 4, are_images=examples.image_size is not None)
+    named_predictions.write(run.directory, "test", predict(examples))
     path = failures.write(run.model, split_of(examples), run.directory)
     return json.loads(path.read_text())
 
