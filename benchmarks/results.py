@@ -13,10 +13,12 @@ def machine():
     import keras
     import tensorflow as tf
 
+    from kerastrain.errors import counted
+
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
     return (
-        f"{len(os.sched_getaffinity(0))} cores of {model}, load {os.getloadavg()[2]:.1f}, Python "
+        f"{counted(len(os.sched_getaffinity(0)), 'cores')} of {model}, load {os.getloadavg()[2]:.1f}, Python "
         f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
     )
 

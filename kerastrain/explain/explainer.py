@@ -119,10 +119,8 @@ class Explainer:
             )
         self._model, self._image_shape, self._layer = model, tuple(image_shape), layer
         self.method, self.reason = (method, "it was asked for.") if method != "auto" else self._choice()
-        if self.method in _CAMS:
-            self._maps  # noqa: B018, refuses what has no maps before any image is read
-        elif self.method == "rollout":
-            self._rollout  # noqa: B018, likewise
+        # Refuses a model without maps or rollout before any image is read.
+        _ = self._maps if self.method in _CAMS else self._rollout if self.method == "rollout" else None
 
     def __call__(
         self, images: np.ndarray, classes: Sequence[int] | int | None = None, *, batch_size: int = 32, **options: object
@@ -217,7 +215,7 @@ class Explainer:
             return "gradcam", f"the layer {self._layer!r} was asked for."
         if has_attention(self._model):
             try:
-                self._rollout  # noqa: B018
+                _ = self._rollout
             except NoRollout as error:
                 return "occlusion", f"the model attends, and its attention cannot be followed: {error.reason}."
             return "rollout", "the model attends among patches of the image, and its attention can be followed."
