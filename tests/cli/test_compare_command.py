@@ -2,15 +2,15 @@
 
 import json
 import re
-import sys
 import zipfile
 from html.parser import HTMLParser
 
+import commands
 import h5py
 import numpy as np
 import pytest
 
-from kerastrain import cli, config, recipe
+from kerastrain import config, recipe
 from kerastrain.errors import InputError
 from kerastrain.evaluation import Predictions, predictions
 
@@ -87,19 +87,12 @@ def place(tmp_path_factory):
 def kerastrain(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     monkeypatch.setenv("COLUMNS", "100")
+    call = commands.runner(monkeypatch, capsys)
 
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *map(str, arguments)])
-        try:
-            cli.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code or 0
-        captured = capsys.readouterr()
-        assert ended == code, captured
-        return captured.err if code else captured.out
+    def printed(*arguments, code=0):
+        return call(*map(str, arguments), code=code)[1 if code else 0]
 
-    return call
+    return printed
 
 
 def test_a_better_run_is_told_from_chance(kerastrain, place):

@@ -1,11 +1,11 @@
 """What the commands say about `data.fold=all`, before TensorFlow starts."""
 
 import re
-import sys
 
+import commands
 import pytest
 
-from kerastrain import cli, config
+from kerastrain import config
 
 
 @pytest.fixture
@@ -15,19 +15,12 @@ def kerastrain(tmp_path, monkeypatch, capsys):
     (tmp_path / "run").mkdir()
     own = config.load(overrides=["data.folds=3", "data.fold=all"])
     (tmp_path / "run/config.yaml").write_text(config.dump(own))
+    call = commands.runner(monkeypatch, capsys)
 
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-        try:
-            cli.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code or 0
-        captured = capsys.readouterr()
-        assert ended == code, captured
-        return captured.err if code else captured.out
+    def printed(*arguments, code=0):
+        return call(*map(str, arguments), code=code)[1 if code else 0]
 
-    return call
+    return printed
 
 
 def test_check_prints_the_sizes_of_all_folds(kerastrain):

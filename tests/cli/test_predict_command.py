@@ -1,18 +1,16 @@
 """Odd inputs and files of `kerastrain predict`, on runs that were never trained."""
 
 import csv
-import io
 import json
 import os
 import signal
-import sys
 
+import commands
 import numpy as np
 import pytest
 import untrained
 from PIL import Image
 
-from kerastrain import cli
 from kerastrain.cli import new_inputs
 
 
@@ -34,20 +32,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def predict(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-
-    def call(*arguments, code=0, stdin=""):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", "predict", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        try:
-            cli.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code or 0
-        captured = capsys.readouterr()
-        assert ended == code, captured
-        return captured.out, captured.err
-
-    return call
+    return commands.runner(monkeypatch, capsys, "predict")
 
 
 def test_folders_patterns_and_tables_are_mixed_and_every_input_has_a_row(predict, place):

@@ -1,15 +1,12 @@
 """The commands for a finished run, on runs that were never trained."""
 
 import csv
-import io
 import json
-import sys
 
+import commands
 import pytest
 import untrained
 from PIL import Image
-
-from kerastrain import cli
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +29,7 @@ def place(tmp_path_factory):
 def kerastrain(place, monkeypatch, capsys):
     """A function that runs a command, and returns what it prints and what it says on stderr."""
     monkeypatch.chdir(place)
-
-    def call(*arguments, code=0, stdin=""):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        try:
-            cli.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code or 0
-        captured = capsys.readouterr()
-        assert ended == code, captured
-        return captured.out, captured.err
-
-    return call
+    return commands.runner(monkeypatch, capsys)
 
 
 def test_predict_goes_on_past_a_broken_file_with_exit_code_1(kerastrain):

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import untrained
-from PIL import Image
 
 from kerastrain import recipe
 from kerastrain.errors import InputError
@@ -13,28 +12,13 @@ from kerastrain.recipe.picture_names import picture_names
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A function that makes a run, once for each of its arguments."""
-    made, folder = {}, tmp_path_factory.mktemp("runs")
-
-    def run(**options):
-        key = json.dumps(options)
-        if key not in made:
-            made[key] = untrained.images(folder / str(len(made)), **options)
-        return made[key]
-
-    return run
+    return untrained.made_once(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def picture(path, colour):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), untrained.COLOURS[colour]).save(path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -54,7 +38,7 @@ def test_every_picture_has_a_name_of_its_own(paths, names):
 
 
 def test_pictures_of_equal_names_are_kept_apart_and_none_is_replaced(place, runs):
-    paths = [picture(place / "day1/0.png", "red"), picture(place / "day2/0.png", "blue")]
+    paths = [untrained.picture(place / "day1/0.png", "red"), untrained.picture(place / "day2/0.png", "blue")]
     drawn = lambda **options: [
         path.name
         for path in recipe.explain_images(runs(), paths, method="saliency", score=0, out=place / "out", **options)
@@ -71,7 +55,7 @@ def test_pictures_of_equal_names_are_kept_apart_and_none_is_replaced(place, runs
 
 
 def test_a_broken_image_costs_only_its_own_picture(place, runs):
-    path = picture(place / "one.png", "red")
+    path = untrained.picture(place / "one.png", "red")
     (place / "bad.png").write_bytes(b"")
     faults = []
     drawn = list(
@@ -94,7 +78,7 @@ def index(folder):
 
 
 def test_the_index_says_what_each_picture_shows(place, runs):
-    paths = [picture(place / "red" / "0.png", "red"), picture(place / "x.png", "green")]
+    paths = [untrained.picture(place / "red" / "0.png", "red"), untrained.picture(place / "x.png", "green")]
     notes = []
     inputs = [paths[0], Input(str(paths[1]), "line 2 of 'a.csv'", target="blue")]
     drawn = list(
@@ -124,7 +108,7 @@ def test_the_index_says_what_each_picture_shows(place, runs):
 
 
 def test_a_picture_of_another_image_is_never_replaced(place, runs):
-    first, second = picture(place / "day1/0.png", "red"), picture(place / "day2/0.png", "blue")
+    first, second = untrained.picture(place / "day1/0.png", "red"), untrained.picture(place / "day2/0.png", "blue")
 
     def drawn(path, **options):
         options = {"method": "saliency", "score": 0, "out": place / "out", **options}
@@ -142,7 +126,7 @@ def test_a_picture_of_another_image_is_never_replaced(place, runs):
 
 
 def test_the_numbers_of_a_regression_are_explained_without_probabilities(place, runs):
-    path, notes = picture(place / "red" / "x.png", "red"), []
+    path, notes = untrained.picture(place / "red" / "x.png", "red"), []
     run = runs(task="regression", labels=["price", "red"])
     list(recipe.explain_images(run, [path], label="red", score=2, out=place / "out", on_note=notes.append))
     [item] = index(place / "out")["explanations"]
@@ -164,7 +148,7 @@ def test_the_numbers_of_a_regression_are_explained_without_probabilities(place, 
 )
 def test_what_cannot_be_explained_is_refused_before_a_picture_is_drawn(place, runs, options, message):
     with pytest.raises(InputError, match=message):
-        list(recipe.explain_images(runs(), [picture(place / "x.png", "red")], out=place / "out", **options))
+        list(recipe.explain_images(runs(), [untrained.picture(place / "x.png", "red")], out=place / "out", **options))
     assert not (place / "out").exists()
 
 
@@ -172,4 +156,8 @@ def test_a_damaged_index_is_named(place, runs):
     (place / "out").mkdir()
     (place / "out/index.json").write_text("{")
     with pytest.raises(InputError, match="index.json' is damaged"):
-        list(recipe.explain_images(runs(), [picture(place / "x.png", "red")], method="saliency", out=place / "out"))
+        list(
+            recipe.explain_images(
+                runs(), [untrained.picture(place / "x.png", "red")], method="saliency", out=place / "out"
+            )
+        )

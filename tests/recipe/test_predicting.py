@@ -1,9 +1,6 @@
-import json
-
 import numpy as np
 import pytest
 import untrained
-from PIL import Image
 
 from kerastrain import recipe
 from kerastrain.errors import InputError
@@ -13,16 +10,7 @@ from kerastrain.recipe.inputs import Input
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A function that makes a run, once for each of its arguments."""
-    made, folder = {}, tmp_path_factory.mktemp("runs")
-
-    def run(kind="images", **options):
-        key = json.dumps([kind, options])
-        if key not in made:
-            made[key] = getattr(untrained, kind)(folder / str(len(made)), **options)
-        return made[key]
-
-    return run
+    return untrained.made_once(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
@@ -31,15 +19,9 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def picture(path, colour):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), untrained.COLOURS[colour]).save(path)
-    return path
-
-
 def test_one_broken_image_among_many_costs_only_itself(place, runs):
     for name, colour in (("a/red.png", "red"), ("b/blue.png", "blue")):
-        picture(place / name, colour)
+        untrained.picture(place / name, colour)
     (place / "bad.png").write_text("not an image")
     faults = []
     names = ["a/red.png", "bad.png", Input("gone.png", "line 3 of 't.csv'"), "b/blue.png"]
@@ -52,7 +34,9 @@ def test_one_broken_image_among_many_costs_only_itself(place, runs):
 
 
 def test_inputs_are_decoded_a_batch_at_a_time_and_predicted_alike(place, runs, monkeypatch):
-    paths = [picture(place / f"{number}.png", colour) for number, colour in enumerate(["red", "green", "blue"] * 3)]
+    paths = [
+        untrained.picture(place / f"{number}.png", colour) for number, colour in enumerate(["red", "green", "blue"] * 3)
+    ]
     whole = list(recipe.predict(runs(), paths, top=None))
     sizes = []
     monkeypatch.setattr(
@@ -71,7 +55,7 @@ def test_inputs_are_decoded_a_batch_at_a_time_and_predicted_alike(place, runs, m
 
 
 def test_a_regression_predicts_every_number_in_order(place, runs):
-    path = picture(place / "x.png", "red")
+    path = untrained.picture(place / "x.png", "red")
     [prediction] = recipe.predict(runs(task="regression", labels=["price", "age"]), [path], top=1)
     assert [name for name, _ in prediction.scores] == ["price", "age"]
 

@@ -6,6 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from kerastrain import config, models
 from kerastrain.run_directory import Run
@@ -69,3 +70,23 @@ def _written(folder, settings, model):
     (folder / "config.yaml").write_text(config.dump(settings))
     model.save(folder / "model.keras")
     return Run(folder, settings, model)
+
+
+def made_once(folder):
+    """A function that makes a run in a folder, by `images` or another function here, once for each of its arguments."""
+    made = {}
+
+    def run(kind="images", **options):
+        key = json.dumps([kind, options])
+        if key not in made:
+            made[key] = globals()[kind](folder / str(len(made)), **options)
+        return made[key]
+
+    return run
+
+
+def picture(path, colour):
+    """Writes a picture of one of `COLOURS`; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), COLOURS[colour]).save(path)
+    return path
