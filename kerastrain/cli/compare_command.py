@@ -63,16 +63,15 @@ def compare(
     if timed:
         start_tensorflow(prints="results" if as_json else "text")
     record = comparing.compare(runs, part=part, seed=seed, timed=timed).record()
-    if as_json:
-        print(json.dumps(record, indent=2))
-    else:
-        _print(record)
     if out is None and not as_json:
         out = dated("comparisons").with_suffix(".html")
     if out is not None:
-        page.write(record, out)
-        if not as_json:
-            console.print(f"page    {plain(out)}")
+        page.write(record, out)  # Before anything is printed, whose reader may end the command.
+    if as_json:
+        print(json.dumps(record, indent=2))
+        return
+    _print(record)
+    console.print(f"page    {plain(out)}")
 
 
 def _print(record: dict) -> None:

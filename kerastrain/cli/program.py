@@ -54,7 +54,7 @@ def main() -> None:
     logger = logging.getLogger("kerastrain")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Printing(sys.stdout)
     handler.setFormatter(PrintableFormatter("%(message)s"))
     logger.handlers = [handler]  # not one more for each call of `main` in a process
     with library_output.may_hide():
@@ -69,6 +69,16 @@ def main() -> None:
             sys.exit(2)
         finally:
             logger.handlers = []
+
+
+class _Printing(logging.StreamHandler):
+    """Prints messages until the reader of the output is gone, as after `| head`; what prints results ends the command then."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            logging.getLogger("kerastrain").removeHandler(self)
+        else:
+            super().handleError(record)
 
 
 def _print_warning(message, category, filename, lineno, file=None, line=None) -> None:

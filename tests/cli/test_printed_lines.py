@@ -86,3 +86,24 @@ def test_a_trial_that_fails_is_a_sentence(tmp_path):
     assert errors == ""
     assert not CHATTER.search(printed), printed
     assert re.search(r"^the trial failed: NonFiniteError: NaN or infinity at step 1 ", printed, re.MULTILINE), printed
+
+
+def test_a_reader_that_is_gone_gets_no_traceback(tmp_path):
+    code = (
+        "import logging, sys\n"
+        "from kerastrain.cli import program\n"
+        "program.app.registered_commands.clear()\n"
+        "@program.app.command()\n"
+        "def talk():\n"
+        "    for _ in range(3):\n"
+        "        logging.getLogger('kerastrain').info('a line')\n"
+        "    print('the end', file=sys.stderr)\n"
+        "sys.argv = ['kerastrain', 'talk']\n"
+        "program.main()\n"
+    )
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-c", code], stdout=writes, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(writes)
+    assert "the end" in done.stderr
+    assert "Traceback" not in done.stderr
