@@ -7,6 +7,7 @@ contain logic: each command is a few calls to public functions. Only the command
 # Each import adds its commands to the program. The help lists them in this order.
 # isort: off
 from kerastrain.cli import training_commands  # noqa: F401
+from kerastrain.cli import tune_command  # noqa: F401
 from kerastrain.cli import data_commands  # noqa: F401
 from kerastrain.cli import finder_commands  # noqa: F401
 from kerastrain.cli import predict_command  # noqa: F401

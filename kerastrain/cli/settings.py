@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from kerastrain import config as configs
 from kerastrain.config import keys
+from kerastrain.config.values import Section
 from kerastrain.errors import InputError
 
 _DATA_SUFFIXES = (".csv", ".tsv", ".parquet", ".npz", ".jsonl", ".jpg", ".jpeg", ".png", ".zip", ".gz")
@@ -18,6 +19,8 @@ _DATA_SUFFIXES = (".csv", ".tsv", ".parquet", ".npz", ".jsonl", ".jpg", ".jpeg",
 
 class SettingsCommand(TyperCommand):
     """A command whose arguments are a config file and overrides. An unknown option is answered with the override."""
+
+    kinds: tuple[type[Section], ...] = (configs.Config,)
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         """Parses the arguments; raises an InputError for an unknown option."""
@@ -27,16 +30,24 @@ class SettingsCommand(TyperCommand):
         except Exception as error:
             if not hasattr(error, "possibilities"):  # click's NoSuchOption, whose module differs between versions
                 raise
-            raise InputError(_unknown_option(str(ctx.info_name), error.option_name, words, self.params)) from None
+            raise InputError(
+                _unknown_option(str(ctx.info_name), error.option_name, words, self.params, self.kinds)
+            ) from None
 
 
-def _unknown_option(command: str, option: str, words: Sequence[str], parameters: Sequence) -> str:
+class SearchSettingsCommand(SettingsCommand):
+    """A command whose arguments also hold the settings of a search, such as `trials=30`."""
+
+    kinds = (configs.SearchConfig, configs.Config)
+
+
+def _unknown_option(command: str, option: str, words: Sequence[str], parameters: Sequence, kinds: Sequence) -> str:
     known = [name for parameter in parameters for name in parameter.opts if name.startswith("--")]
     near = difflib.get_close_matches(option, known, n=1, cutoff=0.8)
     start = f"{command} has no option {option}."
     if near:
         return f"{start} Did you mean {near[0]}?"
-    found = keys.meant(configs.Config, option) if len(option.strip("-")) > 1 else []
+    found = _meant(option, kinds) if len(option.strip("-")) > 1 else []
     if not found:
         return f"{start} Known: {', '.join([*known, '--help'])}. Settings are written section.key=value, such as fit.epochs=3."
     place = next((index for index, word in enumerate(words) if word.split("=")[0] == option), len(words))
@@ -44,6 +55,13 @@ def _unknown_option(command: str, option: str, words: Sequence[str], parameters:
     value = value or next((word for word in words[place + 1 : place + 2] if not word.startswith("-")), "VALUE")
     written = " or ".join(f"{key}={value}" for key in found[:3])
     return f"{start} Settings are written without dashes: {written}."
+
+
+def _meant(option: str, kinds: Sequence[type[Section]]) -> list[str]:
+    """Returns the keys that an option may mean; if some have its very name, only those."""
+    found = [*dict.fromkeys(key for kind in kinds for key in keys.meant(kind, option))]
+    name = option.strip("-").replace("-", "_").lower().rpartition(".")[2]
+    return [key for key in found if key.rpartition(".")[2] == name] or found
 
 
 def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -64,6 +82,28 @@ def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         >>> divide(["runs/lr=0.1/config.yaml", "fit.epochs=3"])
         ('runs/lr=0.1/config.yaml', ['fit.epochs=3'])
     """
+    files, overrides = files_and_overrides(arguments)
+    if len(files) > 1:
+        raise InputError(
+            f"give at most one config file. Received: {', '.join(files)}. Overrides have the form section.key=value."
+        )
+    if files:
+        require_config(files[0])
+    return (files[0] if files else None), overrides
+
+
+def files_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Divides the arguments of a command into files and overrides.
+
+    Args:
+        arguments: sequence of str.
+
+    Returns:
+        (list of str, list of str): the paths of the files, and the overrides.
+
+    Raises:
+        InputError: an argument is neither a file nor an override.
+    """
     files, overrides = [], []
     for place, text in enumerate(arguments):
         rest = [word for word in arguments[place + 1 : place + 3] if word != "="]
@@ -78,13 +118,7 @@ def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
             raise InputError(f"`{text}` is no config file, and a setting needs a value. Write {written}.")
         else:
             files.append(text)
-    if len(files) > 1:
-        raise InputError(
-            f"give at most one config file. Received: {', '.join(files)}. Overrides have the form section.key=value."
-        )
-    if files:
-        _require_config(files[0])
-    return (files[0] if files else None), overrides
+    return files, overrides
 
 
 def _require_whole(text: str, rest: Sequence[str]) -> None:
@@ -115,8 +149,15 @@ def _as_key(text: str) -> list[str]:
     return keys.meant(configs.Config, text.partition(":")[0])
 
 
-def _require_config(path: str) -> None:
-    """Raises an error for a folder or a file of data in place of a config file."""
+def require_config(path: str) -> None:
+    """Raises an error for a folder or a file of data in place of a config file.
+
+    Args:
+        path: str.
+
+    Raises:
+        InputError: the message says what to write instead.
+    """
     place = Path(path)
     if place.is_dir():
         if (place / "config.yaml").is_file():

@@ -1,4 +1,4 @@
-"""The commands around training: train, check, schema and tune."""
+"""The commands around training: train, check and schema."""
 
 import json
 import shlex
@@ -18,7 +18,7 @@ from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
 from kerastrain.recipe import operating_points, requirements
-from kerastrain.system import optional_imports, signals
+from kerastrain.system import signals
 
 
 @app.command(cls=SettingsCommand)
@@ -174,37 +174,3 @@ def _print_phases(config, example_count: int, plot: Path | None) -> None:
 def schema() -> None:
     """Print the JSON schema of config files for editors."""
     print(json.dumps(configs.schema(), indent=2))
-
-
-@app.command(cls=SettingsCommand)
-def tune(
-    search: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SEARCH.yaml", help="File with the algorithm, the number of trials and the search space."
-        ),
-    ],
-    arguments: Arguments = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: searches/DATE_TIME.")] = None,
-) -> None:
-    """Search config keys for the best validation score.
-
-    Trains a model for each trial and writes the best config to best.yaml in the output folder.
-    """
-    settings = configs.validate(configs.read_yaml(search), configs.SearchConfig, source=str(search))
-    config = read_config(arguments)
-    if settings.algorithm == "tpe":
-        optional_imports.require("tpe")
-    directory = out or dated("searches")
-    requirements.require_folder(directory, resumes=False)
-    start_tensorflow(config)
-    from kerastrain.recipe import tuning
-
-    trials = tuning.run(config, settings, directory)
-    table = Table(settings.objective, *(plain(key) for key in settings.space))
-    for trial in trials:
-        score = plain(trial.fault or "failed") if trial.score is None else f"{trial.score:.4f}"
-        values = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.values.values()]
-        table.add_row(score, *map(plain, values))
-    console.print(table)
-    console.print(f"best config: {plain(directory / 'best.yaml')}")

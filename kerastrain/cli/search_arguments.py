@@ -1,0 +1,114 @@
+"""Reads the arguments of `kerastrain tune`: settings of the search and of the recipe, in files and in overrides.
+
+Takes arguments; returns a SearchConfig and a Config. Must not import TensorFlow or write files.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import yaml
+
+from kerastrain import config as configs
+from kerastrain.cli import settings
+from kerastrain.config import keys, typed
+from kerastrain.config.reading import Argument, parse
+from kerastrain.errors import InputError, unknown
+from kerastrain.recipe import starting_space
+
+_SPACE = "space"
+
+
+class SearchArguments(NamedTuple):
+    """What the arguments of `kerastrain tune` mean.
+
+    Args:
+        search: SearchConfig.
+        config: Config of the recipe, which every trial changes.
+        has_own_space: bool, whether the user gave the space; False for the one of `starting_space`.
+    """
+
+    search: configs.SearchConfig
+    config: configs.Config
+    has_own_space: bool
+
+
+def read(arguments: Sequence[str]) -> SearchArguments:
+    """Reads files and overrides; a file is told by its keys, an override by its first key.
+
+    Args:
+        arguments: sequence of str, such as "search.yaml", "trials=30" and "data.path=flowers/".
+
+    Returns:
+        SearchArguments. Without a space, that of `starting_space.propose`.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        InputError: there are two files of the same kind, nothing to search, or a setting is invalid.
+    """
+    files, overrides = settings.files_and_overrides(arguments)
+    search_file, recipe_file = _told_apart(files)
+    own = [text for text in overrides if _is_of_search(text)]
+    rest = [text for text in overrides if not _is_of_search(text)]
+    _require_known(rest)
+    config = configs.load(recipe_file, rest)
+    configs.folds.refuse_all(config)
+    values = {} if search_file is None else configs.read_yaml(search_file)
+    values = _with_overrides(values, own)
+    has_own_space = _SPACE in values
+    if not has_own_space:
+        written = configs.override({} if recipe_file is None else configs.read_yaml(recipe_file), rest)
+        values[_SPACE] = starting_space.propose(config, written)
+    source = search_file or "the command line"
+    return SearchArguments(configs.validate(values, configs.SearchConfig, source=source), config, has_own_space)
+
+
+def _is_of_search(override: str) -> bool:
+    return override.partition("=")[0].strip().partition(".")[0] in configs.SearchConfig.model_fields
+
+
+def _require_known(overrides: Sequence[str]) -> None:
+    """Raises an error for a key that is similar to one of the search and to none of the recipe."""
+    sections, known = configs.Config.model_fields, configs.SearchConfig.model_fields
+    for text in overrides:
+        first = text.partition("=")[0].strip().partition(".")[0]
+        if first not in sections and not keys.meant(configs.Config, first) and keys.meant(configs.SearchConfig, first):
+            raise InputError(unknown("setting of the search", first, known))
+
+
+def _told_apart(files: Sequence[str]) -> tuple[str | None, str | None]:
+    """Returns the file of the search and that of the recipe."""
+    searches, recipes = [], []
+    for file in files:
+        settings.require_config(file)
+        is_search = any(key in configs.SearchConfig.model_fields for key in configs.read_yaml(file))
+        (searches if is_search else recipes).append(file)
+    for found, kind in ((searches, "search"), (recipes, "recipe")):
+        if len(found) > 1:
+            raise InputError(
+                "give at most one file with settings of the search, such as algorithm and space, and one recipe, with sections "
+                f"such as data and fit. Received: {len(found)} files of the {kind}: {', '.join(found)}."
+            )
+    return (searches[0] if searches else None), (recipes[0] if recipes else None)
+
+
+def _with_overrides(values: Mapping, overrides: Sequence[str]) -> dict:
+    """Returns the settings of a search with overrides, in which `space.KEY` has the dotted key of the recipe."""
+    values, plain = dict(values), []
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        first, _, key = name.strip().partition(".")
+        if first == _SPACE and key and equals:
+            space = typed.expanded(values.get(_SPACE) or {})
+            values[_SPACE] = {**space, key: _parsed(value)} if isinstance(space, Mapping) else space
+        else:
+            plain.append(text)
+    return configs.override(values, plain)
+
+
+def _parsed(value: str) -> object:
+    """Returns the choices or the interval of a key; text that is neither stays, for the validation to report."""
+    if value.lstrip()[:1] in ("[", "{"):
+        with contextlib.suppress(yaml.YAMLError):
+            return parse(value)
+    return Argument(value)
