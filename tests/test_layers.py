@@ -60,6 +60,7 @@ NO_TENSORFLOW = {
     "distribute.__init__",
     "durations",
     "errors",
+    "evaluation.catalog",
     "hub.bundled",
     "hub.handles",
     "keras_internals.kerashub_presets",
@@ -97,6 +98,11 @@ NO_TENSORFLOW = {
     "tracking.mlflow_tracker",
     "tracking.tracked_run",
     "tracking.wandb_tracker",
+    "tuning.__init__",
+    "tuning.constraints",
+    "tuning.hyperparameters",
+    "tuning.parameters",
+    "tuning.space",
 }
 
 

@@ -4,6 +4,7 @@ from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.checkpoints import Checkpoints
 from kerastrain.callbacks.end_worse_phase import EndWorsePhase
+from kerastrain.callbacks.epoch_report import EpochReport, Paused
 from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.progress import Progress
 from kerastrain.callbacks.reduce_on_plateau import ReduceOnPlateau
@@ -16,7 +17,9 @@ __all__ = [
     "BestCheckpoint",
     "Checkpoints",
     "EndWorsePhase",
+    "EpochReport",
     "HistoryFile",
+    "Paused",
     "Progress",
     "ReduceOnPlateau",
     "standard",

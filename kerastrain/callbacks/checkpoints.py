@@ -18,6 +18,7 @@ import keras
 
 from kerastrain import checkpoints, durations
 from kerastrain.callbacks import callback_state, nonfinite_search
+from kerastrain.callbacks.epoch_report import EpochReport, Paused
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.checkpoints import Position
 from kerastrain.distribute import collectives
@@ -50,6 +51,7 @@ class Checkpoints(keras.callbacks.Callback):
             long to write, so that checkpoints take at most 2 % of the time. One is always written at the start.
         keep: int >= 1, the number of checkpoints to keep; older ones are deleted.
         phase: str, the name of this stretch of training; checkpoints of another phase are ignored.
+        report: EpochReport that may pause the training after an epoch, or None.
 
     Raises:
         InputError: `every` or `keep` is out of range. In `fit`: it does not start at `start`, the number of steps is
@@ -57,6 +59,7 @@ class Checkpoints(keras.callbacks.Callback):
         WriteError: a checkpoint cannot be written; earlier checkpoints remain complete.
         NonFiniteError: a weight is NaN or infinite; such a state is not saved.
         Stopped: a signal arrived; the state is saved.
+        Paused: `report` says to pause after this epoch; the state is saved.
 
     Example:
         >>> saving = Checkpoints("run/checkpoints", every="500 steps")  # doctest: +SKIP
@@ -67,7 +70,15 @@ class Checkpoints(keras.callbacks.Callback):
         ... )  # doctest: +SKIP
     """
 
-    def __init__(self, directory: str | os.PathLike, *, every: str = "2 minutes", keep: int = 3, phase: str = "fit"):
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        *,
+        every: str = "2 minutes",
+        keep: int = 3,
+        phase: str = "fit",
+        report: EpochReport | None = None,
+    ):
         super().__init__()
         if not keep >= 1:
             raise InputError(f"`keep` must be at least 1. Received: keep={keep}.")
@@ -75,6 +86,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.every = durations.parse_interval(every)
         self.keep = keep
         self.phase = phase
+        self.report = report
         self._others: list[keras.callbacks.Callback] = []
         self._stored, self.start = self._newest()
 
@@ -87,10 +99,10 @@ class Checkpoints(keras.callbacks.Callback):
                 `callbacks.callback_state` for your own callbacks.
 
         Returns:
-            list of keras.callbacks.Callback.
+            list of keras.callbacks.Callback; `report` comes last, when all others have run.
         """
         self._others = list(callbacks)
-        return [self, *self._others]
+        return [self, *self._others, *([] if self.report is None else [self.report])]
 
     def on_train_begin(self, logs=None):
         """Finds the position to resume from."""
@@ -164,10 +176,15 @@ class Checkpoints(keras.callbacks.Callback):
         stop_signal, due = collectives.all_reduce_max(
             strategy, [signals.pending(), is_chief and self._is_due(position)]
         )
-        if position.step != self._saved_step and (stop_signal or due):
+        pause_epoch = self.report and self.report.pause_epoch  # the same in all workers
+        if position.step != self._saved_step and (stop_signal or due or pause_epoch):
             self._save(position, is_chief=is_chief)
         if stop_signal:
             raise signals.Stopped(stop_signal, str(position))
+        if pause_epoch:
+            self.report.pause_epoch = None
+            signals.release()
+            raise Paused(pause_epoch, is_saved=True)
 
     def _is_due(self, position: Position) -> bool:
         if self._saved_step is None:

@@ -11,7 +11,16 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        *("cross_validation", "intervals", "matching", "multi_label", "operating_point", "paired", "predictions"),
+        *(
+            "catalog",
+            "cross_validation",
+            "intervals",
+            "matching",
+            "multi_label",
+            "operating_point",
+            "paired",
+            "predictions",
+        ),
         *("regression", "scores", "single_label", "slices", "tables", "thresholds"),
     ],
     submod_attrs={

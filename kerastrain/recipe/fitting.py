@@ -25,6 +25,7 @@ from kerastrain import (
     runtime,
     schedules,
 )
+from kerastrain.callbacks.epoch_report import OnEpoch
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import InputError, counted
@@ -38,7 +39,14 @@ _SMALLEST_PENALTY = 1e-4  # less is not seen in a loss of four digits
 
 
 @data.surface_read_errors()
-def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) -> best_phase.BestEpoch:
+def fit(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    directory: Path,
+    *,
+    on_epoch: OnEpoch | None = None,
+) -> best_phase.BestEpoch:
     """Trains through the phases of `config`: first the head on the features of the frozen backbone, then the whole model.
 
     Training resumes from the newest checkpoint in `directory`, if there is one, and ends with the weights of an
@@ -49,6 +57,8 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
         config: Config.
         split: data.Split.
         directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
+        on_epoch: callable that is asked after each epoch whether to continue, pause or stop, as for `callbacks.EpochReport`;
+            None for a training to its end. A training that was paused and resumed ends bit-equal to one that was not.
 
     Returns:
         BestEpoch with its logs: {"val_data_loss": 0.1, "val_accuracy": 0.97, …}.
@@ -56,7 +66,9 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
     Raises:
         NonFiniteError: a step met NaN or infinity, and no roll-back is allowed; see `fit_phase`.
         InputError: the data cannot be read, or the model does not fit the config.
+        Paused: `on_epoch` said so.
     """
+    report = None if on_epoch is None else callbacks.EpochReport(on_epoch, directory / "history.csv")
     phases = plan.phases(config, len(split.train))
     stored = checkpoints.latest(run_directory.resume_folder(directory))
     names = [phase.name for phase in phases]
@@ -77,13 +89,19 @@ def fit(model: keras.Model, config: Config, split: data.Split, directory: Path) 
                 # The file of the model has an optimizer of what trains, or Keras warns when it opens it.
                 compiled(model, config, phase, positive_weights=split.train.positive_weights)
             _log_penalties(stage.model, phase)
-        fit_phase(stage, config, phase, directory, earlier=names[:number])
+        fit_phase(stage, config, phase, directory, earlier=names[:number], report=report)
     models.merge_lora(model)
     return best_phase.take_best(model, directory, names, examples=len(split.validation))
 
 
 def fit_phase(
-    stage: Stage, config: Config, phase: plan.Phase, directory: Path, *, earlier: Sequence[str] = ()
+    stage: Stage,
+    config: Config,
+    phase: plan.Phase,
+    directory: Path,
+    *,
+    earlier: Sequence[str] = (),
+    report: callbacks.EpochReport | None = None,
 ) -> keras.callbacks.History:
     """Trains one compiled phase from its newest checkpoint, and retries from there after NaN or infinity.
 
@@ -93,6 +111,7 @@ def fit_phase(
         phase: plan.Phase.
         directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
         earlier: sequence of str, the names of the phases before it; a phase that is worse than all of them ends early.
+        report: callbacks.EpochReport that may pause or stop the training, the same object for all phases; None for none.
 
     Returns:
         keras.callbacks.History of the phase.
@@ -100,6 +119,7 @@ def fit_phase(
     Raises:
         NonFiniteError: a step met NaN or infinity, and the config says to stop, no roll-back is left, or the model trains
             on several devices.
+        Paused: `report` says so.
     """
     strategy = stage.model.distribute_strategy
     watch = callbacks.TerminateOnNonFinite()
@@ -129,6 +149,7 @@ def fit_phase(
             every=config.fit.checkpoint_every,
             keep=config.fit.checkpoints_kept,
             phase=phase.name,
+            report=report,
         )
         if saving.start.step:
             logger.info("resuming at %s", saving.start)
@@ -145,7 +166,12 @@ def fit_phase(
                 verbose="auto" if distribute.is_chief() else 0,
                 callbacks=saving.before([watch, *stage.callbacks, *standard]),
             )
+        except callbacks.Paused:
+            _flush(standard)
+            raise
         except NonFiniteError as error:
+            if report is not None:
+                report.pause_epoch = None  # The epoch is trained again, and reported again.
             if strategy.num_replicas_in_sync > 1:
                 raise NonFiniteError(
                     error.step,
@@ -153,6 +179,13 @@ def fit_phase(
                     f"find them: kerastrain train runtime.strategy=none --resume {directory}",
                 ) from error
             watch = nonfinite_steps.handle_nonfinite_step(error, watch, stage, config, phase, directory)
+
+
+def _flush(standard: Sequence[keras.callbacks.Callback]) -> None:
+    """Writes what TensorBoard's writers hold back, which the end of a forked process would lose."""
+    for callback in standard:
+        if isinstance(callback, keras.callbacks.TensorBoard):
+            callback.on_train_end()
 
 
 def _log_penalties(model: keras.Model, phase: plan.Phase) -> None:

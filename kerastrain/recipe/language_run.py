@@ -12,7 +12,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from kerastrain import checkpoints, data, evaluation, export, memory, models, report, run_directory, runtime
+from kerastrain import callbacks, checkpoints, data, evaluation, export, memory, models, report, run_directory, runtime
+from kerastrain.callbacks.epoch_report import OnEpoch
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import counted
@@ -99,7 +100,7 @@ def train_and_export(
             logger.info("measuring the model before the training")
             files.write_json(directory / BEFORE_FILE, _state(model, config, loaded, parts, pairs, is_trained=False))
         if not is_trained:
-            _fit(model, config, origin, pairs or parts, directory)
+            fit(model, config, origin, pairs or parts, directory)
             if is_chief:
                 logger.info("writing %s", saved.name)
                 with files.atomic(saved) as temporary:
@@ -186,20 +187,47 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     return model
 
 
-def _fit(model: keras.Model, config: Config, origin, parts: Mapping, directory: Path) -> None:
-    """Trains from the newest checkpoint on, writes the adapter, and merges it."""
+def fit(
+    model: keras.Model,
+    config: Config,
+    origin: language_data.LanguageSource,
+    parts: Mapping,
+    directory: Path,
+    *,
+    on_epoch: OnEpoch | None = None,
+) -> best_phase.BestEpoch:
+    """Trains from the newest checkpoint on, writes the adapter, and merges it.
+
+    Args:
+        model: keras.Model from `build`, trained in place.
+        config: Config.
+        origin: LanguageSource, fetched.
+        parts: mapping from the names of the parts to Sequences, or to Preferences for fit.objective=dpo.
+        directory: Path of the run.
+        on_epoch: callable as for `fitting.fit`, or None.
+
+    Returns:
+        BestEpoch, whose weights the model has.
+
+    Raises:
+        NonFiniteError: as for `fitting.fit_phase`.
+        InputError: an optimizer or memory setting does not fit the model.
+        Paused: `on_epoch` said so.
+    """
+    report = None if on_epoch is None else callbacks.EpochReport(on_epoch, directory / "history.csv")
     [phase] = plan.phases(config, len(parts["train"]))
     epochs, steps = counted(phase.epochs, "epochs"), counted(phase.steps_per_epoch, "steps")
     logger.info("phase %s: %s of %s", phase.name, epochs, steps)
     if stored := checkpoints.latest(run_directory.resume_folder(directory)):
         logger.debug("resuming from %s", stored)
-    fitting.fit_phase(staged(model, config, phase, parts), config, phase, directory)
+    fitting.fit_phase(staged(model, config, phase, parts), config, phase, directory, report=report)
     best = best_phase.best_epoch(directory, [phase.name])
     if collectives.worker_index(model.distribute_strategy) == 0:
         logger.info("best: epoch %d, %s %.4g", best.epoch, best_phase.MONITOR, best.value)
         language_exports.write_adapter(model, config, origin, directory)
     if config.fine_tune.quantize is None:  # Rounded kernels would lose what the adapter has learned.
         adapters.merge(model)
+    return best
 
 
 def staged(model: keras.Model, config: Config, phase: plan.Phase, parts: Mapping) -> Stage:

@@ -355,3 +355,58 @@ def test_a_checkpoint_of_another_phase_is_left_alone(tmp_path):
 def test_checkpoints_say_what_is_wrong(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         callbacks.Checkpoints(tmp_path, **options)
+
+
+def trained_with_pauses(folder, answers):
+    """Fits with new objects after each pause; returns the last model, its history, and the epochs that were reported."""
+    reported, history = [], None
+
+    def on_epoch(epoch, logs):
+        reported.append(epoch)
+        with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            assert float([*csv.DictReader(file)][epoch - 1]["loss"]) == pytest.approx(logs["loss"], rel=1e-6)
+        return answers.get(epoch, "continue")
+
+    while history is None:
+        report = callbacks.EpochReport(on_epoch, folder / "history.csv")
+        model, saving = network(), callbacks.Checkpoints(folder / "checkpoints", every="1000 steps", report=report)
+        try:
+            history = model.fit(
+                data(saving.start.step),
+                epochs=EPOCHS,
+                initial_epoch=saving.start.epoch,
+                steps_per_epoch=STEPS,
+                shuffle=False,
+                verbose=0,
+                callbacks=saving.before(used(folder)[:2]),
+            )
+        except callbacks.Paused as paused:
+            if not paused.is_saved:
+                raise
+            assert str(paused) == f"paused after epoch {reported[-1]}"
+            keras.backend.clear_session(free_memory=False)
+    return model, history, reported
+
+
+def test_a_training_that_pauses_ends_as_one_that_does_not(tmp_path):
+    model, history, reported = trained_with_pauses(tmp_path / "whole", {})
+    paused = trained_with_pauses(tmp_path / "paused", {2: "pause", EPOCHS: "pause"})
+    assert_equal(ended(model, history), ended(*paused[:2]))
+    assert reported == paused[2] == [1, 2, 3, 4]
+
+
+def test_a_training_that_is_told_to_stop_saves_nothing_more(tmp_path):
+    with signals.graceful(), pytest.raises(callbacks.Paused, match="stopped after epoch 2") as stopped:
+        trained_with_pauses(tmp_path, {2: "stop"})
+    assert (stopped.value.epoch, stopped.value.is_saved) == (2, False)
+    assert callbacks.Checkpoints(tmp_path / "checkpoints").start.step == 0
+    # At once, because nothing holds signals back any more.
+    with pytest.raises(signals.Stopped), signals.graceful():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_unknown_answer_to_an_epoch_is_refused():
+    report = callbacks.EpochReport(lambda epoch, logs: "pauze")
+    report.set_model(keras.Sequential([keras.layers.Dense(1)]))
+    with pytest.raises(InputError, match="unknown answer of `on_epoch` 'pauze'.*Did you mean 'pause'"):
+        report.on_epoch_end(0)
