@@ -13,7 +13,7 @@ _PLURALS = {
     "a whole number": "whole numbers",
     "a number": "numbers",
     "text": "texts",
-    "a single value": "single values",
+    "a value": "values",
 }
 
 

@@ -6,80 +6,132 @@ Frozen pydantic records, like the sections of a run. Must not import TensorFlow.
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from kerastrain.config import typed
-from kerastrain.config.expectations import shown
-from kerastrain.config.sections import Config
-from kerastrain.config.values import AsTyped, Meaning, Section
+from kerastrain.config import search_space, typed
+from kerastrain.config.search_space import SearchedKey, Value
+from kerastrain.config.values import AsTyped, Count, Meaning, Positive, Section
+from kerastrain.evaluation import catalog
+from kerastrain.tuning import constraints as constraint_texts
 
-Choice = Annotated[bool | float | int | str, Meaning("a single value")]
+TRIALS = 10
+"""Points of a search where `trials` is null."""
+
+_LOGGED = {"val_accuracy": "validation.accuracy", "val_loss": "validation.loss"}  # Keras's names
 
 
-class Range(Section):
-    """An interval of numbers to search."""
+class ObjectiveConfig(Section):
+    """A measure that a search makes as high or as low as it can."""
 
-    min: float
-    """Smallest value, included."""
-    max: float
-    """Largest value, included."""
-    sampling: Literal["linear", "log"] = "linear"
-    """Distribution of random values: uniform (linear) or log-uniform (log, which needs min > 0)."""
-    integer: bool = False
-    """Whether only whole numbers are tried."""
+    measure: Annotated[str, Field(min_length=1)]
+    """A measure of the validation part by its place in metrics.json, such as validation.macro.f1; model.parameters; or, of an
+    exported file, export.tflite_int8.bytes or export.tflite_int8.milliseconds."""
+    epoch: Literal["best", "last"] = "best"
+    """The epoch of each trial whose value counts."""
+    direction: Literal["max", "min"] | None = None
+    """Whether higher or lower values are better. Null means as usual for the measure."""
 
-    @model_validator(mode="after")
-    def _check_ends(self):
-        if not self.min < self.max:
-            raise ValueError(f"min must be less than max. Received: {self.min:g} and {self.max:g}.")
-        if self.sampling == "log" and self.min <= 0:
-            raise ValueError(f"min must be > 0 under log sampling. Received: {self.min:g}.")
-        return self
+    @field_validator("measure")
+    @classmethod
+    def _read_names_of_keras(cls, measure):
+        return _LOGGED.get(measure, measure)
+
+    @field_validator("direction")
+    @classmethod
+    def _take_usual_direction(cls, direction, info):
+        return direction or (catalog.direction(info.data["measure"]) if "measure" in info.data else None)
+
+    # The usual direction is the default.
+    model_config = {"validate_default": True}
+
+
+class PruningConfig(Section):
+    """When trials are ended before their last epoch."""
+
+    name: Literal["median", "halving"]
+    """median ends a trial whose objective is worse than the median of the others at the same epoch. halving pauses each trial
+    after min_epochs epochs, factor times as many, and so on, and continues the best of every `factor` trials."""
+    min_epochs: Annotated[int, Field(gt=0)] = 1
+    """Epochs that every trial gets."""
+    factor: Annotated[int, Field(ge=2)] = 3
+    """Only for halving: one of so many trials continues."""
+    startup_trials: Annotated[int, Field(gt=0)] = 5
+    """Only for median: trials that are complete before any is ended."""
 
 
 class SearchConfig(Section):
     """What `kerastrain tune` tries and how it ranks the trials."""
 
-    algorithm: Literal["random", "bayesian", "hyperband", "tpe"] = "random"
-    """Search algorithm of keras-tuner. "tpe" is hyperopt's tree-structured Parzen estimator and needs the extra `tpe`."""
-    trials: Annotated[int, Field(gt=0)] = 10
-    """Number of configs to try. hyperband ignores it and derives its own number from `fit.epochs`, null
-    meaning 10."""
-    objective: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    """Metric that ranks the trials, taken from each trial's best epoch."""
-    space: Annotated[dict[str, Range | Annotated[list[Choice], Field(min_length=1)]], Field(min_length=1), AsTyped]
+    algorithm: Literal["random", "grid", "bayesian", "hyperband", "tpe"] = "random"
+    """Search algorithm. "bayesian" and "hyperband" are keras-tuner's; "tpe" is hyperopt's tree-structured Parzen estimator and
+    needs the extra `tpe`; "grid" tries every combination."""
+    trials: Annotated[int, Field(gt=0)] | None = Field(default=None, validate_default=True)
+    """Number of points to try. Null means 10, and every point for grid. hyperband derives its own number from the epochs."""
+    objective: Annotated[
+        str | ObjectiveConfig | Annotated[list[str | ObjectiveConfig], Field(min_length=1)],
+        Meaning("the name of a measure, a section with the keys measure, epoch, direction, or a list of these"),
+    ] = "validation.accuracy"
+    """The measure that ranks the trials, taken from each trial's best epoch; or a section with measure, epoch and direction. A
+    list of several is searched for the trials that are best in at least one way (Pareto)."""
+    space: Annotated[dict[str, SearchedKey | Annotated[list[Value], Field(min_length=1)]], AsTyped] = {}
     """Config keys to search, such as `optimizer.learning_rate`, each with an interval or a list of choices."""
+    constraints: tuple[str, ...] = ()
+    """Conditions that every point meets, such as `optimizer.learning_rate * fit.global_batch_size <= 1`. A key that is not
+    searched has its value of the recipe."""
+    pruning: PruningConfig | None = None
+    """Ends bad trials early: median, halving, or a section. Only for random, bayesian and tpe with one objective."""
+    seeds: Annotated[int, Field(gt=0)] = 1
+    """Trainings of each finalist, which differ by `runtime.seed`."""
+    finalists: Annotated[int, Field(gt=0)] = 3
+    """The number of best points that are trained with all seeds, if there are several."""
+    keep_models: Count = 1
+    """The number of best points whose models stay on disk."""
+    minutes: Positive | None = None
+    """Time limit of the search in minutes. Null means none."""
+    trial_minutes: Positive | None = None
+    """Time limit of a trial in minutes; a trial that exceeds it counts as failed. Null means none."""
+    failures: Annotated[int, Field(gt=0)] = 3
+    """Failed trials in a row that end the search."""
+
+    @property
+    def objectives(self) -> tuple[ObjectiveConfig, ...]:
+        """All objectives, each with its direction."""
+        written = self.objective if isinstance(self.objective, list) else [self.objective]
+        return tuple(ObjectiveConfig(measure=each) if isinstance(each, str) else each for each in written)
+
+    @property
+    def parameters(self) -> dict:
+        """The space as records of `kerastrain.tuning`: a mapping from each key to its Interval or Choices."""
+        return {
+            key: (SearchedKey(choices=entry) if isinstance(entry, list) else entry).parameter()
+            for key, entry in self.space.items()
+        }
+
+    @field_validator("trials")
+    @classmethod
+    def _take_usual_trials(cls, trials, info):
+        return TRIALS if trials is None and info.data.get("algorithm") in ("random", "bayesian", "tpe") else trials
 
     @field_validator("space", mode="before")
     @classmethod
     def _read_by_the_types_of_the_keys(cls, space):
         if not isinstance(space, Mapping):
-            return typed.resolve(space, dict, _ignored)
-        return {str(key): _choices(str(key), choice) for key, choice in space.items()}
+            return typed.resolve(space, dict, lambda path, sentence: None)
+        return search_space.read(space)
 
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _read_a_single_constraint(cls, constraints):
+        return (constraints,) if isinstance(constraints, str) and constraints else constraints
 
-def _choices(key: str, choice: object) -> object:
-    """Returns choices in the type of their key, and an interval in numbers."""
-    if isinstance(choice, Mapping) and key in Config.model_fields:
-        raise ValueError(f"keys must be written whole, such as {key}.{next(iter(choice), 'KEY')}. Received: {key}.")
-    annotation = typed.annotation_at(Config, key) if isinstance(choice, list) else Range
-    choice = typed.resolve(choice, list[annotation] if isinstance(choice, list) else annotation, _ignored)
-    if (
-        not choice
-        or not isinstance(choice, list)
-        or not all(isinstance(value, (bool, int, float, str)) for value in choice)
-    ):
-        return choice
-    kinds = {type(value) for value in choice}
-    if kinds == {int, float}:
-        return [float(value) for value in choice]
-    if len(kinds) != 1 or len(set(choice)) != len(choice):
-        raise ValueError(
-            f"the choices of {key} must differ, and be all numbers, all texts, or all true and false. Received: "
-            f"{shown(choice)}."
-        )
-    return choice
+    @field_validator("constraints")
+    @classmethod
+    def _check_constraints(cls, constraints):
+        for text in constraints:
+            constraint_texts.parse(text)
+        return constraints
 
-
-def _ignored(path: str, sentence: str) -> None:
-    """Leaves a fault to the validation."""
+    @field_validator("pruning", mode="before")
+    @classmethod
+    def _read_the_name_of_a_pruning(cls, pruning):
+        return {"name": pruning} if isinstance(pruning, str) and pruning else pruning

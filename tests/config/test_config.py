@@ -278,8 +278,8 @@ def test_search_space_reads_intervals_and_choices():
     search = kt.config.validate(yaml.safe_load(text), kt.config.SearchConfig, source="search.yaml")
     assert search.space["optimizer.learning_rate"].min == 1e-4
     assert search.space["model.dropout"] == [0.0, 0.5]
-    with pytest.raises(ConfigError, match="space"):
-        kt.config.validate({"space": {}}, kt.config.SearchConfig)
+    with pytest.raises(ConfigError, match=r"space: the choices of fit.epochs must contain at least one value"):
+        kt.config.validate({"space": {"fit.epochs": []}}, kt.config.SearchConfig)
 
 
 def test_nulls_that_stand_for_a_choice_are_spelled_out(tmp_path):
