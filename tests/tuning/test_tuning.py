@@ -1,4 +1,3 @@
-import math
 import sys
 
 import pytest
@@ -15,8 +14,8 @@ def hill(values, epochs):
 
 @pytest.mark.parametrize("algorithm", ["random", "bayesian"])
 def test_search_tries_the_asked_number_and_ranks_by_score(tmp_path, algorithm):
-    trials = tuning.search(hill, SPACE, directory=tmp_path, algorithm=algorithm, trials=8)
-    assert len(trials) == 8
+    trials = tuning.search(hill, SPACE, directory=tmp_path, algorithm=algorithm, trials=5)
+    assert len(trials) == 5
     assert [trial.score for trial in trials] == sorted((hill(trial.values, None) for trial in trials), reverse=True)
     assert all(isinstance(trial.values["n"], int) and 1 <= trial.values["n"] <= 4 for trial in trials)
 
@@ -70,44 +69,6 @@ def test_unknown_algorithm_and_empty_space_are_told(tmp_path):
         tuning.search(hill, {}, directory=tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # of hyperopt, called directly
-def test_tpe_proposes_what_hyperopt_does_within_the_ends_of_each_key(tmp_path):
-    hyperopt = pytest.importorskip("hyperopt")
-    space = {
-        "rate": tuning.Interval(1e-5, 1.0, "log"),
-        "units": tuning.Interval(1, 64, "log", integer=True),
-        "depth": tuning.Interval(1, 3, integer=True),
-        "momentum": tuning.Interval(0.0, 1.0),
-        "name": ["a", "b", "c"],
-    }
-    hyperopt_space = {
-        "rate": hyperopt.hp.loguniform("rate", math.log(1e-5), math.log(1.0)),
-        "units": hyperopt.hp.qloguniform("units", math.log(0.5), math.log(64.5), 1),
-        "depth": hyperopt.hp.quniform("depth", 0.5, 3.5, 1),
-        "momentum": hyperopt.hp.uniform("momentum", 0.0, 1.0),
-        "name": hyperopt.hp.choice("name", space["name"]),
-    }
-    points = []
-
-    def score(values, epochs):
-        points.append(values)
-        return values["momentum"] - abs(math.log10(values["rate"]) + 3) + (values["depth"] == 2)
-
-    tuning.search(score, space, directory=tmp_path, algorithm="tpe", trials=30, seed=4)
-    domain, proposals = hyperopt.base.Domain(lambda values: None, hyperopt_space), hyperopt.Trials()
-    for number, values in enumerate(list(points)):
-        (document,) = hyperopt.tpe.suggest([number], domain, proposals, 4 + number, n_startup_jobs=10)
-        expected = hyperopt.space_eval(hyperopt_space, hyperopt.base.spec_from_misc(document["misc"]))
-        expected["units"] = min(max(expected["units"], 1), 64)
-        assert values == expected
-        assert {type(values["units"]), type(values["depth"])} == {int}
-        document["state"] = hyperopt.JOB_STATE_DONE
-        document["result"] = {"status": hyperopt.STATUS_OK, "loss": -score(values, None)}
-        proposals.insert_trial_docs([document])
-        proposals.refresh()
-    assert 1e-5 <= min(values["rate"] for values in points) <= max(values["rate"] for values in points) <= 1
-
-
 def test_tpe_repeats_itself_and_goes_on_after_a_failure(tmp_path):
     pytest.importorskip("hyperopt")
 
@@ -121,6 +82,61 @@ def test_tpe_repeats_itself_and_goes_on_after_a_failure(tmp_path):
     )
     assert [trial.values for trial in first] == [trial.values for trial in second]
     assert 0 < sum(trial.score is None for trial in first) < 12
+
+
+def test_a_search_is_continued_in_its_directory_and_refuses_another(tmp_path):
+    evaluated = []
+
+    def interrupted(values, epochs):
+        if len(evaluated) == 3:
+            raise KeyboardInterrupt
+        evaluated.append(values)
+        return hill(values, epochs)
+
+    def resumed(values, epochs):
+        evaluated.append(values)
+        return hill(values, epochs)
+
+    with pytest.raises(KeyboardInterrupt):
+        tuning.search(interrupted, SPACE, directory=tmp_path / "a", trials=6)
+    trials = tuning.search(resumed, SPACE, directory=tmp_path / "a", trials=6)
+    undisturbed = tuning.search(hill, SPACE, directory=tmp_path / "b", trials=6)
+    assert trials == undisturbed
+    assert len(evaluated) == 6
+    assert tuning.search(resumed, SPACE, directory=tmp_path / "a", trials=6) == undisturbed
+    assert len(evaluated) == 6
+    with pytest.raises(InputError, match="must be those that the search in .* began with"):
+        tuning.search(hill, SPACE, directory=tmp_path / "a", trials=7)
+
+
+def test_halving_trains_few_points_to_the_end_and_ranks_them_first(tmp_path):
+    allotted = []
+
+    def score(values, epochs):
+        allotted.append(epochs)
+        return hill(values, epochs) * (1 - 1 / (1 + epochs))
+
+    pruning = tuning.Pruning("halving", factor=3)
+    trials = tuning.search(score, SPACE, directory=tmp_path, trials=9, max_epochs=9, pruning=pruning)
+    assert sorted(allotted) == [1] * 9 + [3] * 3 + [9]
+    assert [trial.epochs for trial in trials[:1]] == [9]
+    assert all(trial.epochs < 9 for trial in trials[1:])
+    with pytest.raises(InputError, match="`pruning` must be halving"):
+        tuning.search(score, SPACE, directory=tmp_path, pruning=tuning.Pruning("median"))
+
+
+def test_three_failures_in_a_row_end_the_search_with_a_sentence(tmp_path, caplog):
+    def score(values, epochs):
+        if len(caplog.records) or values["x"] < 0:
+            raise ValueError("too small")
+        return 1.0
+
+    space = {"x": [1, 2, -1, -2, -3, -4, -5]}
+    trials = tuning.search(score, space, directory=tmp_path, algorithm="grid", trials=None)
+    assert [trial.score for trial in trials] == [1.0, 1.0, None, None, None]
+    assert caplog.messages[-1] == (
+        "the search ended early: 3 trials in a row failed; the last one with: ValueError: too small"
+    )
 
 
 def test_tpe_without_hyperopt_says_how_to_install_it(tmp_path, monkeypatch):
