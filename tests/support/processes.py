@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 PRELOADED = [
@@ -26,6 +27,14 @@ def server():
     first.start()
     first.join()  # the imports are done now, and in nobody's time
     return context
+
+
+def share_server():
+    """Lets this process, which the server has forked, have processes forked by the same one, as those of a search.
+
+    Python would start another server, which imports TensorFlow once more.
+    """
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running
 
 
 def kerastrain(place, *arguments, code=0):
@@ -67,6 +76,7 @@ def _command(place, words, environment, streams):
 
     enter(environment, streams)
     collect_seldom()
+    share_server()
     os.chdir(place)
     sys.argv = ["kerastrain", *words]
     main()
