@@ -5,6 +5,7 @@ the text is parsed with `ast`, and only the operators below are computed.
 """
 
 import ast
+import json
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,10 +65,10 @@ class Constraint:
         try:
             return bool(_value(self.tree, values))
         except (TypeError, ValueError, ArithmeticError) as error:
-            shown = ", ".join(f"{key}={values[key]!r}" for key in sorted(self.keys))
+            shown = ", ".join(f"{key}={json.dumps(values[key])}" for key in sorted(self.keys))
             raise InputError(
-                f"the constraint {self.text!r} cannot be computed: {error}. Received: {shown}. Remove such values from the "
-                "space, or say in the constraint what holds for them."
+                f"the constraint {self.text!r} cannot be computed: {error}. Received: {shown}. Leave such values out of the "
+                "space, set them in the recipe, or say in the constraint what holds for them."
             ) from None
 
 
@@ -170,6 +171,8 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     left = _value(node.left, values)
     for comparison, right_node in zip(node.ops, node.comparators, strict=True):
         right = _value(right_node, values)
+        if isinstance(comparison, ast.Lt | ast.LtE | ast.Gt | ast.GtE) and (left is None or right is None):
+            raise TypeError("null is neither more nor less than a number")
         if not _COMPARISONS[type(comparison)](left, right):
             return False
         left = right
@@ -181,5 +184,5 @@ def _arithmetic(node: ast.BinOp, values: Mapping[str, Any]) -> Any:
     left, right = _value(node.left, values), _value(node.right, values)
     for operand, side in ((left, node.left), (right, node.right)):
         if not isinstance(operand, int | float):
-            raise TypeError(f"{ast.unparse(side)} is {'null' if operand is None else repr(operand)} and no number")
+            raise TypeError(f"{ast.unparse(side)} is {json.dumps(operand)} and no number")
     return _ARITHMETIC[type(node.op)](left, right)

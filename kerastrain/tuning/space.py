@@ -136,7 +136,7 @@ class Space:
             if points:
                 return points[min(int(rng.random() * len(points)), len(points) - 1)]
         raise InputError(
-            f"no point of the space meets the constraints {', '.join(map(repr, self.constraints))}. Widen the space, or "
+            f"no point of the space meets {', '.join(map(repr, self.constraints))}. Widen the space, or "
             "remove a constraint."
         )
 

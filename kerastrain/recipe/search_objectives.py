@@ -1,0 +1,75 @@
+"""Checks that what a search compares its trials by exists, and that its algorithm can compare them so.
+
+Takes a `Config` and a `SearchConfig`; raises errors. Must not import TensorFlow, and must not measure anything.
+"""
+
+from kerastrain.config import EPOCHS, Config, SearchConfig
+from kerastrain.errors import InputError
+from kerastrain.evaluation import catalog
+
+_EPOCH_KEYS = ("fit.epochs", "fit.head_epochs")
+
+
+def check(config: Config, search: SearchConfig) -> None:
+    """Raises an error unless every trial has the objectives when the algorithm needs them.
+
+    Args:
+        config: Config that every trial changes.
+        search: SearchConfig.
+
+    Raises:
+        InputError: there is no such measure for these data, an objective is given twice, or the algorithm, the pruning, the
+            objectives and the epochs do not fit together.
+    """
+    kind = config.measured_kind
+    measures = [objective.measure for objective in search.objectives]
+    for measure in measures:
+        catalog.check(measure, kind)
+    if repeated := [measure for index, measure in enumerate(measures) if measure in measures[:index]]:
+        raise InputError(f"the objectives must differ. Received: {repeated[0]} twice. Remove one of them.")
+    early = _early_end(search)
+    if search.pruning is not None and search.algorithm in ("grid", "hyperband"):
+        why = "hyperband ends bad trials itself" if search.algorithm == "hyperband" else "a grid trains every point"
+        raise InputError(
+            f"pruning is for random, bayesian and tpe: {why}. Received: pruning {search.pruning.name} with algorithm "
+            f"{search.algorithm}. Remove one of them."
+        )
+    if early is None:
+        return
+    if len(measures) > 1:
+        raise InputError(
+            f"{early} compares trials by one objective. Received: {', '.join(measures)}. Keep one, or search for all of them "
+            "with random, grid, bayesian or tpe and without pruning."
+        )
+    if catalog.logged_name(measures[0], kind) is None:
+        raise InputError(
+            f"{early} compares trials after each epoch, and {measures[0]} is measured only at the end. Choose a measure such as "
+            "validation.loss, or search without it."
+        )
+    _check_epochs(config, search, early)
+
+
+def _early_end(search: SearchConfig) -> str | None:
+    """What ends trials before their last epoch, if anything does."""
+    if search.algorithm == "hyperband":
+        return "hyperband"
+    return None if search.pruning is None else f"pruning: {search.pruning.name}"
+
+
+def _check_epochs(config: Config, search: SearchConfig, early: str) -> None:
+    searched = [key for key in _EPOCH_KEYS if key in search.space]
+    if searched and early != "pruning: median":
+        raise InputError(
+            f"{early} chooses the epochs of each trial itself. Received: a space with {searched[0]}. Remove it from the space."
+        )
+    if searched:
+        return
+    epochs = EPOCHS if config.fit.epochs is None else config.fit.epochs
+    if not (config.from_scratch or config.is_language):
+        epochs += config.fit.head_epochs
+    least = 1 if search.pruning is None else search.pruning.min_epochs
+    if epochs <= least:
+        raise InputError(
+            f"{early} needs trials of at least {least + 1} epochs. Received: {epochs}, the sum of fit.head_epochs and "
+            "fit.epochs. Raise it, or search without it."
+        )
