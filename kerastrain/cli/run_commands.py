@@ -260,7 +260,7 @@ def export(
 
 @app.command()
 def report(run: RunFolder) -> None:
-    """Write a run's report.html and model_card.md again."""
+    """Write a run's report.html and model_card.md again, or a search's search.html."""
     from kerastrain import report as reports
 
     print(printable(reports.write(run)))

@@ -32,6 +32,8 @@ class Line:
         thin: bool.
         joined: bool, whether the points are joined; else each is a faint dot.
         titles: sequence of str, shown when pointing at each point; none by default.
+        marker: str, the form of points that are not joined: "dot", "ring" or "cross".
+        in_legend: bool, whether the legend shows the name, which else only shows when pointing at the line.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Line:
     thin: bool = False
     joined: bool = True
     titles: Sequence[str] = ()
+    marker: str = "dot"
+    in_legend: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def lines(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     whole_x: bool = False,
+    x_ticks: Sequence[tuple[float, str]] | None = None,
     marks: Sequence[tuple[float, str]] = (),
     diagonal: bool = False,
     description: str = "",
@@ -78,6 +83,7 @@ def lines(
         x_range: (low, high); None for that of the numbers.
         y_range: (low, high); None for that of the numbers.
         whole_x: bool, whether only whole numbers may be marked below.
+        x_ticks: sequence of (x, text), what is written below; None for round numbers.
         marks: sequence of (x, name), vertical lines whose name is at their right.
         diagonal: bool, whether a dashed line goes from the lower left to the upper right corner.
         description: str, what a screen reader says.
@@ -91,7 +97,9 @@ def lines(
     xs, ys = zip(*points, strict=True)
     across = _Axis(*(x_range or _span(xs, 0.5 if whole_x else None)), _LEFT, WIDTH - _RIGHT)
     up = _Axis(*(y_range or _span(ys)), HEIGHT - _BOTTOM, _TOP)
-    parts = [_frame(across, up, x_title, y_title, whole_x=whole_x)]
+    if x_ticks is None:
+        x_ticks = [(value, _shown(value)) for value in round_numbers(across.low, across.high, whole=whole_x)]
+    parts = [_frame(across, up, x_title, y_title, x_ticks)]
     if diagonal:
         parts.append(_segment(across.start, up.start, across.end, up.end, "line dashed thin s-quiet"))
     for x, name in marks:
@@ -130,7 +138,7 @@ def columns(
         return Markup("")
     across = _Axis(0, len(stacks), _LEFT, WIDTH - _RIGHT)
     up = _Axis(0, highest * 1.05, HEIGHT - _BOTTOM, _TOP)
-    parts = [_frame(across, up, x_title, y_title, x_ticks=False, whole_y=True)]
+    parts = [_frame(across, up, x_title, y_title, (), whole_y=True)]
     width = (across.end - across.start) / len(stacks)
     for number, (title, layers) in enumerate(stacks):
         base, rectangles = 0.0, []
@@ -150,12 +158,15 @@ def columns(
 
 
 def _legend(series: Sequence[Line]) -> Markup:
-    named = [line for line in series if line.name]
+    named = [line for line in series if line.name and line.in_legend]
     if len(named) < 2:
         return Markup("")
     items = [
-        Markup('<li><svg viewBox="0 0 16 6" aria-hidden="true"><path d="M0 3H16" class="{}"/></svg>{}</li>').format(
-            _classes(line), line.name
+        Markup('<li><svg viewBox="0 0 16 6" aria-hidden="true">{}</svg>{}</li>').format(
+            Markup('<path d="M0 3H16" class="{}"/>').format(_classes(line))
+            if line.joined
+            else _marker(line, 8, 3, 2.4),
+            line.name,
         )
         for line in named
     ]
@@ -167,23 +178,20 @@ def _frame(
     up: _Axis,
     x_title: str,
     y_title: str,
+    x_ticks: Sequence[tuple[float, str]],
     *,
-    whole_x: bool = False,
     whole_y: bool = False,
-    x_ticks: bool = True,
 ) -> Markup:
     parts = []
-    for value in _ticks(up, whole=whole_y):
+    for value in round_numbers(up.low, up.high, whole=whole_y):
         y = _at(up.place(value))
         parts.append(_segment(across.start, y, across.end, y, "grid"))
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="end" dy=".35em">{}</text>').format(_LEFT - 5, y, _shown(value))
         )
-    for value in _ticks(across, whole=whole_x) if x_ticks else ():
+    for value, text in x_ticks:
         x = _at(across.place(value))
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, up.start + 14, _shown(value))
-        )
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(x, up.start + 14, text))
     middle = _at((across.start + across.end) / 2)
     parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(middle, HEIGHT - 5, x_title))
     height = _at((up.start + up.end) / 2)
@@ -193,15 +201,25 @@ def _frame(
     return Markup("").join(parts)
 
 
-def _ticks(axis: _Axis, *, whole: bool = False, about: int = 5) -> list[float]:
-    """Round numbers on an axis, ascending."""
-    step = (axis.high - axis.low) / about
+def round_numbers(low: float, high: float, *, whole: bool = False, about: int = 5) -> list[float]:
+    """Round numbers of an interval for an axis.
+
+    Args:
+        low: float.
+        high: float > `low`.
+        whole: bool, whether they must be integers.
+        about: int > 0, how many are wanted.
+
+    Returns:
+        list of float, ascending, at equal distances.
+    """
+    step = (high - low) / about
     power = 10.0 ** math.floor(math.log10(step))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
     if whole:
         step = max(1, round(step))
-    first = math.ceil(axis.low / step - 1e-9)
-    last = math.floor(axis.high / step + 1e-9)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
     return [number * step for number in range(first, last + 1)]
 
 
@@ -217,14 +235,22 @@ def _drawn(line: Line, across: _Axis, up: _Axis) -> Markup:
         run.append((_at(across.place(x)), _at(min(max(up.place(y), up.end), up.start))))
         if has_dots:
             title = line.titles[number] if line.titles else f"{line.name} {x:.4g}: {y:.4g}"
-            dots.append(
-                Markup('<circle cx="{}" cy="{}" r="{}" class="f-{}" opacity="{}"><title>{}</title></circle>').format(
-                    *run[-1], radius, line.colour, 1 if line.joined else 0.55, title.strip()
-                )
-            )
+            dots.append(_marker(line, *run[-1], radius, title.strip()))
     parts.append(_path(run, line))
     name = Markup("") if has_dots or not line.name else Markup("<title>{}</title>").format(line.name)
     return Markup("<g>{}{}</g>").format(name, Markup("").join([*parts, *dots]))
+
+
+def _marker(line: Line, x: str | float, y: str | float, radius: float, title: str = "") -> Markup:
+    inner = Markup("<title>{}</title>").format(title) if title else Markup("")
+    if line.marker == "cross":
+        route = f"M{x} {y}m-{radius} -{radius}l{2 * radius} {2 * radius}m0 -{2 * radius}l-{2 * radius} {2 * radius}"
+        return Markup('<path d="{}" class="line s-{}">{}</path>').format(route, line.colour, inner)
+    classes = f"ring s-{line.colour}" if line.marker == "ring" else f"f-{line.colour}"
+    opacity = 1 if line.joined or line.marker == "ring" else 0.55
+    return Markup('<circle cx="{}" cy="{}" r="{}" class="{}" opacity="{}">{}</circle>').format(
+        x, y, radius, classes, opacity, inner
+    )
 
 
 def _path(places: Sequence[tuple], line: Line) -> Markup:

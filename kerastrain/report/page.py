@@ -20,6 +20,7 @@ from kerastrain.report import (
     measure_views,
     model_card,
     run_files,
+    search_page,
     templates,
     training_views,
 )
@@ -31,16 +32,16 @@ _VERSIONS = ("kerastrain", "python", "tensorflow", "keras", "tensorflow-hub", "n
 
 
 def write(run_directory: str | os.PathLike) -> Path:
-    """Writes `report.html` and `model_card.md` into a run directory, from the files in it.
+    """Writes `report.html` and `model_card.md` into a run directory, or `search.html` into that of a search, from its files.
 
     The page has the verdict, the measures with intervals, the training data with samples, the training curves, the measures
     of each set and class with their curves, confusion and slices, the errors, explanations, findings in the data, exported
     files with their checks, the compression, and how to reproduce the run, as far as the run has them. It reads on a
     screen, a phone and paper, light and dark, and runs and loads nothing. The card has the metadata of Hugging Face's model
-    cards.
+    cards. Of a search, `search_page.write` writes the page.
 
     Args:
-        run_directory: path of the run. It must contain `config.yaml`; all other files may be missing.
+        run_directory: path of the run or search. It must contain `config.yaml`; all other files may be missing.
 
     Returns:
         Path of the page, which replaces an earlier one.
@@ -54,6 +55,8 @@ def write(run_directory: str | os.PathLike) -> Path:
         >>> kt.report.write("runs/flowers")  # doctest: +SKIP
     """
     directory = run_files.run_folder(run_directory)
+    if search_page.is_search(directory):
+        return search_page.write(directory)
     run = run_files.read(directory)
     try:
         page = templates.environment().get_template("page.html").render(**_content(run, directory))

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "contents": ["measures", "parameters"],
         "tensorboard_pages": ["write_tensorboard"],
+        "tensorboard_search": ["write_search"],
         "tracked_run": ["FILE", "TRACKERS", "TrackedRun", "links", "require"],
     },
 )

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import report_run
+import search_records
 
 from kerastrain import report
 
@@ -94,3 +95,18 @@ def test_the_page_is_dark_where_the_reader_wants_it(tmp_path):
         means[scheme] = pixels.mean()
     assert means["light"] > 200
     assert means["dark"] < 80
+
+
+def test_the_page_of_a_search_fits_a_phone_and_a_desk(served, tmp_path):
+    folder, address, asked = served
+    report.write(search_records.write(folder, search_records.record(100, seeds=3)))
+    (folder / "outer.html").write_text(OUTER.replace("report.html", "search.html"), encoding="utf-8")
+    dom = browse(tmp_path / "profile", "--virtual-time-budget=20000", "--dump-dom", f"{address}/outer.html")
+    phone, desk = json.loads(re.search(r'<pre id="result">(.*?)</pre>', dom)[1])
+    assert (phone["width"], desk["width"]) == (390, 1200)
+    for page in (phone, desk):
+        assert page["scroll"] <= page["width"]
+        assert {"winner", "history", "importances", "parallel", "slices", "trials", "failures"} <= set(page["ids"])
+        assert page["title"] == "run · kerastrain search"
+        assert page["scripts"] == page["broken"] == page["lost"] == page["images"] == 0
+    assert set(asked) <= {"/outer.html", "/search.html", "/favicon.ico"}
