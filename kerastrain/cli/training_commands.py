@@ -161,7 +161,8 @@ def _print_phases(config, example_count: int, plot: Path | None) -> None:
         steps = f"{phase.epochs} x {phase.steps_per_epoch} = {phase.steps}"
         schedule = ", ".join([phase.schedule, *(f"{name} {value}" for name, value in phase.arguments.items())])
         rate = f"{phase.learning_rate:.3g}"
-        table.add_row(phase.name, str(phase.epochs), steps, str(phase.warmup_steps), rate, schedule)
+        epochs = str(phase.epochs) if phase.stop_epoch is None else f"{phase.stop_epoch} of {phase.epochs}"
+        table.add_row(phase.name, epochs, steps, str(phase.warmup_steps), rate, schedule)
     console.print(table)
     if plot is not None:
         rates = {phase.name: phase.learning_rates for phase in phases}

@@ -27,6 +27,7 @@ _OF_CLASSIFIERS = [
         "resize",
         "largest_megapixels",
         "pixel_range",
+        "train_on_validation",
         "folds",
         "fold",
         "class_weights",
@@ -141,6 +142,11 @@ class DataConfig(Section):
     """Fraction of each class held out to choose the best epoch. Ignored if the data has its own validation part."""
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of each class held out for the final evaluation; 0 for none. Ignored if the data has its own test part."""
+    split_seed: Count | None = None
+    """Seed of the split into parts and folds. Null means runtime.seed; a number keeps the parts the same under other seeds."""
+    train_on_validation: bool = False
+    """Whether the model trains on the validation part, too. No epoch can be chosen then: the weights of the last one ship, that
+    of fit.stop_epoch if it is set. It is for settings that are chosen already, such as those of `kerastrain tune --retrain`."""
     folds: Annotated[int, Field(ge=2)] | None = None
     """Number of folds for cross-validation, in place of `validation_fraction`. `fold` says which of them are trained."""
     fold: Count | Literal["all"] = 0
@@ -272,6 +278,15 @@ class DataConfig(Section):
         elif self.fold >= (self.folds or 1):
             folds = f"folds: {self.folds}" if self.folds else "no folds"
             raise ValueError(f"fold must be less than folds, counted from 0. Received: fold {self.fold} and {folds}.")
+        return self
+
+    @model_validator(mode="after")
+    def _check_train_on_validation(self):
+        if self.train_on_validation and self.folds is not None:
+            raise ValueError(
+                "train_on_validation leaves no validation part, and a fold is one. Received: train_on_validation true and "
+                f"folds {self.folds}. Remove one of them."
+            )
         return self
 
     @model_validator(mode="after")

@@ -97,7 +97,7 @@ class RuntimeConfig(Section):
     """Seed, precision, devices and XLA."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the split, the order of the examples, augmentation, initial weights and dropout."""
+    """Seed of the split (unless data.split_seed is set), the order of the examples, augmentation, initial weights and dropout."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "measure"] = "float32"
     """Keras dtype policy of the layers; variables and logits stay float32. `measure` times the train step with float32 and
     with every precision that the hardware supports (bfloat16 on CPUs with AMX or AVX-512 BF16, on GPUs and TPUs), and

@@ -2,7 +2,7 @@
 
 from pydantic import model_validator
 
-from kerastrain.config import kinds
+from kerastrain.config import kinds, no_validation
 from kerastrain.config.data import ALL_FOLDS, DataConfig
 from kerastrain.config.expectations import shown
 from kerastrain.config.memory import MemoryConfig
@@ -57,6 +57,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_kind(self):
         kinds.check(self, is_language=self.is_language)
+        return self
+
+    @model_validator(mode="after")
+    def _check_train_on_validation(self):
+        no_validation.check(self)
         return self
 
     @model_validator(mode="after")

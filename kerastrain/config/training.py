@@ -184,6 +184,11 @@ class FitConfig(Section):
     """Epochs of fine-tuning the whole model, with frozen batch normalization statistics; 0 keeps the backbone frozen. Null
     means 10, or 3 for a pretrained text encoder, and for small data sets as many as make 100 steps; 10 for a backbone with
     random weights."""
+    head_stop_epoch: Annotated[int, Field(gt=0)] | None = None
+    """Epoch after which the head phase ends, while its schedule is that of all head_epochs. Null means the last one."""
+    stop_epoch: Annotated[int, Field(gt=0)] | None = None
+    """Epoch after which fine-tuning, or training from scratch, ends, while its schedule is that of all epochs: to train as long
+    as another run had trained at its best epoch. Null means the last one."""
     global_batch_size: Annotated[int, Field(gt=0)] | None = None
     """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences, or pairs of them for dpo, for
     language models."""
@@ -225,4 +230,10 @@ class FitConfig(Section):
     def _check_epochs(self):
         if self.head_epochs == self.epochs == 0:
             raise ValueError("head_epochs and epochs must not both be 0. Received: 0 and 0. Set one of them.")
+        for name in ("head_epochs", "epochs"):
+            stop, epochs = getattr(self, name.replace("epochs", "stop_epoch")), getattr(self, name)
+            if stop is not None and epochs is not None and stop > epochs:
+                raise ValueError(
+                    f"{name.replace('epochs', 'stop_epoch')} must be at most {name}. Received: {stop} and {epochs}."
+                )
         return self

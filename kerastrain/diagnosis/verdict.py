@@ -100,7 +100,7 @@ def sound(found: Iterable[Finding], record: Record) -> list[str]:
         "shift": name is not None and differences.is_comparable(record.parts[name]),
         "imbalance": record.task == "single_label" and record.class_counts is not None and name is not None,
         "underfitting": has_train,
-        "rate_too_low": has_curve,
+        "rate_too_low": has_curve and "validation" in record.parts,
         "still_improving": has_curve and "validation" in record.parts,
         "overfitting": has_both,
         "too_little_data": name is not None,

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from kerastrain import compression_search, data, models, recipe, report
 from kerastrain.compression_search import unfinished
-from kerastrain.config import CompressConfig
+from kerastrain.config import CompressConfig, no_validation
 from kerastrain.errors import InputError
 from kerastrain.recipe import tracked_runs
 from kerastrain.run_directory import Run, refuse_existing
@@ -59,8 +59,9 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
 
     Raises:
         FileExistsError: the run has been compressed before.
-        InputError: the run reads numbers beside its images or texts; without a budget, the model does not support a
-            requested step or a file differs too much from it; or the unfinished compression of this run has other settings.
+        InputError: the run reads numbers beside its images or texts, or trained on its validation part; without a budget, the
+            model does not support a requested step or a file differs too much from it; or the unfinished compression of this run
+            has other settings.
         Stopped: a signal arrived inside `signals.graceful`.
     """
     if names := run.config.data.columns.numbers:
@@ -68,6 +69,7 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
             f"compress needs a model of images or texts alone. Received: {str(run.directory)!r}, whose model reads numbers "
             f"beside them ({', '.join(names)}). Export it with `kerastrain export` to tflite_float16 or tflite_dynamic."
         )
+    no_validation.require_validation(run.config, "compress, which chooses among files,")
     target, budget = run.directory / "compressed", settings.budget
     if target.is_dir():  # of a process that was killed right before its end
         shutil.rmtree(run.directory / unfinished.NAME, ignore_errors=True)

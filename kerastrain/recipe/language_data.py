@@ -20,6 +20,7 @@ from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.errors import counted
 from kerastrain.language import conversations, corpus, sequences, templates, token_texts
 from kerastrain.presets import decoders, language_tokenizers
+from kerastrain.recipe import plan
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
 TOKENS_FILE = "tokens.json"
@@ -182,7 +183,7 @@ def load(config: Config, origin: LanguageSource, *, is_scan: bool = False) -> La
         whole,
         validation_fraction=config.data.validation_fraction,
         test_fraction=config.data.test_fraction,
-        seed=config.runtime.seed,
+        seed=plan.split_seed(config),
     )
     start = config.model.from_run
     notes = [*([f"starts from: {start}"] if start else []), *origin.preset.notes]

@@ -19,7 +19,7 @@ from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import operating_points, starting_run
+from kerastrain.recipe import monitors, operating_points, starting_run
 from kerastrain.schedules import curves
 
 _MOST_NAMED = 3
@@ -40,6 +40,8 @@ class Phase:
         learning_rate: float > 0, the peak of the schedule.
         schedule: str, a key of `schedules.CURVES`.
         arguments: mapping, the curve's other arguments, with lengths in steps.
+        stop_epoch: int in [1, epochs], the epoch after which the phase ends, while its schedule is that of all epochs; None for
+            the last one.
     """
 
     name: str
@@ -49,10 +51,16 @@ class Phase:
     learning_rate: float
     schedule: str
     arguments: Mapping[str, object]
+    stop_epoch: int | None = None
+
+    @property
+    def trained_epochs(self) -> int:
+        """Number of epochs that are trained."""
+        return self.epochs if self.stop_epoch is None else self.stop_epoch
 
     @property
     def steps(self) -> int:
-        """Number of optimizer steps in the phase."""
+        """Number of optimizer steps of the schedule of the phase."""
         return self.epochs * self.steps_per_epoch
 
     @property
@@ -217,9 +225,10 @@ def check_labels(config: Config, labels: Sequence[str]) -> None:
         labels: sequence of str, the names of the classes, labels or numbers of the data.
 
     Raises:
-        InputError: `data.class_weights` names an unknown class, `evaluation.threshold` does not fit the number of classes, or
-            exported files cannot list a name.
+        InputError: `data.class_weights` or `fit.monitor` names an unknown class, `evaluation.threshold` does not fit the number
+            of classes, or exported files cannot list a name.
     """
+    monitors.check_labels(config, labels)
     operating_points.require(config, labels)
     if isinstance(config.data.class_weights, Mapping):
         for label in config.data.class_weights:
@@ -238,14 +247,26 @@ def check_labels(config: Config, labels: Sequence[str]) -> None:
         )
 
 
-def split_options(config: Config) -> dict[str, float | int | None]:
+def split_seed(config: Config) -> int:
+    """Returns the seed of the split of `config`, which stays the same where only the seed of training changes.
+
+    Args:
+        config: Config.
+
+    Returns:
+        int >= 0.
+    """
+    return config.runtime.seed if config.data.split_seed is None else config.data.split_seed
+
+
+def split_options(config: Config) -> dict[str, float | int | bool | None]:
     """Returns the arguments of `data.divide` that `config` sets.
 
     Args:
         config: Config.
 
     Returns:
-        dict with "validation_fraction", "test_fraction", "seed", "folds" and "fold".
+        dict with "validation_fraction", "test_fraction", "seed", "train_on_validation", "folds" and "fold".
 
     Raises:
         InputError: `data.fold` is "all".
@@ -254,7 +275,8 @@ def split_options(config: Config) -> dict[str, float | int | None]:
     return {
         "validation_fraction": config.data.validation_fraction,
         "test_fraction": config.data.test_fraction,
-        "seed": config.runtime.seed,
+        "seed": split_seed(config),
+        "train_on_validation": config.data.train_on_validation,
         "folds": config.data.folds,
         "fold": config.data.fold,
     }
@@ -331,4 +353,15 @@ def _phase(config: Config, name: str, epochs: int, peak: float, example_count: i
         raise InputError(
             f"`schedule` does not fit phase {name!r} of {total} steps: {error} Give lengths in percent, which fit every phase."
         ) from None
-    return Phase(name, epochs, steps_per_epoch, warmup, peak, curve, arguments)
+    return Phase(name, epochs, steps_per_epoch, warmup, peak, curve, arguments, _stop_epoch(config, name, epochs))
+
+
+def _stop_epoch(config: Config, name: str, epochs: int) -> int | None:
+    key = "head_stop_epoch" if name == "head" else "stop_epoch"
+    stop = getattr(config.fit, key)
+    if stop is not None and stop > epochs:
+        raise InputError(
+            f"`fit.{key}` must be at most the epochs of its phase. Received: {stop}, and phase {name!r} has {epochs}. Lower "
+            "it, or set the epochs."
+        )
+    return stop

@@ -41,11 +41,12 @@ def find_backbone(config: Config, handles: Sequence[str], *, most_examples: int 
         finders.BackboneRanking.
 
     Raises:
-        InputError: there are no handles, or the data cannot be used.
+        InputError: there are no handles, or the data cannot be used or have no validation part.
         FileNotFoundError: there are no data at their path.
     """
     if not handles:
         raise InputError("there is no backbone to rank. Name some, such as hf:OWNER/NAME or a folder.")
+    configs.no_validation.require_validation(config, "a ranking of backbones")
     splits, probes = _Splits(most_examples), []
     for number, handle in enumerate(dict.fromkeys(handles), start=1):
         logger.info("probing backbone %d of %d: %s", number, len(dict.fromkeys(handles)), handle)

@@ -78,8 +78,8 @@ def export_all(
     Args:
         model: keras.Model.
         config: Config, of which `export` is used.
-        split: data.Split. Files are compared on the test part, or else on the validation part; training examples
-            calibrate int8.
+        split: data.Split. Files are compared on the test part, or else on the validation part, or else on the
+            training part; training examples calibrate int8.
         formats: sequence of str as in `export.formats`: "saved_model", "tflite_float32", "tflite_int8", ….
         directory: Path of the folder for the files.
         replace: bool, whether existing files may be replaced.
@@ -98,7 +98,7 @@ def export_all(
     for name in formats:
         kind = name.removeprefix("tflite_") if name.startswith("tflite_") else "float32"
         options = {
-            "samples": split.test or split.validation,
+            "samples": split.test or split.validation or split.train,
             "sample_count": config.export.samples,
             "activation": _PROBABILITIES[models.task(model)] if config.export.probabilities else None,
             "operating_point": operating_point if config.export.operating_point else None,

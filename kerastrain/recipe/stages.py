@@ -25,7 +25,7 @@ class Stage:
         model: keras.Model to fit: only the head, or the whole model.
         train: data.Examples to train on; features in the head phase, and token ids where the texts do not change. Sequences for
             a language model, or Preferences.
-        validation: data.Examples, Sequences or Preferences to validate on.
+        validation: data.Examples, Sequences or Preferences to validate on; None for none.
         augment: callable from `data.augment` that transforms a batch, or None.
         callbacks: sequence of keras.callbacks.Callback that must run before all others.
         lengths: int array, the tokens of each text to train on, for batches of similar lengths; None for batches of any.
@@ -33,7 +33,7 @@ class Stage:
 
     model: keras.Model
     train: data.Examples | batches.Sequences | preferences.Preferences
-    validation: data.Examples | batches.Sequences | preferences.Preferences
+    validation: data.Examples | batches.Sequences | preferences.Preferences | None = None
     augment: Callable | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     lengths: np.ndarray | None = None
@@ -57,18 +57,18 @@ def staged(
     if phase.name == "head":
         features, head = models.split_at_backbone(model)
         if distribute.is_chief():
-            count = len(split.train) + len(split.validation)
+            count = sum(map(len, _fitted(split)))
             logger.info("computing the backbone's features of %s examples", f"{count:,}")
         parts = [
             data.features.precompute(
                 features, part, config.evaluation.batch_size, lengths=models.text_lengths(features, part.inputs)
             )
-            for part in (split.train, split.validation)
+            for part in _fitted(split)
         ]
         return Stage(head, *parts)
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
     validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
-    if lengths is not None:
+    if lengths is not None and validation is not None:
         # The order changes no measure, and a batch of texts of one length needs no padding.
         longest_first = np.argsort(-models.text_lengths(model, validation.inputs), kind="stable")
         validation = validation.subset(longest_first)
@@ -76,6 +76,11 @@ def staged(
     if tokens_once and not config.data.augment.named and not extra and (reused := _after_tokens(model, split)):
         return reused
     return Stage(model, split.train, validation, augment, extra, lengths)
+
+
+def _fitted(split: data.Split) -> list[data.Examples]:
+    """The parts that `fit` reads: train, and validation if there is one."""
+    return [split.train] if split.validation is None else [split.train, split.validation]
 
 
 def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:
@@ -86,9 +91,9 @@ def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:
     tokens, after = halves
     tokenize, length = tf.function(tokens, reduce_retracing=True), tokens.output.shape[1]
     if distribute.is_chief():
-        logger.info("computing the tokens of %s texts", f"{len(split.train) + len(split.validation):,}")
+        logger.info("computing the tokens of %s texts", f"{sum(map(len, _fitted(split))):,}")
     parts = []
-    for part in (split.train, split.validation):
+    for part in _fitted(split):
         ids = data.token_ids.token_ids(part.inputs, lambda texts: tokenize(tf.constant(texts)), fixed_length=length)
         if ids is None:
             return None
@@ -120,7 +125,7 @@ def validation_batches(stage: Stage, config: Config) -> tf.data.Dataset:
     """Returns the validation batches of a stage.
 
     Args:
-        stage: Stage.
+        stage: Stage with examples to validate on.
         config: Config.
 
     Returns:

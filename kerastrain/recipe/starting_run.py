@@ -57,7 +57,8 @@ def config_from(run: str | os.PathLike, path: str | Path | None = None, override
         overrides: iterable of str such as "fit.epochs=3", which take precedence over the file.
 
     Returns:
-        Config with the values of the finished run, and `model.from_run`. The columns of its table are forgotten if the new
+        Config with the values of the finished run, and `model.from_run`. A run that was trained on its validation part is trained
+        further with one, and for as many epochs as the config says. The columns of its table are forgotten if the new
         data is not a table.
 
     Raises:
@@ -72,6 +73,7 @@ def config_from(run: str | os.PathLike, path: str | Path | None = None, override
     folder = report.run_folder(run)
     own = configs.load(folder / "config.yaml")
     start = None if own.is_language else read_start(folder)
+    own = configs.no_validation.forgotten(own)
     changes = configs.override({} if path is None else configs.read_yaml(path), overrides)
     values = _merged(own.model_dump(mode="json"), changes)
     values["model"]["from_run"] = str(folder.absolute())

@@ -39,8 +39,9 @@ def summary(history: Sequence[Mapping[str, str]]) -> dict:
         history: as for `panels`.
 
     Returns:
-        dict of "epochs" (int), "phases" (list of (name, epochs)), "time" (str) and "penalty" (float or None): how much
-        larger the optimized loss of the last epoch is than the loss of the examples.
+        dict of "epochs" (int), "phases" (list of (name, epochs)), "time" (str), "validates" (bool), whether a validation part was
+        measured after each epoch, and "penalty" (float or None): how much larger the optimized loss of the last epoch is than
+        the loss of the examples.
     """
     phases: dict[str, int] = {}
     for row in history:
@@ -51,6 +52,7 @@ def summary(history: Sequence[Mapping[str, str]]) -> dict:
         "epochs": len(history),
         "phases": [(name.replace("_", " "), count) for name, count in phases.items()],
         "time": seconds(sum(time for time in times if time is not None)) if any(times) else "",
+        "validates": any(value for row in history for name, value in row.items() if str(name).startswith("val_")),
         "penalty": penalty[-1] if penalty else None,
     }
 

@@ -229,7 +229,7 @@ def test_a_wrong_key_is_answered_with_the_right_one(wrong, right):
 
 
 def test_a_wrong_key_in_the_right_section_is_told_with_the_keys_there():
-    assert lines("fit.lr=1")[0].endswith("steps_per_execution. Did you mean 'optimizer.learning_rate'?")
+    assert lines("fit.lr=1")[0].endswith("stop_epoch. Did you mean 'optimizer.learning_rate'?")
     assert lines("fit.global-batch-size=1")[0].endswith("Did you mean 'global_batch_size'?")
     assert lines("prun.fraction=0.5", kind=kt.config.CompressConfig) == [
         "prun.fraction: unknown key. Did you mean 'prune.fraction'?"

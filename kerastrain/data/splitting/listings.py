@@ -60,6 +60,7 @@ def divide(
     seed: int = 0,
     folds: int | None = None,
     fold: int = 0,
+    train_on_validation: bool = False,
 ) -> dict[str, np.ndarray]:
     """Splits a listing into parts.
 
@@ -74,6 +75,8 @@ def divide(
         seed: int, selects one of the possible splits.
         folds: int >= 2, the number of folds that take turns as the validation part; None to split by fractions.
         fold: int in [0, folds), the fold that is held out.
+        train_on_validation: bool, whether the training part contains the validation part, which is otherwise the same. The
+            test part does not depend on it.
 
     Returns:
         dict from "train", "validation", "test" (those that exist) to int64 arrays of indices, ascending.
@@ -103,6 +106,8 @@ def divide(
     if folds:
         parts["train"], parts["validation"] = _fold(examples, parts["train"], folds, fold, seed)
     _check_train(listing, parts["train"])
+    if train_on_validation and "validation" in parts:
+        parts["train"] = np.sort(np.concatenate([parts["train"], parts.pop("validation")]))
     return {part: parts[part] for part in PARTS if part in parts}
 
 
