@@ -5,16 +5,21 @@ call, in this process or over keras-tuner's gRPC service. What it decides follow
 not know configs or models.
 """
 
-import json
-import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from kerastrain.errors import InputError
 from kerastrain.system import isolated_imports, optional_imports
-from kerastrain.tuning import assignments, next_trial, proposals, pruning
-from kerastrain.tuning.hyperparameters import encode, to_keras_tuner
+from kerastrain.tuning import (
+    assignments,
+    journal_header,
+    keras_tuner_trials,
+    next_trial,
+    outcomes,
+    proposals,
+    pruning,
+)
+from kerastrain.tuning.hyperparameters import to_keras_tuner
 from kerastrain.tuning.journal import Journal
 from kerastrain.tuning.search_state import SearchState, Training
 from kerastrain.tuning.settings import Settings
@@ -111,7 +116,7 @@ class JournaledOracle:
                     return trial
             if self.stopped:
                 self.tuner_ids.discard(tuner_id)
-            return self._trial({}, None, "STOPPED" if self.stopped else "IDLE")
+            return keras_tuner_trials.empty(self._keras_tuner, "STOPPED" if self.stopped else "IDLE")
 
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0):
         """Takes note of what a trial has reached. A report of the same epoch replaces the one before.
@@ -132,9 +137,9 @@ class JournaledOracle:
             values = {name: float(value) for name, value in metrics.items() if name in names}
             report = {"trial": trial_id, "epoch": int(step), "values": values}
             self._search.apply({"event": "report", "stop": False, **report})
-            stop = training.is_told_to_stop or self._is_pruned(training)
+            stop = training.is_told_to_stop or pruning.ends_early(self.settings, self._search, training)
             self._apply("report", durable=False, **report, stop=stop)
-            self._copy_metrics(trial, values, int(step))
+            keras_tuner_trials.show_report(trial, self.settings.objectives, values, int(step))
             trial.status = "STOPPED" if stop else "RUNNING"
             return trial
 
@@ -149,7 +154,7 @@ class JournaledOracle:
         with self._mutex:
             training, own = self._search.trainings[trial.trial_id], self.trials[trial.trial_id]
             if training.status == "running":
-                status, reason = self._outcome(training, trial)
+                status, reason = outcomes.outcome(self.settings, training, trial, self.search_directory)
                 self._apply("end", trial=training.trial_id, status=status, reason=reason)
                 self._settle(own, training)
                 for worker in [name for name, other in self.ongoing_trials.items() if other.trial_id == own.trial_id]:
@@ -204,23 +209,15 @@ class JournaledOracle:
         """Reads nothing: the journal was read at the start."""
 
     def _replay(self, keep_ongoing: bool) -> None:
-        header = {"settings": self.settings.to_dict(), "space": self.search_space.to_dict()}
         if not self._journal.events:
-            self._journal.append("search", **header)
-        known = {name: self._journal.events[0].get(name) for name in header}
-        if known != json.loads(json.dumps(header)):
-            raise InputError(
-                f"the settings and the space must be those that the search in '{self.search_directory}' began with. Received: "
-                "others. Resume it with the same, or search in another folder."
-            )
+            self._journal.append("search", **journal_header.content(self.settings, self.search_space))
+        journal_header.check(self._journal.events[0], self.settings, self.search_space, self.search_directory)
         for event in self._journal.events:
             self._search.apply(event)
         for training in self._search.trainings.values():
-            trial = self._trial(self._values(training), training.trial_id, "RUNNING")
-            self.trials[trial.trial_id] = trial
-            self.start_order.append(trial.trial_id)
+            trial = self._add_trial(training)
             for epoch, values in training.reports.items():
-                self._copy_metrics(trial, values, epoch)
+                keras_tuner_trials.show_report(trial, self.settings.objectives, values, epoch)
             if training.status != "running":
                 self._settle(trial, training)
             elif keep_ongoing:
@@ -269,67 +266,18 @@ class JournaledOracle:
             values=values,
             worker=tuner_id,
         )
-        trial = self._trial(self._values(self._search.trainings[trial_id]), trial_id, "RUNNING")
-        self.trials[trial_id] = trial
-        self.start_order.append(trial_id)
+        return self._add_trial(self._search.trainings[trial_id])
+
+    def _add_trial(self, training: Training):
+        point = self._search.points[training.point]
+        trial = keras_tuner_trials.of_training(self._keras_tuner, self.search_space, point, training)
+        self.trials[trial.trial_id] = trial
+        self.start_order.append(trial.trial_id)
         return trial
 
-    def _values(self, training: Training) -> dict:
-        values = self._search.points[training.point].values
-        carried = assignments.carried(training.point, training.seed, values, training.epochs)
-        return {**encode(self.search_space, values), **carried}
-
-    def _trial(self, values: dict, trial_id: str | None, status: str):
-        hyperparameters = self._keras_tuner.HyperParameters()  # without the space, which gRPC would round and print
-        hyperparameters.values = values
-        return self._keras_tuner.engine.trial.Trial(hyperparameters, trial_id=trial_id, status=status)
-
-    def _copy_metrics(self, trial, values: Mapping[str, float], step: int) -> None:
-        """Shows a report in keras-tuner's record; it would average two of the same epoch, so that only the first is shown."""
-        for objective in self.settings.objectives:
-            if not math.isfinite(values.get(objective.name, math.nan)):
-                continue
-            if not trial.metrics.exists(objective.name):
-                trial.metrics.register(objective.name, objective.direction)
-            if all(observation.step != step for observation in trial.metrics.get_history(objective.name)):
-                trial.metrics.update(objective.name, values[objective.name], step=step)
-
-    def _is_pruned(self, training: Training) -> bool:
-        settings = self.settings
-        if settings.pruning is None or settings.pruning.name != "median" or training.seed:
-            return False
-        if settings.max_epochs is not None and training.last_epoch >= settings.max_epochs:
-            return False
-        return pruning.is_below_median(settings.pruning, settings.objectives[0], self._search, training)
-
-    def _outcome(self, training: Training, trial) -> tuple[str, str | None]:
-        """The status with which a training ends, and why if it failed."""
-        if trial.status != "COMPLETED":
-            reason = (trial.message or self._recorded_reason(training) or "no reason was given").strip()
-            return "failed", reason.splitlines()[-1] if reason.startswith(
-                "Traceback"
-            ) else reason  # of keras-tuner's tuners
-        # At a rung only the first is compared, and others may be unknown before the end.
-        for objective in self.settings.objectives[: 1 if training.epochs or training.is_told_to_stop else None]:
-            value = training.result.get(objective.name)
-            if value is None or not math.isfinite(value):
-                return "failed", f"{objective.name} is {'missing' if value is None else value}"
-        return ("pruned" if training.is_told_to_stop else "completed"), None
-
-    def _recorded_reason(self, training: Training) -> str | None:
-        folder = assignments.folder(training.point, training.seed)
-        try:
-            return json.loads((self.search_directory / folder / "trial.json").read_bytes())["reason"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _settle(self, own, training: Training) -> None:
-        """Gives keras-tuner's record of a trial the status of the training that has ended."""
-        own.status, own.message = "FAILED" if training.status == "failed" else "COMPLETED", training.reason
-        if training.status != "failed":
-            own.score = training.result[self.settings.objectives[0].name]
-            own.best_step = training.last_epoch
-        self.end_order.append(own.trial_id)
+    def _settle(self, trial, training: Training) -> None:
+        keras_tuner_trials.settle(trial, training, self.settings.objectives[0])
+        self.end_order.append(trial.trial_id)
 
     def _note_failures(self, reason: str | None) -> None:
         count = self._search.failures_in_a_row

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from kerastrain.errors import InputError
 from kerastrain.tuning import bayesian, scalarisation, tpe
 from kerastrain.tuning.search_state import SearchState
 from kerastrain.tuning.settings import Settings
@@ -64,7 +65,12 @@ def _candidates(keras_tuner, settings: Settings, space: Space, state: SearchStat
         for attempt in range(_MODEL_DRAWS):
             yield draw(attempt)
     for attempt in range(_RANDOM_DRAWS):
-        yield space.sample(_generator(settings, number, attempt))
+        try:
+            yield space.sample(_generator(settings, number, attempt))
+        except InputError as error:
+            if not state.points:
+                raise
+            raise Exhausted(str(error)) from error
     size = space.size()
     if size is not None and size <= _MOST_LISTED:
         points = list(space.points())

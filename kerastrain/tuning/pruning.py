@@ -8,7 +8,25 @@ from collections.abc import Sequence
 from statistics import median
 
 from kerastrain.tuning.search_state import Point, SearchState, Training
-from kerastrain.tuning.settings import Objective, Pruning
+from kerastrain.tuning.settings import Objective, Pruning, Settings
+
+
+def ends_early(settings: Settings, state: SearchState, training: Training) -> bool:
+    """Whether a training is to be ended now, because median pruning gives it up.
+
+    Args:
+        settings: Settings.
+        state: SearchState.
+        training: Training that has just reported an epoch.
+
+    Returns:
+        bool; False for further seeds of finalists, and after the last epoch.
+    """
+    if settings.pruning is None or settings.pruning.name != "median" or training.seed:
+        return False
+    if settings.max_epochs is not None and training.last_epoch >= settings.max_epochs:
+        return False
+    return is_below_median(settings.pruning, settings.objectives[0], state, training)
 
 
 def is_below_median(pruning: Pruning, objective: Objective, state: SearchState, training: Training) -> bool:

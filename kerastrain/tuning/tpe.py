@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from kerastrain.system import optional_imports
 from kerastrain.tuning.parameters import Choices, Interval, has
 from kerastrain.tuning.space import Space
@@ -23,6 +25,9 @@ def suggest(
     TPE models the density of good points and that of the other points, one key at a time, and proposes the point with the
     largest ratio of the two. The first third of the trials, at most 20, is drawn at random. A key with conditions is modelled
     from the points in which it was active. Points that run or failed count among the others, as in hyperopt.
+
+    One after the other, the points of a search are those of hyperopt's `fmin` with the same seed and number of random trials, as
+    long as none is repeated or forbidden by a constraint; where `fmin` tries a point twice, a search draws again.
 
     Args:
         space: Space.
@@ -74,8 +79,6 @@ def seeds(seed: int, number: int) -> int:
     Returns:
         int >= 0.
     """
-    import numpy as np
-
     generator = np.random.default_rng(seed)
     return int([generator.integers(2**31 - 1) for _ in range(number + 1)][-1])
 

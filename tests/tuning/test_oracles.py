@@ -89,6 +89,7 @@ def test_points_meet_conditions_and_constraints_and_differ(tmp_path, algorithm):
         assert type(values["units"]) is int
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "trials", "start"), [("bayesian", 10, 4), ("tpe", 40, 14)])
 def test_a_model_proposes_better_points_than_chance(tmp_path, algorithm, trials, start):
     if algorithm == "tpe":
@@ -234,6 +235,33 @@ def test_keras_tuners_own_tuner_runs_a_search(tmp_path):
     assert len(tried) == 5
     best = min(tried, key=lambda values: black_box.loss(values, 9))
     assert tuning.assignment(oracle.get_best_trials()[0]).values == best
+
+
+def test_another_search_in_the_same_folder_is_refused_with_what_differs(tmp_path):
+    tuning.oracle(black_box.settings(), black_box.SPACE, tmp_path)
+    with pytest.raises(InputError, match=r"Received: another trials, 9 instead of 8\. Resume it with the same"):
+        tuning.oracle(black_box.settings(trials=9), black_box.SPACE, tmp_path)
+    space = tuning.Space(
+        {**black_box.SPACE.parameters, "rate": tuning.Interval(1e-4, 2.0, "log")}, ("rate * units <= 32",)
+    )
+    with pytest.raises(InputError, match=r"Received: another max, 2\.0 instead of 1\.0"):
+        tuning.oracle(black_box.settings(), space, tmp_path)
+
+
+def test_another_version_of_a_library_is_told_once_and_changes_nothing_that_was_done(tmp_path, caplog):
+    workers = black_box.Workers(tuning.oracle(black_box.settings(trials=4), black_box.SPACE, tmp_path))
+    workers.step()
+    path, before = tmp_path / "journal.jsonl", starts(tmp_path)
+    first, rest = path.read_text().split("\n", 1)
+    header = json.loads(first)
+    header["versions"]["numpy"] = "1.0.0"
+    path.write_text(json.dumps(header) + "\n" + rest)
+    black_box.Workers(tuning.oracle(black_box.settings(trials=4), black_box.SPACE, tmp_path)).run()
+    assert len(caplog.messages) == 1
+    assert "numpy 1.0.0 is now" in caplog.messages[0]
+    assert "the trials that ended stay" in caplog.messages[0]
+    assert starts(tmp_path)[: len(before)] == before
+    assert len(starts(tmp_path)) == 4
 
 
 def test_a_damaged_journal_names_the_line(tmp_path):
