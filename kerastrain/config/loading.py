@@ -6,6 +6,7 @@ Must not import TensorFlow.
 
 import functools
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -261,16 +262,18 @@ def dump(record: Section) -> str:
     return to_yaml(record.model_dump(mode="json"))
 
 
-def to_yaml(values: Mapping) -> str:
+def to_yaml(values: Mapping, *, flow: bool = False) -> str:
     """Returns nested plain values as readable YAML: short lists on one line, keys in their order.
 
     Args:
         values: nested mapping of str, numbers, bool, None and lists.
+        flow: bool, whether everything is on one line, in braces.
 
     Returns:
         str, YAML.
     """
-    options = {"sort_keys": False, "default_flow_style": None, "width": 100, "allow_unicode": True}
+    style = {"default_flow_style": True, "width": math.inf} if flow else {"default_flow_style": None, "width": 100}
+    options = {"sort_keys": False, "allow_unicode": True, **style}
     return yaml.dump(dict(values), Dumper=_Dumper, **options)
 
 

@@ -15,6 +15,9 @@ CHOSEN_ON_VALIDATION = {
 }
 """The keys that need a validation part, each with why."""
 
+REPLACED_BY_STOP_EPOCH = ("fit.early_stopping_epochs", "fit.monitor")
+"""Those that only choose how long a run trains."""
+
 
 def check(config: Section) -> None:
     """Raises an error if a setting needs the validation part of a config that trains on it.

@@ -38,6 +38,7 @@ class Winner:
             if `noise` is None, where nothing can be said.
         compared: int >= 1, the number of points that were trained with these seeds, the winner included.
         measure: str, what the score is.
+        compared_seeds: tuple of int, the seeds that all compared points have, counted from 0.
     """
 
     point: int
@@ -48,6 +49,7 @@ class Winner:
     not_told_apart: tuple[int, ...]
     compared: int
     measure: str = "score"
+    compared_seeds: tuple[int, ...] = (0,)
 
     @property
     def sentence(self) -> str:
@@ -122,6 +124,7 @@ def choose(records: Mapping) -> Winner | None:
         not_told_apart=tuple(sorted(int(compared[row]["point"]) for row in np.flatnonzero(close) if row != best)),
         compared=len(compared),
         measure=str(objective["measure"]),
+        compared_seeds=tuple(seeds),
     )
 
 
