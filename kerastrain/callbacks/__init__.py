@@ -3,7 +3,9 @@
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
 from kerastrain.callbacks.checkpoints import Checkpoints
+from kerastrain.callbacks.early_stopping import EarlyStopping
 from kerastrain.callbacks.end_worse_phase import EndWorsePhase
+from kerastrain.callbacks.epoch_measures import EpochMeasures
 from kerastrain.callbacks.epoch_report import EpochReport, Paused
 from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.progress import Progress
@@ -16,7 +18,9 @@ __all__ = [
     "TerminateOnNonFinite",
     "BestCheckpoint",
     "Checkpoints",
+    "EarlyStopping",
     "EndWorsePhase",
+    "EpochMeasures",
     "EpochReport",
     "HistoryFile",
     "Paused",

@@ -11,6 +11,8 @@ import keras
 from kerastrain import distribute
 from kerastrain.callbacks.average_weights import AverageWeights
 from kerastrain.callbacks.best_checkpoint import BestCheckpoint
+from kerastrain.callbacks.early_stopping import EarlyStopping
+from kerastrain.callbacks.epoch_measures import EpochMeasures
 from kerastrain.callbacks.history_file import HistoryFile
 from kerastrain.callbacks.monitor import direction
 from kerastrain.callbacks.progress import Progress
@@ -23,8 +25,9 @@ def standard(
     run_directory: str | os.PathLike,
     *,
     phase: str = "fit",
-    monitor: str = "val_loss",
+    monitor: str | None = "val_loss",
     mode: str | None = None,
+    measures: EpochMeasures | None = None,
     early_stopping_epochs: int | None = None,
     plateau_epochs: int | None = None,
     plateau_factor: float = 0.5,
@@ -41,8 +44,10 @@ def standard(
     Args:
         run_directory: path of the folder; created if it does not exist.
         phase: str, the name of this phase of the run, such as "head" or "fine-tuning"; part of file names.
-        monitor: str, the logged value to compare epochs by. "val_loss" needs validation data in `fit`.
+        monitor: str, the logged value to compare epochs by. "val_loss" needs validation data in `fit`. None compares none: the
+            model ends with the weights of the last epoch, and nothing is written to `checkpoints/`.
         mode: "min", "max", or None to infer it from the name of the value.
+        measures: EpochMeasures that logs what Keras does not compute, such as for `monitor`; None for none.
         early_stopping_epochs: int >= 1, epochs without improvement before the training stops; None for never.
         plateau_epochs: int >= 1, epochs without improvement before the learning rate drops; None for never.
         plateau_factor: float in (0, 1), the factor of each drop of the learning rate.
@@ -63,14 +68,18 @@ def standard(
     """
     if not phase or Path(phase).name != phase:
         raise InputError(f"`phase` must be usable in a file name. Received: phase={phase!r}.")
-    mode = direction(monitor, mode)
+    if monitor is None and (early_stopping_epochs or plateau_epochs):
+        raise InputError(
+            "`early_stopping_epochs` and `plateau_epochs` need a `monitor` that epochs are compared by. Received: None."
+        )
     directory = Path(run_directory)
     # `AverageWeights` comes before everything that saves the model; `Progress` prints when all others are done.
-    callbacks = [
-        AverageWeights(),
-        HistoryFile(directory / "history.csv", phase=phase),
-        BestCheckpoint(directory / "checkpoints" / f"best_{phase}.keras", monitor=monitor, mode=mode),
-    ]
+    callbacks = [AverageWeights(), *([] if measures is None else [measures])]
+    callbacks.append(HistoryFile(directory / "history.csv", phase=phase))
+    if monitor is not None:
+        mode = direction(monitor, mode)
+        path = directory / "checkpoints" / f"best_{phase}.keras"
+        callbacks.append(BestCheckpoint(path, monitor=monitor, mode=mode))
     if plateau_epochs is not None:
         callbacks.append(
             ReduceOnPlateau(monitor=monitor, mode=mode, patience_epochs=plateau_epochs, drop_factor=plateau_factor)
@@ -80,7 +89,7 @@ def standard(
             raise InputError(
                 f"`early_stopping_epochs` must be at least 1. Received: early_stopping_epochs={early_stopping_epochs}."
             )
-        callbacks.append(keras.callbacks.EarlyStopping(monitor, patience=early_stopping_epochs, mode=mode))
+        callbacks.append(EarlyStopping(monitor, patience=early_stopping_epochs, mode=mode))
     if tensorboard and distribute.is_chief():
         callbacks.append(_TensorBoard(directory / "tensorboard" / phase, write_graph=False))
     if progress and distribute.is_chief():

@@ -18,6 +18,8 @@ from kerastrain.config.training import (
     ScheduleConfig,
 )
 from kerastrain.config.values import Section
+from kerastrain.errors import InputError
+from kerastrain.evaluation import catalog
 
 
 class Config(Section):
@@ -105,6 +107,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_monitor(self):
+        if self.fit.monitor is not None:
+            try:
+                catalog.check_monitor(self.fit.monitor, self.measured_kind)
+            except InputError as error:
+                raise ValueError(f"fit.monitor: {error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _check_fine_tune(self):
         changed = [name for name, value in self.fine_tune if value != getattr(FineTuneConfig(), name)]
         if changed and self.from_scratch:
@@ -153,6 +164,13 @@ class Config(Section):
     def is_language(self) -> bool:
         """Whether the model is a language model, which writes text."""
         return self.data.kind in ("chat", "language")
+
+    @property
+    def measured_kind(self) -> str:
+        """What kind of measures the model gets, as in `evaluation.catalog`: those of the task, or of a language model."""
+        if not self.is_language:
+            return self.data.task
+        return "preference" if self.fit.objective == "dpo" else "language"
 
     @property
     def from_scratch(self) -> bool:

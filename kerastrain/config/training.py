@@ -141,8 +141,8 @@ class ScheduleConfig(Section):
     timescale: Duration | None = None
     """Only for inverse_square_root: the rate halves after three times this length. Null means the length of the warm-up."""
     plateau_epochs: Annotated[int, Field(gt=0)] | None = None
-    """Number of epochs without a better validation loss after which the learning rate drops, on top of the curve. Null
-    means never."""
+    """Number of epochs without a better value of `fit.monitor` after which the learning rate drops, on top of the curve.
+    Null means never."""
     plateau_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Factor by which the learning rate is multiplied at such a drop."""
 
@@ -204,8 +204,12 @@ class FitConfig(Section):
     0.1."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Fraction of each target that the loss spreads evenly over all classes."""
+    monitor: str | None = None
+    """Measure of the validation part by which epochs are compared: for the best epoch and the best phase, early stopping and
+    plateaus. Any measure of metrics.json, such as `validation.macro.f1`, `validation.accuracy` or
+    `validation.classes.NAME.recall`. Null means `validation.loss`, the loss that is trained, without penalties on weights."""
     early_stopping_epochs: Annotated[int, Field(gt=0)] | None = None
-    """Number of epochs without a better validation loss after which a phase ends; null means never."""
+    """Number of epochs without a better value of `monitor` after which a phase ends; null means never."""
     checkpoint_every: Interval = "2 minutes"
     """How often a checkpoint is saved for `--resume`: `500 steps`, `1 epochs` or `10 minutes`. An interval in time is
     stretched if saving would take more than 2 % of the training time."""

@@ -9,48 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from kerastrain.errors import InputError, unknown
+from kerastrain.evaluation.measure_names import CLASS, FORMATS, GROUPS, KINDS, MEASURES, PART, SCORES, in_short
 from kerastrain.tasks import TASKS
 
-PART = "validation"
-"""The part of the data by whose measures models are chosen."""
-
-KINDS = (*TASKS, "language", "preference")
-"""The tasks, and the two of language models: to write text, and to prefer the chosen answers (fit.objective=dpo)."""
-
-FORMATS = (
-    *("saved_model", "keras", "onnx", "tflite_float32", "tflite_float16", "tflite_dynamic", "tflite_int8"),
-    *("tflite_int16x8", "tflite_int4", "tflite_dynamic_int4", "hugging_face", "adapter"),
-)
-"""The names of `export.formats`."""
-
-CLASS = "CLASS"
-"""What stands for the name of a class or of a number in the names of its measures, such as "classes.CLASS.f1"."""
-
-_SCORES = ("precision", "recall", "specificity", "f1", "average_precision", "roc_auc")
-_LABEL_SCORES = (*_SCORES, "matthews")
-_AVERAGES = ("macro", "weighted", "micro")
-_SINGLE = ("loss", "accuracy", "balanced_accuracy", "top_3", "top_5", "brier", "kappa", "matthews", "calibration.error")
-_MEASURES = {
-    "single_label": (
-        *_SINGLE,
-        *(f"{average}.{score}" for average in _AVERAGES for score in _SCORES),
-        *(f"classes.{CLASS}.{score}" for score in _SCORES),
-    ),
-    "multi_label": (
-        *("loss", "accuracy", "exact", "brier", "calibration.error"),
-        *(f"{average}.{score}" for average in _AVERAGES for score in _LABEL_SCORES),
-        *(f"classes.{CLASS}.{score}" for score in (*_LABEL_SCORES, "best_f1")),
-    ),
-    "regression": (
-        *("mae", "rmse", "r2", "spearman"),
-        *(f"outputs.{CLASS}.{score}" for score in ("mae", "rmse", "r2", "spearman")),
-    ),
-    "language": ("loss", "perplexity", "accuracy"),
-    "preference": (
-        *("loss", "perplexity", "accuracy"),
-        *(f"preference.{score}" for score in ("loss", "accuracy", "margin", "likelier")),
-    ),
-}
 _LOGGED = {  # Keras computes them during training; all others are computed after each epoch
     "single_label": {"loss": "val_data_loss", "accuracy": "val_accuracy"},
     "multi_label": {"loss": "val_data_loss", "accuracy": "val_accuracy"},
@@ -59,9 +20,8 @@ _LOGGED = {  # Keras computes them during training; all others are computed afte
     "preference": {"preference.loss": "val_data_loss", "preference.accuracy": "val_accuracy"},
 }
 _LOWER_IS_BETTER = ("loss", "perplexity", "brier", "error", "mae", "rmse", "parameters", "bytes", "milliseconds")
-_SHARES = (*_SCORES, "accuracy", "balanced_accuracy", "top_3", "top_5", "exact", "best_f1", "likelier")
+_SHARES = (*SCORES, "accuracy", "balanced_accuracy", "top_3", "top_5", "exact", "best_f1", "likelier")
 _AT_MOST_ONE = ("kappa", "matthews", "r2", "spearman")
-_GROUPS = ("classes", "outputs")
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -82,7 +42,7 @@ def names(kind: str) -> tuple[str, ...]:
     """
     if kind not in KINDS:
         raise InputError(unknown("task", kind, KINDS))
-    return _MEASURES[kind]
+    return MEASURES[kind]
 
 
 def parse(objective: str) -> tuple[str, str]:
@@ -140,9 +100,7 @@ def check(objective: str, kind: str, labels: Sequence[str] | None = None) -> Non
     group, label, score = _split(name)
     pattern = f"{group}.{CLASS}.{score}" if group else name
     if pattern not in names(kind):
-        sentence = unknown("measure", objective, (f"{PART}.{known}" for known in names(kind)))
-        others = [other for other in KINDS if pattern in _MEASURES[other]]
-        raise InputError(_of_others(objective, kind, others) if others else sentence)
+        raise InputError(_no_such_measure(objective, pattern, kind))
     if group and labels is not None and label not in map(str, labels):
         raise InputError(unknown("measure", objective, (f"{PART}.{group}.{known}.{score}" for known in labels)))
     if name.startswith("top_") and labels is not None and len(labels) <= (top := int(name.removeprefix("top_"))):
@@ -237,7 +195,7 @@ def class_of(objective: str) -> str | None:
     """The class, label or number whose measure an objective is.
 
     Args:
-        objective: str as for `parse`.
+        objective: str, the name of a measure, with or without its part.
 
     Returns:
         str, or None for a measure of all.
@@ -246,7 +204,7 @@ def class_of(objective: str) -> str | None:
         >>> class_of("validation.classes.tabby cat.f1"), class_of("validation.macro.f1")
         ('tabby cat', None)
     """
-    return _split(parse(objective)[1])[1]
+    return _split(objective.removeprefix(f"{PART}."))[1]
 
 
 def scalar(measures: Mapping, objective: str) -> float:
@@ -288,13 +246,13 @@ def flat(measures: Mapping) -> dict[str, float]:
         {'loss': 2.0, 'perplexity': 7.4, 'accuracy': 0.5}
     """
     kind = "preference" if "preference" in measures else measures.get("task")
-    wanted = _MEASURES.get(kind) or {name for kind in KINDS for name in _MEASURES[kind]}
+    wanted = MEASURES.get(kind) or {name for kind in KINDS for name in MEASURES[kind]}
     return {name: _number(value) for name, pattern, value in _scalars(measures) if pattern in wanted}
 
 
 def _scalars(measures: Mapping) -> Iterator[tuple[str, str, float | None]]:
     for name, value in measures.items():
-        if name in _GROUPS:
+        if name in GROUPS:
             for row in value:
                 for score, number in row.items():
                     yield f"{name}.{row['label']}.{score}", f"{name}.{CLASS}.{score}", number
@@ -313,7 +271,7 @@ def _split(name: str) -> tuple[str | None, str | None, str]:
     """The group, the class and the score in "classes.CLASS.f1"; a class may have dots in its name, a score has none."""
     group, _, rest = name.partition(".")
     label, _, score = rest.rpartition(".")
-    return (group, label, score) if group in _GROUPS and label else (None, None, name)
+    return (group, label, score) if group in GROUPS and label else (None, None, name)
 
 
 def _check_export(objective: str) -> None:
@@ -323,6 +281,11 @@ def _check_export(objective: str) -> None:
         raise InputError(unknown("objective", objective, known))
 
 
-def _of_others(objective: str, kind: str, others: Sequence[str]) -> str:
-    known = ", ".join(f"{PART}.{name}" for name in names(kind))
-    return f"{objective} is a measure of {' and '.join(others)}. Received: it for {kind}, which has {known}."
+def _no_such_measure(objective: str, pattern: str, kind: str) -> str:
+    """Says that a kind has no such measure, with the most similar name and all names in short."""
+    known = in_short(kind)
+    if others := [other for other in KINDS if pattern in MEASURES[other]]:
+        return f"{objective} is a measure of {' and '.join(others)}. Received: it for {kind}. Use {PART}. with {known}."
+    sentence = unknown("measure", objective, (f"{PART}.{name}" for name in names(kind)))
+    _, mark, similar = sentence.rpartition(" Did you mean ")
+    return f"unknown measure {objective!r}. Known: {PART}. with {known}.{mark}{similar if mark else ''}"

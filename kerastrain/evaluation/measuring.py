@@ -7,11 +7,12 @@ from kerastrain.evaluation import multi_label, regression, single_label, slices
 from kerastrain.evaluation.predictions import Predictions
 
 
-def measures(predictions: Predictions) -> dict:
+def measures(predictions: Predictions, *, with_intervals: bool = True) -> dict:
     """Measures predictions.
 
     Args:
         predictions: Predictions of at least one example.
+        with_intervals: bool, whether the measures get 95 % intervals, which take most of the time.
 
     Returns:
         dict as from `measure`, `multi_label.measure` or `regression.measure`; with "slices", as from `slices.measure`, if the
@@ -25,16 +26,16 @@ def measures(predictions: Predictions) -> dict:
         >>> measures(predictions)["accuracy"]  # doctest: +SKIP
         0.97
     """
-    measured = _of_all(predictions)
+    measured = _of_all(predictions, with_intervals=with_intervals)
     if predictions.slices or predictions.properties:
         measured["slices"] = slices.measure(predictions)
     return measured
 
 
-def _of_all(predictions: Predictions) -> dict:
-    targets, labels = predictions.targets, predictions.labels
+def _of_all(predictions: Predictions, *, with_intervals: bool) -> dict:
+    targets, labels, options = predictions.targets, predictions.labels, {"with_intervals": with_intervals}
     if predictions.task == "regression":
-        return regression.measure(targets, predictions.outputs, labels)
+        return regression.measure(targets, predictions.outputs, labels, **options)
     if predictions.task == "multi_label":
-        return multi_label.measure(targets, predictions.probabilities, labels)
-    return single_label.measure(targets, predictions.probabilities, labels)
+        return multi_label.measure(targets, predictions.probabilities, labels, **options)
+    return single_label.measure(targets, predictions.probabilities, labels, **options)

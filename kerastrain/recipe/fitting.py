@@ -29,7 +29,7 @@ from kerastrain.callbacks.epoch_report import OnEpoch
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import InputError, counted
-from kerastrain.recipe import best_phase, nonfinite_steps, plan, tracked_runs
+from kerastrain.recipe import best_phase, monitors, nonfinite_steps, plan, tracked_runs
 from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
 
 logger = logging.getLogger("kerastrain")
@@ -53,7 +53,8 @@ def fit(
     uninterrupted run.
 
     Args:
-        model: keras.Model from `build`, trained in place. It ends with the weights of the best epoch of all phases.
+        model: keras.Model from `build`, trained in place. It ends with the weights of the best epoch of all phases; without a
+            validation part with those of the last epoch.
         config: Config.
         split: data.Split.
         directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
@@ -61,7 +62,7 @@ def fit(
             None for a training to its end. A training that was paused and resumed ends bit-equal to one that was not.
 
     Returns:
-        BestEpoch with its logs: {"val_data_loss": 0.1, "val_accuracy": 0.97, …}.
+        BestEpoch with its logs: {"val_data_loss": 0.1, "val_accuracy": 0.97, …}; without a validation part the last epoch.
 
     Raises:
         NonFiniteError: a step met NaN or infinity, and no roll-back is allowed; see `fit_phase`.
@@ -74,9 +75,10 @@ def fit(
     names = [phase.name for phase in phases]
     first = 0 if stored is None else names.index(stored.outline["position"]["phase"])
     for number, phase in enumerate(phases[first:], start=first):
-        epochs, steps = counted(phase.epochs, "epochs"), counted(phase.steps_per_epoch, "steps")
-        logger.info("phase %s: %s of %s", phase.name, epochs, steps)
-        if number > first:
+        epochs, steps = counted(phase.trained_epochs, "epochs"), counted(phase.steps_per_epoch, "steps")
+        planned = f", of a schedule of {phase.epochs} epochs" if phase.trained_epochs < phase.epochs else ""
+        logger.info("phase %s: %s of %s%s", phase.name, epochs, steps, planned)
+        if number > first and split.validation is not None:
             best_phase.keep(model, directory)
         # The random numbers of a phase must not depend on the phases before it, which a resumed process skips.
         runtime.seed(config.runtime.seed)
@@ -91,7 +93,11 @@ def fit(
             _log_penalties(stage.model, phase)
         fit_phase(stage, config, phase, directory, earlier=names[:number], report=report)
     models.merge_lora(model)
-    return best_phase.take_best(model, directory, names, examples=len(split.validation))
+    if split.validation is None:
+        return best_phase.last_epoch(directory)
+    monitor = monitors.monitor(config)
+    examples = monitors.examples(monitor, split.validation)
+    return best_phase.take_best(model, directory, names, examples=examples, monitor=monitor)
 
 
 def fit_phase(
@@ -122,16 +128,20 @@ def fit_phase(
         Paused: `report` says so.
     """
     strategy = stage.model.distribute_strategy
-    watch = callbacks.TerminateOnNonFinite()
+    watch, monitor = callbacks.TerminateOnNonFinite(), monitors.monitor(config)
     standard = callbacks.standard(
         directory,
         phase=phase.name,
-        monitor=best_phase.MONITOR,
+        monitor=None if stage.validation is None else monitor.column,
+        mode=monitor.mode,
+        measures=_measures(stage, config, monitor),
         early_stopping_epochs=config.fit.early_stopping_epochs,
         plateau_epochs=config.schedule.plateau_epochs,
         plateau_factor=config.schedule.plateau_factor,
     )
-    best_before = best_phase.best_epoch(directory, earlier) if earlier else None
+    best_before = (
+        best_phase.best_epoch(directory, earlier, monitor) if earlier and stage.validation is not None else None
+    )
     if best_before is not None:
         patience = math.ceil(phase.epochs * _PATIENCE)
         standard.append(
@@ -139,7 +149,8 @@ def fit_phase(
                 best_before.value,
                 patience_epochs=patience,
                 phase=best_before.phase,
-                monitor=best_phase.MONITOR,
+                monitor=monitor.column,
+                mode=monitor.mode,
             )
         )
     standard += tracked_runs.callbacks(config, directory)
@@ -158,7 +169,7 @@ def fit_phase(
         try:
             return stage.model.fit(
                 distribute.shard(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
-                epochs=phase.epochs,
+                epochs=phase.trained_epochs,
                 initial_epoch=saving.start.epoch,
                 steps_per_epoch=phase.steps_per_epoch,
                 **_validation(stage, config, phase),
@@ -198,8 +209,18 @@ def _log_penalties(model: keras.Model, phase: plan.Phase) -> None:
         )
 
 
+def _measures(stage: Stage, config: Config, monitor: monitors.Monitor) -> callbacks.EpochMeasures | None:
+    """Returns the callback that computes what Keras does not log, if epochs are compared by it."""
+    if not monitor.is_computed or stage.validation is None:
+        return None
+    measures = {monitor.column: monitor.measure}
+    return callbacks.EpochMeasures(stage.validation, measures, batch_size=config.evaluation.batch_size)
+
+
 def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
     """Returns the validation arguments of `fit`."""
+    if stage.validation is None:
+        return {}
     batches, strategy = validation_batches(stage, config), stage.model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         return {"validation_data": batches}

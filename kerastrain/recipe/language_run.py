@@ -32,6 +32,7 @@ from kerastrain.recipe import (
     language_exports,
     language_memory,
     language_pairs,
+    monitors,
     plan,
 )
 from kerastrain.recipe.language_data import SOURCE_FOLDER, TOKENS_FILE
@@ -221,9 +222,10 @@ def fit(
     if stored := checkpoints.latest(run_directory.resume_folder(directory)):
         logger.debug("resuming from %s", stored)
     fitting.fit_phase(staged(model, config, phase, parts), config, phase, directory, report=report)
-    best = best_phase.best_epoch(directory, [phase.name])
+    monitor = monitors.monitor(config)
+    best = best_phase.best_epoch(directory, [phase.name], monitor)
     if collectives.worker_index(model.distribute_strategy) == 0:
-        logger.info("best: epoch %d, %s %.4g", best.epoch, best_phase.MONITOR, best.value)
+        logger.info("best: epoch %d, %s %.4g", best.epoch, monitor.column, best.value)
         language_exports.write_adapter(model, config, origin, directory)
     if config.fine_tune.quantize is None:  # Rounded kernels would lose what the adapter has learned.
         adapters.merge(model)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerastrain import callbacks, optimizers
+from kerastrain import callbacks, data, optimizers
 
 ROWS = {
     "AverageWeights": lambda folder: callbacks.AverageWeights(),
@@ -13,11 +13,18 @@ ROWS = {
     "BestCheckpoint": lambda folder: callbacks.BestCheckpoint(folder / "best.keras"),
     "Checkpoints": lambda folder: callbacks.Checkpoints(folder / "checkpoints", every="1000 steps"),
     "EndWorsePhase": lambda folder: callbacks.EndWorsePhase(0.0, patience_epochs=1, phase="head"),
+    "EarlyStopping": lambda folder: callbacks.EarlyStopping(min_delta=1.0, patience=1),
+    "EpochMeasures": lambda folder: callbacks.EpochMeasures(shown(), {"val_mae": "mae"}),
     "EpochReport": lambda folder: callbacks.EpochReport(lambda epoch, logs: "continue"),
     "HistoryFile": lambda folder: callbacks.HistoryFile(folder / "history.csv"),
     "Progress": lambda folder: callbacks.Progress(),
     "ReduceOnPlateau": lambda folder: callbacks.ReduceOnPlateau(min_change=1.0, patience_epochs=1),
 }
+
+
+def shown():
+    x = np.linspace(-1, 1, 6, dtype="float32").reshape(3, 2)
+    return data.Examples(x.sum(axis=1, keepdims=True), ("sum",), x, "regression")
 
 
 def dataset():
