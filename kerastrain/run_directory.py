@@ -114,7 +114,7 @@ def create(
         files.write_text(folder / "config.yaml", configs.dump(config))
         digests = {"data_sha256": data_sha256, "backbone_sha256": backbone_sha256}
         files.write_json(folder / "environment.json", {**runtime.record(), **digests})
-    with locks.locked(directory, "training in"), _logged(directory):
+    with locks.locked(directory, "training in"), logged(directory):
         yield directory
 
 
@@ -152,7 +152,7 @@ def reopen(
             f"a run can only be resumed with the backbone that it was started with. Received: the files of {where!r} have "
             f"changed since {str(directory)!r} was started. Restore them, or train a new run."
         )
-    with locks.locked(directory, "training in"), _logged(directory):
+    with locks.locked(directory, "training in"), logged(directory):
         files.remove_leftovers(directory)
         files.write_text(directory / "config.yaml", configs.dump(config))
         logger.info("resuming the run")
@@ -304,7 +304,15 @@ def _values(config: configs.Config) -> list[tuple[str, object]]:
 
 
 @contextlib.contextmanager
-def _logged(directory: Path) -> Iterator[None]:
+def logged(directory: Path) -> Iterator[None]:
+    """Context manager in which the logger "kerastrain" is copied to a file.
+
+    Args:
+        directory: Path of an existing folder, for `log.txt`.
+
+    Yields:
+        None.
+    """
     handler = logging.FileHandler(directory / "log.txt", encoding="utf-8")
     handler.setFormatter(PrintableFormatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
     logger.addHandler(handler)

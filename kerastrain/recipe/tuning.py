@@ -1,124 +1,243 @@
-"""Searches config keys: trains a model for each point that the search algorithm picks.
+"""Searches config keys: trains a run for each point that the search algorithm picks, and keeps what came of it.
 
-Takes a `Config` and a `SearchConfig`; returns the trials and writes the best point as a config file.
+Takes a `Config` and a `SearchConfig`; writes the folder of the search, in which each trial is a run with exact resume, and
+returns what `trials.json` says. A search that was stopped or killed is resumed: no trial is lost, and none is trained twice.
 """
 
 import logging
-from collections.abc import Mapping
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
-from kerastrain import config as configs
-from kerastrain import data, distribute, recipe, run_directory, tracking, tuning
-from kerastrain.errors import InputError
-from kerastrain.recipe import automatic_backbone, best_phase, fitting, language_run, tracked_runs
-from kerastrain.system import files
+from kerastrain import run_directory, tuning
+from kerastrain.config import Config, SearchConfig
+from kerastrain.recipe import (
+    automatic_backbone,
+    plan,
+    search_files,
+    search_requirements,
+    trial_config,
+    trial_run,
+)
+from kerastrain.recipe.search_outputs import Views
+from kerastrain.system import files, locks, signals
+from kerastrain.tuning import records, trial_process
+from kerastrain.tuning import workers as trial_workers
+from kerastrain.tuning.events import Event
+from kerastrain.tuning.space import Space
 
 logger = logging.getLogger("kerastrain")
 
+PRELOADED = (
+    "kerastrain.recipe.trial_run",
+    "kerastrain.recipe.training_run",
+    "kerastrain.distribute.strategies",
+)
+"""The modules that the processes of trials find imported."""
 
-def run(config: configs.Config, search: configs.SearchConfig, directory: str | Path) -> list[tuning.Trial]:
-    """Trains a model for each point of the search space and writes the best point as a config file.
 
-    Every trial starts from the same seed and the same data. The folder contains `best.yaml` (the best config, ready for
-    `kerastrain train`), `trials.json`, keras-tuner's own record, and the history of each trial.
+@dataclass(frozen=True)
+class SearchResult:
+    """What came of a search.
+
+    Args:
+        directory: Path of its folder.
+        trials: sequence of dict, the records of the trials as in `trials.json`.
+        best: int, the number of the best trial; None if none completed, or several objectives have no single best one.
+        state: "finished" or "stopped".
+        reason: str, why it ended early; None if it did not.
+    """
+
+    directory: Path
+    trials: Sequence[Mapping]
+    best: int | None
+    state: str
+    reason: str | None
+
+    @property
+    def failure(self) -> str | None:
+        """Why the first trial failed, if all that ended did; None otherwise."""
+        ended = [trial for trial in self.trials if trial["status"] in ("completed", "pruned", "failed")]
+        failed = [trial["reason"] for trial in ended if trial["status"] == "failed"]
+        return failed[0] if failed and len(failed) == len(ended) else None
+
+
+def run(
+    config: Config,
+    search: SearchConfig,
+    directory: str | Path,
+    *,
+    workers: int = 1,
+    build: str | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> SearchResult:
+    """Searches the space and writes the best config.
+
+    The folder contains `trials/`, the runs of the trials; `trials.json` and `trials.csv`, the table of them; `best.yaml`, the
+    best config, ready for `kerastrain train`; and `search.html`.
 
     Args:
         config: Config that every trial changes.
         search: SearchConfig.
         directory: str or Path of the folder to create.
+        workers: int >= 1, the number of trials at a time. The cores, or the GPUs, of this machine are divided among them.
+        build: str such as "model.py:build", a function hp -> compiled keras.Model that makes the models; None for those of
+            the config.
+        on_event: callable that gets each `tuning.Event`; None for none.
 
     Returns:
-        list of tuning.Trial, best first.
+        SearchResult. If every trial failed, its `best` is None, and its `failure` says why.
 
     Raises:
         FileExistsError: `directory` already exists.
-        MissingExtra: a tracker of `tracking.to` is not installed.
+        MissingExtra: a library that the search needs is not installed.
         ConfigError: the space has an unknown key, or a value that its key does not accept.
-        InputError: the process is one of several workers, the objective or the algorithm does not fit the config, or no
-            trial completed.
+        InputError: the objective, the algorithm or the number of workers does not fit.
+        Stopped: a signal arrived inside `signals.graceful`; `resume` continues.
     """
-    directory = run_directory.refuse_existing(directory)
+    directory = Path(directory)
+    trial_process.start_server(PRELOADED)  # It imports TensorFlow meanwhile.
     config = automatic_backbone.resolved(config)
-    _check_space(config, search)
-    tracking.require(config.tracking.to)
-    if not distribute.is_chief() or config.runtime.strategy == "multi_worker":
-        raise InputError(
-            "a search runs in one process. Received: several workers. Set runtime.strategy to mirrored or none."
-        )
-    splits, count = {}, 0
+    space = search_requirements.require(config, search, directory, workers=workers)
+    settings = settings_of(config, search)
+    search_files.write(directory, config, search)
+    return carry_out(directory, settings, space, _here(search, directory, workers), on_event=on_event)
 
-    def load(trial: configs.Config, image_size: tuple[int, int] | None) -> data.Split:
-        """Loads the data of a trial, or returns that of the previous trial if it is the same."""
-        key = (trial.data, image_size, trial.runtime.seed)
-        if key not in splits:
-            splits.clear()
-            splits[key] = recipe.load_data(trial, image_size)
-        return splits[key]
 
-    def score(values: Mapping, epochs: int | None) -> float:
-        nonlocal count
-        count += 1
-        overrides = {**values} if epochs is None else {**values, "fit.epochs": epochs}
-        logger.info("trial %d: %s", count, ", ".join(f"{key}={value}" for key, value in overrides.items()))
-        keras.backend.clear_session()
-        trial, history = _with_values(config, overrides), directory / "histories" / f"{count:03d}"
-        with tracked_runs.stopped_on_error(history):
-            if trial.is_language:
-                stage, phase = language_run.prepare(trial, history)
-                fitting.fit_phase(stage, trial, phase, history)
-                best = best_phase.best_epoch(history, [phase.name])
-            else:
-                prepared = recipe.prepare(trial, load=load)
-                best = recipe.fit(prepared.build(), prepared.config, prepared.split, history)
-            tracked_runs.finish(trial, history)
-        files.remove(run_directory.resume_folder(history))  # trials are never resumed
-        return best.logs[search.objective]
+def resume(directory: str | Path, *, workers: int = 1, on_event: Callable[[Event], None] | None = None) -> SearchResult:
+    """Resumes a search that was stopped or killed. Trials that were training continue where they were saved.
 
-    trials = tuning.search(
-        score,
-        {key: _values(choice) for key, choice in search.space.items()},
-        directory=directory,
+    Args:
+        directory: str or Path of the folder of the search.
+        workers: as for `run`; it may differ from before.
+        on_event: as for `run`.
+
+    Returns:
+        SearchResult, of a finished search as it is.
+
+    Raises:
+        FileNotFoundError: there is no search in `directory`.
+        InputError: another process searches there, or the number of workers does not fit.
+        Stopped: as for `run`.
+    """
+    directory = Path(directory)
+    recorded = search_files.read(directory)
+    if (directory / search_files.FINISHED_FILE).is_file():
+        return _result(records.read(directory), directory)
+    trial_process.start_server(PRELOADED)
+    options = {"workers": workers, "resumes": True}
+    space = search_requirements.require(recorded.config, recorded.search, directory, **options)
+    settings = settings_of(recorded.config, recorded.search)
+    serve = _here(recorded.search, directory, workers)
+    return carry_out(directory, settings, space, serve, on_event=on_event)
+
+
+def settings_of(config: Config, search: SearchConfig) -> tuning.Settings:
+    """What an oracle needs to know of a search.
+
+    Args:
+        config: Config that every trial changes.
+        search: SearchConfig.
+
+    Returns:
+        tuning.Settings.
+
+    Raises:
+        InputError: the settings contradict each other, or the data cannot be listed.
+    """
+    pruning = search.pruning and tuning.Pruning(**search.pruning.model_dump())
+    needs_epochs = search.algorithm == "hyperband" or (pruning is not None and pruning.name == "halving")
+    return tuning.Settings(
         algorithm=search.algorithm,
-        direction="min" if search.objective.endswith("loss") else "max",
         trials=search.trials,
-        max_epochs=_most_epochs(config),
+        objectives=trial_config.objectives(search),
         seed=config.runtime.seed,
+        pruning=pruning,
+        seeds=search.seeds,
+        finalists=search.finalists,
+        failures=search.failures,
+        max_epochs=_epochs(config) if needs_epochs else None,
     )
-    files.write_json(directory / "trials.json", [vars(trial) for trial in trials])
-    files.write_text(directory / "best.yaml", configs.dump(_with_values(config, trials[0].values)))
-    return trials
 
 
-def _check_space(config: configs.Config, search: configs.SearchConfig) -> None:
-    if config.data.task == "regression" and search.objective == "val_accuracy":
-        raise InputError("regression has no accuracy. Received: objective val_accuracy. Set objective to val_loss.")
-    for key, choice in search.space.items():
-        ends = choice if isinstance(choice, list) else [_number(choice, choice.min), _number(choice, choice.max)]
-        for value in ends:
-            _with_values(config, {key: value})
-    if search.algorithm == "hyperband" and _most_epochs(config) < 2:
-        raise InputError(f"`fit.epochs` must be at least 2 for hyperband. Received: {config.fit.epochs}.")
-    if search.algorithm == "hyperband" and "fit.epochs" in search.space:
-        raise InputError("hyperband chooses `fit.epochs`. Received: a space with fit.epochs. Remove it from the space.")
+def _epochs(config: Config) -> int:
+    """The epochs of a whole run, over all phases."""
+    if config.is_language:
+        return config.fit.epochs
+    return sum(phase.epochs for phase in plan.phases(config, len(plan.parts(config)["train"])))
 
 
-def _most_epochs(config: configs.Config) -> int:
-    """The epochs of hyperband's longest trials."""
-    return configs.EPOCHS if config.fit.epochs is None else config.fit.epochs
+def carry_out(
+    directory: Path,
+    settings: tuning.Settings,
+    space: Space,
+    serve: Callable[[object, Views], str | None],
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    keep_ongoing: bool = False,
+) -> SearchResult:
+    """Opens the oracle of a search in its folder, lets trials be carried out, and writes what came of them.
+
+    Args:
+        directory: Path of the search, from `search_files.write`.
+        settings: tuning.Settings.
+        space: Space.
+        serve: callable (oracle, views) that has trials carried out until there are no more, and returns why it ended before
+            that, or None. It calls `views.handle` or `views.refresh`.
+        on_event: callable that gets each Event; None for none.
+        keep_ongoing: as for `tuning.oracle`.
+
+    Returns:
+        SearchResult.
+
+    Raises:
+        InputError: another process searches in the folder, or its journal is damaged.
+        Stopped: a signal arrived.
+    """
+    search, began = search_files.read(directory).search, time.monotonic()
+    with locks.locked(directory, "searching in"), run_directory.logged(directory):
+        oracle = tuning.oracle(settings, space, directory, keep_ongoing=keep_ongoing)
+        views = Views(directory, search.keep_models, on_event)
+        views.refresh()
+        try:
+            reason = serve(oracle, views)
+        except signals.Stopped as stopped:
+            oracle.stop(f"stopped by {signal.Signals(stopped.number).name}")
+            views.finish()
+            raise
+        if reason is not None:
+            oracle.stop(reason)
+        is_finished = oracle.state == "finished"
+        for folder in (directory / "trials").glob("*/") if is_finished else ():
+            search_files.remove_checkpoints(folder)  # Nothing is continued any more.
+        record = views.finish()
+        if is_finished:
+            files.write_json(directory / search_files.FINISHED_FILE, {"seconds": round(time.monotonic() - began, 3)})
+    return _result(record, directory)
 
 
-def _with_values(config: configs.Config, values: Mapping) -> configs.Config:
-    nested = config.model_dump(mode="json")
-    for key, value in values.items():
-        nested = configs.put(nested, key, value)
-    return configs.validate(nested, source="the search space")
+def _here(search: SearchConfig, directory: Path, worker_count: int) -> Callable[[object, Views], str | None]:
+    """Has the trials carried out on this machine."""
+
+    def serve(oracle, views: Views) -> str | None:
+        for folder in (directory / "trials").glob("*/"):
+            trial_run.wait_for_earlier_process(folder)
+        files.remove_leftovers(directory)
+        return trial_workers.run(
+            oracle,
+            trial_run.carry_out,
+            directory,
+            workers=worker_count,
+            preload=PRELOADED,
+            minutes=search.minutes,
+            trial_minutes=search.trial_minutes,
+            on_event=views.handle,
+        )
+
+    return serve
 
 
-def _values(choice) -> tuning.Interval | list:
-    return choice if isinstance(choice, list) else tuning.Interval(**choice.model_dump())
-
-
-def _number(interval, value: float) -> float | int:
-    return round(value) if interval.integer else value
+def _result(record: Mapping, directory: Path) -> SearchResult:
+    return SearchResult(directory, record["trials"], record["best"], record["state"], record["reason"])

@@ -73,4 +73,4 @@ def test_folds_and_trials_are_named_after_their_run():
     assert tracked_runs.run_name(None, Path("runs/flowers")) == "flowers"
     assert tracked_runs.run_name("own", Path("runs/flowers")) == "own"
     assert tracked_runs.run_name("own", Path("runs/flowers/fold_2")) == "own_fold_2"
-    assert tracked_runs.run_name(None, Path("searches/rates/histories/003")) == "rates_003"
+    assert tracked_runs.run_name(None, Path("searches/rates/trials/003")) == "rates_003"

@@ -1,0 +1,77 @@
+"""What a search needs, checked before TensorFlow starts: its space and objectives, extras, workers and folder.
+
+Takes a `Config` and a `SearchConfig`; raises errors. Must not import TensorFlow.
+"""
+
+from pathlib import Path
+
+from kerastrain import config as configs
+from kerastrain import tracking
+from kerastrain.config import Config, SearchConfig
+from kerastrain.distribute import cluster
+from kerastrain.errors import InputError
+from kerastrain.evaluation import catalog
+from kerastrain.recipe import requirements, search_space, trial_config
+from kerastrain.system import folders, optional_imports
+from kerastrain.tuning import devices
+from kerastrain.tuning.space import Space
+
+
+def require(
+    config: Config, search: SearchConfig, directory: str | Path, *, workers: int = 1, resumes: bool = False
+) -> Space:
+    """Checks what can be known about a search before its data are read and TensorFlow starts.
+
+    Args:
+        config: Config that every trial changes.
+        search: SearchConfig.
+        directory: str or Path of the folder of the search.
+        workers: int, the number of trials at a time on this machine.
+        resumes: bool, whether the folder exists.
+
+    Returns:
+        Space of the search.
+
+    Raises:
+        ConfigError: the space has an unknown key, or a value that its key does not accept.
+        FileExistsError: `directory` exists, and `resumes` is False.
+        InputError: the objective, the algorithm, the workers or the config does not fit a search.
+        MissingExtra: a library of the algorithm, of a tracker or of an objective's export is not installed.
+    """
+    if cluster.from_environment() is not None or config.runtime.strategy == "multi_worker":
+        raise InputError(
+            "every trial of a search trains in one process. Received: a training of several workers. Set runtime.strategy to "
+            "mirrored or none; `kerastrain tune --workers` trains several trials at a time."
+        )
+    if config.data.fold == "all":
+        raise InputError("a trial trains one model. Received: data.fold=all. Remove it, or choose one fold.")
+    configs.no_validation.require_validation(config, "a search")
+    if search.algorithm == "tpe":
+        optional_imports.require("tpe")
+    space = search_space.check(config, search)
+    _require_epoch_values(config, search)
+    formats = trial_config.export_formats(trial_config.objectives(search))
+    export = config.export.model_copy(update={"formats": tuple(formats)})
+    requirements.require(config.model_copy(update={"export": export}))
+    tracking.require(config.tracking.to)
+    devices.require_cores(workers)
+    if not resumes:
+        folders.refuse_existing(directory)
+    return space
+
+
+def _require_epoch_values(config: Config, search: SearchConfig) -> None:
+    """Raises an error if an objective is needed after each epoch, and the recipe has another measure computed then."""
+    kind, first = config.measured_kind, search.objectives[0]
+    needed = [
+        each.measure for each in search.objectives if each.epoch == "last" and each.measure.startswith("validation.")
+    ]
+    if search.algorithm == "hyperband" or search.pruning is not None:
+        needed.append(first.measure)
+    monitor = config.fit.monitor or first.measure
+    for measure in needed:
+        if measure != monitor and not catalog.is_logged_by_keras(measure, kind):
+            raise InputError(
+                f"{measure} is needed after each epoch, where only fit.monitor and what Keras logs are measured. Received: "
+                f"fit.monitor={monitor}. Set fit.monitor={measure}, or make it the first objective without fit.monitor."
+            )
