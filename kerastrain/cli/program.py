@@ -92,7 +92,10 @@ def plain(text: object) -> str:
 
 
 def start_tensorflow(
-    config: configs.Config | None = None, *, prints: Literal["text", "results", "yaml"] = "text"
+    config: configs.Config | None = None,
+    *,
+    prints: Literal["text", "results", "yaml"] = "text",
+    initializes_devices: bool = True,
 ) -> None:
     """Imports TensorFlow; from now on, what libraries write beside Python is hidden unless the command fails.
 
@@ -100,6 +103,7 @@ def start_tensorflow(
         config: Config whose strategy is made before any other TensorFlow function; None for one device.
         prints: what the command prints. The messages of the logger go to standard output among "text", as comments among
             "yaml", and to stderr beside "results", which a program may read.
+        initializes_devices: bool, whether TensorFlow takes the devices; False leaves them to the processes of a search.
     """
     library_output.hide()
     logger = logging.getLogger("kerastrain")
@@ -118,7 +122,8 @@ def start_tensorflow(
         from kerastrain import recipe
 
         recipe.make_strategy(config)
-    tf.config.list_logical_devices()
+    if initializes_devices:
+        tf.config.list_logical_devices()
 
 
 def read_config(

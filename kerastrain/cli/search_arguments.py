@@ -40,7 +40,7 @@ def read(arguments: Sequence[str]) -> SearchArguments:
         arguments: sequence of str, such as "search.yaml", "trials=30" and "data.path=flowers/".
 
     Returns:
-        SearchArguments. Without a space, that of `starting_space.propose`.
+        SearchArguments. Without a space or an objective, those of `starting_space`.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -59,8 +59,46 @@ def read(arguments: Sequence[str]) -> SearchArguments:
     if not has_own_space:
         written = configs.override({} if recipe_file is None else configs.read_yaml(recipe_file), rest)
         values[_SPACE] = starting_space.propose(config, written)
+    values.setdefault("objective", starting_space.objective(config))
     source = search_file or "the command line"
     return SearchArguments(configs.validate(values, configs.SearchConfig, source=source), config, has_own_space)
+
+
+def require_same(own: SearchArguments, given: SearchArguments) -> None:
+    """Checks that a search is resumed with its own settings.
+
+    Args:
+        own: SearchArguments that the search was started with.
+        given: SearchArguments of the command line. The backbone "auto" takes the search's own choice.
+
+    Raises:
+        InputError: they differ; the message names the keys.
+    """
+    config = given.config
+    if config.model.backbone == configs.AUTO_BACKBONE:
+        model = config.model.model_copy(update={"backbone": own.config.model.backbone})
+        config = config.model_copy(update={"model": model})
+    flat = [
+        {**_flat(search.model_dump(mode="json")), **_flat(recipe.model_dump(mode="json"))}
+        for search, recipe in ((given.search, config), (own.search, own.config))
+    ]
+    missing = object()
+    different = [key for key in {**flat[0], **flat[1]} if flat[0].get(key, missing) != flat[1].get(key, missing)]
+    if different:
+        raise InputError(
+            f"a search is resumed with the settings that it was started with. Received: other values of {', '.join(different)}. "
+            "Give only --resume, or start a new search with --out."
+        )
+
+
+def _flat(values: Mapping, prefix: str = "") -> dict[str, object]:
+    """Returns nested values by their dotted keys."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat.update(
+            _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+        )
+    return flat
 
 
 def _is_of_search(override: str) -> bool:

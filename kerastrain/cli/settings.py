@@ -4,6 +4,7 @@ Takes arguments; returns a path and overrides. Must not read files.
 """
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def files_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]
         value = rest[0] if rest and not _is_override(rest[0]) else "VALUE"
         if _is_override(text):
             _require_whole(text, arguments[place + 1 :])
-            if text.endswith("=") and value != "VALUE" and not Path(value).is_file():
+            if text.endswith("=") and value != "VALUE" and not os.path.isfile(value):
                 raise InputError(f"`{text}` has no value. Write {text}{value} without a space.")
             overrides.append(text)
         elif found := _as_key(text):
@@ -134,17 +135,18 @@ def _require_whole(text: str, rest: Sequence[str]) -> None:
 
 
 def _is_override(text: str) -> bool:
+    # os.path also answers for a text that is too long to be a path; Path raises an error.
     key, equals, _ = text.partition("=")
     if not equals:
         return False
     if key.strip().partition(".")[0] in configs.Config.model_fields:
-        return not ("/" in key and Path(text).is_file())
-    return not ("/" in key or Path(text).suffix in (".yaml", ".yml") or Path(text).is_file())
+        return not ("/" in key and os.path.isfile(text))
+    return not ("/" in key or Path(text).suffix in (".yaml", ".yml") or os.path.isfile(text))
 
 
 def _as_key(text: str) -> list[str]:
     """Returns the keys that an argument without a value may mean; none for the path of a file."""
-    if Path(text).exists() or "/" in text or Path(text).suffix.lower() in (".yaml", ".yml", *_DATA_SUFFIXES):
+    if os.path.exists(text) or "/" in text or Path(text).suffix.lower() in (".yaml", ".yml", *_DATA_SUFFIXES):
         return []
     return keys.meant(configs.Config, text.partition(":")[0])
 

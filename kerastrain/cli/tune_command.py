@@ -1,18 +1,25 @@
 """The command that searches settings: `kerastrain tune`."""
 
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
-from rich.table import Table
 
-from kerastrain.cli import search_arguments
+from kerastrain import config as configs
+from kerastrain.cli import search_arguments, search_plan, search_results
 from kerastrain.cli.program import app, console, dated, plain, start_tensorflow
+from kerastrain.cli.search_table import SearchTable
 from kerastrain.cli.settings import SearchSettingsCommand
-from kerastrain.recipe import requirements
-from kerastrain.system import optional_imports
+from kerastrain.errors import InputError
+from kerastrain.recipe import search_files, search_requirements, search_winner
+from kerastrain.system import signals
+from kerastrain.system.terminal import printable
+from kerastrain.tuning import devices, next_trial, records
+from kerastrain.tuning.space import Space
 
-SearchArguments = Annotated[
+Arguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[SEARCH.yaml] [RECIPE.yaml] [KEY=VALUE]...",
@@ -21,30 +28,145 @@ SearchArguments = Annotated[
         "dropout are searched.",
     ),
 ]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="SEARCH",
+        help="Folder of the search to resume. With other arguments, it is created if it does not exist.",
+    ),
+]
+Workers = Annotated[
+    int, typer.Option(help="Trials at a time. The cores or GPUs of this machine are divided among them.")
+]
+
+
+class Request(NamedTuple):
+    """What the command was asked to do.
+
+    Args:
+        directory: Path of the search.
+        search: SearchConfig.
+        config: Config that every trial changes.
+        resumes: bool, whether the search continues in an existing folder.
+        workers: int >= 1, the number of trials at a time.
+        space: Space of the search; None as long as it is not checked.
+    """
+
+    directory: Path
+    search: configs.SearchConfig
+    config: configs.Config
+    resumes: bool
+    workers: int
+    space: Space | None = None
+
+    @property
+    def resume_command(self) -> str:
+        """The command that continues the search."""
+        words = ["kerastrain", "tune", "--resume", str(self.directory)]
+        words += ["--workers", str(self.workers)] if self.workers > 1 else []
+        return shlex.join(words)
 
 
 @app.command(cls=SearchSettingsCommand)
 def tune(
-    arguments: SearchArguments = None,
+    arguments: Arguments = None,
     out: Annotated[Path | None, typer.Option(help="Folder to create. Default: searches/DATE_TIME.")] = None,
+    resume: Resume = None,
+    workers: Workers = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and describe the search, and print it as YAML; train nothing.")
+    ] = False,
 ) -> None:
     """Search config keys for the best validation score.
 
-    Trains a model for each trial and writes the best config to best.yaml in the output folder.
+    Each trial trains in a process and a folder of its own. The folder of the search has the settings of the best trial
+    (best.yaml), a page (search.html) and a table (trials.csv).
+
+    On SIGTERM, SIGUSR1 or Ctrl-C, the running trials save their state, and the exit code is 75. --resume continues, also
+    after a kill; finished trials are not repeated. The exit code is 1 if every trial failed.
     """
-    settings, config, _ = search_arguments.read(arguments or [])
-    if settings.algorithm == "tpe":
-        optional_imports.require("tpe")
-    directory = out or dated("searches")
-    requirements.require_folder(directory, resumes=False)
-    start_tensorflow(config)
+    request = _requested(arguments or [], out, resume, workers=workers)
+    directory = request.directory
+    is_finished = request.resumes and (directory / search_files.FINISHED_FILE).is_file()
+    if is_finished:
+        console.print(plain(f"the search in '{directory}' is finished"))
+    else:
+        request = _checked(request, prefix="# " if dry_run else "")
+    if dry_run:
+        print(search_plan.to_yaml(request.search), end="")
+        return
+    if not is_finished:
+        start_tensorflow(initializes_devices=False)  # They belong to the processes of the trials.
+        _search(request)
+    _print_end(directory)
+
+
+def _requested(arguments: list[str], out: Path | None, resume: Path | None, *, workers: int) -> Request:
+    """Reads the settings of a new search, or those of the one to resume."""
+    if out and resume:
+        raise InputError(
+            f"--out creates a folder and --resume continues in one. Received: {out} and {resume}. Give one of them."
+        )
+    directory = resume or out or dated("searches")
+    if resume is None or (arguments and not resume.exists()):
+        given = search_arguments.read(arguments)
+        return Request(directory, given.search, given.config, resumes=False, workers=workers)
+    own = search_files.read(directory)
+    if arguments:
+        search_arguments.require_same(own, search_arguments.read(arguments))
+    return Request(directory, own.search, own.config, resumes=True, workers=workers)
+
+
+def _checked(request: Request, *, prefix: str) -> Request:
+    """Checks all that can be known before TensorFlow starts, and prints what the search will do."""
+    search, directory, workers = request.search, request.directory, request.workers
+    space = search_requirements.require(request.config, search, directory, workers=workers, resumes=request.resumes)
+    data = search_plan.data_plan(request.config)
+    for line in (
+        *data.lines,
+        *search_plan.lines(search, data.epochs),
+        *search_plan.place(directory, devices.describe(devices.divide(workers))),
+    ):
+        console.print(prefix + plain(line))
+    return request._replace(config=data.config, space=space)
+
+
+def _search(request: Request) -> None:
+    """Carries out the search, and shows its trials meanwhile."""
     from kerastrain.recipe import tuning
 
-    trials = tuning.run(config, settings, directory)
-    table = Table(settings.objective, *(plain(key) for key in settings.space))
-    for trial in trials:
-        score = plain(trial.fault or "failed") if trial.score is None else f"{trial.score:.4f}"
-        values = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in trial.values.values()]
-        table.add_row(score, *map(plain, values))
-    console.print(table)
-    console.print(f"best config: {plain(directory / 'best.yaml')}")
+    directory = request.directory
+    earlier = records.read(directory)["trials"] if request.resumes and (directory / records.FILE).is_file() else ()
+    planned = next_trial.planned_points(tuning.settings_of(request.config, request.search), request.space)
+    try:
+        with signals.graceful(), SearchTable(search_plan.progress(request.search, planned, earlier), console) as table:
+            options = {"workers": request.workers, "on_event": table.show}
+            if request.resumes:
+                tuning.resume(directory, **options)
+            else:
+                tuning.run(request.config, request.search, directory, **options)
+    except signals.Stopped as stopped:
+        console.print(plain(stopped))
+        if (directory / records.FILE).is_file():
+            search_results.print_trials(records.read(directory))
+            console.print(f"resume with: {plain(request.resume_command)}")
+        raise
+
+
+def _print_end(directory: Path) -> None:
+    """Prints the trials, the winner and the files; exits with code 1 if no trial completed."""
+    view = records.read(directory)
+    if view["reason"]:
+        console.print(plain(f"the search ended early: {view['reason']}"))
+    search_results.print_trials(view)
+    reasons = [trial["reason"] for trial in view["trials"] if trial["status"] == "failed"]
+    if not any(trial["status"] == "completed" for trial in view["trials"]):
+        first = f" The first one failed with: {reasons[0]}" if reasons else ""
+        print(f"kerastrain: no trial of the search completed.{printable(first)}", file=sys.stderr)
+        raise typer.Exit(1)
+    winner = search_winner.read_winner(directory)
+    if winner is None:
+        search_results.print_pareto(view, directory)
+    else:
+        search_results.print_winner(winner.winner, search_winner.command(winner))
+    search_results.print_files(directory)

@@ -1,6 +1,6 @@
-"""Proposes what to search where the user has named no space: the learning rates, weight decay and dropout.
+"""Proposes what to search where the user has not said it: the space, and the objective.
 
-Takes a config and the keys that the user has set; returns a space as in a search file. Must not import TensorFlow.
+Takes a config and the keys that the user has set; returns values as in a search file. Must not import TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,25 @@ from kerastrain.errors import InputError
 _LORA_RATE, _SMALL_RATE = 2e-3, 2e-4  # the centres for language models whose width is not known yet
 _FINE_TUNE_FRACTIONS = {"min": 0.003, "max": 0.1, "sampling": "log"}
 _ENCODER_FRACTIONS = {"min": 0.001, "max": 0.01, "sampling": "log"}
+
+
+_OBJECTIVES = {
+    "regression": "validation.mae",
+    "language": "validation.loss",
+    "preference": "validation.preference.accuracy",
+}
+
+
+def objective(config: Config) -> str:
+    """Proposes the measure that a search makes as good as it can.
+
+    Args:
+        config: Config.
+
+    Returns:
+        str, "validation.accuracy" for classifiers.
+    """
+    return _OBJECTIVES.get(config.measured_kind, "validation.accuracy")
 
 
 def propose(config: Config, written: Mapping) -> dict[str, dict | list]:

@@ -77,17 +77,6 @@ def test_training_and_compression_say_each_slow_step_and_nothing_of_libraries(tm
     )
 
 
-@pytest.mark.chaos
-def test_a_trial_that_fails_is_a_sentence(tmp_path):
-    space = {"optimizer.learning_rate": [1e-3, 1e38], "fit.head_epochs": [1, 2]}
-    search = {"algorithm": "random", "trials": 4, "objective": "val_accuracy", "space": space}
-    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
-    printed, errors = kerastrain(tmp_path, "tune", "search.yaml", "fit.epochs=0", "--out", "searches")
-    assert errors == ""
-    assert not CHATTER.search(printed), printed
-    assert re.search(r"^the trial failed: NonFiniteError: NaN or infinity at step 1 ", printed, re.MULTILINE), printed
-
-
 def test_a_reader_that_is_gone_gets_no_traceback(tmp_path):
     code = (
         "import logging, sys\n"

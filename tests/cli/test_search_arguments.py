@@ -77,7 +77,6 @@ def test_a_language_model_searches_rate_and_rank(tmp_path):
         (["lr=0.1"], "Did you mean 'optimizer.learning_rate'"),
         (["trials=many"], "trials"),
         (["search.yaml"], "there is no config file 'search.yaml'"),
-        (["space={}"], "space"),
         (["space=[model.dropout]"], "space"),
         (["space.model.dropout=0.3"], "space"),
         (["model.dropout"], "a setting needs a value. Write model.dropout=VALUE"),

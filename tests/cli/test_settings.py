@@ -100,3 +100,8 @@ def test_every_command_with_settings_answers_an_option_with_its_key(place, capsy
         f"{command[0] if len(command) == 1 or command[0] == 'tune' else command[1]} has no option --path. "
         "Settings are written without dashes: data.path=flowers."
     )
+
+
+def test_an_override_may_be_longer_than_a_path():
+    space = f"data.exclude_classes=[{','.join(['a' * 50] * 100)}]"
+    assert settings.divide([space]) == (None, [space])
