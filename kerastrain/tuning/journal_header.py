@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kerastrain.errors import InputError
+from kerastrain.tuning import next_trial
 from kerastrain.tuning.settings import Settings
 from kerastrain.tuning.space import Space
 
@@ -28,10 +29,14 @@ def content(settings: Settings, space: Space) -> dict[str, Any]:
 
     Returns:
         dict of plain JSON values.
+
+    Raises:
+        InputError: the space has no grid, because a key has infinitely many values.
     """
     names = _LIBRARIES.get(settings.algorithm, ("numpy",))
     versions = {name: importlib.metadata.version(name) for name in names}
-    record = {"settings": settings.to_dict(), "space": space.to_dict(), "versions": versions}
+    planned = next_trial.planned_points(settings, space)
+    record = {"settings": settings.to_dict(), "space": space.to_dict(), "planned": planned, "versions": versions}
     return json.loads(json.dumps(record))
 
 
@@ -45,7 +50,7 @@ def check(event: Mapping[str, Any], settings: Settings, space: Space, directory:
         directory: Path of the search folder, for the message.
 
     Raises:
-        InputError: settings or space are not those of the journal.
+        InputError: settings or space are not those of the journal, or the space has no grid.
     """
     own = content(settings, space)
     different = [name for name in ("settings", "space") if event.get(name) != own[name]]

@@ -64,10 +64,14 @@ class JournaledOracle:
     """
 
     def __init__(self, keras_tuner, settings: Settings, space: Space, search_directory: Path, keep_ongoing: bool):
+        self._journal = Journal(search_directory)
+        if not self._journal.events:
+            self._journal.append("search", **journal_header.content(settings, space))
+        journal_header.check(self._journal.events[0], settings, space, search_directory)
         objectives = [keras_tuner.Objective(objective.name, objective.direction) for objective in settings.objectives]
         super().__init__(
             objectives if len(objectives) > 1 else objectives[0],
-            max_trials=next_trial.planned_points(settings, space),
+            max_trials=self._journal.events[0]["planned"],
             hyperparameters=to_keras_tuner(keras_tuner, space),
             seed=settings.seed or None,
         )
@@ -76,7 +80,6 @@ class JournaledOracle:
         self._keras_tuner = keras_tuner
         self._mutex = threading.RLock()
         self._search = SearchState()
-        self._journal = Journal(search_directory)
         self._replay(keep_ongoing)
 
     @property
@@ -209,9 +212,6 @@ class JournaledOracle:
         """Reads nothing: the journal was read at the start."""
 
     def _replay(self, keep_ongoing: bool) -> None:
-        if not self._journal.events:
-            self._journal.append("search", **journal_header.content(self.settings, self.search_space))
-        journal_header.check(self._journal.events[0], self.settings, self.search_space, self.search_directory)
         for event in self._journal.events:
             self._search.apply(event)
         for training in self._search.trainings.values():

@@ -48,11 +48,17 @@ def propose(keras_tuner, settings: Settings, space: Space, state: SearchState) -
 
     Raises:
         Exhausted: there are no such values, or none were found.
+        InputError: no point meets the constraints.
     """
     tried = {_text(point.values) for point in state.points.values()}
-    for values in _candidates(keras_tuner, settings, space, state):
-        if _text(values) not in tried and space.allows(values):
-            return values
+    try:
+        for values in _candidates(keras_tuner, settings, space, state):
+            if _text(values) not in tried and space.allows(values):
+                return values
+    except InputError as error:  # The constraints leave so little that it was not found again.
+        if not tried:
+            raise
+        raise Exhausted(str(error)) from error
     raise Exhausted(_reason(settings, space, len(tried)))
 
 
@@ -65,12 +71,7 @@ def _candidates(keras_tuner, settings: Settings, space: Space, state: SearchStat
         for attempt in range(_MODEL_DRAWS):
             yield draw(attempt)
     for attempt in range(_RANDOM_DRAWS):
-        try:
-            yield space.sample(_generator(settings, number, attempt))
-        except InputError as error:
-            if not state.points:
-                raise
-            raise Exhausted(str(error)) from error
+        yield space.sample(_generator(settings, number, attempt))
     size = space.size()
     if size is not None and size <= _MOST_LISTED:
         points = list(space.points())

@@ -16,7 +16,7 @@ from typing import Any
 
 from kerastrain.errors import InputError
 from kerastrain.system import files
-from kerastrain.tuning import assignments, journal, next_trial, winner
+from kerastrain.tuning import assignments, journal, winner
 from kerastrain.tuning.search_state import Point, SearchState
 from kerastrain.tuning.settings import Settings
 from kerastrain.tuning.space import Space
@@ -94,7 +94,7 @@ def collect(directory: Path) -> dict[str, Any]:
         "seed": settings.seed,
         "state": status,
         "reason": state.stop_reason or state.exhausted_reason or None,
-        "trials_planned": next_trial.planned_points(settings, space),
+        "trials_planned": events[0]["planned"],
         "max_epochs": settings.max_epochs,
         "best": None,
         "pareto": [],

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kerastrain.errors import InputError
+from kerastrain.system import locks
+from kerastrain.tuning import records
 from kerastrain.tuning.assignments import assignment
 from kerastrain.tuning.journal import read
 from kerastrain.tuning.oracles import oracle
@@ -62,7 +64,7 @@ def search(
         score: callable (values, epochs) -> float that trains with `values` and returns the objective. `epochs` is None
             except under hyperband and halving, which allot more epochs to better points.
         space: Space, or mapping from a key to an `Interval`, `Choices`, or a sequence of choices of any kind.
-        directory: folder for the journal of the search; made if missing.
+        directory: folder for the journal of the search, and for `trials.json` and `trials.csv`; made if missing.
         algorithm: "random", "grid", "bayesian", "hyperband" or "tpe" (needs the extra `tpe`).
         direction: "max" or "min", whether higher or lower scores are better.
         trials: int > 0, the number of points, or None for all of a grid; under hyperband it follows from `max_epochs`.
@@ -75,8 +77,8 @@ def search(
         list of Trial, the best first; after them those with fewer epochs than the most, and failed ones last.
 
     Raises:
-        InputError: the algorithm is unknown or its extra is not installed, the space is empty, `directory` has another search,
-            or no trial completed.
+        InputError: the algorithm is unknown or its extra is not installed, the space is empty, `directory` has another search
+            or another process searches in it, or no trial completed.
 
     References: Bergstra and Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html (random); Snoek et al. 2012,
     https://arxiv.org/abs/1206.2944 (Bayesian); Li et al. 2018, https://arxiv.org/abs/1603.06560 (hyperband); Bergstra et al.
@@ -97,9 +99,14 @@ def search(
     settings = Settings(
         algorithm, trials, (objective,), seed, pruning=pruning, failures=failures, max_epochs=max_epochs
     )
-    search_oracle = oracle(settings, space, directory)
-    while (trial := search_oracle.create_trial("search")).status == "RUNNING":
-        _evaluate(score, search_oracle, trial)
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    with locks.locked(Path(directory), "searching in"):
+        search_oracle = oracle(settings, space, directory)
+        try:
+            while (trial := search_oracle.create_trial("search")).status == "RUNNING":
+                _evaluate(score, search_oracle, trial)
+        finally:
+            records.write(directory)
     if search_oracle.reason:
         logger.warning("the search ended early: %s", search_oracle.reason)
     return _ranked(settings, Path(directory))

@@ -108,6 +108,11 @@ class Settings:
         if self.max_epochs is not None or self.has_rungs:
             _require_whole_number("max_epochs", self.max_epochs, 1)
         self._check_objectives()
+        if self.pruning and self.pruning.name == "halving" and self.pruning.min_epochs >= self.max_epochs:
+            raise InputError(
+                "`pruning.min_epochs` must be less than the epochs of a training for halving. Received: "
+                f"{self.pruning.min_epochs}, and a training has {self.max_epochs}. Lower it, or train longer."
+            )
         if self.pruning and self.algorithm in ("grid", "hyperband"):
             raise InputError(
                 f"`pruning` is for random, bayesian and tpe. Received: {self.pruning.name} with {self.algorithm}. Remove it."

@@ -284,6 +284,10 @@ def test_a_damaged_journal_names_the_line(tmp_path):
             {"algorithm": "grid", "pruning": HALVING},
             "`pruning` is for random, bayesian and tpe. Received: halving with grid",
         ),
+        (
+            {"pruning": tuning.Pruning("halving", min_epochs=9)},
+            "`pruning.min_epochs` must be less than the epochs of a training for halving. Received: 9, and a training has 9",
+        ),
         ({"objectives": ()}, "`objectives` must be at least one"),
         (
             {"pruning": HALVING, "objectives": (tuning.Objective("a", "max"), tuning.Objective("b", "min"))},

@@ -18,12 +18,21 @@ def opened(directory, algorithm="random", **settings):
     return tuning.oracle(search_workers.settings(algorithm, **settings), UNLIMITED, directory)
 
 
-def carried_out(oracle, directory, workers=1, fails=lambda asked: False, result=lambda asked, epochs: None):
+def state_of(directory):
+    state = search_state.SearchState()
+    for event in journal.read(directory):
+        state.apply(event)
+    return state
+
+
+def carried_out(oracle, workers=1, fails=lambda asked: False, result=lambda asked, epochs: None, on_idle=lambda: None):
     """Workers that take turns: what starts first ends first. Returns (point, epochs) of each trial in the order of starts."""
     free, busy, order = [f"tuner{number}" for number in range(workers)], [], []
     while True:
         for name in list(free):
             trial = oracle.create_trial(name)
+            if trial.status == "IDLE":
+                on_idle()
             if trial.status != "RUNNING":
                 continue
             free.remove(name)
@@ -81,7 +90,7 @@ def of_keras_tuner(directory, max_epochs, workers):
 @pytest.mark.parametrize(("max_epochs", "workers"), [(9, 1), (10, 1), (4, 1), (1, 1), (9, 3), (27, 2)])
 def test_hyperband_starts_the_trials_of_keras_tuner_in_its_order(tmp_path, max_epochs, workers):
     oracle = opened(tmp_path / "ours", "hyperband", trials=None, max_epochs=max_epochs)
-    order = carried_out(oracle, tmp_path, workers)
+    order = carried_out(oracle, workers)
     assert order == of_keras_tuner(tmp_path / "theirs", max_epochs, workers)
     assert oracle.state == "finished"
     assert oracle.max_trials == len({point for point, _ in order})
@@ -89,7 +98,7 @@ def test_hyperband_starts_the_trials_of_keras_tuner_in_its_order(tmp_path, max_e
 
 def test_hyperband_fills_its_rounds_although_trials_fail(tmp_path):
     oracle = opened(tmp_path, "hyperband", trials=None, max_epochs=9, failures=99)
-    order = carried_out(oracle, tmp_path, fails=lambda asked: asked.point in (1, 2, 3, 4, 5, 6, 7))
+    order = carried_out(oracle, fails=lambda asked: asked.point in (1, 2, 3, 4, 5, 6, 7))
     first = [(point, epochs) for point, epochs in order if point <= 9]
     best = min((8, 9), key=lambda point: RESULTS[point, 3])
     assert first == [(number, 1) for number in range(1, 10)] + [
@@ -101,7 +110,7 @@ def test_hyperband_fills_its_rounds_although_trials_fail(tmp_path):
 @pytest.mark.parametrize("points", [9, 27, 10, 8, 4, 1])
 def test_halving_continues_the_best_third_of_each_rung(tmp_path, points):
     oracle = opened(tmp_path, trials=points, max_epochs=27, pruning=HALVING)
-    order = carried_out(oracle, tmp_path)
+    order = carried_out(oracle)
     reached = {epochs: [point for point, given in order if given == epochs] for epochs in (1, 3, 9, None)}
     assert sorted(reached[1]) == list(range(1, points + 1))
     for lower, higher in itertools.pairwise((1, 3, 9, None)):
@@ -118,7 +127,7 @@ def test_halving_continues_the_best_third_of_each_rung(tmp_path, points):
 def test_halving_continues_a_point_as_soon_as_it_is_in_the_best_third(tmp_path):
     losses = {1: 0.5, 2: 0.6, 3: 0.4, 4: 0.9, 5: 0.8, 6: 0.7, 7: 0.95, 8: 0.96, 9: 0.97}
     oracle = opened(tmp_path, trials=9, max_epochs=9, pruning=HALVING)
-    order = carried_out(oracle, tmp_path, result=lambda asked, epochs: (epochs, losses[asked.point]))
+    order = carried_out(oracle, result=lambda asked, epochs: (epochs, losses[asked.point]))
     # After 3 points the best continues; after 6 the second best; after 9 the third best; then the best of 3 at the next rung.
     assert order == [(1, 1), (2, 1), (3, 1), (3, 3), (4, 1), (5, 1), (6, 1), (1, 3)] + [
         (7, 1),
@@ -131,8 +140,22 @@ def test_halving_continues_a_point_as_soon_as_it_is_in_the_best_third(tmp_path):
 
 @pytest.mark.parametrize("workers", [2, 5])
 def test_no_worker_of_halving_waits_while_a_point_may_continue(tmp_path, workers):
-    oracle = opened(tmp_path, trials=9, max_epochs=27, pruning=HALVING)
-    order = carried_out(oracle, tmp_path, workers)
+    oracle, idle = opened(tmp_path, trials=20, max_epochs=27, pruning=HALVING), []
+
+    def on_idle():
+        idle.append(1)
+        points = state_of(tmp_path).points.values()
+        assert len(points) == 20
+        for lower, higher in itertools.pairwise((1, 3, 9, None)):
+            at, further = (
+                sum(training.epochs == epochs for point in points for training in point.trainings)
+                for epochs in (lower, higher)
+            )
+            waits = any(point.status == "paused" and point.trainings[-1].epochs == lower for point in points)
+            assert not (waits and further < -(-at // 3))
+
+    order = carried_out(oracle, workers, on_idle=on_idle)
+    assert idle
     assert {epochs for _, epochs in order} == {1, 3, 9, None}
     assert len(order) == len({*order})
     assert oracle.state == "finished"
@@ -144,15 +167,13 @@ def test_a_training_that_ends_by_itself_below_its_rung_is_complete(tmp_path):
     def result(asked, epochs):  # Point 2 stops early after 2 epochs, the best of all.
         return (2, 0.1) if asked.point == 2 else (epochs, 0.2 + asked.point / 100)
 
-    order = carried_out(oracle, tmp_path, result=result)
+    order = carried_out(oracle, result=result)
     assert (2, 3) in order
     assert (2, None) not in order
-    state = search_state.SearchState()
-    for event in journal.read(tmp_path):
-        state.apply(event)
+    state = state_of(tmp_path)
     assert state.points[2].status == "completed"
     hyperband = opened(tmp_path / "hyperband", "hyperband", trials=None, max_epochs=9)
-    order = carried_out(hyperband, tmp_path, result=result)
+    order = carried_out(hyperband, result=result)
     assert (2, 3) in order
     assert (2, None) not in order
     assert hyperband.state == "finished"
@@ -181,9 +202,7 @@ def test_median_prunes_what_is_worse_than_half_of_the_completed(tmp_path):
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
     assert 5 < pruned < 27
-    state = search_state.SearchState()
-    for event in journal.read(tmp_path):
-        state.apply(event)
+    state = state_of(tmp_path)
     assert sum(point.status == "pruned" for point in state.points.values()) == pruned
     assert len(curves) == 30 - pruned
 
@@ -191,13 +210,11 @@ def test_median_prunes_what_is_worse_than_half_of_the_completed(tmp_path):
 def test_models_see_one_value_of_each_point_that_of_its_highest_rung(tmp_path):
     pytest.importorskip("hyperopt")
     oracle = opened(tmp_path, "tpe", trials=12, max_epochs=9, pruning=HALVING)
-    order = carried_out(oracle, tmp_path)
+    order = carried_out(oracle)
     highest = {}
     for point, epochs in order:
         highest[point] = epochs or 9
-    state = search_state.SearchState()
-    for event in journal.read(tmp_path):
-        state.apply(event)
+    state = state_of(tmp_path)
     losses = scalarisation.losses(oracle.settings.objectives, [*state.points.values()], seed=3, number=12)
     assert losses == {point: RESULTS[point, epochs] for point, epochs in highest.items()}
     assert len({*highest.values()}) == 3

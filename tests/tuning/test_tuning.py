@@ -105,6 +105,8 @@ def test_a_search_is_continued_in_its_directory_and_refuses_another(tmp_path):
     assert len(evaluated) == 6
     assert tuning.search(resumed, SPACE, directory=tmp_path / "a", trials=6) == undisturbed
     assert len(evaluated) == 6
+    with (tmp_path / "a" / "trials.csv").open() as file:
+        assert len(file.readlines()) == 7
     with pytest.raises(InputError, match="must be those that the search in .* began with"):
         tuning.search(hill, SPACE, directory=tmp_path / "a", trials=7)
 
