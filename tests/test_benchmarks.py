@@ -179,3 +179,21 @@ def test_comparisons_prints_how_often_it_is_wrong():
     shares = [cell for row in compared + cross_validated for cell in row if cell.endswith("%")]
     assert len(shares) == 9 * 5 + 2 * 3
     assert all(0 <= float(share.rstrip("%")) <= 100 for share in shares)
+
+
+@pytest.mark.chaos
+def test_search_prints_the_scores_and_costs_of_the_algorithms_and_trains_no_point_twice(tmp_path):
+    results = tmp_path / "search.jsonl"
+    choice = ("--seeds", 0, 1, "--trials", 3, "--epochs", 2, "--algorithms", "random", "random, halving")
+    options = (*choice, "--results", results)
+    found = rows("search.py", *options)
+    cells = {tuple(cell["key"]): cell for cell in map(json.loads, results.read_text().splitlines())}
+    curves = [cell["curve"] for key, cell in cells.items() if key[0] == "curve"]
+    assert [len(curve) for curve in curves] == [2] * 6  # both searches of a seed try the same points
+    steps = [cells["search", "random", seed, 3, 2]["steps"] for seed in (0, 1)]
+    best = sum(max(value for _, value, _ in each) for each in steps) / 2
+    assert [row[:2] for row in found[:2]] == [["random", "6"], ["random, halving", "4"]]
+    assert found[0][4].startswith(f"{best:.4f} (")
+    assert found[3][:2] == ["random, halving", "random"]
+    assert rows("search.py", *options, "--table") == found
+    assert len(results.read_text().splitlines()) == 10
