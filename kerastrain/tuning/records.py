@@ -113,7 +113,7 @@ def _as_in_search_file(entry: Mapping[str, Any]) -> Any:
     """The description of a key in its shortest form."""
     if "choices" in entry and not entry["when"]:
         return entry["choices"]
-    return {name: value for name, value in entry.items() if value not in (None, {}, False)}
+    return {name: value for name, value in entry.items() if not (value is None or value is False or value == {})}
 
 
 def _trial(directory: Path, settings: Settings, point: Point, search_status: str) -> dict[str, Any]:
@@ -221,5 +221,15 @@ def _table(record: Mapping[str, Any]) -> str:
 
 
 def _cell(value: object) -> object:
-    """A value as a cell: numbers and texts as they are, others as JSON, so that null differs from a key that was not set."""
-    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else json.dumps(value)
+    """A value as a cell: numbers and texts as they are, others as JSON; a text that could be read as JSON is quoted."""
+    if isinstance(value, str):
+        return json.dumps(value) if not value or _is_json(value) else value
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -31,6 +31,7 @@ def test_records_of_a_search_have_every_trial_and_the_best(tmp_path):
         assert 0 <= trial["seconds"] <= record["seconds"]
     assert record["best"] == min(record["trials"], key=lambda trial: trial["score"])["point"]
     assert record["space"]["rate"] == {"min": 1e-4, "max": 1.0, "sampling": "log"}
+    assert record["space"]["momentum"]["min"] == 0
     assert record["space"]["layers"] == [[], [64], [128, 64]]
     assert record["space"]["momentum"]["when"] == {"name": ["sgd"]}
     assert record["constraints"] == ["rate * units <= 32"]
@@ -48,6 +49,17 @@ def test_the_table_has_a_line_for_each_trial_and_tells_null_from_a_key_that_is_n
         assert row["name"] == (trial["values"]["name"] or "null")
         assert json.loads(row["layers"]) == trial["values"]["layers"]
         assert (row["dropout"] == "") == ("dropout" not in trial["values"])
+
+
+def test_texts_that_look_like_other_values_are_quoted_in_the_table(tmp_path):
+    values = [None, "null", [1], "[1]", 1, "1", "", "a b"]
+    space = tuning.Space({"key": tuning.Choices(tuple(values))})
+    oracle = tuning.oracle(search_workers.settings("grid", trials=None), space, tmp_path)
+    search_workers.Workers(oracle, measure=lambda values, epoch, seed: 1.0).run()
+    records.write(tmp_path)
+    with (tmp_path / "trials.csv").open(newline="") as file:
+        cells = [row["key"] for row in csv.DictReader(file)]
+    assert cells == ["null", '"null"', "[1]", '"[1]"', "1", '"1"', '""', "a b"]
 
 
 def test_points_that_halving_leaves_behind_are_paused_and_at_the_end_pruned(tmp_path):
