@@ -1,5 +1,6 @@
 import json
 import math
+import random
 
 import pytest
 import search_workers as black_box
@@ -298,3 +299,64 @@ def test_a_damaged_journal_names_the_line(tmp_path):
 def test_settings_that_contradict_each_other_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         black_box.settings(**arguments)
+
+
+@pytest.mark.parametrize("name", ["hyperband", "random, median", "tpe, halving", "random, seeds"])
+def test_a_journal_that_ends_after_any_event_is_continued_to_the_same_end(tmp_path, name):
+    black_box.Workers(opened(name, tmp_path / "whole"), 1, measure).run()
+    lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    for count in random.Random(3).sample(range(len(lines)), 6):
+        directory = tmp_path / f"cut{count}"
+        directory.mkdir()
+        (directory / "journal.jsonl").write_text("".join([*lines[:count], lines[count][:-3]]))
+        black_box.Workers(opened(name, directory), 1, measure).run()
+        assert starts(directory) == starts(tmp_path / "whole")
+        assert outcomes(directory) == outcomes(tmp_path / "whole")
+
+
+def test_finalists_of_several_objectives_are_those_that_few_others_beat(tmp_path):
+    space = tuning.Space({"x": tuning.Interval(0, 9, integer=True)})
+    objectives = (tuning.Objective("a", "min"), tuning.Objective("b", "max"))
+    values = {
+        0: (1, 9),
+        1: (0, 5),
+        2: (2, 8),
+        3: (5, 5),
+        4: (6, 1),
+        5: (7, 7),
+        6: (8, 3),
+        7: (9, 2),
+        8: (9, 1),
+        9: (0, 4),
+    }
+    settings = black_box.settings("grid", trials=None, seeds=2, finalists=2, objectives=objectives)
+    oracle = tuning.oracle(settings, space, tmp_path)
+    measured = black_box.Workers(
+        oracle, measure=lambda point, epoch, seed: dict(zip("ab", values[point["x"]], strict=True))
+    )
+    measured.run()
+    further = [start["values"]["x"] for start in starts(tmp_path) if start["seed"]]
+    assert further == [0, 1]
+
+
+def test_finalists_are_not_pruned_and_one_that_fails_leaves_its_point_completed(tmp_path):
+    pruning = tuning.Pruning("median", startup_trials=2)
+    oracle = tuning.oracle(
+        black_box.settings(trials=6, seeds=3, finalists=1, pruning=pruning), black_box.SPACE, tmp_path
+    )
+    further = []
+    while (trial := oracle.create_trial("a")).status == "RUNNING":
+        asked = tuning.assignment(trial)
+        worse = 100.0 if asked.seed else black_box.loss(asked.values, 9)
+        for epoch in range(1, 10):
+            if oracle.update_trial(trial.trial_id, {"loss": worse}, step=epoch).status == "STOPPED":
+                assert asked.seed == 0
+                break
+        trial.status = "FAILED" if asked.seed == 1 else "COMPLETED"
+        oracle.end_trial(trial)
+        further += [(asked.point, asked.seed, asked.folder)] if asked.seed else []
+    (point, _, _), _ = further
+    assert further == [(point, seed, f"trials/00{point}_seed{seed}") for seed in (1, 2)]
+    best = min(oracle.get_best_trials(6), key=lambda trial: trial.score)
+    assert tuning.assignment(best).point == point
+    assert oracle.state == "finished"
