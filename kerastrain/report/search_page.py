@@ -126,6 +126,7 @@ def _content(record: dict, directory: Path) -> dict:
         "folder": folder,
         "has_best_file": (directory / "best.yaml").is_file(),
         "retrained": (directory / "best" / "metrics.json").is_file(),
+        "build": reading.json_object(directory / "build.json").get("function"),
         "settings": reading.text(directory / _SETTINGS),
         "config": reading.text(directory / "config.yaml"),
     }

@@ -208,7 +208,7 @@ def _written(value: object) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:.{3 if abs(value) >= 0.001 else 4}f}".replace("-", "−")
+    return f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")
 
 
 def _yaml(nested: Mapping, indent: str = "") -> list[str]:

@@ -28,8 +28,8 @@ class KeyImportance:
 
     Args:
         key: str.
-        value: float, the share of the variance of the score that depends on the key, also together with other keys; about 0
-            or below for a key without influence.
+        value: float, the share of the variance of the score that depends on the key, also together with other keys, at most 1;
+            about 0 or below for a key without influence.
         low: float, the lower end of the 95 % interval.
         high: float, its upper end.
     """
@@ -113,7 +113,7 @@ def measure(record: Mapping, objective: int = 0, *, seed: int = 0) -> Importance
     variances = np.maximum(2 * inside[draws].var(axis=1), np.finfo(float).tiny)
     ends = [np.percentile(rise[draws].mean(axis=1) / variances, [2.5, 97.5]) for rise in rises]
     found = [
-        KeyImportance(key.name, float(rise.mean() / (2 * inside.var())), float(low), float(high))
+        KeyImportance(key.name, *(min(float(value), 1.0) for value in (rise.mean() / (2 * inside.var()), low, high)))
         for key, rise, (low, high) in zip(keys, rises, ends, strict=True)
     ]
     return Importances(tuple(sorted(found, key=lambda each: -each.value)), count, epochs, explained)

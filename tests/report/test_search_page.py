@@ -220,5 +220,8 @@ def test_the_command_writes_the_page_of_a_search(tmp_path, monkeypatch, capsys):
     call = commands.runner(monkeypatch, capsys, "report")
     assert call(str(directory))[0].strip() == str(directory / "search.html")
     assert not (directory / "report.html").exists()
+    files.write_json(directory / "build.json", {"function": "models.py:build"})
     monkeypatch.chdir(tmp_path)
-    assert "kerastrain train search/best.yaml" in Page(report.write("search").read_text(encoding="utf-8")).text
+    text = Page(report.write("search").read_text(encoding="utf-8")).text
+    assert "kerastrain train search/best.yaml" in text
+    assert "kerastrain tune search/search.yaml search/config.yaml --build models.py:build" in text
