@@ -92,7 +92,7 @@ def train_and_export(
     with open_directory(directory, config, **digests) if is_chief else contextlib.nullcontext():
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief and not is_trained:
-            _write_source(origin, directory, config.model.from_run)
+            write_source(origin, directory, config.model.from_run)
             language_exports.write_prompts(loaded, directory)
             if loaded.skipped:
                 data.quarantine.write(loaded.skipped, directory / "quarantine.csv")
@@ -360,8 +360,14 @@ def _prompt(item, loaded: language_data.LanguageData) -> tuple[object, str, str]
     return start, start, rest[:500]
 
 
-def _write_source(origin: language_data.LanguageSource, directory: Path, start: str | None) -> None:
-    """Keeps what exported folders need, because the pretrained model's own folder may be gone by then; and its origin."""
+def write_source(origin: language_data.LanguageSource, directory: Path, start: str | None) -> None:
+    """Keeps what exported folders need, because the pretrained model's own folder may be gone by then; and its origin.
+
+    Args:
+        origin: LanguageSource, fetched.
+        directory: Path of the run.
+        start: str, the run whose model it starts from, or None.
+    """
     folder = directory / SOURCE_FOLDER
     if folder.exists():
         return
