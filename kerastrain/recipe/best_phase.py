@@ -78,6 +78,18 @@ def best_epoch(directory: Path, phases: Sequence[str], monitor: Monitor = LOSS) 
     return min(epochs, key=lambda epoch: sign * epoch.value)
 
 
+def phases(directory: Path) -> list[str]:
+    """The phases of a run that have epochs.
+
+    Args:
+        directory: Path of the run, with `history.csv`.
+
+    Returns:
+        list of str, their names in order.
+    """
+    return list(dict.fromkeys(epoch.phase for epoch in _epochs(directory)))
+
+
 def last_epoch(directory: Path) -> BestEpoch:
     """Finds the last epoch in the history of a run, the one that ships if nothing is held out to compare epochs by.
 
