@@ -13,13 +13,10 @@ from kerastrain import config as configs
 from kerastrain.config import keys, typed
 from kerastrain.config.expectations import shown
 from kerastrain.errors import ConfigError, InputError
-from kerastrain.recipe import search_objectives
+from kerastrain.recipe import search_objectives, user_function
 from kerastrain.tuning import constraints as constraint_texts
 from kerastrain.tuning.parameters import Choices, Interval
 from kerastrain.tuning.space import Space
-
-BUILD_PREFIX = "hp."
-"""What the hyperparameters of a user's function are called in a space: `hp.units` for `hp.Int("units", 32, 256)`."""
 
 _SOURCE = "the search space"
 _MOST_POINTS = 1000  # that are validated, about a millisecond each; a larger grid is sampled
@@ -141,7 +138,7 @@ def _defaults(nested: Mapping, search: configs.SearchConfig, parameters: Mapping
     defaults = {}
     for text in search.constraints:
         for key in sorted(constraint_texts.parse(text).keys):
-            if key in parameters and key.startswith(BUILD_PREFIX):
+            if key in parameters and key.startswith(user_function.PREFIX):
                 continue
             value: Any = nested
             for name in key.split("."):
@@ -189,7 +186,7 @@ def _validated_points(space: Space) -> Iterator[dict[str, Any]]:
 def _fault(nested: Mapping, point: Mapping[str, Any]) -> str | None:
     """Returns why the config of a point is invalid, or None."""
     for key, value in point.items():
-        if not key.startswith(BUILD_PREFIX):
+        if not key.startswith(user_function.PREFIX):
             nested = configs.put(nested, key, value)
     try:
         configs.validate(nested, source=_SOURCE)
