@@ -17,6 +17,7 @@ from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import starting_space
 
 _SPACE = "space"
+_MOST_NAMED = 5
 
 
 class SearchArguments(NamedTuple):
@@ -46,7 +47,7 @@ def read(arguments: Sequence[str]) -> SearchArguments:
         FileNotFoundError: a file does not exist.
         InputError: there are two files of the same kind, nothing to search, or a setting is invalid.
     """
-    files, overrides = settings.files_and_overrides(arguments)
+    files, overrides = settings.files_and_overrides(arguments, (configs.Config, configs.SearchConfig))
     search_file, recipe_file = _told_apart(files)
     own = [text for text in overrides if _is_of_search(text)]
     rest = [text for text in overrides if not _is_of_search(text)]
@@ -78,25 +79,30 @@ def require_same(own: SearchArguments, given: SearchArguments) -> None:
     if config.model.backbone == configs.AUTO_BACKBONE:
         model = config.model.model_copy(update={"backbone": own.config.model.backbone})
         config = config.model_copy(update={"model": model})
-    flat = [
+    values = [
         {**_flat(search.model_dump(mode="json")), **_flat(recipe.model_dump(mode="json"))}
         for search, recipe in ((given.search, config), (own.search, own.config))
     ]
     missing = object()
-    different = [key for key in {**flat[0], **flat[1]} if flat[0].get(key, missing) != flat[1].get(key, missing)]
+    different = [
+        key for key in {**values[0], **values[1]} if values[0].get(key, missing) != values[1].get(key, missing)
+    ]
     if different:
+        more = f" and {len(different) - _MOST_NAMED} more" if len(different) > _MOST_NAMED else ""
         raise InputError(
-            f"a search is resumed with the settings that it was started with. Received: other values of {', '.join(different)}. "
-            "Give only --resume, or start a new search with --out."
+            "a search is resumed with the settings that it was started with. Received: other values of "
+            f"{', '.join(different[:_MOST_NAMED])}{more}. Give only --resume, or start a new search with --out."
         )
 
 
-def _flat(values: Mapping, prefix: str = "") -> dict[str, object]:
-    """Returns nested values by their dotted keys."""
+def _flat(values: Mapping) -> dict[str, object]:
+    """Returns the values of two levels by their keys, such as "trials", "space.model.dropout" and "fit.epochs"."""
     flat: dict[str, object] = {}
-    for key, value in values.items():
+    for section, inner in values.items():
         flat.update(
-            _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+            {f"{section}.{key}": value for key, value in inner.items()}
+            if isinstance(inner, Mapping)
+            else {section: inner}
         )
     return flat
 

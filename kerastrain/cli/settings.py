@@ -93,11 +93,14 @@ def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     return (files[0] if files else None), overrides
 
 
-def files_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def files_and_overrides(
+    arguments: Sequence[str], kinds: Sequence[type[Section]] = (configs.Config,)
+) -> tuple[list[str], list[str]]:
     """Divides the arguments of a command into files and overrides.
 
     Args:
         arguments: sequence of str.
+        kinds: sequence of the subclasses of Section whose keys an argument without a value may be.
 
     Returns:
         (list of str, list of str): the paths of the files, and the overrides.
@@ -114,7 +117,7 @@ def files_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]
             if text.endswith("=") and value != "VALUE" and not os.path.isfile(value):
                 raise InputError(f"`{text}` has no value. Write {text}{value} without a space.")
             overrides.append(text)
-        elif found := _as_key(text):
+        elif found := _as_key(text, kinds):
             written = " or ".join(f"{key}={value}" for key in found[:3])
             raise InputError(f"`{text}` is no config file, and a setting needs a value. Write {written}.")
         else:
@@ -144,11 +147,11 @@ def _is_override(text: str) -> bool:
     return not ("/" in key or Path(text).suffix in (".yaml", ".yml") or os.path.isfile(text))
 
 
-def _as_key(text: str) -> list[str]:
+def _as_key(text: str, kinds: Sequence[type[Section]]) -> list[str]:
     """Returns the keys that an argument without a value may mean; none for the path of a file."""
     if os.path.exists(text) or "/" in text or Path(text).suffix.lower() in (".yaml", ".yml", *_DATA_SUFFIXES):
         return []
-    return keys.meant(configs.Config, text.partition(":")[0])
+    return _meant(text.partition(":")[0], kinds)
 
 
 def require_config(path: str) -> None:

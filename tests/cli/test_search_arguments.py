@@ -79,6 +79,7 @@ def test_a_language_model_searches_rate_and_rank(tmp_path):
         (["search.yaml"], "there is no config file 'search.yaml'"),
         (["space=[model.dropout]"], "space"),
         (["space.model.dropout=0.3"], "space"),
+        (["trials"], "a setting needs a value. Write trials=VALUE"),
         (["model.dropout"], "a setting needs a value. Write model.dropout=VALUE"),
         (
             ["optimizer.learning_rate=1", "optimizer.fine_tune_fraction=0.1", "optimizer.name=sgd", "model.dropout=0"],
@@ -98,3 +99,15 @@ def test_two_files_of_a_kind_are_refused(files, tmp_path):
             search_arguments.read([*files, file])
     with pytest.raises(InputError, match="is a folder and no config file"):
         search_arguments.read([str(tmp_path)])
+
+
+def test_a_search_is_only_resumed_with_its_own_settings(files):
+    own = search_arguments.read(files)
+    search_arguments.require_same(own, search_arguments.read(files[::-1]))
+    with pytest.raises(InputError, match=r"other values of space.model.dropout, fit.epochs\. Give only --resume"):
+        search_arguments.require_same(
+            own, search_arguments.read([*files, "fit.epochs=9", "space.model.dropout=[0, 1e-3]"])
+        )
+    others = ["data.path=x", "fit.epochs=9", "trials=1", "seeds=2", "minutes=3", "failures=9"]
+    with pytest.raises(InputError, match=r"other values of (\S+, ){4}\S+ and 1 more\."):
+        search_arguments.require_same(own, search_arguments.read([*files, *others]))
