@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from kerastrain import config as configs
-from kerastrain.cli import search_arguments, search_plan, search_results
+from kerastrain.cli import search_arguments, search_machines, search_plan, search_results
 from kerastrain.cli.program import app, console, dated, plain, start_tensorflow
 from kerastrain.cli.search_table import SearchTable
 from kerastrain.cli.settings import SearchSettingsCommand
@@ -84,7 +84,14 @@ def tune(
 
     On SIGTERM, SIGUSR1 or Ctrl-C, the running trials save their state, and the exit code is 75. --resume continues, also
     after a kill; finished trials are not repeated. The exit code is 1 if every trial failed.
+
+    On several machines, start the same command with --out on each, with keras-tuner's variables KERASTUNER_TUNER_ID (chief,
+    tuner0, tuner1, …), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. The chief trains nothing.
     """
+    role = None if dry_run else search_machines.find_role(out or resume, workers)
+    if role is not None and not role.is_chief:
+        search_machines.work(role, out or resume, arguments or [], workers)
+        return
     request = _requested(arguments or [], out, resume, workers=workers)
     directory = request.directory
     is_finished = request.resumes and (directory / search_files.FINISHED_FILE).is_file()
@@ -97,7 +104,7 @@ def tune(
         return
     if not is_finished:
         start_tensorflow(initializes_devices=False)  # They belong to the processes of the trials.
-        _search(request)
+        _search(request, is_served=role is not None)
     _print_end(directory)
 
 
@@ -131,8 +138,8 @@ def _checked(request: Request, *, prefix: str) -> Request:
     return request._replace(config=data.config, space=space)
 
 
-def _search(request: Request) -> None:
-    """Carries out the search, and shows its trials meanwhile."""
+def _search(request: Request, *, is_served: bool) -> None:
+    """Carries out the search, or has it carried out by other machines if it `is_served`; shows its trials meanwhile."""
     from kerastrain.recipe import tuning
 
     directory = request.directory
@@ -141,7 +148,12 @@ def _search(request: Request) -> None:
     try:
         with signals.graceful(), SearchTable(search_plan.progress(request.search, planned, earlier), console) as table:
             options = {"workers": request.workers, "on_event": table.show}
-            if request.resumes:
+            if is_served:
+                from kerastrain.recipe import search_cluster
+
+                of_search = (request.config, request.search, directory)
+                search_cluster.serve(*of_search, resumes=request.resumes, on_event=table.show)
+            elif request.resumes:
                 tuning.resume(directory, **options)
             else:
                 tuning.run(request.config, request.search, directory, **options)

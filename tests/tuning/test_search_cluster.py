@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import commands
 import pytest
 
 from kerastrain.errors import InputError
@@ -144,3 +145,21 @@ def test_roles_need_no_tensorflow():
         "print({'tensorflow', 'keras_tuner', 'grpc'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "sentence"),
+    [
+        ("chief", ["--out", "search", "--workers", "2"], "the chief of a search over several machines trains nothing"),
+        ("tuner0", [], "share one folder. Received: KERASTUNER_TUNER_ID=tuner0 without --out"),
+        ("../0", ["--out", "search"], "KERASTUNER_TUNER_ID must be made of letters"),
+    ],
+)
+def test_the_command_refuses_a_role_that_cannot_be(tmp_path, monkeypatch, capsys, name, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    for variable, value in zip(NAMES, (name, "127.0.0.1", "7777"), strict=True):
+        monkeypatch.setenv(variable, value)
+    _, told = commands.runner(monkeypatch, capsys, "tune")(*words, "trials=2", code=2)
+    assert sentence in told
+    assert told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
