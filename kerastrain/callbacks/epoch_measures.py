@@ -18,6 +18,8 @@ from kerastrain.evaluation.predictions import Predictions
 
 logger = logging.getLogger("kerastrain")
 
+_OF_RANKINGS = ("average_precision", "roc_auc", "best_f1")  # seconds for many classes
+
 
 class EpochMeasures(keras.callbacks.Callback):
     """Predicts examples once after each epoch, and logs measures of the predictions for the callbacks that follow.
@@ -65,9 +67,9 @@ class EpochMeasures(keras.callbacks.Callback):
         if not np.isfinite(outputs).all():
             return dict.fromkeys(self.measures, math.nan)
         examples = self.examples
-        measured = measures(
-            Predictions(examples.targets, outputs, examples.labels, examples.task), with_intervals=False
-        )
+        predictions = Predictions(examples.targets, outputs, examples.labels, examples.task)
+        is_ranked = any(name.endswith(_OF_RANKINGS) for name in self.measures.values())
+        measured = measures(predictions, with_intervals=False, with_rankings=is_ranked)
         return {name: catalog.scalar(measured, measure) for name, measure in self.measures.items()}
 
     def _outputs(self) -> np.ndarray:

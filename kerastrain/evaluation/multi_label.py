@@ -19,7 +19,12 @@ THRESHOLD = 0.5
 
 
 def measure(
-    targets: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], *, with_intervals: bool = True
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    *,
+    with_intervals: bool = True,
+    with_rankings: bool = True,
 ) -> dict:
     """Measures predictions against targets, each label separately at a threshold of 0.5.
 
@@ -41,6 +46,8 @@ def measure(
         probabilities: float (n, labels) in [0, 1], independent per label.
         labels: sequence of str (labels,), the name of each label.
         with_intervals: bool; False leaves "intervals" empty and saves most of the time.
+        with_rankings: bool; False leaves "average_precision", "roc_auc", "best_threshold", "best_f1" and "curves" None, which
+            saves most of the rest.
 
     Returns:
         dict of "task" ("multi_label"), "count", "loss" (nats), "accuracy", "exact", "brier", "macro", "weighted" and "micro"
@@ -61,7 +68,7 @@ def measure(
     targets, probabilities = np.asarray(targets), np.asarray(probabilities, "float64")
     _check(targets, probabilities, labels)
     targets = targets.astype(bool)
-    ranked = Ranked(targets, probabilities, labels)
+    ranked = Ranked(targets, probabilities, labels, is_ranked=with_rankings)
     classes = _per_label(targets, probabilities, ranked, labels)
     examples = _of_examples(targets, probabilities)
     measures = {
@@ -146,7 +153,9 @@ def _per_label(targets: np.ndarray, probabilities: np.ndarray, ranked: Ranked, l
     rows = []
     for index, label in enumerate(labels):
         occurs = counts[2][index] > 0
-        best_threshold, best_f1 = _best(targets[:, index], probabilities[:, index]) if occurs else (None, None)
+        best_threshold, best_f1 = (
+            _best(targets[:, index], probabilities[:, index]) if occurs and ranked.curves is not None else (None, None)
+        )
         rows.append(
             {
                 "label": str(label),

@@ -21,17 +21,23 @@ class Ranked:
         positive: bool (n, classes), whether each example has each class.
         scores: float (n, classes).
         labels: sequence of str (classes,).
+        is_ranked: bool; False ranks nothing, and leaves all undefined.
 
     Attributes:
         average_precision: list of float or None, of each class.
         roc_auc: list of float or None, of each class.
         micro: dict from each of `AREAS` to that of all decisions together, None if undefined or not computed.
-        curves: dict, as from `curves.Curves`.
+        curves: dict, as from `curves.Curves`; None if nothing is ranked.
         rounds: int, the number of resamples for `resampled`; 0 if there are too many scores, or none is defined.
     """
 
-    def __init__(self, positive: np.ndarray, scores: np.ndarray, labels: Sequence[str]):
-        self.average_precision, self.roc_auc, self._resampled = [], [], []
+    def __init__(self, positive: np.ndarray, scores: np.ndarray, labels: Sequence[str], *, is_ranked: bool = True):
+        self._resampled = []
+        if not is_ranked:
+            self.average_precision = self.roc_auc = [None] * len(labels)
+            self.micro, self.curves, self.rounds = dict.fromkeys(AREAS), None, 0
+            return
+        self.average_precision, self.roc_auc = [], []
         rounds, drawn = resampling.rounds(scores.size), curves.Curves(len(labels))
         for label, has_class, column in zip(labels, positive.T, scores.T, strict=True):
             ranking = curves.ranking(has_class, column)

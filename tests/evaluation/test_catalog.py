@@ -5,7 +5,9 @@ import typing
 
 import numpy as np
 import pytest
+from scipy import special
 
+from kerastrain import evaluation
 from kerastrain.config import results
 from kerastrain.errors import InputError
 from kerastrain.evaluation import catalog, multi_label, regression, single_label
@@ -140,3 +142,23 @@ def test_an_undefined_measure_is_nan():
 
 def test_the_formats_are_those_of_the_config():
     assert set(catalog.FORMATS) == set(typing.get_args(results.ExportName))
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label", "regression"])
+def test_measures_without_intervals_and_rankings_are_the_same_numbers(kind):
+    whole, random = measured(kind), np.random.default_rng(0)
+    if kind == "single_label":
+        targets, outputs = random.integers(0, 6, 60), np.log(random.dirichlet(np.ones(6), 60))
+    elif kind == "multi_label":
+        targets, outputs = random.integers(0, 2, (60, 6)), special.logit(random.random((60, 6)))
+    else:
+        targets, outputs = random.random((60, 6)), random.random((60, 6))
+    predictions = evaluation.Predictions(targets, outputs, LABELS, kind)
+    short = evaluation.measures(predictions, with_intervals=False, with_rankings=False)
+    assert not any(short["intervals"].values())
+    of_rankings = ("average_precision", "roc_auc", "best_f1")
+    for name, value in catalog.flat(short).items():
+        if name.endswith(of_rankings) and kind != "regression":
+            assert math.isnan(value)
+        else:
+            assert value == pytest.approx(catalog.scalar(whole, name), rel=1e-5)
