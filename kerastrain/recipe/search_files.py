@@ -10,7 +10,8 @@ from pathlib import Path
 from kerastrain import config as configs
 from kerastrain.config import Config, SearchConfig
 from kerastrain.errors import InputError
-from kerastrain.recipe import trial_config
+from kerastrain.recipe import trial_config, user_function
+from kerastrain.recipe.user_function import UserFunction
 from kerastrain.system import files
 from kerastrain.tuning.settings import Objective
 
@@ -37,13 +38,14 @@ class SearchFiles:
         return trial_config.objectives(self.search)
 
 
-def write(directory: Path, config: Config, search: SearchConfig) -> None:
+def write(directory: Path, config: Config, search: SearchConfig, function: UserFunction | None = None) -> None:
     """Creates the folder of a search.
 
     Args:
         directory: Path that must not exist.
         config: Config, saved with the value of every key.
         search: SearchConfig.
+        function: UserFunction that makes the models; None for those of the config.
 
     Raises:
         WriteError: the disk is full or read-only.
@@ -52,6 +54,8 @@ def write(directory: Path, config: Config, search: SearchConfig) -> None:
         folder.mkdir()
         files.write_text(folder / CONFIG_FILE, configs.dump(config))
         files.write_text(folder / SEARCH_FILE, configs.dump(search))
+        if function is not None:
+            user_function.write(folder, function)
 
 
 def read(directory: Path) -> SearchFiles:

@@ -10,12 +10,13 @@ from kerastrain.evaluation import catalog
 _EPOCH_KEYS = ("fit.epochs", "fit.head_epochs")
 
 
-def check(config: Config, search: SearchConfig) -> None:
+def check(config: Config, search: SearchConfig, *, has_function: bool = False) -> None:
     """Raises an error unless every trial has the objectives when the algorithm needs them.
 
     Args:
         config: Config that every trial changes.
         search: SearchConfig.
+        has_function: bool, whether the models are those of a user's function.
 
     Raises:
         InputError: there is no such measure for these data, an objective is given twice, or the algorithm, the pruning, the
@@ -25,6 +26,11 @@ def check(config: Config, search: SearchConfig) -> None:
     measures = [objective.measure for objective in search.objectives]
     for measure in measures:
         catalog.check(measure, kind)
+    if has_function and any(measure.startswith("export.") for measure in measures):
+        raise InputError(
+            "files are exported only from models of the config. Received: an objective of exported files, and --build. Choose a "
+            "measure of the validation part, or model.parameters."
+        )
     if repeated := [measure for index, measure in enumerate(measures) if measure in measures[:index]]:
         raise InputError(f"the objectives must differ. Received: {repeated[0]} twice. Remove one of them.")
     early = _early_end(search)
@@ -46,7 +52,7 @@ def check(config: Config, search: SearchConfig) -> None:
             f"{early} compares trials after each epoch, and {measures[0]} is measured only at the end. Choose a measure such as "
             "validation.loss, or search without it."
         )
-    _check_epochs(config, search, early)
+    _check_epochs(config, search, early, has_function=has_function)
 
 
 def _early_end(search: SearchConfig) -> str | None:
@@ -56,7 +62,7 @@ def _early_end(search: SearchConfig) -> str | None:
     return None if search.pruning is None else f"pruning: {search.pruning.name}"
 
 
-def _check_epochs(config: Config, search: SearchConfig, early: str) -> None:
+def _check_epochs(config: Config, search: SearchConfig, early: str, *, has_function: bool) -> None:
     searched = [key for key in _EPOCH_KEYS if key in search.space]
     if searched and early != "pruning: median":
         raise InputError(
@@ -65,7 +71,7 @@ def _check_epochs(config: Config, search: SearchConfig, early: str) -> None:
     if searched:
         return
     epochs = EPOCHS if config.fit.epochs is None else config.fit.epochs
-    if not (config.from_scratch or config.is_language):
+    if not (config.from_scratch or config.is_language or has_function):
         epochs += config.fit.head_epochs
     least = 1 if search.pruning is None else search.pruning.min_epochs
     if epochs <= least:

@@ -12,13 +12,20 @@ from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
 from kerastrain.evaluation import catalog
 from kerastrain.recipe import requirements, search_space, trial_config
+from kerastrain.recipe.user_function import UserFunction
 from kerastrain.system import folders, optional_imports
 from kerastrain.tuning import devices
 from kerastrain.tuning.space import Space
 
 
 def require(
-    config: Config, search: SearchConfig, directory: str | Path, *, workers: int = 1, resumes: bool = False
+    config: Config,
+    search: SearchConfig,
+    directory: str | Path,
+    *,
+    workers: int = 1,
+    function: UserFunction | None = None,
+    resumes: bool = False,
 ) -> Space:
     """Checks what can be known about a search before its data are read and TensorFlow starts.
 
@@ -27,6 +34,7 @@ def require(
         search: SearchConfig.
         directory: str or Path of the folder of the search.
         workers: int, the number of trials at a time on this machine.
+        function: UserFunction that makes the models; None for those of the config.
         resumes: bool, whether the folder exists.
 
     Returns:
@@ -48,11 +56,16 @@ def require(
     configs.no_validation.require_validation(config, "a search")
     if search.algorithm == "tpe":
         optional_imports.require("tpe")
-    space = search_space.check(config, search)
+    if function is not None and config.is_language:
+        raise InputError(
+            f"a function makes models of images or texts. Received: --build {function.text}, and data.kind={config.data.kind}."
+        )
+    space = search_space.check(config, search, build_space=None if function is None else function.space)
     _require_epoch_values(config, search)
     formats = trial_config.export_formats(trial_config.objectives(search))
     export = config.export.model_copy(update={"formats": tuple(formats)})
-    requirements.require(config.model_copy(update={"export": export}))
+    if function is None:  # which needs no backbone
+        requirements.require(config.model_copy(update={"export": export}))
     tracking.require(config.tracking.to)
     devices.require_cores(workers)
     if not resumes:

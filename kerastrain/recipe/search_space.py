@@ -90,7 +90,7 @@ def check(config: configs.Config, search: configs.SearchConfig, *, build_space: 
         _require_searchable(key, search, has_function=build_space is not None)
     nested = config.model_dump(mode="json")
     _check_values(nested, search.parameters)
-    search_objectives.check(config, search)
+    search_objectives.check(config, search, has_function=build_space is not None)
     space = Space(parameters, search.constraints, _defaults(nested, search, parameters))
     if search.algorithm == "grid":
         _require_grid(space)

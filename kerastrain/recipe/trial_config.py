@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from kerastrain import config as configs
 from kerastrain.config import Config
 from kerastrain.evaluation import catalog
+from kerastrain.recipe import user_function
 from kerastrain.tuning.assignments import Assignment
 from kerastrain.tuning.settings import Objective
 
@@ -48,7 +49,7 @@ def of_trial(base: Config, objectives: Sequence[Objective], assignment: Assignme
     Raises:
         ConfigError: a value of the point is not accepted by its key.
     """
-    own = with_values(base, assignment.values)
+    own = with_values(base, user_function.split(assignment.values)[0])
     changes = {
         "data.split_seed": base.runtime.seed if base.data.split_seed is None else base.data.split_seed,
         "runtime.seed": own.runtime.seed + assignment.seed,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from kerastrain import callbacks, data, models, run_directory
 from kerastrain.config import Config
@@ -23,14 +24,18 @@ from kerastrain.evaluation import catalog
 from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
+    best_phase,
+    language_trial,
     named_predictions,
     plan,
     search_files,
     starting_run,
     tracked_runs,
     trial_config,
+    user_function,
+    user_model,
 )
-from kerastrain.recipe.building import make_strategy
+from kerastrain.recipe.building import Prepared, load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
 from kerastrain.recipe.results import export_all, measure, measure_times
@@ -75,7 +80,7 @@ def carry_out(assignment: Assignment, directory: Path, link: Link) -> Outcome:
         config, open_folder = run_directory.resumable(folder, config), run_directory.reopen
     try:
         with tracked_runs.stopped_on_error(folder):
-            _train(config, folder, open_folder, trial)
+            (_train_language if config.is_language else _train)(config, folder, open_folder, trial)
             if config.tracking.to:
                 tracked_runs.finish(config, folder)
             run_directory.finish(folder, trial.seconds)
@@ -104,6 +109,7 @@ class _Trial:
     began: float
 
     def __post_init__(self):
+        self.function = user_function.read(self.directory)
         before = trial_records.read(self.directory, self.assignment)
         self.earlier_seconds: float = before.get("seconds", 0.0)
         self.best: Mapping | None = before.get("best")
@@ -118,7 +124,9 @@ class _Trial:
         return self.earlier_seconds + time.monotonic() - self.began
 
     def begin(self, config: Config, example_count: int) -> None:
-        epochs = sum(phase.epochs for phase in plan.phases(config, example_count))
+        """Tells how long the training is."""
+        phases = plan.phases if self.function is None else user_model.phases
+        epochs = sum(phase.epochs for phase in phases(config, example_count))
         self.link.begin(epochs=epochs, done=len(_history(self.folder)), seconds=self.earlier_seconds)
 
     def on_epoch(self, epoch: int, logs: Mapping[str, float]) -> str:
@@ -130,6 +138,11 @@ class _Trial:
             answer = self.on_epoch(len(history), history[-1])
             if answer != "continue":
                 raise callbacks.Paused(len(history), is_saved=answer == "pause")
+
+    def record_best(self, best: best_phase.BestEpoch) -> None:
+        """Records which epoch's weights the model has, for a process that finds the model."""
+        self.best = {"phase": best.phase, "epoch": best.epoch}
+        self.record("paused")
 
     def record(self, status: str, measures: Mapping[str, float] | None = None) -> None:
         history = _history(self.folder)
@@ -182,14 +195,10 @@ class _Trial:
 
 def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -> None:
     """Trains and measures a classifier or regressor; `trial` then has its measures."""
-    config = automatic_backbone.resolved(config)
+    config = config if trial.function is not None else automatic_backbone.resolved(config)
     strategy = make_strategy(config)  # before any other TensorFlow function
     start_path = run_directory.resume_folder(folder) / START_FILE
-    prepared = prepare(
-        config,
-        strategy=strategy,
-        start_path=start_path if start_path.exists() else None,
-    )
+    prepared = _prepared(config, strategy, start_path, trial)
     config, split = prepared.config, prepared.split
     saved = folder / "model.keras"
     is_trained = saved.exists()
@@ -197,7 +206,7 @@ def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -
         model = models.load(saved) if is_trained else prepared.build()
     run_directory.remember_modules(model)
     digests = {"data_sha256": data.fingerprint(split)}
-    if not is_trained:  # A trained model holds its backbone.
+    if not is_trained and trial.function is None:  # A trained model holds its backbone.
         digests["backbone_sha256"] = backbone_files.sha256(config)
     with open_folder(folder, config, **digests):
         if config.model.from_run is not None and not is_trained:
@@ -205,9 +214,8 @@ def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -
         trial.begin(config, len(split.train))
         if not is_trained:
             trial.repeat_last_report()
-            best = fit(model, config, split, folder, on_epoch=trial.on_epoch)
-            trial.best = {"phase": best.phase, "epoch": best.epoch}
-            trial.record("paused")  # for a process that finds the model
+            train = fit if trial.function is None else user_model.fit
+            trial.record_best(train(model, config, split, folder, on_epoch=trial.on_epoch))
             with files.atomic(saved) as temporary:
                 model.save(temporary)
         if strategy.num_replicas_in_sync > 1:
@@ -219,6 +227,29 @@ def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -
         exported = _export(model, config, split, folder)
         measured = {**trial.wanted(measures), "model.parameters": model.count_params(), **exported}
         trial.record("completed", measured)
+
+
+def _prepared(
+    config: Config, strategy: tf.distribute.Strategy, start_path: Path, trial: _Trial
+) -> Prepared | user_model.PreparedFunction:
+    """Loads the data of a trial, and what its model is built on."""
+    if trial.function is None:
+        return prepare(config, strategy=strategy, start_path=start_path if start_path.exists() else None)
+    with strategy.scope():
+        values = user_function.split(trial.assignment.values)[1]
+        return user_model.prepare(trial.function, values, config, load_data=load_data)
+
+
+def _train_language(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -> None:
+    """Trains and measures a language model; `trial` then has its measures."""
+
+    def begin(config: Config, sequence_count: int) -> None:
+        trial.begin(config, sequence_count)
+        trial.repeat_last_report()
+
+    hooks = {"on_epoch": trial.on_epoch, "on_begin": begin, "on_trained": trial.record_best}
+    model, measures = language_trial.train_and_measure(make_strategy(config), config, folder, open_folder, **hooks)
+    trial.record("completed", {**trial.wanted(measures), "model.parameters": model.count_params()})
 
 
 def wait_for_earlier_process(folder: Path) -> None:

@@ -20,8 +20,10 @@ from kerastrain.recipe import (
     search_requirements,
     trial_config,
     trial_run,
+    user_function,
 )
 from kerastrain.recipe.search_outputs import Views
+from kerastrain.recipe.user_function import UserFunction
 from kerastrain.system import files, locks, signals
 from kerastrain.tuning import records, trial_process
 from kerastrain.tuning import workers as trial_workers
@@ -70,7 +72,7 @@ def run(
     directory: str | Path,
     *,
     workers: int = 1,
-    build: str | None = None,
+    build: str | UserFunction | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> SearchResult:
     """Searches the space and writes the best config.
@@ -83,8 +85,8 @@ def run(
         search: SearchConfig.
         directory: str or Path of the folder to create.
         workers: int >= 1, the number of trials at a time. The cores, or the GPUs, of this machine are divided among them.
-        build: str such as "model.py:build", a function hp -> compiled keras.Model that makes the models; None for those of
-            the config.
+        build: str such as "model.py:build", a function hp -> compiled keras.Model that makes the models, or what
+            `user_function.discover` returned for it; None for the models of the config.
         on_event: callable that gets each `tuning.Event`; None for none.
 
     Returns:
@@ -99,19 +101,28 @@ def run(
     """
     directory = Path(directory)
     trial_process.start_server(PRELOADED)  # It imports TensorFlow meanwhile.
-    config = automatic_backbone.resolved(config)
-    space = search_requirements.require(config, search, directory, workers=workers)
-    settings = settings_of(config, search)
-    search_files.write(directory, config, search)
+    function = user_function.discover(build) if isinstance(build, str) else build
+    if function is None:
+        config = automatic_backbone.resolved(config)
+    space = search_requirements.require(config, search, directory, workers=workers, function=function)
+    settings = settings_of(config, search, function)
+    search_files.write(directory, config, search, function)
     return carry_out(directory, settings, space, _here(search, directory, workers), on_event=on_event)
 
 
-def resume(directory: str | Path, *, workers: int = 1, on_event: Callable[[Event], None] | None = None) -> SearchResult:
+def resume(
+    directory: str | Path,
+    *,
+    workers: int = 1,
+    build: str | UserFunction | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> SearchResult:
     """Resumes a search that was stopped or killed. Trials that were training continue where they were saved.
 
     Args:
         directory: str or Path of the folder of the search.
         workers: as for `run`; it may differ from before.
+        build: as for `run`, the same as before: the folder of a search that somebody sent must not run their code.
         on_event: as for `run`.
 
     Returns:
@@ -119,7 +130,7 @@ def resume(directory: str | Path, *, workers: int = 1, on_event: Callable[[Event
 
     Raises:
         FileNotFoundError: there is no search in `directory`.
-        InputError: another process searches there, or the number of workers does not fit.
+        InputError: another process searches there, the number of workers does not fit, or `build` is another function.
         Stopped: as for `run`.
     """
     directory = Path(directory)
@@ -127,19 +138,21 @@ def resume(directory: str | Path, *, workers: int = 1, on_event: Callable[[Event
     if (directory / search_files.FINISHED_FILE).is_file():
         return _result(records.read(directory), directory)
     trial_process.start_server(PRELOADED)
-    options = {"workers": workers, "resumes": True}
+    function = user_function.require_same(directory, build)
+    options = {"workers": workers, "function": function, "resumes": True}
     space = search_requirements.require(recorded.config, recorded.search, directory, **options)
-    settings = settings_of(recorded.config, recorded.search)
+    settings = settings_of(recorded.config, recorded.search, function)
     serve = _here(recorded.search, directory, workers)
     return carry_out(directory, settings, space, serve, on_event=on_event)
 
 
-def settings_of(config: Config, search: SearchConfig) -> tuning.Settings:
+def settings_of(config: Config, search: SearchConfig, function: UserFunction | None = None) -> tuning.Settings:
     """What an oracle needs to know of a search.
 
     Args:
         config: Config that every trial changes.
         search: SearchConfig.
+        function: UserFunction that makes the models; None for those of the config.
 
     Returns:
         tuning.Settings.
@@ -158,12 +171,14 @@ def settings_of(config: Config, search: SearchConfig) -> tuning.Settings:
         seeds=search.seeds,
         finalists=search.finalists,
         failures=search.failures,
-        max_epochs=_epochs(config) if needs_epochs else None,
+        max_epochs=_epochs(config, function) if needs_epochs else None,
     )
 
 
-def _epochs(config: Config) -> int:
+def _epochs(config: Config, function: UserFunction | None) -> int:
     """The epochs of a whole run, over all phases."""
+    if function is not None:
+        return user_function.epochs(config)
     if config.is_language:
         return config.fit.epochs
     return sum(phase.epochs for phase in plan.phases(config, len(plan.parts(config)["train"])))

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kerastrain.config import EPOCHS, Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.system import files
 from kerastrain.tuning import hyperparameters
@@ -131,6 +132,47 @@ def read(directory: Path) -> UserFunction | None:
     """
     path = directory / FILE
     return UserFunction(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def require_same(directory: Path, build: str | UserFunction | None) -> UserFunction | None:
+    """Returns the function of a search that is resumed, which the user must name again.
+
+    The folder of a search that somebody sent must not run their code: it names the function, but does not choose it.
+
+    Args:
+        directory: Path of the search.
+        build: str "FILE.py:FUNCTION" or UserFunction; None for none.
+
+    Returns:
+        UserFunction, or None if the models are those of the config.
+
+    Raises:
+        InputError: `build` is not the function of the search, or its file has changed.
+    """
+    own, given = read(directory), build.text if isinstance(build, UserFunction) else build
+    if own is None and given is None:
+        return None
+    if own is None:
+        raise InputError(f"the search in {str(directory)!r} has no function. Received: --build {given}. Remove it.")
+    if given is None:
+        raise InputError(
+            f"the models of the search in {str(directory)!r} are made by a function, which must be named again. Received: "
+            f"none. If you trust it, add --build {own.text}"
+        )
+    name, path = _parsed(given)
+    if (str(path), name) != (own.path, own.name):
+        raise InputError(f"a search is resumed with its own function. Received: --build {given}. It is {own.text}.")
+    own.require_unchanged()
+    return own
+
+
+def epochs(config: Config) -> int:
+    """The epochs of a model of a function, which trains in one phase.
+
+    Args:
+        config: Config of the search.
+    """
+    return EPOCHS if config.fit.epochs is None else config.fit.epochs
 
 
 def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -16,10 +16,10 @@ import keras
 
 from kerastrain import callbacks, data, evaluation, runtime
 from kerastrain.callbacks.epoch_report import OnEpoch
-from kerastrain.config import EPOCHS, Config
+from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.evaluation import model_outputs
-from kerastrain.recipe import best_phase, monitors, plan
+from kerastrain.recipe import best_phase, monitors, plan, user_function
 from kerastrain.recipe.fitting import fit_phase
 from kerastrain.recipe.stages import Stage
 from kerastrain.recipe.user_function import UserFunction
@@ -96,8 +96,8 @@ class PreparedFunction:
     """What a trial with a user's function needs before it trains, in the form of `building.Prepared`.
 
     Args:
-        config: Config, with the size of the images that the model takes.
-        split: data.Split.
+        config: Config.
+        split: data.Split, whose images have the size that the model takes.
         model: keras.Model, compiled.
     """
 
@@ -136,8 +136,6 @@ def prepare(
     hp = hyperparameters.in_keras_tuner(isolated_imports.keras_tuner(), function.hyperparameters, values)
     model = called(load(Path(function.path), function.name), hp, where=function.text)
     size = _image_size(model, config, function.text) if config.data.kind == "images" else None
-    if size is not None:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"image_size": size})})
     split = load_data(config, size)
     if model.output_shape != (None, len(split.labels)):
         raise InputError(
@@ -180,7 +178,7 @@ def with_measures(model: keras.Model, task: str) -> keras.Model:
     return model
 
 
-def phase(config: Config, example_count: int) -> plan.Phase:
+def phases(config: Config, example_count: int) -> list[plan.Phase]:
     """The one phase in which such a model trains, with the optimizer and the rate that its function chose.
 
     Args:
@@ -188,11 +186,10 @@ def phase(config: Config, example_count: int) -> plan.Phase:
         example_count: int > 0, the number of training examples.
 
     Returns:
-        plan.Phase.
+        list of one plan.Phase.
     """
     steps = -(-example_count // config.fit.global_batch_size)
-    epochs = EPOCHS if config.fit.epochs is None else config.fit.epochs
-    return plan.Phase(PHASE, epochs, steps, 0, 1.0, "constant", {})
+    return [plan.Phase(PHASE, user_function.epochs(config), steps, 0, 1.0, "constant", {})]
 
 
 def fit(
@@ -217,7 +214,8 @@ def fit(
     report = None if on_epoch is None else callbacks.EpochReport(on_epoch, directory / "history.csv")
     runtime.seed(config.runtime.seed)
     stage = Stage(model, split.train, split.validation, data.augment(**config.data.augment.named))
-    fit_phase(stage, config, phase(config, len(split.train)), directory, report=report)
+    [phase] = phases(config, len(split.train))
+    fit_phase(stage, config, phase, directory, report=report)
     monitor = monitors.monitor(config)
     examples = monitors.examples(monitor, split.validation)
     return best_phase.take_best(model, directory, [PHASE], examples=examples, monitor=monitor)

@@ -8,9 +8,18 @@ import pytest
 import kerastrain as kt
 from kerastrain.config import SearchConfig
 from kerastrain.errors import InputError
-from kerastrain.recipe import search_space, user_function, user_function_program, user_model
+from kerastrain.recipe import (
+    search_requirements,
+    search_space,
+    trial_config,
+    tuning,
+    user_function,
+    user_function_program,
+    user_model,
+)
 from kerastrain.system import isolated_imports
 from kerastrain.tuning import hyperparameters
+from kerastrain.tuning.assignments import Assignment
 from kerastrain.tuning.space import Choices, Condition, Interval
 
 MODEL = """
@@ -258,3 +267,55 @@ def test_a_function_that_ends_its_process_is_told(model_file):
     model_file.write_text("import os\n\nos._exit(3)\n")
     with pytest.raises(InputError, match="ended its process with code 3"):
         user_function.discover(f"{model_file}:build")
+
+
+def test_a_search_that_is_resumed_runs_no_function_that_the_user_does_not_name(model_file, tmp_path, monkeypatch):
+    function, search = discovered(model_file, "build"), tmp_path / "search"
+    search.mkdir()
+    assert user_function.require_same(search, None) is None
+    with pytest.raises(InputError, match=r"has no function. Received: --build .*model.py:build. Remove it."):
+        user_function.require_same(search, function)
+    user_function.write(search, function)
+    with pytest.raises(
+        InputError, match=r"must be named again. Received: none. If you trust it, add --build .*model.py:build"
+    ):
+        user_function.require_same(search, None)
+    with pytest.raises(InputError, match=r"a search is resumed with its own function. Received: --build .*:fails."):
+        user_function.require_same(search, f"{model_file}:fails")
+    monkeypatch.chdir(tmp_path)
+    assert (
+        user_function.require_same(search, "model.py:build") == user_function.require_same(search, function) == function
+    )
+    model_file.write_text("raise SystemExit")
+    with pytest.raises(InputError, match="has changed since the search began"):
+        user_function.require_same(search, "model.py:build")
+
+
+def test_a_search_with_a_function_needs_no_backbone_and_has_its_epochs(model_file, tmp_path):
+    function = discovered(model_file, "build")
+    config = kt.config.load(overrides=["fit.epochs=4", "model.backbone=keras:NASNetLarge"])
+    search = kt.config.validate({"algorithm": "hyperband"}, SearchConfig)
+    space = search_requirements.require(config, search, tmp_path / "search", function=function)
+    assert space.order == function.space.order
+    assert tuning.settings_of(config, search, function).max_epochs == 4
+    values = {"fit.global_batch_size": 16, "hp.kind": "mlp"}
+    own = trial_config.of_trial(config, trial_config.objectives(search), Assignment("001", 1, 0, values, None))
+    assert own.fit.global_batch_size == 16
+    for overrides, text in (
+        (["fit.epochs=1"], {}),
+        ([], {"objective": "export.tflite_int8.bytes", "algorithm": "random"}),
+    ):
+        with pytest.raises(
+            InputError, match=r"hyperband needs trials of at least 2 epochs. Received: 1|files are exported only"
+        ):
+            search_requirements.require(
+                kt.config.load(overrides=overrides),
+                kt.config.validate({"algorithm": "hyperband", **text}, SearchConfig),
+                tmp_path / "search",
+                function=function,
+            )
+    language = kt.config.load(overrides=["data.kind=chat", "data.path=qa.jsonl", "model.backbone=x"])
+    with pytest.raises(
+        InputError, match=r"a function makes models of images or texts. Received: --build .*data.kind=chat"
+    ):
+        search_requirements.require(language, search, tmp_path / "search", function=function)
