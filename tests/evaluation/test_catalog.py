@@ -86,7 +86,7 @@ def test_directions_and_scales(objective, direction, scale):
         (
             "validation.classes.cow.f1",
             "single_label",
-            "unknown measure 'validation.classes.cow.f1'.*validation.classes.dog",
+            "validation.classes.cow.f1: unknown class 'cow'. Known: a.b, cat, d, dog.",
         ),
         ("validation.classes.dog.best_f1", "single_label", "is a measure of multi_label"),
         ("validation.outputs.dog.bias", "regression", "unknown measure"),

@@ -84,7 +84,7 @@ def test_a_class_that_the_data_do_not_have_is_refused_before_training():
     wanted = config.load(overrides=["fit.monitor=validation.classes.cat.recall"])
     plan.check_labels(wanted, ("cat", "dog"))
     with pytest.raises(
-        InputError, match="`fit.monitor`: unknown measure 'validation.classes.cat.recall'.*classes.cow.recall"
+        InputError, match="`fit.monitor`: validation.classes.cat.recall: unknown class 'cat'. Known: cow, dog"
     ):
         plan.check_labels(wanted, ("cow", "dog"))
 
