@@ -24,6 +24,34 @@ HANDLES = tuple(f"keras:{name}" for name in (*IMAGE_NETWORKS, *TEXT_NETWORKS))
 SMALLEST_SIDES = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
 """The smallest image side of a network in pixels, where it is not 32."""
 
+MILLIONS_OF_PARAMETERS = {
+    **{
+        "ConvNeXtTiny": 27.8,
+        "ConvNeXtSmall": 49.5,
+        "ConvNeXtBase": 87.6,
+        "ConvNeXtLarge": 196.2,
+        "ConvNeXtXLarge": 348.1,
+    },
+    **{"DenseNet121": 7.0, "DenseNet169": 12.6, "DenseNet201": 18.3},
+    **{"EfficientNetB0": 4.0, "EfficientNetB1": 6.6, "EfficientNetB2": 7.8, "EfficientNetB3": 10.8},
+    **{"EfficientNetB4": 17.7, "EfficientNetB5": 28.5, "EfficientNetB6": 41.0, "EfficientNetB7": 64.1},
+    **{"EfficientNetV2B0": 5.9, "EfficientNetV2B1": 6.9, "EfficientNetV2B2": 8.8, "EfficientNetV2B3": 12.9},
+    **{"EfficientNetV2S": 20.3, "EfficientNetV2M": 53.2, "EfficientNetV2L": 117.7},
+    **{"InceptionResNetV2": 54.3, "InceptionV3": 21.8, "Xception": 20.9},
+    **{"MobileNet": 3.2, "MobileNetV2": 2.3, "MobileNetV3Large": 3.0, "MobileNetV3Small": 0.9},
+    **{"NASNetLarge": 84.9, "NASNetMobile": 4.3},
+    **{
+        "ResNet50": 23.6,
+        "ResNet101": 42.7,
+        "ResNet152": 58.4,
+        "ResNet50V2": 23.6,
+        "ResNet101V2": 42.6,
+        "ResNet152V2": 58.3,
+    },
+    **{"VGG16": 14.7, "VGG19": 20.0},
+}
+"""The sizes of the networks of images without their top, at their usual width."""
+
 
 def check(kind: str, backbone: str, image_size: tuple[int, int] | None) -> None:
     """Raises an error if a backbone's name shows that it cannot be used.

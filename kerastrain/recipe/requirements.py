@@ -316,7 +316,7 @@ def written_bytes(config: Config, model: Any = None) -> int:
         int, bytes.
     """
     if model is None:
-        weights = _backbone_bytes(config.model.backbone)
+        weights = backbone_bytes(config.model.backbone)
         trained, slots = weights if config.fit.trains_whole else 0, 0.0
     else:
         weights, trainable = _bytes(model.weights), _bytes(model.trainable_weights)
@@ -324,15 +324,35 @@ def written_bytes(config: Config, model: Any = None) -> int:
         # The optimizer has as many slots for each weight in the phases in which more weights train.
         slots = _bytes(model.optimizer.variables) / max(trainable, 1)
     state = weights + slots * trained
-    exports = sum(_FORMAT_SIZES.get(name, 1) for name in config.export.formats) * weights
+    exports = exported_bytes(config.export.formats, weights)
     # One checkpoint more than is kept exists while the oldest is replaced.
     checkpoints = (config.fit.checkpoints_kept + 1) * state
     runs = config.data.folds if folds.trains_all(config) else 1
     return round(checkpoints + runs * (2 * state + exports)) + runs * _OTHER_BYTES
 
 
-def _backbone_bytes(handle: str) -> int:
-    """Returns the size of a backbone on this machine; 0 for what is built or downloaded."""
+def exported_bytes(formats: Iterable[str], weight_bytes: int) -> float:
+    """Estimates the size of exported files.
+
+    Args:
+        formats: iterable of str as in `export.formats`.
+        weight_bytes: int >= 0, the size of the weights of the model in float32.
+
+    Returns:
+        float >= 0, bytes.
+    """
+    return sum(_FORMAT_SIZES.get(name, 1) for name in formats) * weight_bytes
+
+
+def backbone_bytes(handle: str) -> int:
+    """Returns the size of a backbone on this machine.
+
+    Args:
+        handle: str, as in `model.backbone`.
+
+    Returns:
+        int, bytes; 0 for what is built or downloaded.
+    """
     location, _ = handles.split_pin(handle)
     place = bundled().get(location.removeprefix("kerastrain:"), Path(location).expanduser())
     return sum(path.stat().st_size for path in (place, *place.rglob("*")) if path.is_file())
