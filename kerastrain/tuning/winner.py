@@ -56,11 +56,11 @@ class Winner:
         """What is known about the winner, in one line."""
         start = f"trial {self.point}: {self.measure} {self.mean:.4g}"
         if self.compared == 1 and self.noise is None:
-            return f"{start} (one training, the only point that was trained to its end)"
+            return f"{start} (one training, the only trial that was trained to its end)"
         if self.noise is None:
             return (
-                f"{start} (one training of each point, so that nothing is known about chance; `seeds: 3` trains the best "
-                "points with other seeds)"
+                f"{start} (each trial was trained once, so that nothing is known about chance; `seeds: 3` trains the best "
+                "ones with other seeds)"
             )
         by = f"{self.degrees_of_freedom} degree{'s' if self.degrees_of_freedom > 1 else ''} of freedom"
         start += f" ± {self.noise:.2g} (mean of {self.seeds} seeds ± standard deviation of one training, {by})"

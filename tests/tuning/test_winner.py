@@ -25,8 +25,8 @@ def test_one_training_of_each_point_says_nothing_about_chance():
         trial(1, 0.8), trial(2, 0.9), trial(3, 0.95, status="pruned"), trial(4, 0.99, status="paused"), trial(5)
     )
     assert (best.point, best.mean, best.noise, best.not_told_apart) == (2, 0.9, None, ())
-    assert "one training of each point" in best.sentence
-    assert "the only point" in chosen(trial(1, 0.8), trial(2, None, status="failed")).sentence
+    assert "each trial was trained once" in best.sentence
+    assert "the only trial" in chosen(trial(1, 0.8), trial(2, None, status="failed")).sentence
 
 
 def test_nothing_is_chosen_without_a_finished_point_or_for_several_objectives():
