@@ -34,14 +34,15 @@ class SearchArguments(NamedTuple):
     has_own_space: bool
 
 
-def read(arguments: Sequence[str]) -> SearchArguments:
+def read(arguments: Sequence[str], *, has_function: bool = False) -> SearchArguments:
     """Reads files and overrides; a file is told by its keys, an override by its first key.
 
     Args:
         arguments: sequence of str, such as "search.yaml", "trials=30" and "data.path=flowers/".
+        has_function: bool, whether a user's function makes the models, whose hyperparameters are searched.
 
     Returns:
-        SearchArguments. Without a space or an objective, those of `starting_space`.
+        SearchArguments. Without a space or an objective, those of `starting_space`; with a function, no space.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -57,7 +58,7 @@ def read(arguments: Sequence[str]) -> SearchArguments:
     values = {} if search_file is None else configs.read_yaml(search_file)
     values = _with_overrides(values, own)
     has_own_space = _SPACE in values
-    if not has_own_space:
+    if not has_own_space and not has_function:
         written = configs.override({} if recipe_file is None else configs.read_yaml(recipe_file), rest)
         values[_SPACE] = starting_space.propose(config, written)
     values.setdefault("objective", starting_space.objective(config))

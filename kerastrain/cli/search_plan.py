@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kerastrain import config as configs
 from kerastrain.cli.search_progress import SearchProgress, settings
 from kerastrain.errors import counted
-from kerastrain.recipe import automatic_backbone, plan
+from kerastrain.recipe import automatic_backbone, plan, user_function
 
 _TITLE_WIDTH = 12
 _KEY_WIDTH = 32
@@ -30,11 +30,12 @@ class DataPlan(NamedTuple):
     epochs: Mapping[str, int]
 
 
-def data_plan(config: configs.Config) -> DataPlan:
+def data_plan(config: configs.Config, *, has_function: bool = False) -> DataPlan:
     """Lists the data of a config without decoding them.
 
     Args:
         config: Config, which every trial changes.
+        has_function: bool, whether a user's function makes the models, which train in one phase.
 
     Returns:
         DataPlan.
@@ -46,18 +47,24 @@ def data_plan(config: configs.Config) -> DataPlan:
     if config.is_language:  # Its data are tokenized to be counted.
         return DataPlan(config, [], {"fine_tune": config.fit.epochs})
     listing = plan.listing(config)
+    if has_function:
+        lines = plan.description(config, listing, plan.parts(config, listing))
+        return DataPlan(config, lines, {"fit": user_function.epochs(config)})
     config, sentence = automatic_backbone.choose(config, listing)
     parts = plan.parts(config, listing)
     lines = [*filter(None, [sentence]), *plan.description(config, listing, parts)]
     return DataPlan(config, lines, {phase.name: phase.epochs for phase in plan.phases(config, len(parts["train"]))})
 
 
-def lines(search: configs.SearchConfig, epochs: Mapping[str, int] | None) -> Iterator[str]:
+def lines(
+    search: configs.SearchConfig, epochs: Mapping[str, int] | None, function: user_function.UserFunction | None = None
+) -> Iterator[str]:
     """Describes a search.
 
     Args:
         search: SearchConfig.
-        epochs: mapping from the name of a phase to its epochs; None if a function builds the model.
+        epochs: mapping from the name of a phase to its epochs; None if they are not known.
+        function: UserFunction whose hyperparameters are searched too; None for none.
 
     Yields:
         str, lines without line ends.
@@ -66,8 +73,11 @@ def lines(search: configs.SearchConfig, epochs: Mapping[str, int] | None) -> Ite
     for objective in search.objectives:
         best = "highest" if objective.direction == "max" else "lowest"
         yield _line("objective", f"{objective.measure}, {best} is best, {objective.epoch} epoch of each trial")
-    plain = search.model_dump(mode="json")
-    for index, (key, parameter) in enumerate(plain["space"].items()):
+    space = search.model_dump(mode="json")["space"]
+    if function is not None:
+        yield _line("models", function.text)
+        space = {**space, **function.space.to_dict()["parameters"]}
+    for index, (key, parameter) in enumerate(space.items()):
         yield _line("space" if not index else "", f"{key:<{_KEY_WIDTH}} {_parameter(parameter)}")
     for constraint in search.constraints:
         yield _line("constraint", constraint)
@@ -115,17 +125,20 @@ def to_yaml(search: configs.SearchConfig) -> str:
     return configs.to_yaml({**always, **differences})
 
 
-def place(directory: Path, devices: str) -> Iterator[str]:
-    """Describes where a search runs.
+def place(directory: Path, devices: str, room: str | None = None) -> Iterator[str]:
+    """Describes where a search runs, and what it takes.
 
     Args:
         directory: Path of the search.
         devices: str, such as "2 workers of 4 cores each".
+        room: str, the space on disk; None if unknown.
 
     Yields:
         str, lines without line ends.
     """
     yield _line("workers", devices)
+    if room is not None:
+        yield _line("disk", room)
     yield _line("folder", str(directory))
 
 

@@ -141,7 +141,7 @@ class SearchProgress:
                 parts.append(f"{count} {status}")
         if best := self.best:
             parts.append(f"best {number(best.value)} (trial {best.point})")
-        if (left := self.left_seconds) is not None:
+        if left := self.left_seconds:
             parts.append(f"about {spoken(left)} left")
         return " · ".join(parts)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich import box
+from rich.console import Console
 from rich.table import Column, Table
 
 from kerastrain.cli.program import console, plain
@@ -57,7 +58,9 @@ def print_trials(view: Mapping) -> None:
         )
     console.print()
     if listed:
-        console.print(table, width=None if console.is_terminal else max(console.width, _FILE_WIDTH))
+        # A file and a pipe have no width, for which rich takes that of a small terminal.
+        wide = console if console.is_terminal else Console(file=console.file, width=_FILE_WIDTH, highlight=False)
+        wide.print(table)
     if len(listed) > _MOST_ROWS:
         console.print(f"and {counted(len(listed) - _MOST_ROWS, 'more trials')}")
     for reason, points in _failures(trials):

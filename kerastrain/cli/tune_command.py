@@ -12,8 +12,9 @@ from kerastrain.cli import search_arguments, search_machines, search_plan, searc
 from kerastrain.cli.program import app, console, dated, plain, start_tensorflow
 from kerastrain.cli.search_table import SearchTable
 from kerastrain.cli.settings import SearchSettingsCommand
+from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
-from kerastrain.recipe import search_files, search_requirements, search_winner
+from kerastrain.recipe import search_files, search_requirements, search_room, search_winner, user_function
 from kerastrain.system import signals
 from kerastrain.system.terminal import printable
 from kerastrain.tuning import devices, next_trial, records
@@ -38,6 +39,21 @@ Resume = Annotated[
 Workers = Annotated[
     int, typer.Option(help="Trials at a time. The cores or GPUs of this machine are divided among them.")
 ]
+Retrain = Annotated[
+    bool,
+    typer.Option(
+        "--retrain",
+        help="In the end, train the winner on the training and the validation part, and measure the test part, once.",
+    ),
+]
+Build = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE.py:FUNCTION",
+        help="Function hp -> compiled keras.Model that makes the models. The hyperparameters that it registers are searched, "
+        "as hp.NAME.",
+    ),
+]
 
 
 class Request(NamedTuple):
@@ -49,6 +65,8 @@ class Request(NamedTuple):
         config: Config that every trial changes.
         resumes: bool, whether the search continues in an existing folder.
         workers: int >= 1, the number of trials at a time.
+        retrain: bool, whether the winner is trained again in the end.
+        function: UserFunction that makes the models; None for those of the config.
         space: Space of the search; None as long as it is not checked.
     """
 
@@ -57,6 +75,8 @@ class Request(NamedTuple):
     config: configs.Config
     resumes: bool
     workers: int
+    retrain: bool
+    function: user_function.UserFunction | None
     space: Space | None = None
 
     @property
@@ -64,7 +84,8 @@ class Request(NamedTuple):
         """The command that continues the search."""
         words = ["kerastrain", "tune", "--resume", str(self.directory)]
         words += ["--workers", str(self.workers)] if self.workers > 1 else []
-        return shlex.join(words)
+        words += ["--build", self.function.text] if self.function is not None else []
+        return shlex.join([*words, *(["--retrain"] if self.retrain else [])])
 
 
 @app.command(cls=SearchSettingsCommand)
@@ -73,6 +94,8 @@ def tune(
     out: Annotated[Path | None, typer.Option(help="Folder to create. Default: searches/DATE_TIME.")] = None,
     resume: Resume = None,
     workers: Workers = 1,
+    retrain: Retrain = False,
+    build: Build = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and describe the search, and print it as YAML; train nothing.")
     ] = False,
@@ -92,9 +115,13 @@ def tune(
     if role is not None and not role.is_chief:
         search_machines.work(role, out or resume, arguments or [], workers)
         return
-    request = _requested(arguments or [], out, resume, workers=workers)
+    if role is not None and build is not None:
+        raise InputError(f"a search with --build runs on one machine. Received: --build {build}, and {role.name}.")
+    request = _requested(arguments or [], out, resume, build, workers=workers, retrain=retrain)
     directory = request.directory
     is_finished = request.resumes and (directory / search_files.FINISHED_FILE).is_file()
+    if retrain:
+        search_winner.check_retrain(request.config, request.search, build=build)
     if is_finished:
         console.print(plain(f"the search in '{directory}' is finished"))
     else:
@@ -106,9 +133,11 @@ def tune(
         start_tensorflow(initializes_devices=False)  # They belong to the processes of the trials.
         _search(request, is_served=role is not None)
     _print_end(directory)
+    if retrain:
+        _retrain(request)
 
 
-def _requested(arguments: list[str], out: Path | None, resume: Path | None, *, workers: int) -> Request:
+def _requested(arguments: list[str], out: Path | None, resume: Path | None, build: str | None, **options) -> Request:
     """Reads the settings of a new search, or those of the one to resume."""
     if out and resume:
         raise InputError(
@@ -116,23 +145,29 @@ def _requested(arguments: list[str], out: Path | None, resume: Path | None, *, w
         )
     directory = resume or out or dated("searches")
     if resume is None or (arguments and not resume.exists()):
-        given = search_arguments.read(arguments)
-        return Request(directory, given.search, given.config, resumes=False, workers=workers)
-    own = search_files.read(directory)
+        given = search_arguments.read(arguments, has_function=build is not None)
+        function = None if build is None else user_function.discover(build)
+        return Request(directory, given.search, given.config, resumes=False, function=function, **options)
+    own, function = search_files.read(directory), user_function.require_same(directory, build)
     if arguments:
-        search_arguments.require_same(own, search_arguments.read(arguments))
-    return Request(directory, own.search, own.config, resumes=True, workers=workers)
+        search_arguments.require_same(own, search_arguments.read(arguments, has_function=build is not None))
+    return Request(directory, own.search, own.config, resumes=True, function=function, **options)
 
 
 def _checked(request: Request, *, prefix: str) -> Request:
     """Checks all that can be known before TensorFlow starts, and prints what the search will do."""
     search, directory, workers = request.search, request.directory, request.workers
-    space = search_requirements.require(request.config, search, directory, workers=workers, resumes=request.resumes)
-    data = search_plan.data_plan(request.config)
+    function = request.function
+    options = {"workers": workers, "function": function, "resumes": request.resumes}
+    space = search_requirements.require(request.config, search, directory, **options)
+    data = search_plan.data_plan(request.config, has_function=function is not None)
+    room = (
+        () if function is not None else (search_room.require(directory, data.config, search, workers=workers).sentence,)
+    )
     for line in (
         *data.lines,
-        *search_plan.lines(search, data.epochs),
-        *search_plan.place(directory, devices.describe(devices.divide(workers))),
+        *search_plan.lines(search, data.epochs, function),
+        *search_plan.place(directory, devices.describe(devices.divide(workers)), *room),
     ):
         console.print(prefix + plain(line))
     return request._replace(config=data.config, space=space)
@@ -144,10 +179,11 @@ def _search(request: Request, *, is_served: bool) -> None:
 
     directory = request.directory
     earlier = records.read(directory)["trials"] if request.resumes and (directory / records.FILE).is_file() else ()
-    planned = next_trial.planned_points(tuning.settings_of(request.config, request.search), request.space)
+    settings = tuning.settings_of(request.config, request.search, request.function)
+    planned = next_trial.planned_points(settings, request.space)
     try:
         with signals.graceful(), SearchTable(search_plan.progress(request.search, planned, earlier), console) as table:
-            options = {"workers": request.workers, "on_event": table.show}
+            options = {"workers": request.workers, "build": request.function, "on_event": table.show}
             if is_served:
                 from kerastrain.recipe import search_cluster
 
@@ -163,6 +199,24 @@ def _search(request: Request, *, is_served: bool) -> None:
             search_results.print_trials(records.read(directory))
             console.print(f"resume with: {plain(request.resume_command)}")
         raise
+
+
+def _retrain(request: Request) -> None:
+    """Trains the winner on training and validation part, and prints the measures of the test part."""
+    start_tensorflow(request.config)
+    from kerastrain.recipe import retraining
+
+    try:
+        with signals.graceful():
+            result = retraining.retrain(request.directory)
+    except signals.Stopped as stopped:
+        console.print(plain(stopped))
+        console.print(f"resume with: {plain(request.resume_command)}")
+        raise
+    print_measures(result.measures)
+    print_exports(result.exports, result.directory)
+    console.print(f"\nrun         {plain(result.directory)}")
+    console.print(f"report      {plain(result.directory / 'report.html')}")
 
 
 def _print_end(directory: Path) -> None:

@@ -55,6 +55,8 @@ REFUSED = [
     (["--resume", "nowhere"], "there is no search in 'nowhere'"),
     (["--resume", "used"], "'used' is not the folder of a search"),
     (["seeds=0"], "seeds"),
+    (["--retrain", "objective=[validation.accuracy, model.parameters]"], "--retrain needs a single best trial"),
+    (["--retrain", "data.folds=5"], "--retrain needs a validation part that is no fold"),
 ]
 
 
