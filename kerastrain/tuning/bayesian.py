@@ -14,6 +14,11 @@ import numpy as np
 from kerastrain.tuning.hyperparameters import decode, encode, to_keras_tuner
 from kerastrain.tuning.space import Space
 
+BETA = 1.0
+"""How much uncertainty attracts. keras-tuner's 2.6 explores more than searches of some dozens of trials pay for: after 30 trials
+of three functions of 2, 6 and 8 keys, with 6 to 8 seeds each, the mean best losses were 0.61, 0.022 and 1.03 with 2.6, and 0.59,
+0.013 and 0.81 with 1.0."""
+
 _CANDIDATES = 600  # that are drawn from the whole space
 _SPREADS = (0.1, 0.03, 0.01)  # of candidates around the best ones, as fractions of each key's range
 _KEPT, _NEIGHBOURS = 5, 40
@@ -41,7 +46,7 @@ def suggest(
 
         bound(x) = mean(x) - beta * standard_deviation(x)
 
-    Process, beta and the place of a value in it are those of keras-tuner's BayesianOptimizationOracle. It minimizes the bound
+    The process and the place of a value in it are those of keras-tuner's BayesianOptimizationOracle. It minimizes the bound
     over the cube that the points are embedded in, and rounds the minimum to a point, which may be forbidden or tried already,
     in thousands of single predictions, which take seconds. Here the bound is compared over points that are allowed and were not
     tried: draws from the space, then neighbours of the best.
@@ -66,7 +71,7 @@ def suggest(
     https://doi.org/10.1007/978-3-642-10701-6_6.
     """
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
-        keras_tuner.Objective("loss", "min"), seed=seed, hyperparameters=to_keras_tuner(keras_tuner, space)
+        keras_tuner.Objective("loss", "min"), beta=BETA, seed=seed, hyperparameters=to_keras_tuner(keras_tuner, space)
     )
     embedding = _Embedding(keras_tuner, space, oracle.hyperparameters.space)
     worst = max(loss for _, loss in observations if loss is not None)
@@ -88,7 +93,7 @@ def suggest(
         if candidates:
             places = [embedding.of(values) for values in candidates]
             mean, deviation = oracle.gpr.predict(np.array(places), return_std=True)
-            bounds = (mean - oracle.beta * deviation).tolist()
+            bounds = (mean - BETA * deviation).tolist()
             ranked = sorted([*ranked, *zip(bounds, places, candidates, strict=True)], key=lambda entry: entry[0])
     return ranked[0][2] if ranked else space.sample(generator)
 

@@ -21,6 +21,7 @@ def own_proposal_of(keras_tuner, seen):
     oracle = keras_tuner.oracles.BayesianOptimizationOracle(
         keras_tuner.Objective("loss", "min"),
         num_initial_points=1,
+        beta=bayesian.BETA,
         seed=1,
         hyperparameters=to_keras_tuner(keras_tuner, SPACE),
     )
