@@ -4,9 +4,11 @@ Takes the folder of a search; writes `search.html`, under the rules of the page 
 """
 
 import os
+import shlex
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 import kerastrain
 from kerastrain.errors import InputError
@@ -65,7 +67,7 @@ def write(search_directory: str | os.PathLike) -> Path:
     try:
         environment = templates.environment()
         environment.filters |= {
-            "capitalize_first": lambda text: text[:1].upper() + text[1:],
+            "sentence": _sentence,
             "wrapped": lambda key: key.replace(".", f".{_BREAK}").replace("_", f"_{_BREAK}"),
         }
         page = environment.get_template("search.html").render(**_content(record, directory))
@@ -116,20 +118,34 @@ def _content(record: dict, directory: Path) -> dict:
         "importances": importances,
         "slices": [
             (axis.key.name, drawn)
-            for axis in reversed(across)
+            for axis in (reversed(across) if ranks else axes)
             if (drawn := search_charts.against(trials, axis, best, title=title))
         ],
         "paretos": [search_charts.pareto(trials, record.get("pareto") or (), goals[0], other) for other in goals[1:]],
         "front": [trial for trial in trials if trial.number in (record.get("pareto") or ())],
         "table": search_views.table(record, trials),
         "failures": search_views.failures(trials),
-        "folder": folder,
+        "folder": shlex.quote(str(folder)),
         "has_best_file": (directory / "best.yaml").is_file(),
-        "retrained": (directory / "best" / "metrics.json").is_file(),
-        "build": reading.json_object(directory / "build.json").get("function"),
+        "tested": search_views.tested(record),
+        "build": _function(reading.json_object(directory / "build.json")),
         "settings": reading.text(directory / _SETTINGS),
         "config": reading.text(directory / "config.yaml"),
     }
+
+
+def _sentence(text: str) -> Markup:
+    """A sentence that begins with a capital letter, with what is between backticks as code."""
+    parts = (text[:1].upper() + text[1:]).split("`")
+    marked = [
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
+    ]
+    return Markup("").join(marked) + "."
+
+
+def _function(record: dict) -> str | None:
+    """The function that makes the models, as the command line names it; None for models of the config."""
+    return shlex.quote(f"{record['path']}:{record['name']}") if "path" in record and "name" in record else None
 
 
 def _short_path(directory: Path) -> Path:

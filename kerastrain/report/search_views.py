@@ -82,6 +82,22 @@ def best(record: Mapping, trials: Sequence[Trial], folder: Path) -> dict | None:
     }
 
 
+def tested(record: Mapping) -> dict | None:
+    """Whether the winner was trained again and measured on the test part.
+
+    Args:
+        record: mapping, the contents of `trials.json`.
+
+    Returns:
+        dict with "folder", "date" (str) and "measures" (list of (name, float)); None if it was not.
+    """
+    test = record.get("test")
+    if not test:
+        return None
+    numbers = [(name, value) for name, value in (test.get("measures") or {}).items() if isinstance(value, int | float)]
+    return {"folder": test.get("folder", "best"), "date": str(test.get("measured") or "")[:10], "measures": numbers}
+
+
 def importances(record: Mapping) -> list[dict]:
     """The importances of the keys for each objective.
 

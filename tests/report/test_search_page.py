@@ -57,7 +57,7 @@ def test_the_page_shows_a_search_and_lets_nothing_run(tmp_path):
     assert counts in shown.text
     assert "The search was stopped: 3 trials in a row failed." in shown.text
     assert "A search of kerastrain" in shown.text
-    assert f"kerastrain tune --resume {tmp_path / 'a&b'}" in shown.text
+    assert f"kerastrain tune --resume {shlex.quote(str(tmp_path / 'a&b'))}" in shown.text
     # Each trial has a row in the table, the best first and the failed last.
     rows = [row for row in shown.rows if row[0].isdigit() and len(row) > 6]
     assert sorted(int(row[0]) for row in rows) == list(range(1, 31))
@@ -120,6 +120,7 @@ def test_searches_of_every_size_have_a_page(tmp_path, content, present, absent):
     shown = page(tmp_path / "search", content)
     assert present in shown.text
     assert not absent & set(shown.ids)
+    assert "`" not in shown.text
     assert "None" not in shown.text
     assert "nan" not in shown.text
     assert (tmp_path / "search" / "search.html").stat().st_size < 900_000
@@ -220,8 +221,14 @@ def test_the_command_writes_the_page_of_a_search(tmp_path, monkeypatch, capsys):
     call = commands.runner(monkeypatch, capsys, "report")
     assert call(str(directory))[0].strip() == str(directory / "search.html")
     assert not (directory / "report.html").exists()
-    files.write_json(directory / "build.json", {"function": "models.py:build"})
+    files.write_json(directory / "build.json", {"path": "my models.py", "name": "build"})
     monkeypatch.chdir(tmp_path)
+    content = search_records.record(12)
+    content["test"] = {"folder": "best", "measured": "2026-11-29T23:00:00+00:00", "measures": {"accuracy": 0.8125}}
+    files.write_json(directory / "trials.json", content)
     text = Page(report.write("search").read_text(encoding="utf-8")).text
     assert "kerastrain train search/best.yaml" in text
-    assert "kerastrain tune search/search.yaml search/config.yaml --build models.py:build" in text
+    assert "kerastrain tune search/search.yaml search/config.yaml --build 'my models.py:build'" in text
+    assert "trained again on train and validation in search/best" in text
+    assert "the test part was measured once, on 2026-11-29: accuracy 0.812." in text
+    assert "--retrain" not in text
