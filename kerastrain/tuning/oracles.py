@@ -220,7 +220,7 @@ class JournaledOracle:
                 keras_tuner_trials.show_report(trial, self.settings.objectives, values, epoch)
             if training.status != "running":
                 self._settle(trial, training)
-            elif keep_ongoing:
+            elif keep_ongoing and training.worker is not None:
                 self.ongoing_trials[training.worker] = trial
                 self.tuner_ids.add(training.worker)
         self._apply("open")

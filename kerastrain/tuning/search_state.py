@@ -18,7 +18,7 @@ class Training:
         point: int >= 1, the number of the point.
         seed: int >= 0, 0 except for further seeds.
         epochs: int >= 1, after how many epochs in total it pauses; None: it goes to its end.
-        worker: str, the id of the worker that has it or had it.
+        worker: str, the id of the worker that has it or had it; None if it was taken from one that is gone.
         started: str, ISO time.
         status: "running", "completed" (it has trained as long as was asked), "pruned" or "failed".
         reports: dict from an epoch to what was reported then, a dict from objectives to values.
@@ -31,7 +31,7 @@ class Training:
     point: int
     seed: int
     epochs: int | None
-    worker: str
+    worker: str | None
     started: str
     status: Literal["running", "completed", "pruned", "failed"] = "running"
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -174,6 +174,10 @@ def _resume(state: SearchState, event: Mapping[str, Any]) -> None:
     state.trainings[event["trial"]].worker = event["worker"]
 
 
+def _hand_back(state: SearchState, event: Mapping[str, Any]) -> None:
+    state.trainings[event["trial"]].worker = None
+
+
 def _report(state: SearchState, event: Mapping[str, Any]) -> None:
     training = state.trainings[event["trial"]]
     training.reports.setdefault(event["epoch"], {}).update(event["values"])
@@ -202,6 +206,7 @@ _HANDLERS = {
     "open": _open,
     "start": _start,
     "resume": _resume,
+    "hand_back": _hand_back,
     "report": _report,
     "end": _end,
     "stop": _stop,

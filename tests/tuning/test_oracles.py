@@ -185,6 +185,10 @@ def test_a_worker_gets_its_own_trial_again_and_that_of_a_lost_one(tmp_path):
     assert {name: trial.trial_id for name, trial in kept.ongoing_trials.items()} == {"a": "001", "c": "002"}
     assert kept.create_trial("d").trial_id == "003"
     assert kept.create_trial("a").trial_id == "001"
+    kept.hand_back("c")
+    again = tuning.oracle(black_box.settings(), black_box.SPACE, tmp_path, keep_ongoing=True)
+    assert {name: trial.trial_id for name, trial in again.ongoing_trials.items()} == {"a": "001", "d": "003"}
+    assert again.create_trial("e").trial_id == "002"
     anyone = tuning.oracle(black_box.settings(), black_box.SPACE, tmp_path)
     assert [anyone.create_trial(name).trial_id for name in "xyz"] == ["001", "002", "003"]
 
