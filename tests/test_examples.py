@@ -4,14 +4,18 @@ import operator
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import kerastrain as kt
-from kerastrain import config, testing
+from kerastrain import cli, config, testing
+from kerastrain.cli import search_arguments
+from kerastrain.recipe import search_space
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +70,36 @@ def test_configs_in_the_docs_are_valid(name, tmp_path):
         config.load(overrides=[word for word in shlex.split(line, comments=True) if re.match(r"\w+\.\w+.*=", word)])
 
 
+def tune_lines(text):
+    """The commands `kerastrain tune` of a page, from its blocks and its tables."""
+    blocks = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
+    lines = re.findall(r"^kerastrain tune .*$", blocks, re.MULTILINE) + re.findall(r"`(kerastrain tune [^`]*)`", text)
+    return [shlex.split(line, comments=True)[2:] for line in lines]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tuning.md", "docs/questions.md", "examples/tuning/README.md"])
+def test_searches_on_every_page_are_valid(page, tmp_path, monkeypatch):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    searches = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "space:" in block]
+    for number, block in enumerate(searches):
+        (tmp_path / f"{number}.yaml").write_text(block, encoding="utf-8")
+        given = search_arguments.read([str(tmp_path / f"{number}.yaml")])
+        search_space.check(given.config, given.search)
+    for name in ("search.yaml", "recipe.yaml"):
+        shutil.copyfile(ROOT / "examples" / "tuning" / name, tmp_path / name)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    lines = tune_lines(text)
+    assert lines
+    for words in lines:
+        words = words[: words.index("|")] if "|" in words else words[: words.index(">")] if ">" in words else words
+        given = get_command(cli.app).commands["tune"].make_context("tune", words).params
+        has_function = given["build"] is not None
+        search, config, _ = search_arguments.read(given["arguments"] or [], has_function=has_function)
+        if not has_function:
+            search_space.check(config, search)
+
+
 def test_every_answer_to_a_question_is_there():
     text = (ROOT / "docs" / "questions.md").read_text(encoding="utf-8")
     rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| ") and "kerastrain train …" not in row]
@@ -92,9 +126,16 @@ def test_scripts_in_the_docs_run(name, printed, tmp_path):
     assert printed in python(tmp_path, "-c", block)
 
 
-def test_every_verb_of_the_command_line_stands_in_the_readme():
-    from kerastrain import cli
+@pytest.mark.slow
+def test_the_search_of_a_function_in_the_docs_runs(tmp_path):
+    text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "tuning.search(" in block]
+    score, values = python(tmp_path, "-c", block).split(maxsplit=1)
+    assert -0.01 < float(score) <= 0
+    assert values.startswith("{'x': ")
 
+
+def test_every_verb_of_the_command_line_stands_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     verbs = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
     missing = [verb for verb in verbs if f"kerastrain {verb}" not in readme]
