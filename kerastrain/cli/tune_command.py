@@ -122,6 +122,7 @@ def tune(
     is_finished = request.resumes and (directory / search_files.FINISHED_FILE).is_file()
     if retrain:
         search_winner.check_retrain(request.config, request.search, build=build)
+        search_winner.refuse_second(request.directory)
     if is_finished:
         console.print(plain(f"the search in '{directory}' is finished"))
     else:

@@ -19,17 +19,11 @@ from kerastrain.config import Config
 from kerastrain.errors import InputError, counted
 from kerastrain.evaluation import cross_validation
 from kerastrain.recipe import best_phase, monitors, plan, search_files, search_winner, training_run, trial_config
-from kerastrain.recipe.search_winner import WinnersConfig
+from kerastrain.recipe.search_winner import RETRAINED_FOLDER, TEST_FILE, WinnersConfig
 from kerastrain.system import files, locks
 from kerastrain.tuning import records, trial_records
 
 logger = logging.getLogger("kerastrain")
-
-FOLDER = "best"
-"""The folder of the run, in that of the search."""
-
-TEST_FILE = "test.json"
-"""The file of a search that says when the test part was measured."""
 
 
 def retrain(directory: str | Path) -> training_run.RunResult:
@@ -52,8 +46,8 @@ def retrain(directory: str | Path) -> training_run.RunResult:
         Stopped: a signal arrived inside `signals.graceful`. Another call continues.
     """
     directory = Path(directory)
-    target = directory / FOLDER
-    _refuse_second(directory)
+    target = directory / RETRAINED_FOLDER
+    search_winner.refuse_second(directory)
     with locks.locked(directory, "searching in"):
         if (target / "config.yaml").is_file():
             result = training_run.resume(target)
@@ -155,24 +149,12 @@ def _steps_per_execution(config: Config, parts: Mapping[str, Sequence]) -> int:
     return math.gcd(config.fit.steps_per_execution, math.ceil(count / config.fit.global_batch_size))
 
 
-def _refuse_second(directory: Path) -> None:
-    target = directory / FOLDER
-    if not (target / "finished.json").is_file():
-        return
-    record = _read(directory / TEST_FILE)
-    when = f", and the test part was measured on {record['measured'][:10]}" if record.get("measured") else ""
-    raise FileExistsError(
-        f"'{target}' exists already: the winner of the search was trained again{when}. Its measures are in "
-        f"'{target / 'report.html'}'. Measuring the same test part again would be a choice by it."
-    )
-
-
 def _record_test(directory: Path, result: training_run.RunResult) -> None:
     """Writes when the test part was measured, and the views of the search, which say so."""
     if "test" in result.measures:
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         measures = cross_validation.headlines(result.measures["test"])
-        files.write_json(directory / TEST_FILE, {"folder": FOLDER, "measured": now, "measures": measures})
+        files.write_json(directory / TEST_FILE, {"folder": RETRAINED_FOLDER, "measured": now, "measures": measures})
     else:
         logger.warning("there is no test part, so the model that was trained on train and validation is not measured")
     records.write(directory)

@@ -129,6 +129,7 @@ def test_the_test_part_is_measured_once_and_the_search_says_when(tmp_path):
     record = json.loads((folder / "trials.json").read_text())["test"]
     assert record["folder"] == "best"
     assert record["measures"]["accuracy"] == result.measures["test"]["accuracy"]
+    assert "the test part was measured once, on 20" in (folder / "search.html").read_text()
     with pytest.raises(FileExistsError, match="was trained again, and the test part was measured on 20"):
         retraining.retrain(folder)
     repeated = training_run.run(config.load(folder / "best/config.yaml"), tmp_path / "again")
