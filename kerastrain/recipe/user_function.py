@@ -196,7 +196,7 @@ def _parsed(text: str) -> tuple[str, Path]:
     file, colon, name = str(text).rpartition(":")
     if not colon or not name.isidentifier() or not file:
         raise InputError(f"a function is named FILE.py:FUNCTION, such as model.py:build. Received: {text}.")
-    path = Path(file).absolute()
+    path = Path(os.path.abspath(file))
     if not path.is_file():
         near = [other.name for other in path.parent.glob("*.py")] if path.parent.is_dir() else []
         hint = f" {unknown('file', path.name, near)}" if near else ""

@@ -98,7 +98,7 @@ class Space:
         return kept
 
     def allows(self, values: Mapping[str, Any]) -> bool:
-        """Whether a point meets all constraints.
+        """Whether a point meets all constraints; one with a key that is neither active nor in `defaults` does not apply.
 
         Args:
             values: mapping from keys to values; keys that are not active count as not given.
@@ -109,7 +109,11 @@ class Space:
         if not self._parsed:
             return True
         known = {**self.defaults, **self.active(values)}
-        return all(constraint.holds({key: known.get(key) for key in constraint.keys}) for constraint in self._parsed)
+        return all(
+            constraint.holds({key: known[key] for key in constraint.keys})
+            for constraint in self._parsed
+            if constraint.keys <= known.keys()
+        )
 
     def sample(self, rng) -> dict[str, Any]:
         """Draws a point that meets the constraints.

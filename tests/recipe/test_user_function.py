@@ -3,6 +3,7 @@ import sys
 
 import keras
 import numpy as np
+import processes
 import pytest
 
 import kerastrain as kt
@@ -258,8 +259,31 @@ def test_hyperparameters_of_one_name_under_two_values_are_one():
 
 
 @pytest.mark.slow
-def test_a_function_is_discovered_in_another_process(model_file):
-    assert user_function.discover(f"{model_file}:build") == discovered(model_file, "build")
+def test_the_command_searches_a_function_and_its_best_model_is_kept(model_file):
+    place = model_file.parent
+    settings = [
+        "algorithm=grid",
+        "trials=2",
+        "fit.epochs=1",
+        "space.fit.global_batch_size=[128]",
+        "constraints=[hp.units < 32]",
+    ]
+    refused = processes.kerastrain(place, "tune", *settings, "--build", "model.py:build", code=2)
+    assert "algorithm: grid needs a step or a list of choices for every key. Received: space.hp.rate" in refused.stderr
+    settings[0] = "algorithm=random"
+    done = processes.kerastrain(place, "tune", *settings, "--build", "model.py:build", "--out", "search")
+    assert "models      " in done.stdout
+    search = place / "search"
+    assert user_function.read(search) == discovered(model_file, "build")
+    trials = json.loads((search / "trials.json").read_text())
+    for trial in trials["trials"]:
+        assert trial["status"] == "completed"
+        assert trial["values"].get("hp.units") in (None, 16)
+    values = json.loads((search / "hyperparameters.json").read_text())
+    best = keras.models.load_model(search / f"trials/{trials['best']:03d}" / "model.keras")
+    assert float(best.optimizer.learning_rate) == pytest.approx(values["rate"])
+    resumed = processes.kerastrain(place, "tune", "--resume", "search", code=2)
+    assert f"If you trust it, add --build {model_file}:build" in resumed.stderr
 
 
 @pytest.mark.slow

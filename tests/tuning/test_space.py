@@ -125,6 +125,12 @@ def test_an_inactive_key_has_its_default_in_a_constraint():
     assert not space.allows({"optimizer": "sgd", "momentum": 0, "units": []})
 
 
+def test_a_constraint_does_not_apply_to_a_key_that_has_no_value():
+    space = Space(TREE, ("momentum >= 0.5",))
+    assert space.allows({"optimizer": "adam", "units": []})
+    assert not space.allows({"optimizer": "sgd", "momentum": 0, "units": []})
+
+
 @pytest.mark.parametrize(
     ("parameters", "constraints", "sentence"),
     [
