@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from kerastrain.cli.program import console, plain
 from kerastrain.cli.search_progress import first_sentence, number, short_settings
 from kerastrain.errors import counted
+from kerastrain.recipe import search_winner
 
 _MOST_ROWS = 20
 _FILE_WIDTH = 200  # of a table in a file or a pipe
@@ -77,6 +78,20 @@ def print_winner(winner, command: str) -> None:
     """
     console.print(plain(f"\nbest        {winner.sentence}"))
     console.print(f"train it    {plain(command)}")
+
+
+def print_model(winner, directory: Path) -> None:
+    """Prints what is known about the best trial of a user's function, whose model no command of kerastrain trains.
+
+    Args:
+        winner: tuning.winner.Winner.
+        directory: Path of the search.
+    """
+    console.print(plain(f"\nbest        {winner.sentence}"))
+    model = directory / "trials" / f"{winner.point:03d}" / "model.keras"
+    for title, path in (("model", model), ("its values", directory / search_winner.HYPERPARAMETERS_FILE)):
+        if path.is_file():
+            console.print(plain(f"{title:<12}{path}"))
 
 
 def print_pareto(view: Mapping, directory: Path) -> None:

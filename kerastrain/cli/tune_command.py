@@ -133,7 +133,7 @@ def tune(
     if not is_finished:
         start_tensorflow(initializes_devices=False)  # They belong to the processes of the trials.
         _search(request, is_served=role is not None)
-    _print_end(directory)
+    _print_end(request)
     if retrain:
         _retrain(request)
 
@@ -220,11 +220,14 @@ def _retrain(request: Request) -> None:
     console.print(f"report      {plain(result.directory / 'report.html')}")
 
 
-def _print_end(directory: Path) -> None:
+def _print_end(request: Request) -> None:
     """Prints the trials, the winner and the files; exits with code 1 if no trial completed."""
+    directory = request.directory
     view = records.read(directory)
     if view["reason"]:
         console.print(plain(f"the search ended early: {view['reason']}"))
+    if view["state"] == "stopped":
+        console.print(f"resume with: {plain(request.resume_command)}")
     search_results.print_trials(view)
     reasons = [trial["reason"] for trial in view["trials"] if trial["status"] == "failed"]
     if not any(trial["status"] == "completed" for trial in view["trials"]):
@@ -234,6 +237,8 @@ def _print_end(directory: Path) -> None:
     winner = search_winner.read_winner(directory)
     if winner is None:
         search_results.print_pareto(view, directory)
+    elif user_function.read(directory) is not None:
+        search_results.print_model(winner.winner, directory)
     else:
         search_results.print_winner(winner.winner, search_winner.command(winner))
     search_results.print_files(directory)

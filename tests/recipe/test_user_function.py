@@ -273,6 +273,8 @@ def test_the_command_searches_a_function_and_its_best_model_is_kept(model_file):
     settings[0] = "algorithm=random"
     done = processes.kerastrain(place, "tune", *settings, "--build", "model.py:build", "--out", "search")
     assert "models      " in done.stdout
+    assert "kerastrain train" not in done.stdout, "which has no such model"
+    assert "model       search/trials/00" in done.stdout
     search = place / "search"
     assert user_function.read(search) == discovered(model_file, "build")
     trials = json.loads((search / "trials.json").read_text())
