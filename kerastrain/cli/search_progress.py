@@ -167,13 +167,13 @@ class SearchProgress:
         return f"trial {training.point}{of}" + (f", seed {training.seed + 1}" if training.seed else "")
 
     def _add_earlier(self, record: Mapping) -> None:
-        scores = record.get("scores") or [record.get("score")]
-        for seed, score in enumerate(scores):
+        first, *further = record.get("scores") or [record.get("score")]
+        for seed, score in [(0, first), *((seed, score) for seed, score in enumerate(further, 1) if score is not None)]:
             self.trainings[record["point"], seed] = Training(
                 record["point"],
                 seed,
                 record["values"],
-                record["status"],
+                "paused" if record["status"] == "running" else record["status"],  # until its process starts again
                 epoch=record["epochs"] or 0,
                 value=score,
                 reason=record["reason"],

@@ -112,6 +112,18 @@ def test_a_resumed_search_shows_what_is_done_and_measures_its_own_pace(clock):
     assert line == "trial 3 of 4: validation.accuracy 0.8000 (best 0.9000, trial 1); about 30 seconds left"
 
 
+def test_a_trial_that_ran_when_the_search_was_killed_does_not_run_until_it_resumes(clock):
+    done = {"values": {}, "epochs": 3, "reason": None}
+    earlier = [
+        {"point": 1, "score": 0.9, "scores": [0.9, None], "status": "completed", **done},
+        {"point": 2, "score": None, "scores": [None], "status": "running", **done},
+    ]
+    search = progress(clock, earlier=earlier)
+    assert search.summary() == "trial 2 of 4 · 1 completed · 1 paused · best 0.9000 (trial 1)"
+    search.add(event("resume", 2, epoch=3, epochs=9))
+    assert search.summary() == "trial 2 of 4 · 1 completed · best 0.9000 (trial 1)"
+
+
 def test_the_best_is_the_highest_of_all_completed_trials_in_any_order_of_events(clock):
     """Random events of two workers, against a plain loop over the ended trials."""
     dice = random.Random(0)

@@ -1,9 +1,12 @@
 """What `kerastrain tune` says and refuses, as a user types it."""
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 
 import commands
 import processes
@@ -100,6 +103,7 @@ def test_a_dry_run_describes_the_search_and_prints_a_file_that_repeats_it(kerast
     assert [path.name for path in tmp_path.iterdir()] == ["search.yaml"]
 
 
+@pytest.mark.slow
 def test_a_search_prints_a_line_for_each_start_and_end_and_the_table_best_first(searched):
     _, printed = searched
     lines = printed.splitlines()
@@ -111,6 +115,7 @@ def test_a_search_prints_a_line_for_each_start_and_end_and_the_table_best_first(
     assert rows[0][-1] == "best"
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_a_sentence(searched):
     _, printed = searched
     (line,) = re.findall(r"^trial 3 of 3 failed: .*$", printed, re.MULTILINE)
@@ -119,6 +124,7 @@ def test_a_trial_that_fails_is_a_sentence(searched):
     assert not re.search(r"Traceback|WARNING|^[IWEF]\d{4} ", printed, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_printed_command_trains_the_winner(searched, monkeypatch, capsys):
     place, printed = searched
     (command,) = re.findall(r"^train it    (.*)$", printed, re.MULTILINE)
@@ -130,6 +136,7 @@ def test_the_printed_command_trains_the_winner(searched, monkeypatch, capsys):
     assert best.optimizer.learning_rate in (0.001, 0.01)
 
 
+@pytest.mark.slow
 def test_a_finished_search_is_printed_again_and_trains_nothing(searched, kerastrain, monkeypatch):
     place, printed = searched
     monkeypatch.chdir(place)
@@ -142,9 +149,30 @@ def test_a_finished_search_is_printed_again_and_trains_nothing(searched, kerastr
     assert "Received: other values of trials, fit.epochs." in error
 
 
+@pytest.mark.slow
 def test_a_search_in_which_every_trial_fails_exits_with_1_and_the_first_reason(tmp_path):
     rates = "space.optimizer.learning_rate=[1e37, 1e38]"
     done = processes.kerastrain(tmp_path, "tune", "algorithm=grid", rates, *SMALL, "--out", "search", code=1)
     assert re.match(r"kerastrain: no trial of the search completed. The first one failed with: .*NaN", done.stderr)
     assert "failed  trials 1, 2: " in done.stdout
     assert not (tmp_path / "search" / "best.yaml").exists()
+
+
+@pytest.mark.slow
+def test_a_search_that_is_stopped_says_how_it_is_resumed_and_is(tmp_path):
+    words = ["tune", "algorithm=grid", "space.optimizer.learning_rate=[0.001, 0.01]", *SMALL, "--out", "search"]
+    streams = [tmp_path / "stdout", tmp_path / "stderr"]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    process = processes.server().Process(target=processes._command, args=(tmp_path, words, environment, streams))
+    process.start()
+    while process.is_alive() and not (streams[0].is_file() and "trial 1 of 2 starts" in streams[0].read_text()):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    printed = streams[0].read_text()
+    assert process.exitcode == 75, printed + streams[1].read_text()
+    assert printed.endswith("resume with: kerastrain tune --resume search\n")
+    assert "stopped by SIGTERM" in printed
+    resumed = processes.kerastrain(tmp_path, "tune", "--resume", "search").stdout
+    assert len(re.findall(r"^trial \d of 2: validation.accuracy ", resumed, re.MULTILINE)) == 2
+    assert "train it    kerastrain train " in resumed
