@@ -66,7 +66,9 @@ def search(kind, count, random):
     if kind == "pruned":
         ends[found < np.median(found)] = random.choice([1, 2, 4], int((found < np.median(found)).sum()))
     objectives = [{"measure": "validation.accuracy", "direction": "max", "epoch": "best"}]
-    return {"objectives": objectives, "space": SPACE, "trials": list(map(trial, units, found, ends))}
+    algorithm = "tpe" if kind == "adaptive" else "random"
+    trials = list(map(trial, units, found, ends))
+    return {"algorithm": algorithm, "objectives": objectives, "space": SPACE, "trials": trials}
 
 
 def trial(units, score, end):

@@ -19,6 +19,7 @@ FEWEST_TRIALS = 10
 """With fewer trials no importance is computed: a forest of so few finds order in noise."""
 
 _REACHED_FRACTION = 0.9  # of the trials must have reached the epoch at which all are compared
+_ADAPTIVE = ("bayesian", "tpe")  # algorithms that try values near the best more and more often
 _TREES, _EXCHANGES, _RESAMPLES = 100, 10, 2000
 
 
@@ -77,6 +78,9 @@ def measure(record: Mapping, objective: int = 0, *, seed: int = 0) -> Importance
     exchanged between trials in which it is set. Scores far outside the quartiles are moved to three interquartile ranges from
     them, so that one diverged training does not decide.
 
+    An adaptive algorithm tries the best values of all keys more and more often, so that keys without influence change along with
+    the score. The forest of such a search therefore also gets the place of each trial in their order.
+
     The interval comes from a bootstrap over the trials' prediction errors.
 
     Args:
@@ -102,7 +106,8 @@ def measure(record: Mapping, objective: int = 0, *, seed: int = 0) -> Importance
         return Importances((), count, epochs, reason=reason)
     blocks, actives = zip(*(_encoded(key, points, np.random.default_rng((seed, 1))) for key in keys), strict=True)
     inside = _without_outliers(np.array(scores, float))
-    rises, explained = _error_rises(blocks, actives, inside, seed)
+    order = np.arange(count, dtype=float)[:, None] if record.get("algorithm") in _ADAPTIVE else np.empty((count, 0))
+    rises, explained = _error_rises(blocks, actives, order, inside, seed)
     if explained <= 0:
         reason = (
             f"from the values of {count} trials nothing can be said about the score of another (R² of a forest on trials left "
@@ -186,7 +191,9 @@ def _encoded(
     return np.eye(len(key.choices))[[key.index(value) for value in values]], active
 
 
-def _error_rises(blocks: Sequence, actives: Sequence, scores: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+def _error_rises(
+    blocks: Sequence, actives: Sequence, others: np.ndarray, scores: np.ndarray, seed: int
+) -> tuple[np.ndarray, float]:
     """How much the squared error of each left-out trial rises when the values of each key are exchanged.
 
     Returns:
@@ -194,7 +201,7 @@ def _error_rises(blocks: Sequence, actives: Sequence, scores: np.ndarray, seed: 
     """
     from sklearn.ensemble import RandomForestRegressor
 
-    inputs, count = np.concatenate(blocks, axis=1), len(scores)
+    inputs, count = np.concatenate([*blocks, others], axis=1), len(scores)
     forest = RandomForestRegressor(_TREES, min_samples_leaf=2, random_state=seed).fit(inputs, scores)
     random = np.random.default_rng((seed, 0))
     ends = np.cumsum([block.shape[1] for block in blocks])
