@@ -6,7 +6,8 @@ The searches are carried out by the parts of `kerastrain tune`: Oracle, journal,
 server between chief and workers. `train` stands for a training: after each epoch it saves a state that depends on all epochs
 before, as weights do, and adds a row to `history.csv`. So a search takes a second, and epochs that are lost, trained twice or
 trained from another state are seen. SIGKILL hits the process that searches, a trial, the chief or a worker of another machine,
-after a random time or when the journal has a random number of lines. `commands` in test_search_kills.py does it to the command.
+and SIGTERM the process that searches, after a random time or when the journal has a random number of lines. `command_campaign`
+does it to `kerastrain tune` itself.
 """
 
 import contextlib
@@ -21,10 +22,14 @@ import socket
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 
+import kills
 import processes
+
+from kerastrain.system import signals
 
 EPOCHS, EPOCH_SECONDS = 4, 0.01
 SEARCHES = {  # name: other settings
@@ -81,11 +86,10 @@ def train(assignment, directory, link):
 
 
 def _train(assignment, directory, link):
-    from kerastrain.system import files, signals
+    from kerastrain.system import files
     from kerastrain.tuning import trial_process, trial_records
 
     folder = directory / assignment.folder
-    (folder / "pid").write_text(str(os.getpid()))
     state_file, history_file = folder / "state.json", folder / "history.csv"
     saved = json.loads(state_file.read_text()) if state_file.exists() else {"rows": [], "weights": ""}
     link.begin(epochs=EPOCHS, done=len(saved["rows"]))
@@ -112,15 +116,20 @@ def _train(assignment, directory, link):
 def search(directory, name, workers=1, *, prefix="tuner"):
     """A search on one machine, new or gone on with, as `kerastrain tune` carries it out."""
     from kerastrain import tuning
-    from kerastrain.system import files, locks, signals
+    from kerastrain.system import files, locks
     from kerastrain.tuning import records
     from kerastrain.tuning import workers as slots
 
     directory.mkdir(exist_ok=True)
     with locks.locked(directory, "searching in"), signals.graceful():
         oracle = tuning.oracle(settings(name), space(), directory)
-        slots.run(oracle, train, directory, workers=workers, worker_prefix=prefix)
-        records.write(directory)
+        try:
+            slots.run(oracle, train, directory, workers=workers, worker_prefix=prefix)
+        except signals.Stopped:
+            oracle.stop("stopped by a signal")
+            raise
+        finally:
+            records.write(directory)
         files.write_json(directory / "finished.json", {})
 
 
@@ -141,7 +150,6 @@ def chief(directory, name, trials, stale_seconds):
 
 def worker(directory, wait_seconds):
     """A worker machine of that search."""
-    from kerastrain.system import signals
     from kerastrain.tuning import cluster, heartbeats, remote_oracle
     from kerastrain.tuning import workers as slots
 
@@ -150,6 +158,15 @@ def worker(directory, wait_seconds):
     with signals.graceful(), heartbeats.beating(directory, role.worker_ids(1), every_seconds=0.1) as signs:
         oracle = remote_oracle.RemoteOracle(role, directory, signs, wait_seconds=wait_seconds)
         slots.run(oracle, train, directory, worker_prefix=f"{role.name}.")
+
+
+def command(directory, words):
+    """`kerastrain tune` in the folder above `directory`, new or resumed; `words` are its settings."""
+    from kerastrain.cli import main
+
+    os.chdir(directory.parent)
+    sys.argv = ["kerastrain", "tune", "--resume", directory.name, *words]
+    main()
 
 
 def start(function, *arguments, environment=None, **options):
@@ -183,7 +200,7 @@ def wait_until_moment(dice, seconds, count, directory, process):
     while process.is_alive():
         if time.monotonic() - now > moment if by_time else lines(directory) >= line:
             return True
-        assert time.monotonic() - now < 60, f"the search in {directory} does not go on"
+        assert time.monotonic() - now < 300, f"the search in {directory} does not go on"
         time.sleep(0.001)
     return False
 
@@ -191,23 +208,21 @@ def wait_until_moment(dice, seconds, count, directory, process):
 def kill_a_trial(directory, dice, process):
     """Kills the process of a trial, as soon as one is running; False if `process` ended before."""
     while process.is_alive():
-        found = []
-        for path in directory.glob("trials/*/pid"):
-            with contextlib.suppress(OSError, ValueError):
-                pid = int(path.read_text())
-                if _prints_to(pid, path.parent.with_suffix(".txt")):  # and not another process with the same number
-                    found.append(pid)
-        if found:
+        if found := trials_running(directory):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(dice.choice(sorted(found)), signal.SIGKILL)
+                os.kill(dice.choice(found), signal.SIGKILL)
                 return True
     return False
 
 
-def _prints_to(pid, path):
-    with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid}/fd/1") == str(path.resolve())
-    return False
+def trials_running(directory):
+    """The processes of trials, which print into the folder of the search."""
+    found, folder = [], f"{(directory / 'trials').resolve()}/"
+    for path in Path("/proc").glob("[0-9]*/fd/1"):
+        with contextlib.suppress(OSError):
+            if os.readlink(path).startswith(folder):
+                found.append(int(path.parts[2]))
+    return sorted(found)
 
 
 def end(directory):
@@ -224,6 +239,29 @@ def end(directory):
     return {"trials": trials, "best": record["best"], "state": record["state"], "states": states}
 
 
+def end_of_command(directory):
+    """The same for a search of trainings: trials, best trial, what each training logged, and the weights that stay."""
+    record = json.loads((directory / "trials.json").read_text())
+    trials = [
+        {key: value for key, value in trial.items() if key not in ("seconds", "started")} for trial in record["trials"]
+    ]
+    histories = {str(path.relative_to(directory)): kills.rows(path) for path in directory.glob("trials/*/history.csv")}
+    weights = {}
+    for path in directory.glob("trials/*/model.keras"):
+        with zipfile.ZipFile(path) as archive:
+            weights[path.parent.name] = kills._datasets(archive.read("model.weights.h5"))
+    best = (directory / "best.yaml").read_text()
+    names = ("state", "best")
+    return {"trials": trials, **{name: record[name] for name in names}, "states": [histories, weights], "file": best}
+
+
+def check_stopped(directory):
+    """A search that was asked to stop has left its tables, and the best config if there is one."""
+    record = json.loads((directory / "trials.json").read_text())
+    assert record["state"] in ("stopped", "finished"), record["state"]
+    assert record["best"] is None or not (directory / "config.yaml").exists() or (directory / "best.yaml").exists()
+
+
 def check(directory):
     """No trial of the journal starts or ends twice, and no epoch is in a history twice."""
     events = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
@@ -238,21 +276,22 @@ def check(directory):
     assert reports, directory
     for path in directory.glob("trials/*/history.csv"):
         with path.open(newline="") as file:
-            epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
-        assert epochs == list(range(1, len(epochs) + 1)), f"{path}: {epochs}"
+            epochs = [(row.get("phase"), int(row["epoch"])) for row in csv.DictReader(file)]
+        for phase in {phase for phase, _ in epochs}:
+            numbers = [number for name, number in epochs if name == phase]
+            assert numbers == list(range(1, len(numbers) + 1)), f"{path}: {epochs}"
 
 
-def undisturbed(name, place):
-    """The folder of a search that nothing disturbs, its seconds and the lines of its journal."""
-    directory = place / f"{name}_whole"
+def undisturbed(begin, directory):
+    """The seconds and the lines of the journal of a search that nothing disturbs."""
     began = time.monotonic()
-    process = start(search, directory, name)
+    process = begin(directory)
     process.join()
     assert process.exitcode == 0, directory.with_suffix(".err").read_text()
-    return directory, time.monotonic() - began, lines(directory)
+    return time.monotonic() - began, lines(directory)
 
 
-def campaign(name, kills, seed, place, *, workers=1, victims=("search", "trial")):
+def campaign(name, kills, seed, place, *, workers=1):
     """Kills and goes on until `kills` kills are done; raises AssertionError if an end differs.
 
     With more than one worker the order of the ends is not determined, so that only the points of algorithms that do not look
@@ -261,28 +300,59 @@ def campaign(name, kills, seed, place, *, workers=1, victims=("search", "trial")
     Returns:
         Counter of the victims, and of the searches that came to their end.
     """
-    dice, tally = random.Random(f"{name} {seed}"), Counter()
-    whole, seconds, count = undisturbed(name, place)
-    expected, chain = end(whole), 0
+
+    def begin(directory, count=workers):
+        return start(search, directory, name, count)
+
+    whole = place / f"{name}_whole"
+    seconds, count = undisturbed(lambda directory: begin(directory, 1), whole)
+    dice, expected = random.Random(f"{name} {seed}"), end(whole)
     check(whole)
-    while sum(tally[victim] for victim in victims) < kills:
+    return _killed(
+        begin, kills, dice, place, seconds, count, lambda directory: compare(directory, expected, name, workers)
+    )
+
+
+def command_campaign(words, kills, seed, place):
+    """The same for the command: trainings with TensorFlow, whose weights must be equal bit by bit."""
+
+    def begin(directory):
+        return start(command, directory, words)
+
+    def is_equal(directory):
+        _compare_ends(directory, end_of_command(directory), expected)
+
+    whole = place / "whole"
+    seconds, count = undisturbed(begin, whole)
+    expected = end_of_command(whole)
+    check(whole)
+    return _killed(begin, kills, random.Random(seed), place, seconds, count, is_equal)
+
+
+def _killed(begin, kills, dice, place, seconds, count, is_equal):
+    """Searches one after the other, killed and gone on with."""
+    tally, victims, chain = Counter(), ("search", "trial", "stop"), 0
+    while tally.total() - tally["ended equal"] < kills:
         chain += 1
-        directory, code = place / f"{name}_{workers}_{chain}", None
+        directory, code = place / f"search_{chain}", None
         while code != 0:
-            process = start(search, directory, name, workers)
-            victim = dice.choice(victims) if sum(tally[one] for one in victims) < kills else None
-            if victim is not None:
-                alive = wait_until_moment(dice, seconds, count, directory, process)
-                if alive and victim == "trial":
+            process = begin(directory)
+            victim = dice.choice(victims) if tally.total() - tally["ended equal"] < kills else None
+            if victim is not None and wait_until_moment(dice, seconds, count, directory, process):
+                if victim == "trial":
                     tally["trial"] += kill_a_trial(directory, dice, process)
-                elif alive:
-                    process.kill()
-                    tally["search"] += 1
+                else:
+                    os.kill(process.pid, signal.SIGKILL if victim == "search" else signal.SIGTERM)
+                    tally[victim] += 1
             process.join()
             code = process.exitcode
-            assert code in (0, -signal.SIGKILL), (code, directory.with_suffix(".err").read_text())
+            # SIGTERM ends a process at once that has not begun to search.
+            known = (0, -signal.SIGKILL, -signal.SIGTERM, signals.EXIT_CODE)
+            assert code in known, (code, directory.with_suffix(".err").read_text())
+            if code == signals.EXIT_CODE:
+                check_stopped(directory)
         check(directory)
-        compare(directory, expected, name, workers)
+        is_equal(directory)
         tally["ended equal"] += 1
         shutil.rmtree(directory)
     return tally
@@ -292,10 +362,7 @@ def compare(directory, expected, name, workers=1):
     """The end of a search equals that of the undisturbed one, as far as the number of workers determines it."""
     found = end(directory)
     if workers == 1:
-        assert {**found, "trials": None, "states": None} == {**expected, "trials": None, "states": None}, directory
-        for one, other in zip(found["trials"], expected["trials"], strict=True):
-            assert one == other, directory
-        assert found["states"] == expected["states"], directory
+        _compare_ends(directory, found, expected)
         return
     assert found["state"] == expected["state"] == "finished"
     if name in ("random", "grid", "seeds"):
@@ -306,6 +373,13 @@ def compare(directory, expected, name, workers=1):
         assert by_values(found["trials"]) == by_values(expected["trials"])
 
 
+def _compare_ends(directory, found, expected):
+    assert {**found, "trials": None, "states": None} == {**expected, "trials": None, "states": None}, directory
+    for one, other in zip(found["trials"], expected["trials"], strict=True):
+        assert one == other, directory
+    assert found["states"] == expected["states"], directory
+
+
 def free_port():
     """A port that is free now."""
     with socket.socket() as listener:
@@ -313,7 +387,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def machines(name, kills, seed, place, *, trials=24, stale_seconds=2.0):
+def machines(name, kills, seed, place, *, trials=24, stale_seconds=8.0):
     """The same for a chief and two workers, which `kills` kills hit while one search is carried out.
 
     Returns:
@@ -341,12 +415,14 @@ def machines(name, kills, seed, place, *, trials=24, stale_seconds=2.0):
                     running[role] = begin(role)
                     tally[role] += 1
         else:
-            running["chief"].join(60)
+            running["chief"].join(300)
             assert not running["chief"].is_alive(), "the chief does not end"
     for role, process in running.items():
-        process.join(30)
+        process.join(120)
         assert process.exitcode == 0, (role, process.exitcode, directory.with_suffix(".err").read_text())
     check(directory)
+    record = json.loads((directory / "trials.json").read_text())
+    assert (record["state"], [trial["status"] for trial in record["trials"]]) == ("finished", ["completed"] * trials)
     return tally
 
 
