@@ -23,11 +23,13 @@ class DataPlan(NamedTuple):
         config: Config with the name of a backbone in place of "auto".
         lines: list of str, how the data are understood.
         epochs: mapping from the name of a phase to its epochs.
+        examples: int >= 0, the number of examples to train and validate on; 0 if they are not counted yet.
     """
 
     config: configs.Config
     lines: list[str]
     epochs: Mapping[str, int]
+    examples: int = 0
 
 
 def data_plan(config: configs.Config, *, has_function: bool = False) -> DataPlan:
@@ -53,7 +55,8 @@ def data_plan(config: configs.Config, *, has_function: bool = False) -> DataPlan
     config, sentence = automatic_backbone.choose(config, listing)
     parts = plan.parts(config, listing)
     lines = [*filter(None, [sentence]), *plan.description(config, listing, parts)]
-    return DataPlan(config, lines, {phase.name: phase.epochs for phase in plan.phases(config, len(parts["train"]))})
+    epochs = {phase.name: phase.epochs for phase in plan.phases(config, len(parts["train"]))}
+    return DataPlan(config, lines, epochs, sum(len(part) for name, part in parts.items() if name != "test"))
 
 
 def lines(

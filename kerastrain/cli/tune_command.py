@@ -9,7 +9,7 @@ import typer
 
 from kerastrain import config as configs
 from kerastrain.cli import search_arguments, search_machines, search_plan, search_results
-from kerastrain.cli.program import app, console, dated, plain, start_tensorflow
+from kerastrain.cli.program import app, console, dated, plain, print_messages_as_comments, start_tensorflow
 from kerastrain.cli.search_table import SearchTable
 from kerastrain.cli.settings import SearchSettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
@@ -111,6 +111,8 @@ def tune(
     On several machines, start the same command with --out on each, with keras-tuner's variables KERASTUNER_TUNER_ID (chief,
     tuner0, tuner1, …), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT. The chief trains nothing.
     """
+    if dry_run:
+        print_messages_as_comments()
     role = None if dry_run else search_machines.find_role(out or resume, workers)
     if role is not None and not role.is_chief:
         search_machines.work(role, out or resume, arguments or [], workers)
@@ -162,9 +164,10 @@ def _checked(request: Request, *, prefix: str) -> Request:
     options = {"workers": workers, "function": function, "resumes": request.resumes}
     space = search_requirements.require(request.config, search, directory, **options)
     data = search_plan.data_plan(request.config, has_function=function is not None)
-    room = (
-        () if function is not None else (search_room.require(directory, data.config, search, workers=workers).sentence,)
-    )
+    room = ()
+    if function is None:
+        sizes = {"workers": workers, "examples": data.examples}
+        room = (search_room.require(directory, data.config, search, **sizes).sentence,)
     for line in (
         *data.lines,
         *search_plan.lines(search, data.epochs, function),

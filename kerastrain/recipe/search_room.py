@@ -17,6 +17,7 @@ from kerastrain.tuning.space import Space
 _TRIAL_BYTES = 400_000  # what a trial leaves besides its model: history, logs, TensorBoard, measures, predictions
 _SEARCH_BYTES = 1_000_000  # journal, tables, page
 _WEIGHT_BYTES = 4
+_FEATURE_BYTES = 2048 * 4  # of an example, by the widest of the usual backbones
 _SLOTS = {
     "sgd": 1,
     "adafactor": 1,
@@ -43,6 +44,7 @@ class Room:
         running_bytes: int >= 0, for the checkpoints of the trials that train at a time.
         paused_bytes: int >= 0, for those of the trials that wait, under halving and hyperband.
         model_bytes: int >= 0, for the models, and exported files, of the best trials.
+        feature_bytes: int >= 0, for the features of frozen backbones, which the trials share.
         other_bytes: int >= 0, for what stays of every trial, and the files of the search.
         trials: int >= 1, the number of trainings that `other_bytes` counts.
         workers: int >= 1, the number of trials at a time.
@@ -51,6 +53,7 @@ class Room:
     running_bytes: int
     paused_bytes: int
     model_bytes: int
+    feature_bytes: int
     other_bytes: int
     trials: int
     workers: int
@@ -58,7 +61,7 @@ class Room:
     @property
     def bytes(self) -> int:
         """The sum, in bytes."""
-        return self.running_bytes + self.paused_bytes + self.model_bytes + self.other_bytes
+        return self.running_bytes + self.paused_bytes + self.model_bytes + self.feature_bytes + self.other_bytes
 
     @property
     def sentence(self) -> str:
@@ -68,13 +71,16 @@ class Room:
             (self.running_bytes, f"checkpoints of {running}"),
             (self.paused_bytes, "those of paused trials"),
             (self.model_bytes, "models of the best trials"),
+            (self.feature_bytes, "features of frozen backbones"),
             (self.other_bytes, f"histories, logs and predictions of {self.trials:,} trainings"),
         ]
         listed = ", ".join(f"{_megabytes(size)} {what}" for size, what in parts if size)
         return f"about {_megabytes(self.bytes)} at most: {listed}"
 
 
-def estimate(config: Config, search: SearchConfig, *, workers: int = 1, trials: int | None = None) -> Room:
+def estimate(
+    config: Config, search: SearchConfig, *, workers: int = 1, trials: int | None = None, examples: int = 0
+) -> Room:
     """Estimates the space on disk that a search takes at most at a time.
 
     Args:
@@ -82,6 +88,7 @@ def estimate(config: Config, search: SearchConfig, *, workers: int = 1, trials: 
         search: SearchConfig.
         workers: int >= 1, the number of trials at a time.
         trials: int >= 1, the number of points, if it is known, such as of a grid or of hyperband; None for that of `search`.
+        examples: int >= 0, the number of examples to train and validate on.
 
     Returns:
         Room. Decoded images, which all runs share in the user's cache folder, do not count.
@@ -113,6 +120,7 @@ histories, logs and predictions of 5 trainings'
         round(min(workers, trainings) * running),
         round(waiting * paused),
         round(kept * files_kept),
+        _feature_bytes(config, search) * examples,
         trainings * _TRIAL_BYTES + _SEARCH_BYTES,
         trainings,
         workers,
@@ -120,7 +128,13 @@ histories, logs and predictions of 5 trainings'
 
 
 def require(
-    directory: str | Path, config: Config, search: SearchConfig, *, workers: int = 1, trials: int | None = None
+    directory: str | Path,
+    config: Config,
+    search: SearchConfig,
+    *,
+    workers: int = 1,
+    trials: int | None = None,
+    examples: int = 0,
 ) -> Room:
     """Checks that the disk has room for a search.
 
@@ -130,6 +144,7 @@ def require(
         search: as for `estimate`.
         workers: as for `estimate`.
         trials: as for `estimate`.
+        examples: as for `estimate`.
 
     Returns:
         Room.
@@ -137,7 +152,7 @@ def require(
     Raises:
         InputError: less is free than the estimate.
     """
-    room = estimate(config, search, workers=workers, trials=trials)
+    room = estimate(config, search, workers=workers, trials=trials, examples=examples)
     folders.require_room(
         directory,
         room.bytes,
@@ -173,6 +188,13 @@ def _grid_points(search: SearchConfig) -> int | None:
 def _slots(config: Config) -> int:
     averages = 1 if config.optimizer.ema_momentum is not None else 0
     return _SLOTS.get(config.optimizer.name, _USUAL_SLOTS) + averages
+
+
+def _feature_bytes(config: Config, search: SearchConfig) -> int:
+    """The size of the features of an example by all backbones that are searched; 0 without a phase that trains only the head."""
+    if config.is_language or config.from_scratch or not (config.fit.head_epochs or "fit.head_epochs" in search.space):
+        return 0
+    return _FEATURE_BYTES * max(1, len(_choices(search.space.get("model.backbone"))))
 
 
 def _model_bytes(config: Config) -> int:

@@ -55,6 +55,16 @@ def test_the_largest_backbone_and_optimizer_of_the_space_decide():
     assert room.model_bytes == pytest.approx(2 * 3 * 4 * 2.3e6)
 
 
+def test_features_of_each_backbone_are_kept_where_the_head_trains_alone():
+    count = lambda *overrides, **settings: search_room.estimate(recipe(*overrides), search(**settings), examples=1000)
+    one = count().feature_bytes
+    assert one == 1000 * 2048 * 4
+    assert "8 MB features of frozen backbones" in count().sentence
+    assert count("fit.head_epochs=0").feature_bytes == 0
+    space = {"model.backbone": ["kerastrain:fractal_small", "keras:MobileNetV2"]}
+    assert count(space=space).feature_bytes == 2 * one
+
+
 def test_seeds_of_the_finalists_and_the_points_of_a_grid_count():
     assert search_room.estimate(recipe(), search(seeds=3, finalists=4)).trials == 10 + 2 * 4
     assert search_room.estimate(recipe(), search(algorithm="grid", trials=None)).trials == 2
