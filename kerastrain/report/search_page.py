@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import jinja2
+import yaml
 from markupsafe import Markup, escape
 
 import kerastrain
@@ -110,7 +111,7 @@ def _content(record: dict, directory: Path) -> dict:
         "goals": goals,
         "trials": trials,
         "outcome": search_views.outcome(record, trials),
-        "best": search_views.best(record, trials, folder),
+        "best": search_views.best(record, trials, folder, _monitor(directory / "best.yaml")),
         "history": search_charts.history(trials, so_far, title=title),
         "curves": search_charts.curves(trials, best, title=title),
         "parallel": search_charts.parallel(trials, across, best, title=title),
@@ -141,6 +142,17 @@ def _sentence(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if number % 2 else escape(part) for number, part in enumerate(parts)
     ]
     return Markup("").join(marked) + "."
+
+
+def _monitor(path: Path) -> str | None:
+    """What chooses the best epoch in a config, which a search sets to its objective."""
+    try:
+        fit = (yaml.safe_load(reading.text(path)) or {}).get("fit") or {}
+        return fit.get("monitor")
+    except (yaml.YAMLError, AttributeError) as error:
+        raise InputError(
+            f"`{path}` must be a config. Received: {error}. Remove the file, and resume the search."
+        ) from error
 
 
 def _function(record: dict) -> str | None:

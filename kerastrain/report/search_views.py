@@ -54,13 +54,14 @@ def outcome(record: Mapping, trials: Sequence[Trial]) -> dict:
     }
 
 
-def best(record: Mapping, trials: Sequence[Trial], folder: Path) -> dict | None:
+def best(record: Mapping, trials: Sequence[Trial], folder: Path, monitor: str | None = None) -> dict | None:
     """The winner, and how to train it again.
 
     Args:
         record: mapping, the contents of `trials.json`.
         trials: sequence of Trial.
         folder: Path of the search, as commands name it.
+        monitor: str, the measure that chose the best epoch of each trial, or None for the config's.
 
     Returns:
         dict with "trial" (Trial), "sentence", "noise" (float or None), "command", "yaml" and "fits_train" (bool,
@@ -71,6 +72,8 @@ def best(record: Mapping, trials: Sequence[Trial], folder: Path) -> dict | None:
         return None
     chosen = winner.choose(record)
     settings = [f"{key}={_written(value)}" for key, value in found.values.items() if not key.startswith("hp.")]
+    if monitor and "fit.monitor" not in found.values:
+        settings.append(f"fit.monitor={monitor}")
     command = ["kerastrain", "train", str(folder / "config.yaml"), *settings]
     return {
         "trial": found,
