@@ -91,6 +91,12 @@ def plain(text: object) -> str:
     return escape(printable(text))
 
 
+def print_messages_as_comments() -> None:
+    """From now on, the messages of the logger are comments of the YAML among which they are printed."""
+    for handler in logging.getLogger("kerastrain").handlers:
+        handler.setFormatter(PrintableFormatter("# %(message)s"))
+
+
 def start_tensorflow(
     config: configs.Config | None = None,
     *,
@@ -110,8 +116,8 @@ def start_tensorflow(
     for handler in logger.handlers:
         if prints == "results":
             handler.setStream(sys.stderr)
-        elif prints == "yaml":
-            handler.setFormatter(PrintableFormatter("# %(message)s"))
+    if prints == "yaml":
+        print_messages_as_comments()
     logger.info("starting TensorFlow")
     with garbage.lasting():
         import keras  # noqa: F401, which every command needs that needs TensorFlow
