@@ -221,7 +221,7 @@ def settings(values: Mapping) -> str:
 
 
 def short_settings(values: Mapping) -> str:
-    """Writes searched values for a table: without the sections of the keys, where the rest tells them apart.
+    """Writes searched values for a table: without the sections of the keys, where the rest says enough.
 
     Args:
         values: mapping from a key to its value.
@@ -230,11 +230,12 @@ def short_settings(values: Mapping) -> str:
         str.
 
     Example:
-        >>> short_settings({"optimizer.learning_rate": 0.01, "optimizer.name": "sgd", "schedule.name": "cosine"})
-        'learning_rate=0.01 optimizer.name=sgd schedule.name=cosine'
+        >>> short_settings({"optimizer.learning_rate": 0.01, "optimizer.name": "sgd"})
+        'learning_rate=0.01 optimizer.name=sgd'
     """
     ends = Counter(key.rpartition(".")[2] for key in values)
-    return settings({key if ends[(end := key.rpartition(".")[2])] > 1 else end: value for key, value in values.items()})
+    short = {key: end for key in values if ends[end := key.rpartition(".")[2]] == 1 and end != "name"}
+    return settings({short.get(key, key): value for key, value in values.items()})
 
 
 def first_sentence(reason: str | None) -> str:
