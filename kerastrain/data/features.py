@@ -4,7 +4,11 @@ Takes a model and `Examples`; returns `Examples` of features, which `batches` se
 is frozen and nothing is augmented, an epoch then costs only the forward and backward pass of the head. Must not train.
 """
 
+import contextlib
 import dataclasses
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +17,7 @@ import tensorflow as tf
 from kerastrain.data.examples import Examples
 from kerastrain.data.pipeline import batches
 from kerastrain.distribute import collectives
+from kerastrain.system import files
 
 
 def precompute(
@@ -53,6 +58,53 @@ def precompute(
     outputs = [_outputs(strategy, model, batch[0]) for batch in batches(local, global_batch_size)]
     gathered = collectives.all_gather(strategy, [np.concatenate(outputs).astype(np.float32)])
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in gathered])[: len(examples)])
+
+
+def precompute_once(
+    path: Path,
+    model: keras.Model,
+    examples: Examples,
+    global_batch_size: int = 32,
+    *,
+    lengths: np.ndarray | None = None,
+) -> Examples:
+    """As `precompute`, for several processes that need the same outputs: the first one computes them, the others read its file.
+
+    A model that changes its own state when it is called is computed in every process, because the others would otherwise go on
+    with another state.
+
+    Args:
+        path: Path of the `.npy` file. Its name must tell the model and the examples; its folder is made if missing.
+        model: as for `precompute`, on one device.
+        examples: as for `precompute`.
+        global_batch_size: as for `precompute`.
+        lengths: as for `precompute`.
+
+    Returns:
+        Examples as from `precompute`. Outputs that were read stay in the file, whose pages the processes share.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusively(path.with_suffix(".lock")):
+        if path.is_file():
+            return dataclasses.replace(examples, inputs=np.load(path, mmap_mode="r"))
+        before = model.get_weights()
+        computed = precompute(model, examples, global_batch_size, lengths=lengths)
+        if all(map(np.array_equal, before, model.get_weights())):
+            with files.atomic(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, computed.inputs)
+    return computed
+
+
+@contextlib.contextmanager
+def _exclusively(path: Path) -> Iterator[None]:
+    """Waits until no other process is in this block with the same path; where files have no locks, it does not wait."""
+    with path.open("a") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _outputs(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:

@@ -46,6 +46,7 @@ def fit(
     directory: Path,
     *,
     on_epoch: OnEpoch | None = None,
+    features_folder: Path | None = None,
 ) -> best_phase.BestEpoch:
     """Trains through the phases of `config`: first the head on the features of the frozen backbone, then the whole model.
 
@@ -60,6 +61,8 @@ def fit(
         directory: Path of the folder for `history.csv`, `tensorboard/` and `checkpoints/`.
         on_epoch: callable that is asked after each epoch whether to continue, pause or stop, as for `callbacks.EpochReport`;
             None for a training to its end. A training that was paused and resumed ends bit-equal to one that was not.
+        features_folder: Path of a folder in which several trainings share the features of a frozen backbone, as for `staged`;
+            None to compute them for this training.
 
     Returns:
         BestEpoch with its logs: {"val_data_loss": 0.1, "val_accuracy": 0.97, …}; without a validation part the last epoch.
@@ -84,7 +87,7 @@ def fit(
         runtime.seed(config.runtime.seed)
         # Training stays outside the scope. Saving a model inside it creates variables that the other workers wait for.
         with model.distribute_strategy.scope():
-            stage = staged(model, config, split, phase)
+            stage = staged(model, config, split, phase, features_folder=features_folder)
             models.synchronize_batch_norm(stage.model)
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if phase.name != "head" and stage.model is not model:

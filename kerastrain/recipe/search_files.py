@@ -80,6 +80,30 @@ def read(directory: Path) -> SearchFiles:
     return SearchFiles(configs.load(directory / CONFIG_FILE), search)
 
 
+def features_folder(directory: Path) -> Path:
+    """The folder of the features of frozen backbones, which the trials share while the search goes on.
+
+    Args:
+        directory: Path of the search.
+
+    Returns:
+        Path, which need not exist.
+    """
+    return directory / "features"
+
+
+def remove_shared(directory: Path) -> None:
+    """Removes what only a search that goes on needs: the checkpoints of trials that could continue, and shared features.
+
+    Args:
+        directory: Path of the search.
+    """
+    for folder in (directory / "trials").glob("*/"):
+        remove_checkpoints(folder)
+    if features_folder(directory).is_dir():
+        files.remove(features_folder(directory))
+
+
 def remove_checkpoints(folder: Path) -> None:
     """Removes the checkpoints of a trial that is not continued.
 

@@ -37,6 +37,7 @@ class Views:
         if event.kind != "epoch" or time.monotonic() - self._written > _SECONDS:
             record = self.refresh()
             if event.kind == "end":
+                search_files.remove_checkpoints(self._directory / event.assignment.folder)
                 search_files.keep_models(self._directory, record, self._kept_models)
         if self._on_event is not None:
             self._on_event(event)

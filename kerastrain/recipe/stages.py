@@ -1,9 +1,13 @@
 """Chooses the model, the examples and the transforms of each training phase."""
 
 import dataclasses
+import functools
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -40,7 +44,13 @@ class Stage:
 
 
 def staged(
-    model: keras.Model, config: Config, split: data.Split, phase: plan.Phase, *, tokens_once: bool = True
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    phase: plan.Phase,
+    *,
+    tokens_once: bool = True,
+    features_folder: Path | None = None,
 ) -> Stage:
     """Returns what `phase` trains: the head, on features that are computed here, or the whole unfrozen model.
 
@@ -50,6 +60,8 @@ def staged(
         split: data.Split.
         phase: plan.Phase.
         tokens_once: bool, whether the token ids of texts are computed here where the texts do not change.
+        features_folder: Path of a folder in which several trainings on the same data share the features of a backbone that
+            they have in common; None to compute them here.
 
     Returns:
         Stage, whose model shares its layers with `model`.
@@ -59,12 +71,14 @@ def staged(
         if distribute.is_chief():
             count = sum(map(len, _fitted(split)))
             logger.info("computing the backbone's features of %s examples", f"{count:,}")
-        parts = [
-            data.features.precompute(
-                features, part, config.evaluation.batch_size, lengths=models.text_lengths(features, part.inputs)
-            )
-            for part in _fitted(split)
-        ]
+        parts = []
+        for number, part in enumerate(_fitted(split)):
+            precompute = data.features.precompute
+            if features_folder is not None and model.distribute_strategy.num_replicas_in_sync == 1:
+                name = f"{_features_digest(features, config, part)}_{number}.npy"
+                precompute = functools.partial(data.features.precompute_once, features_folder / name)
+            lengths = models.text_lengths(features, part.inputs)
+            parts.append(precompute(features, part, config.evaluation.batch_size, lengths=lengths))
         return Stage(head, *parts)
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
     validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
@@ -81,6 +95,19 @@ def staged(
 def _fitted(split: data.Split) -> list[data.Examples]:
     """The parts that `fit` reads: train, and validation if there is one."""
     return [split.train] if split.validation is None else [split.train, split.validation]
+
+
+def _features_digest(features: keras.Model, config: Config, part: data.Examples) -> str:
+    """Names the features of a part: by the model with its weights, and by how the data are read and divided."""
+    digest = hashlib.sha256(features.to_json().encode())
+    for weight in features.weights:
+        digest.update(keras.ops.convert_to_numpy(weight).tobytes())
+    settings = [config.data.model_dump(mode="json"), config.evaluation.batch_size, config.runtime.seed]
+    if config.data.split_seed is not None:  # Then the seed of the training does not divide the data.
+        settings.pop()
+    digest.update(json.dumps([*settings, part.shape]).encode())
+    digest.update(part.targets.tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:

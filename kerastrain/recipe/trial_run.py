@@ -5,13 +5,12 @@ comparison needs. The test part is not touched, and nothing is exported but what
 its own, whose end the search survives.
 """
 
-import csv
 import dataclasses
 import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -20,14 +19,11 @@ import tensorflow as tf
 from kerastrain import callbacks, data, models, run_directory
 from kerastrain.config import Config
 from kerastrain.errors import InputError
-from kerastrain.evaluation import catalog
 from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
-    best_phase,
     language_trial,
     named_predictions,
-    plan,
     search_files,
     starting_run,
     tracked_runs,
@@ -40,16 +36,14 @@ from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
 from kerastrain.recipe.results import export_all, measure, measure_times
 from kerastrain.recipe.starting_run import START_FILE
+from kerastrain.recipe.trial_progress import Trial
 from kerastrain.system import files, locks, signals
-from kerastrain.tuning import trial_records
 from kerastrain.tuning.assignments import Assignment
-from kerastrain.tuning.settings import Objective
 from kerastrain.tuning.trial_process import Link, Outcome
 
 logger = logging.getLogger("kerastrain")
 
 _LOCK_SECONDS = 0.2
-_DIGITS = ".8g"  # as in history.csv, from which an epoch may be reported again
 
 
 def carry_out(assignment: Assignment, directory: Path, link: Link) -> Outcome:
@@ -71,7 +65,8 @@ def carry_out(assignment: Assignment, directory: Path, link: Link) -> Outcome:
     search = search_files.read(directory)
     folder = directory / assignment.folder
     wait_for_earlier_process(folder)
-    trial = _Trial(assignment, directory, search.objectives, search.config.measured_kind, link, time.monotonic())
+    function = user_function.read(directory)
+    trial = Trial(assignment, directory, search.objectives, search.config.measured_kind, link, function)
     if (folder / "finished.json").is_file():
         return trial.recorded()
     config = trial_config.of_trial(search.config, search.objectives, assignment)
@@ -97,103 +92,7 @@ def carry_out(assignment: Assignment, directory: Path, link: Link) -> Outcome:
     return trial.recorded()
 
 
-@dataclasses.dataclass
-class _Trial:
-    """A trial while it is carried out."""
-
-    assignment: Assignment
-    directory: Path
-    objectives: Sequence[Objective]
-    kind: str
-    link: Link
-    began: float
-
-    def __post_init__(self):
-        self.function = user_function.read(self.directory)
-        before = trial_records.read(self.directory, self.assignment)
-        self.earlier_seconds: float = before.get("seconds", 0.0)
-        self.best: Mapping | None = before.get("best")
-
-    @property
-    def folder(self) -> Path:
-        return self.directory / self.assignment.folder
-
-    @property
-    def seconds(self) -> float:
-        """The time that all processes of the trial took, in seconds."""
-        return self.earlier_seconds + time.monotonic() - self.began
-
-    def begin(self, config: Config, example_count: int) -> None:
-        """Tells how long the training is."""
-        phases = plan.phases if self.function is None else user_model.phases
-        epochs = sum(phase.epochs for phase in phases(config, example_count))
-        self.link.begin(epochs=epochs, done=len(_history(self.folder)), seconds=self.earlier_seconds)
-
-    def on_epoch(self, epoch: int, logs: Mapping[str, float]) -> str:
-        return self.link.epoch(epoch, self._logged(logs))
-
-    def repeat_last_report(self) -> None:
-        """Reports the last epoch of an earlier process again, whose report or answer may be lost, and does as is answered."""
-        if history := _history(self.folder):
-            answer = self.on_epoch(len(history), history[-1])
-            if answer != "continue":
-                raise callbacks.Paused(len(history), is_saved=answer == "pause")
-
-    def record_best(self, best: best_phase.BestEpoch) -> None:
-        """Records which epoch's weights the model has, for a process that finds the model."""
-        self.best = {"phase": best.phase, "epoch": best.epoch}
-        self.record("paused")
-
-    def record(self, status: str, measures: Mapping[str, float] | None = None) -> None:
-        history = _history(self.folder)
-        curve = [(epoch, value) for epoch, row in enumerate(history, 1) for value in [*self._logged(row).values()][:1]]
-        measures = self._so_far(history) if measures is None else measures
-        trial_records.write(
-            self.directory,
-            self.assignment,
-            status=status,
-            measures=measures,
-            curve=curve,
-            epochs=len(history),
-            seconds=self.seconds,
-            best=self.best,
-        )
-
-    def wanted(self, measures: Mapping[str, Mapping]) -> dict[str, float]:
-        """The measures of the validation part by their names as objectives; of single classes only those that are objectives."""
-        names = {
-            f"{part}.{name}": value for part, each in measures.items() for name, value in catalog.flat(each).items()
-        }
-        objectives = {objective.name for objective in self.objectives}
-        return {name: value for name, value in names.items() if name in objectives or catalog.class_of(name) is None}
-
-    def recorded(self) -> Outcome:
-        """The outcome that the record of the trial tells."""
-        record = trial_records.read(self.directory, self.assignment)
-        measures, history = record["measures"], _history(self.folder)
-        values = {}
-        for objective in self.objectives:
-            value = measures.get(objective.name)
-            if objective.epoch == "last" and history and (last := self._logged(history[-1], objective)):
-                value = last[objective.name]
-            if value is not None:
-                values[objective.name] = value
-        return Outcome(record["status"], record["epochs"], values)
-
-    def _logged(self, logs: Mapping[str, float], *objectives: Objective) -> dict[str, float]:
-        """The objectives that are logged after each epoch."""
-        names = [(each.name, catalog.logged_name(each.name, self.kind)) for each in objectives or self.objectives]
-        values = {name: logs[column] for name, column in names if column is not None and column in logs}
-        return {name: float(f"{value:{_DIGITS}}") for name, value in values.items()}
-
-    def _so_far(self, history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """The objectives after the epochs that are done: of the best epoch by the first objective."""
-        rows = [row for row in map(self._logged, history) if row]
-        first = self.objectives[0]
-        return min(rows, key=lambda row: first.loss(row.get(first.name, float("nan"))), default={})
-
-
-def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -> None:
+def _train(config: Config, folder: Path, open_folder: Callable, trial: Trial) -> None:
     """Trains and measures a classifier or regressor; `trial` then has its measures."""
     config = config if trial.function is not None else automatic_backbone.resolved(config)
     strategy = make_strategy(config)  # before any other TensorFlow function
@@ -214,7 +113,8 @@ def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -
         trial.begin(config, len(split.train))
         if not is_trained:
             trial.repeat_last_report()
-            train = fit if trial.function is None else user_model.fit
+            shared_fit = functools.partial(fit, features_folder=search_files.features_folder(trial.directory))
+            train = shared_fit if trial.function is None else user_model.fit
             trial.record_best(train(model, config, split, folder, on_epoch=trial.on_epoch))
             with files.atomic(saved) as temporary:
                 model.save(temporary)
@@ -230,7 +130,7 @@ def _train(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -
 
 
 def _prepared(
-    config: Config, strategy: tf.distribute.Strategy, start_path: Path, trial: _Trial
+    config: Config, strategy: tf.distribute.Strategy, start_path: Path, trial: Trial
 ) -> Prepared | user_model.PreparedFunction:
     """Loads the data of a trial, and what its model is built on."""
     if trial.function is None:
@@ -240,7 +140,7 @@ def _prepared(
         return user_model.prepare(trial.function, values, config, load_data=load_data)
 
 
-def _train_language(config: Config, folder: Path, open_folder: Callable, trial: _Trial) -> None:
+def _train_language(config: Config, folder: Path, open_folder: Callable, trial: Trial) -> None:
     """Trains and measures a language model; `trial` then has its measures."""
 
     def begin(config: Config, sequence_count: int) -> None:
@@ -289,15 +189,3 @@ def _export(model: keras.Model, config: Config, split: data.Split, folder: Path)
 
 def _files(path: Path) -> Iterator[Path]:
     return (inner for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else iter([path])
-
-
-def _history(folder: Path) -> list[dict[str, float]]:
-    """What was logged after each epoch, over all phases."""
-    path = folder / "history.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if name != "phase" and value}
-            for row in csv.DictReader(file)
-        ]

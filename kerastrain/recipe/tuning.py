@@ -225,8 +225,8 @@ def carry_out(
         if reason is not None:
             oracle.stop(reason)
         is_finished = oracle.state == "finished"
-        for folder in (directory / "trials").glob("*/") if is_finished else ():
-            search_files.remove_checkpoints(folder)  # Nothing is continued any more.
+        if is_finished:
+            search_files.remove_shared(directory)
         record = views.finish()
         if is_finished:
             files.write_json(directory / search_files.FINISHED_FILE, {"seconds": round(time.monotonic() - began, 3)})

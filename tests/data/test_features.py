@@ -56,3 +56,33 @@ def test_features_by_length_are_in_order_and_computed_beside_their_like(replicas
     counts, padded = data.features.precompute(model, examples, 8, lengths=lengths).inputs.T
     np.testing.assert_array_equal(counts, lengths)
     assert (padded - counts).max() <= 8 < (plain[:, 1] - plain[:, 0]).max()
+
+
+def test_features_are_computed_by_the_first_process_and_read_by_the_others(tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    examples = data.Examples(inputs=inputs, targets=np.array([0, 1, 0, 1, 0]), labels=("a", "b"))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    path = tmp_path / "features" / "first.npy"
+    first = data.features.precompute_once(path, model, examples)
+    np.testing.assert_array_equal(first.inputs, data.features.precompute(model, examples).inputs)
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    second = data.features.precompute_once(path, model, examples)
+    np.testing.assert_array_equal(second.inputs, first.inputs)  # read, although the model would give others now
+    assert not np.array_equal(data.features.precompute(model, examples).inputs, first.inputs)
+
+
+def test_features_of_a_model_that_changes_when_it_is_called_are_computed_every_time(tmp_path):
+    class Counting(keras.layers.Layer):
+        def build(self, shape):
+            self.calls = self.add_weight(shape=(), trainable=False, initializer="zeros")
+
+        def call(self, inputs):
+            self.calls.assign_add(1.0)
+            return inputs + 0 * self.calls
+
+    examples = data.Examples(inputs=np.ones((2, 3), "float32"), targets=np.array([0, 1]), labels=("a", "b"))
+    model = keras.Sequential([keras.Input((3,)), Counting()])
+    for count in (1, 2):
+        data.features.precompute_once(tmp_path / "counted.npy", model, examples)
+        assert float(model.layers[0].calls.value) == count
+    assert not (tmp_path / "counted.npy").exists()
