@@ -10,6 +10,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
+    submodules=["tuning"],
     submod_attrs={
         "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
         "data_check_files": ["write_data_check"],
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "preparation": ["prepare"],
         "previewing": ["preview"],
         "results": ["export_all", "measure"],
+        "retraining": ["retrain"],
         "starting_run": ["config_from"],
         "training_run": ["RunResult", "resume", "run"],
         "writing": ["writer"],
