@@ -250,7 +250,7 @@ def end_of_command(directory):
     for path in directory.glob("trials/*/model.keras"):
         with zipfile.ZipFile(path) as archive:
             weights[path.parent.name] = kills._datasets(archive.read("model.weights.h5"))
-    best = (directory / "best.yaml").read_text()
+    best = (directory / "best.yaml").read_text().replace(directory.name, "SEARCH")  # a comment names the folder
     names = ("state", "best")
     return {"trials": trials, **{name: record[name] for name in names}, "states": [histories, weights], "file": best}
 
