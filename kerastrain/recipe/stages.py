@@ -71,14 +71,16 @@ def staged(
         if distribute.is_chief():
             count = sum(map(len, _fitted(split)))
             logger.info("computing the backbone's features of %s examples", f"{count:,}")
-        parts = []
-        for number, part in enumerate(_fitted(split)):
-            precompute = data.features.precompute
-            if features_folder is not None and model.distribute_strategy.num_replicas_in_sync == 1:
-                name = f"{_features_digest(features, config, part)}_{number}.npy"
-                precompute = functools.partial(data.features.precompute_once, features_folder / name)
-            lengths = models.text_lengths(features, part.inputs)
-            parts.append(precompute(features, part, config.evaluation.batch_size, lengths=lengths))
+        precomputes = [data.features.precompute] * len(_fitted(split))
+        if features_folder is not None and model.distribute_strategy.num_replicas_in_sync == 1:
+            # Before any is computed, because a model's description changes when it predicts for the first time.
+            digests = [_features_digest(features, config, part) for part in _fitted(split)]
+            paths = [features_folder / f"{digest}_{number}.npy" for number, digest in enumerate(digests)]
+            precomputes = [functools.partial(data.features.precompute_once, path) for path in paths]
+        parts = [
+            precompute(features, part, config.evaluation.batch_size, lengths=models.text_lengths(features, part.inputs))
+            for precompute, part in zip(precomputes, _fitted(split), strict=True)
+        ]
         return Stage(head, *parts)
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
     validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
