@@ -102,7 +102,9 @@ def check(objective: str, kind: str, labels: Sequence[str] | None = None) -> Non
     if pattern not in names(kind):
         raise InputError(_no_such_measure(objective, pattern, kind))
     if group and labels is not None and label not in map(str, labels):
-        raise InputError(f"{objective}: {unknown('class' if group == 'classes' else 'number', label, map(str, labels))}")
+        raise InputError(
+            f"{objective}: {unknown('class' if group == 'classes' else 'number', label, map(str, labels))}"
+        )
     if name.startswith("top_") and labels is not None and len(labels) <= (top := int(name.removeprefix("top_"))):
         raise InputError(f"{objective} needs more than {top} classes. Received: {len(labels)}. Use {PART}.accuracy.")
 

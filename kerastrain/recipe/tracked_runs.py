@@ -128,9 +128,7 @@ def run_name(name: str | None, directory: Path) -> str:
         ('flowers', 'flowers_fold_2')
     """
     own = directory.absolute()
-    whole = (
-        own.parent.parent if own.parent.name == "trials" else own.parent if own.name.startswith("fold_") else None
-    )
+    whole = own.parent.parent if own.parent.name == "trials" else own.parent if own.name.startswith("fold_") else None
     return (name or own.name) if whole is None else f"{name or whole.name}_{own.name}"
 
 

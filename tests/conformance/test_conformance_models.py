@@ -315,7 +315,7 @@ def test_eager_equals_graph(name, modules):
 
 def assert_close(actual, desired):
     assert np.isfinite(actual).all()
-    np.testing.assert_allclose(actual, desired, atol=1e-5)
+    np.testing.assert_allclose(actual, desired, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
