@@ -8,7 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kerastrain.config import Config, SearchConfig
-from kerastrain.recipe import automatic_backbone, search_files, search_requirements, trial_run, tuning
+from kerastrain.recipe import (
+    automatic_backbone,
+    search_files,
+    search_requirements,
+    trial_run,
+    tuning,
+    user_function,
+)
 from kerastrain.tuning import chief, cluster, heartbeats, remote_oracle, trial_process
 from kerastrain.tuning import workers as trial_workers
 from kerastrain.tuning.cluster import Role
@@ -83,6 +90,7 @@ def work(
     trial_process.start_server(tuning.PRELOADED)
     cluster.wait_for_search(role, directory)
     recorded = search_files.read(directory).search
+    user_function.require_same(directory, None)  # The folder of a search must not bring code to this machine.
     with heartbeats.beating(directory, role.worker_ids(workers)) as signs:
         trial_workers.run(
             remote_oracle.RemoteOracle(role, directory, signs),
