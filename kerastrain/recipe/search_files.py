@@ -125,7 +125,7 @@ def keep_models(directory: Path, record: Mapping, count: int) -> None:
     sign = 1 if record["objectives"][0]["direction"] == "min" else -1
     completed = [trial for trial in record["trials"] if trial["status"] == "completed" and trial["score"] is not None]
     # The winner comes first: a trial that was trained once can have a higher score than the winner's mean over its seeds.
-    completed.sort(key=lambda trial: (trial["point"] != record["best"], sign * trial["score"], trial["point"]))
+    completed.sort(key=lambda trial: (trial["point"] != record.get("best"), sign * trial["score"], trial["point"]))
     kept = {trial["point"] for trial in completed[:count]} | set(record.get("pareto") or ())
     running = {trial["point"] for trial in record["trials"] if trial["status"] in ("running", "paused")}
     ended = {trial["point"] for trial in record["trials"]} - running

@@ -74,8 +74,8 @@ def staged(
         precomputes = [data.features.precompute] * len(_fitted(split))
         if features_folder is not None and model.distribute_strategy.num_replicas_in_sync == 1:
             # Before any is computed, because a model's description changes when it predicts for the first time.
-            digests = [_features_digest(features, config, part) for part in _fitted(split)]
-            paths = [features_folder / f"{digest}_{number}.npy" for number, digest in enumerate(digests)]
+            digest = _features_digest(features, config, split)
+            paths = [features_folder / f"{digest}_{number}.npy" for number in range(len(precomputes))]
             precomputes = [functools.partial(data.features.precompute_once, path) for path in paths]
         parts = [
             precompute(features, part, config.evaluation.batch_size, lengths=models.text_lengths(features, part.inputs))
@@ -99,16 +99,13 @@ def _fitted(split: data.Split) -> list[data.Examples]:
     return [split.train] if split.validation is None else [split.train, split.validation]
 
 
-def _features_digest(features: keras.Model, config: Config, part: data.Examples) -> str:
-    """Names the features of a part: by the model with its weights, and by how the data are read and divided."""
+def _features_digest(features: keras.Model, config: Config, split: data.Split) -> str:
+    """Names the features of a split: by the model with its weights, the data, and how they are read."""
     digest = hashlib.sha256(features.to_json().encode())
     for weight in features.weights:
         digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-    settings = [config.data.model_dump(mode="json"), config.evaluation.batch_size, config.runtime.seed]
-    if config.data.split_seed is not None:  # Then the seed of the training does not divide the data.
-        settings.pop()
-    digest.update(json.dumps([*settings, part.shape]).encode())
-    digest.update(part.targets.tobytes())
+    settings = [config.data.model_dump(mode="json"), config.evaluation.batch_size, data.fingerprint(split)]
+    digest.update(json.dumps(settings).encode())
     return digest.hexdigest()[:32]
 
 

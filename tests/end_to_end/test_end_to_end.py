@@ -228,7 +228,7 @@ def test_a_folder_of_photos_with_no_module_uses_the_bundled_backbone_and_comes_o
     assert first == second
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_tune_writes_a_winner_that_trains(place):
     space = {"optimizer.learning_rate": [1e-4, 0.02], "model.dropout": {"min": 0.0, "max": 0.5}}
     (place / "search.yaml").write_text(yaml.safe_dump({"trials": 2, "space": space}))

@@ -79,7 +79,7 @@ def test_a_search_trains_each_trial_as_a_run_and_keeps_the_best_model(undisturbe
     assert outcomes(tuning.resume(result.directory)) == outcomes(result)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_a_search_that_was_stopped_in_a_trial_goes_on_there(texts, tmp_path, undisturbed):
     def stop(event):
         if (event.kind, event.assignment.point, event.epoch) == ("epoch", 1, 2):

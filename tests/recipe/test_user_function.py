@@ -258,7 +258,7 @@ def test_hyperparameters_of_one_name_under_two_values_are_one():
         hyperparameters.from_keras_tuner(hyperparameters.discover(keras_tuner, twice))
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 def test_the_command_searches_a_function_and_its_best_model_is_kept(model_file):
     place = model_file.parent
     settings = [

@@ -257,6 +257,10 @@ def end_of_command(directory):
 
 def check_stopped(directory):
     """A search that was asked to stop has left its tables, and the best config if there is one."""
+    if not (directory / "trials.json").exists():
+        journal = directory / "journal.jsonl"
+        assert not journal.exists() or '"event": "start"' not in journal.read_text(), "it has begun"
+        return
     record = json.loads((directory / "trials.json").read_text())
     assert record["state"] in ("stopped", "finished"), record["state"]
     assert record["best"] is None or not (directory / "config.yaml").exists() or (directory / "best.yaml").exists()
