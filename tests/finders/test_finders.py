@@ -246,6 +246,7 @@ def test_the_picture_of_a_range_test_shows_its_losses_and_the_suggestion(tmp_pat
     assert (suggestion[0, 0], steepest[0, 0]) == (test.suggestion, test.steepest)
 
 
+@pytest.mark.slow
 def test_the_picture_of_batch_sizes_shows_speed_and_memory(tmp_path):
     speeds, peaks = (100, 190, 350, 300), (1e9, 1.1e9, 1.3e9, 1.7e9)
     rows = zip((1, 2, 4, 8), speeds, peaks, strict=True)

@@ -58,6 +58,7 @@ def undisturbed(texts, tmp_path_factory):
     return searched(texts, directory, on_event=events.append), events
 
 
+@pytest.mark.slow
 def test_a_search_trains_each_trial_as_a_run_and_keeps_the_best_model(undisturbed):
     result, events = undisturbed
     assert (result.state, result.reason, result.failure) == ("finished", None, None)
@@ -99,6 +100,7 @@ def test_a_search_that_was_stopped_in_a_trial_goes_on_there(texts, tmp_path, und
     assert events[0].kind == "resume"
 
 
+@pytest.mark.slow
 def test_a_second_process_does_not_search_in_the_same_folder(undisturbed):
     from kerastrain.system import locks
 

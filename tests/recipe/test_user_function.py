@@ -149,6 +149,7 @@ def test_a_function_that_is_not_there_is_told_without_a_process(model_file, tmp_
         user_function.discover(f"{tmp_path}/modl.py:build")
 
 
+@pytest.mark.slow
 def test_a_model_of_a_point_trains_and_has_the_measures_of_the_others(model_file, tmp_path):
     function = discovered(model_file, "build")
     config = kt.config.load(overrides=["fit.epochs=2", "runtime.seed=3"])

@@ -85,6 +85,7 @@ def test_a_damaged_tar_is_refused(tmp_path, length):
         archives.unpack(archive, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused(tmp_path):
     with (
         zipfile.ZipFile(tmp_path / "model.keras", "w", zipfile.ZIP_DEFLATED) as file,

@@ -104,6 +104,7 @@ def test_an_id_is_given_once_at_a_time(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_worker_is_silent_once_it_is_killed_and_hears_that_it_was_given_up(tmp_path):
     program = f"""
 import pathlib, time
