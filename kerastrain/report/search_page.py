@@ -23,6 +23,8 @@ _RECORDS = "trials.json"
 _SETTINGS = "search.yaml"
 _KEYS = ("objectives", "space", "state", "trials")
 _TRIAL_KEYS = ("point", "status", "score", "values")
+# The measure that chooses the epoch, and, if runtime.seed is searched, the seed that divides the data.
+_ADDED = ("fit.monitor", "data.split_seed")
 _STATUSES = ("completed", "pruned", "failed", "running", "paused")
 _BREAK = "\N{ZERO WIDTH SPACE}"  # where a long key may be broken
 _UNEXPECTED = (TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError)
@@ -111,7 +113,7 @@ def _content(record: dict, directory: Path) -> dict:
         "goals": goals,
         "trials": trials,
         "outcome": search_views.outcome(record, trials),
-        "best": search_views.best(record, trials, folder, _monitor(directory / "best.yaml")),
+        "best": search_views.best(record, trials, folder, _added(directory / "best.yaml")),
         "history": search_charts.history(trials, so_far, title=title),
         "curves": search_charts.curves(trials, best, title=title),
         "parallel": search_charts.parallel(trials, across, best, title=title),
@@ -144,15 +146,16 @@ def _sentence(text: str) -> Markup:
     return Markup("").join(marked) + "."
 
 
-def _monitor(path: Path) -> str | None:
-    """What chooses the best epoch in a config, which a search sets to its objective."""
+def _added(path: Path) -> dict[str, object]:
+    """What a search sets in the config of its winner besides the searched keys."""
     try:
-        fit = (yaml.safe_load(reading.text(path)) or {}).get("fit") or {}
-        return fit.get("monitor")
+        config = yaml.safe_load(reading.text(path)) or {}
+        values = {key: (config.get(key.split(".")[0]) or {}).get(key.split(".")[1]) for key in _ADDED}
     except (yaml.YAMLError, AttributeError) as error:
         raise InputError(
             f"`{path}` must be a config. Received: {error}. Remove the file, and resume the search."
         ) from error
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _function(record: dict) -> str | None:

@@ -54,14 +54,16 @@ def outcome(record: Mapping, trials: Sequence[Trial]) -> dict:
     }
 
 
-def best(record: Mapping, trials: Sequence[Trial], folder: Path, monitor: str | None = None) -> dict | None:
+def best(
+    record: Mapping, trials: Sequence[Trial], folder: Path, added: Mapping[str, object] | None = None
+) -> dict | None:
     """The winner, and how to train it again.
 
     Args:
         record: mapping, the contents of `trials.json`.
         trials: sequence of Trial.
         folder: Path of the search, as commands name it.
-        monitor: str, the measure that chose the best epoch of each trial, or None for the config's.
+        added: mapping from further keys that the search set to their values, such as "fit.monitor"; None for none.
 
     Returns:
         dict with "trial" (Trial), "sentence", "noise" (float or None), "command", "yaml" and "fits_train" (bool,
@@ -71,9 +73,8 @@ def best(record: Mapping, trials: Sequence[Trial], folder: Path, monitor: str | 
     if found is None or len(record["objectives"]) > 1:
         return None
     chosen = winner.choose(record)
-    settings = [f"{key}={_written(value)}" for key, value in found.values.items() if not key.startswith("hp.")]
-    if monitor and "fit.monitor" not in found.values:
-        settings.append(f"fit.monitor={monitor}")
+    values = {**found.values, **{key: value for key, value in (added or {}).items() if key not in found.values}}
+    settings = [f"{key}={_written(value)}" for key, value in values.items() if not key.startswith("hp.")]
     command = ["kerastrain", "train", str(folder / "config.yaml"), *settings]
     return {
         "trial": found,

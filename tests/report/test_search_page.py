@@ -217,7 +217,7 @@ def test_damaged_records_are_named(tmp_path):
 
 def test_the_command_writes_the_page_of_a_search(tmp_path, monkeypatch, capsys):
     directory = search_records.write(tmp_path / "search", search_records.record(12))
-    files.write_text(directory / "best.yaml", "fit: {monitor: validation.macro.f1}\n")
+    files.write_text(directory / "best.yaml", "fit: {monitor: validation.macro.f1}\ndata: {split_seed: 7}\n")
     call = commands.runner(monkeypatch, capsys, "report")
     assert call(str(directory))[0].strip() == str(directory / "search.html")
     assert not (directory / "report.html").exists()
@@ -228,7 +228,7 @@ def test_the_command_writes_the_page_of_a_search(tmp_path, monkeypatch, capsys):
     files.write_json(directory / "trials.json", content)
     text = Page(report.write("search").read_text(encoding="utf-8")).text
     assert "kerastrain train search/best.yaml" in text
-    assert " fit.monitor=validation.macro.f1 " in text
+    assert " fit.monitor=validation.macro.f1 data.split_seed=7 " in text
     assert "kerastrain tune search/search.yaml search/config.yaml --build 'my models.py:build'" in text
     assert "trained again on train and validation in search/best" in text
     assert "the test part was measured once, on 2026-11-29: accuracy 0.812." in text
