@@ -4,6 +4,7 @@ Takes and returns events, which are mappings with an "event" and a "time". A lin
 dropped. Must not know what events mean: `search_state` does.
 """
 
+import contextlib
 import datetime
 import json
 import os
@@ -51,11 +52,17 @@ class Journal:
         """
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
         line = json.dumps({"event": event, "time": now, **content}) + "\n"
-        with files.surface_write_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
+        length = self.path.stat().st_size
+        try:
+            with files.surface_write_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):  # A later event must not be joined to half of this one.
+                os.truncate(self.path, length)
+            raise
         self.events.append(json.loads(line))
         return self.events[-1]
 

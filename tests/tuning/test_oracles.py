@@ -1,13 +1,14 @@
 import json
 import math
 import random
+import resource
 
 import pytest
 import search_workers as black_box
 
 from kerastrain import tuning
 from kerastrain.errors import InputError
-from kerastrain.system import isolated_imports
+from kerastrain.system import files, isolated_imports
 from kerastrain.tuning import journal, search_state
 
 HALVING = tuning.Pruning("halving", min_epochs=1, factor=3)
@@ -267,6 +268,20 @@ def test_another_version_of_a_library_is_told_once_and_changes_nothing_that_was_
     assert "the trials that ended stay" in caplog.messages[0]
     assert starts(tmp_path)[: len(before)] == before
     assert len(starts(tmp_path)) == 4
+
+
+def test_an_event_that_the_disk_has_no_room_for_leaves_a_whole_journal(tmp_path):
+    written = journal.Journal(tmp_path)
+    written.append("first")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written.path.stat().st_size + 10, limits[1]))
+    try:
+        with pytest.raises(files.WriteError):
+            written.append("second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    written.append("third")
+    assert [event["event"] for event in journal.read(tmp_path)] == ["first", "third"]
 
 
 def test_a_damaged_journal_names_the_line(tmp_path):
