@@ -136,8 +136,11 @@ def _ranked(settings: Settings, directory: Path) -> list[Trial]:
     failed = [point for point in state.points.values() if point.status == "failed"]
     scored = [point for point in state.points.values() if point not in failed and objective.name in point.result()]
     if not scored:
-        faults = [point.of_seed(0)[-1].reason for point in failed]
-        raise InputError(f"no trial of the search completed. The first one failed with: {faults[0]}")
+        if not failed:
+            raise InputError("no point of the space meets its constraints. Widen the space, or remove a constraint.")
+        raise InputError(
+            f"no trial of the search completed. The first one failed with: {failed[0].of_seed(0)[-1].reason}"
+        )
     scored.sort(key=lambda point: (point.status != "completed", objective.loss(point.result()[objective.name])))
     return [_record(settings, point) for point in [*scored, *failed]]
 

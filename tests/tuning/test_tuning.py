@@ -54,6 +54,13 @@ def test_a_failed_trial_comes_last_with_its_reason(tmp_path):
     assert trials[1].fault == "ValueError: b cannot be trained"
 
 
+@pytest.mark.parametrize("algorithm", ["grid", "random"])
+def test_search_refuses_a_space_whose_constraints_no_point_meets(tmp_path, algorithm):
+    space = tuning.Space({"n": tuning.Choices((1, 2))}, constraints=("n > 2",))
+    with pytest.raises(InputError, match="no point of the space meets"):
+        tuning.search(hill, space, directory=tmp_path, algorithm=algorithm)
+
+
 def test_search_raises_when_no_trial_completed(tmp_path):
     def never(values, epochs):
         raise ValueError("out of luck")
