@@ -54,9 +54,9 @@ def is_below_median(pruning: Pruning, objective: Objective, state: SearchState, 
 
 
 def _best_until(point: Point, objective: Objective, epoch: int) -> float | None:
-    """The least loss of the first training until an epoch; None if it reported none."""
-    curve = point.curve(objective.name)
-    return min((objective.loss(value) for reported, value in curve.items() if reported <= epoch), default=None)
+    """The least loss of the first training until an epoch; None if it reported none. NaN is worse than any number."""
+    values = [value for reported, value in point.curve(objective.name).items() if reported <= epoch]
+    return min((objective.loss(value) if math.isfinite(value) else math.inf for value in values), default=None)
 
 
 def rungs(pruning: Pruning, max_epochs: int) -> list[int | None]:

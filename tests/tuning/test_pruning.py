@@ -1,4 +1,5 @@
 import itertools
+import math
 from statistics import median
 
 import numpy as np
@@ -177,6 +178,21 @@ def test_a_training_that_ends_by_itself_below_its_rung_is_complete(tmp_path):
     assert (2, 3) in order
     assert (2, None) not in order
     assert hyperband.state == "finished"
+
+
+def test_median_prunes_a_trial_that_diverged_from_its_first_epoch_on(tmp_path):
+    settings = search_workers.settings(trials=4, max_epochs=3, pruning=tuning.Pruning("median", startup_trials=1))
+    oracle, answers = tuning.oracle(settings, UNLIMITED, tmp_path), []
+    for values in ([math.nan, 0.5, 0.4], [0.6, 0.3, 0.2], [math.nan, math.nan, math.nan]):
+        trial = oracle.create_trial("a")
+        for epoch, value in enumerate(values, start=1):
+            trial = oracle.update_trial(trial.trial_id, {"loss": value}, step=epoch)
+            if trial.status == "STOPPED":
+                break
+        answers.append((epoch, trial.status))
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert answers == [(3, "RUNNING"), (3, "RUNNING"), (2, "STOPPED")]
 
 
 def test_median_prunes_what_is_worse_than_half_of_the_completed(tmp_path):
