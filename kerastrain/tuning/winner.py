@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95
 """How sure it must be that the winner is better than another point before the two count as told apart."""
@@ -193,6 +192,10 @@ def _smallest_difference(scores: np.ndarray) -> float:
 
 @functools.cache  # It integrates numerically, and the views of a search ask again after every trial.
 def _studentized_range(points: int, freedom: int) -> float:
+    from scipy import (
+        stats,
+    )  # Here, because whatever reads a search file imports this module, and scipy.stats is slow to import.
+
     return float(stats.studentized_range.ppf(CONFIDENCE, points, freedom))
 
 
