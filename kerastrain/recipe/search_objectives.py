@@ -8,6 +8,11 @@ from kerastrain.errors import InputError
 from kerastrain.evaluation import catalog
 
 _EPOCH_KEYS = ("fit.epochs", "fit.head_epochs")
+_CHANGE_THE_LOSS = {  # kind -> keys of the loss that is trained, which is also that of the validation part after each epoch
+    "single_label": ("fit.label_smoothing",),  # class weights are those of training examples
+    "multi_label": ("fit.label_smoothing", "data.class_weights"),
+}
+_SCALED_BY_BETA = ("validation.preference.loss", "validation.preference.margin")
 
 
 def check(config: Config, search: SearchConfig, *, has_function: bool = False) -> None:
@@ -19,8 +24,8 @@ def check(config: Config, search: SearchConfig, *, has_function: bool = False) -
         has_function: bool, whether the models are those of a user's function.
 
     Raises:
-        InputError: there is no such measure for these data, an objective is given twice, or the algorithm, the pruning, the
-            objectives and the epochs do not fit together.
+        InputError: there is no such measure for these data, an objective is given twice, its values are not comparable over the
+            space, or the algorithm, the pruning, the objectives and the epochs do not fit together.
     """
     kind = config.measured_kind
     measures = [objective.measure for objective in search.objectives]
@@ -40,6 +45,7 @@ def check(config: Config, search: SearchConfig, *, has_function: bool = False) -
             f"pruning is for random, bayesian and tpe: {why}. Received: pruning {search.pruning.name} with algorithm "
             f"{search.algorithm}. Remove one of them."
         )
+    _check_comparable(search, kind, early)
     if early is None:
         return
     if len(measures) > 1:
@@ -53,6 +59,25 @@ def check(config: Config, search: SearchConfig, *, has_function: bool = False) -
             "validation.loss, or search without it."
         )
     _check_epochs(config, search, early, has_function=has_function)
+
+
+def _check_comparable(search: SearchConfig, kind: str, early: str | None) -> None:
+    """Raises an error if a searched key changes what an objective means, so that trials cannot be compared by it."""
+    if "fit.dpo_beta" in search.space:
+        for objective in search.objectives:
+            if objective.measure in _SCALED_BY_BETA:
+                raise InputError(
+                    f"trials of different fit.dpo_beta cannot be compared by {objective.measure}, which is scaled by it. "
+                    "Received: a space with fit.dpo_beta. Remove it from the space, or choose validation.preference.accuracy."
+                )
+    searched = [key for key in _CHANGE_THE_LOSS.get(kind, ()) if key in search.space]
+    for objective in search.objectives if searched else ():
+        if objective.measure == "validation.loss" and (early is not None or objective.epoch == "last"):
+            raise InputError(
+                f"{early or 'epoch: last'} compares trials by the loss that each of them trains, and {searched[0]} makes it "
+                f"another one. Received: objective validation.loss, and a space with {searched[0]}. Remove it from the space, or "
+                "choose validation.accuracy or validation.brier."
+            )
 
 
 def _early_end(search: SearchConfig) -> str | None:

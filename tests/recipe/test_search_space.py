@@ -204,12 +204,47 @@ def test_a_rare_wrong_combination_of_a_grid_is_found():
             (),
             "is measured only at the end.",
         ),
+        (
+            "{pruning: median, objective: validation.loss, space: {fit.label_smoothing: [0, 0.1]}}",
+            (),
+            "pruning: median compares trials by the loss that each of them trains, and fit.label_smoothing makes it another one. "
+            "Received: objective validation.loss, and a space with fit.label_smoothing. Remove it from the space, or choose "
+            "validation.accuracy or validation.brier.",
+        ),
+        (
+            "{algorithm: hyperband, objective: val_loss, space: {data.class_weights: [null, balanced]}}",
+            ("data.task=multi_label",),
+            "hyperband compares trials by the loss that each of them trains, and data.class_weights",
+        ),
+        (
+            "{objective: {measure: val_loss, epoch: last}, space: {fit.label_smoothing: [0, 0.1]}}",
+            (),
+            "epoch: last compares trials by the loss that each of them trains",
+        ),
+        (
+            "{objective: validation.preference.margin, space: {fit.dpo_beta: [0.1, 0.5]}}",
+            ("data.kind=chat", "data.path=.", "model.backbone=.", "fine_tune.lora_rank=8", "fit.objective=dpo"),
+            "trials of different fit.dpo_beta cannot be compared by validation.preference.margin",
+        ),
     ],
 )
 def test_a_search_that_has_no_meaning_is_one_sentence(text, overrides, sentence):
     message = refusal(text, *overrides)
     assert sentence in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "objective: val_loss, space: {fit.label_smoothing: [0, 0.1]}",  # measured in the end, the same way for all
+        "pruning: median, objective: validation.brier, space: {fit.label_smoothing: [0, 0.1]}",
+        "pruning: median, objective: val_loss, space: {model.dropout: [0, 0.1]}",
+        "pruning: median, objective: val_loss, space: {data.class_weights: [null, balanced]}",  # of training examples
+    ],
+)
+def test_trials_whose_losses_are_of_one_kind_are_compared_by_them(text):
+    assert check(f"{{{text}}}").size() == 2
 
 
 def test_hyperparameters_of_a_function_are_searched_beside_keys_of_the_config():
