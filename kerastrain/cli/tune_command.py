@@ -14,7 +14,14 @@ from kerastrain.cli.search_table import SearchTable
 from kerastrain.cli.settings import SearchSettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
-from kerastrain.recipe import search_files, search_requirements, search_room, search_winner, user_function
+from kerastrain.recipe import (
+    retrained_run,
+    search_files,
+    search_requirements,
+    search_room,
+    search_winner,
+    user_function,
+)
 from kerastrain.system import signals
 from kerastrain.system.terminal import printable
 from kerastrain.tuning import devices, next_trial, records
@@ -114,17 +121,17 @@ def tune(
     if dry_run:
         print_messages_as_comments()
     role = None if dry_run else search_machines.find_role(out or resume, workers)
+    if role is not None and build is not None:
+        raise InputError(f"a search with --build runs on one machine. Received: --build {build}, and {role.name}.")
     if role is not None and not role.is_chief:
         search_machines.work(role, out or resume, arguments or [], workers)
         return
-    if role is not None and build is not None:
-        raise InputError(f"a search with --build runs on one machine. Received: --build {build}, and {role.name}.")
     request = _requested(arguments or [], out, resume, build, workers=workers, retrain=retrain)
     directory = request.directory
     is_finished = request.resumes and (directory / search_files.FINISHED_FILE).is_file()
     if retrain:
         search_winner.check_retrain(request.config, request.search, build=build)
-        search_winner.refuse_second(request.directory)
+        retrained_run.refuse_second(request.directory)
     if is_finished:
         console.print(plain(f"the search in '{directory}' is finished"))
     else:

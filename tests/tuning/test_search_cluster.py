@@ -154,6 +154,7 @@ def test_roles_need_no_tensorflow():
         ("chief", ["--out", "search", "--workers", "2"], "the chief of a search over several machines trains nothing"),
         ("tuner0", [], "share one folder. Received: KERASTUNER_TUNER_ID=tuner0 without --out"),
         ("../0", ["--out", "search"], "KERASTUNER_TUNER_ID must be made of letters"),
+        ("tuner0", ["--out", "search", "--build", "model.py:build"], "a search with --build runs on one machine"),
     ],
 )
 def test_the_command_refuses_a_role_that_cannot_be(tmp_path, monkeypatch, capsys, name, words, sentence):
