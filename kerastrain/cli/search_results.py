@@ -15,6 +15,7 @@ from kerastrain.cli.program import console, plain
 from kerastrain.cli.search_progress import first_sentence, number, short_settings
 from kerastrain.errors import counted
 from kerastrain.recipe import search_winner
+from kerastrain.tuning import assignments
 
 _MOST_ROWS = 20
 _FILE_WIDTH = 200  # of a table in a file or a pipe
@@ -47,7 +48,7 @@ def print_trials(view: Mapping) -> None:
         collapse_padding=True,
     )
     marks = {point: "Pareto" for point in view.get("pareto") or []} or {view["best"]: "best"}
-    listed = [*_ranked(trials, objectives[0]["direction"]), *_with_status(trials, "pruned", "paused", "running")]
+    listed = [*_ranked(view), *_with_status(trials, "pruned", "paused", "running")]
     for trial in listed[:_MOST_ROWS]:
         table.add_row(
             str(trial["point"]),
@@ -88,7 +89,7 @@ def print_model(winner, directory: Path) -> None:
         directory: Path of the search.
     """
     console.print(plain(f"\nbest        {winner.sentence}"))
-    model = directory / "trials" / f"{winner.point:03d}" / "model.keras"
+    model = directory / assignments.folder(winner.point) / "model.keras"
     for title, path in (("model", model), ("its values", directory / search_winner.HYPERPARAMETERS_FILE)):
         if path.is_file():
             console.print(plain(f"{title:<12}{path}"))
@@ -125,9 +126,11 @@ def _measure(trial: Mapping, index: int, measures: Sequence[str]) -> str:
     return "" if value is None else number(value)
 
 
-def _ranked(trials: Sequence[Mapping], direction: str) -> list[Mapping]:
-    sign = -1 if direction == "max" else 1
-    return sorted(_with_status(trials, "completed"), key=lambda trial: sign * trial["score"])
+def _ranked(view: Mapping) -> list[Mapping]:
+    """The completed trials; the winner comes first, whose mean over seeds may be below the score of a single training."""
+    sign = -1 if view["objectives"][0]["direction"] == "max" else 1
+    completed = _with_status(view["trials"], "completed")
+    return sorted(completed, key=lambda trial: (trial["point"] != view["best"], sign * trial["score"]))
 
 
 def _with_status(trials: Sequence[Mapping], *statuses: str) -> list[Mapping]:

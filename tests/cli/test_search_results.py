@@ -58,6 +58,12 @@ def test_the_best_trial_comes_first_in_either_direction(printed):
         ]
 
 
+def test_the_winner_comes_before_luckier_trials_of_one_training(printed):
+    lines = printed(search_results.print_trials, view(trial(1, 0.7), trial(2, 0.9), trial(3, 0.8), best=3))
+    assert [line.split()[0] for line in lines[2:]] == ["3", "2", "1"]
+    assert lines[2].endswith("best")
+
+
 def test_pruned_and_failed_trials_follow_and_equal_reasons_are_one_line(printed):
     lines = printed(
         search_results.print_trials,
