@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kerastrain import config as configs
-from kerastrain.cli.search_progress import SearchProgress, settings
+from kerastrain.cli.search_progress import SearchProgress, written
 from kerastrain.errors import counted
 from kerastrain.recipe import automatic_backbone, plan, user_function
 
@@ -178,11 +178,11 @@ def _parameter(parameter: Mapping | list) -> str:
 
 
 def _choices(values: list) -> str:
-    return ", ".join(settings({"": value}).removeprefix("=") for value in values)
+    return ", ".join(map(written, values))
 
 
 def _condition(key: str, value: object) -> str:
-    return f"{key} is {_choices(value) if isinstance(value, list) else settings({'': value}).removeprefix('=')}"
+    return f"{key} is {_choices(value) if isinstance(value, list) else written(value)}"
 
 
 def _pruning(pruning) -> str:

@@ -125,7 +125,8 @@ class SearchProgress:
 
     def listed(self, *statuses: str) -> list[Training]:
         """The trainings with one of the statuses, by point and seed."""
-        return [one for _, one in sorted(self.trainings.items()) if one.status in statuses]
+        ordered = sorted(self._all(), key=lambda one: (one.point, one.seed))
+        return [one for one in ordered if one.status in statuses]
 
     def ranked(self) -> list[Training]:
         """The completed trainings with a value, best first."""
@@ -134,7 +135,7 @@ class SearchProgress:
 
     def summary(self) -> str:
         """One line: how many trials have started, how they ended, the best, and the time left."""
-        started = len({point for point, _ in self.trainings})
+        started = len({one.point for one in self._all()})
         parts = [f"trial {started} of {self.trials}" if self.trials else counted(started, "trials")]
         for status in _ENDED:
             if count := len(self.listed(status)):
@@ -217,7 +218,7 @@ def settings(values: Mapping) -> str:
         >>> settings({"optimizer.learning_rate": 0.0123456, "model.hidden_units": [64], "fine_tune.last": None})
         'optimizer.learning_rate=0.01235 model.hidden_units=[64] fine_tune.last=null'
     """
-    return " ".join(f"{key}={_written(value)}" for key, value in values.items()) or "the recipe as it is"
+    return " ".join(f"{key}={written(value)}" for key, value in values.items()) or "the recipe as it is"
 
 
 def short_settings(values: Mapping) -> str:
@@ -255,9 +256,21 @@ def first_sentence(reason: str | None) -> str:
     return sentence if len(sentence) <= _MOST_CHARACTERS else f"{sentence[: _MOST_CHARACTERS - 1]}…"
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """Writes a searched value for a reader, a number with four digits.
+
+    Args:
+        value: plain value.
+
+    Returns:
+        str.
+
+    Example:
+        >>> written([64, 0.0123456, None])
+        '[64,0.01235,null]'
+    """
     if isinstance(value, bool) or value is None:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
         return f"{value:.4g}"
-    return f"[{','.join(map(_written, value))}]" if isinstance(value, list | tuple) else str(value)
+    return f"[{','.join(map(written, value))}]" if isinstance(value, list | tuple) else str(value)

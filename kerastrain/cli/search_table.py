@@ -83,7 +83,7 @@ def drawn(progress: SearchProgress, *, rows: int) -> Group:
 
     Args:
         progress: SearchProgress.
-        rows: int > 0, the most rows of the table.
+        rows: int > 0, the largest number of rows.
 
     Returns:
         rich.console.Group.
