@@ -35,7 +35,7 @@ class SearchArguments(NamedTuple):
 
 
 def read(arguments: Sequence[str], *, has_function: bool = False) -> SearchArguments:
-    """Reads files and overrides; a file is told by its keys, an override by its first key.
+    """Reads files and overrides; the keys of a file and the first key of an override say what they set.
 
     Args:
         arguments: sequence of str, such as "search.yaml", "trials=30" and "data.path=flowers/".
@@ -49,7 +49,7 @@ def read(arguments: Sequence[str], *, has_function: bool = False) -> SearchArgum
         InputError: there are two files of the same kind, nothing to search, or a setting is invalid.
     """
     files, overrides = settings.files_and_overrides(arguments, (configs.Config, configs.SearchConfig))
-    search_file, recipe_file = _told_apart(files)
+    search_file, recipe_file = _search_and_recipe(files)
     own = [text for text in overrides if _is_of_search(text)]
     rest = [text for text in overrides if not _is_of_search(text)]
     _require_known(rest)
@@ -109,19 +109,23 @@ def _flat(values: Mapping) -> dict[str, object]:
 
 
 def _is_of_search(override: str) -> bool:
-    return override.partition("=")[0].strip().partition(".")[0] in configs.SearchConfig.model_fields
+    return _first_key(override) in configs.SearchConfig.model_fields
+
+
+def _first_key(override: str) -> str:
+    return override.partition("=")[0].strip().partition(".")[0]
 
 
 def _require_known(overrides: Sequence[str]) -> None:
     """Raises an error for a key that is similar to one of the search and to none of the recipe."""
     sections, known = configs.Config.model_fields, configs.SearchConfig.model_fields
     for text in overrides:
-        first = text.partition("=")[0].strip().partition(".")[0]
+        first = _first_key(text)
         if first not in sections and not keys.meant(configs.Config, first) and keys.meant(configs.SearchConfig, first):
             raise InputError(unknown("setting of the search", first, known))
 
 
-def _told_apart(files: Sequence[str]) -> tuple[str | None, str | None]:
+def _search_and_recipe(files: Sequence[str]) -> tuple[str | None, str | None]:
     """Returns the file of the search and that of the recipe."""
     searches, recipes = [], []
     for file in files:
