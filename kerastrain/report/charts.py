@@ -33,7 +33,7 @@ class Line:
         joined: bool, whether the points are joined; else each is a faint dot.
         titles: sequence of str, shown when pointing at each point; none by default.
         marker: str, the form of points that are not joined: "dot", "ring" or "cross".
-        in_legend: bool, whether the legend shows the name, which else only shows when pointing at the line.
+        in_legend: bool, whether the legend shows the name, which is otherwise shown only when pointing at the line.
     """
 
     name: str

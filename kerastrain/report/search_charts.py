@@ -87,16 +87,14 @@ def curves(trials: Sequence[Trial], best: int | None, *, title: str) -> Markup:
     drawn = [trial for trial in _by_grade(trials, best) if trial.curve]
     if not drawn:
         return Markup("")
-    series, named = [], set()
+    series = []
     for trial in drawn:
         xs, ys = zip(*trial.curve, strict=True)
         is_best = trial.number == best
         name, colour = (f"trial {best}, the best", "c1") if is_best else (trial.title, _colour(trial))
-        kind = "best" if is_best else trial.kind
         series.append(
             charts.Line(name, xs, ys, colour, thin=not is_best, dashed=trial.kind != "completed", in_legend=is_best)
         )
-        named.add(kind)
     values = [y for trial in drawn for _, y in trial.curve]
     longest = max(at for trial in drawn for at, _ in trial.curve)
     low, high = score_range(values)
@@ -217,8 +215,7 @@ def _polyline(trial: Trial, axes: Sequence[Axis], xs: Sequence[float], scores: t
         else:
             run.append(f"{x:.0f} {_y(fraction):.1f}")
     # A key that is set between two that are not is a short stroke.
-    routes = ["M" + "L".join(points if len(points) > 1 else [points[0], "0 0"]) for points in [*runs, run] if points]
-    routes = [route if not route.endswith("L0 0") else f"{route[:-4]}m-5 0h10" for route in routes]
+    routes = ["M" + "L".join(points) + ("m-5 0h10" if len(points) == 1 else "") for points in [*runs, run] if points]
     classes = "line s-c1 best" if trial.number == best else f"line thin s-{_colour(trial)}"
     dashed = "" if trial.kind == "completed" else " dashed"
     return Markup('<path d="{}" class="{}"><title>{}</title></path>').format(

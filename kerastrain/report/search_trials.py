@@ -3,7 +3,9 @@
 Takes the contents of `trials.json`; returns frozen records. Must not read files or draw.
 """
 
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,23 +86,20 @@ def best_so_far(trials: Sequence[Trial], direction: str) -> list[float | None]:
     Returns:
         list of float, or None where no trial had completed.
     """
-    best, found = {"max": max, "min": min}[direction], []
-    for trial in trials:
-        known = [value for value in (found[-1] if found else None, trial.score) if value is not None]
-        found.append(best(known) if known and trial.kind == "completed" else (found[-1] if found else None))
-    return found
+    choose = {"max": max, "min": min}[direction]
+    scores = [trial.score if trial.kind == "completed" else None for trial in trials]
+    better = lambda *pair: choose((score for score in pair if score is not None), default=None)
+    return list(itertools.accumulate(scores, better))
 
 
 def _trial(record: Mapping, grade: int | None) -> Trial:
     scores = [score for score in record.get("scores") or () if _finite(score)]
-    mean = sum(scores) / len(scores) if scores else 0.0
-    stddev = math.sqrt(sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) if len(scores) > 1 else None
     return Trial(
         number=record["point"],
         kind=record["status"],
         values=record["values"],
         score=record["score"] if _finite(record["score"]) else None,
-        stddev=stddev,
+        stddev=statistics.stdev(scores) if len(scores) > 1 else None,
         measures={name: value for name, value in (record.get("measures") or {}).items() if _finite(value)},
         curve=tuple((at, value) for at, value in record.get("curve") or () if _finite(value)),
         epochs=record.get("epochs") or 0,
