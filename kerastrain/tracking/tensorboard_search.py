@@ -4,7 +4,6 @@ Takes the folder of a search; writes `tensorboard/` in it. Only reads `trials.js
 """
 
 import datetime
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api, summary
 
 from kerastrain.system import files
-from kerastrain.tuning import recorded_space
+from kerastrain.tuning import recorded_space, records
 
 FOLDER = "tensorboard"
 _ENDINGS = {"completed": "STATUS_SUCCESS", "pruned": "STATUS_SUCCESS", "failed": "STATUS_FAILURE"}
@@ -33,10 +32,10 @@ def write_search(directory: Path) -> Path:
         Path of the folder.
 
     Raises:
-        FileNotFoundError: there is no `trials.json`.
+        InputError: there is no `trials.json`.
         WriteError: the disk is full or read-only.
     """
-    record = json.loads((directory / "trials.json").read_text(encoding="utf-8"))
+    record = records.read(directory)
     folder = directory / FOLDER
     trials = [trial for trial in record["trials"] if trial["status"] in _ENDINGS]
     keys = recorded_space.read(record["space"], [trial["values"] for trial in record["trials"]])
@@ -105,12 +104,11 @@ def _value(key: recorded_space.RecordedKey, value: object) -> bool | float | str
     """A value in a type that TensorBoard has, the same for all values of a key."""
     if key.choices is None or all(map(recorded_space.is_number, key.choices)):
         return float(value)
-    if all(isinstance(choice, bool) for choice in key.choices):
-        return value
-    if all(isinstance(choice, str) for choice in key.choices):
-        return value
+    for kind in (bool, str):
+        if all(isinstance(choice, kind) for choice in key.choices):
+            return value
     return recorded_space.text(value)
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return recorded_space.is_number(value) and math.isfinite(value)
