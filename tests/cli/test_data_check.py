@@ -2,15 +2,15 @@
 
 import csv
 import json
-import sys
 
+import commands
 import numpy as np
 import pytest
 import untrained
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kerastrain import cli, config, data, recipe
+from kerastrain import config, data, recipe
 from kerastrain.recipe import starting_run
 
 FLIPPED = (3, 33, 63)
@@ -21,18 +21,13 @@ def kerastrain(tmp_path, monkeypatch, capsys):
     """A function that runs a command, and returns what it prints."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments, code=0):
-        monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-        try:
-            cli.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code or 0
-        printed = capsys.readouterr()
-        assert ended == code, printed
-        return printed.err if code else " ".join(printed.out.split())
+    call = commands.runner(monkeypatch, capsys)
 
-    return call
+    def printed(*arguments, code=0):
+        out, error = call(*arguments, code=code)
+        return error if code else " ".join(out.split())
+
+    return printed
 
 
 def proposals(run):

@@ -1,9 +1,9 @@
 import csv
-import sys
 
+import commands
 import pytest
 
-from kerastrain import cli, testing
+from kerastrain import testing
 
 
 @pytest.fixture
@@ -17,12 +17,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def output(monkeypatch, capsys, *arguments, code=0):
-    monkeypatch.setattr(sys, "argv", ["kerastrain", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    printed = capsys.readouterr()
-    assert ended.value.code == code, printed.err
-    return printed.err if code else printed.out
+    return commands.runner(monkeypatch, capsys)(*arguments, code=code)[1 if code else 0]
 
 
 def test_scan_counts_and_names_what_a_run_would_leave_out(folder, monkeypatch, capsys):

@@ -1,18 +1,12 @@
-import sys
-
+import commands
 import pictures
 import pytest
 
-from kerastrain import cli, testing
+from kerastrain import testing
 
 
 def output(monkeypatch, capsys, *arguments, code=0):
-    monkeypatch.setattr(sys, "argv", ["kerastrain", "find", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    printed = capsys.readouterr()
-    assert ended.value.code == code, printed.err
-    return printed.err if code else printed.out
+    return commands.runner(monkeypatch, capsys, "find")(*arguments, code=code)[1 if code else 0]
 
 
 @pytest.fixture
