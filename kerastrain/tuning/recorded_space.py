@@ -1,4 +1,4 @@
-"""The space of a search as its records have it, for those who only read records.
+"""The space of a search, as pages and tables read it from `trials.json`.
 
 Takes the mapping "space" of `trials.json` and the values of trials; returns a record of each key. Must not import keras-tuner
 or TensorFlow, and must not draw points: `tuning.space` does.
@@ -68,19 +68,18 @@ def read(space: Mapping[str, object], points: Sequence[Mapping[str, object]]) ->
 
     Args:
         space: mapping from each key to a list of choices, to {"choices": list}, or to {"min": float, "max": float, "sampling":
-            str}; or one with such a mapping as "parameters".
+            str}.
         points: sequence of mappings from active keys to values.
 
     Returns:
         list of RecordedKey, those of the space in its order, then keys that only points have.
     """
-    space = space["parameters"] if isinstance(space.get("parameters"), Mapping) else space
     names = dict.fromkeys([*space, *(key for point in points for key in point)])
     return [_key(name, space.get(name, []), [point[name] for point in points if name in point]) for name in names]
 
 
 def text(value: object) -> str:
-    """A value as it is compared and shown: JSON, and a text without quotes if that is no other value.
+    """A value as it is compared and shown: JSON, and a text without quotes unless it could be read as another value.
 
     Args:
         value: plain value.
@@ -102,7 +101,7 @@ def text(value: object) -> str:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number; true and false are none.
+    """Whether a value is a number; true and false are not.
 
     Args:
         value: plain value.

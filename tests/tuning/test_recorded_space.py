@@ -13,7 +13,7 @@ def test_a_number_is_where_the_search_draws_it(sampling):
 
 
 def test_values_that_the_space_lacks_are_added():
-    space = {"parameters": {"a": [1, None], "b": {"min": 1, "max": 2}, "c": {"choices": [0]}}, "constraints": []}
+    space = {"a": [1, None], "b": {"min": 1, "max": 2}, "c": {"choices": [0]}}
     keys = {key.name: key for key in recorded_space.read(space, [{"a": [], "b": 5}, {"d": "x"}, {"b": 0, "a": 1.0}])}
     assert keys["a"].choices == (1.0, None, [])
     assert (keys["b"].low, keys["b"].high) == (0, 5)
