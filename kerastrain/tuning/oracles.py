@@ -65,9 +65,10 @@ class JournaledOracle:
 
     def __init__(self, keras_tuner, settings: Settings, space: Space, search_directory: Path, keep_ongoing: bool):
         self._journal = Journal(search_directory)
-        if not self._journal.events:
+        if self._journal.events:
+            journal_header.check(self._journal.events[0], settings, space, search_directory)
+        else:
             self._journal.append("search", **journal_header.content(settings, space))
-        journal_header.check(self._journal.events[0], settings, space, search_directory)
         objectives = [keras_tuner.Objective(objective.name, objective.direction) for objective in settings.objectives]
         super().__init__(
             objectives if len(objectives) > 1 else objectives[0],
@@ -85,14 +86,12 @@ class JournaledOracle:
     @property
     def reason(self) -> str | None:
         """Why the search ended before all its points were tried, in a sentence; None if it did not."""
-        return self._search.stop_reason or self._search.exhausted_reason or None
+        return self._search.reason
 
     @property
     def state(self) -> str:
         """Whether the search is "running", "finished", or "stopped": ended early, but to be continued from its directory."""
-        if self._search.is_finished:
-            return "finished"
-        return "stopped" if self._search.stop_reason else "running"
+        return self._search.status
 
     @property
     def stopped(self) -> bool:

@@ -7,7 +7,7 @@ import json
 import math
 from pathlib import Path
 
-from kerastrain.tuning import assignments
+from kerastrain.tuning import assignments, trial_records
 from kerastrain.tuning.search_state import Training
 from kerastrain.tuning.settings import Settings
 
@@ -39,7 +39,7 @@ def outcome(settings: Settings, training: Training, trial, directory: Path) -> t
 
 def _recorded_reason(training: Training, directory: Path) -> str | None:
     """The reason in the record of the trial: a message does not travel over gRPC."""
-    path = directory / assignments.folder(training.point, training.seed) / "trial.json"
+    path = directory / assignments.folder(training.point, training.seed) / trial_records.FILE
     try:
         return json.loads(path.read_bytes())["reason"]
     except (OSError, ValueError, KeyError, TypeError):

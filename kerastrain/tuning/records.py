@@ -16,13 +16,14 @@ from typing import Any
 
 from kerastrain.errors import InputError
 from kerastrain.system import files
-from kerastrain.tuning import assignments, journal, winner
+from kerastrain.tuning import assignments, journal, recorded_space, trial_records, winner
 from kerastrain.tuning.search_state import Point, SearchState
 from kerastrain.tuning.settings import Settings
 from kerastrain.tuning.space import Space
 
 FILE, TABLE = "trials.json", "trials.csv"
-_TEST_FILE = "test.json"  # of the winner that was trained again
+TEST_FILE = "test.json"
+"""The file that says when the test part was measured with the winner, which was trained again for that."""
 
 
 def write(directory: str | Path) -> dict[str, Any]:
@@ -81,7 +82,6 @@ def collect(directory: Path) -> dict[str, Any]:
     settings, space = Settings.from_dict(events[0]["settings"]), Space.from_dict(events[0]["space"])
     for event in events:
         state.apply(event)
-    status = "finished" if state.is_finished else "stopped" if state.stop_reason else "running"
     objectives = [
         {"measure": objective.name, "direction": objective.direction, "epoch": objective.epoch}
         for objective in settings.objectives
@@ -92,15 +92,15 @@ def collect(directory: Path) -> dict[str, Any]:
         "space": {key: _as_in_search_file(entry) for key, entry in space.to_dict()["parameters"].items()},
         "constraints": list(space.constraints),
         "seed": settings.seed,
-        "state": status,
-        "reason": state.stop_reason or state.exhausted_reason or None,
+        "state": state.status,
+        "reason": state.reason,
         "trials_planned": events[0]["planned"],
         "max_epochs": settings.max_epochs,
         "best": None,
         "pareto": [],
         "seconds": _seconds(events),
-        "trials": [_trial(directory, settings, point, status) for point in state.points.values()],
-        "test": _json(directory / _TEST_FILE) or None,
+        "trials": [_trial(directory, settings, point, state.status) for point in state.points.values()],
+        "test": _json(directory / TEST_FILE) or None,
     }
     best = winner.choose(record)
     record["best"] = best and best.point
@@ -118,7 +118,7 @@ def _as_in_search_file(entry: Mapping[str, Any]) -> Any:
 
 def _trial(directory: Path, settings: Settings, point: Point, search_status: str) -> dict[str, Any]:
     seeds = sorted({training.seed for training in point.trainings})
-    folders = [_json(directory / assignments.folder(point.number, seed) / "trial.json") for seed in seeds]
+    folders = [_json(directory / assignments.folder(point.number, seed) / trial_records.FILE) for seed in seeds]
     first, last = settings.objectives[0].name, point.of_seed(0)[-1]
     results = [_last_result(point, seed) for seed in seeds]
     scores = [_finite(result.get(first)) for result in results]
@@ -221,15 +221,5 @@ def _table(record: Mapping[str, Any]) -> str:
 
 
 def _cell(value: object) -> object:
-    """A value as a cell: numbers and texts as they are, others as JSON; a text that could be read as JSON is quoted."""
-    if isinstance(value, str):
-        return json.dumps(value) if not value or _is_json(value) else value
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+    """A value as a cell: numbers in full, others as `recorded_space.text` writes them."""
+    return value if recorded_space.is_number(value) else recorded_space.text(value)

@@ -152,6 +152,18 @@ class SearchState:
             handle(self, event)
 
     @property
+    def status(self) -> Literal["running", "stopped", "finished"]:
+        """Whether the search goes on, is "stopped": ended early, but to be continued from its directory, or "finished"."""
+        if self.is_finished:
+            return "finished"
+        return "stopped" if self.stop_reason else "running"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the search ended before all its points were tried, in a sentence; None if it did not."""
+        return self.stop_reason or self.exhausted_reason or None
+
+    @property
     def running(self) -> list[Training]:
         """The trainings that have started and not ended, in the order of their start."""
         return [training for training in self.trainings.values() if training.status == "running"]
