@@ -47,7 +47,7 @@ def to_keras_tuner(keras_tuner, space: Space):
             for condition in parameter.when
         ]
         entries.append({"class_name": class_name, "config": {"name": key, "conditions": conditions, **config}})
-        first = config["value"] if class_name == "Fixed" else config.get("default", config.get("min_value"))
+        first = config["value"] if class_name == "Fixed" else config["default"]
         if space.is_active(key, decode(space, values)):
             values[key] = first
     return keras_tuner.HyperParameters.from_config({"space": entries, "values": values})
@@ -130,7 +130,7 @@ def _code(parameter: Interval | Choices, value: Any) -> Any:
 
 
 def _value(parameter: Interval | Choices, code: Any) -> Any:
-    """The value that keras-tuner's stands for."""
+    """The value of a parameter for what keras-tuner has: the inverse of `_code`."""
     if isinstance(parameter, Interval):
         if parameter.step is not None:
             return parameter.values[int(code)]

@@ -5,7 +5,6 @@ Takes keras-tuner's module and the state of trainings; returns and changes Trial
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from kerastrain.tuning import assignments
 from kerastrain.tuning.hyperparameters import encode
@@ -77,10 +76,8 @@ def settle(trial, training: Training, objective: Objective) -> None:
         training: Training that has ended.
         objective: Objective, the first.
     """
-    values: dict[str, Any] = {"status": "COMPLETED", "message": None}
     if training.status == "failed":
-        values = {"status": "FAILED", "message": training.reason}
+        trial.status, trial.message = "FAILED", training.reason
     else:
-        values |= {"score": training.result[objective.name], "best_step": training.last_epoch}
-    for name, value in values.items():
-        setattr(trial, name, value)
+        trial.status, trial.message = "COMPLETED", None
+        trial.score, trial.best_step = training.result[objective.name], training.last_epoch

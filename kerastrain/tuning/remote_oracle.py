@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kerastrain.system import isolated_imports, signals
-from kerastrain.tuning import heartbeats
+from kerastrain.tuning import heartbeats, keras_tuner_trials
 from kerastrain.tuning.cluster import WAIT_SECONDS, Role
 
 _POLL_SECONDS = 0.5
@@ -67,7 +67,7 @@ class RemoteOracle:
         Raises:
             ChiefLost: the chief does not answer, or has given this worker up.
         """
-        over = self._keras_tuner.engine.trial.Trial(self._keras_tuner.HyperParameters(), status="STOPPED")
+        over = keras_tuner_trials.empty(self._keras_tuner, "STOPPED")
         return self._answer(lambda: self._client.create_trial(tuner_id), if_finished=over)
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0):
@@ -101,7 +101,7 @@ class RemoteOracle:
         while True:
             if self._signs.given_up:
                 raise ChiefLost(
-                    f"{self._role.name} is taken for dead by the chief, which gave its trial to another worker. Start it again."
+                    f"the chief presumed {self._role.name} dead and gave its trial to another worker. Start it again."
                 )
             try:
                 answer, error = answers.get(timeout=_POLL_SECONDS)

@@ -168,7 +168,8 @@ class _Loop:
 
     def _start(self, slot: _Slot, kind: str) -> None:
         slot.outcome, slot.has_progressed, slot.is_late = None, False, False
-        slot.earlier_seconds, slot.done = self._record(slot).get("seconds", 0.0), self._record(slot).get("epochs", 0)
+        record = self._record(slot)
+        slot.earlier_seconds, slot.done = record.get("seconds", 0.0), record.get("epochs", 0)
         slot.process = TrialProcess(self._work, slot.assignment, self._directory, slot.devices)
         self._tell(slot, kind, "running")
 
@@ -255,7 +256,11 @@ class _Loop:
         trial_records.write(
             self._directory,
             slot.assignment,
-            **{"status": "failed", "curve": curve, "epochs": epochs, "seconds": seconds, "reason": outcome.reason},
+            status="failed",
+            curve=curve,
+            epochs=epochs,
+            seconds=seconds,
+            reason=outcome.reason,
         )
 
     def _record(self, slot: _Slot) -> dict:
