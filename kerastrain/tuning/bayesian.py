@@ -22,7 +22,7 @@ of three functions of 2, 6 and 8 keys, with 6 to 8 seeds each, the mean best los
 _CANDIDATES = 600  # that are drawn from the whole space
 _SPREADS = (0.1, 0.03, 0.01)  # of candidates around the best ones, as fractions of each key's range
 _KEPT, _NEIGHBOURS = 5, 40
-_RESAMPLED = 0.1  # the share of keys of a neighbour that are drawn anew, so that choices change, too
+_RESAMPLED = 0.1  # the share of keys of a neighbour that are drawn from the whole range, so that choices change, too
 
 
 def is_random(space: Space, completed: int, *, trials: int) -> bool:

@@ -109,10 +109,10 @@ def _server(oracle, folder: str, events: queue.SimpleQueue) -> None:
 
 
 def _served(keras_tuner, oracle, events: queue.SimpleQueue):
-    """An Oracle that passes on what workers ask, and tells what happens."""
+    """An Oracle that hands the requests of workers to `oracle`, and puts what happens into `events`."""
 
     class Served(keras_tuner.Oracle):
-        """Stands for the Oracle of the search in keras-tuner's server."""
+        """The Oracle that keras-tuner's server gets: each request goes to that of the search, and to `events`."""
 
         def __init__(self):
             super().__init__(keras_tuner.Objective("score", "max"))
@@ -174,6 +174,6 @@ def _passed_on(events: queue.SimpleQueue) -> Iterator[None]:
     """Passes an error on to the main thread; gRPC would only tell the worker that there was one."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # Whatever it is, the search cannot continue.
         events.put(error)
         raise

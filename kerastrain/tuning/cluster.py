@@ -165,6 +165,4 @@ def wait_for_search(role: Role, directory: Path, *, timeout_seconds: float = WAI
             )
         time.sleep(_POLL_SECONDS)
         with contextlib.suppress(OSError):
-            os.listdir(
-                directory.parent
-            )  # A network file system keeps the answer that a file is missing; this asks anew.
+            os.listdir(directory.parent)  # A network file system caches that a file is missing; this refreshes it.

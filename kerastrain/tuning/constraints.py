@@ -109,7 +109,7 @@ def parse(text: str) -> Constraint:
 
 
 def _check(node: ast.expr, text: str, keys: set[str]) -> None:
-    """Collects the keys below a node, and refuses what is not computed."""
+    """Collects the keys below a node, and refuses what a constraint may not contain."""
     if (key := _key(node)) is not None:
         if key not in _WORDS:
             keys.add(key)
@@ -184,5 +184,5 @@ def _arithmetic(node: ast.BinOp, values: Mapping[str, Any]) -> Any:
     left, right = _value(node.left, values), _value(node.right, values)
     for operand, side in ((left, node.left), (right, node.right)):
         if not isinstance(operand, int | float):
-            raise TypeError(f"{ast.unparse(side)} is {json.dumps(operand)} and no number")
+            raise TypeError(f"{ast.unparse(side)} is {json.dumps(operand)}, not a number")
     return _ARITHMETIC[type(node.op)](left, right)

@@ -1,4 +1,4 @@
-"""What happens in a search, as the records that those who show it get. Must not act on anything."""
+"""What happens in a search: the records that `on_event` gets. Must not act on anything."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal

@@ -37,7 +37,7 @@ class Beating:
 
     @property
     def given_up(self) -> bool:
-        """Whether the chief has taken a worker of this machine for dead and removed its file."""
+        """Whether the chief presumed a worker of this machine dead and removed its file."""
         return not all(path.exists() for path in self._paths)
 
     def start(self) -> None:
@@ -112,7 +112,7 @@ class Watch:
 
     Args:
         directory: Path of the search folder.
-        stale_seconds: float, how long a worker may give no sign before it is taken for dead.
+        stale_seconds: float, how long a worker may give no sign before it is presumed dead.
     """
 
     def __init__(self, directory: Path, *, stale_seconds: float = STALE_SECONDS):
@@ -137,7 +137,7 @@ class Watch:
         return time.monotonic() - since > self._stale_seconds
 
     def give_up(self, name: str) -> None:
-        """Removes the file of a worker that is taken for dead, so that it notices if it is alive.
+        """Removes the file of a worker that is presumed dead; if it is alive, it notices.
 
         Args:
             name: str, the id of the worker.

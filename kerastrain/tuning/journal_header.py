@@ -41,7 +41,7 @@ def content(settings: Settings, space: Space) -> dict[str, Any]:
 
 
 def check(event: Mapping[str, Any], settings: Settings, space: Space, directory: Path) -> None:
-    """Checks that a journal is that of a search, and warns if its next proposals may be others than with the old libraries.
+    """Checks that a journal is that of a search, and warns if other versions of libraries may change its next proposals.
 
     Args:
         event: mapping, the first event.

@@ -17,7 +17,7 @@ def losses(objectives: Sequence[Objective], points: Sequence[Point], *, seed: in
     """The loss of each point for one proposal.
 
     One objective is the loss itself, with the sign with which lower is better. Several are scaled to [0, 1] over the points and
-    combined by weights that are drawn anew for each proposal, uniformly from those that sum to 1:
+    combined by weights that are drawn for each proposal, uniformly from those that sum to 1:
 
         loss = max_i(weight_i * f_i) + 0.05 * sum_i(weight_i * f_i)
 

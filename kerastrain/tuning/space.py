@@ -28,8 +28,8 @@ class Space:
         defaults: mapping from keys to the values that they have in a constraint while they are not searched or not active.
 
     Raises:
-        InputError: there is no key, a condition names an unknown key or value or goes in a circle, or a constraint is no
-            condition or has an unknown key.
+        InputError: there is no key, a condition names an unknown key or value or goes in a circle, or a constraint is not
+            a condition or has an unknown key.
     """
 
     parameters: Mapping[str, Interval | Choices]

@@ -199,7 +199,7 @@ def _carry_out(pipe, work, assignment, directory, devices, output, environment) 
         except signals.Stopped as stopped:
             print(stopped, flush=True)
             raise
-        except Exception as error:
+        except Exception as error:  # Whatever it is, it costs one trial, and the search continues.
             outcome = Outcome("failed", reason=_reason(error))
             traceback.print_exc()
         link.end(outcome)
@@ -240,7 +240,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _without_main_module() -> Iterator[None]:
-    """Lets the processes not run the script of the user once more, which would start the search in each of them."""
+    """Keeps the processes from running the user's script again, which would start the search in each of them."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

@@ -32,7 +32,7 @@ def write(
         directory: Path of the search.
         assignment: Assignment.
         status: "completed", "paused", "pruned" or "failed".
-        measures: mapping from the names of measures to numbers; what is not finite becomes null.
+        measures: mapping from the names of measures to numbers; NaN and infinity become null.
         curve: sequence of (epoch, first objective), by epoch.
         epochs: int >= 0, the epochs that are done, over all phases.
         seconds: float >= 0, the time that all processes of the trial took, in seconds.

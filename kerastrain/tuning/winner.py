@@ -192,9 +192,7 @@ def _smallest_difference(scores: np.ndarray) -> float:
 
 @functools.cache  # It integrates numerically, and the views of a search ask again after every trial.
 def _studentized_range(points: int, freedom: int) -> float:
-    from scipy import (
-        stats,
-    )  # Here, because whatever reads a search file imports this module, and scipy.stats is slow to import.
+    from scipy import stats  # slow to import, and whatever reads a search file imports this module
 
     return float(stats.studentized_range.ppf(CONFIDENCE, points, freedom))
 

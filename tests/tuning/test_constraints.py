@@ -57,7 +57,7 @@ def test_the_keys_of_a_constraint_are_dotted():
 )
 def test_only_keys_numbers_and_operators_are_read(text, sentence):
     if sentence is None:
-        with pytest.raises(InputError, match="cannot be computed: 'a' is \"a\" and no number"):
+        with pytest.raises(InputError, match="cannot be computed: 'a' is \"a\", not a number"):
             constraints.parse(text).holds({})
         return
     with pytest.raises(InputError) as error:
@@ -68,7 +68,7 @@ def test_only_keys_numbers_and_operators_are_read(text, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("weight * 2 < 1", "cannot be computed: weight is null and no number. Received: weight=null."),
+        ("weight * 2 < 1", "cannot be computed: weight is null, not a number. Received: weight=null."),
         ("9 ** 9 ** 9 > rate", "cannot be computed: "),
         ("len(rate) > 1", "cannot be computed: object of type 'float' has no len()"),
         ("weight < 1", "cannot be computed: null is neither more nor less than a number. Received: weight=null."),
