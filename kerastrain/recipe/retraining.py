@@ -5,7 +5,6 @@ held-out data: the run trains for as many epochs as the trainings of the winner 
 schedule. Must not measure the test part a second time.
 """
 
-import datetime
 import json
 import logging
 import math
@@ -14,13 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from kerastrain import report
 from kerastrain.config import Config
 from kerastrain.errors import InputError, counted
-from kerastrain.evaluation import cross_validation
-from kerastrain.recipe import best_phase, monitors, plan, search_files, search_winner, training_run, trial_config
-from kerastrain.recipe.search_winner import RETRAINED_FOLDER, TEST_FILE, WinnersConfig
-from kerastrain.system import files, locks
+from kerastrain.recipe import (
+    best_phase,
+    monitors,
+    plan,
+    retrained_run,
+    search_files,
+    search_winner,
+    training_run,
+    trial_config,
+)
+from kerastrain.recipe.search_winner import WinnersConfig
+from kerastrain.system import locks
 from kerastrain.tuning import records, trial_records
 
 logger = logging.getLogger("kerastrain")
@@ -46,14 +52,16 @@ def retrain(directory: str | Path) -> training_run.RunResult:
         Stopped: a signal arrived inside `signals.graceful`. Another call continues.
     """
     directory = Path(directory)
-    target = directory / RETRAINED_FOLDER
-    search_winner.refuse_second(directory)
+    target = directory / retrained_run.FOLDER
+    retrained_run.refuse_second(directory)
     with locks.locked(directory, "searching in"):
         if (target / "config.yaml").is_file():
             result = training_run.resume(target)
         else:
             result = training_run.run(config_of(directory), target)
-        _record_test(directory, result)
+        retrained_run.record(directory)
+    if "test" not in result.measures:
+        logger.warning("there is no test part, so the model that was trained on train and validation is not measured")
     return result
 
 
@@ -147,18 +155,6 @@ def _steps_per_execution(config: Config, parts: Mapping[str, Sequence]) -> int:
     """That of the config if it divides the steps of the longer epochs; else a divisor of both, which changes no result."""
     count = sum(len(parts[name]) for name in ("train", "validation") if name in parts)
     return math.gcd(config.fit.steps_per_execution, math.ceil(count / config.fit.global_batch_size))
-
-
-def _record_test(directory: Path, result: training_run.RunResult) -> None:
-    """Writes when the test part was measured, and the views of the search, which say so."""
-    if "test" in result.measures:
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        measures = cross_validation.headlines(result.measures["test"])
-        files.write_json(directory / TEST_FILE, {"folder": RETRAINED_FOLDER, "measured": now, "measures": measures})
-    else:
-        logger.warning("there is no test part, so the model that was trained on train and validation is not measured")
-    records.write(directory)
-    report.write(directory)
 
 
 def _read(path: Path) -> dict:

@@ -5,7 +5,6 @@ import TensorFlow.
 """
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,12 +24,6 @@ BEST_FILE = "best.yaml"
 
 HYPERPARAMETERS_FILE = "hyperparameters.json"
 """The file with the values of a user's own hyperparameters, which are no keys of a config."""
-
-RETRAINED_FOLDER = "best"
-"""The folder of the run that trains the winner again, in that of the search."""
-
-TEST_FILE = "test.json"
-"""The file of a search that says when the test part was measured."""
 
 _OWN = "hp."  # the prefix of hyperparameters of a user's build(hp)
 _TITLES = ("searched", "from the recipe")
@@ -160,27 +153,6 @@ def command(best: WinnersConfig) -> str:
 
 def _command(values: Mapping[str, object]) -> str:
     return shlex.join(["kerastrain", "train", *(setting(key, value) for key, value in values.items())])
-
-
-def refuse_second(directory: str | Path) -> None:
-    """Refuses to train the winner of a search a second time on train and validation.
-
-    Args:
-        directory: str or Path of the folder of the search, which may not exist yet.
-
-    Raises:
-        FileExistsError: it was done before.
-    """
-    target = Path(directory) / RETRAINED_FOLDER
-    if not (target / "finished.json").is_file():
-        return
-    path = Path(directory) / TEST_FILE
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    when = f", and the test part was measured on {record['measured'][:10]}" if record else ""
-    raise FileExistsError(
-        f"'{target}' exists already: the winner of the search was trained again{when}. Its measures are in "
-        f"'{target / 'report.html'}'. Measuring the same test part again would be a choice by it."
-    )
 
 
 def check_retrain(config: Config, search: SearchConfig, *, build: str | None = None) -> None:

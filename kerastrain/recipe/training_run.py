@@ -30,6 +30,7 @@ from kerastrain.recipe import (
     named_predictions,
     operating_points,
     requirements,
+    retrained_run,
     starting_run,
     tracked_runs,
     training_data,
@@ -108,7 +109,11 @@ def resume(directory: str | Path, config: Config | None = None) -> RunResult:
     """
     config = run_directory.resumable(directory, config)
     folds.refuse_all(config)
-    return carry_out(config, Path(directory), run_directory.reopen)
+    result = carry_out(config, Path(directory), run_directory.reopen)
+    # The test part of a search must not be measured a second time, whichever command resumes the training of its winner.
+    if distribute.is_chief() and (search := retrained_run.search_of(Path(directory))) is not None:
+        retrained_run.record(search)
+    return result
 
 
 def carry_out(

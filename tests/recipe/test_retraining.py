@@ -1,6 +1,7 @@
 """The winner of a search on train and validation: how long it trains, and that its test part is measured once."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from kerastrain import config, tuning
 from kerastrain.config import SearchConfig
 from kerastrain.errors import InputError
-from kerastrain.recipe import plan, retraining, search_files, search_winner, training_run
+from kerastrain.recipe import plan, retrained_run, retraining, search_files, search_winner, training_run
 
 HEADER = "phase,epoch,val_data_loss,val_accuracy"
 
@@ -101,6 +102,56 @@ def test_what_cannot_be_trained_again_is_refused(tmp_path, scores, settings, mes
     assert not (folder / "best").exists()
 
 
+def completed(folder):
+    """A search in a folder of `search`, whose only trial has ended."""
+    objective = tuning.Objective("validation.accuracy", "max")
+    space = tuning.Space({"model.dropout": tuning.Choices((0, 0.2))})
+    oracle = tuning.oracle(tuning.Settings("random", 1, (objective,)), space, folder)
+    trial = oracle.create_trial("tuner0")
+    history(folder / "trials/001", ("fit", 2), fit=[0.5, 0.1, 0.2])
+    oracle.update_trial(trial.trial_id, {"validation.accuracy": 0.9}, step=3)
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+    tuning.records.write(folder)
+    return folder
+
+
+def finished(folder, measures):
+    """The run of a winner whose process was killed as soon as the run was finished."""
+    run = folder / "best"
+    run.mkdir()
+    (run / "metrics.json").write_text(json.dumps(measures))
+    (run / "finished.json").write_text('{"seconds": 1.0}')
+    return run
+
+
+def test_a_second_training_is_refused_also_if_the_first_was_killed_before_it_was_recorded(tmp_path):
+    folder = completed(search(tmp_path / "search", [0.9]))
+    retrained_run.refuse_second(folder)
+    finished(folder, {"test": {"task": "single_label", "accuracy": 0.75}})
+    with pytest.raises(FileExistsError, match="was trained again, and the test part was measured on 20"):
+        retrained_run.refuse_second(folder)
+    assert json.loads((folder / "trials.json").read_text())["test"]["measures"] == {"accuracy": 0.75}
+    assert "the test part was measured once, on 20" in (folder / "search.html").read_text()
+
+
+def test_a_second_training_is_refused_without_a_test_part(tmp_path):
+    folder = completed(search(tmp_path / "search", [0.9]))
+    finished(folder, {})
+    with pytest.raises(FileExistsError, match="was trained again. Its measures"):
+        retrained_run.refuse_second(folder)
+    assert not (folder / "test.json").exists()
+
+
+def test_only_the_run_of_a_winner_belongs_to_a_search(tmp_path, monkeypatch):
+    folder = search(tmp_path / "search", [0.9])
+    assert retrained_run.search_of(folder / "best") == folder
+    assert retrained_run.search_of(tmp_path / "best") is None
+    assert retrained_run.search_of(folder / "trials") is None
+    monkeypatch.chdir(folder)
+    assert retrained_run.search_of(Path("best")) == folder
+
+
 @pytest.mark.slow
 def test_the_test_part_is_measured_once_and_the_search_says_when(tmp_path):
     table = tmp_path / "texts.csv"
@@ -113,16 +164,7 @@ def test_the_test_part_is_measured_once_and_the_search_says_when(tmp_path):
         "export.formats=[]",
         "fit.epochs=4",
     ]
-    folder = search(tmp_path / "search", [0.9], recipe=own)
-    objective = tuning.Objective("validation.accuracy", "max")
-    space = tuning.Space({"model.dropout": tuning.Choices((0, 0.2))})
-    oracle = tuning.oracle(tuning.Settings("random", 1, (objective,)), space, folder)
-    trial = oracle.create_trial("tuner0")
-    history(folder / "trials/001", ("fit", 2), fit=[0.5, 0.1, 0.2])
-    oracle.update_trial(trial.trial_id, {"validation.accuracy": 0.9}, step=3)
-    trial.status = "COMPLETED"
-    oracle.end_trial(trial)
-    tuning.records.write(folder)
+    folder = completed(search(tmp_path / "search", [0.9], recipe=own))
     result = retraining.retrain(folder)
     assert set(result.measures) == {"test"}
     assert len((folder / "best/history.csv").read_text().splitlines()) == 3
@@ -132,6 +174,11 @@ def test_the_test_part_is_measured_once_and_the_search_says_when(tmp_path):
     assert "the test part was measured once, on 20" in (folder / "search.html").read_text()
     with pytest.raises(FileExistsError, match="was trained again, and the test part was measured on 20"):
         retraining.retrain(folder)
+    # A run that was stopped may also be resumed as any other run is, with `kerastrain train --resume`.
+    (folder / "best/finished.json").unlink()
+    (folder / "test.json").unlink()
+    training_run.resume(folder / "best")
+    assert json.loads((folder / "test.json").read_text())["measures"] == record["measures"]
     repeated = training_run.run(config.load(folder / "best/config.yaml"), tmp_path / "again")
     for one, other in zip(result.model.get_weights(), repeated.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
