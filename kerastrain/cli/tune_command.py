@@ -14,14 +14,7 @@ from kerastrain.cli.search_table import SearchTable
 from kerastrain.cli.settings import SearchSettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures
 from kerastrain.errors import InputError
-from kerastrain.recipe import (
-    retrained_run,
-    search_files,
-    search_requirements,
-    search_room,
-    search_winner,
-    user_function,
-)
+from kerastrain.recipe import search_files, search_requirements, search_room, search_winner, user_function
 from kerastrain.system import signals
 from kerastrain.system.terminal import printable
 from kerastrain.tuning import devices, next_trial, records
@@ -130,6 +123,8 @@ def tune(
     directory = request.directory
     is_finished = request.resumes and (directory / search_files.FINISHED_FILE).is_file()
     if retrain:
+        from kerastrain.recipe import retrained_run
+
         search_winner.check_retrain(request.config, request.search, build=build)
         retrained_run.refuse_second(request.directory)
     if is_finished:
