@@ -2,7 +2,7 @@
 
 Takes a keras-tuner Oracle, or a client of one in another process, of which only `create_trial`, `update_trial` and `end_trial`
 are called, and a callable that carries one trial out. One loop in one thread serves all processes. Must not know configs or
-models, and writes nothing but the records of trials that failed.
+models, and writes nothing but the records of trials that failed or were killed.
 """
 
 import logging
@@ -225,6 +225,7 @@ class _Loop:
             self._end(slot, Outcome("failed", slot.done, reason=_death(code)), seconds)
             return
         logger.info("%s: %s; resuming it", slot.assignment.folder, _death(code))
+        self._record_seconds(slot, slot.earlier_seconds + seconds)
         self._start(slot, "resume")
 
     def _end(self, slot: _Slot, outcome: Outcome, seconds: float) -> None:
@@ -262,6 +263,14 @@ class _Loop:
             seconds=seconds,
             reason=outcome.reason,
         )
+
+    def _record_seconds(self, slot: _Slot, seconds: float) -> None:
+        """Records the time of a process that was killed before it could do so itself."""
+        if not (self._directory / slot.assignment.folder).is_dir():  # which the next process creates whole
+            return
+        known = {"status": "paused", **self._record(slot)}
+        kept = {name: known[name] for name in ("status", "measures", "curve", "epochs", "best") if name in known}
+        trial_records.write(self._directory, slot.assignment, seconds=seconds, **kept)
 
     def _record(self, slot: _Slot) -> dict:
         return trial_records.read(self._directory, slot.assignment)

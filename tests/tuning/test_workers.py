@@ -54,7 +54,7 @@ def train(assignment, directory, link):
     folder.mkdir(parents=True, exist_ok=True)
     saved = folder / "epochs"
     done = int(saved.read_text()) if saved.exists() else 0
-    link.begin(epochs=4, done=done)
+    link.begin(epochs=4, done=done, seconds=trial_records.read(directory, assignment).get("seconds", 0.0))
     for epoch in range(done + 1, 5):
         if values.get("fails") == epoch:
             raise {"memory": MemoryError, "input": InputError, "other": ZeroDivisionError}[values["how"]](
@@ -136,6 +136,15 @@ def test_a_killed_trial_is_resumed_and_fails_when_it_is_killed_again_at_the_same
         *[("resume", 2, 0, "running")] * 2,
         ("resume", 3, 0, "running"),
     ]
+
+
+def test_the_time_of_a_killed_process_counts(tmp_path):
+    trial = assignments.Assignment("1", 1, 0, {}, None)
+    trial_records.write(tmp_path, trial, status="paused", epochs=2, seconds=50)
+    carried_out(tmp_path, (1, {"killed": 3, "once": True}, None))
+    record = trial_records.read(tmp_path, trial)
+    assert 50 < record["seconds"] < 100
+    assert (record["status"], record["epochs"]) == ("paused", 2)
 
 
 def test_two_workers_share_the_cores_and_train_at_the_same_time(tmp_path):
