@@ -100,11 +100,14 @@ def describe(shares: list[Devices]) -> str:
     Returns:
         str, such as "2 workers of 4 cores each".
     """
-    first = shares[0]
     if len(shares) == 1:
         return "1 worker"
-    parts = [] if first.gpus is None else [counted(len(first.gpus), "GPUs")]
-    parts += [] if first.cores is None else [counted(len(first.cores), "cores")]
+    parts = []
+    for kind in ("gpus", "cores"):
+        numbers = sorted({len(getattr(share, kind)) for share in shares if getattr(share, kind) is not None})
+        if numbers:  # two if they cannot be divided evenly
+            words = counted(numbers[-1], {"gpus": "GPUs"}.get(kind, kind))
+            parts.append(words if len(numbers) == 1 else f"{numbers[0]} or {words}")
     return f"{len(shares)} workers" + (f" of {' and '.join(parts)} each" if parts else "")
 
 

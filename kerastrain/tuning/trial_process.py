@@ -191,18 +191,17 @@ def _carry_out(pipe, work, assignment, directory, devices, output, environment) 
     _enter(environment, output)
     link = Link(pipe)
     threading.Thread(target=_stop_without_parent, daemon=True).start()
-    with signals.graceful():
-        try:
+    try:
+        with signals.graceful():
             with garbage.lasting():
                 dividing.apply(devices)
-            outcome = work(assignment, directory, link)
-        except signals.Stopped as stopped:
-            print(stopped, flush=True)
-            raise
-        except Exception as error:  # Whatever it is, it costs one trial, and the search continues.
-            outcome = Outcome("failed", reason=_reason(error))
-            traceback.print_exc()
-        link.end(outcome)
+            link.end(work(assignment, directory, link))
+    except signals.Stopped as stopped:
+        print(stopped, flush=True)
+        raise
+    except Exception as error:  # Whatever it is, it costs one trial, and the search continues.
+        traceback.print_exc()
+        link.end(Outcome("failed", reason=_reason(error)))
 
 
 def _enter(environment: Mapping[str, str], output: Path) -> None:

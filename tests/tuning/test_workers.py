@@ -66,7 +66,11 @@ def train(assignment, directory, link):
             os.kill(os.getpid(), signal.SIGKILL)
         if values.get("waits") == epoch:
             (folder / "waits").write_text(str(os.getpid()))
-            time.sleep(30)
+            try:
+                time.sleep(30)
+            finally:
+                if values.get("stumbles"):
+                    raise OSError("as of a library that closes a file twice after a signal")
         saved.write_text(str(epoch))
         answer = link.epoch(epoch, {"score": epoch / 4})
         if answer != "continue":
@@ -164,7 +168,9 @@ def test_more_workers_than_cores_or_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(devices, "_gpus", lambda environment: ["3", "5", "6"])
     with pytest.raises(InputError, match="at most the number of GPUs, 3"):
         devices.divide(4)
-    assert [share.gpus for share in devices.divide(2)] == [("3",), ("5", "6")]
+    shares = devices.divide(2)
+    assert [share.gpus for share in shares] == [("3",), ("5", "6")]
+    assert devices.describe(shares).startswith("2 workers of 1 or 2 GPUs")
 
 
 def test_a_time_limit_fails_a_trial_and_another_ends_the_search(tmp_path):
@@ -176,14 +182,15 @@ def test_a_time_limit_fails_a_trial_and_another_ends_the_search(tmp_path):
     assert "time limit" in reason
 
 
-def test_a_signal_lets_the_trials_save_and_leaves_them_unfinished(tmp_path):
+@pytest.mark.parametrize("stumbles", [False, True])
+def test_a_signal_lets_the_trials_save_and_leaves_them_unfinished(tmp_path, stumbles):
     def stop():
         while not (tmp_path / "trials/001/waits").exists():
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop).start()
-    oracle = Oracle((1, {"waits": 2}, None))
+    oracle = Oracle((1, {"waits": 2, "stumbles": stumbles}, None))
     with pytest.raises(signals.Stopped) as stopped, signals.graceful():
         workers.run(oracle, train, tmp_path)
     assert stopped.value.code == 75
