@@ -192,7 +192,7 @@ def cost(steps, score):
 
 
 def interval(values):
-    """The mean and its 95 % interval by the bootstrap over seeds, as text."""
+    """The mean and its 95 % interval by the bootstrap over seeds."""
     import numpy as np
 
     draws = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
