@@ -10,7 +10,7 @@ from kerastrain.cli.program import console, plain, start_tensorflow
 from kerastrain.cli.search_table import SearchTable
 from kerastrain.recipe import search_files, search_requirements
 from kerastrain.system import signals
-from kerastrain.tuning import cluster, devices
+from kerastrain.tuning import cluster
 from kerastrain.tuning.cluster import Role
 
 
@@ -56,7 +56,7 @@ def work(role: Role, directory: Path, arguments: list[str], workers: int) -> Non
     if arguments:
         search_arguments.require_same(own, search_arguments.read(arguments))
     search_requirements.require(own.config, own.search, directory, workers=workers, resumes=True)
-    for line in search_plan.place(directory, devices.describe(devices.divide(workers))):
+    for line in search_plan.place(directory, workers):
         console.print(plain(line))
     start_tensorflow(initializes_devices=False)
     from kerastrain.recipe import search_cluster

@@ -128,18 +128,18 @@ def to_yaml(search: configs.SearchConfig) -> str:
     return configs.to_yaml({**always, **differences})
 
 
-def place(directory: Path, devices: str, room: str | None = None) -> Iterator[str]:
+def place(directory: Path, workers: int, room: str | None = None) -> Iterator[str]:
     """Describes where a search runs, and what it takes.
 
     Args:
         directory: Path of the search.
-        devices: str, such as "2 workers of 4 cores each".
+        workers: int >= 1, the number of trials at a time.
         room: str, the space on disk; None if unknown.
 
     Yields:
         str, lines without line ends.
     """
-    yield _line("workers", devices)
+    yield _line("workers", counted(workers, "workers"))
     if room is not None:
         yield _line("disk", room)
     yield _line("folder", str(directory))

@@ -17,7 +17,7 @@ from kerastrain.errors import InputError
 from kerastrain.recipe import search_files, search_requirements, search_room, search_winner, user_function
 from kerastrain.system import signals
 from kerastrain.system.terminal import printable
-from kerastrain.tuning import devices, next_trial, records
+from kerastrain.tuning import next_trial, records
 from kerastrain.tuning.space import Space
 
 Arguments = Annotated[
@@ -173,7 +173,7 @@ def _checked(request: Request, *, prefix: str) -> Request:
     for line in (
         *data.lines,
         *search_plan.lines(search, data.epochs, function),
-        *search_plan.place(directory, devices.describe(devices.divide(workers)), *room),
+        *search_plan.place(directory, workers, *room),
     ):
         console.print(prefix + plain(line))
     return request._replace(config=data.config, space=space)

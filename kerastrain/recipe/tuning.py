@@ -25,7 +25,7 @@ from kerastrain.recipe import (
 from kerastrain.recipe.search_outputs import Views
 from kerastrain.recipe.user_function import UserFunction
 from kerastrain.system import files, locks, signals
-from kerastrain.tuning import records, trial_process
+from kerastrain.tuning import devices, records, trial_process
 from kerastrain.tuning import workers as trial_workers
 from kerastrain.tuning.events import Event
 from kerastrain.tuning.space import Space
@@ -106,6 +106,9 @@ def run(
         config = automatic_backbone.resolved(config)
     space = search_requirements.require(config, search, directory, workers=workers, function=function)
     settings = settings_of(config, search, function)
+    devices.divide(
+        workers
+    )  # refuses more workers than GPUs while nothing is written; it imports TensorFlow to count them
     search_files.write(directory, config, search, function)
     return carry_out(directory, settings, space, _here(search, directory, workers), on_event=on_event)
 

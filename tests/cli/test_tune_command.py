@@ -80,6 +80,9 @@ for arguments, sentence in {REFUSED!r}:
     assert re.search(sentence, errors.getvalue(), re.DOTALL), (arguments, errors.getvalue())
     assert errors.getvalue().startswith("kerastrain: "), (arguments, errors.getvalue())
     assert "Traceback" not in errors.getvalue(), arguments
+sys.argv = ["kerastrain", "tune", "--dry-run", "--workers", str(min(2, len(os.sched_getaffinity(0))))]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    cli.main()
 assert "tensorflow" not in sys.modules
 assert sorted(os.listdir()) == ["file", "used"], os.listdir()
 """
