@@ -12,7 +12,7 @@ import numpy as np
 
 from kerastrain import data, distribute
 from kerastrain.errors import counted
-from kerastrain.evaluation import catalog
+from kerastrain.evaluation import catalog, model_outputs
 from kerastrain.evaluation.measuring import measures
 from kerastrain.evaluation.predictions import Predictions
 
@@ -66,7 +66,9 @@ class EpochMeasures(keras.callbacks.Callback):
         outputs = self._outputs()
         if not np.isfinite(outputs).all():
             return dict.fromkeys(self.measures, math.nan)
-        examples = self.examples
+        examples, ends_in = self.examples, model_outputs.activation(self.model)
+        if examples.task != "regression" and ends_in in model_outputs.SQUASHING:
+            outputs = model_outputs.classifier_logits(outputs, from_logits=None, ends_in=ends_in, task=examples.task)
         predictions = Predictions(examples.targets, outputs, examples.labels, examples.task)
         is_ranked = any(name.endswith(_OF_RANKINGS) for name in self.measures.values())
         measured = measures(predictions, with_intervals=False, with_rankings=is_ranked)

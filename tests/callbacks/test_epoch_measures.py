@@ -78,6 +78,22 @@ def test_two_devices_measure_as_one(two_devices, task, names, numbers, count):
     assert [*logs] == [*measures]
 
 
+@pytest.mark.parametrize(
+    ("task", "activation", "names"),
+    [
+        ("single_label", "softmax", ["brier", "calibration.error"]),
+        ("multi_label", "sigmoid", ["macro.f1", "brier"]),
+        ("regression", "sigmoid", ["mae"]),
+    ],
+)
+def test_probabilities_of_a_model_are_measured_as_its_logits_are(task, activation, names):
+    shown, model = examples(7, task), network()
+    squashed = keras.Model(model.input, keras.layers.Activation(activation)(model.output))
+    logs = logged(squashed, shown, dict(zip(names, names, strict=True)))
+    measured = expected(squashed if task == "regression" else model, shown, names)
+    np.testing.assert_allclose([*logs.values()], measured, rtol=1e-4)
+
+
 def test_measures_are_in_the_history_of_a_training():
     shown, model = examples(7), network()
     model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
