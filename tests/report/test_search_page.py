@@ -152,6 +152,20 @@ def test_the_best_so_far_is_that_of_completed_trials():
     assert {grades.count(grade) for grade in range(5)} <= {len(grades) // 5, len(grades) // 5 + 1}
 
 
+def test_every_trial_is_marked_by_what_became_of_it():
+    trials = search_trials.read(search_records.record(50))
+    kinds = [trial.kind for trial in trials]
+    drawn = str(search_charts.history(trials, search_trials.best_so_far(trials, "max"), title="m"))
+    chart, legend = drawn.split("</svg>", maxsplit=1)
+    marks = {"completed": '<circle [^>]*class="f-c0"', "pruned": 'class="ring s-quiet"', "failed": 'class="line s-bad"'}
+    for kind, mark in marks.items():
+        assert len(re.findall(mark, chart)) == kinds.count(kind) > 0
+        assert re.search(f"{mark}.*</svg>{kind}</li>", legend)
+    best = next(trial.number for trial in trials if trial.grade == 4)
+    curves = str(search_charts.curves(trials, best, title="m"))
+    assert "<li>" not in curves, "only the best has a name, and one line needs no legend"
+
+
 def test_a_line_has_a_gap_where_a_key_is_not_set():
     space = {"a": {"min": 1.0, "max": 100.0, "sampling": "log"}, "b": [None, "x"], "c": {"min": 0, "max": 1}}
     points = [
