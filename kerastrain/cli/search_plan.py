@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kerastrain import config as configs
-from kerastrain.cli.search_progress import SearchProgress, written
+from kerastrain.cli.search_progress import SearchProgress
+from kerastrain.cli.search_texts import written
 from kerastrain.errors import counted
 from kerastrain.recipe import automatic_backbone, plan, user_function
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from kerastrain.cli.program import console, plain
-from kerastrain.cli.search_progress import first_sentence, number, short_settings
+from kerastrain.cli.search_texts import first_sentence, number, short_settings
 from kerastrain.errors import counted
 from kerastrain.recipe import search_winner
 from kerastrain.tuning import assignments

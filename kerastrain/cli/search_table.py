@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from kerastrain.cli.search_progress import SearchProgress, Training, number, short_settings
+from kerastrain.cli.search_progress import SearchProgress, Training
+from kerastrain.cli.search_texts import number, short_settings
 from kerastrain.system.terminal import printable
 
 logger = logging.getLogger("kerastrain")

@@ -6,7 +6,7 @@ import pytest
 import search_records
 
 from kerastrain.cli import search_results
-from kerastrain.cli.search_progress import number
+from kerastrain.cli.search_texts import number
 from kerastrain.tuning import winner
 
 

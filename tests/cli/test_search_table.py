@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from kerastrain.cli.search_progress import SearchProgress, number, settings
+from kerastrain.cli.search_progress import SearchProgress
 from kerastrain.cli.search_table import SearchTable, drawn
+from kerastrain.cli.search_texts import number, settings
 from kerastrain.tuning.events import Event
 
 
