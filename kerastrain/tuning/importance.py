@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kerastrain.errors import counted
 from kerastrain.tuning import recorded_space
 
 FEWEST_TRIALS = 10
@@ -99,7 +100,7 @@ def measure(record: Mapping, objective: int = 0, *, seed: int = 0) -> Importance
     keys = recorded_space.read(record.get("space") or {}, points)
     count, reason = len(points), None
     if count < FEWEST_TRIALS:
-        reason = f"only {count} trial{'s' * (count != 1)} can be compared, and importances need {FEWEST_TRIALS}"
+        reason = f"only {counted(count, 'trials')} can be compared, and importances need {FEWEST_TRIALS}"
     elif not keys or min(scores) == max(scores):
         reason = f"the {count} trials that can be compared have the same score" if keys else "no key was searched"
     if reason:

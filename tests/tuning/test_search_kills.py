@@ -18,6 +18,13 @@ def leave_running(place, *names, trials=24, environment):
     return running
 
 
+def wait_for_lines(directory, count):
+    deadline = time.monotonic() + 120
+    while search_kills.lines(directory) < count:
+        assert time.monotonic() < deadline, "the search does not begin"
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def environment():
     return {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(search_kills.free_port())}
@@ -33,8 +40,7 @@ def test_a_search_that_is_killed_ends_as_one_that_is_not(tmp_path):
 def test_the_trial_of_a_worker_that_stays_away_goes_to_another(tmp_path, environment):
     directory = tmp_path / "search"
     running = leave_running(directory, "chief", "tuner0", "tuner1", environment=environment)
-    while search_kills.lines(directory) < 12:
-        time.sleep(0.01)
+    wait_for_lines(directory, 12)
     os.kill(running["tuner0"].pid, signal.SIGKILL)
     for name in ("chief", "tuner1"):
         running[name].join(120)
@@ -47,8 +53,7 @@ def test_the_trial_of_a_worker_that_stays_away_goes_to_another(tmp_path, environ
 def test_a_worker_whose_chief_stays_away_ends_with_the_code_to_start_it_again(tmp_path, environment):
     directory = tmp_path / "search"
     running = leave_running(directory, "chief", "tuner0", environment=environment)
-    while search_kills.lines(directory) < 8:
-        time.sleep(0.01)
+    wait_for_lines(directory, 8)
     os.kill(running["chief"].pid, signal.SIGKILL)
     running["tuner0"].join(120)
     assert running["tuner0"].exitcode == 75
