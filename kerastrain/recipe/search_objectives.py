@@ -46,19 +46,9 @@ def check(config: Config, search: SearchConfig, *, has_function: bool = False) -
             f"{search.algorithm}. Remove one of them."
         )
     _check_comparable(search, kind, early)
-    if early is None:
-        return
-    if len(measures) > 1:
-        raise InputError(
-            f"{early} compares trials by one objective. Received: {', '.join(measures)}. Keep one, or search for all of them "
-            "with random, grid, bayesian or tpe and without pruning."
-        )
-    if catalog.logged_name(measures[0], kind) is None:
-        raise InputError(
-            f"{early} compares trials after each epoch, and {measures[0]} is measured only at the end. Choose a measure such as "
-            "validation.loss, or search without it."
-        )
-    _check_epochs(config, search, early, has_function=has_function)
+    if early is not None:
+        _check_early_end(config, search, early, has_function=has_function)
+    _check_epoch_values(config, search, early)
 
 
 def _check_comparable(search: SearchConfig, kind: str, early: str | None) -> None:
@@ -74,9 +64,28 @@ def _check_comparable(search: SearchConfig, kind: str, early: str | None) -> Non
     for objective in search.objectives if searched else ():
         if objective.measure == "validation.loss" and (early is not None or objective.epoch == "last"):
             raise InputError(
-                f"{early or 'epoch: last'} compares trials by the loss that each of them trains, and {searched[0]} makes it "
-                f"another one. Received: objective validation.loss, and a space with {searched[0]}. Remove it from the space, or "
-                "choose validation.accuracy or validation.brier."
+                f"{early or 'epoch: last'} compares trials by the loss that each of them trains, which {searched[0]} changes. "
+                f"Received: objective validation.loss, and a space with {searched[0]}. Remove it from the space, or choose "
+                "validation.accuracy or validation.brier."
+            )
+
+
+def _check_epoch_values(config: Config, search: SearchConfig, early: str | None) -> None:
+    """Raises an error if an objective is needed after each epoch, and another measure is computed then."""
+    kind, first = config.measured_kind, search.objectives[0].measure
+    last = [each.measure for each in search.objectives if each.epoch == "last"]
+    needed = [measure for measure in last if measure.startswith("validation.")] + ([] if early is None else [first])
+    is_searched, monitor = "fit.monitor" in search.space, config.fit.monitor or first
+    for measure in needed:
+        if catalog.logged_name(measure, kind) is None:
+            raise InputError(
+                f"{measure} is measured once, with the weights of the best epoch. Received: epoch: last. Use epoch: best."
+            )
+        if (is_searched or measure != monitor) and not catalog.is_logged_by_keras(measure, kind):
+            received = "a space with fit.monitor" if is_searched else f"fit.monitor={monitor}"
+            raise InputError(
+                f"{measure} is needed after each epoch, where only fit.monitor and what Keras logs are measured. Received: "
+                f"{received}. Set fit.monitor={measure}, or make it the first objective without fit.monitor."
             )
 
 
@@ -85,6 +94,22 @@ def _early_end(search: SearchConfig) -> str | None:
     if search.algorithm == "hyperband":
         return "hyperband"
     return None if search.pruning is None else f"pruning: {search.pruning.name}"
+
+
+def _check_early_end(config: Config, search: SearchConfig, early: str, *, has_function: bool) -> None:
+    """Raises an error unless trials can be compared before their last epoch."""
+    measures = [objective.measure for objective in search.objectives]
+    if len(measures) > 1:
+        raise InputError(
+            f"{early} compares trials by one objective. Received: {', '.join(measures)}. Keep one, or search for all of them "
+            "with random, grid, bayesian or tpe and without pruning."
+        )
+    if catalog.logged_name(measures[0], config.measured_kind) is None:
+        raise InputError(
+            f"{early} compares trials after each epoch, and {measures[0]} is measured only at the end. Choose a measure such as "
+            "validation.loss, or search without it."
+        )
+    _check_epochs(config, search, early, has_function=has_function)
 
 
 def _check_epochs(config: Config, search: SearchConfig, early: str, *, has_function: bool) -> None:

@@ -10,7 +10,6 @@ from kerastrain import tracking
 from kerastrain.config import Config, SearchConfig
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
-from kerastrain.evaluation import catalog
 from kerastrain.recipe import requirements, search_space, trial_config
 from kerastrain.recipe.user_function import UserFunction
 from kerastrain.system import folders, optional_imports
@@ -61,7 +60,6 @@ def require(
             f"a function makes models of images or texts. Received: --build {function.text}, and data.kind={config.data.kind}."
         )
     space = search_space.check(config, search, build_space=None if function is None else function.space)
-    _require_epoch_values(config, search)
     formats = trial_config.export_formats(trial_config.objectives(search))
     export = config.export.model_copy(update={"formats": tuple(formats)})
     if function is None:  # which needs no backbone
@@ -71,20 +69,3 @@ def require(
     if not resumes:
         folders.refuse_existing(directory)
     return space
-
-
-def _require_epoch_values(config: Config, search: SearchConfig) -> None:
-    """Raises an error if an objective is needed after each epoch, and the recipe has another measure computed then."""
-    kind, first = config.measured_kind, search.objectives[0]
-    needed = [
-        each.measure for each in search.objectives if each.epoch == "last" and each.measure.startswith("validation.")
-    ]
-    if search.algorithm == "hyperband" or search.pruning is not None:
-        needed.append(first.measure)
-    monitor = config.fit.monitor or first.measure
-    for measure in needed:
-        if measure != monitor and not catalog.is_logged_by_keras(measure, kind):
-            raise InputError(
-                f"{measure} is needed after each epoch, where only fit.monitor and what Keras logs are measured. Received: "
-                f"fit.monitor={monitor}. Set fit.monitor={measure}, or make it the first objective without fit.monitor."
-            )

@@ -207,19 +207,41 @@ def test_a_rare_wrong_combination_of_a_grid_is_found():
         (
             "{pruning: median, objective: validation.loss, space: {fit.label_smoothing: [0, 0.1]}}",
             (),
-            "pruning: median compares trials by the loss that each of them trains, and fit.label_smoothing makes it another one. "
-            "Received: objective validation.loss, and a space with fit.label_smoothing. Remove it from the space, or choose "
+            "pruning: median compares trials by the loss that each of them trains, which fit.label_smoothing changes. Received: "
+            "objective validation.loss, and a space with fit.label_smoothing. Remove it from the space, or choose "
             "validation.accuracy or validation.brier.",
         ),
         (
             "{algorithm: hyperband, objective: val_loss, space: {data.class_weights: [null, balanced]}}",
             ("data.task=multi_label",),
-            "hyperband compares trials by the loss that each of them trains, and data.class_weights",
+            "hyperband compares trials by the loss that each of them trains, which data.class_weights",
         ),
         (
             "{objective: {measure: val_loss, epoch: last}, space: {fit.label_smoothing: [0, 0.1]}}",
             (),
             "epoch: last compares trials by the loss that each of them trains",
+        ),
+        (
+            "{pruning: median, objective: validation.macro.f1, space: {model.dropout: [0]}}",
+            ("fit.monitor=validation.brier",),
+            "validation.macro.f1 is needed after each epoch, where only fit.monitor and what Keras logs are measured. Received: "
+            "fit.monitor=validation.brier. Set fit.monitor=validation.macro.f1",
+        ),
+        (
+            "{algorithm: hyperband, objective: validation.brier, space: {fit.monitor: [null, validation.accuracy]}}",
+            (),
+            "validation.brier is needed after each epoch, where only fit.monitor and what Keras logs are measured. Received: "
+            "a space with fit.monitor.",
+        ),
+        (
+            "{objective: [val_accuracy, {measure: validation.brier, epoch: last}], space: {model.dropout: [0]}}",
+            (),
+            "validation.brier is needed after each epoch",
+        ),
+        (
+            "{objective: {measure: validation.perplexity, epoch: last}, space: {optimizer.learning_rate: [0.1]}}",
+            ("data.kind=language", "data.path=.", "model.backbone=hf:owner/name"),
+            "validation.perplexity is measured once, with the weights of the best epoch. Received: epoch: last.",
         ),
         (
             "{objective: validation.preference.margin, space: {fit.dpo_beta: [0.1, 0.5]}}",
@@ -240,10 +262,12 @@ def test_a_search_that_has_no_meaning_is_one_sentence(text, overrides, sentence)
         "objective: val_loss, space: {fit.label_smoothing: [0, 0.1]}",  # measured in the end, the same way for all
         "pruning: median, objective: validation.brier, space: {fit.label_smoothing: [0, 0.1]}",
         "pruning: median, objective: val_loss, space: {model.dropout: [0, 0.1]}",
+        "pruning: median, objective: validation.macro.f1, space: {model.dropout: [0, 0.1]}",
+        "objective: validation.macro.f1, space: {fit.monitor: [null, validation.brier]}",
         "pruning: median, objective: val_loss, space: {data.class_weights: [null, balanced]}",  # of training examples
     ],
 )
-def test_trials_whose_losses_are_of_one_kind_are_compared_by_them(text):
+def test_objectives_that_every_trial_has_are_taken(text):
     assert check(f"{{{text}}}").size() == 2
 
 
