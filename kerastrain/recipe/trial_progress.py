@@ -109,7 +109,8 @@ class Trial:
             measures: mapping from the names of measures to numbers; None for the objectives of the best epoch so far.
         """
         history = _history(self.folder)
-        curve = [(epoch, value) for epoch, row in enumerate(history, 1) for value in [*self._logged(row).values()][:1]]
+        first = self.objectives[0]
+        curve = [(epoch, value) for epoch, row in enumerate(history, 1) for value in self._logged(row, first).values()]
         measures = self._so_far(history) if measures is None else measures
         trial_records.write(
             self.directory,
