@@ -235,7 +235,7 @@ def kerastrain_passes(options, split, precision="float32"):
     import keras
 
     import kerastrain as kt
-    from kerastrain.recipe import fitting, plan, stages
+    from kerastrain.recipe import compiling, plan, stages
 
     keras.backend.clear_session()
     settings = settings_of(options, 0, [f"runtime.precision={precision}", "fit.epochs=1"])
@@ -251,7 +251,7 @@ def kerastrain_passes(options, split, precision="float32"):
     phase = plan.phases(settings, len(train))[-1]
     small = kt.data.Split(train=train, validation=train, test=train)
     stage = stages.staged(model, settings, small, phase)
-    fitting.compiled(stage.model, settings, phase)
+    compiling.compiled(stage.model, settings, phase)
     batches = stages.training_batches(stage, settings, phase, start_step=0)
     cell["training"] = len(train) / seconds(lambda: stage.model.fit(batches, shuffle=False, verbose=0))
     return cell

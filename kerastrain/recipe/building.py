@@ -16,7 +16,7 @@ from kerastrain import backbones, data, distribute, models, runtime
 from kerastrain.config import Config
 from kerastrain.models import task_models
 from kerastrain.recipe import automatic_backbone, further_training, plan, starting_run
-from kerastrain.recipe.fitting import compiled, spare_memory
+from kerastrain.recipe.compiling import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
 
 logger = logging.getLogger("kerastrain")

@@ -15,7 +15,8 @@ from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.recipe import language_requirements, language_run, plan, tracked_runs
 from kerastrain.recipe.building import prepare_unmeasured
-from kerastrain.recipe.fitting import compiled, fit_phase
+from kerastrain.recipe.compiling import compiled
+from kerastrain.recipe.fitting import fit_phase
 from kerastrain.recipe.stages import Stage, staged, training_batches
 
 logger = logging.getLogger("kerastrain")

@@ -26,6 +26,7 @@ from kerastrain.presets import language_folders
 from kerastrain.recipe import (
     backbone_files,
     best_phase,
+    compiling,
     diagnosing,
     fitting,
     language_data,
@@ -173,7 +174,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
     else:
         loss, accuracy = losses.NextTokenCrossentropy(), losses.next_token_accuracy
     model.compile(
-        optimizer=fitting.optimizer(model, config, phase),
+        optimizer=compiling.optimizer(model, config, phase),
         loss=loss,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"), evaluation.DataLoss(loss)],
         jit_compile=config.runtime.jit_compile,
@@ -184,7 +185,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         memory.update_one_by_one(model.optimizer)
     # A block of a decoder has one small input and many activations, so each is worth a cut.
     blocks = [layer.name for layer in every_layer(model) if isinstance(layer, DecoderBlock)]
-    fitting.spare_memory(model, config, blocks=blocks)
+    compiling.spare_memory(model, config, blocks=blocks)
     return model
 
 

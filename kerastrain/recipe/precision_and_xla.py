@@ -14,7 +14,7 @@ from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.recipe import plan
 from kerastrain.recipe.building import prepare_unmeasured
-from kerastrain.recipe.fitting import compiled
+from kerastrain.recipe.compiling import compiled
 from kerastrain.recipe.stages import staged, training_batches
 
 logger = logging.getLogger("kerastrain")
