@@ -27,15 +27,15 @@ _OTHER_DATA = "trials that differ in it are measured on different examples"
 _OTHER_MEASURE = "trials that differ in it are measured in different ways"
 _NO_CHANGE = "it does not change what is trained"
 _WORKERS = "`kerastrain tune --workers` divides the devices among the trials"
-_NOT_SEARCHED = {  # key or section -> why
+_OF_DATA = {  # key below data -> why it is not searched
     **dict.fromkeys(("path", "exclude", "exclude_classes", "unreadable_fraction", "largest_megapixels"), _OTHER_DATA),
     **dict.fromkeys(("validation_fraction", "test_fraction", "split_seed", "folds", "fold"), _OTHER_DATA),
     **dict.fromkeys(("columns.targets", "columns.split", "columns.group", "columns.folder"), _OTHER_DATA),
     **dict.fromkeys(("kind", "task", "learn", "train_on_validation", "columns.slices"), _OTHER_MEASURE),
     "cache": _NO_CHANGE,
 }
-_NOT_SEARCHED = {
-    **{f"data.{key}": reason for key, reason in _NOT_SEARCHED.items()},
+_NOT_SEARCHED = {  # key or section -> why
+    **{f"data.{key}": reason for key, reason in _OF_DATA.items()},
     "fit.objective": _OTHER_MEASURE,
     "fit.stop_epoch": "it belongs to the training of a winner",
     "fit.head_stop_epoch": "it belongs to the training of a winner",
@@ -49,16 +49,8 @@ _NOT_SEARCHED = {
     "runtime.start_timeout_seconds": _NO_CHANGE,
 }
 _OF_A_FUNCTION = (
-    *(
-        "model",
-        "optimizer",
-        "schedule",
-        "fine_tune",
-        "memory",
-        "fit.head_epochs",
-        "fit.label_smoothing",
-        "fit.dpo_beta",
-    ),
+    *("model", "optimizer", "schedule", "fine_tune", "memory"),
+    *("fit.head_epochs", "fit.label_smoothing", "fit.dpo_beta"),
 )
 
 
