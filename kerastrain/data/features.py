@@ -70,11 +70,11 @@ def precompute_once(
 ) -> Examples:
     """As `precompute`, for several processes that need the same outputs: the first one computes them, the others read its file.
 
-    A model that changes its own state when it is called is computed in every process, because the others would otherwise go on
-    with another state.
+    The outputs of a model that changes its own state when it is called are computed in every process, or the state would differ
+    between them.
 
     Args:
-        path: Path of the `.npy` file. Its name must tell the model and the examples; its folder is made if missing.
+        path: Path of the `.npy` file. Its name must identify the model and the examples; its folder is made if missing.
         model: as for `precompute`, on one device.
         examples: as for `precompute`.
         global_batch_size: as for `precompute`.

@@ -31,7 +31,7 @@ def names(kind: str) -> tuple[str, ...]:
         kind: str in `KINDS`.
 
     Returns:
-        tuple of str such as "macro.f1" and "classes.CLASS.f1", in which CLASS stands for the name of any class.
+        tuple of str such as "macro.f1" and "classes.CLASS.f1", where CLASS is the name of any class.
 
     Raises:
         InputError: the kind is unknown.

@@ -18,7 +18,7 @@ FORMATS = (
 """The names of `export.formats`."""
 
 CLASS = "CLASS"
-"""What stands for the name of a class or of a number in the names of its measures, such as "classes.CLASS.f1"."""
+"""The placeholder for the name of a class or number in the names of its measures, such as "classes.CLASS.f1"."""
 
 SCORES = ("precision", "recall", "specificity", "f1", "average_precision", "roc_auc")
 """The scores of a class, or averaged over classes."""

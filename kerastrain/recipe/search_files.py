@@ -1,4 +1,4 @@
-"""The files that describe a search in its folder, and what of its trials stays on disk.
+"""The files that describe a search in its folder, and which files of its trials stay on disk.
 
 Takes and returns paths and configs. Must not import TensorFlow, and must not train.
 """
@@ -81,7 +81,7 @@ def read(directory: Path) -> SearchFiles:
 
 
 def features_folder(directory: Path) -> Path:
-    """The folder of the features of frozen backbones, which the trials share while the search goes on.
+    """The folder of the features of frozen backbones, which the trials share while the search runs.
 
     Args:
         directory: Path of the search.
@@ -93,7 +93,7 @@ def features_folder(directory: Path) -> Path:
 
 
 def remove_shared(directory: Path) -> None:
-    """Removes what only a search that goes on needs: the checkpoints of trials that could continue, and shared features.
+    """Removes what a search needs only until it ends: the checkpoints of trials that could continue, and shared features.
 
     Args:
         directory: Path of the search.

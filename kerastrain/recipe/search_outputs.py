@@ -16,7 +16,7 @@ _SECONDS = 2.0  # between two writings of trials.json while epochs end
 
 
 class Views:
-    """Writes the tables of a search as it goes on, and keeps the models of its best trials.
+    """Writes the tables of a search while it runs, and keeps the models of its best trials.
 
     Args:
         directory: Path of the search.

@@ -1,6 +1,6 @@
 """What is known about a trial while it is carried out: its objectives after each epoch, its time, and its record.
 
-Takes what is logged and measured; tells it to the process that searches, and writes `trial.json`. Must not train.
+Takes what is logged and measured; reports it to the process that searches, and writes `trial.json`. Must not train.
 """
 
 import csv
@@ -59,7 +59,7 @@ class Trial:
         return self.earlier_seconds + time.monotonic() - self._began
 
     def begin(self, config: Config, example_count: int) -> None:
-        """Tells how long the training is.
+        """Reports how long the training is.
 
         Args:
             config: Config of the trial.
@@ -82,7 +82,7 @@ class Trial:
         return self.link.epoch(epoch, self._logged(logs))
 
     def repeat_last_report(self) -> None:
-        """Reports the last epoch of an earlier process again, whose report or answer may be lost, and does as is answered.
+        """Reports the last epoch of an earlier process again, whose report or answer may be lost, and does what the answer says.
 
         Raises:
             Paused: the answer is not to continue.
@@ -139,7 +139,7 @@ class Trial:
         return {name: value for name, value in names.items() if name in objectives or catalog.class_of(name) is None}
 
     def recorded(self) -> Outcome:
-        """The outcome that the record of the trial tells."""
+        """The outcome according to the record of the trial."""
         record = trial_records.read(self.directory, self.assignment)
         measures, history = record["measures"], _history(self.folder)
         values = {}

@@ -52,7 +52,7 @@ def carry_out(assignment: Assignment, directory: Path, link: Link) -> Outcome:
     Args:
         assignment: Assignment.
         directory: Path of the search.
-        link: Link that is told the objectives after each epoch, and says whether to continue.
+        link: Link that gets the objectives after each epoch, and says whether to continue.
 
     Returns:
         Outcome.
