@@ -17,7 +17,7 @@ from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
-from kerastrain.recipe import operating_points, requirements
+from kerastrain.recipe import operating_points, requirements, run_room
 from kerastrain.system import signals
 
 
@@ -132,7 +132,7 @@ def check(
     listing = plan.listing(config)
     config, sentence = automatic_backbone.choose(config, listing)
     requirements.require(config)
-    requirements.require_room(directory, config)
+    run_room.require(directory, config)
     sizes = fold_plan.sizes(config, listing) if configs.folds.trains_all(config) else None
     console.print(configs.dump(config).rstrip(), markup=False)
     console.print()

@@ -24,7 +24,7 @@ from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
 from kerastrain.evaluation import cross_validation, predictions
-from kerastrain.recipe import automatic_backbone, named_predictions, plan, requirements, training_run
+from kerastrain.recipe import automatic_backbone, named_predictions, plan, run_room, training_run
 from kerastrain.recipe.building import make_strategy, read_data, with_class_weights
 from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files
@@ -143,7 +143,7 @@ def _carry_out(config: Config, directory: Path, open_directory: Callable) -> Fol
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
     is_chief = collectives.worker_index(strategy) == 0
     if is_chief:
-        requirements.require_room(directory, config)
+        run_room.require(directory, config)
     whole = _Data()
     with collectives.exit_on_lost_worker(strategy), contextlib.ExitStack() as stack:
         is_open = False

@@ -1,38 +1,28 @@
-"""What a run needs besides its data: libraries, files, permission and room, checked before TensorFlow starts.
+"""What a run needs besides its data: libraries, files and permission, checked before TensorFlow starts.
 
 Takes a `Config`; raises errors. `kerastrain check` and `kerastrain train` use the same functions. Must not import
 TensorFlow.
 """
 
-import math
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kerastrain import presets, tracking
-from kerastrain.config import AUTO_BACKBONE, Config, folds, validate
+from kerastrain.config import AUTO_BACKBONE, Config, validate
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import cache, handles, imagenet_weights
 from kerastrain.hub.bundled import bundled
 from kerastrain.hub.handles import split_pin
 from kerastrain.presets import image_networks
 from kerastrain.presets.text_presets import read_text
-from kerastrain.recipe import language_requirements, networks, starting_run
+from kerastrain.recipe import language_requirements, networks, run_room, starting_run
 from kerastrain.system import archives, folders, optional_imports
 
 _FORMAT_EXTRAS = {"onnx": "onnx", "tflite_int4": "int4", "tflite_dynamic_int4": "int4"}
 _INTEGER_FORMATS = ("tflite_int8", "tflite_int16x8", "tflite_int4", "tflite_dynamic_int4")
-_FORMAT_SIZES = {  # bytes of a file for each byte of float32 weights
-    "tflite_float16": 0.5,
-    "tflite_dynamic": 0.25,
-    "tflite_int8": 0.25,
-    "tflite_int16x8": 0.25,
-    "tflite_int4": 0.2,
-    "tflite_dynamic_int4": 0.2,
-}
 _MOST_EMBEDDING = 0.88  # Above it, a file with kernels of four bits keeps more than 90 % of its size.
-_OTHER_BYTES = 1_000_000  # history, logs, TensorBoard, report
 
 
 def require(config: Config) -> None:
@@ -173,7 +163,7 @@ def _embedding_fraction(config: Config, model: Any) -> float:
     if model is None:
         return float(config.model.backbone == "keras:embedding" and not config.model.hidden_units)
     embeddings = [weight for weight in model.weights if weight.path.endswith("/embeddings")]
-    return _bytes(embeddings) / max(_bytes(model.weights), 1)
+    return run_room.weight_bytes(embeddings) / max(run_room.weight_bytes(model.weights), 1)
 
 
 def _is_module(config: Config) -> bool:
@@ -284,79 +274,3 @@ def require_folder(directory: Path, *, resumes: bool) -> None:
         folders.require_writable(directory)
     else:
         folders.refuse_existing(directory)
-
-
-def require_room(directory: Path, config: Config, model: Any = None) -> None:
-    """Checks that the disk has room for what a run writes.
-
-    Args:
-        directory: Path of the run's folder, which may not exist yet.
-        config: Config.
-        model: keras.Model, compiled, with a built optimizer; None for an estimate by the files of the backbone.
-
-    Raises:
-        InputError: less is free than the estimate of the checkpoints, the model and the exported files.
-    """
-    folders.require_room(
-        directory,
-        written_bytes(config, model),
-        writer="the run",
-        advice="Free some space, set --run to a folder on another disk, or lower fit.checkpoints_kept.",
-    )
-
-
-def written_bytes(config: Config, model: Any = None) -> int:
-    """Estimates what a run writes: checkpoints, the best and the last model, and the exported files.
-
-    Args:
-        config: Config.
-        model: keras.Model, compiled, with a built optimizer; None for an estimate by the files of the backbone.
-
-    Returns:
-        int, bytes.
-    """
-    if model is None:
-        weights = backbone_bytes(config.model.backbone)
-        trained, slots = weights if config.fit.trains_whole else 0, 0.0
-    else:
-        weights, trainable = _bytes(model.weights), _bytes(model.trainable_weights)
-        trained = weights if config.fit.trains_whole else trainable
-        # The optimizer has as many slots for each weight in the phases in which more weights train.
-        slots = _bytes(model.optimizer.variables) / max(trainable, 1)
-    state = weights + slots * trained
-    exports = exported_bytes(config.export.formats, weights)
-    # One checkpoint more than is kept exists while the oldest is replaced.
-    checkpoints = (config.fit.checkpoints_kept + 1) * state
-    runs = config.data.folds if folds.trains_all(config) else 1
-    return round(checkpoints + runs * (2 * state + exports)) + runs * _OTHER_BYTES
-
-
-def exported_bytes(formats: Iterable[str], weight_bytes: int) -> float:
-    """Estimates the size of exported files.
-
-    Args:
-        formats: iterable of str as in `export.formats`.
-        weight_bytes: int >= 0, the size of the weights of the model in float32.
-
-    Returns:
-        float >= 0, bytes.
-    """
-    return sum(_FORMAT_SIZES.get(name, 1) for name in formats) * weight_bytes
-
-
-def backbone_bytes(handle: str) -> int:
-    """Returns the size of a backbone on this machine.
-
-    Args:
-        handle: str, as in `model.backbone`.
-
-    Returns:
-        int, bytes; 0 for what is built or downloaded.
-    """
-    location, _ = handles.split_pin(handle)
-    place = bundled().get(location.removeprefix("kerastrain:"), Path(location).expanduser())
-    return sum(path.stat().st_size for path in (place, *place.rglob("*")) if path.is_file())
-
-
-def _bytes(variables: Iterable) -> int:
-    return sum(4 * math.prod(variable.shape) for variable in variables)

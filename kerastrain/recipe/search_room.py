@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kerastrain.config import Config, SearchConfig
 from kerastrain.hub.handles import split_pin
-from kerastrain.recipe import networks, requirements, trial_config
+from kerastrain.recipe import networks, run_room, trial_config
 from kerastrain.system import folders
 from kerastrain.tuning.space import Space
 
@@ -111,9 +111,7 @@ histories, logs and predictions of 5 trainings'
     is_paused = search.algorithm == "hyperband" or (search.pruning is not None and search.pruning.name == "halving")
     waiting = max(points - workers, 0) if is_paused else 0
     paused = config.fit.checkpoints_kept * state + state + weights
-    files_kept = state + requirements.exported_bytes(
-        trial_config.export_formats(trial_config.objectives(search)), weights
-    )
+    files_kept = state + run_room.exported_bytes(trial_config.export_formats(trial_config.objectives(search)), weights)
     # The model of a trial is written before that of the trial that it replaces is removed.
     kept = min(search.keep_models + workers, trainings)
     return Room(
@@ -204,7 +202,7 @@ def _model_bytes(config: Config) -> int:
     if config.model.from_run is not None:
         return (Path(config.model.from_run) / "model.keras").stat().st_size
     if handle == name:
-        return requirements.backbone_bytes(config.model.backbone)
+        return run_room.backbone_bytes(config.model.backbone)
     if name in networks.MILLIONS_OF_PARAMETERS:
         return round(_WEIGHT_BYTES * 1e6 * networks.MILLIONS_OF_PARAMETERS[name] * (config.model.alpha or 1))
     vocabulary, embedding_dim = _OF_TEXTS[name]

@@ -31,6 +31,7 @@ from kerastrain.recipe import (
     operating_points,
     requirements,
     retrained_run,
+    run_room,
     starting_run,
     tracked_runs,
     training_data,
@@ -177,7 +178,7 @@ def _train_and_export(
     if is_chief:
         requirements.require_formats(config, config.export.formats, model)
         if not directory.exists():
-            requirements.require_room(directory, config, model)
+            run_room.require(directory, config, model)
     digests = {"data_sha256": fingerprint}
     if is_chief and not is_trained:  # A trained model holds its backbone.
         digests["backbone_sha256"] = backbone_files.sha256(config)

@@ -9,7 +9,7 @@ import pytest
 
 from kerastrain import cli, config, testing
 from kerastrain.errors import InputError
-from kerastrain.recipe import networks, plan, requirements
+from kerastrain.recipe import networks, plan, run_room
 from kerastrain.system import folders, optional_imports
 
 TEXT = ["data.kind=text", "data.path=texts"]
@@ -212,10 +212,10 @@ def test_a_run_writes_its_checkpoints_its_model_and_its_files(tmp_path):
 
     settings = config.load(overrides=["export.formats=[saved_model, tflite_int8]", "fit.checkpoints_kept=2"])
     # Three checkpoints, the best and the last model with two slots for each weight; a SavedModel, and a quarter in int8.
-    assert requirements.written_bytes(settings, Model()) == 4_000_000 * (3 * 3 + 2 * 3 + 1.25) + 1_000_000
+    assert run_room.written_bytes(settings, Model()) == 4_000_000 * (3 * 3 + 2 * 3 + 1.25) + 1_000_000
     module = module_of(tmp_path, 5000)
     settings = config.load(overrides=[f"model.backbone={module}", "export.formats=[]", "fit.checkpoints_kept=1"])
-    assert requirements.written_bytes(settings) == 5000 * 4 + 1_000_000
+    assert run_room.written_bytes(settings) == 5000 * 4 + 1_000_000
 
 
 def module_of(folder, size):
