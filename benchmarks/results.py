@@ -1,11 +1,14 @@
-"""Reads the cells that a benchmark has measured, and writes its results with the machine they were measured on."""
+"""Reads the cells that a benchmark has measured, records its figures, and writes its results with the machine."""
 
 import json
 import os
 import platform
 import shlex
+import statistics
 import sys
 from pathlib import Path
+
+FIGURES = "KERASTRAIN_FIGURES"  # environment variable: the file of JSON lines to which figures are appended
 
 
 def machine():
@@ -21,6 +24,33 @@ def machine():
         f"{counted(len(os.sched_getaffinity(0)), 'cores')} of {model}, load {os.getloadavg()[2]:.1f}, Python "
         f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
     )
+
+
+def record(name, value, low=None, high=None, *, better="lower"):
+    """Records a headline figure of a benchmark, if `benchmarks/all.py` runs it.
+
+    Args:
+        name: str, what it measures and in which unit, unique in the benchmark: "second epoch, times the rival".
+        value: float, the figure, such as the median of the repeats.
+        low: float, the least of the repeats; None if it was measured once.
+        high: float, the greatest of the repeats; None if it was measured once.
+        better: "lower" or "higher".
+
+    Raises:
+        ValueError: `better` is another word.
+    """
+    if better not in ("lower", "higher"):
+        raise ValueError(f"`better` must be 'lower' or 'higher'. Received: {better!r}.")
+    if path := os.environ.get(FIGURES):
+        figure = {"name": name, "value": float(value), "low": low, "high": high, "better": better}
+        figure |= {bound: float(figure[bound]) for bound in ("low", "high") if figure[bound] is not None}
+        with open(path, "a") as file:
+            file.write(json.dumps(figure) + "\n")
+
+
+def spread(values):
+    """(median, least, greatest) of repeats, as `record` takes them."""
+    return statistics.median(values), min(values), max(values)
 
 
 def cells(path):

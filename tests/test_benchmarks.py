@@ -1,3 +1,4 @@
+import importlib
 import json
 import re
 import subprocess
@@ -9,6 +10,69 @@ import pytest
 from kerastrain import testing
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a module of the folder of benchmarks."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
+
+
+def figure(value, low=None, high=None, better="lower"):
+    return {"value": value, "low": low, "high": high, "better": better}
+
+
+def row(machine="2 cores of A", **figures):
+    return {"date": "2026-11-30", "machine": machine, "versions": {"Keras": "3"}, "figures": figures, "failed": {}}
+
+
+def test_figures_are_recorded_only_for_the_run_of_all(module, tmp_path, monkeypatch):
+    results, history = module("results"), module("history")
+    monkeypatch.delenv(results.FIGURES, raising=False)
+    results.record("ratio", 2)
+    monkeypatch.setenv(results.FIGURES, str(tmp_path / "figures"))
+    results.record("ratio", *results.spread([3, 1, 2]), better="higher")
+    results.record("seconds", 4)
+    lines = (tmp_path / "figures").read_text().splitlines()
+    expected = {"start: ratio": figure(2, 1, 3, "higher"), "start: seconds": figure(4)}
+    assert history.by_name("start", lines) == expected
+    with pytest.raises(ValueError, match="unique in its benchmark. Received: 'start: ratio' twice"):
+        history.by_name("start", [*lines, lines[0]])
+    with pytest.raises(ValueError, match="must be 'lower' or 'higher'. Received: 'up'"):
+        results.record("ratio", 1, better="up")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (figure(1.0, 0.9, 1.1), figure(1.2, 1.15, 1.25), "same"),
+        (figure(1.0, 0.9, 1.1), figure(1.3, 1.25, 1.35), "worse"),
+        (figure(1.0, 0.9, 1.1), figure(0.7, 0.65, 0.75), "better"),
+        (figure(1.0, 0.99, 1.01), figure(1.3, 1.1, 1.5), "same"),  # its own repeats lie as far apart
+        (figure(1.0, 0.9, 1.1, "higher"), figure(0.7, 0.65, 0.75, "higher"), "worse"),
+        (figure(0.95, 0.95, 0.95, "higher"), figure(0.95, 0.95, 0.95, "higher"), "same"),
+        (figure(0.95, 0.95, 0.95, "higher"), figure(0.94, 0.94, 0.94, "higher"), "worse"),
+        (figure(10), figure(10.9), "same"),
+        (figure(10), figure(11.2), "worse"),
+    ],
+)
+def test_figure_is_worse_if_it_moved_by_more_than_its_spread(module, before, now, expected):
+    assert module("history").change(before, now) == expected
+
+
+def test_figures_are_compared_with_the_last_ones_of_the_same_kind_of_machine(module, tmp_path):
+    history = module("history")
+    rows = [row(a=figure(1), b=figure(1)), row(a=figure(2)), row("2 cores of B", a=figure(9), b=figure(9))]
+    last = history.last_figures(rows, "2 cores of A")
+    assert last == {"a": figure(2), "b": figure(1)}  # `b` was not measured again
+    assert history.worse(last, {"a": figure(2.1), "b": figure(2), "c": figure(5)}) == ["b"]
+    assert history.worse(history.last_figures(rows, "8 cores of C"), {"a": figure(99)}) == []
+    for each in (*rows, row(a=figure(1), b=figure(2))):
+        history.append(tmp_path / "history.jsonl", each)
+    printed = history.table(history.read(tmp_path / "history.jsonl"))
+    assert "| 2026-11-30 | 2 cores of A | Keras 3 | 1 | a | – |" in printed  # the second run
+    assert "| a | lower | 2 | 1 | better |\n| b | lower | 1 | 2 | worse |" in printed
 
 
 @pytest.mark.slow

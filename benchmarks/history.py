@@ -1,0 +1,94 @@
+"""The figures of earlier runs of `benchmarks/all.py`, and what has become worse since.
+
+Takes and returns rows: dicts with "date", "machine" (str, its kind), "versions" (dict), "figures" (dict from name to figure, as
+`results.record` writes them) and "failed" (dict from benchmark to reason). Must not run a benchmark.
+"""
+
+import json
+
+_SPREAD_OF_ONE = 0.1  # of a figure that was measured once
+
+
+def read(path):
+    """The rows of a history file, the oldest first; none if there is no file."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def append(path, row):
+    """Appends a row to a history file."""
+    with open(path, "a") as file:
+        file.write(json.dumps(row, sort_keys=True) + "\n")
+
+
+def by_name(benchmark, lines):
+    """The figures in lines of JSON as {"BENCHMARK: NAME": figure}.
+
+    Raises:
+        ValueError: a benchmark recorded two figures under one name.
+    """
+    figures = {}
+    for figure in map(json.loads, lines):
+        name = f"{benchmark}: {figure.pop('name')}"
+        if name in figures:
+            raise ValueError(f"a figure's name must be unique in its benchmark. Received: {name!r} twice.")
+        figures[name] = figure
+    return figures
+
+
+def last_figures(rows, machine):
+    """The newest figure of each name on a kind of machine; not every run measures all of them."""
+    newest = {}
+    for row in rows:
+        if row["machine"] == machine:
+            newest |= row["figures"]
+    return newest
+
+
+def spread(figure):
+    """How far apart the repeats of a figure lie; a tenth of it if it was measured once."""
+    if figure["low"] is None or figure["high"] is None:
+        return _SPREAD_OF_ONE * abs(figure["value"])
+    return figure["high"] - figure["low"]
+
+
+def change(before, now):
+    """Whether a figure became "worse" or "better" by more than its spread, the larger of the two, or stayed the "same"."""
+    risen = now["value"] - before["value"]
+    if abs(risen) <= max(spread(before), spread(now)):
+        return "same"
+    return "better" if (risen > 0) == (now["better"] == "higher") else "worse"
+
+
+def worse(before, now):
+    """The names of figures that got worse by more than their spread; those without an earlier figure did not."""
+    return [name for name in now if name in before and change(before[name], now[name]) == "worse"]
+
+
+def shown(figure):
+    """A figure with the range of its repeats as text."""
+    if figure["low"] is None or figure["high"] is None:
+        return f"{figure['value']:.4g}"
+    return f"{figure['value']:.4g} ({figure['low']:.4g} to {figure['high']:.4g})"
+
+
+def table(rows):
+    """Markdown of a history: a line for each run, and its newest figures beside those before them."""
+    lines = ["| date | machine | versions | figures | worse | failed |", "|---|---|---|---|---|---|"]
+    for number, row in enumerate(rows):
+        names = worse(last_figures(rows[:number], row["machine"]), row["figures"])
+        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        cells = (row["date"], row["machine"], versions, len(row["figures"]), "; ".join(names) or "–")
+        lines.append(f"| {' | '.join(map(str, cells))} | {'; '.join(row['failed']) or '–'} |")
+    if rows:
+        lines += ["", f"The run of {rows[-1]['date']}:", "", *_newest(rows)]
+    return "\n".join(lines)
+
+
+def _newest(rows):
+    """The figures of the newest run beside the last ones of the same kind of machine."""
+    before = last_figures(rows[:-1], rows[-1]["machine"])
+    yield "| figure | better | last | now | |"
+    yield "|---|---|---|---|---|"
+    for name, figure in sorted(rows[-1]["figures"].items()):
+        earlier, moved = ("–", "new") if name not in before else (shown(before[name]), change(before[name], figure))
+        yield f"| {name} | {figure['better']} | {earlier} | {shown(figure)} | {moved} |"
