@@ -14,6 +14,7 @@ _OF_CLASSIFIERS = {  # key -> why a language model does not have it
     "model.l2": _HEAD,
     "fit.head_epochs": _HEAD,
     "fit.head_stop_epoch": _HEAD,
+    "fit.head_views": _HEAD,
     "fit.label_smoothing": "the loss of a language model is that of the tokens as they are",
     "optimizer.fine_tune_fraction": "a language model has one phase, with optimizer.learning_rate",
     "fine_tune.batch_norm": "a language model has no batch normalization",

@@ -62,6 +62,31 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_head_views(self):
+        if self.fit.head_views == 1:
+            return self
+        received = f"Received: {self.fit.head_views}"
+        if self.data.kind != "images":
+            raise ValueError(f"fit.head_views is for images. {received}, and data.kind={self.data.kind}. Remove it.")
+        if self.from_scratch or not self.fit.head_epochs:
+            why = f"{self.model.backbone} with random weights" if self.from_scratch else "fit.head_epochs=0"
+            raise ValueError(
+                f"fit.head_views is for a phase that trains only the head. {received}, and {why}, which has none. Remove it."
+            )
+        blends = [name for name in ("mixup", "cutmix") if name in self.data.augment.named]
+        if blends:
+            raise ValueError(
+                "fit.head_views must be 1 where images are blended with each other, because features are of single images. "
+                f"{received}, and data.augment with {' and '.join(blends)}. Remove one of them."
+            )
+        if not self.data.augment.named:
+            raise ValueError(
+                "fit.head_views needs data.augment, because all views of an image are equal without it. "
+                f"{received}, and data.augment empty. Remove fit.head_views, or name transforms."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_train_on_validation(self):
         no_validation.check(self)
         return self

@@ -189,6 +189,10 @@ class FitConfig(Section):
     stop_epoch: Annotated[int, Field(gt=0)] | None = None
     """Epoch after which fine-tuning, or training from scratch, ends, while its schedule is that of all epochs: to train as long
     as another run had trained at its best epoch. Null means the last one."""
+    head_views: Annotated[int, Field(gt=0)] = 1
+    """Only for images: number of views of each training image on whose features the head trains. 1: the image as it is. 4: also
+    three views of it under data.augment, drawn once from runtime.seed; the epochs of the head phase take turns on them. A view
+    costs a pass of all training images through the backbone; there are no more views than epochs."""
     global_batch_size: Annotated[int, Field(gt=0)] | None = None
     """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences, or pairs of them for dpo, for
     language models."""

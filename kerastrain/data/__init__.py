@@ -16,7 +16,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["features", "overlap", "properties", "text_statistics", "token_ids"],
+    submodules=["feature_views", "features", "overlap", "properties", "text_statistics", "token_ids"],
     submod_attrs={
         "image_files": ["quarantine"],
         "augmentation": ["Augmentation", "augment"],

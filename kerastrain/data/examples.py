@@ -11,6 +11,7 @@ import numpy as np
 
 from kerastrain.data.image_files.quarantine import Quarantined
 from kerastrain.data.image_files.stores import Store
+from kerastrain.data.views import Views
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.tasks import TASKS, Task
@@ -126,16 +127,18 @@ class Examples:
         """
         return self.read(np.array([index]))[0]
 
-    def read(self, indices: np.ndarray) -> np.ndarray:
+    def read(self, indices: np.ndarray, epoch: int = 0) -> np.ndarray:
         """Reads and stacks inputs.
 
         Args:
             indices: int array (m,), values in [0, n).
+            epoch: int >= 0, which counts where the inputs are `Views`.
 
         Returns:
             array (m, *shape) of type `dtype`, in the order of `indices`.
         """
-        return self.inputs[np.asarray(indices, np.int64)]
+        inputs = self.inputs.of_epoch(epoch) if isinstance(self.inputs, Views) else self.inputs
+        return inputs[np.asarray(indices, np.int64)]
 
     def model_inputs(self, indices: np.ndarray) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Reads what a model takes.

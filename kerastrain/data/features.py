@@ -55,7 +55,7 @@ def precompute(
     share = -(-len(examples) // workers)
     # Every worker gets a slice of the same length; the last example pads the slices and is dropped below.
     local = examples.subset(np.minimum(np.arange(share) + worker * share, len(examples) - 1))
-    outputs = [_outputs(strategy, model, batch[0]) for batch in batches(local, global_batch_size)]
+    outputs = [outputs_of_devices(strategy, model, batch[0]) for batch in batches(local, global_batch_size)]
     gathered = collectives.all_gather(strategy, [np.concatenate(outputs).astype(np.float32)])
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in gathered])[: len(examples)])
 
@@ -87,9 +87,9 @@ def precompute_once(
         WriteError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusively(path.with_suffix(".lock")):
-        if path.is_file():
-            return dataclasses.replace(examples, inputs=np.load(path, mmap_mode="r"))
+    with exclusively(path.with_suffix(".lock")):
+        if (stored := mapped(path, len(examples))) is not None:
+            return dataclasses.replace(examples, inputs=stored)
         before = model.get_weights()
         computed = precompute(model, examples, global_batch_size, lengths=lengths)
         if all(map(np.array_equal, before, model.get_weights())):
@@ -98,17 +98,50 @@ def precompute_once(
     return computed
 
 
+def mapped(path: Path, *shape: int) -> np.ndarray | None:
+    """Maps a file of features into memory.
+
+    Args:
+        path: Path of a `.npy` file, which need not exist.
+        *shape: int, the first sizes of the array.
+
+    Returns:
+        array float32 (*shape, ...); None if there is no such file, or if it is damaged and must be written again.
+    """
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):  # missing; empty; cut off
+        return None
+    return array if array.shape[: len(shape)] == shape and array.dtype == np.float32 else None
+
+
 @contextlib.contextmanager
-def _exclusively(path: Path) -> Iterator[None]:
-    """Waits until no other process is in this block with the same path; where files have no locks, it does not wait."""
+def exclusively(path: Path) -> Iterator[None]:
+    """Context manager that waits until no other process is in its block; where files have no locks, it does not wait.
+
+    Args:
+        path: Path of the lock file, the same in all processes.
+
+    Yields:
+        None.
+    """
     with path.open("a") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _outputs(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:
-    """Returns the model's outputs for a batch that is sharded over the devices of this process."""
+def outputs_of_devices(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:
+    """Returns the outputs of a model for a batch that is sharded over the devices of this process.
+
+    Args:
+        strategy: tf.distribute.Strategy of the model.
+        model: keras.Model.
+        inputs: tensor (b, ...).
+
+    Returns:
+        array (b, ...), in the order of the inputs.
+    """
     # Not counted from the results of `strategy.run`: replicas that all return the same Python object give one result.
     devices = strategy.num_replicas_in_sync // collectives.worker_count(strategy)
     # Pad so that every device gets an example; the padding is dropped below.

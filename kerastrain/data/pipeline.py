@@ -101,7 +101,7 @@ def batches(
     @recording_errors
     def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = drawn(int(epoch))[positions]
-        return examples.read(indices), *(column[indices] for column in columns)
+        return examples.read(indices, int(epoch)), *(column[indices] for column in columns)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, first = step // steps, step % steps * global_batch_size

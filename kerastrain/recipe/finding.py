@@ -13,7 +13,7 @@ import tensorflow as tf
 from kerastrain import data, finders, memory, runtime
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
-from kerastrain.recipe import language_requirements, language_run, plan, tracked_runs
+from kerastrain.recipe import head_features, language_requirements, language_run, plan, tracked_runs
 from kerastrain.recipe.building import prepare_unmeasured
 from kerastrain.recipe.compiling import compiled
 from kerastrain.recipe.fitting import fit_phase
@@ -105,7 +105,8 @@ def _stage(
         for index, phase in enumerate(phases[: wanted + 1]):
             if train_earlier or index == wanted:
                 runtime.seed(config.runtime.seed)
-                stage = staged(model, config, split, phase, tokens_once=tokens_once)
+                places = head_features.Places(spill=Path(folder) / "features")
+                stage = staged(model, config, split, phase, tokens_once=tokens_once, places=places)
                 compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if train_earlier and index < wanted:
                 fit_phase(stage, tracked_runs.untracked(config), phase, Path(folder))

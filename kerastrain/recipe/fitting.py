@@ -15,7 +15,7 @@ from kerastrain.callbacks.epoch_report import OnEpoch
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import counted
-from kerastrain.recipe import best_phase, monitors, nonfinite_steps, plan, tracked_runs
+from kerastrain.recipe import best_phase, head_features, monitors, nonfinite_steps, plan, tracked_runs
 from kerastrain.recipe.compiling import compiled
 from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
 
@@ -59,6 +59,7 @@ def fit(
         InputError: the data cannot be read, or the model does not fit the config.
         Paused: `on_epoch` said so.
     """
+    places = head_features.Places(features_folder, run_directory.resume_folder(directory) / "features")
     report = None if on_epoch is None else callbacks.EpochReport(on_epoch, directory / "history.csv")
     phases = plan.phases(config, len(split.train))
     stored = checkpoints.latest(run_directory.resume_folder(directory))
@@ -74,7 +75,7 @@ def fit(
         runtime.seed(config.runtime.seed)
         # Training stays outside the scope. Saving a model inside it creates variables that the other workers wait for.
         with model.distribute_strategy.scope():
-            stage = staged(model, config, split, phase, features_folder=features_folder)
+            stage = staged(model, config, split, phase, places=places)
             models.synchronize_batch_norm(stage.model)
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if phase.name != "head" and stage.model is not model:
@@ -82,6 +83,8 @@ def fit(
                 compiled(model, config, phase, positive_weights=split.train.positive_weights)
             _log_penalties(stage.model, phase)
         fit_phase(stage, config, phase, directory, earlier=names[:number], report=report)
+        if phase.name == "head" and distribute.is_chief():
+            head_features.remove_spilled(places.spill)
     models.merge_lora(model)
     if split.validation is None:
         return best_phase.last_epoch(directory)

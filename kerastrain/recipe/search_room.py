@@ -192,7 +192,10 @@ def _feature_bytes(config: Config, search: SearchConfig) -> int:
     """The size of the features of an example by all backbones that are searched; 0 without a phase that trains only the head."""
     if config.is_language or config.from_scratch or not (config.fit.head_epochs or "fit.head_epochs" in search.space):
         return 0
-    return _FEATURE_BYTES * max(1, len(_choices(search.space.get("model.backbone"))))
+    views = sum(_choices(search.space.get("fit.head_views"))) or config.fit.head_views
+    # One view has no random numbers, so that the seeds share it.
+    seeds = search.seeds if views > 1 else 1
+    return _FEATURE_BYTES * views * seeds * max(1, len(_choices(search.space.get("model.backbone"))))
 
 
 def _model_bytes(config: Config) -> int:

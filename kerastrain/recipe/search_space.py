@@ -50,7 +50,7 @@ _NOT_SEARCHED = {  # key or section -> why
 }
 _OF_A_FUNCTION = (
     *("model", "optimizer", "schedule", "fine_tune", "memory"),
-    *("fit.head_epochs", "fit.label_smoothing", "fit.dpo_beta"),
+    *("fit.head_epochs", "fit.head_views", "fit.label_smoothing", "fit.dpo_beta"),
 )
 
 

@@ -1,13 +1,9 @@
 """Chooses the model, the examples and the transforms of each training phase."""
 
 import dataclasses
-import functools
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,9 +12,11 @@ import tensorflow as tf
 from kerastrain import data, distribute, models
 from kerastrain.config import Config
 from kerastrain.language import batches, preferences
-from kerastrain.recipe import plan
+from kerastrain.recipe import head_features, plan
 
 logger = logging.getLogger("kerastrain")
+
+_IN_MEMORY = head_features.Places()
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def staged(
     phase: plan.Phase,
     *,
     tokens_once: bool = True,
-    features_folder: Path | None = None,
+    places: head_features.Places = _IN_MEMORY,
 ) -> Stage:
     """Returns what `phase` trains: the head, on features that are computed here, or the whole unfrozen model.
 
@@ -60,28 +58,14 @@ def staged(
         split: data.Split.
         phase: plan.Phase.
         tokens_once: bool, whether the token ids of texts are computed here where the texts do not change.
-        features_folder: Path of a folder in which several trainings on the same data share the features of a backbone that
-            they have in common; None to compute them here.
+        places: head_features.Places, where the features may be kept that are computed here.
 
     Returns:
         Stage, whose model shares its layers with `model`.
     """
     if phase.name == "head":
         features, head = models.split_at_backbone(model)
-        if distribute.is_chief():
-            count = sum(map(len, _fitted(split)))
-            logger.info("computing the backbone's features of %s examples", f"{count:,}")
-        precomputes = [data.features.precompute] * len(_fitted(split))
-        if features_folder is not None and model.distribute_strategy.num_replicas_in_sync == 1:
-            # Before any is computed, because a model's description changes when it predicts for the first time.
-            digest = _features_digest(features, config, split)
-            paths = [features_folder / f"{digest}_{number}.npy" for number in range(len(precomputes))]
-            precomputes = [functools.partial(data.features.precompute_once, path) for path in paths]
-        parts = [
-            precompute(features, part, config.evaluation.batch_size, lengths=models.text_lengths(features, part.inputs))
-            for precompute, part in zip(precomputes, _fitted(split), strict=True)
-        ]
-        return Stage(head, *parts)
+        return Stage(head, *head_features.computed(features, config, split, phase, places))
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
     validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
     if lengths is not None and validation is not None:
@@ -97,16 +81,6 @@ def staged(
 def _fitted(split: data.Split) -> list[data.Examples]:
     """The parts that `fit` reads: train, and validation if there is one."""
     return [split.train] if split.validation is None else [split.train, split.validation]
-
-
-def _features_digest(features: keras.Model, config: Config, split: data.Split) -> str:
-    """Names the features of a split: by the model with its weights, the data, and how they are read."""
-    digest = hashlib.sha256(features.to_json().encode())
-    for weight in features.weights:
-        digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-    settings = [config.data.model_dump(mode="json"), config.evaluation.batch_size, data.fingerprint(split)]
-    digest.update(json.dumps(settings).encode())
-    return digest.hexdigest()[:32]
 
 
 def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:

@@ -75,6 +75,11 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("fit.epochs=[", "not valid YAML"),
         ("fit.epochs=true", "fit.epochs: must be a whole number of at least 0, or null. Received: true."),
         ("data.validation_fraction=0.95", "must sum to less than 1"),
+        ("fit.head_views=0", "fit.head_views: must be a whole number above 0. Received: 0."),
+        (
+            "fit={head_views: 2, head_epochs: 0}",
+            "fit.head_views is for a phase that trains only the head. Received: 2, and",
+        ),
         (
             "model.weights=imagenet",
             "model.weights is only for `keras:NAME` networks of images. Received: model.weights",
