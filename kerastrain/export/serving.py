@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.export import calibrated, endpoints, fresh_process, parity, tokens, verified
+from kerastrain.export import calibrated, endpoints, fresh_process, parity, saved_model_files, tokens, verified
 from kerastrain.export.encoder_models import EncoderModel
 from kerastrain.export.targets import require_target
 from kerastrain.system import files
@@ -141,22 +141,15 @@ def write(
         token_model: keras.Model from token ids to the same outputs, for the signature `tokens`; None for no such signature.
     """
     specs = endpoints.input_specs(model, batch_size=batch_size, input_shape=input_shape)
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        verified.DEFAULT_SIGNATURE, endpoints.serving_function(model, activation), input_signature=specs
-    )
+    signatures = {verified.DEFAULT_SIGNATURE: (endpoints.serving_function(model, activation), specs)}
     if image_bytes:
         spec = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
-        specs = [spec, *endpoints.number_specs(model)]
-        archive.add_endpoint(IMAGE_BYTES, endpoints.image_bytes_function(model, activation), input_signature=specs)
+        function = endpoints.image_bytes_function(model, activation)
+        signatures[IMAGE_BYTES] = (function, [spec, *endpoints.number_specs(model)])
     if token_model is not None:
-        archive.add_endpoint(
-            TOKENS,
-            endpoints.serving_function(token_model, activation),
-            input_signature=endpoints.input_specs(token_model),
-        )
-    archive.write_out(str(path), verbose=False)
+        function = endpoints.serving_function(token_model, activation)
+        signatures[TOKENS] = (function, endpoints.input_specs(token_model))
+    saved_model_files.write(path, signatures, model)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:

@@ -53,6 +53,8 @@ def test_saved_model_when_reopened_answers_as_predict(served, images):
     assert measured.agreement == 1
     assert measured.sample_count == 80  # each sample through both signatures
     assert (path / "assets.extra" / "labels.txt").read_text() == "red\ngreen\nblue\n"
+    stored = tf.train.list_variables(str(path / "variables" / "variables"))
+    assert len([name for name, _ in stored if "VARIABLE_VALUE" in name]) == len(model.variables)  # each weight once
     assert json.loads((path / "assets.extra" / "parity.json").read_text())["agreement"] == 1
 
 

@@ -1,0 +1,66 @@
+"""Writes SavedModels: each signature is traced once, and each weight is stored once.
+
+Takes functions with the arguments that they are traced for; writes a folder. Must not know what the functions compute, and
+must not check the folder: `serving` does.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+
+class _Servable(tf.Module):
+    """The object that a SavedModel is loaded as: its variables by the names that `keras.export.ExportArchive` gives them."""
+
+    # Attributes in the place of the properties of tf.Module, which a loaded object would not have.
+    variables = trainable_variables = non_trainable_variables = ()
+
+
+class _ServedView(tf.train.TrackableView):
+    """The objects that a SavedModel of a model would hold, where `tf.train.TrackableView` lists those of a checkpoint."""
+
+    @classmethod
+    def children(cls, obj, save_type="savedmodel", **options):
+        """The objects that `obj` holds, by name; none where TensorFlow would have to trace a function with unknown arguments."""
+        try:
+            return super().children(obj, save_type, cache={}, **options)
+        except TypeError as error:
+            if "missing a required argument" not in str(error):
+                raise
+            return {}
+
+
+def write(
+    path: str | os.PathLike,
+    signatures: Mapping[str, tuple[Callable[..., dict[str, tf.Tensor]], Sequence[tf.TensorSpec]]],
+    model: keras.Model,
+) -> None:
+    """Writes a SavedModel with the weights and lookup tables of `model`.
+
+    `keras.export.ExportArchive` would write the same signatures, trace each of them twice, and store each weight twice: as a
+    variable of Keras and as the variable of TensorFlow in it.
+
+    Args:
+        path: the folder to write, which does not exist.
+        signatures: mapping from the name of each signature to a function and the arguments that it is traced for.
+        model: keras.Model, built, whose layers the functions call.
+    """
+    root = _Servable()
+    for name in ("variables", "trainable_variables", "non_trainable_variables"):
+        setattr(root, name, [variable.value for variable in getattr(model, name)])
+    root.resources = list(_resources(model))
+    concrete = {}
+    for name, (function, specs) in signatures.items():
+        concrete[name] = tf.function(function, autograph=False).get_concrete_function(*specs)
+        setattr(root, name, concrete[name])
+    # Such as the seeds of layers, which Keras does not count among the variables of a model.
+    root.captured_variables = [variable for function in concrete.values() for variable in function.variables]
+    tf.saved_model.save(root, str(path), signatures=concrete)
+
+
+def _resources(model: keras.Model) -> Iterable[tf.saved_model.experimental.TrackableResource]:
+    """The lookup tables and tokenizers of a model, which a SavedModel must hold beside the functions that use them."""
+    kind = tf.saved_model.experimental.TrackableResource
+    return (child for child in _ServedView(model).descendants() if isinstance(child, kind))
