@@ -170,7 +170,8 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     Args:
         directory: str or Path of the run.
         config: Config to resume with, or None for the run's own. Only the keys in `RESUME_MAY_CHANGE` may differ from the
-            run's own config. A "measure" takes the run's measured choice, and the backbone "auto" that of the run.
+            run's own config. "auto" and "measure" in `runtime.precision` and `runtime.jit_compile` take what the run has
+            chosen, and the backbone "auto" that of the run.
 
     Returns:
         Config.
@@ -191,10 +192,12 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
             f"the run in {str(directory)!r} is finished and cannot be resumed. Its model is "
             f"{str(directory / 'model.keras')!r}. To train it further, start a new run: `kerastrain train --from {directory}`."
         )
+    if not configs.folds.trains_all(own):  # A run of an earlier version has an "auto" that was Keras's rule.
+        own = configs.automatic.unmeasured(own)
     if config is None:
         return own
     # The run's own choices stay, because another choice would change the result.
-    measured = {name: getattr(own.runtime, name) for name, value in config.runtime if value == "measure"}
+    measured = {name: getattr(own.runtime, name) for name in configs.automatic.open_keys(config)}
     chosen = {"backbone": own.model.backbone} if config.model.backbone == configs.AUTO_BACKBONE else {}
     config = config.model_copy(
         update={

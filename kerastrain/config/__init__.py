@@ -4,7 +4,7 @@
 `recipe`, `compression_search`, `run_directory` and `cli` import this package. Must not import TensorFlow.
 """
 
-from kerastrain.config import folds, no_validation
+from kerastrain.config import automatic, folds, no_validation
 from kerastrain.config.compression import BudgetConfig, CompressConfig
 from kerastrain.config.jobs import SearchConfig
 from kerastrain.config.loading import dump, load, override, put, schema, to_yaml, validate
@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "EPOCHS",
     "SearchConfig",
+    "automatic",
     "dump",
     "folds",
     "load",

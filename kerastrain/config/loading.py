@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from kerastrain import presets
-from kerastrain.config import faults, typed
+from kerastrain.config import automatic, faults, typed
 from kerastrain.config.data import ALL_FOLDS
 from kerastrain.config.model import AUTO_BACKBONE, NGRAM_BACKBONE, ModelConfig
 from kerastrain.config.reading import Argument, read_yaml
@@ -198,7 +198,7 @@ def _resolved_language(config: Config) -> Config:
     formats = ("adapter", "hugging_face") if is_lora else ("hugging_face",)
     path = {"path": _absolute_data(config.data.path)}
     warmup = config.schedule.warmup or ("0 steps" if config.schedule.name == "one_cycle" else "5%")
-    return config.model_copy(
+    return automatic.unmeasured(config).model_copy(
         update={
             "data": config.data.model_copy(update=path),
             "model": config.model.model_copy(update={"backbone": _absolute(config.model.backbone)}),

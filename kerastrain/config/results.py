@@ -98,13 +98,16 @@ class RuntimeConfig(Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the split (unless data.split_seed is set), the order of the examples, augmentation, initial weights and dropout."""
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "measure"] = "float32"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "measure"] = "auto"
     """Keras dtype policy of the layers; variables and logits stay float32. `measure` times the train step with float32 and
     with every precision that the hardware supports (bfloat16 on CPUs with AMX or AVX-512 BF16, on GPUs and TPUs), and
-    keeps the fastest."""
-    jit_compile: bool | Literal["auto", "measure"] = "auto"
-    """Whether XLA compiles the train step. `auto` is Keras's rule: yes on one GPU or a TPU, no on a CPU. `measure` times the
-    step with and without XLA (on a CPU, only if compiling takes seconds) and writes its choice to the run's config.yaml."""
+    keeps the fastest. `auto` does so only in a run that is at least twenty times as long as the trials, takes what an earlier
+    run of the same model has measured on this machine, and is float32 otherwise; also for regression, for several devices, and
+    with deterministic. The run's config.yaml has what was chosen."""
+    jit_compile: bool | Literal["auto", "keras", "measure"] = "auto"
+    """Whether XLA compiles the train step. `keras` is Keras's rule: yes on one GPU or a TPU, no on a CPU. `measure` times the
+    step with and without XLA (on a CPU, only if compiling takes seconds) and writes its choice to the run's config.yaml.
+    `auto` measures as precision=auto does, and is `keras` otherwise."""
     strategy: Literal["auto", "none", "mirrored", "multi_worker", "tpu"] = "auto"
     """Which devices train together. none: one device. mirrored: all GPUs of this machine. multi_worker: all processes of
     `kerastrain launch` or of a cluster. tpu: a TPU. auto chooses by the devices of the machine. All of them train to the

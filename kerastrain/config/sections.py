@@ -169,7 +169,7 @@ class Config(Section):
                 "memory is only for training the whole model. Received: fit.epochs 0, which trains only the head. Remove "
                 "memory."
             )
-        if self.runtime.jit_compile not in (False, "auto"):
+        if self.runtime.jit_compile not in (False, "auto", "keras"):
             raise ValueError(
                 "memory needs steps without XLA, because XLA keeps the activations that should be freed. Received: "
                 f"runtime.jit_compile {str(self.runtime.jit_compile).lower()}. Remove it, or remove memory."

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from kerastrain.finders.restoring import restored
+from kerastrain.finders.trial_costs import TRIAL_SECONDS, TRIAL_STEPS
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.system import resources
 
@@ -21,7 +22,6 @@ MOST_OPERATIONS = 4000
 """Largest step, in operations, that is compiled by XLA for a CPU only to measure it. 3,000 took 9 s on two cores, a whole
 MobileNetV2 minutes, and a compilation cannot be interrupted."""
 _GAIN = 0.9
-_STEPS, _SECONDS = 10, 5.0
 _FAILURES = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.InternalError)
 
 
@@ -54,13 +54,13 @@ def step_seconds(model: keras.Model, batch: Sequence, *, jit_compile: bool, name
     Returns:
         StepTiming; without times where XLA cannot compile the step, or would need minutes for it on a CPU.
     """
-    if jit_compile and (reason := _reason_against_xla(model, batch)):
+    if jit_compile and (reason := reason_against_xla(model, batch)):
         return StepTiming(name, reason=reason)
     compiled_jit_compile, seconds = model.jit_compile, []
     try:
         with restored(model):
             model.jit_compile = jit_compile
-            while len(seconds) <= _STEPS and sum(seconds[1:]) < _SECONDS:
+            while len(seconds) <= TRIAL_STEPS and sum(seconds[1:]) < TRIAL_SECONDS:
                 start = time.perf_counter()
                 model.train_on_batch(*batch)
                 seconds.append(time.perf_counter() - start)
@@ -124,7 +124,16 @@ def reason_against_measuring() -> str:
     return ""
 
 
-def _reason_against_xla(model: keras.Model, batch: Sequence) -> str:
+def reason_against_xla(model: keras.Model, batch: Sequence) -> str:
+    """Why XLA is not tried for a train step: it cannot compile it, or would take minutes to compile it for a CPU.
+
+    Args:
+        model: keras.Model, built and compiled.
+        batch: as for `step_seconds`.
+
+    Returns:
+        str; "" if it may be tried.
+    """
     if unsupported := [layer.name for layer in every_layer(model) if not getattr(layer, "supports_jit", True)]:
         return f"the layer {unsupported[0]!r} cannot be compiled by XLA"
     if tf.as_dtype(model.inputs[0].dtype) == tf.string:

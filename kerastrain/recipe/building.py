@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from kerastrain import backbones, data, distribute, models, runtime
-from kerastrain.config import Config
+from kerastrain.config import Config, automatic
 from kerastrain.models import task_models
 from kerastrain.recipe import automatic_backbone, further_training, plan, starting_run
 from kerastrain.recipe.compiling import compiled, spare_memory
@@ -39,7 +39,7 @@ class Prepared:
     """What a run needs before it trains.
 
     Args:
-        config: Config, with measured choices in place of "measure", and a backbone in place of "auto".
+        config: Config, with choices in place of each "auto" and "measure" in `runtime`, and with a backbone in place of "auto".
         strategy: tf.distribute.Strategy whose scope the model is built in.
         backbone: Backbone, loaded in the precision of `config`; None for texts.
         split: data.Split.
@@ -97,7 +97,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
     config = automatic_backbone.resolved(config)
     if distribute.is_chief():
         logger.info("loading the backbone %s", config.model.backbone)
-    with runtime.precision(_policy(config)):
+    with runtime.precision(automatic.used_precision(config)):
         return backbones.load(
             config.model.backbone,
             weights=config.model.weights,
@@ -205,7 +205,7 @@ def prepare_unmeasured(
     """Sets the seed, then loads the backbone and the data, without measuring precision or XLA.
 
     Args:
-        config: Config. "measure" counts as float32 and as Keras's rule for XLA.
+        config: Config. "auto" and "measure" count as float32 and as Keras's rule for XLA.
         strategy: tf.distribute.Strategy.
         load: callable that returns the data.Split for a config and an image size.
         start_path: Path of a copy of the model to start from; None for that of `model.from_run`, if it is set.
@@ -265,7 +265,7 @@ def build(
     """
     head = {name: getattr(config.model, name) for name in _HEAD_KEYS}
     text_network = {name: value for name in _TEXT_KEYS if (value := getattr(config.model, name)) is not None}
-    with runtime.precision(_policy(config)):
+    with runtime.precision(automatic.used_precision(config)):
         if start is not None:
             model = further_training.build(start, backbone, split, head)
         else:
@@ -283,11 +283,6 @@ def build(
         models.freeze(model)
     phase = plan.phases(config, len(split.train))[0]
     return compiled(model, config, phase, positive_weights=split.train.positive_weights)
-
-
-def _policy(config: Config) -> str:
-    """Returns the dtype policy; "measure" is float32 where nothing was measured, as in the finders."""
-    return "float32" if config.runtime.precision == "measure" else config.runtime.precision
 
 
 def _weights_by_index(weights: Mapping[str, float], labels: Sequence[str]) -> dict[int, float]:

@@ -38,7 +38,7 @@ def compiled(
         loss=loss,
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
         weighted_metrics=[evaluation.DataLoss(loss)],
-        jit_compile="auto" if config.runtime.jit_compile == "measure" else config.runtime.jit_compile,
+        jit_compile=config.runtime.jit_compile if isinstance(config.runtime.jit_compile, bool) else "auto",
         steps_per_execution=config.fit.steps_per_execution,
     )
     # A model that is saved before its first step would otherwise lose its optimizer when it is loaded.

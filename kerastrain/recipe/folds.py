@@ -34,8 +34,6 @@ logger = logging.getLogger("kerastrain")
 SUMMARY_FILE = "folds.json"
 """The file with the measures over all folds, which marks the folder of a cross-validation."""
 
-_MEASURED = ("precision", "jit_compile")  # the keys of `runtime` that "measure" leaves open
-
 
 @dataclass(frozen=True)
 class FoldsResult:
@@ -197,13 +195,12 @@ def _train_fold(config: Config, folder: Path, fold: int, whole: _Data, opened: C
 
 
 def _with_measured(config: Config, directory: Path) -> Config:
-    """The config with what the first fold has measured, so that all folds compute alike."""
-    first = fold_folder(directory, 0) / "config.yaml"
-    if "measure" not in [getattr(config.runtime, name) for name in _MEASURED] or not first.is_file():
+    """The config with what the first fold has chosen, so that all folds compute alike."""
+    first, keys = fold_folder(directory, 0) / "config.yaml", configs.automatic.open_keys(config)
+    if not keys or not first.is_file():
         return config
-    own = configs.load(first).runtime
-    measured = {name: getattr(own, name) for name in _MEASURED if getattr(config.runtime, name) == "measure"}
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update=measured)})
+    own = configs.automatic.unmeasured(configs.load(first)).runtime
+    return configs.automatic.with_runtime(config, **{name: getattr(own, name) for name in keys})
 
 
 def summarize(config: Config, directory: Path) -> tuple[dict, dict]:

@@ -177,7 +177,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         optimizer=compiling.optimizer(model, config, phase),
         loss=loss,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"), evaluation.DataLoss(loss)],
-        jit_compile=config.runtime.jit_compile,
+        jit_compile=config.runtime.jit_compile if isinstance(config.runtime.jit_compile, bool) else "auto",
         steps_per_execution=config.fit.steps_per_execution,
     )
     model.optimizer.build(model.trainable_variables)

@@ -10,8 +10,14 @@ from pathlib import Path
 import tensorflow as tf
 
 from kerastrain import data
-from kerastrain.config import Config
-from kerastrain.recipe.building import Prepared, load_data, load_network, make_strategy, prepare_unmeasured
+from kerastrain.config import Config, automatic
+from kerastrain.recipe.building import (
+    Prepared,
+    load_data,
+    load_network,
+    make_strategy,
+    prepare_unmeasured,
+)
 from kerastrain.recipe.precision_and_xla import with_measured_precision
 
 
@@ -33,7 +39,7 @@ def prepare(
         start_path: Path of a copy of the model to start from; None for that of `model.from_run`, if it is set.
 
     Returns:
-        Prepared, whose config has no "measure" and no "auto" backbone.
+        Prepared, whose config has no "auto" and no "measure" where a run chooses for itself.
 
     Raises:
         InputError: the devices, the data or the backbone cannot be used, or "measure" is set for several devices.
@@ -42,9 +48,9 @@ def prepare(
     strategy = make_strategy(config) if strategy is None else strategy
     prepared = prepare_unmeasured(config, strategy, load, start_path=start_path)
     with prepared.strategy.scope():
-        config, timings = with_measured_precision(prepared.config, prepared.split)
-        if not timings:
-            return prepared
+        config, timings = with_measured_precision(prepared.config, prepared.split, prepared.backbone)
+        if not timings and config.runtime.precision == automatic.used_precision(prepared.config):
+            return dataclasses.replace(prepared, config=config)
         # The backbone has to be loaded again in the precision that was chosen.
         backbone, start = load_network(config, start_path)
     return dataclasses.replace(prepared, config=config, backbone=backbone, timings=timings, start=start)

@@ -27,6 +27,7 @@ START_FILE = "start.keras"
 _FIXED = ("data.kind", "data.task", "data.image_size", "runtime.precision")
 _FIXED_IN_LANGUAGE = ("model.backbone", "runtime.precision")
 _DEFAULTS_OF_A_WAY = (("optimizer", "learning_rate"), ("fit", "dpo_beta"), ("export", "formats"))
+_OPEN = (("data.image_size", None), ("runtime.precision", "auto"))
 _FREE_IN_MODEL = ("dropout", "l1", "l2", "from_run")
 _MOST_NAMED = 10
 
@@ -71,7 +72,7 @@ def config_from(run: str | os.PathLike, path: str | Path | None = None, override
         >>> kt.recipe.run(config, "runs/flowers2")  # doctest: +SKIP
     """
     folder = report.run_folder(run)
-    own = configs.load(folder / "config.yaml")
+    own = configs.automatic.unmeasured(configs.load(folder / "config.yaml"))
     start = None if own.is_language else read_start(folder)
     own = configs.no_validation.forgotten(own)
     changes = configs.override({} if path is None else configs.read_yaml(path), overrides)
@@ -115,6 +116,24 @@ def read_start(folder: Path) -> Start:
         raise InputError(f"'{path}' is not a model that kerastrain has trained.") from None
     size = tuple(shape[1:3]) if len(shape) == 4 else None
     return Start(tuple(last["labels"]), last.get("task", "single_label"), size, frozenset(_class_names(settings)))
+
+
+def with_precision(config: Config) -> Config:
+    """Returns the config with the precision of the model that it starts from, if it leaves the precision open.
+
+    Args:
+        config: Config.
+
+    Returns:
+        Config, `config` itself if it starts from no other run.
+
+    Raises:
+        FileNotFoundError: there is no such run.
+    """
+    if config.model.from_run is None or config.runtime.precision != "auto":
+        return config
+    own = configs.load(report.run_folder(config.model.from_run) / "config.yaml")
+    return configs.automatic.with_runtime(config, precision=configs.automatic.used_precision(own))
 
 
 def _forget_defaults(values: dict, changes: Mapping, own: Config) -> None:
@@ -163,7 +182,7 @@ def check(config: Config) -> None:
     if config.model.from_run is None:
         return
     folder = report.run_folder(config.model.from_run)
-    own = configs.load(folder / "config.yaml")
+    own = configs.automatic.unmeasured(configs.load(folder / "config.yaml"))
     if own.is_language or config.is_language:
         _check_language(config, own, folder)
         return
@@ -185,7 +204,7 @@ def check(config: Config) -> None:
     for key in (*_FIXED, *keys):
         section, name = key.split(".")
         value, before = getattr(getattr(config, section), name), known.get(key, getattr(getattr(own, section), name))
-        is_open = (key, value) in (("data.image_size", None), ("model.backbone", AUTO_BACKBONE))
+        is_open = (key, value) in (*_OPEN, ("model.backbone", AUTO_BACKBONE))
         if value != before and not is_open:
             raise InputError(_changed(key, value, before, folder))
 

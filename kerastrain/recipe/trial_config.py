@@ -35,8 +35,8 @@ def with_values(config: Config, values: Mapping) -> Config:
 def of_trial(base: Config, objectives: Sequence[Objective], assignment: Assignment) -> Config:
     """Returns the config of a trial.
 
-    Its further seeds divide the data as the first one does, so that none of them trains on what another is measured on. Only
-    the validation part is evaluated, and only what an objective needs is exported.
+    All trials compute in the same precision. Its further seeds divide the data as the first one does, so that none of them
+    trains on what another is measured on. Only the validation part is evaluated, and only what an objective needs is exported.
 
     Args:
         base: Config of the search.
@@ -49,7 +49,7 @@ def of_trial(base: Config, objectives: Sequence[Objective], assignment: Assignme
     Raises:
         ConfigError: a value of the point is not accepted by its key.
     """
-    own = with_values(base, user_function.split(assignment.values)[0])
+    own = configs.automatic.unmeasured(with_values(base, user_function.split(assignment.values)[0]))
     changes = {
         "data.split_seed": base.runtime.seed if base.data.split_seed is None else base.data.split_seed,
         "runtime.seed": own.runtime.seed + assignment.seed,

@@ -157,6 +157,7 @@ def quick(monkeypatch):
             raise Interrupted
 
     def carry_out(settings, folder, open_directory, *, load):
+        settings = config.automatic.unmeasured(settings)  # which a run has done before it writes them
         split = load(settings, None, log=True)
         at(("read", folder.name))
         with open_directory(folder, settings, data_sha256=data.fingerprint(split)):

@@ -20,7 +20,8 @@ def test_a_prepared_model_has_the_weights_of_its_seed_and_is_compiled(texts):
     keras.utils.set_random_seed(99)
     prepared = recipe.prepare(texts)
     model = prepared.build()
-    assert (prepared.config, prepared.backbone, prepared.timings) == (texts, None, ())
+    assert (prepared.config, prepared.backbone, prepared.timings) == (config.automatic.unmeasured(texts), None, ())
+    assert (prepared.config.runtime.precision, prepared.config.runtime.jit_compile) == ("float32", "keras")
     assert prepared.strategy is tf.distribute.get_strategy()
     assert model.optimizer.built
     keras.utils.set_random_seed(texts.runtime.seed)
