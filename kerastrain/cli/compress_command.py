@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
-from kerastrain import report
+from kerastrain import recipe, report
 from kerastrain.cli.program import RunFolder, app, console, plain, start_tensorflow
 from kerastrain.cli.tables import print_compression
 from kerastrain.errors import InputError
-from kerastrain.recipe import language_requirements
 from kerastrain.system import signals
 
 
@@ -41,7 +40,7 @@ def compress(
     )
     own = configs.load(report.run_folder(run) / "config.yaml")
     configs.folds.require_one_model(own, run)
-    language_requirements.refuse(own, "compress")
+    recipe.language_requirements.refuse(own, "compress")
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.compression_search import unfinished

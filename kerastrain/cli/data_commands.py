@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from kerastrain import config as configs
+from kerastrain import recipe, report
 from kerastrain.cli.program import Arguments, RunFolder, app, console, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 
@@ -60,8 +62,6 @@ def preview(
             console.print(plain(line))
         return
     start_tensorflow()
-    from kerastrain import recipe
-
     preview = recipe.preview(config)
     if not preview.are_texts:
         console.print(plain(preview.write(out)))
@@ -85,12 +85,8 @@ def check(
     Writes data_check/proposals.csv in the run, which can be edited. The setting data.exclude=RUN/data_check/proposals.csv
     of the next run leaves out the rows with the action exclude.
     """
-    from kerastrain import config as configs
-    from kerastrain import report
-    from kerastrain.recipe import language_requirements
-
     folder = report.run_folder(run)
-    language_requirements.refuse(configs.load(folder / "config.yaml"), "data check")
+    recipe.language_requirements.refuse(configs.load(folder / "config.yaml"), "data check")
     start_tensorflow()
     from kerastrain.recipe import data_check_files, data_checking
 

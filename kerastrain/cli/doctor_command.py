@@ -5,10 +5,8 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
-from kerastrain import presets
 from kerastrain.cli.program import app, start_tensorflow
 from kerastrain.errors import InputError
-from kerastrain.presets import language_description
 from kerastrain.system.terminal import printable
 
 
@@ -33,6 +31,9 @@ def doctor(
             "auto is chosen by the size of a run's images, and `kerastrain check data.path=…` says which backbone it is. "
             "Received: --backbone auto. Give the name of a backbone, such as kerastrain:efficientnet_lite0."
         )
+    from kerastrain import presets
+    from kerastrain.presets import language_description
+
     is_preset = backbone is not None and presets.is_preset(backbone) and signature is output_key is None
     if is_preset and (facts := language_description.describe(backbone)):
         print(printable(configs.to_yaml(facts).rstrip()))

@@ -6,8 +6,8 @@ Takes `explaining.ExplainedText`. Must not compute anything.
 from rich.style import Style
 from rich.text import Text
 
+from kerastrain import report
 from kerastrain.cli.program import console, plain
-from kerastrain.report import explained_texts
 from kerastrain.system.terminal import printable
 
 _LONGEST_SHOWN = 200  # characters of a text
@@ -23,7 +23,7 @@ def print_explanation(explained) -> None:
     On a terminal with colours, words for the answer are on blue, and words against it underlined on orange.
     """
     record = explained.record
-    shown = explained_texts.shown(record)
+    shown = report.explained_texts.shown(record)
     row = f"{shown['row']}: " if shown["row"] else ""
     note = f" ({shown['at_once']} adjacent words have one value)" if shown["at_once"] > 1 else ""
     console.print(
@@ -32,7 +32,7 @@ def print_explanation(explained) -> None:
     words = sorted(explained.explanation.words, key=lambda word: -abs(word.value))
     _print_words("for", [word for word in words if word.value >= _SMALLEST_SHOWN])
     _print_words("against", [word for word in words if word.value <= -_SMALLEST_SHOWN])
-    for sentence in explained_texts.notes(record):
+    for sentence in report.explained_texts.notes(record):
         console.print(plain(f"  {sentence}"))
 
 

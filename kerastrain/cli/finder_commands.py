@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
+from kerastrain import recipe
 from kerastrain.cli.program import Arguments, app, console, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.errors import InputError
-from kerastrain.recipe import language_requirements
 
 find_app = typer.Typer(
     help="Find the backbone, the learning rate, the batch size and the memory use.",
@@ -60,7 +60,7 @@ def backbone(
     before any is fine-tuned.
     """
     config = read_config(arguments)
-    language_requirements.refuse(config, "find backbone")
+    recipe.language_requirements.refuse(config, "find backbone")
     from kerastrain.recipe import local_backbones
 
     handles = [*(backbones or []), *local_backbones.found(config.data.kind)]
@@ -70,8 +70,6 @@ def backbone(
             "--backbones hf:OWNER/NAME, or a folder."
         )
     start_tensorflow()
-    from kerastrain import recipe
-
     ranking = recipe.find_backbone(config, handles, most_examples=most_examples)
     numbers = (ranking.measure, "95 % interval", "behind the best", "ms per example", "parameters", "image size")
     table = Table(Column("backbone", overflow="fold"), *(Column(name, justify="right") for name in numbers))
@@ -118,7 +116,7 @@ def learning_rate(
     """
     config = read_config(arguments)
     start_tensorflow()
-    from kerastrain import finders, recipe
+    from kerastrain import finders
 
     tested, test = recipe.find_learning_rate(config, phase)
     table = Table("phase", "steepest fall", "suggestion", "override")
@@ -149,9 +147,9 @@ def batch_size(
     one, which trains the most weights.
     """
     config = read_config(arguments)
-    language_requirements.refuse(config, "find batch-size")
+    recipe.language_requirements.refuse(config, "find batch-size")
     start_tensorflow()
-    from kerastrain import finders, recipe
+    from kerastrain import finders
 
     tested, sizes = recipe.find_batch_size(config, phase)
     table = Table("batch size", "ms per step", "examples per second", "peak memory in MB", title=f"phase {tested.name}")
@@ -179,10 +177,8 @@ def memory(
     phase is the last one, which trains the most weights.
     """
     config = read_config(arguments)
-    language_requirements.refuse(config, "find memory")
+    recipe.language_requirements.refuse(config, "find memory")
     start_tensorflow()
-    from kerastrain import recipe
-
     tested, counted, measured = recipe.find_memory(config, phase)
     console.print(
         f"phase {tested.name}: batch of {counted.batch_size}, micro-batches {counted.micro_batches}, ", end=""

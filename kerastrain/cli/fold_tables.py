@@ -6,9 +6,8 @@ from pathlib import Path
 from rich import box
 from rich.table import Column, Table
 
-from kerastrain import evaluation
+from kerastrain import evaluation, report
 from kerastrain.cli.program import console, plain
-from kerastrain.report import comparison
 
 
 def print_plan(sizes: Sequence[Mapping[str, int]]) -> None:
@@ -53,7 +52,7 @@ def print_folds(summary: Mapping, measures: Mapping, directory: Path) -> None:
         for name, row in rows.items():
             ends = (f"{value:.4g}" for value in (min(row["values"]), max(row["values"])))
             table.add_row(
-                plain(comparison.title(name)),
+                plain(report.comparison.title(name)),
                 f"{row['mean']:.4g}",
                 _number(row["stddev"]),
                 _interval(row["interval"]),

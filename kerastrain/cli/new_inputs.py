@@ -3,6 +3,8 @@
 Takes arguments of commands; returns inputs, and writes to stderr. Must not import TensorFlow.
 """
 
+from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +14,7 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
+from kerastrain import report
 from kerastrain.errors import InputError, counted
 from kerastrain.system.terminal import printable
 
@@ -46,8 +49,6 @@ class Faults:
 
 def run_config(run: Path) -> configs.Config:
     """Reads the config of a finished run of one model."""
-    from kerastrain import report
-
     config = configs.load(report.run_folder(run) / "config.yaml")
     configs.folds.require_one_model(config, run)
     return config

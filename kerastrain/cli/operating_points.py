@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from kerastrain import evaluation
 from kerastrain.cli.program import console, plain
-from kerastrain.evaluation.operating_point import OperatingPoint
 
 _MOST_LABELS = 30
 
 
 def print_operating_point(record: Mapping) -> None:
     """Prints an operating point with the measures of each part."""
-    point = OperatingPoint(record["temperature"], record["thresholds"], record["reject_below"])
+    point = evaluation.OperatingPoint(record["temperature"], record["thresholds"], record["reject_below"])
     objective = f" for {record['objective']}" if record["objective"] else ""
     console.print(plain(f"Operating point, chosen on {record['chosen_on']}{objective}: {point}"))
     for note in record["notes"]:

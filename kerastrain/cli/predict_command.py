@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from kerastrain import recipe
 from kerastrain.cli import predictions as output
 from kerastrain.cli.new_inputs import Faults, NewInputs, Progress, found_inputs, run_config
 from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.errors import InputError
-from kerastrain.recipe import language_requirements
 from kerastrain.system import signals
 from kerastrain.system.terminal import printable
 
@@ -67,7 +67,7 @@ def predict(
             "--top is for labels that are printed, and --out writes all of them. Received: both. Leave out --top."
         )
     faults, own = Faults(), run_config(run)
-    language_requirements.refuse(own, "predict")
+    recipe.language_requirements.refuse(own, "predict")
     config, found = found_inputs(own, arguments, faults, texts=texts or [], seconds=seconds or [])
     start_tensorflow(prints="results" if as_json or out == output.STDOUT else "text")
     from kerastrain import models, run_directory

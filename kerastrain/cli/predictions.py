@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-import numpy as np
 from rich.table import Table
 
 from kerastrain.cli.program import console, plain
-from kerastrain.data.sources import text_pairs
 from kerastrain.errors import InputError
 from kerastrain.system import files
 
@@ -71,6 +69,8 @@ def print_predictions(predictions: Iterable, task: str, *, with_labels: bool = F
     Returns:
         int.
     """
+    from kerastrain.data.sources import text_pairs
+
     is_number = task == "regression"
     template = "{} {:.4g}" if is_number else "{} {:.1%}"
     rows = list(predictions)
@@ -147,6 +147,9 @@ def write_embeddings(predictions: Iterable, out: Path, count: int, size: int) ->
     Returns:
         int.
     """
+    import numpy as np
+
+    from kerastrain.data.sources import text_pairs
 
     def write(temporary: Path) -> int:
         is_array = out.suffix.lower() == ".npy"

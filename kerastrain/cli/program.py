@@ -1,5 +1,7 @@
 """The program with its entry point, and what the commands share: arguments, the console, reading of the config."""
 
+from __future__ import annotations
+
 import datetime
 import logging
 import os

@@ -1,5 +1,7 @@
 """The commands for a finished run, besides predict: evaluate, explain, export, report and trust."""
 
+from __future__ import annotations
+
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -9,6 +11,8 @@ from typing import Annotated
 import typer
 
 from kerastrain import config as configs
+from kerastrain import recipe
+from kerastrain import report as reports
 from kerastrain.cli.explanations import print_explanation
 from kerastrain.cli.new_inputs import Faults, NewInputs, Progress, found_inputs, run_config
 from kerastrain.cli.operating_points import print_compared, print_operating_point
@@ -16,8 +20,6 @@ from kerastrain.cli.program import RunFolder, app, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.errors import InputError, counted
-from kerastrain.recipe import language_requirements, operating_points, requirements
-from kerastrain.report import run_folder
 from kerastrain.system.terminal import printable
 
 _OPERATING_POINT = ("evaluation.threshold=", "evaluation.temperature=", "evaluation.positive=")
@@ -81,9 +83,11 @@ def evaluate(
     config = inputs.override(own, overrides)
     chooses = any(text.startswith(_OPERATING_POINT) for text in overrides)
     if chooses:
-        operating_points.require_choice(run_folder(run), config, on_other_data=bool(paths or data), replace=replace)
-    if chooses and operating_points.has_predictions(run_folder(run)):
-        _choose_operating_point(run_folder(run), config)
+        recipe.operating_points.require_choice(
+            reports.run_folder(run), config, on_other_data=bool(paths or data), replace=replace
+        )
+    if chooses and recipe.operating_points.has_predictions(reports.run_folder(run)):
+        _choose_operating_point(reports.run_folder(run), config)
         return
     for path in paths:
         if not Path(path).exists() and Path(path.partition("=")[2] or path).exists():
@@ -113,9 +117,7 @@ def evaluate(
 
 
 def _choose_operating_point(directory: Path, config: configs.Config) -> None:
-    from kerastrain import report as reports
-
-    print_operating_point(operating_points.choose(directory, config))
+    print_operating_point(recipe.operating_points.choose(directory, config))
     reports.write(directory)
 
 
@@ -180,7 +182,7 @@ def explain(
 
     faults = Faults()
     own = run_config(run)
-    language_requirements.refuse(own, "explain")
+    recipe.language_requirements.refuse(own, "explain")
     inputs.require_explainable(own, run)
     if own.data.kind == "text" and (layer is not None or score is not None):
         raise InputError("--layer and --score are for images. Received: a run of texts. Leave them out.")
@@ -250,7 +252,9 @@ def export(
             )
     keys = [text.removeprefix("export.") for text in overrides or []]
     changes = {**configs.override({}, keys), **({"formats": formats} if formats else {})}
-    operating_points.require_for_export(run_folder(run), requirements.with_exports(run_config(run), changes))
+    recipe.operating_points.require_for_export(
+        reports.run_folder(run), recipe.requirements.with_exports(run_config(run), changes)
+    )
     start_tensorflow()
     from kerastrain import run_directory
     from kerastrain.recipe import exporting
@@ -261,8 +265,6 @@ def export(
 @app.command()
 def report(run: RunFolder) -> None:
     """Write a run's report.html and model_card.md again, or a search's search.html."""
-    from kerastrain import report as reports
-
     print(printable(reports.write(run)))
 
 
@@ -272,7 +274,7 @@ def trust(run: RunFolder) -> None:
 
     A Hub module is a program. Only trust a run whose author you trust.
     """
-    language_requirements.refuse(run_config(run), "trust")
+    recipe.language_requirements.refuse(run_config(run), "trust")
     start_tensorflow()
     from kerastrain import run_directory
 

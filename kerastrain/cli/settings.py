@@ -3,6 +3,8 @@
 Takes arguments; returns a path and overrides. Must not read files.
 """
 
+from __future__ import annotations
+
 import difflib
 import os
 from collections.abc import Sequence
@@ -11,8 +13,6 @@ from pathlib import Path
 from typer.core import TyperCommand
 
 from kerastrain import config as configs
-from kerastrain.config import keys
-from kerastrain.config.values import Section
 from kerastrain.errors import InputError
 
 _DATA_SUFFIXES = (".csv", ".tsv", ".parquet", ".npz", ".jsonl", ".jpg", ".jpeg", ".png", ".zip", ".gz")
@@ -21,7 +21,7 @@ _DATA_SUFFIXES = (".csv", ".tsv", ".parquet", ".npz", ".jsonl", ".jpg", ".jpeg",
 class SettingsCommand(TyperCommand):
     """A command whose arguments are a config file and overrides. An unknown option is answered with the override."""
 
-    kinds: tuple[type[Section], ...] = (configs.Config,)
+    kinds: tuple[str, ...] = ("Config",)
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:
         """Parses the arguments; raises an InputError for an unknown option."""
@@ -31,15 +31,16 @@ class SettingsCommand(TyperCommand):
         except Exception as error:
             if not hasattr(error, "possibilities"):  # click's NoSuchOption, whose module differs between versions
                 raise
+            kinds = [getattr(configs, name) for name in self.kinds]
             raise InputError(
-                _unknown_option(str(ctx.info_name), error.option_name, words, self.params, self.kinds)
+                _unknown_option(str(ctx.info_name), error.option_name, words, self.params, kinds)
             ) from None
 
 
 class SearchSettingsCommand(SettingsCommand):
     """A command whose arguments also hold the settings of a search, such as `trials=30`."""
 
-    kinds = (configs.SearchConfig, configs.Config)
+    kinds = ("SearchConfig", "Config")
 
 
 def _unknown_option(command: str, option: str, words: Sequence[str], parameters: Sequence, kinds: Sequence) -> str:
@@ -58,9 +59,9 @@ def _unknown_option(command: str, option: str, words: Sequence[str], parameters:
     return f"{start} Settings are written without dashes: {written}."
 
 
-def _meant(option: str, kinds: Sequence[type[Section]]) -> list[str]:
+def _meant(option: str, kinds: Sequence[type[configs.Section]]) -> list[str]:
     """Returns the keys that an option may mean; if some have its very name, only those."""
-    found = [*dict.fromkeys(key for kind in kinds for key in keys.meant(kind, option))]
+    found = [*dict.fromkeys(key for kind in kinds for key in configs.keys.meant(kind, option))]
     name = option.strip("-").replace("-", "_").lower().rpartition(".")[2]
     return [key for key in found if key.rpartition(".")[2] == name] or found
 
@@ -94,13 +95,13 @@ def divide(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def files_and_overrides(
-    arguments: Sequence[str], kinds: Sequence[type[Section]] = (configs.Config,)
+    arguments: Sequence[str], kinds: Sequence[type[configs.Section]] | None = None
 ) -> tuple[list[str], list[str]]:
     """Divides the arguments of a command into files and overrides.
 
     Args:
         arguments: sequence of str.
-        kinds: sequence of the subclasses of Section whose keys an argument without a value may be.
+        kinds: sequence of the subclasses of Section whose keys an argument without a value may be; None for Config.
 
     Returns:
         (list of str, list of str): the paths of the files, and the overrides.
@@ -109,6 +110,7 @@ def files_and_overrides(
         InputError: an argument is neither a file nor an override.
     """
     files, overrides = [], []
+    kinds = kinds or (configs.Config,)
     for place, text in enumerate(arguments):
         rest = [word for word in arguments[place + 1 : place + 3] if word != "="]
         value = rest[0] if rest and not _is_override(rest[0]) else "VALUE"
@@ -147,7 +149,7 @@ def _is_override(text: str) -> bool:
     return not ("/" in key or Path(text).suffix in (".yaml", ".yml") or os.path.isfile(text))
 
 
-def _as_key(text: str, kinds: Sequence[type[Section]]) -> list[str]:
+def _as_key(text: str, kinds: Sequence[type[configs.Section]]) -> list[str]:
     """Returns the keys that an argument without a value may mean; none for the path of a file."""
     if os.path.exists(text) or "/" in text or Path(text).suffix.lower() in (".yaml", ".yml", *_DATA_SUFFIXES):
         return []

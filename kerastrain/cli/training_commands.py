@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from kerastrain import config as configs
-from kerastrain import tracking
+from kerastrain import recipe, tracking
 from kerastrain.cli.fold_tables import print_folds, print_plan, print_single
 from kerastrain.cli.operating_points import print_operating_point
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
@@ -17,7 +17,6 @@ from kerastrain.cli.settings import SettingsCommand
 from kerastrain.cli.tables import print_exports, print_measures, print_verdict
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
-from kerastrain.recipe import operating_points, requirements, run_room
 from kerastrain.system import signals
 
 
@@ -51,16 +50,15 @@ def train(
     default_path = own_config if resumes and own_config.is_file() else None
     config = read_config(arguments, default_path=default_path, from_run=from_run, takes_all_folds=True)
     if cluster.from_environment() is None:  # or else another worker may have made the folder
-        requirements.require_folder(directory, resumes=resumes)
+        recipe.requirements.require_folder(directory, resumes=resumes)
     if not resumes:  # A resumed run has its own backbone.
         from kerastrain.recipe import automatic_backbone
 
         config = automatic_backbone.resolved(config)
     if config.data.folds is not None and not configs.folds.trains_all(config):
         print_single(config.data.folds, config.data.fold)
-    requirements.require(config)
+    recipe.requirements.require(config)
     start_tensorflow(config)
-    from kerastrain import recipe
     from kerastrain.distribute import collectives
 
     try:
@@ -87,7 +85,7 @@ def train(
 
     print_verdict(diagnosing.read(result.directory))
     print_measures(result.measures)
-    if (record := operating_points.read(result.directory)) is not None:
+    if (record := recipe.operating_points.read(result.directory)) is not None:
         print_operating_point(record)
     print_exports(result.exports, result.directory)
     console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")
@@ -116,9 +114,9 @@ def check(
     config = read_config(arguments, from_run=from_run, takes_all_folds=True)
     starting_run.check(config)
     directory = run or dated("runs")
-    requirements.require_folder(directory, resumes=False)
+    recipe.requirements.require_folder(directory, resumes=False)
     if config.is_language:
-        requirements.require(config)
+        recipe.requirements.require(config)
         origin = language_data.source(config)
         config = language_data.with_rate(config, origin.network)
         loaded = language_data.load(config, origin)
@@ -131,8 +129,8 @@ def check(
         return
     listing = plan.listing(config)
     config, sentence = automatic_backbone.choose(config, listing)
-    requirements.require(config)
-    run_room.require(directory, config)
+    recipe.requirements.require(config)
+    recipe.run_room.require(directory, config)
     sizes = fold_plan.sizes(config, listing) if configs.folds.trains_all(config) else None
     console.print(configs.dump(config).rstrip(), markup=False)
     console.print()

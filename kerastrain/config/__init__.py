@@ -2,33 +2,23 @@
 
 `load` takes a YAML file and overrides, returns a frozen `Config`, and reports every fault of the file at once. Only
 `recipe`, `compression_search`, `run_directory` and `cli` import this package. Must not import TensorFlow.
+
+Modules are imported on first use, because `kerastrain --help` needs none of them.
 """
 
-from kerastrain.config import automatic, folds, no_validation
-from kerastrain.config.compression import BudgetConfig, CompressConfig
-from kerastrain.config.jobs import SearchConfig
-from kerastrain.config.loading import dump, load, override, put, schema, to_yaml, validate
-from kerastrain.config.model import AUTO_BACKBONE
-from kerastrain.config.reading import read_yaml
-from kerastrain.config.sections import Config
-from kerastrain.config.training import EPOCHS
+import lazy_loader
 
-__all__ = [
-    "AUTO_BACKBONE",
-    "BudgetConfig",
-    "CompressConfig",
-    "Config",
-    "EPOCHS",
-    "SearchConfig",
-    "automatic",
-    "dump",
-    "folds",
-    "load",
-    "no_validation",
-    "override",
-    "put",
-    "read_yaml",
-    "schema",
-    "to_yaml",
-    "validate",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["automatic", "folds", "keys", "no_validation"],
+    submod_attrs={
+        "compression": ["BudgetConfig", "CompressConfig"],
+        "jobs": ["SearchConfig"],
+        "loading": ["dump", "load", "override", "put", "schema", "to_yaml", "validate"],
+        "model": ["AUTO_BACKBONE"],
+        "reading": ["read_yaml"],
+        "sections": ["Config"],
+        "training": ["EPOCHS"],
+        "values": ["Section"],
+    },
+)

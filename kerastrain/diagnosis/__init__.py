@@ -2,10 +2,17 @@
 
 Takes records and arrays; returns findings. Must not know of configs, of folders of runs or of data sources, and must not
 import TensorFlow.
+
+Modules are imported on first use, because printing a verdict needs none of the statistics that lead to it.
 """
 
-from kerastrain.diagnosis import curves, descriptors, verdict
-from kerastrain.diagnosis.records import Change, Finding, Part, Record
-from kerastrain.diagnosis.verdict import findings, setting
+import lazy_loader
 
-__all__ = ["Change", "Finding", "Part", "Record", "curves", "descriptors", "findings", "setting", "verdict"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["curves", "descriptors", "verdict"],
+    submod_attrs={
+        "records": ["Change", "Finding", "Part", "Record"],
+        "verdict": ["findings", "setting"],
+    },
+)

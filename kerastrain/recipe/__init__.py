@@ -10,7 +10,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["tuning"],
+    submodules=["language_requirements", "operating_points", "requirements", "run_room", "tuning"],
     submod_attrs={
         "building": ["Prepared", "build", "load_backbone", "load_data", "make_strategy"],
         "data_check_files": ["write_data_check"],

@@ -2,9 +2,14 @@
 
 Takes a run directory and writes `report.html` in it. Only reads files: it needs no model, no data and no TensorFlow, so a
 report can be written again on any machine. The page must not load or run anything.
+
+Modules are imported on first use, because most commands need only `run_folder`.
 """
 
-from kerastrain.report.page import write
-from kerastrain.report.run_files import run_folder
+import lazy_loader
 
-__all__ = ["run_folder", "write"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["comparison", "explained_texts"],
+    submod_attrs={"page": ["write"], "run_files": ["run_folder"]},
+)
