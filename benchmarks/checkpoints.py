@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import results
 import tensorflow as tf
 
 from kerastrain import callbacks, checkpoints, durations, optimizers
@@ -102,6 +103,7 @@ def main():
     print(f"a step                  {step * 1e3:9.2f} ms")
     print(f"hooks in a step         {hooks * 1e3:9.4f} ms = {hooks / step:.4%} of it")
     print(f"a checkpoint of {size / 1e6:4.0f} MB {write * 1e3:9.2f} ms = {write / interval:.4%} of {every}")
+    results.record("share of the training time", hooks / step + write / interval)
     print(f"together                {hooks / step + write / interval:.2%} of the time (limit 3 %)")
 
 

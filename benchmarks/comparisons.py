@@ -76,6 +76,9 @@ def comparison_rows(repeats):
                 for name in MEASURES
             ]
             shares = [np.mean([entry[place] for entry in found]) for place in (0, 1)]
+            if not gain:
+                false_alarms = sum(entry[0] for entry in found)
+                results.record(f"{count} examples: equal models told apart", *results.share(false_alarms, repeats))
             yield [count, f"{100 * truth['accuracy']:+.1f}", *(f"{share:.1%}" for share in (*shares, *covered))]
 
 

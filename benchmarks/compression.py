@@ -153,6 +153,9 @@ def table(bench):
         lost, slow = 100 * (accuracy - right), times[name] / times["float"]
         size, share = parity.size_bytes / whole.size_bytes, parity.gzip_bytes / whole.gzip_bytes
         bounds, values = ALLOWED.get(name, (None,) * 4), (lost, size, share, slow)
+        count = len(bench.split.test)
+        results.record(f"{name}: accuracy", *results.share(round(right * count), count), better="higher")
+        results.record(f"{name}: size, of float", size)
         is_met = all(bound is None or value <= bound for bound, value in zip(bounds, values, strict=True))
         words = ("{:g} points", "size {:g}", "gzip {:g}", "time {:g}")
         verdict = ", ".join(word.format(bound) for word, bound in zip(words, bounds, strict=True) if bound is not None)
@@ -195,6 +198,8 @@ def students(bench):
         accuracies.append((baseline, distilled))
         lines.append(f"| {seed} | {baseline:.3f} | {distilled:.3f} |")
         print(lines[-1], flush=True)
+    for name, column in zip(("without teacher", "distilled"), zip(*accuracies, strict=True), strict=True):
+        results.record(f"student {name}: accuracy", *results.spread(column), better="higher")
     share = student().count_params() / bench.model.count_params()
     baseline, distilled = (statistics.mean(column) for column in zip(*accuracies, strict=True))
     gap = f"{(distilled - baseline) / (teacher - baseline):.2f} (goal 0.33)" if baseline < teacher else "none"

@@ -191,6 +191,9 @@ def table(cells):
         if not own:
             continue
         total = {key: sum(cell[key] for cell in own) for key in own[0] if isinstance(own[0][key], int)}
+        found = results.share(total["in_top"], total["flips"])
+        results.record(f"{name}: flips in the top 7 %", *found, better="higher")
+        results.record(f"{name}: seconds", *results.spread([cell["seconds"] for cell in own]))
         row = [name, str(len(own)), f"{own[0]['examples']:,}", share(total["in_top"], total["flips"])]
         row.append(share(*min((cell["in_top"] / cell["flips"], (cell["in_top"], cell["flips"])) for cell in own)[1]))
         for kind in ("listed", "likely"):

@@ -101,6 +101,9 @@ def measured(name, model, method, images, labels, boxes):
     sanity = explain.sanity_check(model, images[:few], labels[:few], method, stages=2)
     correlation = sanity.correlations[-1].mean()
     met = "met" if hits >= GOAL else "missed"
+    results.record(
+        f"{name}, {method}: pointing game", *results.share(round(hits * len(images)), len(images)), better="higher"
+    )
     return (
         f"| {name} | {method} | {hits:.2f} ({met}) | {areas['deletion']:.2f} ({areas['random_deletion']:.2f}) | "
         f"{areas['insertion']:.2f} ({areas['random_insertion']:.2f}) | {correlation:.2f} | {milliseconds:.0f} |"

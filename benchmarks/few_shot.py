@@ -136,6 +136,11 @@ def main():
         train_missing(options, known)
     text = table(options, known)
     print(text)
+    for backbone in options.backbones:
+        answers = "".join(known[key]["answers"] for key in known if key[2] == backbone and key[3] in options.seeds)
+        if answers:
+            figure = results.share(answers.count("1"), len(answers))
+            results.record(f"{backbone}: accuracy", *figure, better="higher")
     if options.write:
         results.write(TITLE, f"{results.machine()}\n\n{text}")
 

@@ -1,23 +1,25 @@
 """Measures the importances of a search against a function whose importances are known.
 
-    python benchmarks/importance.py
+    python benchmarks/importance.py [--searches 100] [--trials 15 30 60 100]
 
 The score is a formula of three keys that matter, in a known order, and noise; three further keys do nothing. The true importance
 of a key, the share of the score's variance that depends on it, is computed from 200,000 points. Prints, for numbers of trials
 and for three kinds of search, the mean importance, how often the order of the three is right, how often each is decided, how
-often the interval of a key that does nothing includes 0, and the time, over 100 searches each.
+often the interval of a key that does nothing includes 0, and the time, over some searches each.
 """
 
+import argparse
 import math
 import statistics
 import sys
 import time
 
 import numpy as np
+import results
 
 from kerastrain.tuning import importance
 
-SEEDS, NOISE, EPOCHS = 100, 0.03, 9
+NOISE, EPOCHS = 0.03, 9
 SPACE = {
     "optimizer.learning_rate": {"min": 1e-4, "max": 1e-1, "sampling": "log"},
     "model.hidden_units": [[], [64], [128, 64]],
@@ -87,10 +89,10 @@ def decoded(entry, unit):
     return low * (high / low) ** unit if "sampling" in entry else low + unit * (high - low)
 
 
-def row(kind, count):
+def row(kind, count, searches):
     """The figures of searches of one kind, as text."""
     found, times, silent = [], [], 0
-    for seed in range(SEEDS):
+    for seed in range(searches):
         record = search(kind, count, np.random.default_rng(seed))
         start = time.perf_counter()
         measured = importance.measure(record)
@@ -102,6 +104,11 @@ def row(kind, count):
     order = statistics.mean(a > b > c for a, b, c in zip(first, second, third, strict=True))
     decided = [statistics.mean(not keys[key].is_undecided for keys in found) for key in MATTER]
     covered = [statistics.mean(keys[key].is_undecided for keys in found) for key in NOTHING]
+    included = [round(each * len(found)) for each in covered]
+    name = f"{kind}, {count} trials"
+    results.record(f"{name}: order right", *results.share(round(order * len(found)), len(found)), better="higher")
+    whole = results.share(sum(included), len(included) * len(found))
+    results.record(f"{name}: interval of the others includes 0", *whole, better="higher")
     means = " / ".join(f"{statistics.mean(values):.2f}" for values in (first, second, third))
     shares = " / ".join(f"{share:.0%}" for share in decided)
     return (
@@ -112,6 +119,10 @@ def row(kind, count):
 
 def main():
     """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--searches", type=int, default=100, help="of each row")
+    parser.add_argument("--trials", type=int, nargs="+", default=[15, 30, 60, 100])
+    options = parser.parse_args()
     print(f"true importances: {' / '.join(f'{value:.2f}' for value in truths(np.random.default_rng(0)))}")
     for kind, meaning in KINDS.items():
         print(f"{kind}: {meaning}")
@@ -120,8 +131,8 @@ def main():
     )
     print("|---|---|---|---|---|---|---|---|")
     for kind in KINDS:
-        for count in (15, 30, 60, 100):
-            print(row(kind, count), flush=True)
+        for count in options.trials:
+            print(row(kind, count, options.searches), flush=True)
 
 
 if __name__ == "__main__":

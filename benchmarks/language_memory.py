@@ -222,6 +222,7 @@ def table(folders, options) -> str:
             config, origin = setting(folder, method, options)
             computed = language_memory().need(config, origin.network, options.tokens).total / 1e9
             peak = known[key]["peak"] / 1e9
+            results.record(f"{method}: peak, GB", peak)
             is_near = "yes" if abs(computed / peak - 1) <= TOLERANCE else "no"
             row = [Path(folder).name, method, f"{peak:.2f}", f"{computed:.2f}", f"{computed / peak:.2f}", is_near]
             lines.append(f"| {' | '.join(row)} | {known[key]['seconds']:.1f} |")

@@ -350,6 +350,10 @@ def table(options, known):
         lines.append(f"| {' | '.join(map(str, words))} |")
     if not rows:
         return "no cells"
+    for place, part in ((0, "after the head"), (2, "shipped")):
+        answers = "".join(bits[place] for bits in rows if bits[place])
+        if answers:
+            results.record(f"accuracy {part}", *results.share(answers.count("1"), len(answers)), better="higher")
     return "\n".join([summary(rows), "", *lines])
 
 

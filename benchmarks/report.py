@@ -16,6 +16,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import results
 from matplotlib.figure import Figure
 
 from kerastrain import report
@@ -78,12 +79,16 @@ def main():
     """Prints the table."""
     xs = np.linspace(0, 1, POINTS)
     lines = {"macro": (xs**0.2).tolist(), "micro": (xs**0.3).tolist()}
+    times = {}
     for title, function in (("report.charts", own), ("Matplotlib", matplotlib_svg)):
         text, milliseconds = timed(function, xs.tolist(), lines)
+        times[title] = milliseconds
         print(f"{title:14} {milliseconds:8.1f} ms {len(text):9,} bytes a chart")
+    results.record("a chart, of Matplotlib's time", times["report.charts"] / times["Matplotlib"])
     for class_count in (10, 100):
         page(class_count)  # imports what it needs
         size, seconds = page(class_count)
+        results.record(f"page of {class_count} classes, bytes", size)
         print(f"{class_count:4} classes    {seconds:8.2f} s  {size:9,} bytes a page of three sets")
     return 0
 

@@ -13,16 +13,23 @@ FIGURES = "KERASTRAIN_FIGURES"  # environment variable: the file of JSON lines t
 
 def machine():
     """One sentence about the machine and the versions."""
-    import keras
-    import tensorflow as tf
+    kind, versions = machine_kind()
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{kind}, load {os.getloadavg()[2]:.1f}, {listed}."
+
+
+def machine_kind():
+    """("2 cores of MODEL", {"Python": version, "TensorFlow": version, "Keras": version})."""
+    from importlib import metadata
 
     from kerastrain.errors import counted
 
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+    versions = {name: metadata.version(name.lower()) for name in ("TensorFlow", "Keras")}
     return (
-        f"{counted(len(os.sched_getaffinity(0)), 'cores')} of {model}, load {os.getloadavg()[2]:.1f}, Python "
-        f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
+        f"{counted(len(os.sched_getaffinity(0)), 'cores')} of {model}",
+        {"Python": platform.python_version(), **versions},
     )
 
 
@@ -51,6 +58,13 @@ def record(name, value, low=None, high=None, *, better="lower"):
 def spread(values):
     """(median, least, greatest) of repeats, as `record` takes them."""
     return statistics.median(values), min(values), max(values)
+
+
+def share(count, of):
+    """(share, least, greatest) of `count` right answers among `of`, by Wilson's interval of 95 %, as `record` takes them."""
+    from kerastrain.evaluation import intervals
+
+    return count / of, *intervals.wilson(int(count), int(of))
 
 
 def cells(path):

@@ -210,6 +210,8 @@ def score_rows(found, options):
         runs = {seed: found[kind, seed] for seed in options.seeds if (kind, seed) in found}
         if not runs:
             continue
+        scores = [best(steps) for steps in runs.values()]
+        results.record(f"{kind}: best score", *results.spread(scores), better="higher")
         cells = [f"{sum(map(len, runs.values())) / len(runs):.0f}"]
         for trials in (10, 20, None):
             mean, low, high = interval([best(steps, trials) for steps in runs.values()])
@@ -297,6 +299,7 @@ def compare_workers(options):
         ratios.append(two / one)
         rows.append(f"| {repeat + 1} | {one:.1f} | {two:.1f} | {two / one:.2f} |")
         print(rows[-1], file=sys.stderr, flush=True)
+    results.record("trials a minute, two workers over one", *results.spread(ratios), better="higher")
     middle = sorted(ratios)[len(ratios) // 2]
     verdict = "met" if middle >= 1.7 else "missed"
     head = (

@@ -330,6 +330,9 @@ def table(options, known):
             if not shared:
                 continue
             bits = "".join(found[seed][part] for seed in shared)
+            if name.startswith("kerastrain"):
+                figure = results.share(bits.count("1"), len(bits))
+                results.record(f"{per_class} a class, {name}: accuracy", *figure, better="higher")
             ahead = "–" if name == "kerastrain" else gain("".join(ours[seed]["shipped"] for seed in shared), bits)
             count = f"{found[shared[0]]['training']:,}"
             lines.append(f"| {per_class} | {count} | {len(shared)} | {name} | {accuracy(bits)} | {ahead} |")
@@ -350,6 +353,9 @@ def speeds(options, known):
         "| texts a second | features | training | minutes of a training pass over 10,000 |",
         "|---|---|---|---|",
     ]
+    if rows["kerastrain"] and rows["KerasHub"]:
+        ratio = rows["kerastrain"]["training"] / rows["KerasHub"]["training"]
+        results.record("texts a second in training, times KerasHub's", ratio, better="higher")
     for name, cell in rows.items():
         if cell:
             minutes = 10_000 / cell["training"] / 60

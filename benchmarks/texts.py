@@ -222,6 +222,8 @@ def table(options, known):
             ]
             lines.append(f"| {' | '.join(map(str, words))} |")
         means = {recipe: bits[recipe].mean() for recipe in rows}
+        results.record(f"{name}: accuracy", *results.share(bits[ours].sum(), len(bits[ours])), better="higher")
+        results.record(f"{name}: seconds", *results.spread([cell["seconds"] for cell in rows[ours]]))
         beaten = [recipe for recipe in RECIPES[1:] if means[ours] > means[recipe]]
         verdicts.append(f"{name}: above {' and '.join(map(repr, beaten)) or 'neither rival'}.")
     return "\n".join([" ".join(verdicts), "", *lines]) if verdicts else "no cells"

@@ -1,3 +1,4 @@
+import datetime
 import importlib
 import json
 import re
@@ -17,6 +18,9 @@ def module(monkeypatch):
     """Imports a module of the folder of benchmarks."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     return importlib.import_module
+
+
+FIGURE = {"name": "ratio", "value": 2.0, "low": 1.0, "high": 3.0, "better": "lower"}
 
 
 def figure(value, low=None, high=None, better="lower"):
@@ -73,6 +77,92 @@ def test_figures_are_compared_with_the_last_ones_of_the_same_kind_of_machine(mod
     printed = history.table(history.read(tmp_path / "history.jsonl"))
     assert "| 2026-11-30 | 2 cores of A | Keras 3 | 1 | a | – |" in printed  # the second run
     assert "| a | lower | 2 | 1 | better |\n| b | lower | 1 | 2 | worse |" in printed
+
+
+def test_benchmark_that_fails_or_is_too_slow_costs_only_itself(module, tmp_path, monkeypatch):
+    every, results = module("all"), module("results")
+    monkeypatch.setattr(every, "HERE", tmp_path)
+    monkeypatch.setenv("KERASTRAIN_SHARED", str(tmp_path))
+    record = f"import os, sys; open(os.environ['{results.FIGURES}'], 'a').write('{json.dumps(FIGURE)}\\n'); "
+    for name, rest in (("good", ""), ("bad", "sys.exit('no memory')"), ("slow", "import time; time.sleep(60)")):
+        (tmp_path / f"{name}.py").write_text(record + rest)
+
+    def run(name, **options):
+        folder = tmp_path / f"of_{name}"
+        folder.mkdir()
+        return every.run(every.Benchmark(f"{name}.py", 1, **options), folder, encoder=None, minutes=0.02)
+
+    figures = {key: value for key, value in FIGURE.items() if key != "name"}
+    assert run("good") == ({"good: ratio": figures}, None)
+    assert run("bad") == ({"bad: ratio": figures}, "exit code 1: no memory")
+    assert run("slow")[1] == "not finished in 0.02 minutes"
+    assert run("other", needs="data/photos") == ({}, "needs data/photos in KERASTRAIN_SHARED")
+
+
+def test_every_benchmark_is_in_the_list_of_all(module):
+    names = [benchmark.name for benchmark in module("all").BENCHMARKS]
+    assert len(set(names)) == len(names)
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} - {"all", "history", "results"} <= set(names)
+
+
+def test_line_of_the_table_beside_rivals_compares_turns_of_one_repeat(module):
+    lines = module("rivals.lines")
+    line = lines.Line("fit", "Keras", 0.5, [2.0, 3.0, 2.0], [10.0, 4.0, 5.0], accuracies=(0.9, 0.9))
+    assert line.ratios == [0.2, 0.75, 0.4]
+    assert str(line) == "| fit | Keras | 2 s | 5 s | 0.400 | 0.200 … 0.750 | 0.5: met | 0.900, 0.900 | 3 repeats |"
+    assert lines.Line("fit", "Keras", 0.3, [2.0], [5.0]).verdict == "missed"
+    within = {"accuracies": (0.895, 0.9), "points": 0.5}
+    assert lines.Line("fit", "Keras", 0.5, [2.0], [5.0], **within).verdict == "met"
+    below = {"accuracies": (0.894, 0.9), "points": 0.5}
+    assert lines.Line("fit", "Keras", 0.5, [2.0], [5.0], **below).verdict == "missed: less accurate"
+    turns = [
+        {"seconds": 5, "parts": [["a", 4.0], ["b", 1.0]]},
+        {"seconds": 9, "parts": []},
+        {"seconds": 1, "parts": []},
+    ]
+    assert lines.where_time_went(turns) == "4.0 s after “a”; 1.0 s after “b”"
+
+
+def test_parts_of_a_run_are_the_times_between_its_messages(module, tmp_path):
+    log_times, started = module("rivals.log_times"), 1_800_000_000
+    times = [datetime.datetime.fromtimestamp(started + second).isoformat(" ") for second in (2, 7)]
+    (tmp_path / "log.txt").write_text(f"{times[0]} images: resized\n{times[1]} exporting\n  to a folder\n")
+    parts = log_times.parts_of_run(tmp_path / "log.txt", started, started + 20.5)
+    assert parts == [["exporting", 13.5], ["images: resized", 5.0], ["start", 2.0]]
+
+
+def test_contestants_take_turns_and_the_one_that_begins_changes(module, tmp_path):
+    contestants = module("rivals.contestants")
+
+    def command(name, code=0):
+        program = f"import sys; open('order', 'a').write('{name}'); print('out of memory'); sys.exit({code})"
+        words = [sys.executable, "-S", "-c", f"import os; os.chdir({str(tmp_path)!r}); {program}"]
+        return contestants.Command(lambda turn: words, log=tmp_path / name, facts=lambda turn, *_: {"turn": turn})
+
+    facts = contestants.alternate({name: command(name) for name in "ab"}, 2)
+    assert (tmp_path / "order").read_text() == "abba"
+    assert [fact["turn"] for fact in facts["a"]] == [0, 1]
+    assert all(fact["seconds"] > 0 for fact in facts["b"])
+    with pytest.raises(contestants.ContestantError, match="out of memory"):
+        contestants.alternate({"c": command("c", code=1)}, 1)
+
+
+def test_environment_of_a_rival_is_made_again_only_for_other_versions(module, tmp_path, monkeypatch):
+    environments, made = module("rivals.environments"), []
+    assert "torch==2.9.1" in environments.requirements("pytorch", ["torch==2.9.1"])
+    assert environments.requirements("pytorch") != environments.requirements("pytorch", ["torch==2.9.1"])
+
+    def pip(command, **_):
+        python = tmp_path / "pytorch" / "bin" / "python"
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+        made.append(command[-1])
+        return subprocess.CompletedProcess(command, 0, stderr="")
+
+    monkeypatch.setattr(environments.subprocess, "run", pip)
+    for replaced, expected in (([], 2), ([], 2), (["torch==2.9.1"], 4)):
+        environments.interpreter("pytorch", tmp_path, replaced)
+        assert len(made) == expected
 
 
 @pytest.mark.slow
