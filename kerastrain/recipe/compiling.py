@@ -12,7 +12,8 @@ import keras
 from kerastrain import evaluation, memory, models, optimizers, schedules
 from kerastrain.config import Config
 from kerastrain.errors import InputError
-from kerastrain.recipe import plan
+from kerastrain.recipe import executions, plan
+from kerastrain.train_step import folded_norms
 
 
 def compiled(
@@ -33,18 +34,20 @@ def compiled(
         InputError: an optimizer or memory setting does not fit the model.
     """
     loss = models.loss(model, label_smoothing=config.fit.label_smoothing, positive_weights=positive_weights)
+    replicas = model.distribute_strategy.num_replicas_in_sync
     model.compile(
         optimizer=optimizer(model, config, phase),
         loss=loss,
         metrics=evaluation.metrics(model.output_shape[-1], task=models.task(model)),
         weighted_metrics=[evaluation.DataLoss(loss)],
         jit_compile=config.runtime.jit_compile if isinstance(config.runtime.jit_compile, bool) else "auto",
-        steps_per_execution=config.fit.steps_per_execution,
+        steps_per_execution=executions.steps_per_execution(config, phase, replicas=replicas),
     )
     # A model that is saved before its first step would otherwise lose its optimizer when it is loaded.
     model.optimizer.build(model.trainable_variables)
     if phase.name != "head":  # the head's steps are small already
         spare_memory(model, config)
+        folded_norms.install(model)
     return model
 
 

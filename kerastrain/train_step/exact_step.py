@@ -35,14 +35,18 @@ class ExactStep:
     Args:
         model: keras.Model.
         micro_batches: int >= 1, the parts of each device's batch.
-        forward: callable (inputs, training) -> outputs that replaces the model's call; None for the model itself.
+        forward: callable (inputs, training) -> outputs that replaces the model's call; None for `folded`.
         overlapping: bool, whether micro-batches may run at the same time, each on another device of a pipeline.
+        folded: callable as `forward`, from `folded_norms.forward`; None for the model's own call.
+        frees_memory: bool, whether the step is there to free activations, which XLA would keep.
     """
 
     model: keras.Model
     micro_batches: int = 1
     forward: Callable | None = None
     overlapping: bool = False
+    folded: Callable | None = None
+    frees_memory: bool = True
 
     def __call__(self, data) -> dict:
         """Takes one step.
@@ -56,7 +60,7 @@ class ExactStep:
         Raises:
             InputError: the model was compiled again, with XLA.
         """
-        if self.model.jit_compile:
+        if self.model.jit_compile and self.frees_memory:
             raise InputError(
                 "XLA keeps the activations that micro-batches and blocks are meant to free. Received: a model that was "
                 "compiled again, with jit_compile=True or with 'auto' on a GPU. Compile it with jit_compile=False."
@@ -65,7 +69,7 @@ class ExactStep:
             self.model,
             data,
             micro_batches=self.micro_batches,
-            forward=self.forward,
+            forward=self.forward or self.folded,
             overlapping=self.overlapping,
         )
 
@@ -92,6 +96,7 @@ def install(model: keras.Model) -> ExactStep:
         )
     if not isinstance(model.train_step, ExactStep):
         model.train_step = ExactStep(model)
+    model.train_step.frees_memory = True
     if model.compiled and model.jit_compile:
         logger.info("turned XLA off for %s: it would keep the activations that are to be freed", model.name)
         model.jit_compile = False

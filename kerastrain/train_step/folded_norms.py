@@ -1,0 +1,159 @@
+"""A forward pass in which each frozen batch normalization is part of the convolution before it.
+
+A batch normalization whose statistics, scale and offset do not train is an affine map of each channel, and the convolution
+before it is linear: with s = gamma / sqrt(variance + epsilon),
+
+    s * (conv(x, kernel) + bias - mean) + beta  =  conv(x, s * kernel) + s * (bias - mean) + beta.
+
+The left side reads and writes every activation of the convolution twice more, and once more for the gradient. The right side
+does this for the kernel alone, and leaves TensorFlow a convolution with a bias and an activation, which it computes as one.
+
+Takes a functional `keras.Model`; returns a function that computes what a call of it computes, up to rounding, or makes it the
+one of the model's train step. Must not change the layers of the model or their weights.
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from kerastrain.errors import InputError
+from kerastrain.keras_internals import program as programs
+from kerastrain.train_step import exact_step
+
+
+def install(model: keras.Model) -> bool:
+    """Makes `fit` compute the frozen batch normalizations of a model as part of the convolutions before them.
+
+    Takes effect on the next `fit`, with and without XLA; it belongs to this object and is not saved. Memory settings of
+    `kerastrain.memory` may precede or follow; a model with rematerialized or placed blocks keeps its own forward pass.
+
+    Args:
+        model: keras.Model, compiled.
+
+    Returns:
+        bool, whether there is anything to fold: False too for a model that overrides `train_step`.
+    """
+    folded = None if exact_step.overrides(model, "train_step") else forward(model)
+    if folded is None:
+        return False
+    if not isinstance(model.train_step, exact_step.ExactStep):
+        model.train_step = exact_step.ExactStep(model, frees_memory=False)
+    model.train_step.folded = folded
+    model.train_function = None
+    return True
+
+
+def forward(model: keras.Model) -> Callable | None:
+    """The folded forward pass of a model.
+
+    Whether a batch normalization is frozen is read in each call, so layers may be frozen and unfrozen between two traces.
+
+    Args:
+        model: keras.Model, built.
+
+    Returns:
+        callable (inputs, training) -> outputs, for `ExactStep.forward`; None if the model is not functional, or if none of its
+        batch normalizations follows a convolution that nothing else reads.
+    """
+    try:
+        program = programs.record(model)
+    except InputError:
+        return None
+    pairs = _pairs(program)
+    if not pairs:
+        return None
+
+    def folded(x, training: bool):
+        values = dict(zip((slot.number for slot in program.inputs), programs.flat_inputs(model, x), strict=True))
+        done = set()
+        for position, instruction in enumerate(program.instructions):
+            if position in done:
+                continue
+            follower = pairs.get(position)
+            norm = follower and program.instructions[follower]
+            if norm and _is_affine(norm.operation, training=training) and _is_plain(instruction.operation):
+                output = _fused(instruction.operation, norm.operation, values[instruction.inputs[0].number])
+                values[norm.outputs[0].number] = output
+                done.add(follower)
+            else:
+                programs.run([instruction], values, training=training)
+        return programs.packed_outputs(model, [values[slot.number] for slot in program.outputs])
+
+    return folded
+
+
+def _pairs(program: programs.Program) -> dict[int, int]:
+    """From the position of each convolution to that of the batch normalization that alone reads its result."""
+    readers: dict[programs.Slot, list[int]] = {}
+    for position, instruction in enumerate(program.instructions):
+        for slot in instruction.inputs:
+            readers.setdefault(slot, []).append(position)
+    pairs = {}
+    for position, instruction in enumerate(program.instructions):
+        if type(instruction.operation) not in _CONVOLUTIONS or instruction.outputs[0] in program.outputs:
+            continue
+        following = readers.get(instruction.outputs[0], [])
+        if len(following) == 1 and _can_join(instruction.operation, program.instructions[following[0]].operation):
+            pairs[position] = following[0]
+    return pairs
+
+
+def _can_join(convolution: keras.Layer, norm: keras.Operation) -> bool:
+    return (
+        type(norm) is keras.layers.BatchNormalization
+        and not norm.renorm
+        and norm.axis in (-1, 3)
+        and convolution.data_format == "channels_last"
+        and convolution.compute_dtype == norm.compute_dtype
+    )
+
+
+def _is_affine(norm: keras.layers.BatchNormalization, *, training: bool) -> bool:
+    return not (training and norm.trainable)
+
+
+def _is_plain(convolution: keras.Layer) -> bool:
+    """Whether a convolution does no more than its kernel and its bias say."""
+    return (
+        convolution.activation in (None, keras.activations.linear)
+        and convolution.activity_regularizer is None
+        and not getattr(convolution, "lora_enabled", False)
+        and getattr(convolution, "quantization_mode", None) is None
+    )
+
+
+def _fused(convolution: keras.Layer, norm: keras.layers.BatchNormalization, x: tf.Tensor) -> tf.Tensor:
+    # In float32 up to the convolution, as Keras normalizes in float32 in every precision.
+    scale = tf.math.rsqrt(tf.convert_to_tensor(norm.moving_variance) + norm.epsilon)
+    if norm.scale:
+        scale *= tf.convert_to_tensor(norm.gamma)
+    offset = -tf.convert_to_tensor(norm.moving_mean)
+    if convolution.use_bias:
+        offset += tf.convert_to_tensor(convolution.bias)
+    offset *= scale
+    if norm.center:
+        offset += tf.convert_to_tensor(norm.beta)
+    dtype = convolution.compute_dtype
+    with tf.name_scope(convolution.name):
+        kernel = tf.convert_to_tensor(convolution.kernel)
+        kernel = tf.cast(kernel * tf.reshape(scale, _CONVOLUTIONS[type(convolution)](kernel)), dtype)
+        return tf.nn.bias_add(_convolved(convolution, tf.cast(x, dtype), kernel), tf.cast(offset, dtype))
+
+
+def _convolved(convolution: keras.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    operation = keras.ops.depthwise_conv if isinstance(convolution, keras.layers.DepthwiseConv2D) else keras.ops.conv
+    return operation(
+        x,
+        kernel,
+        strides=convolution.strides,
+        padding=convolution.padding,
+        data_format=convolution.data_format,
+        dilation_rate=convolution.dilation_rate,
+    )
+
+
+_CONVOLUTIONS = {  # from the type to the shape of one factor for each of its output channels
+    keras.layers.Conv2D: lambda kernel: (1, 1, 1, kernel.shape[3]),
+    keras.layers.DepthwiseConv2D: lambda kernel: (1, 1, *kernel.shape[2:]),
+}
