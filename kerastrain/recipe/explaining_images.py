@@ -92,9 +92,10 @@ def explain_images(
     index = labels.index(label) if label is not None else 0 if task == "regression" else None
     is_smoothed = explainer.method in explain.PIXEL_METHODS
     scored, sheet = _Scored(run.model, explainer, layer, score, task), _Sheets(folder, ending, run)
+    outputs = predicting.forward(run.model)
     for batch, images in input_batches(run, list(items.values()), _PICTURES_AT_ONCE, on_fault):
         found = explainer(images, index)
-        raw = predicting.outputs(run.model, images)
+        raw = outputs(images)
         values = predicting.activated(raw, task) if run.operating_point is None or task == "regression" else None
         values = run.operating_point.probabilities(raw, task) if values is None else values
         answers = predicting.answers(raw, labels, task, 1, run.operating_point)

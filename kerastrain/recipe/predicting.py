@@ -86,7 +86,7 @@ def predict(
     """
     names, task = models.labels(run.model), models.task(run.model)
     point = run.operating_point if operating_point == "of the run" else operating_point
-    compute = _with_features(run.model) if embeddings else lambda values: (None, outputs(run.model, values))
+    compute = _with_features(run.model) if embeddings else _without_features(run.model)
     logger.info("predicting %s", counted(len(inputs), "inputs"))
     for batch in batches(run, inputs, run.config.evaluation.batch_size):
         report_errors(batch, on_fault)
@@ -149,14 +149,19 @@ def features_size(model: keras.Model) -> int:
 
 def _with_features(model: keras.Model) -> Callable[[Values], tuple[np.ndarray, np.ndarray]]:
     """Runs a model in two steps: the features of its backbone, and the outputs of its head for them."""
-    body, head = models.split_at_backbone(model)
+    body, head = map(forward, models.split_at_backbone(model))
 
     def compute(values: Values) -> tuple[np.ndarray, np.ndarray]:
         inputs, *numbers = values if isinstance(values, tuple) else (values,)
-        features = np.asarray(outputs(body, inputs), np.float32)
-        return features, outputs(head, (features, *numbers) if numbers else features)
+        features = np.asarray(body(inputs), np.float32)
+        return features, head((features, *numbers) if numbers else features)
 
     return compute
+
+
+def _without_features(model: keras.Model) -> Callable[[Values], tuple[None, np.ndarray]]:
+    compute = forward(model)
+    return lambda values: (None, compute(values))
 
 
 def answers(
@@ -200,7 +205,7 @@ def scores(model: keras.Model, values: Values) -> np.ndarray:
 
 
 def outputs(model: keras.Model, values: Values) -> np.ndarray:
-    """Runs a model on a batch.
+    """Runs a model on one batch; for several batches, `forward` traces it only once.
 
     Args:
         model: keras.Model.
@@ -209,9 +214,36 @@ def outputs(model: keras.Model, values: Values) -> np.ndarray:
     Returns:
         float array (n, outputs), the outputs of the model itself, such as logits.
     """
-    arrays = values if isinstance(values, tuple) else (values,)
-    tensors = tuple(tf.constant(array) if array.dtype == object else array for array in arrays)
-    return model.predict(tensors if len(tensors) > 1 else tensors[0], batch_size=len(arrays[0]), verbose=0)
+    return forward(model)(values)
+
+
+def forward(model: keras.Model) -> Callable[[Values], np.ndarray]:
+    """Prepares a model to run on many batches, for which TensorFlow traces it once.
+
+    `model.predict` makes a dataset for each call, which costs more than a batch of a small network, and with several
+    replicas fails for a batch that is smaller than their number.
+
+    Args:
+        model: keras.Model of one output. It must not get other layers afterwards; its weights may change.
+
+    Returns:
+        callable from Values, of any number of rows, to a float array (n, outputs), as `outputs` returns.
+    """
+    traced = None
+
+    def run(*tensors: tf.Tensor) -> tf.Tensor:
+        return model(tensors if len(tensors) > 1 else tensors[0], training=False)
+
+    def compute(values: Values) -> np.ndarray:
+        nonlocal traced
+        arrays = values if isinstance(values, tuple) else (values,)
+        types = [tf.string if array.dtype == object else array.dtype for array in arrays]
+        if traced is None:
+            shapes = [(None, *array.shape[1:]) for array in arrays]
+            traced = tf.function(run, input_signature=list(map(tf.TensorSpec, shapes, types)), autograph=False)
+        return traced(*map(tf.constant, arrays, types)).numpy()
+
+    return compute
 
 
 def activated(raw: np.ndarray, task: Task) -> np.ndarray:

@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 import untrained
 
-from kerastrain import recipe
+from kerastrain import distribute, recipe
 from kerastrain.errors import InputError
 from kerastrain.recipe import predicting
 from kerastrain.recipe.inputs import Input
@@ -40,7 +41,7 @@ def test_inputs_are_decoded_a_batch_at_a_time_and_predicted_alike(place, runs, m
     whole = list(recipe.predict(runs(), paths, top=None))
     sizes = []
     monkeypatch.setattr(
-        predicting, "outputs", lambda model, values: sizes.append(len(values)) or np.zeros((len(values), 3))
+        predicting, "forward", lambda model: lambda values: sizes.append(len(values)) or np.zeros((len(values), 3))
     )
     run = untrained.Run(
         runs().directory, recipe.inputs.override(runs().config, ["evaluation.batch_size=4"]), runs().model
@@ -64,3 +65,16 @@ def test_texts_are_predicted_with_their_rows(runs):
     [one, two] = recipe.predict(runs("texts"), ["good", Input("bad", "line 2 of 'a.csv'")], top=1)
     assert (one.input, one.row) == ("good", "")
     assert (two.input, two.row) == ("bad", "line 2 of 'a.csv'")
+
+
+def test_batches_are_computed_as_by_predict_also_if_they_are_smaller_than_the_number_of_replicas():
+    with distribute.make("mirrored").scope():
+        pixels, numbers = keras.Input((4, 4, 3)), keras.Input((2,))
+        features = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3)(pixels))
+        joined = keras.layers.Concatenate()([keras.layers.Flatten()(features), numbers])
+        model = keras.Model([pixels, numbers], keras.layers.Dropout(0.5)(keras.layers.Dense(3)(joined)))
+    random = np.random.default_rng(0)
+    images, columns = random.integers(0, 256, (5, 4, 4, 3), np.uint8), random.normal(size=(5, 2)).astype(np.float32)
+    compute, expected = predicting.forward(model), model.predict((images, columns), verbose=0)
+    for count in (5, 1):
+        np.testing.assert_allclose(compute((images[:count], columns[:count])), expected[:count], rtol=1e-5)
