@@ -50,6 +50,7 @@ RESUME_MAY_CHANGE = (
     "fit.roll_backs",
     "runtime.all_reduce",
     "runtime.devices",
+    "runtime.profile",
     "runtime.start_timeout_seconds",
     "runtime.strategy",
     "tracking.name",
@@ -171,7 +172,7 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
         directory: str or Path of the run.
         config: Config to resume with, or None for the run's own. Only the keys in `RESUME_MAY_CHANGE` may differ from the
             run's own config. "auto" and "measure" in `runtime.precision` and `runtime.jit_compile` take what the run has
-            chosen, and the backbone "auto" that of the run.
+            chosen, and "auto" in `model.backbone` and `fit.steps_per_execution` that of the run.
 
     Returns:
         Config.
@@ -202,6 +203,7 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
     config = config.model_copy(
         update={
             "runtime": config.runtime.model_copy(update=measured),
+            "fit": config.fit.model_copy(update=_executions(config, own)),
             "model": config.model.model_copy(update=chosen),
         }
     )
@@ -216,6 +218,11 @@ def resumable(directory: str | Path, config: configs.Config | None = None) -> co
             "these keys, or train a new run."
         )
     return config
+
+
+def _executions(config: configs.Config, own: configs.Config) -> dict:
+    """The run's own steps per execution, which change no result, where a config leaves them open."""
+    return {"steps_per_execution": own.fit.steps_per_execution} if config.fit.steps_per_execution == "auto" else {}
 
 
 def finish(directory: Path, seconds: float) -> None:

@@ -196,9 +196,9 @@ class FitConfig(Section):
     global_batch_size: Annotated[int, Field(gt=0)] | None = None
     """Examples per optimizer step, summed over all devices. Null means 32, and 8 sequences, or pairs of them for dpo, for
     language models."""
-    steps_per_execution: Annotated[int, Field(gt=0)] = 1
-    """Optimizer steps per call into TensorFlow, which saves Python overhead for small models. It must divide the number
-    of steps in an epoch."""
+    steps_per_execution: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
+    """Optimizer steps per call into TensorFlow, which saves Python overhead for small models and changes no result. A number must
+    divide the steps in an epoch. auto: where only the head trains, on features, the largest such number up to 64; else 1."""
     objective: Literal["next_token", "dpo"] = "next_token"
     """Only for language models: what they learn. next_token: to write what is learned. dpo: to prefer the chosen answer of a
     pair to the rejected one, by direct preference optimization, with data of prompt, chosen and rejected, and LoRA; the

@@ -91,7 +91,7 @@ def annotation_at(kind: type[Section], key: str) -> Any:
 
     Example:
         >>> from kerastrain.config import Config
-        >>> annotation_at(Config, "fit.steps_per_execution")
+        >>> annotation_at(Config, "fit.checkpoints_kept")
         <class 'int'>
     """
     annotation: Any = kind

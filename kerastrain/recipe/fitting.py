@@ -15,7 +15,7 @@ from kerastrain.callbacks.epoch_report import OnEpoch
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import counted
-from kerastrain.recipe import best_phase, head_features, monitors, nonfinite_steps, plan, tracked_runs
+from kerastrain.recipe import best_phase, executions, head_features, monitors, nonfinite_steps, plan, tracked_runs
 from kerastrain.recipe.compiling import compiled
 from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
 
@@ -155,6 +155,7 @@ def fit_phase(
             phase=phase.name,
             report=report,
         )
+        executions.resume_at(stage.model, saving.start.epoch_step)
         if saving.start.step:
             logger.info("resuming at %s", saving.start)
         if distribute.is_chief():
@@ -182,6 +183,9 @@ def fit_phase(
                     f"{error} With several devices, the layer and the files are not searched for. Resume on one device to "
                     f"find them: kerastrain train runtime.strategy=none --resume {directory}",
                 ) from error
+            if executions.take_steps_one_by_one(stage.model):
+                logger.warning("%s Repeating the steps one by one from the last checkpoint.", error)
+                continue
             watch = nonfinite_steps.handle_nonfinite_step(error, watch, stage, config, phase, directory)
 
 

@@ -28,6 +28,7 @@ from kerastrain.recipe import (
     best_phase,
     compiling,
     diagnosing,
+    executions,
     fitting,
     language_data,
     language_exports,
@@ -178,7 +179,7 @@ def compiled(model: keras.Model, config: Config, phase: plan.Phase) -> keras.Mod
         loss=loss,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"), evaluation.DataLoss(loss)],
         jit_compile=config.runtime.jit_compile if isinstance(config.runtime.jit_compile, bool) else "auto",
-        steps_per_execution=config.fit.steps_per_execution,
+        steps_per_execution=executions.steps_per_execution(config, phase),
     )
     model.optimizer.build(model.trainable_variables)
     if model.distribute_strategy.num_replicas_in_sync == 1:

@@ -332,7 +332,7 @@ def _steps_per_epoch(config: Config, example_count: int) -> int:
 
 def _phase(config: Config, name: str, epochs: int, peak: float, example_count: int) -> Phase:
     steps_per_epoch = _steps_per_epoch(config, example_count)
-    if steps_per_epoch % config.fit.steps_per_execution:
+    if config.fit.steps_per_execution != "auto" and steps_per_epoch % config.fit.steps_per_execution:
         raise InputError(
             f"`fit.steps_per_execution` must divide the steps of an epoch. Received: {config.fit.steps_per_execution}, and "
             f"an epoch has {steps_per_epoch} steps of {config.fit.global_batch_size}. Choose a divisor, or another "

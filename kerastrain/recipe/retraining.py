@@ -151,8 +151,10 @@ def _without_validation(config: Config, epochs: Mapping[str, int]) -> Config:
     return trial_config.with_values(config, changes)
 
 
-def _steps_per_execution(config: Config, parts: Mapping[str, Sequence]) -> int:
+def _steps_per_execution(config: Config, parts: Mapping[str, Sequence]) -> int | str:
     """That of the config if it divides the steps of the longer epochs; else a divisor of both, which changes no result."""
+    if config.fit.steps_per_execution == "auto":
+        return "auto"
     count = sum(len(parts[name]) for name in ("train", "validation") if name in parts)
     return math.gcd(config.fit.steps_per_execution, math.ceil(count / config.fit.global_batch_size))
 
