@@ -25,8 +25,8 @@ def compress(
 ) -> None:
     """Compress a run's model into TFLite files.
 
-    With a budget (budget.accuracy_points=1 or budget.kilobytes=300), all candidates are tried and the best one within the
-    budget wins; exit code 1 means that none fits. Without a budget, the given steps run, such as prune.fraction=0.8
+    With a budget (budget.accuracy_points=1 or budget.kilobytes=300), the candidates that can win are tried and the best one
+    within the budget wins; exit code 1 means that none fits. Without a budget, the given steps run, such as prune.fraction=0.8
     quantize=quantize_aware. The files are written to the run's folder `compressed`; the run's own model does not change.
 
     On SIGTERM, SIGUSR1 or Ctrl-C, a checkpoint is saved and the exit code is 75. --resume, or the same command again,

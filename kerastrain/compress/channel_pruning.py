@@ -84,6 +84,28 @@ def require_removable_channels(model: keras.Model, multiply_adds_fraction: float
     _removable(programs.record(model), multiply_adds_fraction)
 
 
+def remaining_parameters(model: keras.Model, multiply_adds_fraction: float = 0.5) -> int:
+    """Counts the parameters that a model has after `prune_channels`.
+
+    Args:
+        model: keras.Model; not changed.
+        multiply_adds_fraction: float in (0, 1), as for `prune_channels`.
+
+    Returns:
+        int >= 0. Where channels of several layers are removed together, the importance can shift it a little.
+
+    Raises:
+        InputError: as `prune_channels` raises.
+    """
+    _require_fraction(multiply_adds_fraction)
+    channels = _removable(programs.record(model), multiply_adds_fraction)
+    keep = _channels_to_keep(channels, np.zeros(len(channels.group)), multiply_adds_fraction)
+    layers = {id(each.layer): each for each in channels.layers if each.layer.weights}.values()
+    before = sum(each.layer.count_params() for each in layers)
+    after = sum(weight.size for each in layers for weight in _smaller(each, keep, set())[1])
+    return int(model.count_params() - before + after)
+
+
 def _require_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise InputError(

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from kerastrain import data, export
-from kerastrain.compression_search.measurement import score
+from kerastrain.compression_search.measurement import validation_score
 
 
 def calibration_table(model: keras.Model, split: data.Split, counts: Sequence[int], *, samples: int) -> list[dict]:
@@ -49,6 +49,6 @@ def calibration_table(model: keras.Model, split: data.Split, counts: Sequence[in
                 representative_count=count,
                 tolerance=no_limit,
             )
-            validation = dataclasses.asdict(score(path, split.validation))
+            validation = dataclasses.asdict(validation_score(path, split.validation, parity))
             rows.append({"count": count, "validation": validation, "agreement": parity.agreement})
     return rows

@@ -3,7 +3,9 @@
 Takes files and examples; returns records. Must not train.
 """
 
+import dataclasses
 import gzip
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,10 @@ import numpy as np
 from kerastrain import compress, data, export
 from kerastrain.compression_search.candidates import Candidate
 from kerastrain.evaluation import intervals, scores
+from kerastrain.export import benchmark
+
+_BATCH_SIZE = 32
+_ROUGH_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,9 @@ class CandidateResult:
         return cls(**{**record, **scores_of, "steps": tuple(record["steps"])})
 
 
-def candidate_result(candidate: Candidate, path: Path, model: keras.Model, split: data.Split) -> CandidateResult:
+def candidate_result(
+    candidate: Candidate, path: Path, model: keras.Model, split: data.Split, parity: export.Parity
+) -> CandidateResult:
     """Measures the score and the size of a file.
 
     Args:
@@ -85,6 +93,7 @@ def candidate_result(candidate: Candidate, path: Path, model: keras.Model, split
         path: Path of the TFLite file.
         model: keras.Model that the file was written from.
         split: data.Split, whose validation and test parts are scored.
+        parity: export.Parity, the check of the file on examples of the validation part.
 
     Returns:
         CandidateResult, without ratios of time and memory.
@@ -95,12 +104,29 @@ def candidate_result(candidate: Candidate, path: Path, model: keras.Model, split
         file=path.name,
         steps=candidate.steps,
         measure=scores.MEASURES[split.task],
-        validation=score(path, split.validation),
+        validation=validation_score(path, split.validation, parity),
         test=score(path, split.test) if split.test is not None and len(split.test) else None,
         zeros_fraction=compress.sparsity(model).fraction,
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, mtime=0)),
     )
+
+
+def validation_score(path: Path, examples: data.Examples, parity: export.Parity) -> Score:
+    """Scores the outputs of a TFLite file, without running it again if its check ran it on all examples.
+
+    Args:
+        path: Path of the TFLite file.
+        examples: data.Examples, at least one.
+        parity: export.Parity, the check of the file on some of the examples.
+
+    Returns:
+        Score, the same as of `score`.
+    """
+    count = len(examples)
+    if examples.task == "single_label" and parity.sample_count == count and parity.score is not None:
+        return Score(parity.score, *intervals.wilson(round(parity.score * count), count), count)
+    return score(path, examples)
 
 
 def score(path: Path, examples: data.Examples) -> Score:
@@ -125,6 +151,41 @@ def score(path: Path, examples: data.Examples) -> Score:
         return scores.score(outputs[indices], examples.targets[indices], examples.task)
 
     return Score(value, *intervals.bootstrap(measure, count), count)
+
+
+def roughly_timed(
+    results: Sequence[CandidateResult], known: Mapping[str, float], folder: Path, *, threads: int
+) -> list[CandidateResult]:
+    """Adds a rough ratio of time to the results that have none, in a fraction of a second for each.
+
+    Args:
+        results: sequence of CandidateResult, at least one; the first is the reference.
+        known: mapping from the name of a result to its ratio, for the results that are not timed again.
+        folder: Path of the folder of the files.
+        threads: int > 0, threads of the interpreter.
+
+    Returns:
+        list of CandidateResult.
+    """
+    timed = [results[0], *(result for result in results[1:] if result.name not in known)]
+    paths = [folder / result.file for result in timed]
+    seconds = benchmark.seconds(paths, threads=threads, budget_seconds=_ROUGH_SECONDS)
+    ratios = {result.name: each / seconds[0] for result, each in zip(timed, seconds, strict=True)} | dict(known)
+    return [dataclasses.replace(result, time_ratio=ratios[result.name]) for result in results]
+
+
+def model_score(model: keras.Model, examples: data.Examples) -> float:
+    """Scores the outputs of a model.
+
+    Args:
+        model: keras.Model.
+        examples: data.Examples, at least one.
+
+    Returns:
+        float, the measure of the file that a `Score` of the same examples holds.
+    """
+    outputs = model.predict(data.batches(examples, _BATCH_SIZE), verbose=0)
+    return float(scores.score(outputs, examples.targets, examples.task))
 
 
 def guess_score(examples: data.Examples) -> float:

@@ -87,7 +87,7 @@ def choose(results: Sequence[CandidateResult], budget: BudgetConfig, *, guess: f
     def size(result: CandidateResult) -> int:
         return size_of(result, budget)
 
-    hopeless = {result.name: reason for result in results[1:] if (reason := _hopeless(result, results[0], guess))}
+    hopeless = {result.name: reason for result in results[1:] if (reason := why_hopeless(result, results[0], guess))}
     hopeful = [result for result in results if result.name not in hopeless]
     removed = {**hopeless}
     for result in hopeful:
@@ -143,8 +143,17 @@ def _beats(other: CandidateResult, result: CandidateResult, size) -> bool:
     )
 
 
-def _hopeless(result: CandidateResult, reference: CandidateResult, guess: float) -> str:
-    """Why a file is of no use at any size; an empty string if it may be."""
+def why_hopeless(result: CandidateResult, reference: CandidateResult, guess: float) -> str:
+    """Says why a file is of no use at any size.
+
+    Args:
+        result: CandidateResult.
+        reference: CandidateResult of the float file.
+        guess: float, the score of a constant answer; see `measurement.guess_score`.
+
+    Returns:
+        str, the reason without a full stop; empty if the file may be of use.
+    """
     score, best = result.validation.value, reference.validation.value
     if score < (guess + best) / 2 and best > guess:
         return f"its {result.measure} of {score:.3f} is closer to guessing ({guess:.3f}) than to the float file ({best:.3f})"

@@ -1,7 +1,8 @@
-"""Trains, exports and measures all candidates, and times all files together at the end.
+"""Trains, exports and measures candidates, and times all files together at the end.
 
-Takes a run, its data and candidates; writes files to a folder and returns results. With a budget, a candidate that the
-model does not support, that fails, or that does not fit into the budget of time is skipped, with the reason.
+Takes a run, its data and candidates; writes files to a folder and returns results. With a budget, the files that need no
+training come first; then those are trained that can still win, the one with the best prospects first. A candidate that cannot
+win, that the model does not support, that fails, or that does not fit into the budget of time is skipped, with the reason.
 """
 
 import dataclasses
@@ -12,12 +13,15 @@ from pathlib import Path
 
 from kerastrain import data, export
 from kerastrain.compression_search.candidates import Candidate
-from kerastrain.compression_search.measurement import CandidateResult, candidate_result
+from kerastrain.compression_search.halving import Contest, FellBehind
+from kerastrain.compression_search.measurement import CandidateResult, candidate_result, guess_score, roughly_timed
 from kerastrain.compression_search.progress import OutOfTime, Pace
+from kerastrain.compression_search.prospects import Prospects
 from kerastrain.compression_search.selection import is_within
 from kerastrain.compression_search.training import Trainer
 from kerastrain.compression_search.unfinished import Unfinished
-from kerastrain.config import CompressConfig
+from kerastrain.config import BudgetConfig, CompressConfig
+from kerastrain.config.compression import PruneConfig
 from kerastrain.durations import spoken
 from kerastrain.errors import InputError
 from kerastrain.run_directory import Run
@@ -26,7 +30,9 @@ from kerastrain.system import signals
 logger = logging.getLogger("kerastrain")
 
 _FLOAT_LAYERS = (1, 2, 4, 8, 16)
-_TIME_RECORD = "spent"
+_TIME_RECORD, _ROUGH_TIMES = "spent", "rough_times"
+_UNTRAINED = ("float32", "int8", "float16", "dynamic", "int4", "dynamic_int4", "int16x8")
+"""The order of the files without training: the reference, then those that decide whether others can win."""
 
 
 def require(
@@ -58,7 +64,8 @@ def sweep(
         run: Run, whose model is not changed.
         split: data.Split of the run.
         candidates: sequence of Candidate; the first is the float file that the others are compared with.
-        settings: CompressConfig. With a budget, candidates that cannot be made are skipped; without, they raise.
+        settings: CompressConfig. With a budget, candidates that cannot be made are skipped, and unless it is exhaustive also
+            those that cannot win; without, they raise.
         folder: Path of a folder, for a file NAME.tflite of each candidate, and a file STEM.keras of each trained model.
 
     Returns:
@@ -82,6 +89,8 @@ class _Sweep:
         self.trainer = Trainer(run, split, settings, unfinished, self.pace)
         self.results: list[CandidateResult] = []
         self.skipped: dict[str, str] = {}
+        budget = settings.budget
+        self.prospects = None if budget is None or budget.exhaustive else _prospects(self.trainer, budget)
 
     def run(self) -> tuple[list[CandidateResult], dict[str, str]]:
         for candidate in self.candidates:  # Check all candidates before the first one trains.
@@ -89,19 +98,82 @@ class _Sweep:
         for names, reason in grouped(self.skipped):
             logger.info("skipped %s: %s", ", ".join(names), reason)
         waiting = [candidate for candidate in self.candidates if candidate.name not in self.skipped]
-        for number, candidate in enumerate(waiting):
-            self._attempt(candidate, self._measure, f"candidate {number + 1} of {len(waiting)}", waiting[number:])
+        if self.prospects is None:
+            for number, candidate in enumerate(waiting):
+                self._attempt(candidate, self._measure, f"candidate {number + 1} of {len(waiting)}", waiting[number:])
+        else:
+            self._race(waiting)
         if self.settings.budget is not None:
             self._add_float_layers()
+        order = [candidate.name for candidate in self.candidates]
+        self.results.sort(key=lambda result: order.index(result.name) if result.name in order else len(order))
         logger.info("timing %d files in turns", len(self.results))
-        costs = export.costs(
-            [self.unfinished.folder / result.file for result in self.results], threads=self.settings.threads
-        )
+        paths = [self.unfinished.folder / result.file for result in self.results]
+        costs = export.costs(paths, threads=self.settings.threads)
         timed = [
             dataclasses.replace(result, time_ratio=cost.time_ratio, memory_ratio=cost.memory_ratio)
             for result, cost in zip(self.results, costs, strict=True)
         ]
         return timed, self.skipped
+
+    def _race(self, waiting: Sequence[Candidate]) -> None:
+        """Measures the candidates that can win, those without training first."""
+        files = [candidate for candidate in waiting if not candidate.steps]
+        files.sort(key=lambda candidate: _UNTRAINED.index(candidate.quantize))
+        trained, total = [candidate for candidate in waiting if candidate.steps], len(waiting)
+        for number, candidate in enumerate(files):
+            if candidate.quantize == "int16x8":
+                self._time_roughly()
+                if self._leave_out([candidate]):
+                    total -= 1
+                    continue
+            title = f"candidate {number + 1} of at most {total}"
+            self._attempt(candidate, self._measure, title, [*files[number:], *trained])
+        self._time_roughly()
+        self.trainer.contest = self._contest()
+        while trained:
+            left_out = self._leave_out(trained)
+            trained = sorted((each for each in trained if each not in left_out), key=self._rank)
+            total -= len(left_out)
+            if trained:
+                title = f"candidate {total - len(trained) + 1} of at most {total}"
+                self._attempt(trained[0], self._measure, title, trained)
+                trained = trained[1:]
+
+    def _time_roughly(self) -> None:
+        """Times the files so far, because one that is hopelessly slow does not win."""
+        known = self.unfinished.record(_ROUGH_TIMES) or {}
+        self.results = roughly_timed(self.results, known, self.unfinished.folder, threads=self.settings.threads)
+        self.unfinished.save(_ROUGH_TIMES, {result.name: result.time_ratio for result in self.results})
+
+    def _rank(self, candidate: Candidate) -> tuple:
+        """The order of the trainings, the same after an interruption: the smallest file first if it wins, then by steps."""
+        size = self.prospects.size(candidate, self.results) or 0.0
+        steps = sum(self.trainer.section(step).epochs for step in candidate.steps)
+        is_small_first = self.settings.budget.kilobytes is None
+        return (round(size, -3) if is_small_first else 0, steps, self.candidates.index(candidate))
+
+    def _leave_out(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Skips the candidates that cannot win any more, and returns them."""
+        undone = [each for each in candidates if self.unfinished.record(each.name) is None]
+        reasons = {each.name: self.prospects.why_not(each, self.results) for each in undone}
+        reasons = {name: reason for name, reason in reasons.items() if reason}
+        for names, reason in grouped(reasons):
+            logger.info("left out %s: %s", ", ".join(names), reason)
+        self.skipped |= reasons
+        return [each for each in candidates if each.name in reasons]
+
+    def _contest(self) -> Contest:
+        """What the trainings are compared by at their rungs."""
+        reference = self.results[0].validation.value
+        points = self.settings.budget.accuracy_points or 0.0
+
+        def size(steps: tuple[str, ...]) -> float:
+            own = [each for each in self.candidates if each.steps == steps]
+            return min((self.prospects.size(each, self.results) or 0.0 for each in own), default=0.0)
+
+        required = reference - points / 100
+        return Contest(self.unfinished, reference=reference, required=required, guess=self.prospects.guess, size=size)
 
     def _attempt(self, candidate: Candidate, action: Callable, *arguments: object, log: bool = True) -> bool:
         """Calls an action for a candidate; with a budget, an error costs this candidate only."""
@@ -128,11 +200,16 @@ class _Sweep:
             trainings = self.trainer.steps_left(candidate.steps).values()
             self.pace.require_time(self.pace.predict(trainings, 1))
         logger.info("%s: %s%s", title, candidate.name, self._outlook(candidate, rest))
-        is_trained = not self.trainer.steps_left(candidate.steps)
+        start, is_trained = time.monotonic(), not self.trainer.steps_left(candidate.steps)
         model, began = self.trainer.model(candidate.steps), time.monotonic()
         if not is_trained:
             logger.info("%s: exporting and measuring the file", candidate.name)
-        self._write(candidate, model)
+        result = self._write(candidate, model)
+        sizes = (result.size_bytes / 1000, result.gzip_bytes / 1000)
+        logger.info(
+            "%s: validation %s %.4f, %.1f kB, gzip %.1f kB, after %s",
+            *(candidate.name, result.measure, result.validation.value, *sizes, spoken(time.monotonic() - start)),
+        )
         self.pace.add_file(time.monotonic() - began)
         self.unfinished.save(_TIME_RECORD, {"seconds": self.pace.spent_seconds})
 
@@ -146,13 +223,14 @@ class _Sweep:
         undone = [each for each in rest if self.unfinished.record(each.name) is None]
         seconds = self.pace.predict(trainings.values(), len(undone))
         if seconds is not None:
-            words.append(f"about {spoken(seconds)} left for all")
+            most = "" if self.prospects is None else "at most "
+            words.append(f"{most}about {spoken(seconds)} left for all")
         return f" ({', '.join(words)})" if words else ""
 
-    def _write(self, candidate: Candidate, model) -> None:
+    def _write(self, candidate: Candidate, model) -> CandidateResult:
         config, split = self.trainer.run.config, self.trainer.split
         path = self.unfinished.folder / f"{candidate.name}.tflite"
-        export.tflite(
+        parity = export.tflite(
             model,
             path,
             samples=split.validation,
@@ -164,14 +242,10 @@ class _Sweep:
             tolerance=_tolerance(candidate.quantize, has_budget=self.settings.budget is not None),
             replace=True,  # a file without a record, of a process that was killed
         )
-        result = candidate_result(candidate, path, model, split)
-        sizes = (result.size_bytes / 1000, result.gzip_bytes / 1000)
-        logger.info(
-            "%s: validation %s %.4f, %.1f kB, gzip %.1f kB",
-            *(candidate.name, result.measure, result.validation.value, *sizes),
-        )
+        result = candidate_result(candidate, path, model, split, parity)
         self.unfinished.save(candidate.name, dataclasses.asdict(result))
         self.results.append(result)
+        return result
 
     def _add_float_layers(self) -> None:
         """If int8 exceeds the budget: files with more and more sensitive layers in float, until one is within it."""
@@ -181,10 +255,18 @@ class _Sweep:
             return
         for count in _FLOAT_LAYERS:
             candidate = Candidate((), "int8", count)
+            if self.prospects is not None and self.prospects.why_not(candidate, self.results):
+                break
             if not self._attempt(candidate, self._measure, "int8 exceeds the budget, one more candidate", [candidate]):
                 break
             if is_within(self.results[-1], budget, first):
                 break
+
+
+def _prospects(trainer: Trainer, budget: BudgetConfig) -> Prospects:
+    zeros = trainer.section("prune").fraction or PruneConfig().fraction
+    clusters, guess = trainer.section("cluster").clusters, guess_score(trainer.split.validation)
+    return Prospects(budget, trainer.parameters, zeros_fraction=zeros, clusters=clusters, guess=guess)
 
 
 def grouped(reasons: Mapping[str, str]) -> list[tuple[list[str], str]]:
@@ -206,7 +288,7 @@ def grouped(reasons: Mapping[str, str]) -> list[tuple[list[str], str]]:
 
 def _reason(error: Exception) -> str:
     """The reason why a candidate is skipped, in a sentence."""
-    if isinstance(error, InputError | OutOfTime):
+    if isinstance(error, InputError | OutOfTime | FellBehind):
         return str(error)
     lines = str(error).strip().splitlines() or ["no message"]
     return f"it failed with {type(error).__name__}: {lines[0][:300]}"

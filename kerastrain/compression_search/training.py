@@ -4,17 +4,19 @@ Takes a run, its data, the settings of `compress` and the folder of the compress
 there with the checkpoints of the training that was interrupted.
 """
 
-import contextlib
+import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from kerastrain import backbones, callbacks, compress, data, models, run_directory, runtime
-from kerastrain.compress.fine_tuning import affected_batch_norm
+from kerastrain import callbacks, compress, data, models, run_directory, runtime
+from kerastrain.compression_search import steps as training_steps
 from kerastrain.compression_search.candidates import Candidate
+from kerastrain.compression_search.halving import Contest, FellBehind, Rungs
+from kerastrain.compression_search.measurement import model_score
 from kerastrain.compression_search.progress import Pace, Watch
 from kerastrain.compression_search.unfinished import Unfinished
 from kerastrain.config import CompressConfig
@@ -22,13 +24,18 @@ from kerastrain.config.compression import ClusterConfig, DistillConfig, PruneCha
 from kerastrain.errors import InputError
 from kerastrain.export import int4
 from kerastrain.keras_internals.layers import every_layer
-from kerastrain.models import task_models
 from kerastrain.presets import image_networks
 from kerastrain.run_directory import Run
 from kerastrain.system import files, signals
-from kerastrain.transfer import freezing
 
 logger = logging.getLogger("kerastrain")
+
+_DEFAULTS = {
+    "distill": DistillConfig(),
+    "prune_channels": PruneChannelsConfig(),
+    "prune": PruneConfig(),
+    "cluster": ClusterConfig(),
+}
 
 
 class Trainer:
@@ -43,6 +50,9 @@ class Trainer:
         settings: CompressConfig; steps that it does not set use their defaults.
         unfinished: Unfinished, the folder of the models and checkpoints.
         pace: Pace, to which each training reports.
+
+    Attributes:
+        contest: Contest, which stops trainings that fall behind; None to train all of them to the end.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class Trainer:
             label_smoothing=run.config.fit.label_smoothing,
             positive_weights=split.train.positive_weights,
         )
+        self.contest: Contest | None = None
         self._outcomes: dict[tuple[str, ...], keras.Model | Exception] = {(): run.model}
         self._callbacks: list[keras.callbacks.Callback] = []
 
@@ -71,6 +82,7 @@ class Trainer:
             InputError: the model does not support one of the steps; later calls raise the same error, like any other
                 error of the training.
             OutOfTime: the training does not fit into the budget of time.
+            FellBehind: the training was stopped by the contest.
             Stopped: a signal arrived; the state of the training is saved.
         """
         if steps not in self._outcomes:
@@ -104,17 +116,22 @@ class Trainer:
         stem = Candidate(steps, "").stem
         path = self.unfinished.model_path(stem)
         if not path.exists():
+            if self.contest is not None:
+                self.contest.require_not_stopped(stem)
             before, began = self.model(steps[:-1]), time.monotonic()
             saving = callbacks.Checkpoints(self.unfinished.checkpoints(stem), keep=1, phase=stem)
             bar = callbacks.Progress(phase=f"training {stem}", counts_epochs=False)
             if saving.start.step:
                 logger.info("resuming the training of %s at step %d", stem, saving.start.step)
             watch = Watch(self.pace, steps[-1], first_step=saving.start.step, logs_lines=not bar.on_terminal)
-            self._callbacks = [*saving.before([bar]), watch]
+            self._callbacks = [*saving.before([bar]), watch, *self._rungs(steps, saving.start.step)]
             # The random numbers of a step must not depend on the steps that were trained before.
             runtime.seed(self.run.config.runtime.seed)
             try:
-                trained = _STEPS[steps[-1]](self, before)
+                trained = training_steps.STEPS[steps[-1]](self, before)
+            except FellBehind:
+                self.unfinished.remove_checkpoints(stem)
+                raise
             finally:
                 signals.release()  # Keras does not end a training that raises
             if watch.out_of_time is not None:
@@ -126,6 +143,41 @@ class Trainer:
         self.unfinished.remove_checkpoints(stem)
         # Also where it was trained just now, so that an interruption changes nothing.
         return models.load(path)
+
+    def _rungs(self, steps: tuple[str, ...], first_step: int) -> list[Rungs]:
+        """The callback that measures a training for the contest, if there is one."""
+        if self.contest is None:
+            return []
+        validation = self.split.validation
+        return [Rungs(self.contest, steps, lambda model: model_score(model, validation), first_step=first_step)]
+
+    def parameters(self, steps: tuple[str, ...]) -> int:
+        """Counts the parameters of the run's model after no step, or one that removes some.
+
+        Args:
+            steps: tuple of str: (), ("distill",) or ("prune_channels",).
+
+        Returns:
+            int >= 1; those of the run's model if it does not support the step.
+        """
+        try:
+            if steps == ("distill",):
+                return self._proposal.parameters
+            if steps == ("prune_channels",):
+                return self._channel_pruned_parameters
+        except InputError:
+            pass  # Its candidates are skipped.
+        return self.run.model.count_params()
+
+    @functools.cached_property
+    def _channel_pruned_parameters(self) -> int:
+        fraction = self.section("prune_channels").multiply_adds_fraction
+        return compress.remaining_parameters(self.run.model, fraction)
+
+    @functools.cached_property
+    def _proposal(self) -> compress.Proposal:
+        """The student of the run's model."""
+        return compress.propose_students(self.run.model, fraction=self.section("distill").parameters_fraction)[0]
 
     def section(self, step: str):
         """Returns the section of the settings for a step, or its defaults.
@@ -173,8 +225,10 @@ class Trainer:
         Returns:
             keras.Model with random weights.
         """
-        section = self.section("distill")
-        return _student(self, compress.propose_students(model, fraction=section.parameters_fraction)[0])
+        fraction = self.section("distill").parameters_fraction
+        is_own = model is self.run.model
+        proposal = self._proposal if is_own else compress.propose_students(model, fraction=fraction)[0]
+        return training_steps.student(self, proposal)
 
     def batches(self, epochs: int) -> tf.data.Dataset:
         """Builds one dataset of all epochs, each with its own order and augmentation.
@@ -216,93 +270,3 @@ class Trainer:
             callbacks=self._callbacks,
             verbose=1,  # for the bar among the callbacks
         )
-
-
-_DEFAULTS = {
-    "distill": DistillConfig(),
-    "prune_channels": PruneChannelsConfig(),
-    "prune": PruneConfig(),
-    "cluster": ClusterConfig(),
-}
-
-# Momentum of batch norm's moving statistics. Keras's 0.99 needs several hundred steps to forget the initial statistics, more
-# than a student of a small dataset or a pruned network trains: training would work, and inference would be at chance level.
-_MOMENTUM = 0.9
-
-
-@contextlib.contextmanager
-def _unfrozen_batch_norm(model: keras.Model) -> Iterator[None]:
-    """Within the block, the batch norm after trainable layers updates its statistics, because fewer weights change them.
-
-    Transfer learning freezes batch norm, and a network with 80 % zeros and the old statistics predicts at chance level.
-    """
-    layers = affected_batch_norm(model)
-    momenta = [layer.momentum for layer in layers]
-    with freezing.preserved_trainable_flags(model):
-        for layer in layers:
-            layer.trainable, layer.momentum = True, min(layer.momentum, _MOMENTUM)
-        try:
-            yield
-        finally:
-            for layer, momentum in zip(layers, momenta, strict=True):
-                layer.momentum = momentum
-
-
-def _distill(trainer: Trainer, model: keras.Model) -> keras.Model:
-    section = trainer.section("distill")
-    student, dataset = trainer.student(model), trainer.batches(section.epochs)
-    options = {"temperature": section.temperature, "soft_weight": section.soft_weight}
-    return compress.distill(model, student, dataset, fine_tuning=trainer.fine_tuning(section), **options)
-
-
-def _student(trainer: Trainer, proposal: compress.Proposal) -> keras.Model:
-    split = trainer.split
-    if split.train.image_size is None:
-        return task_models.for_split(split, proposal.backbone, text_network=proposal.options)
-    student = task_models.for_split(split, backbones.load(proposal.backbone, **proposal.options))
-    models.unfreeze(student, batch_norm=True)
-    for layer in every_layer(student):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
-    return student
-
-
-def _prune_channels(trainer: Trainer, model: keras.Model) -> keras.Model:
-    section = trainer.section("prune_channels")
-    with _unfrozen_batch_norm(model):
-        return compress.prune_channels(
-            model,
-            trainer.batches(section.epochs),
-            multiply_adds_fraction=section.multiply_adds_fraction,
-            fine_tuning=trainer.fine_tuning(section),
-        )
-
-
-def _prune(trainer: Trainer, model: keras.Model) -> keras.Model:
-    section = trainer.section("prune")
-    fraction = section.fraction or PruneConfig().fraction
-    dataset, fine_tuning = trainer.batches(section.epochs), trainer.fine_tuning(section)
-    with _unfrozen_batch_norm(model):
-        return compress.prune(model, dataset, fraction=fraction, fine_tuning=fine_tuning)
-
-
-def _cluster(trainer: Trainer, model: keras.Model) -> keras.Model:
-    section = trainer.section("cluster")
-    dataset, fine_tuning = trainer.batches(section.epochs), trainer.fine_tuning(section)
-    with _unfrozen_batch_norm(model):
-        return compress.cluster(model, dataset, clusters=section.clusters, fine_tuning=fine_tuning)
-
-
-def _quantize_aware(trainer: Trainer, model: keras.Model) -> keras.Model:
-    section = trainer.section("quantize_aware")
-    dataset, fine_tuning = trainer.batches(section.epochs), trainer.fine_tuning(section)
-    return compress.quantize_aware(model, dataset, fine_tuning=fine_tuning)
-
-
-_STEPS = {
-    "distill": _distill,
-    "prune_channels": _prune_channels,
-    "prune": _prune,
-    "cluster": _cluster,
-    "quantize_aware": _quantize_aware,
-}

@@ -72,7 +72,7 @@ class QuantizeAwareConfig(Section):
 
 
 class BudgetConfig(Section):
-    """What the result may cost: give exactly one of accuracy_points and kilobytes. All sensible candidates are tried."""
+    """What the result may cost: give exactly one of accuracy_points and kilobytes. All candidates that can win are tried."""
 
     accuracy_points: NotNegative | None = None
     """Largest loss of validation accuracy, in percentage points (for regression, of R² times 100). The smallest file
@@ -84,6 +84,9 @@ class BudgetConfig(Section):
     that were not tried are listed. null tries all."""
     size: Literal["file", "gzip"] = "file"
     """Which size counts: that of the file, or after gzip, as app stores and browsers transfer it."""
+    exhaustive: bool = False
+    """Trains every candidate to the end, for a full picture of sizes and accuracies. false leaves out those that can no longer
+    win, and stops trainings that fall behind."""
 
     @model_validator(mode="after")
     def _has_exactly_one_limit(self):
@@ -96,7 +99,7 @@ class BudgetConfig(Section):
 class CompressConfig(Section):
     """What `kerastrain compress` does. The steps that are set run in the order of these keys; without any, it prunes.
 
-    With `budget`, every step is tried alone and combined with others, with the settings given here.
+    With `budget`, the steps are tried alone and combined with others, with the settings given here.
     """
 
     renamed_keys = {"distil": "distill", "channels": "prune_channels", "aware": "quantize_aware"}

@@ -42,9 +42,10 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     """Compresses a run's model to TFLite files in `compressed/`, with the requested steps or within a budget.
 
     The run's own model is not changed. `compressed/` is written completely or not at all: the TFLite files, each compared
-    with its model like every export; the `.keras` file of every trained model; and `compression.json`. With a budget every
-    candidate of `compression_search.CANDIDATES` is tried, the files that no other file beats are kept, and `pareto.png`
-    shows all of them. The validation part selects the winner; the test part is only measured.
+    with its model like every export; the `.keras` file of every trained model; and `compression.json`. With a budget the
+    candidates of `compression_search.CANDIDATES` that can win are tried, or all of them if it is exhaustive; the files that no
+    other file beats are kept, and `pareto.png` shows all that were made. The validation part selects the winner; the test part
+    is only measured.
 
     Until then the work is in `compressed.unfinished/`. After a signal, a kill or a full disk, another call with the same
     settings continues there: finished candidates are not made again, the interrupted training resumes from its newest

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.text import Text
 
 from kerastrain import compression_search, config, data, models, run_directory
-from kerastrain.compression_search import training, unfinished
+from kerastrain.compression_search import steps as training_steps
+from kerastrain.compression_search import unfinished
 from kerastrain.compression_search.progress import OutOfTime, Pace, Watch
 from kerastrain.compression_search.training import Trainer
 from kerastrain.compression_search.unfinished import Unfinished
@@ -203,9 +204,9 @@ def test_a_candidate_that_fails_costs_that_one_and_its_reason_is_told(tmp_path, 
     def fail(trainer, model):
         raise RuntimeError("ran out of memory\nand more lines")
 
-    monkeypatch.setitem(training._STEPS, "prune", fail)
+    monkeypatch.setitem(training_steps.STEPS, "prune", fail)
     run, split = tiny_run(tmp_path)
-    settings = config.CompressConfig(budget={"accuracy_points": 1})
+    settings = config.CompressConfig(budget={"accuracy_points": 1, "exhaustive": True})
     candidates = [compression_search.Candidate(steps, "float32") for steps in ((), ("prune",), ("prune", "cluster"))]
     candidates.append(compression_search.Candidate((), "dynamic"))
     monkeypatch.setattr(logging.getLogger("kerastrain"), "propagate", True)
@@ -221,19 +222,32 @@ def test_a_candidate_that_fails_costs_that_one_and_its_reason_is_told(tmp_path, 
 
 
 @pytest.mark.slow
-def test_candidates_that_do_not_fit_into_the_budget_of_time_are_not_started(tmp_path):
+def test_a_search_that_ran_out_of_time_and_disk_makes_what_one_without_a_break_makes(tmp_path, monkeypatch):
     run, split = tiny_run(tmp_path)
-    candidates = [compression_search.Candidate((), "float32"), compression_search.Candidate(("prune",), "float32")]
-    settings = config.CompressConfig(budget={"accuracy_points": 1, "minutes": 1e-4}, prune={"epochs": 1})
-    results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
+    kinds = [((), "float32"), ((), "int8"), (("prune",), "int8"), (("prune", "cluster"), "int8")]
+    candidates = [compression_search.Candidate(*kind) for kind in kinds]
+    epochs = {step: {"epochs": 1} for step in ("prune", "cluster")}
+
+    def sweep(name, minutes=60):
+        (tmp_path / name).mkdir(exist_ok=True)
+        budget = {"accuracy_points": 0, "size": "gzip", "minutes": minutes}
+        settings = config.CompressConfig(budget=budget, **epochs)
+        results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path / name)
+        return [dataclasses.replace(result, time_ratio=None, memory_ratio=None) for result in results], skipped
+
+    results, skipped = sweep("cut", minutes=1e-4)
     assert [one.name for one in results] == ["baseline_float32"]
-    assert skipped["pruned_float32"].startswith("not tried: ")
-    assert skipped["pruned_float32"].endswith(" of budget.minutes=0.0001 are left")
-    # With more time, the same folder continues.
-    settings = config.CompressConfig(budget={"accuracy_points": 1, "minutes": 60}, prune={"epochs": 1})
-    results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path)
-    assert [one.name for one in results] == ["baseline_float32", "pruned_float32"]
-    assert not skipped
+    assert skipped["pruned_int8"].startswith("not tried: ")
+    assert skipped["pruned_int8"].endswith(" of budget.minutes=0.0001 are left")
+    with monkeypatch.context() as patch:
+        patch.setitem(training_steps.STEPS, "cluster", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError, match="full"):
+            sweep("cut")
+    whole = sweep("whole")
+    assert sweep("cut") == whole
+    scores = Unfinished(tmp_path / "whole").record("halving")
+    assert list(scores["pruned"]["scores"]) == ["0.5"]  # A quarter would be before the 20th step.
+    assert Unfinished(tmp_path / "cut").record("halving") == scores
 
 
 def test_a_training_that_will_not_fit_is_stopped_after_a_few_steps():

@@ -181,7 +181,8 @@ def test_a_budget_tries_every_way_and_keeps_the_files_that_no_other_beats(place)
     quick = ["data.path=colours", "data.image_size=[32, 32]", "fit.head_epochs=5", "fit.epochs=3", "export.formats=[]"]
     kerastrain(place, "train", "model.backbone=network.keras", *quick, "--run", "plain")
     epochs = [f"{step}.epochs=1" for step in ("distill", "prune_channels", "prune", "cluster", "quantize_aware")]
-    done = kerastrain(place, "compress", "plain", "budget.kilobytes=500", "calibration_counts=[4, 16]", *epochs)
+    settings = ["budget.kilobytes=500", "budget.exhaustive=true", "calibration_counts=[4, 16]", *epochs]
+    done = kerastrain(place, "compress", "plain", *settings)
     record = json.loads((place / "plain/compressed/compression.json").read_text())
     names, choice = [result["name"] for result in record["results"]], record["choice"]
     tried = {"baseline_int8", "qat_int8", "pruned_clustered_qat_int8", "channel_pruned_float32"}
