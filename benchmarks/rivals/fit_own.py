@@ -33,7 +33,7 @@ def main():
         overrides=[
             f"data.path={options.photos}",
             "data.image_size=[224, 224]",
-            "data.validation_fraction=0",
+            "data.train_on_validation=true",
             "data.test_fraction=0",
             "evaluation.sets=[]",
             "export.formats=[]",

@@ -11,6 +11,7 @@ from rivals.lines import Line, where_time_went
 HERE = Path(__file__).parent
 BACKBONE = HERE.parents[1] / "saved_models" / "efficientnet_lite0"
 PHOTOS = (600, 100)  # to train, validate and test on; the second number if quick
+QUANTIZED = (1000, 100)
 PREDICTED = (2070, 100)
 
 
@@ -32,7 +33,7 @@ def _tflite_accuracy(path, folder, divide=1.0):
 
 def model_maker(setting):
     """From a folder to an int8 file, against MediaPipe Model Maker with the same network, photos and epochs."""
-    folder, epochs, work = photos.split(setting.work, setting.count(*PHOTOS)), setting.count(10, 2), setting.work
+    folder, epochs, work = photos.split(setting.work, setting.count(*QUANTIZED)), setting.count(10, 2), setting.work
     test = folder / "test"
 
     def own_facts(turn, started, ended):
@@ -61,7 +62,7 @@ def model_maker(setting):
                 },
             ),
         },
-        setting.repeats,
+        min(setting.repeats, 2),  # a turn of Model Maker takes minutes
     )
     work_name = f"folder → int8 file from the shell, EfficientNet-Lite0, head, {epochs} epochs, {_counted(folder)}"
     return [_line(work_name, "MediaPipe Model Maker", 0.25, facts, "Model Maker", "int8 file, Model Maker's row", 0.0)]
@@ -125,12 +126,11 @@ def _line(work, rival, goal, facts, name, title, points):
 
 
 def _run(setting, name, epochs, *keys):
-    """The folder of a run that is trained if it is not there."""
+    """The folder of a finished run, which is trained if it is not there."""
     run = setting.work / name
     if not (run / "report.html").exists():
         command = _train(photos.split(setting.work, setting.count(*PHOTOS)), run, epochs, "fit.epochs=0", *keys)
-        with (setting.work / f"{name}.log").open("w") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=log)
+        contestants.Command(lambda turn: command, log=setting.work / f"{name}.log").turn()
     return run
 
 

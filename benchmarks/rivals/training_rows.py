@@ -41,8 +41,9 @@ class Setting:
         return contestants.Process(python, script, *arguments, log=log)
 
 
-# network, alpha, photos, photos if quick, epochs of the rival that are timed; None for all in the first turn
-HEADS = (("MobileNet", 0.25, 2070, 200, None), ("MobileNetV2", None, 800, 100, 2))
+# network, alpha, photos without and with augmentation, photos if quick, whether the rival trains all epochs in the first turn
+HEADS = (("MobileNet", 0.25, 2070, 2070, 200, True), ("MobileNetV2", None, 2070, 800, 100, False))
+TIMED_EPOCHS = 2  # of the rival in other turns
 
 
 def head(setting):
@@ -55,9 +56,10 @@ def views(setting):
     return [line for choice in HEADS for line in _head(setting, *choice, augmented=True)]
 
 
-def _head(setting, network, alpha, count, quick_count, timed_epochs, *, augmented=False):
+def _head(setting, network, alpha, count, augmented_count, quick_count, is_whole, *, augmented=False):
     """The line of one network."""
-    folder, epochs = photos.split(setting.work, setting.count(count, quick_count)), setting.count(20, 4)
+    folder = photos.split(setting.work, setting.count(augmented_count if augmented else count, quick_count))
+    epochs = setting.count(20, 4)
     weights, kind = photos.weights(setting.work, network)
     keys = [f"model.backbone=keras:{network}", f"model.weights={weights}", f"fit.head_epochs={epochs}"]
     keys += [f"model.alpha={alpha}"] if alpha else []
@@ -70,8 +72,8 @@ def _head(setting, network, alpha, count, quick_count, timed_epochs, *, augmente
             "kerastrain": setting.process("head_own.py", folder, *keys),
             "Keras": setting.process("head_keras.py", folder, *options),
         },
-        setting.repeats,
-        request=lambda repeat: {"timed_epochs": timed_epochs or (epochs if repeat == 0 else 3)},
+        min(setting.repeats, 2) if augmented else setting.repeats,
+        request=lambda repeat: {"timed_epochs": epochs if is_whole and repeat == 0 else TIMED_EPOCHS, "repeat": repeat},
     )
     own, keras = facts["kerastrain"], facts["Keras"]
     known = [fact["accuracy"] for fact in keras if "accuracy" in fact]
@@ -97,15 +99,14 @@ def _computed(facts, epochs):
     part = [fact for fact in facts if not fact["is_whole"]]
     if not part:
         return "Keras trained all epochs in each turn."
-    text = f"Keras's seconds are computed from its first {part[0]['timed_epochs']} epochs: the first, and {epochs - 1} times"
-    text += " the mean of the others"
+    text = f"Keras's seconds are computed from its first {TIMED_EPOCHS} epochs: the first, and {epochs - 1} times the second"
     if whole:
         return f"{text}; in the first turn it trained all: {whole[0]['seconds']:.1f} s, computed {whole[0]['computed']:.1f} s."
     return f"{text}."
 
 
 # network, photos, photos if quick
-FINE_TUNED = (("MobileNetV2", 96, 32), ("ResNet50", 48, 16))
+FINE_TUNED = (("MobileNetV2", 64, 32), ("ResNet50", 32, 16))
 
 
 def fine_tuning(setting):
