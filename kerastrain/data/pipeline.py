@@ -17,6 +17,7 @@ from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.data.read_errors import recording_errors
 from kerastrain.data.token_ids import TokenIds
+from kerastrain.distribute.sharding import Devices
 from kerastrain.errors import InputError, unknown
 from kerastrain.keras_internals import dataset_iterators
 from kerastrain.system.resources import processor_count
@@ -53,6 +54,7 @@ def batches(
     start_step: int = 0,
     augment: Augmentation | Callable[..., tuple[tf.Tensor, ...]] | None = None,
     lengths: np.ndarray | None = None,
+    devices: Devices | None = None,
 ) -> tf.data.Dataset:
     """Batches the examples of all epochs as one dataset of known length, each example once per epoch.
 
@@ -75,12 +77,15 @@ def batches(
         lengths: int array (n,), the length of each example, such as its tokens: the examples of a batch then have similar
             lengths, for a network that pads them to the longest (see `sampling.by_length`). None for no such order.
             Requires `shuffle`.
+        devices: distribute.Devices whose rows of each batch are read, as `distribute.shard` asks for them; None for all rows.
+            MixUp and CutMix read at most two rows more, and a callable `augment` of your own gets the whole batch.
 
     Returns:
         tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
         float32 (b, *shape), images in [0, 255]; texts are string (b,), and token ids int64 (b, tokens). Targets are
         float32 (b, len(labels)), one-hot for "single_label". Weights are float32 (b,). For examples with numbers, inputs
-        are a tuple of these and of the numbers, float32 (b, k); `augment` does not get the numbers.
+        are a tuple of these and of the numbers, float32 (b, k); `augment` does not get the numbers. With `devices`,
+        tf.data.Dataset as from `distribute.rows_of_devices`.
 
     Raises:
         InputError: a number is out of range, there are no examples, or `augment` or `sampling` does not fit the
@@ -105,7 +110,9 @@ def batches(
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, first = step // steps, step % steps * global_batch_size
-        positions = tf.range(first, tf.minimum(first + global_batch_size, len(examples)))
+        size = tf.minimum(first + global_batch_size, len(examples)) - first
+        begin, end = _rows_to_read(devices, augment, first, size)
+        positions = tf.range(first + begin, first + end)
         types = (dtype, *(tf.as_dtype(column.dtype) for column in columns))
         inputs, *outputs = tf.numpy_function(read, [epoch, positions], types, stateful=False)
         inputs.set_shape((None, *examples.shape))
@@ -120,7 +127,11 @@ def batches(
         if augment is not None:
             seeds = tf.stack([tf.fill(tf.shape(positions), _epoch_key(seed, epoch)), positions], axis=1)
             inputs, *outputs = augment(inputs, *outputs, seeds=seeds)
-        return inputs if numbers is None else (inputs, numbers), *outputs
+        rows = (inputs if numbers is None else (inputs, numbers), *outputs)
+        if devices is None:
+            return rows
+        wanted = [row - begin for row in devices.rows(size)]
+        return tf.nest.map_structure(lambda values: values[wanted[0] : wanted[1]], rows), size
 
     if augment is None or (isinstance(augment, Augmentation) and not augment.functions):
         # A caller's function may need AutoGraph; ours do not, and AutoGraph takes seconds to convert them.
@@ -196,6 +207,19 @@ def _drawn(
         return order if lengths is None else draws.by_length(order, lengths, global_batch_size, seed=seed, epoch=epoch)
 
     return drawn
+
+
+def _rows_to_read(
+    devices: Devices | None, augment: Callable | None, first: tf.Tensor, size: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The rows of a batch from position `first` that the rows of some devices depend on."""
+    if devices is None or not (augment is None or isinstance(augment, Augmentation)):
+        return tf.zeros((), tf.int64), size
+    begin, end = devices.rows(size)
+    if augment is not None and augment.mixes:  # with the partners of the first and the last row
+        begin = tf.maximum((first + begin) // 2 * 2 - first, 0)
+        end = tf.minimum((first + end + 1) // 2 * 2 - first, size)
+    return begin, end
 
 
 def _epoch_key(seed: int, epoch: tf.Tensor) -> tf.Tensor:

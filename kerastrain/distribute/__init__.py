@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cluster": ["Cluster"],
         "launcher": ["launch"],
         "placement": ["place"],
-        "sharding": ["shard"],
+        "sharding": ["Devices", "rows_of_devices", "shard"],
         "strategies": ["Choice", "choose", "is_chief", "make"],
     },
 )

@@ -101,13 +101,16 @@ def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:
     return Stage(after, *parts)
 
 
-def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_step: int) -> tf.data.Dataset:
+def training_batches(
+    stage: Stage, config: Config, phase: plan.Phase, devices: distribute.Devices | None = None, *, start_step: int
+) -> tf.data.Dataset:
     """Returns the training batches of `phase` from a step on.
 
     Args:
         stage: Stage of the phase.
         config: Config.
         phase: plan.Phase.
+        devices: distribute.Devices whose rows of each batch are returned, as `distribute.rows_of_devices` does; None for all.
         start_step: int >= 0, the first step to return, counted from the start of the phase.
 
     Returns:
@@ -115,25 +118,28 @@ def training_batches(stage: Stage, config: Config, phase: plan.Phase, *, start_s
     """
     options = {"epochs": phase.epochs, "start_step": start_step}
     if (module := _of_language(stage)) is not None:
-        return module.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
-    return data.batches(
-        stage.train, config.fit.global_batch_size, augment=stage.augment, **options, **drawing(stage, config)
-    )
+        whole = module.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
+        return whole if devices is None else distribute.rows_of_devices(whole, devices)
+    options |= {"augment": stage.augment, "devices": devices, **drawing(stage, config)}
+    return data.batches(stage.train, config.fit.global_batch_size, **options)
 
 
-def validation_batches(stage: Stage, config: Config) -> tf.data.Dataset:
+def validation_batches(stage: Stage, config: Config, *, devices: distribute.Devices | None = None) -> tf.data.Dataset:
     """Returns the validation batches of a stage.
 
     Args:
         stage: Stage with examples to validate on.
         config: Config.
+        devices: as for `training_batches`.
 
     Returns:
         tf.data.Dataset.
     """
     module = _of_language(stage)
-    make = data.batches if module is None else module.evaluation_batches
-    return make(stage.validation, config.evaluation.batch_size)
+    if module is None:
+        return data.batches(stage.validation, config.evaluation.batch_size, devices=devices)
+    whole = module.evaluation_batches(stage.validation, config.evaluation.batch_size)
+    return whole if devices is None else distribute.rows_of_devices(whole, devices)
 
 
 def _of_language(stage: Stage):

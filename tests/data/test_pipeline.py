@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kerastrain import data
+from kerastrain import data, distribute
 from kerastrain.data.image_files import pixel_cache
 from kerastrain.data.image_files.stores import ImageFiles
 from kerastrain.errors import InputError
@@ -254,3 +254,39 @@ def test_input_error_when_lengths_do_not_fit(examples):
         data.batches(examples, 5, shuffle=True, lengths=LENGTHS[:3])
     with pytest.raises(InputError, match="`lengths` changes the order of shuffled examples. Add shuffle=True"):
         data.batches(examples, 5, lengths=LENGTHS)
+
+
+class CountingImages(ImageFiles):
+    """A store of noise that counts how often each image is read."""
+
+    def __init__(self, count):
+        super().__init__(tuple(map(str, range(count))), (4, 5))
+        object.__setattr__(self, "reads", np.zeros(count, int))
+
+    def __getitem__(self, indices):
+        np.add.at(self.reads, indices, 1)
+        return np.random.default_rng(0).integers(0, 256, self.shape, np.uint8)[indices]
+
+
+@pytest.mark.parametrize(
+    ("names", "reads"),  # of two epochs with batches of 10, 10 and 3, of which the last goes to both workers
+    [
+        ((), 2 * (10 + 10 + 3 + 3)),
+        (("flip", "noise"), 2 * (10 + 10 + 3 + 3)),
+        (("mixup", "cutmix"), 2 * (12 + 12 + 3 + 3)),
+    ],
+)
+def test_workers_read_their_own_rows_of_each_batch(names, reads):
+    noise = CountingImages(23)
+    examples = data.Examples(np.arange(23) % 3, ("a", "b", "c"), noise, weights=np.arange(23, dtype=np.float32))
+    options = {"shuffle": True, "epochs": 2, "seed": 3, "augment": data.augment(*names)}
+    expected = list(data.batches(examples, 10, **options))
+    noise.reads[:] = 0
+    workers = [distribute.Devices(0, 3, 4), distribute.Devices(3, 1, 4)]
+    parts = [list(data.batches(examples, 10, devices=devices, **options)) for devices in workers]
+    assert noise.reads.sum() == reads
+    for whole, *parts_of_batch in zip(expected, *parts, strict=True):
+        assert [int(size) for _, size in parts_of_batch] == [len(whole[0])] * 2
+        for values, *rows in zip(whole, *(rows for rows, _ in parts_of_batch), strict=True):
+            joined = np.concatenate(rows)
+            np.testing.assert_array_equal(joined, values if len(values) >= 4 else np.concatenate([values] * 2))
