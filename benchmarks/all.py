@@ -26,7 +26,7 @@ from pathlib import Path
 import history
 import results
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 HISTORY = HERE / "history.jsonl"
 TITLE = "History"
 KEPT = "{kept}"  # in a command: a file for what the benchmark measures, empty at the start

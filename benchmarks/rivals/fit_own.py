@@ -2,7 +2,8 @@
 
     python fit_own.py PHOTOS --network MobileNetV2 --weights FILE --batch-size 16
 
-What the config chooses by measuring is chosen before the first turn, for the whole run.
+What kerastrain chooses by measuring is chosen before the first turn, for a run of STEPS steps, as 10 epochs of 2,000 photos have
+in batches of 16.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from turns import Turns
 
 from kerastrain import config, recipe
 
-EPOCHS = 1000  # more than there are turns
+STEPS = 1250
 
 
 def main():
@@ -29,6 +30,8 @@ def main():
     parser.add_argument("--set", nargs="+", default=(), metavar="KEY=VALUE")
     options = parser.parse_args()
     turns = Turns()
+    count = sum(path.is_file() for path in Path(options.photos).glob("*/*"))
+    epochs = -(-STEPS // -(-count // options.batch_size))
     settings = config.load(
         overrides=[
             f"data.path={options.photos}",
@@ -41,7 +44,7 @@ def main():
             f"model.backbone=keras:{options.network}",
             f"model.weights={options.weights}",
             "fit.head_epochs=0",
-            f"fit.epochs={EPOCHS}",
+            f"fit.epochs={epochs}",
             f"fit.global_batch_size={options.batch_size}",
             "optimizer.fine_tune_fraction=0.01",
             *options.set,
