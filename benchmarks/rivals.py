@@ -56,7 +56,8 @@ def measured(names, setting):
         notes += [note for line in row for note in line.notes]
         for line in row:
             print(line, flush=True)
-            results.record(f"{line.work} / {line.rival}", *results.spread(line.ratios))
+            rival = line.rival.partition(",")[0]  # without the precision, which may change
+            results.record(f"{line.work}, of {rival}", *results.spread(line.ratios))
         print(f"row {name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return table, notes
 

@@ -143,7 +143,10 @@ def _fine_tuning(setting, network, count, quick_count):
     speeds = ", ".join(f"{name} {images / statistics.median(each):.1f}" for name, each in seconds.items())
     note = f"{network}: kerastrain chose {chosen['precision']}; photos a second: {speeds}."
     work = f"epoch of fine-tuning, {network}, {images} photos of 224 pixels in batches of {BATCH_SIZE}"
-    lines = (("Keras `fit`, float32", "Keras", 0.5 if bfloat16 else 1.0), (f"{best}, channels-last", best, 1.0))
+    lines = (
+        ("Keras `fit`, float32", "Keras", 0.5 if bfloat16 else 1.0),
+        (f"PyTorch, {best.split()[1]}, channels-last", best, 1.0),
+    )
     return [
         Line(work, rival, goal, seconds["kerastrain"], seconds[name], notes=[note] if name == "Keras" else [])
         for rival, name, goal in lines
