@@ -92,22 +92,22 @@ class _Bytes:
     """Reads numbers and texts from the bytes of a file; past its end there are zeros."""
 
     def __init__(self, content: tf.Tensor):
-        self._bytes = tf.io.decode_raw(content, tf.uint8)
-        self.size = tf.size(self._bytes, tf.int64)
+        content = tf.io.decode_raw(content, tf.uint8)
+        self.size = tf.size(content, tf.int64)
+        self._padded = tf.concat([content, tf.zeros(1, tf.uint8)], 0)
 
     def at(self, places: tf.Tensor) -> tf.Tensor:
         """int64 tensor, the bytes at int64 `places`."""
         places = tf.convert_to_tensor(places, tf.int64)
-        inside = (places >= 0) & (places < self.size)
-        padded = tf.concat([self._bytes[: tf.maximum(self.size, 0)], tf.zeros(1, tf.uint8)], 0)
-        return tf.where(inside, tf.cast(tf.gather(padded, tf.where(inside, places, 0)), tf.int64), 0)
+        inside = tf.where((places >= 0) & (places < self.size), places, self.size)
+        return tf.cast(tf.gather(self._padded, inside), tf.int64)
 
     def number(self, places: tf.Tensor, width: int, is_big_endian: tf.Tensor | bool) -> tf.Tensor:
         """int64 tensor, the unsigned numbers of `width` bytes at `places`."""
-        digits = [self.at(places + offset) for offset in range(width)]
-        big = sum(digit * 256 ** (width - 1 - offset) for offset, digit in enumerate(digits))
-        little = sum(digit * 256**offset for offset, digit in enumerate(digits))
-        return tf.where(is_big_endian, big, little)
+        places = tf.convert_to_tensor(places, tf.int64)
+        digits = self.at(places[..., tf.newaxis] + tf.range(width, dtype=tf.int64))
+        little = [256**offset for offset in range(width)]
+        return tf.reduce_sum(digits * tf.where(is_big_endian, tf.constant(little[::-1], tf.int64), little), -1)
 
     def is_text(self, place: tf.Tensor, text: bytes) -> tf.Tensor:
         """Whether the bytes at `place` are `text`, as a bool scalar tensor."""

@@ -21,6 +21,7 @@ from kerastrain.layers.text_pairs import SeparateTexts
 Values = np.ndarray | tuple[np.ndarray, np.ndarray]
 """The inputs of a model: an array (n, ...), or a tuple of it and of the numbers beside it, float32 (n, k)."""
 
+DEFAULT_SIGNATURE = "serving_default"
 ACTIVATIONS = {None: lambda x: x, "softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 
 

@@ -19,7 +19,7 @@ def run(program: str, path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str,
     """Runs a program of this package on a file and inputs, on the CPU.
 
     Args:
-        program: "saved_model_program" or "keras_program".
+        program: str, the name of the module, such as "keras_program".
         path: Path of the file or folder to open.
         inputs: mapping from a name to an array, as the program takes them.
 

@@ -3,6 +3,7 @@
 Takes a keras.Model and real inputs; writes a file and returns a `Parity`. Must not convert anything.
 """
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ import numpy as np
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.export import calibrated, fresh_process, parity, verified
+from kerastrain.export import endpoints, fresh_process, parity, verified
+from kerastrain.export.shared import Shared
 from kerastrain.export.targets import labels_of, require_target
 from kerastrain.layers import labels as model_labels
 from kerastrain.layers import numbers as number_layers
@@ -57,16 +59,39 @@ def keras_file(
             cannot be used.
         ParityError: the file's outputs differ from `model.predict`; nothing is written and an existing `path` is kept.
     """
-    path = require_target(model, path, activation=activation, replace=replace, suffix=".keras")
-    prepared = calibrated.calibrated(model, activation, operating_point)
+    options = {"samples": samples, "labels": labels, "activation": activation, "operating_point": operating_point}
+    with Shared(model, sample_count=sample_count, **options) as shared:
+        return verified.finish(steps(shared, path, tolerance=tolerance, replace=replace))
+
+
+def steps(
+    shared: Shared, path: str | os.PathLike, *, tolerance: parity.Tolerance | None = None, replace: bool = False
+) -> verified.Steps:
+    """The steps of `keras_file`.
+
+    Args:
+        shared: Shared, with the other arguments of `keras_file`.
+        path: as for `keras_file`.
+        tolerance: as for `keras_file`.
+        replace: as for `keras_file`.
+
+    Returns:
+        verified.Steps.
+
+    Raises:
+        FileExistsError: as for `keras_file`.
+        InputError: as for `keras_file`.
+    """
+    model = shared.model
+    path = require_target(model, path, activation=shared.activation, replace=replace, suffix=".keras")
 
     def convert(source: verified.Source, target: Path) -> None:
-        exported = _with_labels_and_activation(source.model, source.labels, activation)
+        exported = _with_labels_and_activation(source.model, source.labels, shared.activation)
         exported.save(target, include_optimizer=False)
 
     def run(target: Path, source: verified.Source) -> np.ndarray:
         try:
-            values = source.inputs[verified.DEFAULT_SIGNATURE]
+            values = source.inputs[endpoints.DEFAULT_SIGNATURE]
             names = ("inputs", number_layers.INPUT_NAME)
             drawn = dict(zip(names, values, strict=True)) if isinstance(values, tuple) else {names[0]: values}
             return fresh_process.run("keras_program", target, drawn)["outputs"]
@@ -78,16 +103,8 @@ def keras_file(
                 "layers and functions from it, or export a SavedModel, which needs none of your code."
             ) from error
 
-    return verified.write(
-        prepared,
-        path,
-        verified.Exporter(convert, run),
-        samples=samples,
-        labels=labels,
-        activation=activation,
-        tolerance=tolerance,
-        sample_count=sample_count,
-    )
+    exporter = verified.Exporter(convert, lambda target, source: functools.partial(run, target, source))
+    return verified.steps(shared, path, exporter, tolerance)
 
 
 def _with_labels_and_activation(model: keras.Model, labels: Sequence[str], activation: str | None) -> keras.Model:

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from kerastrain import presets, runtime
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import fresh_process, parity
+from kerastrain.export import parity
+from kerastrain.export.serving_process import ServingProcess
 from kerastrain.language import adapters, generation, sampling
 from kerastrain.language import decoders as models
 from kerastrain.presets import decoders, language_folders, safetensors
@@ -152,7 +153,8 @@ def saved_model(
         calls = {f"{GENERATE}/{name}": value for name, value in calls.items()}
         calls |= {f"{LOGITS}/{name}": value for name, value in inputs.items()}
         logger.info("comparing %s with the model on %d prompts", path.name, len(rows))
-        outputs = fresh_process.run("saved_model_program", temporary, calls)
+        with ServingProcess() as process:
+            outputs = process.outputs(temporary, calls)
         logits = outputs[LOGITS][inputs["segments"] > 0]
         measured = _checked(path.name, temporary, expected, logits, is_rounded, tolerance)
         new = [[int(token) for token in row if token != generation.NO_TOKEN] for row in outputs[GENERATE]]

@@ -3,22 +3,21 @@
 Takes a keras.Model and real inputs; writes a file and returns a `Parity`. Must not train: `compress` does.
 """
 
+import functools
 import os
 import re
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from kerastrain.errors import InputError, unknown
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.export import calibrated, compact, endpoints, int4, metadata, parity, selective, serving, verified
+from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, verified
 from kerastrain.export import samples as sampling
-from kerastrain.export.full_precision import full_precision
+from kerastrain.export.litert_runtime import run
+from kerastrain.export.shared import Shared
 from kerastrain.export.targets import require_target
 from kerastrain.keras_internals.layers import every_layer
 from kerastrain.keras_internals.tflite_converter import ConverterError
@@ -99,6 +98,46 @@ def tflite(
 
     Reference: Jacob et al. 2018, https://arxiv.org/abs/1712.05877; https://ai.google.dev/edge/litert/models/metadata
     """
+    options = {"samples": samples, "labels": labels, "activation": activation, "operating_point": operating_point}
+    file_options = {"float_layers": float_layers, "io": io, "tolerance": tolerance, "replace": replace}
+    calibration = {"representative": representative, "representative_count": representative_count}
+    with Shared(model, sample_count=sample_count, **options) as shared:
+        return verified.finish(steps(shared, path, quantize=quantize, **calibration, **file_options))
+
+
+def steps(
+    shared: Shared,
+    path: str | os.PathLike,
+    *,
+    quantize: str | None = None,
+    representative=None,
+    representative_count: int = 200,
+    float_layers: int = 0,
+    io: str = "uint8",
+    tolerance: parity.Tolerance | None = None,
+    replace: bool = False,
+) -> verified.Steps:
+    """The steps of `tflite`.
+
+    Args:
+        shared: Shared, with the other arguments of `tflite`.
+        path: as for `tflite`.
+        quantize: as for `tflite`.
+        representative: as for `tflite`.
+        representative_count: as for `tflite`.
+        float_layers: as for `tflite`.
+        io: as for `tflite`.
+        tolerance: as for `tflite`.
+        replace: as for `tflite`.
+
+    Returns:
+        verified.Steps.
+
+    Raises:
+        FileExistsError: as for `tflite`.
+        InputError: as for `tflite`.
+    """
+    model, activation = shared.model, shared.activation
     path = require_target(model, path, activation=activation, replace=replace, suffix=".tflite")
     learned = quantized.is_quantized(model)
     reads_texts = model.inputs[0].dtype == "string"
@@ -109,7 +148,6 @@ def tflite(
             f"which one scale for all of them would round away. Received: {quantize!r}."
         )
     selective.require(float_layers, quantize, learned=learned)
-    prepared = calibrated.calibrated(model, activation, operating_point)
 
     def convert(source: verified.Source, target: Path) -> None:
         calibration = None
@@ -117,7 +155,7 @@ def tflite(
             calibration = sampling.draw(representative, model, count=representative_count, name="representative")
             calibration = source.texts.ids(calibration) if source.texts else calibration
         dtype = INTEGERS["float32" if reads_texts else io]
-        content = _convert(source, activation, quantize, calibration, dtype, float_layers)
+        content = _convert(shared, source, quantize, calibration, dtype, float_layers)
         content = compact.compact(content, {layer.name for layer in every_layer(model)}, unique=quantize is None)
         content = metadata.with_metadata(
             content,
@@ -126,57 +164,18 @@ def tflite(
             pixels=endpoints.accepts_image_bytes(model),
             input_files=source.texts.files if source.texts else None,
             numbers=numbers.names if numbers else (),
-            other_files=prepared.files,
+            other_files=shared.prepared.files,
         )
         target.write_bytes(content)
 
-    with full_precision(model):
-        return verified.write(
-            prepared,
-            path,
-            verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
-            samples=samples,
-            labels=labels,
-            activation=activation,
-            tolerance=tolerance,
-            sample_count=sample_count,
-            kind=quantize or "float32",
-            takes_strings=False,
-        )
-
-
-def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray], *, threads: int = 1) -> np.ndarray:
-    """Runs a TFLite file with one output on one example at a time.
-
-    Args:
-        path: the .tflite file.
-        inputs: array (n, ...), n >= 1, in the units of the float model; quantized first if the file takes integers. For a
-            file with several inputs a mapping from the name of each to its array.
-        threads: int > 0, the interpreter's threads.
-
-    Returns:
-        float32 (n, ...), dequantized if the file returns integers.
-    """
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
-    interpreter.allocate_tensors()
-    sources, (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    if isinstance(inputs, Mapping) and len(inputs) > 1:
-        by_name = {_argument(source["name"]): source for source in sources}
-        columns = [(by_name[name], values) for name, values in inputs.items()]
-    else:
-        columns = [(sources[0], next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)]
-    outputs = []
-    for index in range(len(columns[0][1])):
-        for source, values in columns:
-            interpreter.set_tensor(source["index"], _quantized(values[index][None], source))
-        interpreter.invoke()
-        outputs.append(_dequantized(interpreter.get_tensor(target["index"]), target)[0])
-    return np.stack(outputs)
-
-
-def _argument(tensor: str) -> str:
-    """The argument of the signature that an input tensor such as "serving_default_text:0" belongs to."""
-    return tensor.removeprefix(f"{verified.DEFAULT_SIGNATURE}_").partition(":")[0]
+    exporter = verified.Exporter(
+        convert,
+        lambda target, source: functools.partial(run, target, source.arguments),
+        kind=quantize or "float32",
+        takes_strings=False,
+        takes_half=False,
+    )
+    return verified.steps(shared, path, exporter, tolerance)
 
 
 def _require_options(quantize: str | None, representative, io: str, *, learned: bool, reads_texts: bool) -> None:
@@ -203,37 +202,38 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
         )
 
 
-def _convert(source: verified.Source, activation, quantize, calibration, io, float_layers) -> bytes:
-    model, shape = source.model, endpoints.shape_of(source.inputs[verified.DEFAULT_SIGNATURE])
+def _convert(shared: Shared, source: verified.Source, quantize, calibration, io, float_layers) -> bytes:
+    model, shape = source.model, endpoints.shape_of(source.inputs[endpoints.DEFAULT_SIGNATURE])
     names = endpoints.input_names(model)
     if float_layers and len(names) > 1:
         raise InputError(
             f"`float_layers` needs a model with one input. Received: {model.name!r}, with {' and '.join(names)}. Leave it out."
         )
-    with tempfile.TemporaryDirectory() as scratch:
-        serving.write(model, f"{scratch}/model", activation, batch_size=1, input_shape=shape)
-        converter = tf.lite.TFLiteConverter.from_saved_model(f"{scratch}/model", signature_keys=["serving_default"])
-        if quantize and quantize not in int4.KINDS:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantize == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        if quantize == "int8":
-            converter.inference_input_type = converter.inference_output_type = io
-        if calibration is not None:
-            columns = endpoints.arguments(model, calibration)
-            rows = range(len(calibration))
-            converter.representative_dataset = lambda: (
-                {name: values[[row]] for name, values in columns.items()} if len(names) > 1 else [calibration[[row]]]
-                for row in rows
-            )
-            ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-            if quantize == "int16x8":
-                ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-            converter.target_spec.supported_ops = [ops]
-        try:
-            content = selective.convert(converter, calibration, float_layers) if float_layers else converter.convert()
-        except ConverterError as error:
-            raise InputError(_reason(model, quantize, str(error))) from error
+    graph = shared.graph(
+        lambda path: serving.write(model, path, shared.activation, batch_size=1, input_shape=shape),
+    )
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(graph), signature_keys=["serving_default"])
+    if quantize and quantize not in int4.KINDS:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.inference_input_type = converter.inference_output_type = io
+    if calibration is not None:
+        columns = endpoints.arguments(model, calibration)
+        rows = range(len(calibration))
+        converter.representative_dataset = lambda: (
+            {name: values[[row]] for name, values in columns.items()} if len(names) > 1 else [calibration[[row]]]
+            for row in rows
+        )
+        ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
+        if quantize == "int16x8":
+            ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [ops]
+    try:
+        content = selective.convert(converter, calibration, float_layers) if float_layers else converter.convert()
+    except ConverterError as error:
+        raise InputError(_reason(model, quantize, str(error))) from error
     return int4.quantized(content, quantize) if quantize in int4.KINDS else content
 
 
@@ -244,16 +244,3 @@ def _reason(model: keras.Model, quantize: str | None, message: str) -> str:
         f"model {model.name!r} cannot be converted to TFLite ({quantize or 'float32'}): {reason}. Export a SavedModel, "
         "or remove the operation from the model."
     )
-
-
-def _quantized(value: np.ndarray, detail: dict) -> np.ndarray:
-    scale, zero = detail["quantization"]
-    if not scale:
-        return value.astype(detail["dtype"])
-    limits = np.iinfo(detail["dtype"])
-    return np.clip(np.round(value / scale + zero), limits.min, limits.max).astype(detail["dtype"])
-
-
-def _dequantized(value: np.ndarray, detail: dict) -> np.ndarray:
-    scale, zero = detail["quantization"]
-    return ((value.astype(np.float32) - zero) * scale if scale else value).astype(np.float32)

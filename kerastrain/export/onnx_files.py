@@ -4,6 +4,7 @@ Takes a keras.Model and real inputs; writes a file and returns a `Parity`. tf2on
 SavedModel serves. An extra: `pip install 'kerastrain[onnx]'`. Must not quantize: `litert` does.
 """
 
+import functools
 import json
 import logging
 import os
@@ -16,8 +17,8 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.export import calibrated, endpoints, parity, verified
-from kerastrain.export.full_precision import full_precision
+from kerastrain.export import endpoints, parity, verified
+from kerastrain.export.shared import Shared
 from kerastrain.export.targets import label_lines, require_target
 from kerastrain.layers import numbers as number_layers
 from kerastrain.layers import quantized
@@ -74,7 +75,37 @@ def onnx(
 
     Reference: https://onnxruntime.ai/docs/tutorials/tf-get-started.html
     """
-    path = require_target(model, path, activation=activation, replace=replace, suffix=".onnx")
+    options = {"samples": samples, "labels": labels, "activation": activation, "operating_point": operating_point}
+    with Shared(model, sample_count=sample_count, **options) as shared:
+        return verified.finish(steps(shared, path, tolerance=tolerance, opset=opset, replace=replace))
+
+
+def steps(
+    shared: Shared,
+    path: str | os.PathLike,
+    *,
+    tolerance: parity.Tolerance | None = None,
+    opset: int = 18,
+    replace: bool = False,
+) -> verified.Steps:
+    """The steps of `onnx`.
+
+    Args:
+        shared: Shared, with the other arguments of `onnx`.
+        path: as for `onnx`.
+        tolerance: as for `onnx`.
+        opset: as for `onnx`.
+        replace: as for `onnx`.
+
+    Returns:
+        verified.Steps.
+
+    Raises:
+        FileExistsError: as for `onnx`.
+        InputError: as for `onnx`.
+    """
+    model = shared.model
+    path = require_target(model, path, activation=shared.activation, replace=replace, suffix=".onnx")
     optional_imports.require("onnx")
     if quantized.is_quantized(model):
         raise InputError(
@@ -82,29 +113,22 @@ def onnx(
             '`tflite(..., quantize="int8")`, or the model that was passed to `quantize_aware`.'
         )
 
-    prepared = calibrated.calibrated(model, activation, operating_point)
-
     def convert(source: verified.Source, target: Path) -> None:
         properties = {
             "input": _description(model, source.texts.files if source.texts else {}),
             **(source.texts.files if source.texts else {}),
             **({"labels.txt": label_lines(source.labels)} if source.labels else {}),
-            **prepared.files,
+            **shared.prepared.files,
         }
-        target.write_bytes(_convert(source.model, activation, opset, properties))
+        target.write_bytes(_convert(source.model, shared.activation, opset, properties))
 
-    with full_precision(model):
-        return verified.write(
-            prepared,
-            path,
-            verified.Exporter(convert, lambda target, source: run(target, source.arguments)),
-            samples=samples,
-            labels=labels,
-            activation=activation,
-            tolerance=tolerance,
-            sample_count=sample_count,
-            takes_strings=False,
-        )
+    exporter = verified.Exporter(
+        convert,
+        lambda target, source: functools.partial(run, target, source.arguments),
+        takes_strings=False,
+        takes_half=False,
+    )
+    return verified.steps(shared, path, exporter, tolerance)
 
 
 def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:

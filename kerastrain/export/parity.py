@@ -78,6 +78,7 @@ class Parity:
             targets are unknown.
         score: float, that measure of the file's outputs, or None.
         model_score: float, that measure of the model's outputs, or None.
+        encoded_count: int >= 0, how many of the inputs were encoded image files.
     """
 
     file: str
@@ -92,12 +93,14 @@ class Parity:
     measure: str | None = None
     score: float | None = None
     model_score: float | None = None
+    encoded_count: int = 0
 
     def __str__(self) -> str:
+        encoded = f", {self.encoded_count} of them encoded images" if self.encoded_count else ""
         scores = f", {self.measure} {self.score:.4f} (the model {self.model_score:.4f})" if self.measure else ""
         return (
             f"{self.file}: {self.size_bytes / 1000:,.1f} kB, agreement {self.agreement:.1%} "
-            f"on {self.sample_count} samples, largest difference {self.largest_difference:.2g} "
+            f"on {self.sample_count} samples{encoded}, largest difference {self.largest_difference:.2g} "
             f"({self.relative_difference:.2g} of the largest output){scores}"
         )
 
@@ -140,6 +143,7 @@ def check(
     tolerance: Tolerance | None = None,
     threshold: float = 0.0,
     task: Task = "single_label",
+    encoded_count: int = 0,
 ) -> Parity:
     """Compares a file's outputs with its model's, and raises if they differ by more than the tolerance.
 
@@ -158,6 +162,7 @@ def check(
         tolerance: Tolerance, or None for `TOLERANCES[kind]`.
         threshold: float, the decision boundary of a single output: 0 for a logit, 0.5 for a probability.
         task: "single_label", "multi_label" or "regression".
+        encoded_count: int >= 0, how many of the inputs were encoded image files.
 
     Returns:
         Parity.
@@ -192,6 +197,7 @@ def check(
         size_bytes=size_bytes,
         gzip_bytes=gzip_bytes,
         tolerance=tolerance,
+        encoded_count=encoded_count,
         **scores,
     )
     _require_within_tolerance(parity, np.shape(outputs), np.shape(reference))

@@ -5,7 +5,7 @@ must not check the folder: `serving` does.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -50,17 +50,26 @@ def write(
     root = _Servable()
     for name in ("variables", "trainable_variables", "non_trainable_variables"):
         setattr(root, name, [variable.value for variable in getattr(model, name)])
-    root.resources = list(_resources(model))
-    concrete = {}
-    for name, (function, specs) in signatures.items():
-        concrete[name] = tf.function(function, autograph=False).get_concrete_function(*specs)
-        setattr(root, name, concrete[name])
+    concrete = {
+        name: tf.function(function, autograph=False).get_concrete_function(*specs)
+        for name, (function, specs) in signatures.items()
+    }
+    for name, function in concrete.items():
+        setattr(root, name, function)
     # Such as the seeds of layers, which Keras does not count among the variables of a model.
     root.captured_variables = [variable for function in concrete.values() for variable in function.variables]
+    if any(map(_uses_resources, concrete.values())):
+        root.resources = _resources(model)
     tf.saved_model.save(root, str(path), signatures=concrete)
 
 
-def _resources(model: keras.Model) -> Iterable[tf.saved_model.experimental.TrackableResource]:
+def _uses_resources(function: tf.types.experimental.ConcreteFunction) -> bool:
+    """Whether a traced function reads more than variables, such as a lookup table."""
+    handles = {id(variable.handle) for variable in function.variables}
+    return any(value.dtype == tf.resource and id(value) not in handles for value in function.captured_inputs)
+
+
+def _resources(model: keras.Model) -> list[tf.saved_model.experimental.TrackableResource]:
     """The lookup tables and tokenizers of a model, which a SavedModel must hold beside the functions that use them."""
     kind = tf.saved_model.experimental.TrackableResource
-    return (child for child in _ServedView(model).descendants() if isinstance(child, kind))
+    return [child for child in _ServedView(model).descendants() if isinstance(child, kind)]

@@ -1,56 +1,89 @@
-"""Runs a SavedModel as a server would: in a process that imports TensorFlow and nothing of kerastrain.
+"""Runs SavedModels as a server would: in a process that imports TensorFlow, and neither Keras nor anything of kerastrain.
 
-`fresh_process` starts this file's text with `python -c`; arguments: the SavedModel folder, an .npz file with an array
-"SIGNATURE/ARGUMENT" for each argument of each signature to call, and the .npz file to write the outputs to, one array per
-signature.
+`serving_process` starts this file's text with `python -c`. A line on stdin is a JSON list: the SavedModel folder, a folder with
+an array `SIGNATURE/ARGUMENT.npy` for each argument of each signature to call, and the .npz file to write the outputs to, one
+array per signature. The line on stdout that answers it is JSON: null, or the text of an error. The process ends when stdin
+does, also in the middle of its work.
 """
 
 import importlib
+import json
+import os
+import queue
+import signal
 import sys
+import threading
+import traceback
+from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
+_BATCH = 32
 _MORE_OPERATIONS = "tensorflow_text"  # Registers the operations of modules of texts; a server needs them too.
 
 
-def main(folder: str, inputs_path: str, outputs_path: str) -> None:
+def main() -> None:
+    """Answers the requests on stdin one after the other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, and then ends it.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # What libraries print must not be taken for an answer.
+    requests = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
+    # TensorFlow imports Keras if it is there, which takes half of the time and no SavedModel needs.
+    sys.modules["keras"] = None
+    tf = importlib.import_module("tensorflow")
+    while True:
+        try:
+            respond(tf, *json.loads(requests.get()))
+            error = None
+        except Exception:
+            error = traceback.format_exc()
+        print(json.dumps(error), file=answers, flush=True)
+
+
+def respond(tf, folder: str, inputs: str, outputs: str) -> None:
     """Calls each signature on its inputs: on one input first, to check that the batch size is variable, then on 32 at a time.
 
     Args:
-        folder: str, the SavedModel.
-        inputs_path: str, the .npz file with one array per argument of a signature.
-        outputs_path: str, the .npz file to write the outputs to.
+        tf: module, TensorFlow.
+        folder: str, the SavedModel, which is loaded for this call only.
+        inputs: str, the folder with the arguments of the signatures.
+        outputs: str, the .npz file to write the outputs to.
 
     Raises:
         ValueError: a signature takes other arguments.
     """
-    signatures = _loaded(folder).signatures
-    calls, outputs = {}, {}
-    for place, values in np.load(inputs_path).items():
-        name, argument = place.split("/")
-        calls.setdefault(name, {})[argument] = values
-    for name, arguments in calls.items():
-        if set(arguments) != set(signatures[name].structured_input_signature[1]):
-            raise ValueError(f"{name} takes {list(signatures[name].structured_input_signature[1])}")
+    signatures, results = _loaded(tf, folder).signatures, {}
+    for place in sorted(Path(inputs).iterdir()):
+        signature, batches = signatures[place.name], []
+        arguments = {file.stem: np.load(file, mmap_mode="r") for file in place.iterdir()}
+        if set(arguments) != set(signature.structured_input_signature[1]):
+            raise ValueError(f"{place.name} takes {list(signature.structured_input_signature[1])}")
         count = len(next(iter(arguments.values())))
-        starts, results = [0, *range(1, count, 32)], []
-        for a, b in zip(starts, [*starts[1:], count], strict=True):
-            batch = {argument: tf.constant(values[a:b]) for argument, values in arguments.items()}
-            results.append(next(iter(signatures[name](**batch).values())).numpy())
-        outputs[name] = np.concatenate(results)
-    np.savez(outputs_path, **outputs)
+        starts = [0, *range(1, count, _BATCH)]
+        for start, end in zip(starts, [*starts[1:], count], strict=True):
+            batch = {name: tf.constant(np.asarray(values[start:end])) for name, values in arguments.items()}
+            batches.append(next(iter(signature(**batch).values())).numpy())
+        results[place.name] = np.concatenate(batches)
+    np.savez(outputs, **results)
 
 
-def _loaded(folder: str):
+def _loaded(tf, folder: str):
     try:
         return tf.saved_model.load(folder)
     except (OSError, RuntimeError, tf.errors.NotFoundError) as error:
         if "Op type not registered" not in str(error):
             raise
+    sys.modules.pop("keras")  # tensorflow_text may import it.
     importlib.import_module(_MORE_OPERATIONS)
     return tf.saved_model.load(folder)
 
 
+def _receive(requests: queue.SimpleQueue) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -4,7 +4,7 @@ Takes a keras.Model and real inputs; writes a folder and returns a `Parity`. Mus
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -13,12 +13,17 @@ import tensorflow as tf
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.export import calibrated, endpoints, fresh_process, parity, saved_model_files, tokens, verified
+from kerastrain.export import endpoints, parity, saved_model_files, tokens, verified
 from kerastrain.export.encoder_models import EncoderModel
+from kerastrain.export.shared import Shared
 from kerastrain.export.targets import require_target
 from kerastrain.system import files
 
 IMAGE_BYTES, TOKENS = "image_bytes", "tokens"
+
+_ENCODED_IMAGES = (
+    16  # The network is checked on all samples; these check the decoder, of which encoding is the slow part.
+)
 
 
 def saved_model(
@@ -45,7 +50,7 @@ def saved_model(
       describes, for programs that make them. TensorFlow Serving has the operations of the tokenizer; Python programs import
       `tensorflow_text` before they load the SavedModel, whichever signature they call;
     - `image_bytes`, for models of RGB images of a fixed size: string (b,), encoded image files, one `{"b64": ...}` per
-      item of `instances`; decoded and resized in the graph.
+      item of `instances`; decoded and resized in the graph. It is checked on 16 of the samples, the others on all of them.
 
     Labels and the parity record are written to `assets.extra/` in the folder.
 
@@ -73,50 +78,71 @@ def saved_model(
 
     Reference: https://www.tensorflow.org/tfx/serving/api_rest
     """
-    path = require_target(model, path, activation=activation, replace=replace)
-    prepared = calibrated.calibrated(model, activation, operating_point)
-    model = prepared.model
+    options = {"samples": samples, "labels": labels, "activation": activation, "operating_point": operating_point}
+    with Shared(model, sample_count=sample_count, **options) as shared:
+        return verified.finish(steps(shared, path, tolerance=tolerance, image_bytes=image_bytes, replace=replace))
+
+
+def steps(
+    shared: Shared,
+    path: str | os.PathLike,
+    *,
+    tolerance: parity.Tolerance | None = None,
+    image_bytes: bool = True,
+    replace: bool = False,
+) -> verified.Steps:
+    """The steps of `saved_model`.
+
+    Args:
+        shared: Shared, with the other arguments of `saved_model`.
+        path: as for `saved_model`.
+        tolerance: as for `saved_model`.
+        image_bytes: as for `saved_model`.
+        replace: as for `saved_model`.
+
+    Returns:
+        verified.Steps; while they wait, another process runs the SavedModel.
+
+    Raises:
+        FileExistsError: as for `saved_model`.
+        InputError: as for `saved_model`.
+    """
+    path = require_target(shared.model, path, activation=shared.activation, replace=replace)
+    shared.process.start()
+    model = shared.prepared.model
     encoder = tokens.encoder_model(model)
 
-    def signatures(inputs: endpoints.Values) -> dict[str, endpoints.Values]:
-        named = {verified.DEFAULT_SIGNATURE: inputs}
+    def calls(inputs: endpoints.Values) -> dict[str, verified.Call]:
+        named = {endpoints.DEFAULT_SIGNATURE: verified.Call(inputs)}
         if image_bytes and endpoints.accepts_image_bytes(model):
-            named[IMAGE_BYTES] = endpoints.changed(inputs, _pixels)
+            images = inputs[0] if isinstance(inputs, tuple) else inputs
+            rows = np.unique(np.linspace(0, len(images) - 1, _ENCODED_IMAGES).astype(int))
+            named[IMAGE_BYTES] = _encoded(inputs, rows)
         if encoder is not None:
-            named[TOKENS] = inputs
+            named[TOKENS] = verified.Call(inputs)
         return named
 
     def convert(source: verified.Source, target: Path) -> None:
         write(
             source.model,
             target,
-            activation,
+            shared.activation,
             image_bytes=IMAGE_BYTES in source.inputs,
             token_model=encoder and encoder.model,
         )
         for name, text in (encoder.files if encoder else {}).items():
             files.write_text(target / "assets.extra" / name, text)
 
-    def run(target: Path, source: verified.Source) -> np.ndarray:
-        calls = {
+    def run(target: Path, source: verified.Source) -> Callable[[], np.ndarray]:
+        arguments = {
             f"{signature}/{name}": values
             for signature, drawn in source.inputs.items()
             for name, values in _arguments(model, signature, drawn, encoder).items()
         }
-        outputs = fresh_process.run("saved_model_program", target, calls)
-        return np.concatenate([outputs[name] for name in source.inputs])
+        outputs = shared.process.begin(target, arguments)
+        return lambda: np.concatenate([answers[name] for answers in [outputs()] for name in source.inputs])
 
-    return verified.write(
-        prepared,
-        path,
-        verified.Exporter(convert, run),
-        samples=samples,
-        labels=labels,
-        activation=activation,
-        tolerance=tolerance,
-        sample_count=sample_count,
-        signatures=signatures,
-    )
+    return verified.steps(shared, path, verified.Exporter(convert, run, calls=calls), tolerance)
 
 
 def write(
@@ -141,7 +167,7 @@ def write(
         token_model: keras.Model from token ids to the same outputs, for the signature `tokens`; None for no such signature.
     """
     specs = endpoints.input_specs(model, batch_size=batch_size, input_shape=input_shape)
-    signatures = {verified.DEFAULT_SIGNATURE: (endpoints.serving_function(model, activation), specs)}
+    signatures = {endpoints.DEFAULT_SIGNATURE: (endpoints.serving_function(model, activation), specs)}
     if image_bytes:
         spec = tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES)
         function = endpoints.image_bytes_function(model, activation)
@@ -152,12 +178,19 @@ def write(
     saved_model_files.write(path, signatures, model)
 
 
-def _pixels(images: np.ndarray) -> np.ndarray:
+def _encoded(inputs: endpoints.Values, rows: np.ndarray) -> verified.Call:
+    """The call of `image_bytes` with some of the inputs, their pixels rounded as in an encoded file."""
+    images = inputs[0] if isinstance(inputs, tuple) else inputs
     if images.dtype != np.uint8 and images.max() <= 1:
         raise InputError(
             f"`image_bytes` decodes files to pixels in [0, 255], but `samples` are in [{images.min():g}, "
             f"{images.max():g}]. Move the rescaling into the model, or export with image_bytes=False."
         )
+    chosen = keras.tree.map_structure(lambda values: values[rows], inputs)
+    return verified.Call(endpoints.changed(chosen, _pixels), rows, encoded=True)
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
     return np.clip(np.round(images), 0, 255).astype(images.dtype)
 
 

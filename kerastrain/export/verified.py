@@ -1,24 +1,26 @@
 """The flow of every export: predict, convert, run the file, compare, and only then move it to its path.
 
-Takes a keras.Model, samples and an `Exporter`, which knows one file format. Writes the file and what belongs to it, and
-returns a `Parity`. Must not know any format.
+Takes what the exports of a model share and an `Exporter`, which knows one file format. Writes the file and what belongs to it,
+and returns a `Parity`. Must not know any format.
 """
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from kerastrain.export import endpoints, parity, tokens
-from kerastrain.export import samples as sampling
-from kerastrain.export.calibrated import Calibrated
-from kerastrain.export.targets import labels_of, number_files, sizes, task_of, write_beside, write_inside
+from kerastrain.export.encoder_models import EncoderModel
+from kerastrain.export.endpoints import DEFAULT_SIGNATURE
+from kerastrain.export.shared import Shared
+from kerastrain.export.targets import number_files, sizes, task_of, write_beside, write_inside
 from kerastrain.system import files
 
-DEFAULT_SIGNATURE = "serving_default"
+Steps = Generator[None, None, parity.Parity]
+"""An export in two steps: the file is written and begins to run; then its outputs are compared, and it is moved to its path."""
 
 logger = logging.getLogger("kerastrain")
 
@@ -31,14 +33,14 @@ class Source:
         model: keras.Model to convert.
         inputs: dict from the name of each signature to the inputs that the file will be run on, see `endpoints.Values`.
         labels: tuple of str, the class names in the order of the outputs, or empty.
-        texts: tokens.TokenModel, whose `model` is to be converted, where the exported model takes texts and the format
-            has no string operations; else None.
+        texts: tokens.TokenModel or EncoderModel, whose `model` is to be converted, where the exported model takes texts and the
+            format has no string operations; else None.
     """
 
     model: keras.Model
     inputs: Mapping[str, endpoints.Values]
     labels: tuple[str, ...]
-    texts: tokens.TokenModel | None
+    texts: tokens.TokenModel | EncoderModel | None
 
     @property
     def arguments(self) -> dict[str, np.ndarray]:
@@ -47,48 +49,54 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class Call:
+    """What a signature is called with.
+
+    Attributes:
+        inputs: endpoints.Values.
+        rows: int (k,), which of all inputs these are; None for all.
+        encoded: bool, whether the images are passed as encoded files.
+    """
+
+    inputs: endpoints.Values
+    rows: np.ndarray | None = None
+    encoded: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Exporter:
     """One file format.
 
     Attributes:
         convert: callable (source: Source, path: Path) that writes the file or folder `path`, which does not exist.
-        run: callable (path: Path, source: Source) that runs the file on `Source.inputs` in its own runtime and returns the
-            outputs of all signatures, one after the other, as a float32 array.
+        run: callable (path: Path, source: Source) that begins to run the file on `Source.inputs` in its own runtime, and returns
+            a callable that waits for the outputs of all signatures, one after the other, as a float32 array.
+        kind: str, a key of `TOLERANCES`.
+        takes_strings: bool, whether the format has strings; if not, a model of texts is cut after its tokenizer.
+        takes_half: bool, whether the format has half precision; if not, the model computes in float32 while it is converted,
+            and for its reference.
+        calls: callable from all inputs to the `Call` of each signature, by name.
     """
 
     convert: Callable[[Source, Path], None]
-    run: Callable[[Path, Source], np.ndarray]
+    run: Callable[[Path, Source], Callable[[], np.ndarray]]
+    kind: str = "float32"
+    takes_strings: bool = True
+    takes_half: bool = True
+    calls: Callable[[endpoints.Values], dict[str, Call]] = lambda inputs: {DEFAULT_SIGNATURE: Call(inputs)}
 
 
-def write(
-    prepared: Calibrated,
-    path: Path,
-    exporter: Exporter,
-    *,
-    samples,
-    labels: Sequence[str] | None,
-    activation: str | None,
-    tolerance: parity.Tolerance | None,
-    sample_count: int | None,
-    kind: str = "float32",
-    takes_strings: bool = True,
-    signatures: Callable[[endpoints.Values], dict[str, endpoints.Values]] = lambda inputs: {DEFAULT_SIGNATURE: inputs},
-) -> parity.Parity:
+def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tolerance | None) -> Steps:
     """Writes one file, runs it on samples, and keeps it only if its outputs match `model.predict`.
 
     Args:
-        prepared: Calibrated, of a model that `targets.require_target` accepts.
+        shared: Shared, of a model that `targets.require_target` accepts.
         path: Path from `targets.require_target`.
         exporter: Exporter for the format.
-        samples: real inputs, see `samples.draw`.
-        labels: class names in the order of the outputs, or None for those in the model.
-        activation: "softmax", "sigmoid" or None, applied to the model's outputs.
-        tolerance: Tolerance, or None for `TOLERANCES[kind]`.
-        sample_count: int > 0, the most samples to compare; None for all.
-        kind: str, a key of `TOLERANCES`.
-        takes_strings: bool, whether the format has strings; if not, a model of texts is cut after its
-            `TextVectorization`.
-        signatures: callable from the drawn inputs to the inputs of each signature, by name.
+        tolerance: Tolerance, or None for `TOLERANCES[exporter.kind]`.
+
+    Yields:
+        None, once, while the file may be running in another process.
 
     Returns:
         Parity, over all signatures together.
@@ -97,32 +105,72 @@ def write(
         InputError: the model cannot be converted, or the samples or labels cannot be used.
         ParityError: the file's outputs differ from `model.predict`; nothing is written and an existing `path` is kept.
     """
-    model = prepared.model
-    labels = labels_of(model, labels)
-    texts = None if takes_strings or model.inputs[0].dtype != "string" else tokens.token_model(model)
-    drawn, targets = sampling.draw_with_targets(samples, model, count=sample_count)
-    inputs = signatures(drawn)
-    reference = np.concatenate([prepared.predictions(values, activation) for values in inputs.values()])
-    if texts is not None:
-        inputs = {name: endpoints.changed(values, texts.ids) for name, values in inputs.items()}
+    prepared, labels = shared.prepared, shared.labels
     with files.atomic(path) as temporary:
-        source = Source(texts.model if texts else model, inputs, labels, texts)
-        exporter.convert(source, temporary)
+        with shared.full_precision(not exporter.takes_half):
+            texts = None if exporter.takes_strings else shared.texts
+            calls = exporter.calls(shared.drawn[0])
+            reference = np.concatenate([_reference(shared, call) for call in calls.values()])
+            source = Source(
+                texts.model if texts else prepared.model,
+                {name: call.inputs if texts is None else shared.token_inputs for name, call in calls.items()},
+                labels,
+                texts,
+            )
+            exporter.convert(source, temporary)
         logger.info("comparing %s with the model on %s inputs", path.name, f"{len(reference):,}")
-        measured = parity.check(
-            reference,
-            exporter.run(temporary, source),
-            file=path.name,
-            kind=kind,
-            **sizes(temporary),
-            targets=None if targets is None else np.concatenate([targets] * len(inputs)),
-            tolerance=tolerance,
-            threshold=endpoints.threshold(activation),
-            task=task_of(model),
-        )
+        outputs = exporter.run(temporary, source)
+        yield
+        measured = _measured(shared, exporter, temporary, calls, reference, outputs(), tolerance)
         if temporary.is_dir():
-            write_inside(temporary, labels, measured, {**number_files(model), **prepared.files})
+            write_inside(temporary, labels, measured, {**number_files(prepared.model), **prepared.files})
     if not path.is_dir():
-        beside = {**(texts.files if texts else {}), **number_files(model), **prepared.files}
+        beside = {**(texts.files if texts else {}), **number_files(prepared.model), **prepared.files}
         write_beside(path, labels, measured, beside)
     return measured
+
+
+def finish(steps: Steps) -> parity.Parity:
+    """Takes all steps of an export that are left.
+
+    Args:
+        steps: Steps.
+
+    Returns:
+        Parity.
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def _reference(shared: Shared, call: Call) -> np.ndarray:
+    """The model's outputs for a call; a signature may take other inputs than those of all files, such as rounded ones."""
+    inputs = shared.drawn[0]
+    if call.rows is not None:
+        inputs = keras.tree.map_structure(lambda values: values[call.rows], inputs)
+    pairs = zip(keras.tree.flatten(inputs), keras.tree.flatten(call.inputs), strict=True)
+    if all(ours is theirs or np.array_equal(ours, theirs) for ours, theirs in pairs):
+        outputs = shared.reference()
+        return outputs if call.rows is None else outputs[call.rows]
+    return shared.prepared.predictions(call.inputs, shared.activation)
+
+
+def _measured(shared, exporter, temporary, calls, reference, outputs, tolerance) -> parity.Parity:
+    _, targets = shared.drawn
+    if targets is not None:
+        targets = np.concatenate([targets if call.rows is None else targets[call.rows] for call in calls.values()])
+    return parity.check(
+        reference,
+        outputs,
+        file=temporary.name,
+        kind=exporter.kind,
+        **sizes(temporary),
+        targets=targets,
+        tolerance=tolerance,
+        threshold=endpoints.threshold(shared.activation),
+        task=task_of(shared.prepared.model),
+        encoded_count=sum(len(call.rows) for call in calls.values() if call.encoded),
+    )

@@ -1,14 +1,18 @@
 """Evaluates a trained model on the parts of its data, and exports it to verified files."""
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
 
-from kerastrain import data, evaluation, export, models
+from kerastrain import data, evaluation, export, models, report
 from kerastrain.config import Config
+from kerastrain.errors import InputError
+from kerastrain.evaluation import operating_point
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.export import benchmark
 from kerastrain.recipe import named_predictions, requirements
@@ -18,11 +22,7 @@ from kerastrain.system.resources import processor_name
 logger = logging.getLogger("kerastrain")
 
 _PROBABILITIES = {"single_label": "softmax", "multi_label": "sigmoid"}
-_WHOLE = {
-    "saved_model": ("saved_model", export.saved_model),
-    "keras": ("model.keras", export.keras_file),
-    "onnx": ("model.onnx", export.onnx),
-}
+_FILES = {"saved_model": "saved_model", "keras": "model.keras", "onnx": "model.onnx"}
 
 
 @data.surface_read_errors()
@@ -89,38 +89,144 @@ def export_all(
         dict from the Path of each file to its export.Parity.
 
     Raises:
-        ParityError: a file differs too much from the model; it is removed, and the files before it stay.
+        ParityError: a file differs too much from the model; it is removed, and the others stay.
         FileExistsError: a file exists and `replace` is False.
         InputError: the model cannot be exported to a format.
     """
-    requirements.require_formats(config, formats, model)
-    exports = {}
-    for name in formats:
-        kind = name.removeprefix("tflite_") if name.startswith("tflite_") else "float32"
-        options = {
-            "samples": split.test or split.validation or split.train,
-            "sample_count": config.export.samples,
-            "activation": _PROBABILITIES[models.task(model)] if config.export.probabilities else None,
-            "operating_point": operating_point if config.export.operating_point else None,
-            "tolerance": _tolerance(kind, config.export.score_loss_fraction),
-            "replace": replace,
-        }
-        logger.info("exporting %s", name)
-        if name in _WHOLE:
-            path, write = directory / _WHOLE[name][0], _WHOLE[name][1]
-            exports[path] = write(model, path, **options)
-        else:
-            path = directory / f"model_{kind}.tflite"
-            exports[path] = export.tflite(
-                model,
-                path,
-                quantize=None if kind == "float32" else kind,
-                representative=split.train,
-                representative_count=config.export.representative_samples,
-                **options,
-            )
-        logger.info("exported %s", exports[path])
+    exports, errors = export_each(
+        model, config, split, formats, directory, replace=replace, operating_point=operating_point
+    )
+    for error in errors.values():
+        raise error
     return exports
+
+
+def export_each(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    formats: Sequence[str],
+    directory: Path,
+    *,
+    replace: bool = False,
+    operating_point: OperatingPoint | None = None,
+    process: export.ServingProcess | None = None,
+) -> tuple[dict[Path, export.Parity], dict[str, Exception]]:
+    """Exports as `export_all`; a format that fails costs only itself.
+
+    Args:
+        model: as for `export_all`.
+        config: as for `export_all`.
+        split: as for `export_all`.
+        formats: as for `export_all`.
+        directory: as for `export_all`.
+        replace: as for `export_all`.
+        operating_point: as for `export_all`.
+        process: export.ServingProcess that runs SavedModels, or None to start one if it is needed.
+
+    Returns:
+        tuple of a dict from the Path of each file to its export.Parity, and a dict from the name of each format that failed to
+        its InputError or FileExistsError.
+
+    Raises:
+        InputError: the model cannot be exported to one of the formats; nothing is written.
+    """
+    requirements.require_formats(config, formats, model)
+    pending, parities, errors = {}, {}, {}
+
+    def finish(name: str) -> None:
+        parities[name] = pending.pop(name).result()
+        logger.info("exported %s", parities[name])
+
+    with export.Session(
+        model,
+        samples=split.test or split.validation or split.train,
+        sample_count=config.export.samples,
+        activation=_PROBABILITIES[models.task(model)] if config.export.probabilities else None,
+        operating_point=operating_point if config.export.operating_point else None,
+        process=process,
+    ) as session:
+        for name in formats:
+            with _recording(errors, name):
+                logger.info("exporting %s", name)
+                pending[name] = _begin(session, name, config, split, directory, replace)
+                if name != "saved_model":  # Another process runs a SavedModel, while the next files are written here.
+                    finish(name)
+        for name in list(pending):
+            with _recording(errors, name):
+                finish(name)
+    exports = {directory / _file(name): parities[name] for name in formats if name in parities}
+    return exports, {name: errors[name] for name in formats if name in errors}
+
+
+def export_run(
+    model: keras.Model, config: Config, split: data.Split, directory: Path, process: export.ServingProcess
+) -> dict[Path, export.Parity]:
+    """Exports the model of a run that is being finished; the error of a format says how to finish the run without it.
+
+    Args:
+        model: keras.Model.
+        config: Config of the run.
+        split: data.Split of the run.
+        directory: Path of the run; the files are written to its folder `exports`.
+        process: export.ServingProcess that runs SavedModels.
+
+    Returns:
+        dict from the Path of each file to its export.Parity.
+
+    Raises:
+        InputError: as for `export_all`; the other formats are exported and the report is written.
+    """
+    point = operating_point.read(directory / operating_point.FILE, split.labels)
+    options = {"replace": True, "operating_point": point, "process": process}
+    exports, errors = export_each(model, config, split, config.export.formats, directory / "exports", **options)
+    for name, error in errors.items():
+        logger.warning("not exported to %s: %s", name, error)
+    if not errors:
+        return exports
+    report.write(directory)
+    rest = ", ".join(name for name in config.export.formats if name not in errors)
+    error = next(iter(errors.values()))
+    error.args = (
+        f"{error} The model is trained and saved. Finish the run without {' and '.join(errors)}: kerastrain train --resume "
+        f"{shlex.quote(str(directory))} export.formats='[{rest}]'",
+    )
+    raise error
+
+
+def _begin(
+    session: export.Session, name: str, config: Config, split: data.Split, directory: Path, replace: bool
+) -> export.Pending:
+    kind, options = _kind(name), {"replace": replace}
+    options["tolerance"] = _tolerance(kind, config.export.score_loss_fraction)
+    path = directory / _file(name)
+    if name in _FILES:
+        write = {"saved_model": session.saved_model, "keras": session.keras_file, "onnx": session.onnx}[name]
+        return write(path, **options)
+    return session.tflite(
+        path,
+        quantize=None if kind == "float32" else kind,
+        representative=split.train,
+        representative_count=config.export.representative_samples,
+        **options,
+    )
+
+
+def _file(name: str) -> str:
+    return _FILES.get(name, f"model_{_kind(name)}.tflite")
+
+
+def _kind(name: str) -> str:
+    return name.removeprefix("tflite_") if name.startswith("tflite_") else "float32"
+
+
+@contextlib.contextmanager
+def _recording(errors: dict[str, Exception], name: str) -> Iterator[None]:
+    """Records the error of a format, so that the others are exported all the same."""
+    try:
+        yield
+    except (InputError, FileExistsError) as error:
+        errors[name] = error
 
 
 def measure_times(directory: Path) -> None:

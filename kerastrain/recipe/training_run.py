@@ -6,7 +6,6 @@ Takes a `Config` and the path of a folder; returns a `RunResult` and writes the 
 import contextlib
 import functools
 import logging
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ import tensorflow as tf
 from kerastrain import backbones, data, distribute, export, models, report, run_directory
 from kerastrain.config import Config, folds
 from kerastrain.distribute import collectives
-from kerastrain.errors import InputError
-from kerastrain.evaluation import operating_point
 from kerastrain.recipe import (
     automatic_backbone,
     backbone_files,
@@ -39,7 +36,7 @@ from kerastrain.recipe import (
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
-from kerastrain.recipe.results import export_all, measure, measure_times
+from kerastrain.recipe.results import export_run, measure, measure_times
 from kerastrain.recipe.starting_run import START_FILE
 from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files, signals
@@ -182,7 +179,8 @@ def _train_and_export(
     digests = {"data_sha256": fingerprint}
     if is_chief and not is_trained:  # A trained model holds its backbone.
         digests["backbone_sha256"] = backbone_files.sha256(config)
-    with open_directory(directory, config, **digests) if is_chief else contextlib.nullcontext():
+    opened = open_directory(directory, config, **digests) if is_chief else contextlib.nullcontext()
+    with opened, export.ServingProcess() as process:
         collectives.barrier(strategy)  # until the chief has made the folder
         if is_chief:
             _log_start(config, split, model)
@@ -203,6 +201,8 @@ def _train_and_export(
                 logger.info("writing %s", saved.name)
                 with files.atomic(saved) as temporary:
                     model.save(temporary)
+        if is_chief and "saved_model" in config.export.formats:
+            process.start()  # It takes seconds to start, in which the model is evaluated.
         if not is_chief:
             collectives.barrier(strategy)  # until the chief has finished the run
             return RunResult(directory, model, {}, {}, time.monotonic() - start)
@@ -215,7 +215,7 @@ def _train_and_export(
         operating_points.choose_if_wanted(directory, config)
         diagnosing.diagnose(model, config, split, directory)
         failures.write(model, split, directory)
-        exports = _export_each(model, config, split, directory)
+        exports = export_run(model, config, split, directory, process)
         measure_times(directory / "exports")
         logger.info("writing report.html")
         report.write(directory)
@@ -223,29 +223,6 @@ def _train_and_export(
         run_directory.finish(directory, time.monotonic() - start)
         collectives.barrier(strategy)
     return RunResult(directory, model, measures, exports, time.monotonic() - start)
-
-
-def _export_each(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[Path, export.Parity]:
-    """Exports to every format; one that fails costs only itself, and the error says how the run is finished without it."""
-    exports, errors = {}, {}
-    point = operating_point.read(directory / operating_point.FILE, split.labels)
-    for name in config.export.formats:
-        try:
-            folder = directory / "exports"
-            exports |= export_all(model, config, split, [name], folder, replace=True, operating_point=point)
-        except InputError as error:
-            logger.warning("not exported to %s: %s", name, error)
-            errors[name] = error
-    if not errors:
-        return exports
-    report.write(directory)
-    rest = ", ".join(name for name in config.export.formats if name not in errors)
-    error = next(iter(errors.values()))
-    error.args = (
-        f"{error} The model is trained and saved. Finish the run without {' and '.join(errors)}: kerastrain train --resume "
-        f"{shlex.quote(str(directory))} export.formats='[{rest}]'",
-    )
-    raise error
 
 
 def _write_digests(split: data.Split, path: Path, from_run: str | None) -> None:

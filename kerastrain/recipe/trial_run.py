@@ -172,13 +172,11 @@ def wait_for_earlier_process(folder: Path) -> None:
 
 def _export(model: keras.Model, config: Config, split: data.Split, folder: Path) -> dict[str, float]:
     """Exports to the formats of the objectives; returns the size and the latency of the files by their names as objectives."""
-    measures, exports, paths = {}, folder / "exports", {}
-    split = dataclasses.replace(
-        split, test=None
-    )  # A file that fails its comparison is removed: the test part must not decide.
-    for name in config.export.formats:
-        [paths[name]] = export_all(model, config, split, [name], exports, replace=True)
-        measures[f"export.{name}.bytes"] = sum(path.stat().st_size for path in _files(paths[name]))
+    exports, formats = folder / "exports", config.export.formats
+    # A file that fails its comparison is removed: the test part must not decide.
+    split = dataclasses.replace(split, test=None)
+    paths = dict(zip(formats, export_all(model, config, split, formats, exports, replace=True), strict=True))
+    measures = {f"export.{name}.bytes": sum(file.stat().st_size for file in _files(paths[name])) for name in paths}
     if paths:
         measure_times(exports)
     latency = exports / "latency.json"

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import gzip
 import json
 import subprocess
@@ -36,13 +37,19 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3)).astype("float32")
 
 
+_TFLITE = {"float32": {}, "int8": {"quantize": "int8", "tolerance": export.Tolerance(0.2, agreement=0.5)}}
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, images):
     keras.utils.set_random_seed(0)
     model = classifier()
-    path = tmp_path_factory.mktemp("served") / "colours"
-    measured = export.saved_model(model, path, samples=images, labels=LABELS, activation="softmax")
-    return model, path, measured
+    folder = tmp_path_factory.mktemp("served")
+    with export.Session(model, samples=images, labels=LABELS, activation="softmax") as session:
+        pending = session.saved_model(folder / "colours")
+        for name, options in _TFLITE.items():
+            session.tflite(folder / f"{name}.tflite", representative=images, **options)
+    return model, folder / "colours", pending.result()
 
 
 def test_saved_model_when_reopened_answers_as_predict(served, images):
@@ -51,11 +58,21 @@ def test_saved_model_when_reopened_answers_as_predict(served, images):
     expected = np.exp(model.predict(images, verbose=0))
     np.testing.assert_allclose(outputs["probabilities"], expected / expected.sum(-1, keepdims=True), atol=1e-6)
     assert measured.agreement == 1
-    assert measured.sample_count == 80  # each sample through both signatures
+    assert (measured.sample_count, measured.encoded_count) == (56, 16)
+    assert "agreement 100.0% on 56 samples, 16 of them encoded images, largest" in str(measured)
     assert (path / "assets.extra" / "labels.txt").read_text() == "red\ngreen\nblue\n"
     stored = tf.train.list_variables(str(path / "variables" / "variables"))
     assert len([name for name, _ in stored if "VARIABLE_VALUE" in name]) == len(model.variables)  # each weight once
     assert json.loads((path / "assets.extra" / "parity.json").read_text())["agreement"] == 1
+
+
+@pytest.mark.parametrize("name", _TFLITE)
+def test_files_of_a_session_equal_those_that_are_exported_alone(served, images, tmp_path, name):
+    model, path, _ = served
+    options = {"samples": images, "representative": images, "labels": LABELS, "activation": "softmax", **_TFLITE[name]}
+    alone = export.tflite(model, tmp_path / f"{name}.tflite", **options)
+    assert (tmp_path / f"{name}.tflite").read_bytes() == path.with_name(f"{name}.tflite").read_bytes()
+    assert json.loads(path.with_name(f"{name}.parity.json").read_text()) == dataclasses.asdict(alone)
 
 
 # How TensorFlow Serving reads a REST request, https://www.tensorflow.org/tfx/serving/api_rest: an instance is a value, or an

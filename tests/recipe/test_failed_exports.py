@@ -5,18 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from kerastrain import config, recipe, run_directory, testing
+from kerastrain import config, export, recipe, run_directory, testing
 from kerastrain.errors import InputError
-from kerastrain.recipe import results
 
 
 @pytest.mark.slow
 def test_a_run_whose_export_fails_keeps_its_model_and_is_finished_with_other_formats(tmp_path, monkeypatch):
-    def fails(model, path, **options):
+    def fails(session, path, **options):
         raise InputError("this format cannot be written.")
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setitem(results._WHOLE, "saved_model", ("saved_model", fails))
+    monkeypatch.setattr(export.Session, "saved_model", fails)
     testing.colour_folder(tmp_path / "data", count=20)
     module = testing.saved_model(tmp_path / "module", image_size=(32, 32))
     settings = config.load(

@@ -1,0 +1,135 @@
+"""Several exports of one model share their work, and the process that runs SavedModels ends with the one that started it."""
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import processes
+import pytest
+import tensorflow as tf
+
+from kerastrain import export
+from kerastrain.export import litert_runtime, serving
+from kerastrain.system import files
+
+INPUTS = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
+
+
+def classifier():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, keras.layers.Dense(3)(inputs), name="classifier")
+
+
+def saved_double(folder):
+    module = tf.Module()
+    double = tf.function(lambda values: {"doubled": 2 * values})
+    signature = double.get_concrete_function(tf.TensorSpec((None, 6), tf.float32, name="values"))
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": signature})
+    return folder
+
+
+def test_a_model_predicts_its_samples_once_for_all_files(tmp_path, monkeypatch):
+    model, predicted, written = classifier(), [], []
+    predict, write = model.predict, serving.write
+    monkeypatch.setattr(model, "predict", lambda *values, **options: predicted.append(1) or predict(*values, **options))
+    monkeypatch.setattr(serving, "write", lambda *values, **options: written.append(1) or write(*values, **options))
+    with export.Session(model, samples=INPUTS) as session:
+        for quantize in (None, "float16", "dynamic"):
+            session.tflite(tmp_path / f"{quantize}.tflite", quantize=quantize, tolerance=export.Tolerance(0.5, 0.5))
+    assert (len(predicted), len(written)) == (1, 1)
+    assert len(list(tmp_path.glob("*.tflite"))) == 3
+
+
+def test_an_error_inside_a_session_leaves_no_file_that_was_not_compared(tmp_path):
+    with pytest.raises(KeyError), export.Session(classifier(), samples=INPUTS) as session:
+        session.tflite(tmp_path / "compared.tflite").result()
+        session.tflite(tmp_path / "not.tflite")
+        raise KeyError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compared.parity.json", "compared.tflite"]
+
+
+def test_a_full_disk_costs_the_file_that_did_not_fit_and_no_other(tmp_path, monkeypatch):
+    write = serving.write
+
+    def full(model, path, *values, **options):
+        write(model, path, *values, **options)
+        monkeypatch.setattr(serving, "write", write)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(serving, "write", full)
+    with export.Session(classifier(), samples=INPUTS) as session:
+        with pytest.raises(files.WriteError, match="first.tflite': the disk is full"):
+            session.tflite(tmp_path / "first.tflite")
+        session.tflite(tmp_path / "second.tflite")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["second.parity.json", "second.tflite"]
+
+
+def test_inputs_that_do_not_fit_on_the_disk_are_reported_and_nothing_is_left(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(files.WriteError, match="model': the disk is full"):
+        export.saved_model(classifier(), tmp_path / "model", samples=INPUTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_run_on_several_processors_as_on_one(tmp_path, monkeypatch):
+    model, inputs = classifier(), np.random.default_rng(1).normal(size=(71, 6)).astype("float32")
+    export.tflite(model, tmp_path / "a.tflite", samples=inputs)
+    outputs = []
+    for count in (1, 3):
+        monkeypatch.setattr(litert_runtime.resources, "processor_count", lambda count=count: count)
+        outputs.append(litert_runtime.run(tmp_path / "a.tflite", inputs))
+    np.testing.assert_array_equal(*outputs)
+    np.testing.assert_allclose(outputs[0], model.predict(inputs, verbose=0), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_has_not_answered_is_run_in_a_new_one(tmp_path):
+    folder = saved_double(tmp_path / "double")
+    with export.ServingProcess() as process:
+        process.start()
+        answers = [process.begin(folder, {"serving_default/values": INPUTS + number}) for number in range(2)]
+        os.kill(process._process.pid, signal.SIGKILL)
+        for number, answer in enumerate(answers):
+            np.testing.assert_allclose(answer()["serving_default"], 2 * (INPUTS + number))
+        with pytest.raises(RuntimeError, match="nowhere does not run in a fresh process:[\\s\\S]*nowhere"):
+            process.outputs(tmp_path / "nowhere", {"serving_default/values": INPUTS})
+        np.testing.assert_allclose(
+            process.outputs(folder, {"serving_default/values": INPUTS})["serving_default"], 2 * INPUTS
+        )
+        scratch = Path(process._scratch.name)
+    assert not scratch.exists()
+
+
+@pytest.mark.slow
+def test_the_process_ends_with_the_one_that_started_it_however_that_ends(tmp_path):
+    parent = processes.server().Process(target=start_and_sleep, args=(tmp_path / "pid",))
+    parent.start()
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.05)
+    pid = int((tmp_path / "pid").read_text())
+    assert Path(f"/proc/{pid}").exists()
+    parent.kill()
+    parent.join()
+    while is_running(pid):  # The limit is that of the test.
+        time.sleep(0.05)
+
+
+def start_and_sleep(path):
+    process = export.ServingProcess()
+    process.start()
+    files.write_text(path, str(process._process.pid))
+    time.sleep(1000)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
