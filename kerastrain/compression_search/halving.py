@@ -107,7 +107,8 @@ class Contest:
         self.require_not_stopped(stem)
 
     def _why_stopped(self, rung: float, score: float, rivals: list[float]) -> str:
-        below = f"its score of {score:.3f} is {100 * (self.required - score):.1f} points below the budget"
+        line = "the budget" if self.required < self.reference else "the float file"
+        below = f"its score of {score:.3f} is {100 * (self.required - score):.1f} points below {line}"
         if score < self.guess + RUNGS[rung] * (self.reference - self.guess):
             return f"{below} and far from it"
         better = sum(rival > score for rival in rivals)

@@ -97,9 +97,9 @@ class Prospects:
             if size > 1000 * budget.kilobytes:
                 return f"cannot win: its file would have about {size / 1000:,.0f} {unit}"
             best = next((result for result in fitting if lost_points(result, reference) <= 0), None)
-            return (
-                best and f"cannot win by much: {best.name} is within the budget and as accurate as the float file" or ""
-            )
+            if best is None:
+                return ""
+            return f"cannot win by much: {best.name} is within the budget and as accurate as the float file"
         best = min(fitting, key=lambda result: size_of(result, budget), default=None)
         if best is None or size < _SAME_SIZE * size_of(best, budget):
             return ""

@@ -101,10 +101,10 @@ class _Sweep:
         if self.prospects is None:
             for number, candidate in enumerate(waiting):
                 self._attempt(candidate, self._measure, f"candidate {number + 1} of {len(waiting)}", waiting[number:])
+            if self.settings.budget is not None:
+                self._add_float_layers()
         else:
             self._race(waiting)
-        if self.settings.budget is not None:
-            self._add_float_layers()
         order = [candidate.name for candidate in self.candidates]
         self.results.sort(key=lambda result: order.index(result.name) if result.name in order else len(order))
         logger.info("timing %d files in turns", len(self.results))
@@ -127,9 +127,10 @@ class _Sweep:
                 if self._leave_out([candidate]):
                     total -= 1
                     continue
-            title = f"candidate {number + 1} of at most {total}"
-            self._attempt(candidate, self._measure, title, [*files[number:], *trained])
+            rest = [*files[number:], *trained]
+            self._attempt(candidate, self._measure, f"candidate {number + 1} of at most {total}", rest)
         self._time_roughly()
+        self._add_float_layers()
         self.trainer.contest = self._contest()
         while trained:
             left_out = self._leave_out(trained)
@@ -256,7 +257,7 @@ class _Sweep:
         for count in _FLOAT_LAYERS:
             candidate = Candidate((), "int8", count)
             if self.prospects is not None and self.prospects.why_not(candidate, self.results):
-                break
+                break  # Such as int4, which is smaller.
             if not self._attempt(candidate, self._measure, "int8 exceeds the budget, one more candidate", [candidate]):
                 break
             if is_within(self.results[-1], budget, first):

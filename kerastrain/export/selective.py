@@ -70,26 +70,24 @@ def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_l
     """
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     inputs = [[sample[None]] for sample in calibration[:_MEASURED_INPUTS]]
-
-    def debugger(**options):
-        return tf.lite.experimental.QuantizationDebugger(
-            converter=converter,
-            debug_dataset=lambda: iter(inputs),
-            debug_options=tf.lite.experimental.QuantizationDebugOptions(**options),
-        )
-
+    options = tf.lite.experimental.QuantizationDebugOptions
     with warnings.catch_warnings():
         # The debugger still uses tf.lite.Interpreter, which warns that it is deprecated.
         warnings.filterwarnings("ignore", message=r"[\s\S]*tf.lite.Interpreter is deprecated")
-        measuring = debugger(layer_direct_compare_metrics={"noise_share": noise_share})
-        ranked = _ranked(measuring)
+        debugger = tf.lite.experimental.QuantizationDebugger(
+            converter=converter,
+            debug_dataset=lambda: iter(inputs),
+            debug_options=options(layer_direct_compare_metrics={"noise_share": noise_share}),
+        )
+        ranked = _ranked(debugger)
         if float_layers >= len(ranked):
             raise InputError(
                 f"`float_layers` must leave an operation in int8. Received: {float_layers} of {len(ranked)} operations. "
                 "Lower it, or export float16."
             )
-        denylist = with_readers(compact.unpacked(measuring.calibrated_model), ranked[:float_layers])
-        return debugger(denylisted_nodes=denylist).get_nondebug_quantized_model()
+        denylist = with_readers(compact.unpacked(debugger.calibrated_model), ranked[:float_layers])
+        debugger.options = options(denylisted_nodes=denylist)  # keeps the calibrated graph
+        return debugger.get_nondebug_quantized_model()
 
 
 def noise_share(reference: np.ndarray, integers: np.ndarray, scale: float, zero: int) -> float:
