@@ -3,9 +3,9 @@
 Takes and returns paths and records. A run contains `config.yaml` (resolved), `environment.json`, `log.txt`, `history.csv`,
 `tensorboard/`, `checkpoints/`, `model.keras`, `labels.txt`, `metrics.json`, `predictions/`, `verdict.json`,
 `training_data.json`, `exports/`, `report.html` and `model_card.md`; also `training_samples.png` of images, `quarantine.csv` if
-image files were skipped, `acceleration.json` if precision or XLA was measured, and `example_digests.npz`, the digests of the
-examples of each part. A cross-validation has a run for each fold in it (see `recipe.folds`). Must not overwrite an existing
-folder, and must not train.
+image files were skipped, `acceleration.json` if precision or XLA was measured, `profile.json` if the run was profiled, and
+`example_digests.npz`, the digests of the examples of each part. A cross-validation has a run for each fold in it (see
+`recipe.folds`). Must not overwrite an existing folder, and must not train.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ EXAMPLES_FILE = "example_digests.npz"
 """The file with an array of `data.overlap.digests` for each part of the data."""
 
 RESUME_MAY_CHANGE = (
+    "data.service",
     "evaluation.positive",
     "evaluation.sets",
     "evaluation.temperature",

@@ -12,7 +12,7 @@ from kerastrain import distribute, saving
 from kerastrain.callbacks.monitor import direction, is_better, monitored
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -51,6 +51,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.best = None
         self.best_epoch = None
 
+    @stopwatch.timed("checkpoints")
     def on_epoch_end(self, epoch, logs=None):
         """Saves the model if this epoch is the best so far."""
         value = monitored(self.monitor, logs)

@@ -23,7 +23,7 @@ from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.checkpoints import Position
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.system import signals
+from kerastrain.system import signals, stopwatch
 
 # A checkpoint that takes t seconds is followed by at least 50 t without one: 2 % of the time, whatever the disk.
 _MIN_SECONDS_PER_WRITE_SECOND = 50
@@ -196,6 +196,7 @@ class Checkpoints(keras.callbacks.Callback):
         waited = time.monotonic() - self._saved_seconds
         return waited >= max(seconds, _MIN_SECONDS_PER_WRITE_SECOND * self._write_seconds)
 
+    @stopwatch.timed("checkpoints")
     def _save(self, position: Position, *, is_chief: bool) -> None:
         began = time.monotonic()
         if weight := nonfinite_search.nonfinite_weight(self.model):

@@ -15,6 +15,7 @@ from kerastrain.errors import counted
 from kerastrain.evaluation import catalog, model_outputs
 from kerastrain.evaluation.measuring import measures
 from kerastrain.evaluation.predictions import Predictions
+from kerastrain.system import stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -62,6 +63,7 @@ class EpochMeasures(keras.callbacks.Callback):
         if logs is not None:
             logs.update(values)
 
+    @stopwatch.timed("validation")
     def _measured(self) -> dict[str, float]:
         outputs = self._outputs()
         if not np.isfinite(outputs).all():
@@ -76,11 +78,9 @@ class EpochMeasures(keras.callbacks.Callback):
 
     def _outputs(self) -> np.ndarray:
         """The outputs (n, outputs) in the order of the examples, on every worker."""
-        batches, strategy = data.batches(self.examples, self.batch_size), self.model.distribute_strategy
-        if strategy.num_replicas_in_sync == 1:
-            return self.model.predict(batches, verbose=0)
-        steps = int(batches.cardinality())
-        return self.model.predict(distribute.shard(batches, strategy), steps=steps, verbose=0)
+        make = lambda devices: data.batches(self.examples, self.batch_size, devices=devices)
+        steps = data.steps_per_epoch(self.examples, self.batch_size)
+        return self.model.predict(distribute.shard(make, self.model.distribute_strategy), steps=steps, verbose=0)
 
     def _warn(self, undefined: list[str], epoch: int) -> None:
         if self._has_warned or not distribute.is_chief():

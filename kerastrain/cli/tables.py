@@ -1,11 +1,14 @@
 """Tables that several commands print."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
 from kerastrain.cli.program import console, plain
+
+_BAR_WIDTH = 30  # characters of a part that takes the whole time
 
 
 def print_measures(measures: dict) -> None:
@@ -50,6 +53,27 @@ def print_exports(parities: dict, directory: Path) -> None:
             str(parity.sample_count),
         )
     console.print(table)
+
+
+def print_times(record: Mapping) -> None:
+    """Prints where the time of a run went: the content of its `profile.json`."""
+    from kerastrain.report import time_parts
+
+    table = Table(
+        title="Where the time went", title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, show_edge=False
+    )
+    table.add_column("part")
+    for column in ("seconds", "share"):
+        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    for row in time_parts.rows(record):
+        bar = "█" * round(row.fraction * _BAR_WIDTH)
+        table.add_row(row.name, f"{row.seconds:,.1f}", f"{row.fraction:.1%}", bar)
+    table.add_section()
+    table.add_row("all", f"{record['seconds']:,.1f}", "", "")
+    console.print(table)
+    for sentence in time_parts.sentences(record):
+        console.print(plain(sentence), highlight=False)
 
 
 def print_compression(done, directory: Path) -> None:

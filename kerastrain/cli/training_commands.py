@@ -14,10 +14,10 @@ from kerastrain.cli.fold_tables import print_folds, print_plan, print_single
 from kerastrain.cli.operating_points import print_operating_point
 from kerastrain.cli.program import Arguments, FromRun, app, console, dated, plain, read_config, start_tensorflow
 from kerastrain.cli.settings import SettingsCommand
-from kerastrain.cli.tables import print_exports, print_measures, print_verdict
+from kerastrain.cli.tables import print_exports, print_measures, print_times, print_verdict
 from kerastrain.distribute import cluster
 from kerastrain.errors import InputError
-from kerastrain.system import signals
+from kerastrain.system import signals, stopwatch
 
 
 @app.command(cls=SettingsCommand)
@@ -58,6 +58,7 @@ def train(
     if config.data.folds is not None and not configs.folds.trains_all(config):
         print_single(config.data.folds, config.data.fold)
     recipe.requirements.require(config)
+    stopwatch.count_start()
     start_tensorflow(config)
     from kerastrain.distribute import collectives
 
@@ -81,13 +82,16 @@ def train(
         return
     if not result.measures:
         return  # another worker is the chief
-    from kerastrain.recipe import diagnosing
+    from kerastrain.recipe import diagnosing, profiling
 
     print_verdict(diagnosing.read(result.directory))
     print_measures(result.measures)
     if (record := recipe.operating_points.read(result.directory)) is not None:
         print_operating_point(record)
     print_exports(result.exports, result.directory)
+    if config.runtime.profile and (times := profiling.read(result.directory)) is not None:
+        console.print()
+        print_times(times)
     console.print(f"\nrun     {plain(result.directory)}  ({result.seconds:.0f} s)")
     console.print(f"report  {plain(result.directory / 'report.html')}")
     for title, link in tracking.links(result.directory).items():

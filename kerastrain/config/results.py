@@ -120,6 +120,9 @@ class RuntimeConfig(Section):
     start_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """Only for multi_worker: how long a worker waits for the others to start, in seconds. After that it reports which one
     is missing and exits."""
+    profile: bool = False
+    """Whether the run measures where its time goes: in profile.json, printed in the end and in the report, with a trace of a few
+    steps of each phase for TensorBoard. It does not change what is trained."""
     deterministic: bool = False
     """Whether every operation must return the same bits on every run. It is slower on a GPU, where a few operations raise
     an error."""

@@ -16,7 +16,7 @@ from kerastrain import distribute, run_directory, saving
 from kerastrain.distribute import collectives
 from kerastrain.evaluation import catalog
 from kerastrain.recipe.monitors import LOSS, Monitor
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -102,6 +102,7 @@ def last_epoch(directory: Path) -> BestEpoch:
     return _epochs(directory)[-1]
 
 
+@stopwatch.timed("best phase")
 def keep(model: keras.Model, directory: Path) -> None:
     """Saves the weights of the whole model, the best so far, before a phase changes them.
 
@@ -163,6 +164,7 @@ def choose(
     return best, bests, rule
 
 
+@stopwatch.timed("best phase")
 def take_best(
     model: keras.Model, directory: Path, phases: Sequence[str], *, examples: int, monitor: Monitor = LOSS
 ) -> BestEpoch:

@@ -18,6 +18,7 @@ from kerastrain.models import task_models
 from kerastrain.recipe import automatic_backbone, further_training, plan, starting_run
 from kerastrain.recipe.compiling import compiled, spare_memory
 from kerastrain.recipe.stages import unfreeze
+from kerastrain.system import stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -54,6 +55,7 @@ class Prepared:
     timings: Sequence[dict] = ()
     start: keras.Model | None = None
 
+    @stopwatch.timed("building the model")
     def build(self) -> keras.Model:
         """Builds the compiled model in the scope of the strategy; call it once, because it consumes the backbone."""
         with self.strategy.scope():
@@ -111,6 +113,7 @@ def load_backbone(config: Config) -> backbones.Backbone:
         )
 
 
+@stopwatch.timed("reading data")
 def load_data(
     config: Config, image_size: tuple[int, int] | None, *, labels: Sequence[str] | None = None, log: bool = False
 ) -> data.Split:

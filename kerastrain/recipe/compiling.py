@@ -13,9 +13,11 @@ from kerastrain import evaluation, memory, models, optimizers, schedules
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.recipe import executions, plan
+from kerastrain.system import stopwatch
 from kerastrain.train_step import folded_norms
 
 
+@stopwatch.timed("building the model")
 def compiled(
     model: keras.Model, config: Config, phase: plan.Phase, *, positive_weights: Sequence[float] | None = None
 ) -> keras.Model:

@@ -18,7 +18,7 @@ from kerastrain.errors import InputError
 from kerastrain.recipe import plan, requirements
 from kerastrain.recipe.run_records import SAMPLES_FILE, history, record, record_other, write_samples
 from kerastrain.run_directory import Run
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -26,6 +26,7 @@ FILE = "verdict.json"
 """The file of a run with its verdict."""
 
 
+@stopwatch.timed("diagnosis")
 def diagnose(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, object]:
     """Diagnoses a trained run, and writes `verdict.json` and the samples that data which are evaluated later are compared with.
 
@@ -57,6 +58,7 @@ def diagnose(model: keras.Model, config: Config, split: data.Split, directory: P
     return verdict
 
 
+@stopwatch.timed("diagnosis")
 def diagnose_language(config: Config, directory: Path) -> dict[str, object]:
     """Diagnoses a trained language model by its curve, and writes `verdict.json`.
 

@@ -16,7 +16,7 @@ from kerastrain.diagnosis.failures import Failure, Failures
 from kerastrain.errors import InputError
 from kerastrain.evaluation import Predictions, predictions
 from kerastrain.recipe.thumbnails import thumbnail
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -30,6 +30,7 @@ _MOST_CHARACTERS = 500
 
 
 @data.surface_read_errors()
+@stopwatch.timed("diagnosis")
 def write(model: keras.Model, split: data.Split, directory: Path) -> Path | None:
     """Writes where a run fails on its test part, or else on its validation part.
 

@@ -3,6 +3,7 @@
 Takes the model, the config, the data and a folder; changes the model and writes its history and checkpoints.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Sequence
@@ -15,9 +16,19 @@ from kerastrain.callbacks.epoch_report import OnEpoch
 from kerastrain.callbacks.nonfinite_search import NonFiniteError
 from kerastrain.config import Config
 from kerastrain.errors import counted
-from kerastrain.recipe import best_phase, executions, head_features, monitors, nonfinite_steps, plan, tracked_runs
+from kerastrain.recipe import (
+    best_phase,
+    executions,
+    head_features,
+    monitors,
+    nonfinite_steps,
+    plan,
+    profiling,
+    tracked_runs,
+)
 from kerastrain.recipe.compiling import compiled
 from kerastrain.recipe.stages import Stage, staged, training_batches, validation_batches
+from kerastrain.system import stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -93,6 +104,7 @@ def fit(
     return best_phase.take_best(model, directory, names, examples=examples, monitor=monitor)
 
 
+@stopwatch.timed("around the steps")
 def fit_phase(
     stage: Stage,
     config: Config,
@@ -160,16 +172,19 @@ def fit_phase(
             logger.info("resuming at %s", saving.start)
         if distribute.is_chief():
             logger.info("tracing the first step of phase %s", phase.name)
+        make = functools.partial(training_batches, stage, config, phase, start_step=saving.start.step)
+        train = distribute.shard(make, strategy)
+        train, timers = profiling.watched(train, strategy, directory, phase.name)
         try:
             return stage.model.fit(
-                distribute.shard(training_batches(stage, config, phase, start_step=saving.start.step), strategy),
+                train,
                 epochs=phase.trained_epochs,
                 initial_epoch=saving.start.epoch,
                 steps_per_epoch=phase.steps_per_epoch,
                 **_validation(stage, config, phase),
                 shuffle=False,  # the batches are shuffled already, and Keras would warn that it cannot shuffle them
                 verbose="auto" if distribute.is_chief() else 0,
-                callbacks=saving.before([watch, *stage.callbacks, *standard]),
+                callbacks=[*saving.before([watch, *stage.callbacks, *standard]), *timers],
             )
         except callbacks.Paused:
             _flush(standard)
@@ -222,5 +237,7 @@ def _validation(stage: Stage, config: Config, phase: plan.Phase) -> dict:
     if strategy.num_replicas_in_sync == 1:
         return {"validation_data": batches}
     # With `validation_steps`, `fit` continues in the data set where the previous epoch ended, so it must repeat.
-    sharded = distribute.shard(batches.repeat(phase.epochs), strategy)
+    sharded = distribute.shard(
+        lambda devices: validation_batches(stage, config, devices=devices).repeat(phase.epochs), strategy
+    )
     return {"validation_data": sharded, "validation_steps": int(batches.cardinality())}

@@ -19,7 +19,7 @@ from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
 from kerastrain.recipe import plan
-from kerastrain.system import files, folders, resources
+from kerastrain.system import files, folders, resources, stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -53,6 +53,7 @@ def view_count(config: Config, phase: plan.Phase) -> int:
     return min(config.fit.head_views, phase.trained_epochs)
 
 
+@stopwatch.timed("features")
 def computed(
     features: keras.Model, config: Config, split: data.Split, phase: plan.Phase, places: Places
 ) -> list[data.Examples]:

@@ -21,6 +21,7 @@ from kerastrain.errors import counted
 from kerastrain.language import conversations, corpus, sequences, templates, token_texts
 from kerastrain.presets import decoders, language_tokenizers
 from kerastrain.recipe import plan
+from kerastrain.system import stopwatch
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
 TOKENS_FILE = "tokens.json"
@@ -160,6 +161,7 @@ def with_rate(config: Config, network: decoders.DecoderNetwork) -> Config:
     return config.model_copy(update={"optimizer": optimizer})
 
 
+@stopwatch.timed("reading data")
 def load(config: Config, origin: LanguageSource, *, is_scan: bool = False) -> LanguageData:
     """Reads the data of a config and makes token sequences of them.
 

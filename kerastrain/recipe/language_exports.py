@@ -23,7 +23,7 @@ from kerastrain.language import (
 from kerastrain.recipe import language_data
 from kerastrain.recipe.language_data import LanguageData, LanguageSource
 from kerastrain.run_directory import Run
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 PROMPTS_FILE = "prompts.json"
 """Token ids of held-out prompts, on which exported folders are compared; the data of a run may be gone later."""
@@ -83,6 +83,7 @@ def export_run(run: Run, config: Config, *, replace: bool = False) -> dict[Path,
     return export_all(run.model, config, origin, run.directory)
 
 
+@stopwatch.timed("export")
 def export_all(
     model: keras.Model, config: Config, origin: LanguageSource, directory: Path
 ) -> dict[Path, export.Parity]:

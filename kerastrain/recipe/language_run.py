@@ -36,10 +36,11 @@ from kerastrain.recipe import (
     language_pairs,
     monitors,
     plan,
+    profiling,
 )
 from kerastrain.recipe.language_data import SOURCE_FOLDER, TOKENS_FILE
 from kerastrain.recipe.stages import Stage
-from kerastrain.system import files, signals
+from kerastrain.system import files, signals, stopwatch
 
 BEFORE_FILE = "before.json"
 """The measures and the answers of the pretrained model."""
@@ -117,10 +118,12 @@ def train_and_export(
         measures = _write_measures(model, config, loaded, parts, pairs, directory)
         exports = language_exports.export_all(model, config, origin, directory)
         logger.info("writing report.html")
+        profiling.write(directory)
         report.write(directory)
     return model, measures, exports
 
 
+@stopwatch.timed("building the model")
 def build(config: Config, origin: language_data.LanguageSource) -> keras.Model:
     """Builds the language model of a config, with what trains, compiled.
 
@@ -313,6 +316,7 @@ def with_before(measures: Mapping[str, dict], before: Mapping[str, dict]) -> dic
     return {name: {**each, **({"before": before[name]} if name in before else {})} for name, each in measures.items()}
 
 
+@stopwatch.timed("evaluation")
 def _write_measures(model, config: Config, loaded, parts, pairs, directory: Path) -> dict[str, dict]:
     before = json.loads((directory / BEFORE_FILE).read_text(encoding="utf-8"))
     now = _state(model, config, loaded, parts, pairs, is_trained=True)
@@ -328,6 +332,7 @@ def _write_measures(model, config: Config, loaded, parts, pairs, directory: Path
     return measures
 
 
+@stopwatch.timed("evaluation")
 def _state(
     model: keras.Model, config: Config, loaded: language_data.LanguageData, parts, pairs, *, is_trained: bool
 ) -> dict:

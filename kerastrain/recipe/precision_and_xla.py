@@ -23,6 +23,7 @@ from kerastrain.recipe import backbone_files, plan, starting_run
 from kerastrain.recipe.building import prepare_unmeasured
 from kerastrain.recipe.compiling import compiled
 from kerastrain.recipe.stages import staged, training_batches
+from kerastrain.system import stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -84,6 +85,7 @@ class _Question:
         return finders.step_seconds(stage.model, batch, jit_compile=uses_xla, name=name)
 
 
+@stopwatch.timed("precision")
 def with_measured_precision(
     config: Config, split: data.Split, backbone: backbones.Backbone | None = None
 ) -> tuple[Config, list[dict]]:

@@ -19,8 +19,10 @@ from kerastrain.recipe.building import (
     prepare_unmeasured,
 )
 from kerastrain.recipe.precision_and_xla import with_measured_precision
+from kerastrain.system import stopwatch
 
 
+@stopwatch.timed("building the model")
 def prepare(
     config: Config,
     *,

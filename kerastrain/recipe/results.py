@@ -16,7 +16,7 @@ from kerastrain.evaluation import operating_point
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.export import benchmark
 from kerastrain.recipe import named_predictions, requirements
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 from kerastrain.system.resources import processor_name
 
 logger = logging.getLogger("kerastrain")
@@ -25,6 +25,7 @@ _PROBABILITIES = {"single_label": "softmax", "multi_label": "sigmoid"}
 _FILES = {"saved_model": "saved_model", "keras": "model.keras", "onnx": "model.onnx"}
 
 
+@stopwatch.timed("evaluation")
 @data.surface_read_errors()
 def measure(
     model: keras.Model,

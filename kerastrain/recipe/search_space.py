@@ -46,6 +46,7 @@ _NOT_SEARCHED = {  # key or section -> why
     "runtime.strategy": _WORKERS,
     "runtime.devices": _WORKERS,
     "runtime.all_reduce": _WORKERS,
+    "runtime.profile": _NO_CHANGE,
     "runtime.start_timeout_seconds": _NO_CHANGE,
 }
 _OF_A_FUNCTION = (

@@ -12,7 +12,7 @@ import PIL.Image
 from kerastrain import data
 from kerastrain.config import Config
 from kerastrain.recipe import plan
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 FILE, PICTURE = "training_data.json", "training_samples.png"
 _BATCH = 24  # examples that MixUp and CutMix can mix; a sample needs no whole batch
@@ -23,6 +23,7 @@ _FEWEST_BINS, _MOST_BINS, _MOST_TARGETS = 6, 24, 4
 
 
 @data.surface_read_errors()
+@stopwatch.timed("reading data")
 def write(config: Config, split: data.Split, directory: Path) -> None:
     """Writes the files, unless an earlier process of this run has.
 

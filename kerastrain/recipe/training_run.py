@@ -26,6 +26,7 @@ from kerastrain.recipe import (
     language_run,
     named_predictions,
     operating_points,
+    profiling,
     requirements,
     retrained_run,
     run_room,
@@ -140,7 +141,8 @@ def carry_out(
     config = automatic_backbone.resolved(config)
     requirements.require(config)
     strategy = make_strategy(config)  # before any other TensorFlow function, as a cluster of workers needs it
-    with collectives.exit_on_lost_worker(strategy), tracked_runs.stopped_on_error(directory):
+    lost, failed = collectives.exit_on_lost_worker(strategy), tracked_runs.stopped_on_error(directory)
+    with lost, failed, profiling.measured(config, directory):
         if not config.is_language:
             return _train_and_export(strategy, config, directory, open_directory, load)
         start = time.monotonic()
@@ -218,6 +220,7 @@ def _train_and_export(
         exports = export_run(model, config, split, directory, process)
         measure_times(directory / "exports")
         logger.info("writing report.html")
+        profiling.write(directory)
         report.write(directory)
         tracked_runs.finish(config, directory)
         run_directory.finish(directory, time.monotonic() - start)

@@ -22,15 +22,17 @@ from kerastrain.report import (
     run_files,
     search_page,
     templates,
+    time_parts,
     training_views,
 )
-from kerastrain.system import files
+from kerastrain.system import files, stopwatch
 
 FILES = ("report.html", "model_card.md")
 _UNEXPECTED = (TypeError, ValueError, KeyError, AttributeError, IndexError, ArithmeticError, OSError)
 _VERSIONS = ("kerastrain", "python", "tensorflow", "keras", "tensorflow-hub", "numpy")
 
 
+@stopwatch.timed("report")
 def write(run_directory: str | os.PathLike) -> Path:
     """Writes `report.html` and `model_card.md` into a run directory, or `search.html` into that of a search, from its files.
 
@@ -83,6 +85,8 @@ def _content(run: run_files.RunFiles, directory: Path) -> dict:
         "data": ("training_data.json", lambda: data_views.training_data(run.training_data, run.training_samples)),
         "curves": ("history.csv", lambda: training_views.panels(run.history)),
         "training": ("history.csv", lambda: training_views.summary(run.history) if run.history else None),
+        "time_rows": (time_parts.FILE, lambda: time_parts.rows(run.profile)),
+        "time_sentences": (time_parts.FILE, lambda: time_parts.sentences(run.profile)),
         "operating_point": ("operating_point.json", lambda: finding_views.operating_point(run.operating_point)),
         "folds": ("folds.json", lambda: fold_views.view(run.folds)),
         "errors": ("errors.json", lambda: finding_views.errors(run.errors, run.thumbnails)),
@@ -139,6 +143,7 @@ def _contents(run: run_files.RunFiles, content: dict) -> list[tuple[str, str]]:
         ("skipped", "Skipped files", content["skipped"]["count"]),
         ("exports", "Exported files", run.parities),
         ("compression", "Compression", run.compression),
+        ("time", "Where the time went", content["time_rows"]),
         ("reproduce", "How to reproduce", True),
     ]
     return [(anchor, title) for anchor, title, shown in entries if shown]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerastrain.errors import InputError, unknown
-from kerastrain.report import explained_texts, reading
+from kerastrain.report import explained_texts, reading, time_parts
 
 _CLASSES = ("count", "loss", "accuracy", "macro", "weighted", "classes")
 _MEASURES = {
@@ -64,6 +64,7 @@ class RunFiles:
         compression: dict, the contents of `compressed/compression.json`: "results", "skipped", "choice" and "calibration".
         pareto: bytes of the picture `compressed/pareto.png`; empty if there is no such file.
         tracking: dict, the contents of `tracking.json`: the id and the link of the run in each tracker.
+        profile: dict, the contents of `profile.json`: where the time went, of a run with `runtime.profile`.
         seconds: float, the time that the run took, from `finished.json`; None for a run that did not finish.
         sizes: dict from a file's path in the run to its size in bytes, without checkpoints and TensorBoard files.
     """
@@ -94,6 +95,7 @@ class RunFiles:
     compression: dict
     pareto: bytes
     tracking: dict
+    profile: dict
     seconds: float | None
     sizes: dict[str, int]
 
@@ -145,6 +147,7 @@ def read(directory: Path) -> RunFiles:
         compression=_compression(directory / "compressed" / "compression.json"),
         pareto=reading.content(directory / "compressed" / "pareto.png"),
         tracking=reading.json_object(directory / "tracking.json"),
+        profile=reading.json_object(directory / time_parts.FILE),
         seconds=reading.json_object(directory / "finished.json").get("seconds"),
         sizes={
             path.relative_to(directory).as_posix(): path.stat().st_size

@@ -9,6 +9,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,17 @@ def reset_peak_bytes() -> bool:
     except OSError:
         return False
     return True
+
+
+def process_age_seconds() -> float:
+    """Wall-clock time since this process was started, in seconds; its processor time where the system has no /proc."""
+    try:
+        # The name of the program, which may contain spaces and brackets, is the second field.
+        fields = (_PROC / "self" / "stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, float((_PROC / "uptime").read_text().split()[0]) - started)
+    except OSError:
+        return time.process_time()
 
 
 def processor_count() -> int:
