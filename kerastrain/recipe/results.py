@@ -127,7 +127,7 @@ def export_each(
 
     Returns:
         tuple of a dict from the Path of each file to its export.Parity, and a dict from the name of each format that failed to
-        its InputError or FileExistsError.
+        its InputError or OSError, such as that of a full disk.
 
     Raises:
         InputError: the model cannot be exported to one of the formats; nothing is written.
@@ -148,13 +148,13 @@ def export_each(
         process=process,
     ) as session:
         for name in formats:
-            with _recording(errors, name):
+            with _recording(errors, name), stopwatch.part(f"export {name}"):
                 logger.info("exporting %s", name)
                 pending[name] = _begin(session, name, config, split, directory, replace)
                 if name != "saved_model":  # Another process runs a SavedModel, while the next files are written here.
                     finish(name)
         for name in list(pending):
-            with _recording(errors, name):
+            with _recording(errors, name), stopwatch.part(f"export {name}"):
                 finish(name)
     exports = {directory / _file(name): parities[name] for name in formats if name in parities}
     return exports, {name: errors[name] for name in formats if name in errors}
@@ -182,6 +182,8 @@ def export_run(
     options = {"replace": True, "operating_point": point, "process": process}
     exports, errors = export_each(model, config, split, config.export.formats, directory / "exports", **options)
     for name, error in errors.items():
+        if isinstance(error, OSError):  # Of a full disk, which is no reason to leave the format out.
+            raise error
         logger.warning("not exported to %s: %s", name, error)
     if not errors:
         return exports
@@ -226,10 +228,11 @@ def _recording(errors: dict[str, Exception], name: str) -> Iterator[None]:
     """Records the error of a format, so that the others are exported all the same."""
     try:
         yield
-    except (InputError, FileExistsError) as error:
+    except (InputError, OSError) as error:
         errors[name] = error
 
 
+@stopwatch.timed("export times")
 def measure_times(directory: Path) -> None:
     """Measures how long the TFLite files in a folder take for one example on this machine, and writes `latency.json` there.
 
