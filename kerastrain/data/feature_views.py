@@ -5,8 +5,8 @@ The views are drawn once, by the same functions and from the same seed as the im
 epoch costs only the pass of the head, and still differs from the epoch before. Must not train, nor decide where there is
 room.
 
-The first view is the image as it is, because that is what the model is asked about later: with it, a head is more accurate than
-with as many augmented views (`python benchmarks/views.py --choice`).
+The first view is the image as it is: it is what the model is asked about later, and one view is then the beginning of several.
+Four augmented views were more accurate on one set of photos and less on another (`python benchmarks/views.py --choice`).
 """
 
 import dataclasses
