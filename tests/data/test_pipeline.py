@@ -290,3 +290,7 @@ def test_workers_read_their_own_rows_of_each_batch(names, reads):
         for values, *rows in zip(whole, *(rows for rows, _ in parts_of_batch), strict=True):
             joined = np.concatenate(rows)
             np.testing.assert_array_equal(joined, values if len(values) >= 4 else np.concatenate([values] * 2))
+
+
+def test_an_iterator_ends_without_waiting_for_a_thread_that_tunes():
+    assert data.batches(data.Examples(np.zeros(4, int), ("a",), np.zeros((4, 2))), 2).options().autotune.enabled is False
