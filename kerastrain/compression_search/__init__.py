@@ -1,6 +1,6 @@
 """Compresses a finished run: one requested combination of steps, or all candidates within a budget.
 
-    candidates -> prospects -> training, halving -> measurement -> sweep -> selection -> pareto_plot
+    candidates -> prospects -> training, halving -> writing -> measurement -> sweep -> selection -> pareto_plot
 
 `unfinished` is the folder that a later process continues, and `progress` predicts the time that is left. Takes a run with
 its data; returns files and measured results. Made of calls to public functions of `compress` and

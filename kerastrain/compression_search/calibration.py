@@ -36,19 +36,12 @@ def calibration_table(model: keras.Model, split: data.Split, counts: Sequence[in
     # The table shows the effect of few examples, so the export must not fail because of it.
     no_limit = export.Tolerance(relative_difference=1e9, agreement=0.0)
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    session = export.Session(model, samples=split.validation, sample_count=samples)
+    with tempfile.TemporaryDirectory() as folder, session:
         for count in [count for count in counts if count <= len(split.train)]:
             path = Path(folder) / f"{count}.tflite"
-            parity = export.tflite(
-                model,
-                path,
-                samples=split.validation,
-                sample_count=samples,
-                quantize="int8",
-                representative=split.train,
-                representative_count=count,
-                tolerance=no_limit,
-            )
+            options = {"representative": split.train, "representative_count": count, "tolerance": no_limit}
+            parity = session.tflite(path, quantize="int8", **options).result()
             validation = dataclasses.asdict(validation_score(path, split.validation, parity))
             rows.append({"count": count, "validation": validation, "agreement": parity.agreement})
     return rows

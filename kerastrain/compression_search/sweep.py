@@ -20,6 +20,7 @@ from kerastrain.compression_search.prospects import Prospects
 from kerastrain.compression_search.selection import is_within
 from kerastrain.compression_search.training import Trainer
 from kerastrain.compression_search.unfinished import Unfinished
+from kerastrain.compression_search.writing import Writer
 from kerastrain.config import BudgetConfig, CompressConfig
 from kerastrain.config.compression import PruneConfig
 from kerastrain.durations import spoken
@@ -87,6 +88,7 @@ class _Sweep:
         spent = (unfinished.record(_TIME_RECORD) or {"seconds": 0.0})["seconds"]
         self.pace = Pace(settings.budget and settings.budget.minutes, spent)
         self.trainer = Trainer(run, split, settings, unfinished, self.pace)
+        self.writer = Writer(run, split, has_budget=settings.budget is not None)
         self.results: list[CandidateResult] = []
         self.skipped: dict[str, str] = {}
         budget = settings.budget
@@ -98,13 +100,8 @@ class _Sweep:
         for names, reason in grouped(self.skipped):
             logger.info("skipped %s: %s", ", ".join(names), reason)
         waiting = [candidate for candidate in self.candidates if candidate.name not in self.skipped]
-        if self.prospects is None:
-            for number, candidate in enumerate(waiting):
-                self._attempt(candidate, self._measure, f"candidate {number + 1} of {len(waiting)}", waiting[number:])
-            if self.settings.budget is not None:
-                self._add_float_layers()
-        else:
-            self._race(waiting)
+        with self.writer:
+            self._measure_all(waiting)
         order = [candidate.name for candidate in self.candidates]
         self.results.sort(key=lambda result: order.index(result.name) if result.name in order else len(order))
         logger.info("timing %d files in turns", len(self.results))
@@ -115,6 +112,16 @@ class _Sweep:
             for result, cost in zip(self.results, costs, strict=True)
         ]
         return timed, self.skipped
+
+    def _measure_all(self, waiting: Sequence[Candidate]) -> None:
+        """Measures the candidates, or those that can win."""
+        if self.prospects is not None:
+            self._race(waiting)
+            return
+        for number, candidate in enumerate(waiting):
+            self._attempt(candidate, self._measure, f"candidate {number + 1} of {len(waiting)}", waiting[number:])
+        if self.settings.budget is not None:
+            self._add_float_layers()
 
     def _race(self, waiting: Sequence[Candidate]) -> None:
         """Measures the candidates that can win, those without training first."""
@@ -229,21 +236,9 @@ class _Sweep:
         return f" ({', '.join(words)})" if words else ""
 
     def _write(self, candidate: Candidate, model) -> CandidateResult:
-        config, split = self.trainer.run.config, self.trainer.split
         path = self.unfinished.folder / f"{candidate.name}.tflite"
-        parity = export.tflite(
-            model,
-            path,
-            samples=split.validation,
-            sample_count=config.export.samples,
-            quantize=None if candidate.quantize == "float32" else candidate.quantize,
-            float_layers=candidate.float_layers,
-            representative=split.train,
-            representative_count=config.export.representative_samples,
-            tolerance=_tolerance(candidate.quantize, has_budget=self.settings.budget is not None),
-            replace=True,  # a file without a record, of a process that was killed
-        )
-        result = candidate_result(candidate, path, model, split, parity)
+        parity = self.writer.write(candidate, model, path)
+        result = candidate_result(candidate, path, model, self.trainer.split, parity)
         self.unfinished.save(candidate.name, dataclasses.asdict(result))
         self.results.append(result)
         return result
@@ -293,9 +288,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     lines = str(error).strip().splitlines() or ["no message"]
     return f"it failed with {type(error).__name__}: {lines[0][:300]}"
-
-
-def _tolerance(quantize: str, *, has_budget: bool) -> export.Tolerance:
-    """The tolerance of the export; with a budget, the whole validation part decides later on the loss of accuracy."""
-    tolerance = export.TOLERANCES[quantize]
-    return dataclasses.replace(tolerance, agreement=0.0, score_loss_fraction=1.0) if has_budget else tolerance
