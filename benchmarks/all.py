@@ -58,6 +58,7 @@ BENCHMARKS = (
     Benchmark("measured_choices.py --networks digits MobileNetV2 --turns 3", 8),
     Benchmark(f"compression_search.py --sets digits --seeds 0 --results {KEPT}", 8),
     Benchmark("growth.py --sizes 1000 10000 100000 --sources records texts", 6),
+    Benchmark("decoding_service.py --repeats 2", 4),
     Benchmark("export.py --repeats 2 --images 128", 6),
     Benchmark("input_pipeline.py --repeats 3 --augment flip rotation", 5),
     Benchmark("checkpoints.py", 4),

@@ -16,6 +16,7 @@ from kerastrain.cli import compare_command  # noqa: F401
 from kerastrain.cli import generate_command  # noqa: F401
 from kerastrain.cli import compress_command  # noqa: F401
 from kerastrain.cli import launch_command  # noqa: F401
+from kerastrain.cli import data_worker_command  # noqa: F401
 from kerastrain.cli import doctor_command  # noqa: F401
 
 from kerastrain.cli.program import app, main

@@ -32,7 +32,7 @@ _OF_CLASSIFIERS = [
         "fold",
         "class_weights",
     ),
-    *("sampling", "cache"),
+    *("sampling", "cache", "service"),
 ]
 _OWNER_HINTS = {
     ("chat", "columns.input"): ", or name columns.prompt and columns.response",
@@ -168,6 +168,10 @@ class DataConfig(Section):
     """Where decoded images are cached after the first read: in memory, in a file in the user's cache folder, or nowhere.
     auto uses the first of these that has room."""
 
+    service: OneOrMore = ()
+    """Decoding workers, each HOST:PORT of a `kerastrain data-worker`, that read and decode the images of the training steps of
+    the whole model; the batches are the same as without. Needs cache=none and the same paths there. Empty means none."""
+
     unreadable_fraction: Fraction = 0.1
     """Largest fraction of image files, or of rows with texts or conversations, that may be unreadable; above it the run stops.
     They are skipped and listed in the run's quarantine.csv. Duplicates are skipped too, but do not count."""
@@ -189,6 +193,21 @@ class DataConfig(Section):
     def _check_pixel_range(cls, value):
         if value is not None and not value[0] < value[1]:
             raise ValueError(f"must be black and white, the smaller number first. Received: {list(value)}.")
+        return value
+
+    @field_validator("service")
+    @classmethod
+    def _check_service(cls, value, info):
+        for address in value:
+            host, _, port = address.rpartition(":")
+            if not (host and port.isdigit() and 1 <= int(port) <= 65535):
+                raise ValueError(f"must name decoding workers as HOST:PORT. Received: {shown(address)}.")
+        kind, cache = info.data.get("kind"), info.data.get("cache")
+        if value and kind in ("text", "images") and (kind == "text" or cache != "none"):
+            received = f"kind={kind}" if kind == "text" else f"cache={cache}"
+            raise ValueError(
+                f"needs image files that are decoded in every epoch. Received: {received}. Set cache=none, or remove service."
+            )
         return value
 
     @field_validator("augment", mode="before")

@@ -6,7 +6,7 @@ the examples' targets.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +16,7 @@ from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.data.read_errors import recording_errors
+from kerastrain.data.service import client, orders
 from kerastrain.data.token_ids import TokenIds
 from kerastrain.distribute.sharding import Devices
 from kerastrain.errors import InputError, unknown
@@ -56,6 +57,7 @@ def batches(
     augment: Augmentation | Callable[..., tuple[tf.Tensor, ...]] | None = None,
     lengths: np.ndarray | None = None,
     devices: Devices | None = None,
+    service: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Batches the examples of all epochs as one dataset of known length, each example once per epoch.
 
@@ -80,6 +82,8 @@ def batches(
             Requires `shuffle`.
         devices: distribute.Devices whose rows of each batch are read, as `distribute.shard` asks for them; None for all rows.
             MixUp and CutMix read at most two rows more, and a callable `augment` of your own gets the whole batch.
+        service: sequence of str "host:port", the decoding workers that read the images, see `kerastrain data-worker`; the batches
+            are the same. Empty to read in this process.
 
     Returns:
         tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
@@ -99,23 +103,36 @@ def batches(
     keeps_type = dtype == tf.string or isinstance(examples.inputs, TokenIds)
     if isinstance(augment, Augmentation):
         augment.check(examples)
-    drawn = _drawn(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)
+    drawn = order_of_epochs(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)
     columns = [examples.targets] if examples.weights is None else [examples.targets, examples.weights]
     if examples.numbers is not None:
         columns.append(examples.numbers)
 
+    def read_positions(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        first, size = first_and_size(step)
+        begin, end = _rows_to_read(devices, augment, first, size)
+        return step // steps, first + begin, first + end
+
+    def first_and_size(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        first = step % steps * global_batch_size
+        return first, tf.minimum(first + global_batch_size, len(examples)) - first
+
+    images_of = None
+    if service:
+        order = orders.of(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed)
+        images_of = client.Images(service, order, read_positions, epochs * steps)
+
     @recording_errors
-    def read(epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
+    def read(step: np.ndarray, epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = drawn(int(epoch))[positions]
-        return examples.read(indices, int(epoch)), *(column[indices] for column in columns)
+        inputs = examples.read(indices, int(epoch)) if images_of is None else images_of(int(step))
+        return inputs, *(column[indices] for column in columns)
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        epoch, first = step // steps, step % steps * global_batch_size
-        size = tf.minimum(first + global_batch_size, len(examples)) - first
-        begin, end = _rows_to_read(devices, augment, first, size)
-        positions = tf.range(first + begin, first + end)
+        epoch, begin, end = read_positions(step)
+        positions = tf.range(begin, end)
         types = (dtype, *(tf.as_dtype(column.dtype) for column in columns))
-        inputs, *outputs = tf.numpy_function(read, [epoch, positions], types, stateful=False)
+        inputs, *outputs = tf.numpy_function(read, [step, epoch, positions], types, stateful=False)
         inputs.set_shape((None, *examples.shape))
         for values, column in zip(outputs, columns, strict=True):
             values.set_shape((None, *column.shape[1:]))
@@ -131,7 +148,8 @@ def batches(
         rows = (inputs if numbers is None else (inputs, numbers), *outputs)
         if devices is None:
             return rows
-        wanted = [row - begin for row in devices.rows(size)]
+        first, size = first_and_size(step)
+        wanted = [first + row - begin for row in devices.rows(size)]
         return tf.nest.map_structure(lambda values: values[wanted[0] : wanted[1]], rows), size
 
     if augment is None or (isinstance(augment, Augmentation) and not augment.functions):
@@ -175,11 +193,13 @@ def indices(
         int64 array (b,), indices of `examples` in the order of the batch.
     """
     epoch, batch = divmod(step, steps_per_epoch(examples, global_batch_size))
-    drawn = _drawn(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths)(epoch)
+    drawn = order_of_epochs(
+        examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed, lengths=lengths
+    )(epoch)
     return drawn[batch * global_batch_size : (batch + 1) * global_batch_size]
 
 
-def _drawn(
+def order_of_epochs(
     examples: Examples,
     global_batch_size: int,
     *,
@@ -188,7 +208,22 @@ def _drawn(
     seed: int,
     lengths: np.ndarray | None,
 ) -> Callable[[int], np.ndarray]:
-    """Returns a function from the number of an epoch to int64 (n,), the index of the example at each position."""
+    """Prepares the order of the examples in each epoch.
+
+    Args:
+        examples: Examples, n of them.
+        global_batch_size: as for `batches`.
+        shuffle: as for `batches`.
+        sampling: as for `batches`.
+        seed: as for `batches`.
+        lengths: as for `batches`.
+
+    Returns:
+        callable from the number of an epoch to int64 (n,), the index of the example at each position.
+
+    Raises:
+        InputError: as for `batches`.
+    """
     if sampling not in get_args(Sampling):
         raise InputError(unknown("`sampling`", sampling, get_args(Sampling)))
     if sampling == "balanced" and not shuffle:

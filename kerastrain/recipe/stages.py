@@ -121,6 +121,8 @@ def training_batches(
         whole = module.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
         return whole if devices is None else distribute.rows_of_devices(whole, devices)
     options |= {"augment": stage.augment, "devices": devices, **drawing(stage, config)}
+    if stage.train.dtype == np.uint8:  # images; the features of a frozen backbone need no decoding
+        options["service"] = config.data.service
     return data.batches(stage.train, config.fit.global_batch_size, **options)
 
 

@@ -108,6 +108,11 @@ class CachedImages:
                 self.cached.write(self.rows[index], image)
         return images
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether an image is kept after it was decoded."""
+        return not isinstance(self.cached, _NoRows)
+
     def put(self, index: int, image: np.ndarray) -> None:
         """Caches an image that was decoded elsewhere.
 
