@@ -16,7 +16,7 @@ SIZE = (224, 224)
 def network(name, *, alpha=None, include_top=False):
     """A network of keras.applications with random weights."""
     options = {} if alpha is None else {"alpha": alpha}
-    return getattr(keras.applications, name)((*SIZE, 3), include_top=include_top, weights=None, **options)
+    return getattr(keras.applications, name)(input_shape=(*SIZE, 3), include_top=include_top, weights=None, **options)
 
 
 def load_weights(base, path, name, *, alpha=None):

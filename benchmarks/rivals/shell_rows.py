@@ -10,8 +10,8 @@ from rivals.lines import Line, where_time_went
 
 HERE = Path(__file__).parent
 BACKBONE = HERE.parents[1] / "saved_models" / "efficientnet_lite0"
-PHOTOS = (600, 100)  # to train, validate and test on; the second number if quick
-QUANTIZED = (1000, 100)
+PHOTOS = (600, 200)  # to train, validate and test on; the second number if quick
+QUANTIZED = (1000, 200)
 PREDICTED = (2070, 100)
 
 
@@ -33,7 +33,7 @@ def _tflite_accuracy(path, folder, divide=1.0):
 
 def model_maker(setting):
     """From a folder to an int8 file, against MediaPipe Model Maker with the same network, photos and epochs."""
-    folder, epochs, work = photos.split(setting.work, setting.count(*QUANTIZED)), setting.count(10, 2), setting.work
+    folder, epochs, work = photos.split(setting.work, setting.count(*QUANTIZED)), setting.count(10, 6), setting.work
     test = folder / "test"
 
     def own_facts(turn, started, ended):
@@ -182,7 +182,7 @@ def _classes(path):
 
 def exported_files(setting):
     """One photo at a time in the float and the int8 TFLite file, against ONNX Runtime on the ONNX files of the same network."""
-    run = _run(setting, "exported", setting.count(10, 2), "export.formats=[onnx, tflite_float32, tflite_int8]")
+    run = _run(setting, "exported", setting.count(10, 6), "export.formats=[onnx, tflite_float32, tflite_int8]")
     folder = photos.split(setting.work, setting.count(*PHOTOS))
     options = [run / "exports", folder, "--threads", setting.threads, "--calls", setting.count(100, 10)]
     facts = contestants.alternate({"files": setting.process("file_speeds.py", *options)}, max(setting.repeats, 5))
