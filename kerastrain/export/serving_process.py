@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -72,7 +73,14 @@ class ServingProcess:
             np.save(file, values)
         request = [str(path.resolve()), str(place / "inputs"), str(place / "outputs.npz")]
         asked = self._ask(request)
-        return lambda: self._outputs(path, request, asked)
+
+        def answer() -> dict[str, np.ndarray]:
+            try:
+                return self._outputs(path, request, asked)
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+
+        return answer
 
     def outputs(self, path: Path, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a SavedModel.
