@@ -158,16 +158,14 @@ class Trainer:
             steps: tuple of str: (), ("distill",) or ("prune_channels",).
 
         Returns:
-            int >= 1; those of the run's model if it does not support the step.
+            int >= 1.
+
+        Raises:
+            InputError: the run's model does not support the step.
         """
-        try:
-            if steps == ("distill",):
-                return self._proposal.parameters
-            if steps == ("prune_channels",):
-                return self._channel_pruned_parameters
-        except InputError:
-            pass  # Its candidates are skipped.
-        return self.run.model.count_params()
+        if steps == ("distill",):
+            return self._proposal.parameters
+        return self._channel_pruned_parameters if steps else self.run.model.count_params()
 
     @functools.cached_property
     def _channel_pruned_parameters(self) -> int:
@@ -208,8 +206,10 @@ class Trainer:
             kind = image_networks.kind_of_layers(type(layer).__name__ for layer in every_layer(model))
             if (reason := image_networks.without_integers(kind, [candidate.quantize])) is not None:
                 raise InputError(f"`quantize`: {reason}.")
-        if "distill" in candidate.steps and {"prune_channels", "quantize_aware"} & set(candidate.steps):
-            model = self.student(model)
+        if "distill" in candidate.steps:
+            self.parameters(("distill",))
+            if {"prune_channels", "quantize_aware"} & set(candidate.steps):
+                model = self.student(model)
         if "prune_channels" in candidate.steps:
             section = self.section("prune_channels")
             compress.require_removable_channels(model, section.multiply_adds_fraction)
