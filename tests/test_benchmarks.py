@@ -147,6 +147,21 @@ def test_contestants_take_turns_and_the_one_that_begins_changes(module, tmp_path
         contestants.alternate({"c": command("c", code=1)}, 1)
 
 
+def test_contestant_that_stays_answers_its_turns_and_its_last_words_are_the_error(module, tmp_path):
+    contestants = module("rivals.contestants")
+    (tmp_path / "echo.py").write_text(
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS / 'rivals')!r}); from turns import Turns\n"
+        "turns = Turns(); print('what a library prints')\n"
+        "for _ in range(3): turns.answer(asked=turns.wait())\n"
+        "sys.exit('enough')"
+    )
+    contestant = contestants.Process(sys.executable, tmp_path / "echo.py", log=tmp_path / "log")
+    facts = contestants.alternate({"a": contestant}, 2, warm_up=1, request=lambda repeat: {"repeat": repeat})
+    assert [fact["asked"] for fact in facts["a"]] == [{"repeat": 0}, {"repeat": 1}]
+    with pytest.raises(contestants.ContestantError, match="what a library prints\nenough"):
+        contestants.alternate({"a": contestants.Process(sys.executable, tmp_path / "echo.py", log=tmp_path / "log")}, 4)
+
+
 def test_environment_of_a_rival_is_made_again_only_for_other_versions(module, tmp_path, monkeypatch):
     environments, made = module("rivals.environments"), []
     assert "torch==2.9.1" in environments.requirements("pytorch", ["torch==2.9.1"])
@@ -209,6 +224,16 @@ def rows(name, *options):
     assert printed.returncode == 0, printed.stderr[-3000:]
     table = [line.strip("| ").split(" | ") for line in printed.stdout.splitlines() if line.startswith("| ")]
     return table[1:]
+
+
+@pytest.mark.chaos
+def test_rivals_prints_a_line_of_each_comparison_and_says_what_is_not_measured(monkeypatch):
+    monkeypatch.delenv("KERASTRAIN_SHARED", raising=False)  # its photos are drawn
+    found = rows("rivals.py", "--quick", "--only", "predict", "files")
+    lines = [row for row in found if row[-1].startswith("1 repeats")]
+    assert len(lines) >= 3  # once as they are measured, and in the table
+    assert {row[1].partition(",")[0] for row in lines} == {"Keras over `image_dataset_from_directory`", "ONNX Runtime"}
+    assert all(float(row[4]) > 0 for row in lines)
 
 
 @pytest.mark.chaos

@@ -21,7 +21,7 @@ class ContestantError(Exception):
 
 
 class Process:
-    """A contestant that stays and takes turns.
+    """A contestant that stays and takes turns; it starts in its first one, so that contestants do not disturb each other.
 
     Args:
         python: Path of the interpreter of its environment.
@@ -31,15 +31,8 @@ class Process:
     """
 
     def __init__(self, python, script, *arguments, log):
-        self.log = log
-        with log.open("w") as file:
-            self.process = subprocess.Popen(
-                [python, HERE / script, *map(str, arguments)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                text=True,
-            )
+        self.command = [python, HERE / script, *map(str, arguments)]
+        self.log, self.process = log, None
 
     def turn(self, **request):
         """Has it work once.
@@ -50,6 +43,10 @@ class Process:
         Raises:
             ContestantError: it ended.
         """
+        if self.process is None:
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            with self.log.open("w") as file:
+                self.process = subprocess.Popen(self.command, **pipes, stderr=file, text=True)
         try:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
@@ -62,10 +59,9 @@ class Process:
 
     def close(self):
         """Ends it."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
 
 
 class Command:

@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Setting:
     def process(self, script, *arguments, environment=None):
         """A contestant of a script; None for our own environment."""
         python = sys.executable if environment is None else self.python(environment)
-        log = self.work / f"{Path(script).stem}_{len([*self.work.glob('*.log')])}.log"
+        log = self.work / f"{Path(script).stem}_{time.time_ns()}.log"
         return contestants.Process(python, script, *arguments, log=log)
 
 
