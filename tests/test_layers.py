@@ -20,6 +20,7 @@ LEVELS = {
     "presets": 3,
     "runtime": 3,
     "schedules": 3,
+    "tracing": 3,
     "train_step": 3,
     "tuning": 3,
     "diagnosis": 4,

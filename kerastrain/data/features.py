@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain import tracing
 from kerastrain.data.examples import Examples
 from kerastrain.data.pipeline import batches
 from kerastrain.distribute import collectives
@@ -49,7 +50,7 @@ def precompute(
         return dataclasses.replace(examples, inputs=outputs[np.argsort(order, kind="stable")])
     strategy = model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
-        outputs = model.predict(batches(examples, global_batch_size), verbose=0)
+        outputs = tracing.predict(model, batches(examples, global_batch_size))
         return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))
     workers, worker = collectives.worker_count(strategy), collectives.worker_index(strategy)
     share = -(-len(examples) // workers)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from kerastrain.diagnosis.records import Change, Finding, Record
 from kerastrain.diagnosis.scores import guess_score, scores
@@ -147,7 +147,7 @@ def still_falling(record: Record) -> Finding | None:
     if not is_linear and not is_falling:
         return None
     evidence = {"epochs": epochs, "loss_at_half": half, "loss_at_end": end, "loss_of_a_guess": losses.guess}
-    confidence = float(stats.norm.cdf((drop - limit) / error)) if is_falling and error else 1 - 0.5**steps_down
+    confidence = float(scipy.stats.norm.cdf((drop - limit) / error)) if is_falling and error else 1 - 0.5**steps_down
     steps = epochs * (record.steps_per_epoch or 1)
     if is_linear and steps >= FEWEST_STEPS and epochs >= FEWEST_EPOCHS:
         sentence = (

@@ -6,8 +6,7 @@ Takes a `Record`; returns findings. Must not import TensorFlow.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
-from scipy.spatial import distance
+import scipy
 
 from kerastrain.diagnosis import statistics
 from kerastrain.diagnosis.records import Finding, Part, Record, named, opening
@@ -150,7 +149,7 @@ def _matched(record: Record, one: Part, other: Part) -> tuple[np.ndarray, np.nda
 
 def _most_different(names: list[str], first: np.ndarray, second: np.ndarray) -> tuple[str, float, float] | None:
     """The property with the largest Kolmogorov-Smirnov distance, and its medians in both sets."""
-    distances = [stats.ks_2samp(first[:, index], second[:, index]).statistic for index in range(len(names))]
+    distances = [scipy.stats.ks_2samp(first[:, index], second[:, index]).statistic for index in range(len(names))]
     index = int(np.argmax(distances))
     if distances[index] < 0.2:
         return None
@@ -165,11 +164,11 @@ def _near(train: Part | None, part: Part) -> statistics.Estimate | None:
         return None
     scale = np.maximum(train.features.std(axis=0), 1e-6)
     known, new = train.features / scale, part.features / scale
-    within = distance.cdist(known, known)
+    within = scipy.spatial.distance.cdist(known, known)
     np.fill_diagonal(within, np.inf)
     nearest = within.min(axis=1)
     limit = np.quantile(nearest, _NEAREST_QUANTILE)
-    is_near = distance.cdist(new, known).min(axis=1) <= limit
+    is_near = scipy.spatial.distance.cdist(new, known).min(axis=1) <= limit
     excess = statistics.difference(is_near.astype(float), (nearest <= limit).astype(float))
     if excess.interval[0] <= _LEAST_NEAR:
         return None

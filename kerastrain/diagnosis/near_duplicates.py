@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse.csgraph
+import scipy
 
 from kerastrain.diagnosis.picture_statistics import PictureStatistics, perceptual_hashes
 

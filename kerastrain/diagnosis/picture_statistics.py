@@ -7,8 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-import scipy.fft
-import scipy.ndimage
+import scipy
 from PIL import Image
 
 _SIDE, _FREQUENCIES, _THUMB_SIDE = 32, 8, 16  # pixels, frequencies, pixels

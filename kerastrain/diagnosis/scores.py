@@ -4,7 +4,7 @@ Takes targets and outputs; returns arrays. Must not import TensorFlow.
 """
 
 import numpy as np
-from scipy import special
+import scipy
 
 from kerastrain.diagnosis.records import Part, Record
 
@@ -64,7 +64,7 @@ def probabilities(record: Record, part: Part) -> np.ndarray:
         float64 (n, outputs) in [0, 1].
     """
     logits = part.outputs.astype(np.float64)
-    return special.softmax(logits, axis=1) if record.task == "single_label" else special.expit(logits)
+    return scipy.special.softmax(logits, axis=1) if record.task == "single_label" else scipy.special.expit(logits)
 
 
 def _overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -6,12 +6,7 @@ Takes arrays; returns numbers. Everything random has a fixed seed. Must not impo
 import dataclasses
 
 import numpy as np
-from scipy import special, stats
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import scipy
 
 Z = 1.959963984540054
 """Half the width of a 95 % interval, in standard errors."""
@@ -48,7 +43,7 @@ class Estimate:
         """
         if self.error == 0:
             return float(self.value > limit)
-        return float(stats.norm.cdf((self.value - limit) / self.error))
+        return float(scipy.stats.norm.cdf((self.value - limit) / self.error))
 
 
 def mean(scores: np.ndarray) -> Estimate:
@@ -124,6 +119,9 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
     Reference: Lopez-Paz and Oquab 2017, https://arxiv.org/abs/1610.06545; Gretton et al. 2012,
     https://jmlr.org/papers/v13/gretton12a.html; Hanley and McNeil 1982, https://doi.org/10.1148/radiology.143.1.7063747.
     """
+    from sklearn.metrics import roc_auc_score  # slow to import, as the rest of scikit-learn
+    from sklearn.preprocessing import StandardScaler
+
     random = np.random.default_rng(0)
     samples = []
     for sample in (np.asarray(first, np.float64), np.asarray(second, np.float64)):
@@ -133,16 +131,27 @@ def compare(first: np.ndarray, second: np.ndarray) -> Comparison:
     values = np.concatenate(samples)
     values = StandardScaler().fit_transform(values)
     is_second = np.repeat([0, 1], [len(sample) for sample in samples])
+    scores = _held_out_scores(values, is_second)
+    auc = float(roc_auc_score(is_second, scores))
+    auc_p = scipy.stats.mannwhitneyu(scores[is_second == 1], scores[is_second == 0], alternative="greater").pvalue
+    mmd, mmd_p = _discrepancy(values, is_second, random)
+    counts = (len(samples[0]), len(samples[1]))
+    return Comparison(Estimate(auc, _auc_error(auc, *counts)), float(auc_p), mmd, mmd_p, counts)
+
+
+def _held_out_scores(values: np.ndarray, is_second: np.ndarray) -> np.ndarray:
+    """The scores of a classifier that tells two samples apart, of each row by one that was not fitted to it."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     scores = np.zeros(len(values))
     for train, held_out in StratifiedKFold(5, shuffle=True, random_state=0).split(values, is_second):
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=200))
         classifier.fit(values[train], is_second[train])
         scores[held_out] = classifier.decision_function(values[held_out])
-    auc = float(roc_auc_score(is_second, scores))
-    auc_p = stats.mannwhitneyu(scores[is_second == 1], scores[is_second == 0], alternative="greater").pvalue
-    mmd, mmd_p = _discrepancy(values, is_second, random)
-    counts = (len(samples[0]), len(samples[1]))
-    return Comparison(Estimate(auc, _auc_error(auc, *counts)), float(auc_p), mmd, mmd_p, counts)
+    return scores
 
 
 def _auc_error(auc: float, first: int, second: int) -> float:
@@ -210,7 +219,7 @@ def label_noise(logits: np.ndarray, targets: np.ndarray) -> Noise:
     rows = np.arange(len(logits))
     likelihoods = np.empty((len(temperatures), len(shares)))
     for place, temperature in enumerate(temperatures):
-        true = special.softmax(logits / temperature, axis=1)[rows, targets]
+        true = scipy.special.softmax(logits / temperature, axis=1)[rows, targets]
         mixed = np.outer(1 - shares, true) + shares[:, np.newaxis] / classes
         likelihoods[place] = np.log(np.maximum(mixed, 1e-12)).sum(axis=1)
     best = np.unravel_index(likelihoods.argmax(), likelihoods.shape)

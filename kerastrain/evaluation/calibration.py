@@ -5,7 +5,7 @@ reliability diagram shows. Must not import TensorFlow.
 """
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 BINS = 10
 
@@ -54,7 +54,7 @@ class Resampled:
         self._decisions = true.size // len(true)
         examples = np.repeat(np.arange(len(true)), self._decisions)
         excess = (probabilities - true).astype(np.float32).ravel()
-        self._excess = sparse.csr_matrix((excess, (_bins(probabilities).ravel(), examples)), (BINS, len(true)))
+        self._excess = scipy.sparse.csr_matrix((excess, (_bins(probabilities).ravel(), examples)), (BINS, len(true)))
 
     def errors(self, weights: np.ndarray) -> np.ndarray:
         """Expected calibration errors.

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation.predictions import Predictions
@@ -84,7 +84,7 @@ def over_folds(values: Sequence[float], *, bounds: tuple[float, float] = (-math.
     stddev = float(np.std(values, ddof=1))
     if stddev < _TINY:
         return {"mean": mean, "stddev": 0.0, "interval": None, "values": values}
-    half = float(stats.t.ppf(0.975, count - 1)) * stddev * math.sqrt(1 / count + 1 / (count - 1))
+    half = float(scipy.stats.t.ppf(0.975, count - 1)) * stddev * math.sqrt(1 / count + 1 / (count - 1))
     return {
         "mean": mean,
         "stddev": stddev,

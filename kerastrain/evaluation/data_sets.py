@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain import tracing
 from kerastrain.errors import InputError, unknown
 from kerastrain.evaluation import model_outputs
 from kerastrain.evaluation.measuring import measures
@@ -169,7 +170,7 @@ def _predicted(paired: "_Paired", dataset: tf.data.Dataset, *, labels, from_logi
     with warnings.catch_warnings():
         # Keras warns at the end of every dataset of unknown length.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        results = paired.predict(dataset.map(lambda inputs, targets, *_: ((inputs, targets),)), verbose=0)
+        results = tracing.predict(paired, dataset.map(lambda inputs, targets, *_: ((inputs, targets),)))
     outputs, targets, found = results
     shape = outputs.shape if isinstance(outputs, np.ndarray) else f"{len(outputs)} tensors"
     if isinstance(shape, str) or len(shape) > 2:

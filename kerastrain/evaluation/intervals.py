@@ -6,7 +6,7 @@ Takes counts or a function of examples; returns two numbers. Must not import Ten
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 
 def wilson(correct: int, count: int) -> tuple[float, float]:
@@ -30,7 +30,7 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
 
     Reference: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953
     """
-    interval = stats.binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
+    interval = scipy.stats.binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 

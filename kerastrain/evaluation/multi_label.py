@@ -7,7 +7,7 @@ or 1. Must not import TensorFlow.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation import calibration, counting, curves, resampling
@@ -96,7 +96,7 @@ class _Resampled:
         self._calibration = calibration.Resampled(probabilities, targets)
         self._examples = examples
         self._counts = [
-            sparse.csr_matrix(values.T.astype(np.float32)) for values in (targets & predicted, predicted, targets)
+            scipy.sparse.csr_matrix(values.T.astype(np.float32)) for values in (targets & predicted, predicted, targets)
         ]
 
     def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:

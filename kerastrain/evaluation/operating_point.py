@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit, softmax
+import scipy
 
 from kerastrain import objectives
 from kerastrain.errors import InputError, unknown
@@ -71,7 +71,7 @@ class OperatingPoint:
             float64 (n, labels) in [0, 1].
         """
         scaled = np.asarray(outputs, np.float64) / self.temperature
-        return expit(scaled) if task == "multi_label" else softmax(scaled, axis=-1)
+        return scipy.special.expit(scaled) if task == "multi_label" else scipy.special.softmax(scaled, axis=-1)
 
     def decide(self, probabilities: np.ndarray, labels: Sequence[str], task: Task) -> np.ndarray:
         """Which labels are predicted.

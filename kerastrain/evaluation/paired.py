@@ -4,11 +4,13 @@ Takes `Predictions` whose rows are about the same examples, as from `matching.al
 function of sums over the examples, so that all resamples are a product of matrices. Must not import TensorFlow.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, stats
+import scipy
 
 from kerastrain.evaluation import resampling
 from kerastrain.evaluation.predictions import Predictions
@@ -145,7 +147,7 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:
     """
     only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
     count = only_first + only_second
-    p = float(stats.binomtest(only_first, count).pvalue) if count else 1.0
+    p = float(scipy.stats.binomtest(only_first, count).pvalue) if count else 1.0
     return McNemar(only_first, only_second, p)
 
 
@@ -209,14 +211,14 @@ def _decisions(run: Predictions) -> np.ndarray:
     return run.outputs >= 0  # a logit of 0 is a probability of 0.5
 
 
-def _columns(run: Predictions) -> sparse.csr_matrix:
+def _columns(run: Predictions) -> scipy.sparse.csr_matrix:
     """What each example adds to the sums that `_measures` takes: (n, sums)."""
     count = len(run)
     ones = np.ones((count, 1))
     if run.task == "regression":
         targets = run.targets.astype("float64") - run.targets.mean(axis=0, dtype="float64")  # for the sums of squares
         errors = run.outputs.astype("float64") - run.targets
-        return sparse.csr_matrix(np.hstack([ones, np.abs(errors), errors**2, targets, targets**2]))
+        return scipy.sparse.csr_matrix(np.hstack([ones, np.abs(errors), errors**2, targets, targets**2]))
     probabilities = run.probabilities
     if run.task == "multi_label":
         truth, decisions = run.targets > 0.5, _decisions(run)
@@ -224,15 +226,15 @@ def _columns(run: Predictions) -> sparse.csr_matrix:
         correct = (truth == decisions).mean(axis=1)
         exact = right(run)
         extra = np.stack([loss, correct, exact], axis=1)
-        return sparse.csr_matrix(np.hstack([ones, extra, truth & decisions, decisions, truth]))
+        return scipy.sparse.csr_matrix(np.hstack([ones, extra, truth & decisions, decisions, truth]))
     loss = -np.log(np.maximum(probabilities[np.arange(count), run.targets], _TINY))
     predicted = run.outputs.argmax(axis=1)
     size = (count, len(run.labels))
-    one_hot = lambda classes, values: sparse.csr_matrix((values, (np.arange(count), classes)), shape=size)
+    one_hot = lambda classes, values: scipy.sparse.csr_matrix((values, (np.arange(count), classes)), shape=size)
     every = np.ones(count)
-    extra = sparse.csr_matrix(np.hstack([ones, loss[:, np.newaxis]]))
+    extra = scipy.sparse.csr_matrix(np.hstack([ones, loss[:, np.newaxis]]))
     true_positives = one_hot(predicted, (predicted == run.targets).astype("float64"))
-    return sparse.hstack([extra, true_positives, one_hot(predicted, every), one_hot(run.targets, every)]).tocsr()
+    return scipy.sparse.hstack([extra, true_positives, one_hot(predicted, every), one_hot(run.targets, every)]).tocsr()
 
 
 def _measures(run: Predictions, sums: np.ndarray) -> dict[tuple[str, str | None], np.ndarray]:

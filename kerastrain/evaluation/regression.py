@@ -7,7 +7,7 @@ TensorFlow.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation import counting, resampling
@@ -106,7 +106,7 @@ class _Resampled:
     def _spearman(self, weights: np.ndarray) -> np.ndarray:
         ranks = []
         for groups in self._sorted:
-            summing = sparse.csr_matrix((np.ones(len(groups), np.float32), (groups, np.arange(len(groups)))))
+            summing = scipy.sparse.csr_matrix((np.ones(len(groups), np.float32), (groups, np.arange(len(groups)))))
             sizes = np.asarray(summing @ weights, np.float64)
             ranks.append((np.cumsum(sizes, axis=0) - sizes / 2)[groups] - len(weights) / 2)
         spreads = [np.sqrt((weights * np.square(rank)).sum(axis=0)) for rank in ranks]

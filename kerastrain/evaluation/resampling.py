@@ -4,10 +4,12 @@ Takes which examples are alike and functions of the examples' counts in a resamp
 bounded size, so that memory stays near that of the predictions. Must not import TensorFlow.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from kerastrain.evaluation.curves import Ranking
 
@@ -143,7 +145,7 @@ class RankedResamples:
             return average_precision, (positives * beaten).sum(axis=0) / (total * negatives), total
 
 
-def _summing(rows: np.ndarray, edges: np.ndarray, count: int | None = None) -> sparse.csr_matrix:
+def _summing(rows: np.ndarray, edges: np.ndarray, count: int | None = None) -> scipy.sparse.csr_matrix:
     """The matrix whose product with values of examples is their sum between edges."""
     shape = (len(edges) - 1, len(rows) if count is None else count)
-    return sparse.csr_matrix((np.ones(len(rows), np.float32), rows.astype(np.int32), edges), shape)
+    return scipy.sparse.csr_matrix((np.ones(len(rows), np.float32), rows.astype(np.int32), edges), shape)

@@ -4,7 +4,6 @@ Takes arrays of outputs and targets; returns a number. Must not import TensorFlo
 """
 
 import numpy as np
-from sklearn.metrics import r2_score
 
 from kerastrain.errors import InputError
 from kerastrain.tasks import Task
@@ -42,6 +41,8 @@ def score(outputs: np.ndarray, targets: np.ndarray, task: Task = "single_label",
             f"`targets` and `outputs` must have the same length. Received: {len(targets)} and {len(outputs)}."
         )
     if task == "regression":
+        from sklearn.metrics import r2_score  # slow to import, and classifiers do not need it
+
         return float(r2_score(targets.reshape(len(targets), -1), outputs.reshape(len(outputs), -1)))
     if task == "multi_label":
         return float(np.mean((outputs > threshold) == (targets > 0.5)))

@@ -7,8 +7,7 @@ recall of a class without examples, is None, never 0 or 1. Must not import Tenso
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import sparse
-from sklearn.metrics import confusion_matrix
+import scipy
 
 from kerastrain.errors import InputError
 from kerastrain.evaluation import calibration, counting, intervals, resampling
@@ -97,7 +96,7 @@ def measure(
         **{name: counting.defined(value) for name, value in agreement.items()},
         **averages,
         "classes": classes,
-        "confusion": confusion_matrix(targets, predicted, labels=range(len(labels))).tolist(),
+        "confusion": _confusion(targets, predicted, len(labels)).tolist(),
         "calibration": calibration.measure(probabilities.max(axis=1), predicted == targets),
     }
     measures["intervals"] = {}
@@ -139,8 +138,8 @@ class _Resampled:
         rows = np.arange(count)
         ones = np.ones(count, np.float32)
         shape = (self._classes, count)
-        self._predicted = sparse.csr_matrix((ones, (predicted, rows)), shape)
-        self._correct = sparse.csr_matrix(((predicted == targets).astype(np.float32), (targets, rows)), shape)
+        self._predicted = scipy.sparse.csr_matrix((ones, (predicted, rows)), shape)
+        self._correct = scipy.sparse.csr_matrix(((predicted == targets).astype(np.float32), (targets, rows)), shape)
         self._calibration = calibration.Resampled(probabilities.max(axis=1), predicted == targets)
 
     def decisions(self, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,6 +153,11 @@ class _Resampled:
         found["balanced_accuracy"] = found["macro.recall"]
         found["calibration.error"] = self._calibration.errors(weights)
         return found
+
+
+def _confusion(targets: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    """How many examples of each class (rows) were predicted as each class (columns)."""
+    return np.bincount(targets * count + predicted, minlength=count * count).reshape(count, count)
 
 
 def _intervals(resampled: _Resampled, ranked: Ranked, targets: np.ndarray, measures: Mapping) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ chance, so each is tested against all other examples, and the tests know how man
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from kerastrain.evaluation import intervals, resampling
 from kerastrain.evaluation.predictions import Predictions
@@ -141,11 +141,11 @@ def _interval(scores: np.ndarray, task: str) -> list[float]:
 def _p(scores: np.ndarray, inside: np.ndarray, task: str) -> float:
     if task == "single_label":
         wrong = 1 - scores
-        return float(stats.hypergeom.sf(wrong[inside].sum() - 1, len(scores), wrong.sum(), inside.sum()))
+        return float(scipy.stats.hypergeom.sf(wrong[inside].sum() - 1, len(scores), wrong.sum(), inside.sum()))
     if np.ptp(scores) == 0:
         return 1.0
     worse = "greater" if task == "regression" else "less"
-    return float(stats.mannwhitneyu(scores[inside], scores[~inside], alternative=worse).pvalue)
+    return float(scipy.stats.mannwhitneyu(scores[inside], scores[~inside], alternative=worse).pvalue)
 
 
 def _holm(values: list[float]) -> list[float]:

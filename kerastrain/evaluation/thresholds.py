@@ -7,8 +7,7 @@ not import TensorFlow.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_expit, log_softmax
+import scipy
 
 from kerastrain import objectives
 from kerastrain.errors import InputError
@@ -48,7 +47,7 @@ def fit_temperature(outputs: np.ndarray, targets: np.ndarray, task: Task = "sing
             "temperatures. Leave the temperature at 1, or choose it on more examples."
         )
     bound = np.log(_HOTTEST)
-    found = minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda value: log_loss(outputs, targets, task, temperature=np.exp(value)),
         bounds=(-bound, bound),
         method="bounded",
@@ -85,8 +84,12 @@ def log_loss(outputs: np.ndarray, targets: np.ndarray, task: Task, *, temperatur
     """
     scaled = np.asarray(outputs, np.float64) / temperature
     if task == "multi_label":
-        return float(-np.mean(np.where(np.asarray(targets) > 0, log_expit(scaled), log_expit(-scaled))))
-    return float(-log_softmax(scaled, axis=-1)[np.arange(len(targets)), targets].mean())
+        return float(
+            -np.mean(
+                np.where(np.asarray(targets) > 0, scipy.special.log_expit(scaled), scipy.special.log_expit(-scaled))
+            )
+        )
+    return float(-scipy.special.log_softmax(scaled, axis=-1)[np.arange(len(targets)), targets].mean())
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import scipy
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from kerastrain.errors import InputError
 from kerastrain.system import files
@@ -69,7 +69,7 @@ def pixel_overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     Raises:
         InputError: as for `overlay`.
     """
-    smooth = ndimage.gaussian_filter(np.asarray(heatmap, "float32"), max(0.5, min(heatmap.shape) / 100))
+    smooth = scipy.ndimage.gaussian_filter(np.asarray(heatmap, "float32"), max(0.5, min(heatmap.shape) / 100))
     strong = np.percentile(smooth, _STRONG_PERCENTILE) or smooth.max()
     visible = np.clip(smooth / strong, 0, 1) if strong > 0 else smooth
     grey = np.asarray(image, "float32").mean(axis=-1, keepdims=True)

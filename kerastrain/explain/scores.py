@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import scipy
 import tensorflow as tf
-from scipy import integrate, ndimage, stats
 
 from kerastrain.errors import InputError
 from kerastrain.explain.covering import mean_colours
@@ -48,7 +48,7 @@ class DeletionInsertion:
     def areas(self) -> dict[str, np.ndarray]:
         """The area under each curve, float arrays (n,) in [0, 1] by its name."""
         names = [field.name for field in dataclasses.fields(self)[1:]]
-        return {name: integrate.trapezoid(getattr(self, name), self.fractions, axis=1) for name in names}
+        return {name: scipy.integrate.trapezoid(getattr(self, name), self.fractions, axis=1) for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def deletion_insertion(
         raise InputError(f"`steps` must be at least 1. Received: {steps}.")
     probability = _probability(model, images, classes, batch_size)
     side = min(images.shape[1:3])
-    blurred = ndimage.gaussian_filter(images, (0, side * _BLUR_FRACTION, side * _BLUR_FRACTION, 0))
+    blurred = scipy.ndimage.gaussian_filter(images, (0, side * _BLUR_FRACTION, side * _BLUR_FRACTION, 0))
     removed, generator = mean_colours(images), np.random.default_rng(seed)
     fractions = np.arange(steps + 1) / steps
     curves = {name: [] for name in ("deletion", "insertion", "random_deletion", "random_insertion")}
@@ -232,7 +232,7 @@ def _rank_correlations(heatmaps: np.ndarray, others: np.ndarray) -> list[float]:
     found = []
     for one, other in zip(*pairs, strict=True):
         is_flat = np.ptp(one) == 0 or np.ptp(other) == 0
-        found.append(0.0 if is_flat else float(stats.spearmanr(one.ravel(), other.ravel()).statistic))
+        found.append(0.0 if is_flat else float(scipy.stats.spearmanr(one.ravel(), other.ravel()).statistic))
     return found
 
 

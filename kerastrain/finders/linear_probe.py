@@ -8,9 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from kerastrain import evaluation
 from kerastrain.data.examples import Examples
@@ -56,6 +53,8 @@ def linear_probe(train: Examples, validation: Examples, *, seed: int = 0) -> np.
     scale = np.where(stddev > 0, stddev, 1)
     features, held_out = (features - mean) / scale, (held_out - mean) / scale
     if train.task == "regression":
+        from sklearn.linear_model import RidgeCV  # slow to import, as the rest of scikit-learn
+
         model = RidgeCV(_PENALTIES, alpha_per_target=len(train.labels) > 1)
         model.fit(features, train.targets.astype(np.float64), sample_weight=train.weights)
         return model.predict(held_out).reshape(len(held_out), -1)
@@ -85,6 +84,8 @@ def _folds(train: Examples, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]
     """Yields the indices (inside, outside) of each fold; none if there are too few examples."""
     if len(train) < _FEWEST_FOR_FOLDS:
         return
+    from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
+
     strata = train.targets if train.task == "single_label" else np.zeros(len(train), int)
     if train.groups is not None and len(np.unique(train.groups)) >= _FOLDS:
         divide = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
@@ -120,7 +121,10 @@ def _one_against_rest(train: Examples, held_out: np.ndarray, strength: float) ->
     return outputs
 
 
-def _logistic_regression(features, targets, weights, strength: float) -> LogisticRegression:
+def _logistic_regression(features, targets, weights, strength: float):
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=strength, tol=_TOLERANCE, max_iter=_STEPS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

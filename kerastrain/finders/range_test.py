@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import scipy.ndimage
+import scipy
 import tensorflow as tf
 
 from kerastrain import data, distribute

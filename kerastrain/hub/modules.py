@@ -23,6 +23,8 @@ from kerastrain.hub.handles import ARCHIVES, check_saved_model, refuse_page, spl
 from kerastrain.system import archives, isolated_imports
 from kerastrain.system.files import atomic, surface_write_errors
 
+_TF1_FILE = "tfhub_module.pb"  # by which tensorflow_hub recognizes a module of TF1
+
 _allowed = contextvars.ContextVar("kerastrain_allow_modules", default=False)
 # SavedModel folders that the user of this process has loaded by their handles: fingerprint -> folder.
 _loaded: dict[str, Path] = {}
@@ -96,7 +98,9 @@ def resolve(handle: str | os.PathLike) -> Path:
 
 
 def load(folder: str | os.PathLike, *, tags: list[str] | None = None, options: object = None) -> object:
-    """Loads the module in a SavedModel folder with `tensorflow_hub.load`; this process trusts it afterwards.
+    """Loads the module in a SavedModel folder as `tensorflow_hub.load` does; this process trusts it afterwards.
+
+    tensorflow_hub itself, which imports tf_keras, is needed only for downloads.
 
     Args:
         folder: path from `resolve`.
@@ -110,9 +114,11 @@ def load(folder: str | os.PathLike, *, tags: list[str] | None = None, options: o
         InputError: TensorFlow cannot read the files, or none of its graphs has these `tags`.
         MissingExtra: the module needs operations of tensorflow_text, which is not installed.
     """
-    hub, path = isolated_imports.tensorflow_hub(), os.fspath(folder)
+    path = os.fspath(folder)
+    is_tf1 = Path(path, _TF1_FILE).is_file()
+    tags = [] if tags is None and is_tf1 else tags
     try:
-        module = operations.load(lambda: hub.load(path, tags=tags, options=options), path)
+        module = operations.load(lambda: tf.saved_model.load(path, tags=tags, options=options), path)
     except InputError:
         raise
     except (tf.errors.OpError, OSError, RuntimeError, ValueError) as error:
@@ -121,6 +127,7 @@ def load(folder: str | os.PathLike, *, tags: list[str] | None = None, options: o
         if _cache_folder() in Path(folder).absolute().parents:
             advice = f" The folder is a cached copy, and may be damaged: delete {path!r} to fetch it again."
         raise InputError(f"the SavedModel at {path!r} cannot be loaded: {reason}{advice}") from error
+    module._is_hub_module_v1 = is_tf1  # as tensorflow_hub does
     _loaded[fingerprint(folder)] = Path(folder)
     return module
 

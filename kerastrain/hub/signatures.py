@@ -3,8 +3,8 @@
 Takes a module from `hub.modules.load` and the options of a `HubLayer`; returns an `Entry` that calls a reusable
 SavedModel, a TF1 Hub module, a signature and a plain callable in the same way. Must not know of Keras layers.
 
-The private name is `_is_hub_module_v1`, which `tensorflow_hub.load` sets on TF1 modules; `tests/hub/test_hub_layer.py`
-fails when it changes.
+The private name is `_is_hub_module_v1`, which `tensorflow_hub.load` and `hub.modules.load` set on TF1 modules;
+`tests/hub/test_hub_layer.py` fails when it changes.
 """
 
 import dataclasses

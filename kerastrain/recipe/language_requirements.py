@@ -7,7 +7,6 @@ from kerastrain import presets
 from kerastrain.config import Config
 from kerastrain.errors import InputError, unknown
 from kerastrain.presets import decoder_choices
-from kerastrain.recipe import language_data
 
 FORMATS = ("adapter", "hugging_face", "saved_model")
 """The values of `export.formats` for language models."""
@@ -45,6 +44,8 @@ def require(config: Config) -> None:
     """
     presets.require_language()
     require_formats(config)
+    from kerastrain.recipe import language_data  # imports readers of conversations, which other runs do not need
+
     network = language_data.source(config).network
     if config.fine_tune.lora_rank is not None:
         kernels = decoder_choices.kernels(network)

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kerastrain import data, diagnosis, evaluation, models
+from kerastrain import data, diagnosis, evaluation, models, tracing
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.evaluation import predictions
@@ -127,7 +127,7 @@ def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int]
             )  # as of a network that overflows in half precision
         return diagnosis.Part(
             targets=chosen.targets,
-            outputs=np.asarray(head.predict(data.batches(examples, batch_size), verbose=0), np.float32),
+            outputs=np.asarray(tracing.predict(head, data.batches(examples, batch_size)), np.float32),
             size=len(part),
             features=features,
             properties=diagnosis.descriptors.of_inputs(chosen.read(np.arange(len(chosen)))),

@@ -23,12 +23,10 @@ from kerastrain.recipe import (
     backbone_files,
     diagnosing,
     failures,
-    language_run,
     named_predictions,
     operating_points,
     profiling,
     requirements,
-    retrained_run,
     run_room,
     starting_run,
     tracked_runs,
@@ -109,6 +107,8 @@ def resume(directory: str | Path, config: Config | None = None) -> RunResult:
     config = run_directory.resumable(directory, config)
     folds.refuse_all(config)
     result = carry_out(config, Path(directory), run_directory.reopen)
+    from kerastrain.recipe import retrained_run  # imports the config of searches, which a new run does not need
+
     # The test part of a search must not be measured a second time, whichever command resumes the training of its winner.
     if distribute.is_chief() and (search := retrained_run.search_of(Path(directory))) is not None:
         retrained_run.record(search)
@@ -145,6 +145,8 @@ def carry_out(
     with lost, failed, profiling.measured(config, directory):
         if not config.is_language:
             return _train_and_export(strategy, config, directory, open_directory, load)
+        from kerastrain.recipe import language_run
+
         start = time.monotonic()
         model, measures, exports = language_run.train_and_export(strategy, config, directory, open_directory)
         seconds = time.monotonic() - start

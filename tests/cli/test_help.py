@@ -37,3 +37,12 @@ def test_no_help_imports_what_only_the_commands_need():
     loaded = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
     assert {"", "train", "tune", "data", "data scan", "find backbone"} <= set(loaded)
     assert not any(loaded.values()), loaded
+
+
+def test_a_config_is_checked_without_what_only_training_needs(tmp_path):
+    code = "import sys; from kerastrain.cli import app; app(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    words = [sys.executable, "-c", code, "check", "data.path=digits"]
+    printed = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    slow = {"scipy.stats", "scipy.special", "pandas", "sklearn", "matplotlib", "tensorflow", "keras"}
+    assert "fine_tune" in printed
+    assert not slow & set(printed.splitlines()[-1].split())

@@ -4,6 +4,9 @@ Takes arrays, returns a `Listing`. Must not import TensorFlow.
 """
 
 import dataclasses
+import functools
+import gzip
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -164,11 +167,24 @@ def digits_listing(image_size: tuple[int, int] | None = None) -> Listing:
     Returns:
         Listing with the labels "0" to "9".
     """
-    from sklearn.datasets import load_digits  # Imported here because it takes a second and no other source needs it.
-
-    grey, targets = load_digits(return_X_y=True)
-    pixels = np.round(grey.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
+    pixels, targets = _digits()
     return listing(ArrayImages(pixels, image_size), targets, labels="0123456789", source="the digits")
+
+
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """The digits as uint8 (n, 8, 8), and their classes."""
+    folder = Path(importlib.util.find_spec("sklearn").origin).parent
+    table = folder / "datasets" / "data" / "digits.csv.gz"
+    if table.is_file():
+        with gzip.open(table, "rt") as file:
+            grey = np.loadtxt(file, delimiter=",", dtype=np.int64)
+        grey, targets = grey[:, :-1], grey[:, -1]
+    else:  # A version of scikit-learn that keeps it elsewhere is imported, which takes a second.
+        from sklearn.datasets import load_digits
+
+        grey, targets = load_digits(return_X_y=True)
+    return np.round(grey.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8), targets
 
 
 def _array(inputs: np.ndarray | Sequence) -> np.ndarray:
