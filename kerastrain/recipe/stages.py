@@ -13,6 +13,7 @@ from kerastrain import data, distribute, models
 from kerastrain.config import Config
 from kerastrain.language import batches, preferences
 from kerastrain.recipe import head_features, plan
+from kerastrain.system import stopwatch
 
 logger = logging.getLogger("kerastrain")
 
@@ -83,6 +84,7 @@ def _fitted(split: data.Split) -> list[data.Examples]:
     return [split.train] if split.validation is None else [split.train, split.validation]
 
 
+@stopwatch.timed("tokens")
 def _after_tokens(model: keras.Model, split: data.Split) -> Stage | None:
     """Returns a stage with the token ids of all texts, computed here; None if the model has no such part, or they are many."""
     halves = models.split_at_tokens(model)

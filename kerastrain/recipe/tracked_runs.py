@@ -14,6 +14,7 @@ import keras
 from kerastrain import distribute, tracking
 from kerastrain.config import Config
 from kerastrain.config.tracking import TrackingConfig
+from kerastrain.system import stopwatch
 
 _MB = 1_000_000
 _TAGS = ("kerastrain", "tensorflow", "keras", "python", "data_sha256", "backbone_sha256", "command")
@@ -39,6 +40,7 @@ def callbacks(config: Config, directory: Path) -> list[keras.callbacks.Callback]
     return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tracked.send_history())]
 
 
+@stopwatch.timed("tracking")
 def finish(config: Config, directory: Path) -> None:
     """Writes the results for TensorBoard; sends the epochs that are missing, the measures, the report and small exported files
     to the trackers, and ends the runs there.

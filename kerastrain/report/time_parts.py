@@ -36,6 +36,7 @@ _PARTS = {  # name -> (what it is, what can be done)
         "the frozen backbone's features, once for all epochs of the head",
         "Lower data.image_size or fit.head_views, or choose a smaller model.backbone.",
     ),
+    "tokens": ("the tokens of all texts, once for all epochs", "It does not grow with the epochs."),
     WAITING: (
         "steps that wait for their batch",
         "The pipeline is slower than the step: set data.cache to memory or disk, lower data.image_size, name fewer transforms "
@@ -74,6 +75,7 @@ _PARTS = {  # name -> (what it is, what can be done)
         "Name fewer export.formats, of which `kerastrain export` can write more later, or lower export.samples.",
     ),
     "report": ("report.html and the model card", "It does not grow with the data or the epochs."),
+    "tracking": ("results for TensorBoard and other trackers", "Set tracking.to to fewer of them."),
     "rest": ("everything else", "No setting changes it."),
 }
 
