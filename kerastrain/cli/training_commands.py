@@ -58,7 +58,8 @@ def train(
     if config.data.folds is not None and not configs.folds.trains_all(config):
         print_single(config.data.folds, config.data.fold)
     recipe.requirements.require(config)
-    stopwatch.count_start()
+    if config.runtime.profile:
+        stopwatch.count_start()
     start_tensorflow(config)
     from kerastrain.distribute import collectives
 

@@ -41,14 +41,11 @@ def measured(config: Config, directory: Path) -> Iterator[None]:
         yield
         return
     with stopwatch.started() as watch:
-        record = read(directory) or {"processes": 0, "parts": {}, "waits": True}
-        for name, seconds in record["parts"].items():
-            watch.add(name, seconds)
-        watch.record = {**record, "processes": record["processes"] + 1}
         try:
             yield
         finally:
-            write(directory)
+            if watch.record:  # or else the folder was not opened, and may be another process's
+                write(directory)
 
 
 def read(directory: Path) -> dict | None:
@@ -66,14 +63,15 @@ def read(directory: Path) -> dict | None:
 
 
 def write(directory: Path) -> None:
-    """Writes where the time went so far, if it is measured and the folder of the run exists.
+    """Writes where the time went so far, if it is measured.
 
     Args:
-        directory: Path of the run.
+        directory: Path of the run, which this process has opened.
     """
     watch = stopwatch.running()
-    if watch is None or not (directory / "config.yaml").is_file():
+    if watch is None:
         return
+    _continue(watch, directory)
     parts = {name: round(seconds, 3) for name, seconds in watch.seconds().items()}
     files.write_json(directory / FILE, {**watch.record, "seconds": round(sum(parts.values()), 3), "parts": parts})
 
@@ -95,11 +93,21 @@ def watched(
     watch, waits = stopwatch.running(), deque()
     if watch is None:
         return dataset, []
+    _continue(watch, directory)
     if strategy.num_replicas_in_sync == 1:
         dataset, waits = waiting.timed(dataset)
     else:
         watch.record["waits"] = False
     return dataset, [_StepTimes(watch, waits, directory), _Trace(directory / "tensorboard" / phase)]
+
+
+def _continue(watch: stopwatch.Stopwatch, directory: Path) -> None:
+    """Adds the times of the processes that trained the run before, once."""
+    if not watch.record:
+        record = read(directory) or {"processes": 0, "parts": {}, "waits": True}
+        for name, seconds in record["parts"].items():
+            watch.add(name, seconds)
+        watch.record = {**record, "processes": record["processes"] + 1}
 
 
 class _StepTimes(keras.callbacks.Callback):

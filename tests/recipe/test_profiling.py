@@ -68,6 +68,17 @@ def test_every_part_that_the_code_names_has_a_description():
     assert {time_parts._kind(name.strip()) for name in names} <= set(time_parts._PARTS) - {"rest"}
 
 
+def test_a_run_that_was_not_opened_is_not_written_to(tmp_path):
+    config = configs.load(overrides=["runtime.profile=true"])
+    with pytest.raises(ValueError, match="locked"), profiling.measured(config, tmp_path):
+        raise ValueError("locked")
+    assert profiling.read(tmp_path) is None
+    for processes in (1, 2):
+        with profiling.measured(config, tmp_path):
+            profiling.write(tmp_path)
+        assert profiling.read(tmp_path)["processes"] == processes
+
+
 @pytest.mark.slow
 def test_a_profiled_and_resumed_training_has_the_same_weights_and_a_trace(tmp_path, monkeypatch):
     whole = data.digits(image_size=(8, 8))
@@ -79,7 +90,6 @@ def test_a_profiled_and_resumed_training_has_the_same_weights_and_a_trace(tmp_pa
     def weights(folder, *more):
         config = configs.load(overrides=[*overrides, "fit.checkpoint_every=3 steps", *more])
         folder.mkdir(exist_ok=True)
-        (folder / "config.yaml").write_text("")
         runtime.seed(0)
         inputs = keras.Input((8, 8, 3))
         backbone = keras.Model(inputs, keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(inputs)))
