@@ -18,6 +18,7 @@ from kerastrain.evaluation.measuring import measures
 from kerastrain.evaluation.predictions import Predictions
 from kerastrain.layers import labels as model_labels
 from kerastrain.tasks import TASKS, Task
+from kerastrain.train_step import folded_norms
 
 
 def report(
@@ -207,12 +208,14 @@ class _Paired(keras.Model):
     def __init__(self, model: keras.Model, properties: Callable | None):
         super().__init__(name="paired")
         self.model = model
+        # Without batch normalizations of their own, a pass over a network such as MobileNetV2 takes a third less time.
+        self.forward = folded_norms.forward(model) or model
         self.properties = properties
 
     def call(self, inputs, training=False):
         images, targets = inputs
         found = {} if self.properties is None else dict(self.properties(images))
-        return self.model(images, training=False), targets, found
+        return self.forward(images, training=False), targets, found
 
 
 def _check_model(model: keras.Model) -> None:

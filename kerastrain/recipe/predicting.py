@@ -22,6 +22,7 @@ from kerastrain.recipe.input_batches import Values, batches, report_errors
 from kerastrain.recipe.inputs import Input
 from kerastrain.run_directory import Run
 from kerastrain.tasks import Task
+from kerastrain.train_step import folded_norms
 
 logger = logging.getLogger("kerastrain")
 
@@ -221,7 +222,8 @@ def forward(model: keras.Model) -> Callable[[Values], np.ndarray]:
     """Prepares a model to run on many batches, for which TensorFlow traces it once.
 
     `model.predict` makes a dataset for each call, which costs more than a batch of a small network, and with several
-    replicas fails for a batch that is smaller than their number.
+    replicas fails for a batch that is smaller than their number. Batch normalizations are computed as part of the convolutions
+    before them, so that the outputs are those of `model.predict` up to rounding.
 
     Args:
         model: keras.Model of one output. It must not get other layers afterwards; its weights may change.
@@ -229,10 +231,10 @@ def forward(model: keras.Model) -> Callable[[Values], np.ndarray]:
     Returns:
         callable from Values, of any number of rows, to a float array (n, outputs), as `outputs` returns.
     """
-    traced = None
+    traced, call = None, folded_norms.forward(model) or model
 
     def run(*tensors: tf.Tensor) -> tf.Tensor:
-        return model(tensors if len(tensors) > 1 else tensors[0], training=False)
+        return call(tensors if len(tensors) > 1 else tensors[0], training=False)
 
     def compute(values: Values) -> np.ndarray:
         nonlocal traced
