@@ -7,7 +7,7 @@ Takes a `Config` and the data; returns a config without "auto" and "measure" in 
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -27,7 +27,7 @@ from kerastrain.system import stopwatch
 
 logger = logging.getLogger("kerastrain")
 
-_PASS_EXAMPLES = 8  # images in the forward pass that predicts the time of a step
+_PASS_EXAMPLES = 4  # images in the forward pass that predicts the time of a step
 _SECTIONS = ("model", "fine_tune", "memory")  # of the config, on which the time of a step depends
 
 
@@ -122,9 +122,8 @@ def with_measured_precision(
             "Set them to other values, or set runtime.strategy=none."
         )
     chosen, timings = _measured(question, demanded) if demanded else _automatic(question)
-    if (
-        timings or chosen.get("precision", "float32") != "float32"
-    ):  # The backbone is loaded again, under the same names.
+    if timings or chosen.get("precision", "float32") != "float32":
+        # The backbone is loaded again, under the same names.
         keras.backend.clear_session(free_memory=False)
         runtime.seed(config.runtime.seed, deterministic=config.runtime.deterministic)
     return automatic.with_runtime(config, **chosen), [dataclasses.asdict(timing) for timing in timings]
@@ -167,17 +166,13 @@ def _automatic(question: _Question) -> tuple[dict, list[StepTiming]]:
         return _chosen(question, question.usual, reason), []
     subject = question.subject()
     known = finders.recall(subject)
-    if known and known["chosen"]:
+    if known and set(known["chosen"]) == set(question.keys):
         return _chosen(question, known["chosen"], f"measured by an earlier run on this machine: {_shown(known)}"), []
     if not known and question.backbone is None:
         return _chosen(question, question.usual, "texts are measured with runtime.precision=measure only"), []
-    seconds = known["timings"][0]["step_seconds"] if known else _predicted_step_seconds(question)
     length = {"steps": question.phase.trained_epochs * question.phase.steps_per_epoch}
-    trials, trace_seconds = len(policies) + tries_xla, trial_costs.USUAL_TRACE_SECONDS
-    reason = finders.reason_against_trials(
-        **length, step_seconds=seconds, trials=1 + trials, trace_seconds=trace_seconds
-    )
-    if reason:
+    trials = len(policies) + tries_xla
+    if reason := _reason_by_prediction(question, known, trials=1 + trials, **length):
         return _chosen(question, question.usual, reason), []
     began = time.monotonic()
     precision = question.usual.get("precision", question.config.runtime.precision)
@@ -191,6 +186,14 @@ def _automatic(question: _Question) -> tuple[dict, list[StepTiming]]:
         reason = f"measured: {_shown(_record(timings, chosen))}"
     finders.remember(subject, _record(timings, chosen))
     return _chosen(question, chosen or question.usual, reason), timings
+
+
+def _reason_by_prediction(question: _Question, known: Mapping | None, *, trials: int, steps: int) -> str:
+    times = [known["timings"][0]["step_seconds"]] if known else _predicted_step_seconds(question)
+    length = {"steps": steps, "trials": trials, "trace_seconds": trial_costs.USUAL_TRACE_SECONDS}
+    # The first pass also prepares the operations; if even its time is too short, there is no second.
+    reasons = (finders.reason_against_trials(step_seconds=seconds, **length) for seconds in times)
+    return next(filter(None, reasons), "")
 
 
 def _compared(question: _Question, timings: list[StepTiming], policies: Sequence[str], tries_xla: bool) -> dict:
@@ -238,18 +241,18 @@ def _reason_of_phase(phase: plan.Phase) -> str:
     return "only the head trains, on features that are computed once" if phase.name == "head" else ""
 
 
-def _predicted_step_seconds(question: _Question) -> float:
-    """Predicts the time of a step by a forward pass of the backbone over a few images, without tracing."""
+def _predicted_step_seconds(question: _Question) -> Iterator[float]:
+    """Predicts the time of a step by two forward passes of the backbone over a few images, without tracing."""
     batch_size = question.config.fit.global_batch_size
     count = min(_PASS_EXAMPLES, batch_size, len(question.split.train))
     pixels = tf.cast(question.split.train.read(np.arange(count)), tf.float32)
-    for _ in range(2):  # The first pass prepares the operations.
+    for _ in range(2):
         start, x = time.perf_counter(), pixels
         for layer in (*question.backbone.preprocessing, question.backbone.layer):
             x = layer(x, training=False)
         keras.ops.convert_to_numpy(x)
         seconds = time.perf_counter() - start
-    return finders.predicted_step_seconds(pass_seconds=seconds, pass_examples=count, batch_size=batch_size)
+        yield finders.predicted_step_seconds(pass_seconds=seconds, pass_examples=count, batch_size=batch_size)
 
 
 def _chosen(question: _Question, chosen: Mapping, reason: str) -> dict:

@@ -72,7 +72,7 @@ def test_a_long_run_measures_once_and_the_next_one_remembers(place, clock, caplo
 
 
 def test_the_measured_step_has_the_last_word(place, clock, monkeypatch):
-    monkeypatch.setattr(precision_and_xla, "_predicted_step_seconds", lambda question: 1000.0)
+    monkeypatch.setattr(precision_and_xla, "_predicted_step_seconds", lambda question: [1000.0])
     monkeypatch.setitem(STEP_SECONDS, "float32", 1e-4)
     prepared = recipe.prepare(config(place))
     assert (chosen(prepared), clock) == (("float32", "keras"), ["float32"])
