@@ -77,7 +77,7 @@ def tflite(
         representative_count: int > 0, the most inputs to calibrate with.
         float_layers: int >= 0, the number of operations in an "int8" file whose outputs stay float32: those with the most
             quantization noise on `representative`, such as those with an outlier channel. These operations and those that
-            read their outputs compute in float32 (see `selective.convert`), and the file's input and output are float32.
+            read their outputs compute in float32 (see `selective.Sensitivity`), and the file's input and output are float32.
         io: "uint8", "int8" or "float32", dtype of the input and output of an "int8" file. Other files, and files of models
             of texts, have float32 outputs.
         labels: class names in the order of the outputs, or None for those in the model.
@@ -231,7 +231,11 @@ def _convert(shared: Shared, source: verified.Source, quantize, calibration, io,
             ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         converter.target_spec.supported_ops = [ops]
     try:
-        content = selective.convert(converter, calibration, float_layers) if float_layers else converter.convert()
+        if float_layers:
+            measured = shared.sensitivity(calibration, lambda: selective.Sensitivity(converter, calibration))
+            content = measured.convert(float_layers)
+        else:
+            content = converter.convert()
     except ConverterError as error:
         raise InputError(_reason(model, quantize, str(error))) from error
     return int4.quantized(content, quantize) if quantize in int4.KINDS else content

@@ -5,10 +5,11 @@ running each operation in int8 and in float32 on the same inputs, and excludes t
 (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_debugger). Must not write files.
 """
 
+import contextlib
 import csv
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,7 @@ from kerastrain.errors import InputError, is_whole_number
 from kerastrain.export import compact
 
 _MEASURED_INPUTS = 32
+_OPTIONS = tf.lite.experimental.QuantizationDebugOptions
 _RANGE_PRESERVING = frozenset(
     getattr(schema.BuiltinOperator, name)
     for name in (
@@ -49,8 +51,8 @@ def require(float_layers: int, quantize: str | None, *, learned: bool) -> None:
         )
 
 
-def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_layers: int) -> bytes:
-    """An int8 file in which the outputs of the `float_layers` most sensitive operations stay float32.
+class Sensitivity:
+    """The sensitivity of a model's operations to int8, from which int8 files with different numbers of float layers are made.
 
     The sensitivity of an operation is its mean `noise_share` over the inputs. It finds outliers: if the range of one
     channel is far wider than the others, the scale of the whole output is wider than those others are. The operations that
@@ -60,34 +62,49 @@ def convert(converter: tf.lite.TFLiteConverter, calibration: np.ndarray, float_l
     Args:
         converter: tf.lite.TFLiteConverter with int8 operations and a representative dataset.
         calibration: float32 (n, ...), the contents of that dataset; noise is measured on the first 32.
-        float_layers: int > 0, the number of operations.
-
-    Returns:
-        bytes of a TFLite file with float32 input and output.
-
-    Raises:
-        InputError: the file has no more than `float_layers` operations.
     """
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-    inputs = [[sample[None]] for sample in calibration[:_MEASURED_INPUTS]]
-    options = tf.lite.experimental.QuantizationDebugOptions
-    with warnings.catch_warnings():
-        # The debugger still uses tf.lite.Interpreter, which warns that it is deprecated.
-        warnings.filterwarnings("ignore", message=r"[\s\S]*tf.lite.Interpreter is deprecated")
-        debugger = tf.lite.experimental.QuantizationDebugger(
-            converter=converter,
-            debug_dataset=lambda: iter(inputs),
-            debug_options=options(layer_direct_compare_metrics={"noise_share": noise_share}),
-        )
-        ranked = _ranked(debugger)
-        if float_layers >= len(ranked):
+
+    def __init__(self, converter: tf.lite.TFLiteConverter, calibration: np.ndarray):
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        inputs = [[sample[None]] for sample in calibration[:_MEASURED_INPUTS]]
+        with _deprecated_interpreter():
+            self._debugger = tf.lite.experimental.QuantizationDebugger(
+                converter=converter,
+                debug_dataset=lambda: iter(inputs),
+                debug_options=_OPTIONS(layer_direct_compare_metrics={"noise_share": noise_share}),
+            )
+            self._ranked = _ranked(self._debugger)
+        self._graph = compact.unpacked(self._debugger.calibrated_model)
+
+    def convert(self, float_layers: int) -> bytes:
+        """An int8 file in which the outputs of the `float_layers` most sensitive operations stay float32.
+
+        Args:
+            float_layers: int > 0, the number of operations.
+
+        Returns:
+            bytes of a TFLite file with float32 input and output.
+
+        Raises:
+            InputError: the file has no more than `float_layers` operations.
+        """
+        count = len(self._ranked)
+        if float_layers >= count:
             raise InputError(
-                f"`float_layers` must leave an operation in int8. Received: {float_layers} of {len(ranked)} operations. "
+                f"`float_layers` must leave an operation in int8. Received: {float_layers} of {count} operations. "
                 "Lower it, or export float16."
             )
-        denylist = with_readers(compact.unpacked(debugger.calibrated_model), ranked[:float_layers])
-        debugger.options = options(denylisted_nodes=denylist)  # keeps the calibrated graph
-        return debugger.get_nondebug_quantized_model()
+        with _deprecated_interpreter():  # The options keep the calibrated graph.
+            self._debugger.options = _OPTIONS(denylisted_nodes=with_readers(self._graph, self._ranked[:float_layers]))
+            return self._debugger.get_nondebug_quantized_model()
+
+
+@contextlib.contextmanager
+def _deprecated_interpreter() -> Iterator[None]:
+    """Within the block, the debugger does not warn that tf.lite.Interpreter, which it still uses, is deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"[\s\S]*tf.lite.Interpreter is deprecated")
+        yield
 
 
 def noise_share(reference: np.ndarray, integers: np.ndarray, scale: float, zero: int) -> float:

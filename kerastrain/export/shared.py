@@ -5,6 +5,7 @@ Takes a keras.Model and samples. Everything is made when it is first needed. Mus
 
 import contextlib
 import functools
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from kerastrain.export import calibrated, endpoints, targets, tokens
 from kerastrain.export import samples as sampling
 from kerastrain.export.encoder_models import EncoderModel
 from kerastrain.export.full_precision import full_precision
+from kerastrain.export.selective import Sensitivity
 from kerastrain.export.serving_process import ServingProcess
 from kerastrain.keras_internals.layers import every_layer
 
@@ -50,6 +52,7 @@ class Shared:
         self._samples, self._sample_count, self._labels = samples, sample_count, labels
         self._operating_point, self._process = operating_point, process
         self._references, self._graph, self._stack = {}, None, contextlib.ExitStack()
+        self._sensitivities: dict[bytes, Sensitivity] = {}
 
     def __enter__(self) -> "Shared":
         return self
@@ -113,6 +116,21 @@ class Shared:
                 shutil.rmtree(self._graph, ignore_errors=True)
                 raise
         return self._graph
+
+    def sensitivity(self, calibration: np.ndarray, measure: Callable[[], Sensitivity]) -> Sensitivity:
+        """The sensitivity of the operations of the graph to int8, measured once for the same calibration inputs.
+
+        Args:
+            calibration: array (n, ...), the calibration inputs.
+            measure: callable that measures it.
+
+        Returns:
+            Sensitivity.
+        """
+        key = hashlib.sha256(calibration.tobytes()).digest()
+        if key not in self._sensitivities:
+            self._sensitivities[key] = measure()
+        return self._sensitivities[key]
 
     def full_precision(self, wanted: bool) -> contextlib.AbstractContextManager:
         """The context in which the model computes in float32, for formats without half precision.

@@ -556,6 +556,11 @@ def test_an_outlier_channel_stays_in_float_until_a_kernel_has_read_it(images, tm
     assert floats[1] & {"pool", "relu"}
     assert not floats[1] & {"last", "mean"}
     assert differences[1] < differences[0] / 3
+    with export.Session(model, samples=images) as session:  # measures the noise once for both
+        for count in (2, 1):
+            options = {"quantize": "int8", "representative": images, "float_layers": count, "tolerance": loose}
+            session.tflite(tmp_path / f"shared_{count}.tflite", **options)
+    assert (tmp_path / "shared_1.tflite").read_bytes() == (tmp_path / "1.tflite").read_bytes()
 
 
 def test_noise_share_is_a_mean_over_channels():
