@@ -84,7 +84,8 @@ class LayerRates:
     def update_step(self, gradient, variable, learning_rate):
         """Decays one variable and updates it, both at the rate of its layer."""
         index = variable_index(self, variable)
-        rate = keras.ops.multiply(learning_rate, self._layer_rate_of[index])
+        factor = self._layer_rate_of[index]
+        rate = learning_rate if factor == 1 else keras.ops.multiply(learning_rate, factor)
         decay = self._weight_decay_of(variable)
         if decay and self._decays[index] and self._use_weight_decay(variable):
             decayed = variable * keras.ops.cast(decay, variable.dtype)

@@ -14,6 +14,7 @@ from kerastrain.keras_internals.optimizers import variable_index
 from kerastrain.optimizers import arguments as optimizer_arguments
 from kerastrain.optimizers.layer_rates import LayerRates
 from kerastrain.optimizers.schedule_free import ScheduleFree
+from kerastrain.optimizers.shared_adam_rate import SharedAdamRate
 from kerastrain.optimizers.synchronized_clipping import SynchronizedClipping
 from kerastrain.schedules import schedule  # noqa: F401, registers Schedule, which saved optimizers contain
 
@@ -24,12 +25,12 @@ class SGD(LayerRates, SynchronizedClipping, keras.optimizers.SGD):
 
 
 @keras.saving.register_keras_serializable("kerastrain")
-class Adam(LayerRates, SynchronizedClipping, keras.optimizers.Adam):
+class Adam(LayerRates, SynchronizedClipping, SharedAdamRate, keras.optimizers.Adam):
     """Adam, Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""
 
 
 @keras.saving.register_keras_serializable("kerastrain")
-class AdamW(LayerRates, SynchronizedClipping, keras.optimizers.AdamW):
+class AdamW(LayerRates, SynchronizedClipping, SharedAdamRate, keras.optimizers.AdamW):
     """Adam with decoupled weight decay, Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101."""
 
 
