@@ -20,14 +20,21 @@ def predict(model: keras.Model, dataset: tf.data.Dataset):
     Returns:
         array or nest of arrays, the outputs of `model.predict`.
     """
-    if model.distribute_strategy.num_replicas_in_sync == 1 and model.steps_per_execution == 1 and not model.run_eagerly:
+    is_plain = model.distribute_strategy.num_replicas_in_sync == 1 and model.steps_per_execution == 1
+    if is_plain and not model.run_eagerly and takes_any_size(model):
         model.make_predict_function()
-        # Batches of one size are batches of any size, so that TensorFlow uses this graph for all of them.
-        model.predict_function.get_concrete_function([tf.nest.map_structure(_of_any_size, dataset.element_spec)])
+        # The batch dimension of most datasets is unknown. Batches of one size fit, so TensorFlow uses this graph for all.
+        model.predict_function.get_concrete_function([dataset.element_spec])
     return model.predict(dataset, verbose=0)
 
 
-def _of_any_size(spec: tf.TypeSpec) -> tf.TypeSpec:
-    if not isinstance(spec, tf.TensorSpec) or not spec.shape.rank:
-        return spec
-    return tf.TensorSpec([None, *spec.shape[1:]], spec.dtype)
+def takes_any_size(model: keras.Model) -> bool:
+    """Whether a model takes batches of any size, as all do but those with an `Input` of a fixed batch size.
+
+    Args:
+        model: keras.Model; one that is not functional counts as one that does.
+
+    Returns:
+        bool.
+    """
+    return all(not tensor.shape or tensor.shape[0] is None for tensor in getattr(model, "inputs", None) or ())

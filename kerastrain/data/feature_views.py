@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain import tracing
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.data.features import exclusively, mapped, outputs_of_devices
@@ -25,6 +26,7 @@ from kerastrain.data.views import Views
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
 from kerastrain.system import files
+from kerastrain.train_step import folded_norms
 
 
 def precompute_views(
@@ -80,7 +82,7 @@ def _rows(
     model: keras.Model, examples: Examples, batch_size: int, *, views: int, augment: Augmentation | None, seed: int
 ) -> Iterator[np.ndarray]:
     """Yields the outputs of one view after the other, float32 (b, ...), in the order of the examples."""
-    strategy = model.distribute_strategy
+    output_shape, model, strategy = model.output_shape, folded_norms.inference_model(model), model.distribute_strategy
     workers, worker = collectives.worker_count(strategy), collectives.worker_index(strategy)
 
     steps = steps_per_epoch(examples, batch_size)
@@ -97,7 +99,7 @@ def _rows(
         return
     share = -(-steps // workers)
     for view in range(views):
-        own = np.zeros((share * batch_size, *model.output_shape[1:]), np.float32)
+        own = np.zeros((share * batch_size, *output_shape[1:]), np.float32)
         mine = read(view, first=min(worker * share, steps)).take(share)
         for number, outputs in enumerate(_outputs(model, mine)):
             own[number * batch_size :][: len(outputs)] = outputs
@@ -105,14 +107,17 @@ def _rows(
         yield np.concatenate([rows for (rows,) in collectives.all_gather(strategy, [own])])[: len(examples)]
 
 
-def _outputs(model: keras.Model, dataset: Iterable) -> Iterator[np.ndarray]:
+def _outputs(model: keras.Model, dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
     """Yields the outputs of this process for each batch; the next batches are decoded and augmented meanwhile."""
     strategy = model.distribute_strategy
-    for inputs, *_ in dataset:
+    if strategy.num_replicas_in_sync == 1:
+        model.make_predict_function()
+        tracing.trace(model, dataset)
+    for batch in dataset:
         if strategy.num_replicas_in_sync == 1:
-            outputs = model.predict_on_batch(inputs)
+            outputs = model.predict_function([batch])
         else:
-            outputs = outputs_of_devices(strategy, model, inputs)
+            outputs = outputs_of_devices(strategy, model, batch[0])
         yield np.asarray(outputs, np.float32)
 
 
