@@ -20,12 +20,22 @@ def predict(model: keras.Model, dataset: tf.data.Dataset):
     Returns:
         array or nest of arrays, the outputs of `model.predict`.
     """
+    trace(model, dataset)
+    return model.predict(dataset, verbose=0)
+
+
+def trace(model: keras.Model, dataset: tf.data.Dataset) -> None:
+    """Traces the graph of `model.predict_function` for batches of every size, on one device.
+
+    Args:
+        model: keras.Model. Its `predict_function` then takes a list of one batch, as in `model.predict`.
+        dataset: tf.data.Dataset of batches as for `model.predict`.
+    """
     is_plain = model.distribute_strategy.num_replicas_in_sync == 1 and model.steps_per_execution == 1
     if is_plain and not model.run_eagerly and takes_any_size(model):
         model.make_predict_function()
         # The batch dimension of most datasets is unknown. Batches of one size fit, so TensorFlow uses this graph for all.
         model.predict_function.get_concrete_function([dataset.element_spec])
-    return model.predict(dataset, verbose=0)
 
 
 def takes_any_size(model: keras.Model) -> bool:

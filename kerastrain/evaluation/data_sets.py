@@ -171,7 +171,8 @@ def _predicted(paired: "_Paired", dataset: tf.data.Dataset, *, labels, from_logi
     with warnings.catch_warnings():
         # Keras warns at the end of every dataset of unknown length.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        results = tracing.predict(paired, dataset.map(lambda inputs, targets, *_: ((inputs, targets),)))
+        pairs = dataset.map(lambda inputs, targets, *_: ((inputs, targets),))
+        results = tracing.predict(paired, pairs) if tracing.takes_any_size(model) else paired.predict(pairs, verbose=0)
     outputs, targets, found = results
     shape = outputs.shape if isinstance(outputs, np.ndarray) else f"{len(outputs)} tensors"
     if isinstance(shape, str) or len(shape) > 2:

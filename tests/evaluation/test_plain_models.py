@@ -110,9 +110,19 @@ def test_a_predictor_traces_a_model_once_for_all_datasets():
 
     inputs = keras.Input((2,))
     predict = evaluation.predictor(keras.Model(inputs, Noted()(inputs)), task="regression", labels=["x", "y"])
-    values = np.float32([[1, 2], [3, 4], [5, 6]])
+    values, built = np.float32([[1, 2], [3, 4], [5, 6]]), len(calls)
     predict(tf.data.Dataset.from_tensor_slices((values, values)).batch(2))
     count = len(calls)
+    assert count == built + 1  # although the last batch is smaller
     other = predict(tf.data.Dataset.from_tensor_slices((values + 1, values)).batch(2))
     assert len(calls) == count
     np.testing.assert_array_equal(other.outputs, values + 1)
+
+
+def test_a_model_of_one_batch_size_is_measured_on_batches_of_that_size():
+    inputs = keras.Input(batch_shape=(20, 2))
+    layer = keras.layers.Dense(1)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights(WEIGHTS)
+    batches = tf.data.Dataset.from_tensor_slices((INPUTS, TARGETS)).batch(20)
+    assert evaluation.evaluate(model, batches)["accuracy"] == ((LOGITS > 0) == TARGETS).mean()
