@@ -43,15 +43,38 @@ def files(folder, count):
 
 
 def split(work, count):
-    """A folder with `train`, `validation` and `test` of some photos."""
-    place = work / f"photos_{count}"
+    """A folder with `train`, `validation` and `test` of some photos, each with a folder for each class."""
+    return _copied(
+        work / f"photos_{count}",
+        {
+            Path(PARTS[number % len(PARTS)], label, path.name): path
+            for label, paths in files(source(work)[0], count).items()
+            for number, path in enumerate(paths)
+        },
+    )
+
+
+def by_class(work, count):
+    """A folder of some photos with a folder for each class."""
+    chosen = files(source(work)[0], count)
+    names = {Path(label, path.name): path for label, paths in chosen.items() for path in paths}
+    return _copied(work / f"classes_{count}", names)
+
+
+def flat(work, count):
+    """A folder of some photos without folders of classes."""
+    chosen = files(source(work)[0], count)
+    names = {Path(f"{label}_{path.name}"): path for label, paths in chosen.items() for path in paths}
+    return _copied(work / f"flat_{count}", names)
+
+
+def _copied(place, names):
+    """The folder `place` with copies of files under other names, complete or not at all."""
     if not place.exists():
-        with tempfile.TemporaryDirectory(dir=work) as partial:
-            for label, paths in files(source(work)[0], count).items():
-                for number, path in enumerate(paths):
-                    part = Path(partial, "photos", PARTS[number % len(PARTS)], label)
-                    part.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(path, part / path.name)
+        with tempfile.TemporaryDirectory(dir=place.parent) as partial:
+            for name, path in names.items():
+                Path(partial, "photos", name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, Path(partial, "photos", name))
             Path(partial, "photos").rename(place)
     return place
 
@@ -65,16 +88,3 @@ def weights(work, network):
         alpha = ["0.25"] if network == "MobileNet" else []
         subprocess.run([sys.executable, HERE / "keras_networks.py", network, path, *alpha], check=True)
     return path, "random weights"
-
-
-def flat(work, count):
-    """A folder of photos without folders of classes."""
-    place = work / f"flat_{count}"
-    if not place.exists():
-        with tempfile.TemporaryDirectory(dir=work) as partial:
-            for label, paths in files(source(work)[0], count).items():
-                Path(partial, "photos").mkdir(exist_ok=True)
-                for path in paths:
-                    shutil.copy(path, Path(partial, "photos", f"{label}_{path.name}"))
-            Path(partial, "photos").rename(place)
-    return place

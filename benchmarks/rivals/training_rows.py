@@ -107,7 +107,7 @@ def _computed(facts, epochs):
 
 
 # network, photos, photos if quick
-FINE_TUNED = (("MobileNetV2", 64, 32), ("ResNet50", 32, 16))
+FINE_TUNED = (("MobileNetV2", 60, 20), ("ResNet50", 30, 10))
 
 
 def fine_tuning(setting):
@@ -117,9 +117,9 @@ def fine_tuning(setting):
 
 def _fine_tuning(setting, network, count, quick_count):
     """The lines of one network."""
-    folder = photos.split(setting.work, round(setting.count(count, quick_count) / 0.7))
-    train, (weights, _) = folder / "train", photos.weights(setting.work, network)
-    options = [train, "--network", network, "--batch-size", BATCH_SIZE]
+    folder = photos.by_class(setting.work, setting.count(count, quick_count))
+    weights, _ = photos.weights(setting.work, network)
+    options = [folder, "--network", network, "--batch-size", BATCH_SIZE]
     keras_options = [*options, "--weights", weights]
     torch = {
         f"PyTorch {precision}": setting.process(
@@ -140,7 +140,7 @@ def _fine_tuning(setting, network, count, quick_count):
     best = min(torch, key=lambda name: statistics.median(seconds[name]))
     chosen = facts["kerastrain"][0]["chosen"]
     bfloat16 = chosen["precision"] != "float32"
-    images = sum(path.is_file() for path in train.glob("*/*"))
+    images = sum(path.is_file() for path in folder.glob("*/*"))
     speeds = ", ".join(f"{name} {images / statistics.median(each):.1f}" for name, each in seconds.items())
     note = f"{network}: kerastrain chose {chosen['precision']}; photos a second: {speeds}."
     work = f"epoch of fine-tuning, {network}, {images} photos of 224 pixels in batches of {BATCH_SIZE}"
