@@ -13,7 +13,7 @@ from interruptions import InterruptAfter, Interrupted
 
 import kerastrain
 from kerastrain import config as configs
-from kerastrain import data, models, recipe, runtime
+from kerastrain import data, models, recipe, report, runtime
 from kerastrain.cli import tables
 from kerastrain.data import waiting
 from kerastrain.recipe import fitting, profiling
@@ -59,6 +59,21 @@ def test_parts_come_in_the_order_of_a_run_and_the_largest_kind_is_said(capsys):
     printed = capsys.readouterr().out
     assert re.search(r"steps +11\.0 +27\.5% +█{8} *\n", printed)
     assert re.search(r"all +40\.0", printed)
+
+
+def test_the_report_shows_the_parts_beside_each_other(tmp_path):
+    (tmp_path / "config.yaml").write_text(configs.dump(configs.load()))
+    assert "Where the time went" not in report.write(tmp_path).read_text()
+    (tmp_path / "profile.json").write_text(json.dumps(RECORD))
+    page = report.write(tmp_path).read_text()
+    section = page[page.index('<section id="time">') : page.index('<section id="reproduce">')]
+    assert "Of 40 s, 40.0% went into start (Python, TensorFlow and the imports" in section
+    assert re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', section)[1:3] == [
+        ("steps", "11.0"),
+        ("export tflite_int8", "9.0"),
+    ]
+    assert re.findall(r"width: ([\d.]+)%", section)[:2] == ["100.00", "68.75"]  # of the longest
+    assert "up to the writing of this page" in section
 
 
 def test_every_part_that_the_code_names_has_a_description():
