@@ -19,6 +19,7 @@ from kerastrain.data.examples import Examples
 from kerastrain.data.pipeline import batches
 from kerastrain.distribute import collectives
 from kerastrain.system import files
+from kerastrain.train_step import folded_norms
 
 
 def precompute(
@@ -48,7 +49,7 @@ def precompute(
         order = np.argsort(-np.asarray(lengths), kind="stable")
         outputs = precompute(model, examples.subset(order), global_batch_size).inputs
         return dataclasses.replace(examples, inputs=outputs[np.argsort(order, kind="stable")])
-    strategy = model.distribute_strategy
+    model, strategy = folded_norms.inference_model(model), model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         outputs = tracing.predict(model, batches(examples, global_batch_size))
         return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))

@@ -83,6 +83,38 @@ def forward(model: keras.Model) -> Callable | None:
     return folded
 
 
+def inference_model(model: keras.Model) -> keras.Model:
+    """A model whose `predict` and calls compute every batch normalization as part of the convolution before it.
+
+    Args:
+        model: keras.Model, built; it stays as it is, and its weights may change afterwards.
+
+    Returns:
+        keras.Model that shares the layers of `model`, for inference on its devices; `model` itself if there is nothing to fold.
+    """
+    folded = forward(model)
+    if folded is None:
+        return model
+    with model.distribute_strategy.scope():
+        return _InferenceModel(model, folded)
+
+
+class _InferenceModel(keras.Model):
+    """A model called through a folded forward pass."""
+
+    def __init__(self, model: keras.Model, folded: Callable):
+        super().__init__(name=model.name, autocast=False)
+        self.model, self.folded = model, folded
+
+    @property
+    def inputs(self):
+        """The inputs of the model."""
+        return self.model.inputs
+
+    def call(self, inputs):
+        return self.folded(inputs, training=False)
+
+
 def _pairs(program: programs.Program) -> dict[int, int]:
     """From the position of each convolution to that of the batch normalization that alone reads its result."""
     readers: dict[programs.Slot, list[int]] = {}

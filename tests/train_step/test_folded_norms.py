@@ -135,6 +135,21 @@ def test_nothing_changes_outside_the_step():
     assert model.to_json() == config
 
 
+def test_inference_folds_norms_that_train_too_and_sees_new_weights():
+    model = prepared(trains=(0, 1, 2))
+    inference = folded_norms.inference_model(model)
+    for _ in range(2):
+        expected = model.predict(IMAGES, verbose=0)
+        np.testing.assert_allclose(inference.predict(IMAGES, verbose=0), expected, atol=1e-5)
+        model.set_weights([value * 1.1 for value in model.get_weights()])
+    assert not np.allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-3)
+
+
+def test_inference_of_a_model_without_norms_is_that_model():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    assert folded_norms.inference_model(model) is model
+
+
 def one_norm(convolution, *, read_twice=False, norm=None):
     inputs = keras.Input((8, 8, 3))
     x = convolution(inputs)
