@@ -14,6 +14,16 @@ PRELOADED = [
     "kerastrain.recipe.training_run",
     "kerastrain.distribute.strategies",
     "tensorflow_hub",
+    # What a run imports where it uses it.
+    "kerastrain.diagnosis.verdict",
+    "kerastrain.recipe.language_run",
+    "kerastrain.recipe.retrained_run",
+    "scipy.ndimage",
+    "scipy.spatial",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "sklearn.pipeline",
     "matplotlib.backends.backend_svg",
 ]
 
