@@ -213,7 +213,11 @@ def main():
     parser.add_argument("--write", action="store_true", help="write the tables to RESULTS.md")
     options = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    rows = [row for name in options.networks for row in compare(name, options.batch_size, options.turns)]
+    rows = []
+    for name in options.networks:
+        for row in compare(name, options.batch_size, options.turns):
+            rows.append(row)
+            print(row, flush=True)
     parts = [f"Medians of {options.turns} turns, batches of {options.batch_size} at 224 pixels. {results.machine()}"]
     title = "| network | setting | ms a step | times float32 | cost of a trial, steps | bfloat16 measured from, steps |"
     parts.append("\n".join([title, "|---|---|---|---|---|---|", *rows]))

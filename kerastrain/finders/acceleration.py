@@ -168,6 +168,7 @@ def _has_accelerator() -> bool:
 def _operation_count(model: keras.Model, batch: Sequence) -> int:
     """Number of operations in the train step, including those of the functions that it calls."""
     with restored(model):
-        graph = tf.function(lambda *data: model.train_step(data)).get_concrete_function(*batch).graph
+        step = tf.function(lambda *data: model.train_step(data), autograph=False)  # as Keras traces it
+        graph = step.get_concrete_function(*batch).graph
     definition = graph.as_graph_def()
     return len(definition.node) + sum(len(function.node_def) for function in definition.library.function)
