@@ -107,7 +107,7 @@ def _computed(facts, epochs):
 
 
 # network, photos, photos if quick
-FINE_TUNED = (("MobileNetV2", 60, 20), ("ResNet50", 30, 10))
+FINE_TUNED = (("MobileNetV2", 60, 20), ("ResNet50", 30, 20))
 
 
 def fine_tuning(setting):
