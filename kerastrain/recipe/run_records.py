@@ -18,6 +18,7 @@ from kerastrain.evaluation import predictions
 from kerastrain.recipe import plan
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
+from kerastrain.train_step import folded_norms
 
 SAMPLES_FILE = "verdict_samples.npz"
 """The file of a run with the samples of its parts, with which data that are evaluated later are compared."""
@@ -113,6 +114,7 @@ def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int]
         backbone, head = models.split_at_backbone(model)
     except InputError:  # a model made elsewhere
         backbone, head = None, model
+    extract = None if backbone is None else folded_norms.inference_model(backbone)  # traced once for all parts
 
     def sampled(part: data.Examples, count: int) -> diagnosis.Part:
         generator = np.random.default_rng(config.runtime.seed)
@@ -120,7 +122,7 @@ def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int]
         examples, features = chosen, None
         if backbone is not None:
             lengths = models.text_lengths(backbone, chosen.inputs)
-            examples = data.features.precompute(backbone, chosen, batch_size, lengths=lengths)
+            examples = data.features.precompute(extract, chosen, batch_size, lengths=lengths)
             features = _projected(examples.inputs.reshape(len(chosen), -1))
             features = (
                 features if np.isfinite(features).all() else None
