@@ -92,7 +92,7 @@ def fit(
             if phase.name != "head" and stage.model is not model:
                 # The file of the model has an optimizer of what trains, or Keras warns when it opens it.
                 compiled(model, config, phase, positive_weights=split.train.positive_weights)
-            _log_penalties(stage.model, phase)
+        _log_penalties(stage.model, phase)  # outside the scope, in which a module cannot compute its penalties
         fit_phase(stage, config, phase, directory, earlier=names[:number], report=report)
         if phase.name == "head" and distribute.is_chief():
             head_features.remove_spilled(places.spill)
