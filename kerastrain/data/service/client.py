@@ -85,25 +85,28 @@ class _Stream:
         """Makes the thread end after its current batch."""
         with self.changed:
             self.number += 1
-            self.following = None
             self.changed.notify_all()
 
     def wait_for(self, step: int) -> np.ndarray:
         """Returns the images of a step, and starts again where the steps do not follow each other, as in another pass."""
         window = _AHEAD * self.stride
         with self.changed:
-            is_coming = self.following is not None and self.following <= step <= self.following + 2 * window
-            if step not in self.ready and not is_coming:
+            if step not in self.ready and (self.following is None or step > self.following + 2 * window):
                 self._start(step)
-            self.wanted = step if step < self.wanted - 2 * window else max(self.wanted, step)
             for old in [number for number in self.ready if number < step - window]:
                 del self.ready[old]  # of a pass that was given up
-            self.changed.notify_all()
             while step not in self.ready:
                 if self.error is not None:
                     raise self.error
+                if step < self.following:  # It was received for another pass, or dropped.
+                    self._start(step)
+                if self.wanted < step <= self.following + 2 * window:
+                    self.wanted = step
+                self.changed.notify_all()
                 if not self.changed.wait(_ALIVE_SECONDS):
                     _check(self.address, "was lost")
+            self.wanted = max(self.wanted, step)
+            self.changed.notify_all()
             return self.ready.pop(step)
 
     def _start(self, step: int) -> None:
