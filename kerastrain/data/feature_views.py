@@ -10,7 +10,7 @@ Four augmented views were more accurate on one set of photos and less on another
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -20,7 +20,7 @@ import tensorflow as tf
 from kerastrain import tracing
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
-from kerastrain.data.features import exclusively, mapped, outputs_of_devices
+from kerastrain.data.features import exclusively, mapped, on_devices
 from kerastrain.data.pipeline import batches, steps_per_epoch
 from kerastrain.data.views import Views
 from kerastrain.distribute import collectives
@@ -72,7 +72,7 @@ def precompute_views(
             "features are of single images, and mixup and cutmix blend two with their targets. Received: an augmentation with "
             "one of them. Omit both."
         )
-    shape = (views, len(examples), *model.output_shape[1:])
+    shape, model = (views, len(examples), *model.output_shape[1:]), folded_norms.inference_model(model)
     rows = _rows(model, examples.without_numbers(), global_batch_size, views=views, augment=augment, seed=seed)
     features = _in_memory(shape, rows) if path is None else _in_file(path, shape, rows, model)
     return dataclasses.replace(examples, inputs=Views(features) if views > 1 else features[0])
@@ -82,10 +82,9 @@ def _rows(
     model: keras.Model, examples: Examples, batch_size: int, *, views: int, augment: Augmentation | None, seed: int
 ) -> Iterator[np.ndarray]:
     """Yields the outputs of one view after the other, float32 (b, ...), in the order of the examples."""
-    output_shape, model, strategy = model.output_shape, folded_norms.inference_model(model), model.distribute_strategy
+    strategy, steps = model.distribute_strategy, steps_per_epoch(examples, batch_size)
     workers, worker = collectives.worker_count(strategy), collectives.worker_index(strategy)
-
-    steps = steps_per_epoch(examples, batch_size)
+    outputs_of = on_devices(model) if strategy.num_replicas_in_sync > 1 else None
 
     def read(view: int, *, first: int = 0, end: int | None = None) -> tf.data.Dataset:
         """The batches of a view, from the batch `first` on; and of the views after it, up to and without `end`."""
@@ -93,31 +92,29 @@ def _rows(
         return batches(examples, batch_size, augment=augment if view else None, **options)
 
     if workers == 1:
-        yield from _outputs(model, read(0))
+        yield from _outputs(model, read(0), outputs_of)
         if views > 1:
-            yield from _outputs(model, read(1, end=views))
+            yield from _outputs(model, read(1, end=views), outputs_of)
         return
     share = -(-steps // workers)
     for view in range(views):
-        own = np.zeros((share * batch_size, *output_shape[1:]), np.float32)
+        own = np.zeros((share * batch_size, *model.output_shape[1:]), np.float32)
         mine = read(view, first=min(worker * share, steps)).take(share)
-        for number, outputs in enumerate(_outputs(model, mine)):
+        for number, outputs in enumerate(_outputs(model, mine, outputs_of)):
             own[number * batch_size :][: len(outputs)] = outputs
         # Only the last batch of a view is smaller than the others, so that the view has no gaps.
         yield np.concatenate([rows for (rows,) in collectives.all_gather(strategy, [own])])[: len(examples)]
 
 
-def _outputs(model: keras.Model, dataset: tf.data.Dataset) -> Iterator[np.ndarray]:
+def _outputs(
+    model: keras.Model, dataset: tf.data.Dataset, outputs_of: Callable[[tf.Tensor], np.ndarray] | None
+) -> Iterator[np.ndarray]:
     """Yields the outputs of this process for each batch; the next batches are decoded and augmented meanwhile."""
-    strategy = model.distribute_strategy
-    if strategy.num_replicas_in_sync == 1:
+    if outputs_of is None:
         model.make_predict_function()
         tracing.trace(model, dataset)
     for batch in dataset:
-        if strategy.num_replicas_in_sync == 1:
-            outputs = model.predict_function([batch])
-        else:
-            outputs = outputs_of_devices(strategy, model, batch[0])
+        outputs = model.predict_function([batch]) if outputs_of is None else outputs_of(batch[0])
         yield np.asarray(outputs, np.float32)
 
 

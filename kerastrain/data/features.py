@@ -7,7 +7,7 @@ is frozen and nothing is augmented, an epoch then costs only the forward and bac
 import contextlib
 import dataclasses
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keras
@@ -57,7 +57,8 @@ def precompute(
     share = -(-len(examples) // workers)
     # Every worker gets a slice of the same length; the last example pads the slices and is dropped below.
     local = examples.subset(np.minimum(np.arange(share) + worker * share, len(examples) - 1))
-    outputs = [outputs_of_devices(strategy, model, batch[0]) for batch in batches(local, global_batch_size)]
+    outputs_of = on_devices(model)
+    outputs = [outputs_of(batch[0]) for batch in batches(local, global_batch_size)]
     gathered = collectives.all_gather(strategy, [np.concatenate(outputs).astype(np.float32)])
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in gathered])[: len(examples)])
 
@@ -133,23 +134,29 @@ def exclusively(path: Path) -> Iterator[None]:
         yield
 
 
-def outputs_of_devices(strategy: tf.distribute.Strategy, model: keras.Model, inputs: tf.Tensor) -> np.ndarray:
-    """Returns the outputs of a model for a batch that is sharded over the devices of this process.
+def on_devices(model: keras.Model) -> Callable[[tf.Tensor], np.ndarray]:
+    """Makes a pass of a model of which every device of this process computes a part of the batch.
 
     Args:
-        strategy: tf.distribute.Strategy of the model.
         model: keras.Model.
-        inputs: tensor (b, ...).
 
     Returns:
-        array (b, ...), in the order of the inputs.
+        callable from a tensor (b, ...) to an array (b, ...), the outputs in the order of the inputs. It is traced for the first
+        batch, and at most once more for batches of other sizes.
     """
+    strategy = model.distribute_strategy
     # Not counted from the results of `strategy.run`: replicas that all return the same Python object give one result.
     devices = strategy.num_replicas_in_sync // collectives.worker_count(strategy)
-    # Pad so that every device gets an example; the padding is dropped below.
-    shards = np.array_split(inputs.numpy()[np.minimum(np.arange(max(len(inputs), devices)), len(inputs) - 1)], devices)
-    values = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(shards[context.replica_id_in_sync_group % devices])
-    )
-    outputs = strategy.run(tf.function(lambda shard: model(shard, training=False), reduce_retracing=True), (values,))
-    return np.concatenate([output.numpy() for output in strategy.experimental_local_results(outputs)])[: len(inputs)]
+    forward = tf.function(lambda shard: model(shard, training=False), reduce_retracing=True)
+
+    def outputs_of(inputs: tf.Tensor) -> np.ndarray:
+        # Pad so that every device gets an example; the padding is dropped below.
+        rows = np.minimum(np.arange(max(len(inputs), devices)), len(inputs) - 1)
+        shards = np.array_split(inputs.numpy()[rows], devices)
+        values = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(shards[context.replica_id_in_sync_group % devices])
+        )
+        outputs = strategy.experimental_local_results(strategy.run(forward, (values,)))
+        return np.concatenate([output.numpy() for output in outputs])[: len(inputs)]
+
+    return outputs_of

@@ -20,6 +20,7 @@ from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
 from kerastrain.recipe import plan
 from kerastrain.system import files, folders, resources, stopwatch
+from kerastrain.train_step import folded_norms
 
 logger = logging.getLogger("kerastrain")
 
@@ -81,8 +82,9 @@ def computed(
     is_large = config.data.kind == "images" and sum(sizes) > resources.available_bytes() * _MEMORY_FRACTION
     shares = places.shared is not None and features.distribute_strategy.num_replicas_in_sync == 1
     folder = places.shared if shares else _spill(sum(sizes), config, places, features) if is_large else None
+    extract = folded_norms.inference_model(features)  # traced once for both parts
     if folder is None:
-        return [_features(features, part, config, count) for part, count in parts]
+        return [_features(features, extract, part, config, count) for part, count in parts]
     # Before any is computed, because a model's description changes when it predicts for the first time.
     digest = _digest(features, config, split, views)
     paths = [folder / f"{digest}_{number}.npy" for number in range(len(parts))]
@@ -95,7 +97,7 @@ def computed(
         )
     try:
         return [
-            _features(features, part, config, count, path, streamed=is_large)
+            _features(features, extract, part, config, count, path, streamed=is_large)
             for (part, count), path in zip(parts, paths, strict=True)
         ]
     except files.WriteError as error:
@@ -135,6 +137,7 @@ def _spill(size: int, config: Config, places: Places, features: keras.Model) -> 
 
 def _features(
     features: keras.Model,
+    extract: keras.Model,
     part: data.Examples,
     config: Config,
     views: int,
@@ -142,16 +145,16 @@ def _features(
     *,
     streamed: bool = False,
 ) -> data.Examples:
-    """Returns the features of a part of the data, computed or read from `path`."""
+    """Returns the features of a part of the data, computed by `extract` or read from `path`."""
     batch_size = config.evaluation.batch_size
     if views > 1 or streamed:
         augment = data.augment(**config.data.augment.named) if views > 1 else None
         options = {"views": views, "augment": augment, "seed": config.runtime.seed, "path": path}
-        return data.feature_views.precompute_views(features, part, batch_size, **options)
+        return data.feature_views.precompute_views(extract, part, batch_size, **options)
     lengths = models.text_lengths(features, part.inputs)
     if path is None:
-        return data.features.precompute(features, part, batch_size, lengths=lengths)
-    return data.features.precompute_once(path, features, part, batch_size, lengths=lengths)
+        return data.features.precompute(extract, part, batch_size, lengths=lengths)
+    return data.features.precompute_once(path, extract, part, batch_size, lengths=lengths)
 
 
 def _digest(features: keras.Model, config: Config, split: data.Split, views: int) -> str:

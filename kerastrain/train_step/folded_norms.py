@@ -111,6 +111,11 @@ class _InferenceModel(keras.Model):
         """The inputs of the model."""
         return self.model.inputs
 
+    @property
+    def output_shape(self):
+        """The shape of the outputs of the model."""
+        return self.model.output_shape
+
     def call(self, inputs):
         return self.folded(inputs, training=False)
 

@@ -15,6 +15,7 @@ from kerastrain import data, models, recipe, runtime
 from kerastrain.errors import ConfigError, InputError
 from kerastrain.recipe import fitting, head_features, plan
 from kerastrain.system import files, resources
+from kerastrain.train_step import folded_norms
 
 SETTINGS = ("data.image_size=[8, 8]", "fit.head_epochs=3", "fit.epochs=0", "evaluation.batch_size=16")
 
@@ -58,6 +59,18 @@ def test_there_are_no_more_views_than_epochs_and_one_is_the_image_as_it_is(featu
     [one, _] = computed(features, config_of(), split)
     np.testing.assert_array_equal(one.inputs, data.features.precompute(features, split.train, 16).inputs)
     np.testing.assert_array_equal(train.inputs.arrays[0], one.inputs)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_backbone_is_traced_once_for_all_parts_and_views(split, monkeypatch, views):
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Sequential([inputs, keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()])
+    model = models.image_classifier(network, labels=list("0123456789"))
+    traces, fused = [], folded_norms._fused
+    monkeypatch.setattr(folded_norms, "_fused", lambda *of: traces.append(of) or fused(*of))
+    features = models.split_at_backbone(model)[0]
+    computed(features, config_of(f"fit.head_views={views}"), split)
+    assert len(traces) == 1
 
 
 def test_features_that_memory_cannot_hold_are_in_a_file(features, split, tmp_path, monkeypatch, caplog):
