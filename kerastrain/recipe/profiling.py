@@ -6,6 +6,7 @@ returns callbacks for `fit`. Must not change what is trained: batches, their ord
 
 import contextlib
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from kerastrain.config import Config
 from kerastrain.data import waiting
 from kerastrain.report.time_parts import FILE, FIRST_STEPS, STEPS, TRACE, VALIDATION, WAITING
 from kerastrain.system import files, stopwatch
+
+logger = logging.getLogger("kerastrain")
 
 _TRACED_STEPS = 5
 _WRITE_SECONDS = 10  # between two records while a phase trains, for a run that is killed
@@ -45,7 +48,7 @@ def measured(config: Config, directory: Path) -> Iterator[None]:
             yield
         finally:
             if watch.record:  # or else the folder was not opened, and may be another process's
-                write(directory)
+                _write_last(directory)
 
 
 def read(directory: Path) -> dict | None:
@@ -74,6 +77,14 @@ def write(directory: Path) -> None:
     _continue(watch, directory)
     parts = {name: round(seconds, 3) for name, seconds in watch.seconds().items()}
     files.write_json(directory / FILE, {**watch.record, "seconds": round(sum(parts.values()), 3), "parts": parts})
+
+
+def _write_last(directory: Path) -> None:
+    """Writes the times in the end, where the run's own result or error counts for more than they do."""
+    try:
+        write(directory)
+    except files.WriteError as error:
+        logger.warning("the times of the run are not complete: %s", error)
 
 
 def watched(
@@ -122,7 +133,8 @@ class _StepTimes(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Times the function of the step, which a callback may have replaced, and the start of the data set."""
         if self.model.train_function is not self._timed:
-            self._untimed = self.model.train_function
+            # After an error in `fit`, the model still has the function that the attempt before has timed.
+            self._untimed = getattr(self.model.train_function, "untimed", self.model.train_function)
             self._timed = self.model.train_function = self._function(self._untimed)
         self._watch.begin(WAITING)
 
@@ -163,6 +175,7 @@ class _StepTimes(keras.callbacks.Callback):
             part = STEPS
             return logs
 
+        timed.untimed = function
         return timed
 
 

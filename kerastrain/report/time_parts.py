@@ -138,7 +138,9 @@ def sentences(record: Mapping) -> list[str]:
     what, advice = _PARTS[largest]
     lines = [f"Of {seconds(total)}, {percent(kinds[largest] / total)} went into {largest} ({what}). {advice}"]
     if not record.get("waits", True):
-        lines.append("On several devices, waiting for data is part of the steps and is not told apart.")
+        lines.append(
+            "On several devices, only the start of the pipeline counts as waiting for data; steps that wait count as steps."
+        )
     if record.get("processes", 1) > 1:
         lines.append(f"The run was resumed: the times of {record['processes']} processes are summed.")
     return lines
@@ -146,5 +148,5 @@ def sentences(record: Mapping) -> list[str]:
 
 def _kind(name: str) -> str:
     """The part of a name such as "export tflite_int8"."""
-    first = name.split()[0]
+    first = name.partition(" ")[0]
     return name if name in _PARTS else first if first in _PARTS else "rest"

@@ -1,9 +1,12 @@
 """Where the time of a run goes: what is measured, written and said, and that nothing else changes."""
 
 import dataclasses
+import errno
 import json
 import re
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,6 +21,7 @@ from kerastrain.cli import tables
 from kerastrain.data import waiting
 from kerastrain.recipe import fitting, profiling
 from kerastrain.report import time_parts
+from kerastrain.system import files, stopwatch
 
 PACKAGE = Path(kerastrain.__file__).parent
 RECORD = {"seconds": 40.0, "processes": 2, "waits": False}
@@ -51,7 +55,7 @@ def test_parts_come_in_the_order_of_a_run_and_the_largest_kind_is_said(capsys):
     assert sentences[0].startswith("Of 26 s, 46.2% went into export (writing, reopening and comparing")
     assert "Name fewer export.formats" in sentences[0]
     assert sentences[1:] == [
-        "On several devices, waiting for data is part of the steps and is not told apart.",
+        "On several devices, only the start of the pipeline counts as waiting for data; steps that wait count as steps.",
         "The run was resumed: the times of 2 processes are summed.",
     ]
     assert (time_parts.rows({}), time_parts.sentences({})) == ([], [])
@@ -92,6 +96,31 @@ def test_a_run_that_was_not_opened_is_not_written_to(tmp_path):
         with profiling.measured(config, tmp_path):
             profiling.write(tmp_path)
         assert profiling.read(tmp_path)["processes"] == processes
+
+
+def test_a_run_does_not_fail_because_its_times_cannot_be_written(tmp_path, monkeypatch, caplog):
+    def full(path, record):
+        raise files.WriteError(path, errno.ENOSPC)
+
+    monkeypatch.setattr(files, "write_json", full)
+    with profiling.measured(configs.load(overrides=["runtime.profile=true"]), tmp_path):
+        stopwatch.running().record = {"processes": 1}
+    assert "the times of the run are not complete: cannot write" in caplog.text
+
+
+def test_a_second_attempt_times_the_step_and_not_what_timed_it_before(tmp_path):
+    def step(iterator):
+        return {}
+
+    model = SimpleNamespace(train_function=step)
+    with stopwatch.started() as watch:
+        for _ in range(2):  # `fit` does not come to the end of the first
+            times = profiling._StepTimes(watch, deque(), tmp_path)
+            times.set_model(model)
+            times.on_epoch_begin(0)
+    assert model.train_function.untimed is step
+    times.on_train_end()
+    assert model.train_function is step
 
 
 @pytest.mark.slow
