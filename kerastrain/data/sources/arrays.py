@@ -168,7 +168,8 @@ def digits_listing(image_size: tuple[int, int] | None = None) -> Listing:
         Listing with the labels "0" to "9".
     """
     pixels, targets = _digits()
-    return listing(ArrayImages(pixels, image_size), targets, labels="0123456789", source="the digits")
+    # Copies, because a caller may change them.
+    return listing(ArrayImages(pixels.copy(), image_size), targets.copy(), labels="0123456789", source="the digits")
 
 
 @functools.cache
