@@ -1,18 +1,21 @@
 """Runs SavedModels as a server would: in a process that imports TensorFlow, and neither Keras nor anything of kerastrain.
 
-`serving_process` starts this file's text with `python -c`. A line on stdin is a JSON list: the SavedModel folder, a folder with
-an array `SIGNATURE/ARGUMENT.npy` for each argument of each signature to call, and the .npz file to write the outputs to, one
-array per signature. The line on stdout that answers it is JSON: null, or the text of an error. The process ends when stdin
-does, also in the middle of its work.
+`serving_process` starts this file's text with `python -c`; arguments: the number of the process that does, and the folder of its
+temporary files. A line on stdin is a JSON list: the SavedModel folder, a folder with an array `SIGNATURE/ARGUMENT.npy` for each
+argument of each signature to call, and the .npz file to write the outputs to, one array per signature. The line on stdout that
+answers it is JSON: null, or the text of an error. The process ends when stdin or the process that started it does, also in the
+middle of its work, and then removes the temporary files.
 """
 
 import importlib
 import json
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -22,13 +25,19 @@ _BATCH = 32
 _MORE_OPERATIONS = "tensorflow_text"  # Registers the operations of modules of texts; a server needs them too.
 
 
-def main() -> None:
-    """Answers the requests on stdin one after the other."""
+def main(parent: int, scratch: str) -> None:
+    """Answers the requests on stdin one after the other.
+
+    Args:
+        parent: int, the number of the process that writes the requests.
+        scratch: str, the folder to remove if that process has ended.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, and then ends it.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What libraries print must not be taken for an answer.
     requests = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
+    threading.Thread(target=_receive, args=(requests, scratch), daemon=True).start()
+    threading.Thread(target=_watch, args=(parent, scratch), daemon=True).start()
     # TensorFlow imports Keras if it is there, which takes half of the time and no SavedModel needs.
     sys.modules["keras"] = None
     tf = importlib.import_module("tensorflow")
@@ -79,11 +88,23 @@ def _loaded(tf, folder: str):
     return tf.saved_model.load(folder)
 
 
-def _receive(requests: queue.SimpleQueue) -> None:
+def _receive(requests: queue.SimpleQueue, scratch: str) -> None:
     for line in sys.stdin:
         requests.put(line)
+    _end(scratch)
+
+
+def _watch(parent: int, scratch: str) -> None:
+    """Ends with the parent also if a fork of it, which inherits the other end of stdin, goes on."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    _end(scratch)
+
+
+def _end(scratch: str) -> None:
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), sys.argv[2])

@@ -26,8 +26,8 @@ class ServingProcess:
     Each SavedModel is loaded from its folder for its own call. What remains from one call to the next is TensorFlow itself,
     and the operations of `tensorflow_text` once a file has needed them; of the process that wrote the files there is nothing.
 
-    It ends with the context manager, and with the process that started it, however that ends. If it is killed, what it has not
-    answered is run in a new one.
+    It ends with the context manager, and with the process that started it, however that ends, and removes its files. If it is
+    killed, what it has not answered is run in a new one.
 
     Example:
         >>> with ServingProcess() as process:  # doctest: +SKIP
@@ -104,7 +104,7 @@ class ServingProcess:
             text = Path(__file__).with_name("saved_model_program.py").read_text(encoding="utf-8")
             with open(f"{self._scratch.name}/errors.txt", "ab") as errors:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", text],
+                    [sys.executable, "-c", text, str(os.getpid()), self._scratch.name],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,

@@ -109,22 +109,30 @@ def test_what_a_killed_process_has_not_answered_is_run_in_a_new_one(tmp_path):
 
 @pytest.mark.slow
 def test_the_process_ends_with_the_one_that_started_it_however_that_ends(tmp_path):
-    parent = processes.server().Process(target=start_and_sleep, args=(tmp_path / "pid",))
+    parent = processes.server().Process(target=start_and_sleep, args=(tmp_path / "started",))
     parent.start()
-    while not (tmp_path / "pid").exists():
+    while not (tmp_path / "started").exists():
         time.sleep(0.05)
-    pid = int((tmp_path / "pid").read_text())
-    assert Path(f"/proc/{pid}").exists()
-    parent.kill()
-    parent.join()
-    while is_running(pid):  # The limit is that of the test.
-        time.sleep(0.05)
+    pid, fork, scratch = (tmp_path / "started").read_text().split("\n")
+    try:
+        assert is_running(pid)
+        assert Path(scratch).exists()
+        parent.kill()
+        parent.join()
+        while is_running(pid):  # The limit is that of the test.
+            time.sleep(0.05)
+        assert not Path(scratch).exists()
+    finally:
+        os.kill(int(fork), signal.SIGKILL)
 
 
 def start_and_sleep(path):
+    """Starts the process, and a fork that keeps all pipes open, and writes what to look for."""
     process = export.ServingProcess()
     process.start()
-    files.write_text(path, str(process._process.pid))
+    fork = os.fork()
+    if fork:
+        files.write_text(path, f"{process._process.pid}\n{fork}\n{process._scratch.name}")
     time.sleep(1000)
 
 
