@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kerastrain.finders.acceleration import precisions
 from kerastrain.system import files, resources, user_folders
 
 logger = logging.getLogger("kerastrain")
@@ -41,12 +42,13 @@ def machine() -> dict:
     """Returns what the time of a step depends on besides the model: devices, cores, versions, and settings of TensorFlow.
 
     Returns:
-        dict of str, int and lists.
+        dict that JSON can represent.
     """
     devices = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(device) for device in devices]
     return {
         "processor": resources.processor_name(),
+        "precisions": dict(precisions()),  # A virtual machine may lack features of its processor.
         "cores": resources.processor_count(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "gpus": [str(each.get("device_name", "GPU")) for each in details],
