@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kerastrain import export, models, recipe, report
 from kerastrain.recipe import language_exports, operating_points, requirements
-from kerastrain.recipe.results import measure_times
+from kerastrain.recipe.results import export_each, measure_times, raise_first
 from kerastrain.run_directory import Run
 
 
@@ -25,7 +25,7 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
 
     Raises:
         ConfigError: a key or value is invalid.
-        ParityError: a file differs too much from the model; it is removed, and the files before it stay.
+        ParityError: a file differs too much from the model; it is removed, and the others stay.
         FileExistsError: a file exists and `replace` is False.
         InputError: the model cannot be exported to a format.
     """
@@ -36,9 +36,11 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
         return exports
     operating_points.require_for_export(run.directory, config)
     split = recipe.load_data(config, run.image_size, labels=models.labels(run.model))
-    exports = recipe.export_all(
+    exports, errors = export_each(
         run.model, config, split, config.export.formats, directory, replace=replace, operating_point=run.operating_point
     )
-    measure_times(directory)
-    report.write(run.directory)
+    if exports:
+        measure_times(directory)
+        report.write(run.directory)
+    raise_first(errors)
     return exports

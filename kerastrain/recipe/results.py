@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -97,8 +97,7 @@ def export_all(
     exports, errors = export_each(
         model, config, split, formats, directory, replace=replace, operating_point=operating_point
     )
-    for error in errors.values():
-        raise error
+    raise_first(errors)
     return exports
 
 
@@ -158,6 +157,18 @@ def export_each(
                 finish(name)
     exports = {directory / _file(name): parities[name] for name in formats if name in parities}
     return exports, {name: errors[name] for name in formats if name in errors}
+
+
+def raise_first(errors: Mapping[str, Exception]) -> None:
+    """Raises the error of the first format that failed, and logs those of the others.
+
+    Args:
+        errors: mapping from the name of each format that failed to its error; empty to do nothing.
+    """
+    for name, error in list(errors.items())[1:]:
+        logger.warning("not exported to %s: %s", name, error)
+    for error in errors.values():
+        raise error
 
 
 def export_run(

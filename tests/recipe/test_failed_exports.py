@@ -7,6 +7,7 @@ import pytest
 
 from kerastrain import config, export, recipe, run_directory, testing
 from kerastrain.errors import InputError
+from kerastrain.recipe import results
 
 
 @pytest.mark.slow
@@ -50,3 +51,10 @@ def test_a_run_whose_export_fails_keeps_its_model_and_is_finished_with_other_for
     assert json.loads((run / "metrics.json").read_text()) == measures
     assert run_directory.load(run).config.export.formats == ("keras",)
     assert np.isfinite(result.measures["test"]["loss"])
+
+
+def test_the_errors_of_all_formats_are_told(caplog):
+    results.raise_first({})
+    with pytest.raises(InputError, match="first"):
+        results.raise_first({"onnx": InputError("first"), "keras": InputError("second")})
+    assert caplog.messages == ["not exported to keras: second"]
