@@ -293,4 +293,6 @@ def test_workers_read_their_own_rows_of_each_batch(names, reads):
 
 
 def test_an_iterator_ends_without_waiting_for_a_thread_that_tunes():
-    assert data.batches(data.Examples(np.zeros(4, int), ("a",), np.zeros((4, 2))), 2).options().autotune.enabled is False
+    assert (
+        data.batches(data.Examples(np.zeros(4, int), ("a",), np.zeros((4, 2))), 2).options().autotune.enabled is False
+    )

@@ -51,7 +51,7 @@ def place(tmp_path_factory):
     """A folder with data, a backbone and the run `alone` of one device; each test adds runs of other names."""
 
     def make(place):
-        testing.saved_model(place / "module", image_size=(32, 32), l2=1e-2)  # penalties on weights, as of published modules
+        testing.saved_model(place / "module", image_size=(32, 32), l2=1e-2)  # with penalties, as published modules have
         testing.colour_folder(place / "colours", count=13)
         processes.kerastrain(place, *TRAIN, "--run", "alone")
 
