@@ -207,7 +207,8 @@ class _Paired(keras.Model):
     """A model that returns its targets too, so that Keras's `predict` returns both under any strategy."""
 
     def __init__(self, model: keras.Model, properties: Callable | None):
-        super().__init__(name="paired")
+        # Of its own precision, so that it rounds neither the targets nor the weights that `forward` reads.
+        super().__init__(name="paired", autocast=False, dtype="float32")
         self.model = model
         # A pass takes less time if batch normalizations are part of the convolutions before them.
         self.forward = folded_norms.forward(model) or model

@@ -103,7 +103,8 @@ class _InferenceModel(keras.Model):
     """A model called through a folded forward pass."""
 
     def __init__(self, model: keras.Model, folded: Callable):
-        super().__init__(name=model.name, autocast=False)
+        # In mixed precision, a layer rounds the variables that are read in its call, here before the scale is in them.
+        super().__init__(name=model.name, autocast=False, dtype="float32")
         self.model, self.folded = model, folded
 
     @property
@@ -139,10 +140,13 @@ def _pairs(program: programs.Program) -> dict[int, int]:
 def _can_join(convolution: keras.Layer, norm: keras.Operation) -> bool:
     return (
         type(norm) is keras.layers.BatchNormalization
-        and not norm.renorm
+        and not getattr(norm, "renorm", False)  # which Keras 3.13 does not have
+        and norm.activity_regularizer is None
         and norm.axis in (-1, 3)
         and convolution.data_format == "channels_last"
         and convolution.compute_dtype == norm.compute_dtype
+        # The range of float16 is small: a kernel and a scale may lie within it, and their product or its gradient not.
+        and convolution.compute_dtype != "float16"
     )
 
 
@@ -162,20 +166,26 @@ def _is_plain(convolution: keras.Layer) -> bool:
 
 def _fused(convolution: keras.Layer, norm: keras.layers.BatchNormalization, x: tf.Tensor) -> tf.Tensor:
     # In float32 up to the convolution, as Keras normalizes in float32 in every precision.
-    scale = tf.math.rsqrt(tf.convert_to_tensor(norm.moving_variance) + norm.epsilon)
+    scale = tf.math.rsqrt(_wide(norm.moving_variance) + norm.epsilon)
     if norm.scale:
-        scale *= tf.convert_to_tensor(norm.gamma)
-    offset = -tf.convert_to_tensor(norm.moving_mean)
+        scale *= _wide(norm.gamma)
+    offset = -_wide(norm.moving_mean)
     if convolution.use_bias:
-        offset += tf.convert_to_tensor(convolution.bias)
+        offset += _wide(convolution.bias)
     offset *= scale
     if norm.center:
-        offset += tf.convert_to_tensor(norm.beta)
+        offset += _wide(norm.beta)
     dtype = convolution.compute_dtype
     with tf.name_scope(convolution.name):
-        kernel = tf.convert_to_tensor(convolution.kernel)
+        kernel = _wide(convolution.kernel)
         kernel = tf.cast(kernel * tf.reshape(scale, _CONVOLUTIONS[type(convolution)](kernel)), dtype)
         return tf.nn.bias_add(_convolved(convolution, tf.cast(x, dtype), kernel), tf.cast(offset, dtype))
+
+
+def _wide(variable: keras.Variable) -> tf.Tensor:
+    """The value of a variable in float32, or in float64 if the variable is."""
+    value = tf.convert_to_tensor(variable)
+    return tf.cast(value, keras.backend.result_type(value.dtype.name, "float32"))
 
 
 def _convolved(convolution: keras.Layer, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

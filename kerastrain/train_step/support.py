@@ -26,6 +26,8 @@ def check(model: keras.Model, y_pred, sample_weight, *, replicas: int, micro_bat
         InputError: the optimizer accumulates gradients, or overwrites the weights by their average on several devices;
             an output is masked; or the reduction of the loss is not a mean over the batch.
     """
+    if replicas == micro_batches == 1:
+        return  # The step is that of Keras.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if optimizer.gradient_accumulation_steps:
         raise InputError(
