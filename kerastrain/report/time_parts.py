@@ -68,7 +68,10 @@ _PARTS = {  # name -> (what it is, what can be done)
         "comparing the phases and restoring the best epoch",
         "It takes a pass over the validation part for each phase.",
     ),
-    "evaluation": ("measures of the held-out parts", "Name fewer parts in evaluation.sets."),
+    "evaluation": (
+        "measures of the held-out parts, and answers of a language model",
+        "Name fewer parts in evaluation.sets, or lower the evaluation.answers of a language model.",
+    ),
     "diagnosis": ("the verdict, and the examples that are wrong", "It does not grow with the epochs."),
     "export": (
         "writing, reopening and comparing an exported file",
