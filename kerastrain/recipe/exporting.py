@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kerastrain import export, models, recipe, report
 from kerastrain.recipe import language_exports, operating_points, requirements
-from kerastrain.recipe.results import export_each, measure_times, raise_first
+from kerastrain.recipe.results import export_each, file_name, measure_times, raise_first
 from kerastrain.run_directory import Run
 
 
@@ -34,6 +34,9 @@ def export_formats(run: Run, settings: Mapping, *, replace: bool = False) -> dic
         exports = language_exports.export_run(run, config, replace=replace)
         report.write(run.directory)
         return exports
+    for path in (directory / file_name(name) for name in config.export.formats):
+        if path.exists() and not replace:
+            raise FileExistsError(f"'{path}' exists already and is not overwritten. Use --replace to write it again.")
     operating_points.require_for_export(run.directory, config)
     split = recipe.load_data(config, run.image_size, labels=models.labels(run.model))
     exports, errors = export_each(

@@ -155,7 +155,7 @@ def export_each(
         for name in list(pending):
             with _recording(errors, name), stopwatch.part(f"export {name}"):
                 finish(name)
-    exports = {directory / _file(name): parities[name] for name in formats if name in parities}
+    exports = {directory / file_name(name): parities[name] for name in formats if name in parities}
     return exports, {name: errors[name] for name in formats if name in errors}
 
 
@@ -213,7 +213,7 @@ def _begin(
 ) -> export.Pending:
     kind, options = _kind(name), {"replace": replace}
     options["tolerance"] = _tolerance(kind, config.export.score_loss_fraction)
-    path = directory / _file(name)
+    path = directory / file_name(name)
     if name in _FILES:
         write = {"saved_model": session.saved_model, "keras": session.keras_file, "onnx": session.onnx}[name]
         return write(path, **options)
@@ -226,7 +226,15 @@ def _begin(
     )
 
 
-def _file(name: str) -> str:
+def file_name(name: str) -> str:
+    """The name of the file or folder of a format.
+
+    Args:
+        name: str as in `export.formats`.
+
+    Returns:
+        str, such as "model_int8.tflite".
+    """
     return _FILES.get(name, f"model_{_kind(name)}.tflite")
 
 
