@@ -14,6 +14,7 @@ from kerastrain.export.endpoints import DEFAULT_SIGNATURE
 from kerastrain.system import resources
 
 _EXAMPLES_A_WORKER = 16
+_MOST_WORKERS = 8  # Each of them packs the weights for itself.
 
 
 def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray], *, threads: int = 1) -> np.ndarray:
@@ -31,7 +32,7 @@ def run(path: str | os.PathLike, inputs: np.ndarray | Mapping[str, np.ndarray], 
     arrays = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs]
     names = list(inputs) if isinstance(inputs, Mapping) and len(inputs) > 1 else [None]
     count = len(arrays[0])
-    workers = max(1, min(resources.processor_count() // threads, count // _EXAMPLES_A_WORKER))
+    workers = max(1, min(resources.processor_count() // threads, count // _EXAMPLES_A_WORKER, _MOST_WORKERS))
     bounds = np.linspace(0, count, workers + 1).astype(int)
     with futures.ThreadPoolExecutor(workers) as pool:  # The interpreter releases Python's lock while it computes.
         parts = pool.map(
