@@ -31,14 +31,15 @@ class Contest:
 
     A training is stopped at a rung if its score has not covered the fraction of the way from guessing to the float file that
     `RUNGS` says; and, after half of its steps, if its score is below what the budget requires and in the worse half of those
-    that reached this rung with a file that is not larger.
+    that reached this rung for a file that is larger than none that this training leads to, also by further steps.
 
     Args:
         unfinished: Unfinished, which keeps the records.
         reference: float, the score of the float file.
         required: float, the score from which on a file is within the budget.
         guess: float, the score of a constant answer.
-        size: callable from the steps of a candidate to float > 0, the predicted size of its smallest file.
+        sizes: callable from steps to (float, float), at least 0: the predicted sizes of the smallest file of these steps, and of
+            the smallest that begins with them.
 
     Reference: Li et al. 2020, https://arxiv.org/abs/1810.05934, the asynchronous form, which never waits for other trainings.
     """
@@ -50,10 +51,10 @@ class Contest:
         reference: float,
         required: float,
         guess: float,
-        size: Callable[[tuple[str, ...]], float],
+        sizes: Callable[[tuple[str, ...]], tuple[float, float]],
     ):
         self.unfinished, self.reference, self.required, self.guess = unfinished, reference, required, guess
-        self.size = size
+        self.sizes = sizes
 
     def require_not_stopped(self, stem: str) -> None:
         """Raises if a training was stopped, here or in an earlier process.
@@ -93,11 +94,11 @@ class Contest:
         Raises:
             FellBehind: the training is stopped.
         """
-        records, stem, size = self._records(), Candidate(steps, "").stem, self.size(steps)
+        records, stem, (size, smallest) = self._records(), Candidate(steps, "").stem, self.sizes(steps)
         rivals = [
             record["scores"][f"{rung:g}"]
             for name, record in records.items()
-            if name != stem and f"{rung:g}" in record["scores"] and record["size"] <= size
+            if name != stem and f"{rung:g}" in record["scores"] and record["size"] <= smallest
         ]
         own = records.setdefault(stem, {"scores": {}, "size": size})
         own["scores"][f"{rung:g}"] = score

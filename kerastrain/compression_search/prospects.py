@@ -15,6 +15,9 @@ from kerastrain.config import BudgetConfig
 _BYTES = {"float32": 4, "float16": 2, "int4": 0.5, "dynamic_int4": 0.5}  # for each parameter; 1 otherwise
 _SAME_SIZE = 0.99
 _GZIP_MARGIN = 0.7
+_CHANNEL_MARGIN = (
+    0.95  # With a channel go its scales and its bias in 32 bits: 1 % of an int8 file of MobileNet, 4 % after gzip.
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Prospects:
     def size(self, candidate: Candidate, results: Sequence[CandidateResult]) -> float | None:
         """Predicts the size of a candidate's file that counts for the budget, rather too small than too large.
 
-            size = size without steps - bytes of the removed parameters, for gzip times its ratio and the shrinkage
+            size = size without steps - bytes of the removed parameters, a twentieth less if channels are removed; for gzip
+                times its ratio and the shrinkage
 
         Args:
             candidate: Candidate.
@@ -58,6 +62,8 @@ class Prospects:
             after = min(after, self.parameters((step,)))
         # A student is another network, whose graph may be smaller too.
         size = each * after if "distill" in candidate.steps else plain.size_bytes - each * (before - after)
+        if "prune_channels" in candidate.steps:
+            size *= _CHANNEL_MARGIN
         if self.budget.size == "file":
             return max(size, 1.0)
         ratio = plain.gzip_bytes / plain.size_bytes
@@ -75,7 +81,7 @@ class Prospects:
         return min(1.0, _GZIP_MARGIN * shrinkage) if {"prune", "cluster"} & set(steps) else 1.0
 
     def why_not(self, candidate: Candidate, results: Sequence[CandidateResult]) -> str:
-        """Says why a candidate cannot win any more.
+        """Says why a candidate cannot win any more, or within `kilobytes` why no better file is needed.
 
         Args:
             candidate: Candidate that is not made yet.
@@ -99,7 +105,7 @@ class Prospects:
             best = next((result for result in fitting if lost_points(result, reference) <= 0), None)
             if best is None:
                 return ""
-            return f"cannot win by much: {best.name} is within the budget and as accurate as the float file"
+            return f"not needed: {best.name} is within the budget and as accurate as the float file"
         best = min(fitting, key=lambda result: size_of(result, budget), default=None)
         if best is None or size < _SAME_SIZE * size_of(best, budget):
             return ""

@@ -152,7 +152,8 @@ class _Sweep:
         """Times the files so far, because one that is hopelessly slow does not win."""
         known = self.unfinished.record(_ROUGH_TIMES) or {}
         self.results = roughly_timed(self.results, known, self.unfinished.folder, threads=self.settings.threads)
-        self.unfinished.save(_ROUGH_TIMES, {result.name: result.time_ratio for result in self.results})
+        # The records of files that come later stay, so that a resumed compression decides by the same times.
+        self.unfinished.save(_ROUGH_TIMES, known | {result.name: result.time_ratio for result in self.results})
 
     def _rank(self, candidate: Candidate) -> tuple:
         """The order of the trainings, the same after an interruption: the smallest file first if it wins, then by steps."""
@@ -176,12 +177,15 @@ class _Sweep:
         reference = self.results[0].validation.value
         points = self.settings.budget.accuracy_points or 0.0
 
-        def size(steps: tuple[str, ...]) -> float:
-            own = [each for each in self.candidates if each.steps == steps]
-            return min((self.prospects.size(each, self.results) or 0.0 for each in own), default=0.0)
+        def sizes(steps: tuple[str, ...]) -> tuple[float, float]:
+            onward = [each for each in self.candidates if each.steps[: len(steps)] == steps]
+            parts = ([each for each in onward if each.steps == steps], onward)
+            return tuple(
+                min((self.prospects.size(each, self.results) or 0.0 for each in part), default=0.0) for part in parts
+            )
 
         required = reference - points / 100
-        return Contest(self.unfinished, reference=reference, required=required, guess=self.prospects.guess, size=size)
+        return Contest(self.unfinished, reference=reference, required=required, guess=self.prospects.guess, sizes=sizes)
 
     def _attempt(self, candidate: Candidate, action: Callable, *arguments: object, log: bool = True) -> bool:
         """Calls an action for a candidate; with a budget, an error costs this candidate only."""
@@ -204,6 +208,7 @@ class _Sweep:
         if record := self.unfinished.record(candidate.name):
             self.results.append(CandidateResult.from_record(record))
             return
+        self.trainer.require_not_ended(candidate.steps)
         if candidate is not self.candidates[0]:
             trainings = self.trainer.steps_left(candidate.steps).values()
             self.pace.require_time(self.pace.predict(trainings, 1))

@@ -95,6 +95,21 @@ class Trainer:
             raise outcome
         return outcome
 
+    def require_not_ended(self, steps: tuple[str, ...]) -> None:
+        """Raises if a training that a model needs has failed or was stopped before.
+
+        Args:
+            steps: tuple of str, keys of `candidates.STEP_NAMES`.
+
+        Raises:
+            Exception: the error of the training, as from `model`.
+        """
+        for chain in (steps[: count + 1] for count in range(len(steps))):
+            if isinstance(outcome := self._outcomes.get(chain), Exception):
+                raise outcome
+            if self.contest is not None:
+                self.contest.require_not_stopped(Candidate(chain, "").stem)
+
     def steps_left(self, steps: tuple[str, ...]) -> dict[str, tuple[str, int]]:
         """Lists the trainings that are needed for a model and not done yet.
 
@@ -116,8 +131,6 @@ class Trainer:
         stem = Candidate(steps, "").stem
         path = self.unfinished.model_path(stem)
         if not path.exists():
-            if self.contest is not None:
-                self.contest.require_not_stopped(stem)
             before, began = self.model(steps[:-1]), time.monotonic()
             saving = callbacks.Checkpoints(self.unfinished.checkpoints(stem), keep=1, phase=stem)
             bar = callbacks.Progress(phase=f"training {stem}", counts_epochs=False)

@@ -48,10 +48,11 @@ class Writer:
             InputError: the model cannot be converted, or the file differs too much from it.
         """
         if self._stem != candidate.stem:
+            self._stem = None  # until the next session is open
             self._stack.close()
-            self._stem, samples = candidate.stem, self.run.config.export.samples
+            samples = self.run.config.export.samples
             session = export.Session(model, samples=self.split.validation, sample_count=samples)
-            self._session = self._stack.enter_context(session)
+            self._session, self._stem = self._stack.enter_context(session), candidate.stem
         return self._session.tflite(
             path,
             quantize=None if candidate.quantize == "float32" else candidate.quantize,
