@@ -6,6 +6,7 @@ the examples' targets.
 """
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -83,7 +84,7 @@ def batches(
         devices: distribute.Devices whose rows of each batch are read, as `distribute.shard` asks for them; None for all rows.
             MixUp and CutMix read at most two rows more, and a callable `augment` of your own gets the whole batch.
         service: sequence of str "host:port", the decoding workers that read the images, see `kerastrain data-worker`; the batches
-            are the same. Empty to read in this process.
+            are the same. Not with `lengths`. Empty to read in this process.
 
     Returns:
         tf.data.Dataset of (inputs, targets) or, for examples with weights, (inputs, targets, weights). Inputs are
@@ -119,8 +120,10 @@ def batches(
 
     images_of = None
     if service:
+        if lengths is not None:
+            raise InputError("`service` is for images, and `lengths` for texts. Received: both. Leave out one of them.")
         order = orders.of(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed)
-        images_of = client.Images(service, order, read_positions, epochs * steps)
+        images_of = client.Images(service, order, read_positions, epochs * steps, processor_count())
 
     @recording_errors
     def read(step: np.ndarray, epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -161,11 +164,14 @@ def batches(
     options.autotune.enabled = False
     # AUTOTUNE starts with one call at a time, and a short epoch ends before it has adapted: 0.77 times as many images
     # per second over 600 photos on two processors (TF 2.21).
-    return (
+    dataset = (
         dataset.map(batch, num_parallel_calls=processor_count(), deterministic=True)
         .prefetch(_PREFETCHED)
         .with_options(options)
     )
+    if images_of is not None:
+        weakref.finalize(dataset, images_of.stop)  # TensorFlow keeps `read` as long as the process (TF 2.21).
+    return dataset
 
 
 def indices(

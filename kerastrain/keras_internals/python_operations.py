@@ -1,8 +1,10 @@
 """Gives a Python function a name under which graphs of other processes call it.
 
-`tf.numpy_function` names its function by a number of its own process, so that a graph with it, sent to a worker of the tf.data
-service, fails there: "callback pyfunc_0 is not found" (https://github.com/tensorflow/tensorflow/issues/41371). The operation
-itself, `tf.raw_ops.PyFunc`, is public and takes any name; only the table of names is not.
+`tf.numpy_function` names its function by a number of its own process, and its documentation says that the function is no part of
+the graph, so that a worker of the tf.data service fails: "callback pyfunc_0 is not found". The operation itself,
+`tf.raw_ops.PyFunc`, is public and takes any name; only the table of names is not.
+
+Reference: https://www.tensorflow.org/api_docs/python/tf/numpy_function
 
 The private name is `script_ops._py_funcs._funcs`, read in TensorFlow 2.20 and 2.21. `tests/keras_internals/
 test_python_operations.py` fails when it moves.

@@ -123,8 +123,16 @@ def training_batches(
         whole = module.training_batches(stage.train, config.fit.global_batch_size, seed=config.runtime.seed, **options)
         return whole if devices is None else distribute.rows_of_devices(whole, devices)
     options |= {"augment": stage.augment, "devices": devices, **drawing(stage, config)}
-    if stage.train.dtype == np.uint8:  # images; the features of a frozen backbone need no decoding
-        options["service"] = config.data.service
+    if config.data.service:
+        needs_decoding = stage.train.dtype == np.uint8
+        options["service"] = config.data.service if needs_decoding else ()
+        if devices is None or devices.first == 0:
+            logger.info(
+                "the images of this phase are decoded by %s"
+                if needs_decoding
+                else "%s decode nothing in this phase: its head learns from features that are computed here",
+                ", ".join(config.data.service),
+            )
     return data.batches(stage.train, config.fit.global_batch_size, **options)
 
 

@@ -1,9 +1,11 @@
 """Batches whose images a process decodes are those of this process; what cannot be served is a sentence."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
+import threading
 import time
 
 import numpy as np
@@ -14,26 +16,26 @@ from PIL import Image
 
 from kerastrain import config as configs
 from kerastrain import data, distribute
-from kerastrain.data import reading
-from kerastrain.data.service import client, worker
+from kerastrain.data import pipeline, reading
+from kerastrain.data.service import client, orders, worker
 from kerastrain.errors import InputError
 
 SIZE = (6, 8)
 
 
-def serve(port, ready):
-    servers = worker.start(port, "localhost")
+def serve(port, ready, host):
+    servers = worker.start(port, host)
     ready.touch()
     signal.pause()
     del servers
 
 
 @contextlib.contextmanager
-def decoding_worker(folder):
+def decoding_worker(folder, host="localhost"):
     """The address of a worker in a process of its own, and the process."""
     with socket.create_server(("localhost", 0)) as one:
         port = one.getsockname()[1]
-    process = processes.server().Process(target=serve, args=(port, folder / "ready"), daemon=True)
+    process = processes.server().Process(target=serve, args=(port, folder / "ready", host), daemon=True)
     process.start()
     while not (folder / "ready").exists():
         assert process.is_alive()
@@ -67,8 +69,11 @@ def equal(one, other):
     return all(np.array_equal(*values) for batches in pairs for values in zip(*batches, strict=True))
 
 
-@pytest.mark.parametrize("source", ["files", pytest.param("records", marks=pytest.mark.slow)])
-def test_batches_are_the_same_in_every_pass_from_any_step_and_for_some_devices(source, service, photos, tmp_path):
+@pytest.mark.parametrize(
+    ("source", "devices", "workers"),
+    [("files", None, 2), pytest.param("records", distribute.Devices(1, 1, 3), 1, marks=pytest.mark.slow)],
+)
+def test_batches_are_the_same_in_every_pass_and_from_any_step(source, devices, workers, service, photos, tmp_path):
     place = (
         photos
         if source == "files"
@@ -80,13 +85,31 @@ def test_batches_are_the_same_in_every_pass_from_any_step_and_for_some_devices(s
         "epochs": 3,
         "augment": data.augment("flip", "mixup"),
         "start_step": 2,
+        "devices": devices,
     }
-    for devices, workers in ((None, [service] * 2), (distribute.Devices(1, 1, 3), [service])):
-        own = list(data.batches(examples(place), 7, devices=devices, **options))
-        served = data.batches(examples(place), 7, devices=devices, service=workers, **options)
-        assert equal(own, served)
-        assert len(list(served.take(3))) == 3  # a pass that is given up
-        assert equal(own, served)
+    own = list(data.batches(examples(place), 7, **options))
+    served = data.batches(examples(place), 7, service=[service] * workers, **options)
+    assert equal(own, served)
+    assert len(list(served.take(3))) == 3  # a pass that is given up
+    assert equal(own, served)
+
+
+def test_a_pass_with_many_calls_is_received_once_and_ends_with_the_data_set(service, photos, monkeypatch):
+    monkeypatch.setattr(pipeline, "processor_count", lambda: 40)
+    threads, receive = [], client._Stream._receive
+
+    def counting(*arguments):
+        threads.append(threading.current_thread())
+        receive(*arguments)
+
+    monkeypatch.setattr(client._Stream, "_receive", counting)
+    served = data.batches(examples(photos), 1, epochs=3, service=[service])
+    assert len(list(served.take(60))) == 60
+    assert len(threads) == 1
+    del served
+    gc.collect()
+    threads[0].join(10)
+    assert not threads[0].is_alive()
 
 
 def test_a_file_that_the_worker_cannot_read_is_named(service, photos, tmp_path):
@@ -119,6 +142,16 @@ def test_a_worker_that_is_lost_ends_the_training(photos, tmp_path):
         data.batches(examples(photos), 1, service=[address])
 
 
+@pytest.mark.slow
+def test_a_worker_with_a_name_that_leads_nowhere_is_refused(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 2.0)
+    with (
+        decoding_worker(tmp_path, host="nowhere.invalid") as (address, _),
+        pytest.raises(InputError, match="must be reached by the name of its --host.*--host localhost"),
+    ):
+        data.batches(examples(photos), 1, service=[address])
+
+
 def test_what_cannot_be_served_is_refused(service, photos):
     with pytest.raises(InputError, match=r"decoded once and cached in memory\. Set data\.cache=none"):
         data.batches(examples(photos, cache="memory"), 4, service=[service])
@@ -126,7 +159,27 @@ def test_what_cannot_be_served_is_refused(service, photos):
     with pytest.raises(InputError, match="Received: inputs in memory"):
         data.batches(arrays, 4, service=[service])
     with pytest.raises(InputError, match="HOST:PORT. Received: 'decoder'"):
-        client.Images(["decoder"], None, None, 1)
+        client.Images(["decoder"], None, None, 1, calls=1)
+    with pytest.raises(InputError, match="`lengths` for texts"):
+        data.batches(examples(photos), 4, shuffle=True, lengths=np.ones(30, int), service=[service])
+
+
+def test_a_worker_needs_free_ports_and_a_name():
+    with socket.create_server(("", 0)) as one:
+        port = one.getsockname()[1]
+        for first in (port, port - 1):
+            with pytest.raises(InputError, match=f"ports {first} and {first + 1} must be free"):
+                worker.start(first, "localhost")
+    with pytest.raises(InputError, match="Received: 'a:1'"):
+        worker.start(port, "a:1")
+
+
+def test_a_worker_with_other_versions_is_refused(photos, monkeypatch):
+    content = orders.packed(orders.of(examples(photos), 4, shuffle=True, sampling="uniform", seed=0))
+    assert orders.unpacked(content).options["shuffle"]
+    monkeypatch.setattr(orders, "_versions", lambda: {"pillow": "1.0"})
+    with pytest.raises(InputError, match="Received: {'pillow': '1.0'}. Install the same there"):
+        orders.unpacked(content)
 
 
 def test_the_config_wants_images_that_are_decoded_in_every_epoch():

@@ -5,9 +5,10 @@ their number, and every batch carries its step, so that the order does not depen
 or augmentation.
 """
 
-import atexit
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -21,33 +22,38 @@ _AHEAD = 4  # Batches of each worker that are asked for before they are needed.
 _CALLS = 8  # Batches that a worker decodes at a time, at most one on each of its processors.
 _ALIVE_SECONDS = 2.0  # How long a batch is waited for before the worker is looked for.
 _CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0  # How long a worker may take to return a number.
 
 Positions = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 """From a step, int64 scalar tensor, to its epoch and the first position and the one after the last in it."""
 
 
 class Images:
-    """The images of each step, read by decoding workers.
+    """The images of each step, read by decoding workers in advance.
 
     Args:
         addresses: sequence of str "host:port", of the workers.
         order: orders.Order, which all workers get.
         positions: Positions.
         steps: int > 0, the number of steps.
+        calls: int > 0, the number of steps that are waited for at a time.
 
     Raises:
-        InputError: an address is malformed, or nothing answers there.
+        InputError: an address is malformed, or no worker answers there.
     """
 
-    def __init__(self, addresses: Sequence[str], order: orders.Order, positions: Positions, steps: int):
+    def __init__(self, addresses: Sequence[str], order: orders.Order, positions: Positions, steps: int, calls: int):
         for address in addresses:
             _check(address)
+            _ask(address)
         content = orders.packed(order)
         count = len(addresses)
+        span = 2 * max(_AHEAD * count, calls)
         self._streams = [
             _Stream(
                 address,
                 count,
+                span,
                 lambda first, address=address: _dataset(address, content, positions, first, steps, count),
             )
             for address in addresses
@@ -67,75 +73,104 @@ class Images:
         """
         return self._streams[step % len(self._streams)].wait_for(step)
 
+    def stop(self) -> None:
+        """Ends the reading in advance; a call starts it again."""
+        for stream in self._streams:
+            stream.stop()
+
 
 class _Stream:
-    """The batches of one worker, received in a thread of their own."""
+    """The batches of one worker, received in a thread of their own: every `stride`-th step.
 
-    def __init__(self, address: str, stride: int, make: Callable[[int], tf.data.Dataset]):
-        self.address, self.stride, self.make = address, stride, make
+    Steps that are waited for at the same time, and those received ahead, are less than `span` apart; others belong to
+    different passes.
+    """
+
+    def __init__(self, address: str, stride: int, span: int, make: Callable[[int], tf.data.Dataset]):
+        self.address, self.stride, self.span, self.make = address, stride, span, make
         self.changed = threading.Condition()
         self.ready: dict[int, np.ndarray] = {}
         self.following: int | None = None  # The step that the thread receives next.
         self.wanted = 0  # The last step that was asked for.
         self.number = 0  # Of the thread; those before it stop.
+        self.heard = 0.0  # When the worker was last known to be alive, by `time.monotonic`.
         self.error: Exception | None = None
-        atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Makes the thread end after its current batch."""
+        """Makes the thread end after its current batch, and drops what nobody has asked for."""
         with self.changed:
             self.number += 1
+            self.ready.clear()
+            self.following = None
             self.changed.notify_all()
 
     def wait_for(self, step: int) -> np.ndarray:
         """Returns the images of a step, and starts again where the steps do not follow each other, as in another pass."""
-        window = _AHEAD * self.stride
         with self.changed:
-            if step not in self.ready and (self.following is None or step > self.following + 2 * window):
+            if step not in self.ready and (self.following is None or step > self.following + self.span):
                 self._start(step)
-            for old in [number for number in self.ready if number < step - window]:
+            for old in [number for number in self.ready if number < step - self.span]:
                 del self.ready[old]  # of a pass that was given up
             while step not in self.ready:
+                if self.following is None or step < self.following:  # It was received for another pass, or dropped.
+                    self._start(step)
                 if self.error is not None:
                     raise self.error
-                if step < self.following:  # It was received for another pass, or dropped.
-                    self._start(step)
-                if self.wanted < step <= self.following + 2 * window:
-                    self.wanted = step
-                self.changed.notify_all()
-                if not self.changed.wait(_ALIVE_SECONDS):
-                    _check(self.address, "was lost")
-            self.wanted = max(self.wanted, step)
-            self.changed.notify_all()
+                self._want(step)
+                self.changed.wait(_ALIVE_SECONDS)
+                if step not in self.ready and time.monotonic() > self.heard + _ALIVE_SECONDS:
+                    self._look_for_worker()
+            self._want(step)
             return self.ready.pop(step)
+
+    def _want(self, step: int) -> None:
+        # Others are told only of a change: calls that wait would wake each other without end.
+        if self.wanted < step <= self.following + self.span:
+            self.wanted = step
+            self.changed.notify_all()
+
+    def _look_for_worker(self) -> None:
+        try:
+            _check(self.address, "was lost")
+        except InputError as error:
+            self._fail(error)
+        self.heard = time.monotonic()
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        self.changed.notify_all()
 
     def _start(self, step: int) -> None:
         self.number += 1
         self.ready.clear()
-        self.following, self.wanted, self.error = step, step, None
+        self.following, self.wanted, self.error, self.heard = step, step, None, time.monotonic()
         threading.Thread(target=self._receive, args=(self.number, step), daemon=True).start()
 
     def _receive(self, number: int, first: int) -> None:
+        error = InputError(f"the decoding worker {self.address} sent too few images. Resume the run.")
         try:
             for step, images in self.make(first):
-                received = int(step), images.numpy()
-                with self.changed:
-                    self.changed.wait_for(
-                        lambda: self.number != number or self.following <= self.wanted + _AHEAD * self.stride
-                    )
-                    if self.number != number:
-                        return
-                    self.ready[received[0]] = received[1]
-                    self.following = received[0] + self.stride
-                    self.changed.notify_all()
-        except tf.errors.OpError as error:
-            with self.changed:
-                if self.number == number:
-                    self.error = InputError(
-                        f"the decoding worker {self.address} cannot read: {_cause(error)}. Files must be there under the same "
-                        "path, and the worker must have the same version of kerastrain."
-                    )
-                    self.changed.notify_all()
+                if not self._keep(number, int(step), images.numpy()):
+                    return
+        except tf.errors.OpError as failure:
+            error = InputError(
+                f"the decoding worker {self.address} cannot read: {_cause(failure)}. Files must be there under the same path."
+            )
+        except Exception as failure:  # Whatever ends this thread must end those that wait for it.
+            error = failure
+        with self.changed:
+            if self.number == number:
+                self._fail(error)  # After the last step nobody waits, and another pass starts again.
+
+    def _keep(self, number: int, step: int, images: np.ndarray) -> bool:
+        """Keeps images until they are asked for; False if the thread of this number shall end."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.number != number or step <= self.wanted + _AHEAD * self.stride)
+            if self.number == number:
+                self.ready[step] = images
+                self.following, self.heard = step + self.stride, time.monotonic()
+                self.changed.notify_all()
+            return self.number == number
 
 
 def _dataset(address: str, content: bytes, positions: Positions, first: int, steps: int, count: int) -> tf.data.Dataset:
@@ -147,11 +182,34 @@ def _dataset(address: str, content: bytes, positions: Positions, first: int, ste
             orders.READ, [tf.constant(digest), tf.constant(content), *positions(step)], tf.uint8
         )
 
+    steps_of_worker = tf.data.Dataset.range(first, steps, count)
+    return _computed_at(address, steps_of_worker.map(read, num_parallel_calls=_CALLS, deterministic=True))
+
+
+def _computed_at(address: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
     service = tf.data.experimental.service
-    dataset = tf.data.Dataset.range(first, steps, count).map(read, num_parallel_calls=_CALLS, deterministic=True)
     return dataset.apply(
         service.distribute(processing_mode=service.ShardingPolicy.OFF, service=f"grpc://{address}", compression=None)
     )
+
+
+def _ask(address: str) -> None:
+    """Lets a worker return a number: TensorFlow waits without end for one that gave a name which leads nowhere."""
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(tf.errors.OpError):
+            next(iter(_computed_at(address, tf.data.Dataset.range(1))))
+            answered.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    if not answered.wait(_ANSWER_SECONDS):
+        host, _, port = address.rpartition(":")
+        raise InputError(
+            f"the decoding worker {address} must be reached by the name of its --host. Received: no answer within "
+            f"{_ANSWER_SECONDS:.0f} seconds. Start it there with `kerastrain data-worker --port {port} --host {host}`, and open "
+            f"the port {int(port) + 1}, too."
+        )
 
 
 def _check(address: str, what: str = "is missing") -> None:
@@ -162,8 +220,8 @@ def _check(address: str, what: str = "is missing") -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"the decoding worker {address} {what}: {error}. Start it there with `kerastrain data-worker --port {port}`, and "
-            "resume the run."
+            f"the decoding worker {address} {what}: {error}. Start it there with `kerastrain data-worker --port {port} --host "
+            f"{host}`, and resume the run."
         ) from None
 
 

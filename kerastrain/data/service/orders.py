@@ -5,6 +5,7 @@ Takes a store and the options of `batches`; returns bytes, and reads them back. 
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import io
 import json
 
@@ -96,6 +97,7 @@ def packed(order: Order) -> bytes:
     """
     is_records = isinstance(order.store, RecordImages)
     header = {
+        "versions": _versions(),
         "batch_size": order.batch_size,
         "options": order.options,
         "image_size": list(order.store.image_size),
@@ -122,10 +124,16 @@ def unpacked(content: bytes) -> Order:
         Order.
 
     Raises:
+        InputError: it is of a process with other versions of what decodes.
         ValueError: it is something else.
     """
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         header = json.loads(arrays["header"].tobytes())
+        if header["versions"] != _versions():
+            raise InputError(
+                f"a decoding worker must have the versions of the training, {header['versions']}. Received: {_versions()}. "
+                "Install the same there."
+            )
         locations, targets = (arrays[name] if name in arrays.files else None for name in ("locations", "targets"))
     decoding, size, paths = Decoding(**header["decoding"]), tuple(header["image_size"]), tuple(header["paths"])
     files = ImageFiles(paths, size, decoding)
@@ -143,3 +151,8 @@ def digest(content: bytes) -> bytes:
         bytes.
     """
     return hashlib.sha256(content).digest()
+
+
+def _versions() -> dict[str, str]:
+    """Of what decides about pixels and their order."""
+    return {name: importlib.metadata.version(name) for name in ("kerastrain", "pillow")}

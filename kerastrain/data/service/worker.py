@@ -4,7 +4,9 @@ Takes ports; serves until it is stopped. It runs the graphs that it is sent and 
 service has neither passwords nor encryption, and listens on every network interface.
 """
 
-import functools
+import os
+import socket
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +17,8 @@ from kerastrain.data.service import orders
 from kerastrain.errors import InputError
 from kerastrain.keras_internals import python_operations
 
-_orders: dict[bytes, bytes] = {}  # The packed order with each digest, of which only those in use are kept.
+_opened: dict[bytes, tuple] = {}  # The store and the order of the epochs by digest, of the latest trainings.
+_opening = threading.Lock()  # Several threads read.
 _MOST_ORDERS = 4
 
 
@@ -32,17 +35,17 @@ def read(digest: bytes, content: bytes, epoch: np.ndarray, first: np.ndarray, la
     Returns:
         uint8 array (last - first, height, width, 3) in [0, 255].
     """
-    if digest not in _orders:
-        while len(_orders) >= _MOST_ORDERS:
-            _orders.pop(next(iter(_orders)))
-        _orders[digest] = content
-    store, indices_of = _opened(digest)
+    with _opening:
+        if digest not in _opened:
+            while len(_opened) >= _MOST_ORDERS:
+                _opened.pop(next(iter(_opened)))
+            _opened[digest] = _open(content)
+        store, indices_of = _opened[digest]
     return store[indices_of(int(epoch))[int(first) : int(last)]]
 
 
-@functools.lru_cache(maxsize=_MOST_ORDERS)
-def _opened(digest: bytes):
-    order = orders.unpacked(_orders[digest])
+def _open(content: bytes) -> tuple:
+    order = orders.unpacked(content)
     targets = np.zeros(len(order.store), np.int64) if order.targets is None else order.targets
     examples = Examples(targets, tuple(map(str, range(int(targets.max()) + 1))), order.store)
     return order.store, pipeline.order_of_epochs(examples, order.batch_size, **order.options, lengths=None)
@@ -59,19 +62,25 @@ def start(port: int, host: str) -> tuple[object, object]:
         tuple of the tf.data.experimental.service.DispatchServer and WorkerServer, which serve while they exist.
 
     Raises:
-        InputError: a port cannot be used.
+        InputError: a port cannot be used, or the host is no name.
     """
-    python_operations.register(orders.READ, read)
+    if not host or any(character in ":/" or character.isspace() for character in host):
+        raise InputError(f"`host` must be a name or an IPv4 address without a port. Received: {host!r}.")
     service = tf.data.experimental.service
     try:
+        for number in (port, port + 1):
+            # TensorFlow shares a port with another process, and does not fail.
+            socket.create_server(("", number)).close()
         dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
         worker = service.WorkerServer(
             service.WorkerConfig(
                 dispatcher_address=f"localhost:{port}", worker_address=f"{host}:{port + 1}", port=port + 1
             )
         )
-    except tf.errors.OpError as error:
+    except (OSError, tf.errors.OpError) as error:
+        received = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else os.strerror(error.errno)
         raise InputError(
-            f"the ports {port} and {port + 1} must be free. Received: {error.message.splitlines()[0]}. Choose another --port."
+            f"the ports {port} and {port + 1} must be free. Received: {received}. Choose another --port."
         ) from None
+    python_operations.register(orders.READ, read)
     return dispatcher, worker
