@@ -160,15 +160,18 @@ def export_each(
 
 
 def raise_first(errors: Mapping[str, Exception]) -> None:
-    """Raises the error of the first format that failed, and logs those of the others.
+    """Raises the error of the first format that failed, and logs those of the others; a full disk is told of once.
 
     Args:
         errors: mapping from the name of each format that failed to its error; empty to do nothing.
     """
-    for name, error in list(errors.items())[1:]:
-        logger.warning("not exported to %s: %s", name, error)
-    for error in errors.values():
-        raise error
+    if not errors:
+        return
+    (_, first), *others = errors.items()
+    for name, error in others:
+        if not (isinstance(first, OSError) and isinstance(error, OSError)):
+            logger.warning("not exported to %s: %s", name, error)
+    raise first
 
 
 def export_run(

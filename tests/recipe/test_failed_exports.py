@@ -25,7 +25,7 @@ def test_a_run_whose_export_fails_keeps_its_model_and_is_finished_with_other_for
             f"model.backbone={module}",
             "fit.head_epochs=1",
             "fit.epochs=0",
-            "export.formats=[saved_model, keras]",
+            "export.formats=[saved_model, tflite_float32]",
         ]
     )
     run = tmp_path / "a run"
@@ -33,23 +33,24 @@ def test_a_run_whose_export_fails_keeps_its_model_and_is_finished_with_other_for
         recipe.run(settings, run)
     assert str(caught.value) == (
         "this format cannot be written. The model is trained and saved. Finish the run without saved_model: kerastrain train "
-        f"--resume '{run}' export.formats='[keras]'"
+        f"--resume '{run}' export.formats='[tflite_float32]'"
     )
-    assert (run / "exports" / "model.keras").is_file()
+    assert (run / "exports" / "model_float32.tflite").is_file()
     assert (run / "report.html").is_file()
     assert not (run / "finished.json").exists()
     trained, history = (run / "model.keras").read_bytes(), (run / "history.csv").read_bytes()
     measures = json.loads((run / "metrics.json").read_text())
 
     own = config.load(
-        run / "config.yaml", ["export.formats=[keras]", "export.samples=8", "evaluation.sets=[validation, test]"]
+        run / "config.yaml",
+        ["export.formats=[tflite_float32]", "export.samples=8", "evaluation.sets=[validation, test]"],
     )
     result = recipe.resume(run, own)
-    assert [path.name for path in result.exports] == ["model.keras"]
+    assert [path.name for path in result.exports] == ["model_float32.tflite"]
     assert (run / "finished.json").exists()
     assert ((run / "model.keras").read_bytes(), (run / "history.csv").read_bytes()) == (trained, history)
     assert json.loads((run / "metrics.json").read_text()) == measures
-    assert run_directory.load(run).config.export.formats == ("keras",)
+    assert run_directory.load(run).config.export.formats == ("tflite_float32",)
     assert np.isfinite(result.measures["test"]["loss"])
 
 
@@ -58,3 +59,6 @@ def test_the_errors_of_all_formats_are_told(caplog):
     with pytest.raises(InputError, match="first"):
         results.raise_first({"onnx": InputError("first"), "keras": InputError("second")})
     assert caplog.messages == ["not exported to keras: second"]
+    with pytest.raises(OSError, match="full"):
+        results.raise_first({"onnx": OSError("full"), "keras": OSError("full")})
+    assert len(caplog.messages) == 1
