@@ -21,8 +21,8 @@ def steps_per_execution(config: Config, phase: plan.Phase, *, replicas: int = 1)
     """Returns the steps per execution of a phase.
 
     Where `fit.steps_per_execution` is auto, a phase that trains only the head on features takes the largest divisor of the
-    steps of an epoch up to 64, since its steps are as short as the Python code around them. All others take one, and so do
-    short ones, runs whose checkpoints are due after a number of steps, and steps that several devices share.
+    steps of an epoch up to 64, since its steps are as short as the Python code around them; it also divides the steps after
+    which checkpoints are due. All other phases take one, and so do short ones, and steps that several devices share.
 
     Args:
         config: Config.
@@ -34,12 +34,11 @@ def steps_per_execution(config: Config, phase: plan.Phase, *, replicas: int = 1)
     """
     if config.fit.steps_per_execution != "auto":
         return config.fit.steps_per_execution
-    if phase.name != "head" or replicas > 1:
+    if phase.name != "head" or replicas > 1 or phase.trained_epochs * phase.steps_per_epoch < _LEAST_STEPS:
         return 1
-    is_counted = durations.parse_interval(config.fit.checkpoint_every).seconds is None
-    if is_counted or phase.trained_epochs * phase.steps_per_epoch < _LEAST_STEPS:
-        return 1
-    return max(number for number in range(1, _MOST + 1) if phase.steps_per_epoch % number == 0)
+    interval = durations.parse_interval(config.fit.checkpoint_every).steps(phase.steps_per_epoch)
+    steps = math.gcd(phase.steps_per_epoch, interval or 0)
+    return max(number for number in range(1, _MOST + 1) if steps % number == 0)
 
 
 def resume_at(model: keras.Model, epoch_step: int) -> None:

@@ -22,7 +22,8 @@ PHASE = plan.Phase("head", 30, 52, 0, 0.01, "constant", {})
         ([], {"steps_per_epoch": 3001}, 1),  # a prime number
         ([], {"epochs": 7}, 1),  # 364 steps
         ([], {"name": "fine_tune"}, 1),
-        (["fit.checkpoint_every=100 steps"], {}, 1),
+        (["fit.checkpoint_every=100 steps"], {}, 4),
+        (["fit.checkpoint_every=1 epochs"], {}, 52),
         (["fit.steps_per_execution=4"], {"name": "fine_tune"}, 4),
     ],
 )
