@@ -128,7 +128,6 @@ def _in_memory(shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> np.ndarray
 
 def _in_file(path: Path, shape: tuple[int, ...], rows: Iterable[np.ndarray], model: keras.Model) -> np.ndarray:
     """Writes rows to a file, unless it exists, and maps it into memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with exclusively(path.with_suffix(".lock")):
         if (stored := mapped(path, *shape)) is not None:
             return stored

@@ -89,7 +89,6 @@ def precompute_once(
     Raises:
         WriteError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with exclusively(path.with_suffix(".lock")):
         if (stored := mapped(path, len(examples))) is not None:
             return dataclasses.replace(examples, inputs=stored)
@@ -123,12 +122,18 @@ def exclusively(path: Path) -> Iterator[None]:
     """Context manager that waits until no other process is in its block; where files have no locks, it does not wait.
 
     Args:
-        path: Path of the lock file, the same in all processes.
+        path: Path of the lock file, the same in all processes; its folder is made if missing.
 
     Yields:
         None.
+
+    Raises:
+        WriteError: the lock file cannot be made.
     """
-    with path.open("a") as file:
+    with files.surface_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

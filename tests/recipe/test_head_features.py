@@ -1,9 +1,11 @@
 """The features that the head trains on: their views, and what is done where memory or the disk is short."""
 
 import dataclasses
+import errno
 import logging
 import re
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -134,12 +136,17 @@ def test_views_of_nothing_are_refused(overrides, sentence):
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_features_are_computed_although_they_cannot_be_shared(features, split, tmp_path, monkeypatch, caplog, views):
-    def full(path):
-        raise files.WriteError(path, 28)
+@pytest.mark.parametrize("what", ["features", "folder"])
+def test_features_are_computed_although_they_cannot_be_shared(
+    features, split, tmp_path, monkeypatch, caplog, views, what
+):
+    def full(path, **_):
+        if what == "features":
+            raise files.WriteError(path, errno.ENOSPC)
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     config = config_of(f"fit.head_views={views}")
-    monkeypatch.setattr(files, "atomic", full)
+    monkeypatch.setattr(*((files, "atomic") if what == "features" else (Path, "mkdir")), full)
     [train, _] = computed(features, config, split, tmp_path)
     assert train.shape == (4,)
     assert "not shared with other trainings, but computed again: cannot write" in caplog.text
