@@ -15,7 +15,7 @@ between two epochs.
 
 Each measurement is a process of its own, pinned to the same cores. The variants take turns, and medians over the turns count,
 of images per second and of the ratio to the first variant in the same turn. An epoch's time is the median over the epochs after
-the first. "first epoch" is the time of the first, in epochs after it: TensorFlow traces and optimizes the step in it.
+the first. "first epoch" is how many seconds longer the first takes: TensorFlow traces and optimizes the step in it.
 """
 
 import argparse
@@ -149,7 +149,7 @@ def kerastrain_fit(model, images, classes, batch_size, tick, *, folds):
 
 
 def run(name, variant, options):
-    """(images per second, images per processor second, first epoch in epochs) of a variant, in a process of its own."""
+    """(images per second, images per processor second, seconds more of the first epoch) of a variant, in its own process."""
     command = [sys.executable, __file__, "--measure", name, variant, "--steps", str(options.steps)]
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[: options.cores]))
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
