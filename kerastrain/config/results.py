@@ -122,7 +122,7 @@ class RuntimeConfig(Section):
     is missing and exits."""
     profile: bool = False
     """Whether the run measures where its time goes: in profile.json, printed in the end and in the report, with a trace of a few
-    steps of each phase for TensorBoard. It does not change what is trained."""
+    steps of each phase for TensorBoard. It does not change what is trained. The trials of a search are not measured."""
     deterministic: bool = False
     """Whether every operation must return the same bits on every run. It is slower on a GPU, where a few operations raise
     an error."""
