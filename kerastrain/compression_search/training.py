@@ -224,8 +224,10 @@ class Trainer:
             if {"prune_channels", "quantize_aware"} & set(candidate.steps):
                 model = self.student(model)
         if "prune_channels" in candidate.steps:
-            section = self.section("prune_channels")
-            compress.require_removable_channels(model, section.multiply_adds_fraction)
+            if model is self.run.model:
+                self.parameters(("prune_channels",))  # An error here costs this candidate, and later the whole search.
+            else:
+                compress.require_removable_channels(model, self.section("prune_channels").multiply_adds_fraction)
         if "quantize_aware" in candidate.steps:
             compress.require_int8_layers(model)
 
