@@ -72,7 +72,7 @@ def saved_model(
 
     Raises:
         FileExistsError: `path` exists and `replace` is False.
-        InputError: the model, the samples or an option cannot be used.
+        InputError: the model, the samples or an option cannot be used, or the SavedModel does not run in another process.
         ParityError: the SavedModel's outputs differ from `model.predict`; nothing is written and an existing `path` is
             kept.
 
@@ -140,7 +140,9 @@ def steps(
             for name, values in _arguments(model, signature, drawn, encoder).items()
         }
         outputs = shared.process.begin(target, arguments)
-        return lambda: np.concatenate([answers[name] for answers in [outputs()] for name in source.inputs])
+        return lambda: np.concatenate(
+            [answers[name] for answers in [_answers(model, outputs)] for name in source.inputs]
+        )
 
     return verified.steps(shared, path, verified.Exporter(convert, run, calls=calls), tolerance)
 
@@ -176,6 +178,16 @@ def write(
         function = endpoints.serving_function(token_model, activation)
         signatures[TOKENS] = (function, endpoints.input_specs(token_model))
     saved_model_files.write(path, signatures, model)
+
+
+def _answers(model: keras.Model, outputs: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    try:
+        return outputs()
+    except RuntimeError as error:
+        raise InputError(
+            f"the SavedModel of {model.name!r} does not run in a process of its own: {str(error).splitlines()[-1][:300]}. Try "
+            "again with more free memory and disk space, or export another format."
+        ) from error
 
 
 def _encoded(inputs: endpoints.Values, rows: np.ndarray) -> verified.Call:

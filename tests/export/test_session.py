@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from kerastrain import export
+from kerastrain.errors import InputError
 from kerastrain.export import litert_runtime, serving
 from kerastrain.system import files
 
@@ -74,6 +75,20 @@ def test_inputs_that_do_not_fit_on_the_disk_are_reported_and_nothing_is_left(tmp
 
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(files.WriteError, match="model': the disk is full"):
+        export.saved_model(classifier(), tmp_path / "model", samples=INPUTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_model_that_does_not_run_elsewhere_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    def killed():
+        raise RuntimeError(
+            "model does not run in a fresh process:\nTraceback (most recent call last):\nMemoryError: 3 GB"
+        )
+
+    monkeypatch.setattr(export.ServingProcess, "begin", lambda *arguments: killed)
+    with pytest.raises(
+        InputError, match="'classifier' does not run in a process of its own: MemoryError: 3 GB. Try again"
+    ):
         export.saved_model(classifier(), tmp_path / "model", samples=INPUTS)
     assert not list(tmp_path.iterdir())
 
