@@ -143,7 +143,7 @@ def _measured(question: _Question, demanded: Sequence[str]) -> tuple[dict, list[
             xla_timings = _xla_timings(question, chosen.get("precision", question.config.runtime.precision))
             chosen["jit_compile"] = finders.fastest(xla_timings).name == "with XLA"
             timings += xla_timings
-        if set(demanded) == set(question.keys):
+        if not _left_to_try(question, demanded):
             finders.remember(question.subject(), _record(timings, chosen))
     for timing in timings:
         logger.info("%s: %s", timing.name, timing.reason or f"{timing.step_seconds * 1000:.2f} ms a step")
@@ -224,6 +224,12 @@ def _reason_of_model(question: _Question) -> str:
     if _is_module(question):
         return "a module computes in the precision that it was saved in"
     return "this machine has no other in hardware"
+
+
+def _left_to_try(question: _Question, demanded: Sequence[str]) -> bool:
+    """Whether "auto" would try values of the keys that are open and not demanded."""
+    tried = {"precision": _policies(question), "jit_compile": _tries_xla(question)}
+    return any(tried[name] for name in question.keys if name not in demanded)
 
 
 def _is_module(question: _Question) -> bool:

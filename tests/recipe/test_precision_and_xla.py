@@ -71,6 +71,14 @@ def test_a_long_run_measures_once_and_the_next_one_remembers(place, clock, caplo
     assert len(clock) == 4
 
 
+def test_what_a_run_was_told_to_measure_is_remembered_for_those_that_choose(place, clock):
+    split = recipe.load_data(config(place), (8, 8))
+    measured, _ = recipe.with_measured_precision(config(place, "runtime.precision=measure"), split)
+    again, timings = recipe.with_measured_precision(config(place), split)
+    assert (again.runtime, timings, len(clock)) == (measured.runtime, [], 2)
+    assert again.runtime.precision == "mixed_bfloat16"
+
+
 def test_the_measured_step_has_the_last_word(place, clock, monkeypatch):
     monkeypatch.setattr(precision_and_xla, "_predicted_step_seconds", lambda question: [1000.0])
     monkeypatch.setitem(STEP_SECONDS, "float32", 1e-4)
