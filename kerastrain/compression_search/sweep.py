@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kerastrain import data, export
+from kerastrain.compression_search import calibration
 from kerastrain.compression_search.candidates import Candidate
 from kerastrain.compression_search.halving import Contest, FellBehind
 from kerastrain.compression_search.measurement import CandidateResult, candidate_result, guess_score, roughly_timed
@@ -244,6 +245,9 @@ class _Sweep:
         path = self.unfinished.folder / f"{candidate.name}.tflite"
         parity = self.writer.write(candidate, model, path)
         result = candidate_result(candidate, path, model, self.trainer.split, parity)
+        if candidate == Candidate((), "int8"):
+            count = self.trainer.run.config.export.representative_samples
+            self.unfinished.save(calibration.NAME, calibration.row(count, result.validation, parity))
         self.unfinished.save(candidate.name, dataclasses.asdict(result))
         self.results.append(result)
         return result

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from kerastrain import compression_search, data, models, recipe, report
+from kerastrain.compression_search import calibration as calibrations
 from kerastrain.compression_search import unfinished
 from kerastrain.config import CompressConfig, no_validation
 from kerastrain.errors import InputError
@@ -90,7 +91,7 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
             choice = compression_search.choose(results, budget, guess=guess)
         calibration = work.record("calibration")
         if calibration is None:
-            calibration = _calibration(run, split, settings, candidates)
+            calibration = _calibration(run, split, settings, candidates, known=work.record(calibrations.NAME))
             work.save("calibration", calibration)
         compression = Compression(tuple(results), skipped, choice, calibration)
         extra = {"compression.json": work.folder / "compression.json"}
@@ -111,13 +112,16 @@ def compress(run: Run, settings: CompressConfig) -> Compression:
     return compression
 
 
-def _calibration(run: Run, split: data.Split, settings: CompressConfig, candidates: Sequence) -> list[dict]:
+def _calibration(
+    run: Run, split: data.Split, settings: CompressConfig, candidates: Sequence, *, known: dict | None
+) -> list[dict]:
     if not any(item.quantize == "int8" and "quantize_aware" not in item.steps for item in candidates):
         return []
     counts = settings.calibration_counts
     if counts:
         logger.info("int8 with %s calibration examples, for comparison", ", ".join(map(str, counts)))
-    return compression_search.calibration_table(run.model, split, counts, samples=run.config.export.samples)
+    samples = run.config.export.samples
+    return compression_search.calibration_table(run.model, split, counts, samples=samples, known=known)
 
 
 def _numbers(result: compression_search.CandidateResult) -> dict[str, float]:

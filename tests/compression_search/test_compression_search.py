@@ -332,6 +332,12 @@ def test_layers_stay_in_float_where_int8_breaks_the_budget(tmp_path):
     assert int8.size_bytes < mixed.size_bytes < results[0].size_bytes
     assert compression_search.choose(results, settings.budget).winner == mixed.name
 
+    known, samples = Unfinished(tmp_path).record("calibrated"), run.config.export.samples
+    assert compression_search.calibration_table(model, split, [known["count"]], samples=samples) == [known]
+    marked = {**known, "agreement": 2.0}
+    table = compression_search.calibration_table(model, split, [known["count"]], samples=samples, known=marked)
+    assert table == [marked]  # It is not made again.
+
 
 @pytest.mark.slow
 def test_batch_norm_follows_the_layers_that_lose_weights_and_stays_where_they_are_frozen(tmp_path):
