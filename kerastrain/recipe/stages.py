@@ -128,9 +128,9 @@ def training_batches(
         options["service"] = config.data.service if needs_decoding else ()
         if devices is None or devices.first == 0:
             logger.info(
-                "the images of this phase are decoded by %s"
+                "the images of this phase are decoded by data.service=[%s]"
                 if needs_decoding
-                else "%s decode nothing in this phase: its head learns from features that are computed here",
+                else "data.service=[%s] is not used in this phase: its head learns from features that are computed here",
                 ", ".join(config.data.service),
             )
     return data.batches(stage.train, config.fit.global_batch_size, **options)

@@ -19,6 +19,7 @@ from kerastrain import data, distribute
 from kerastrain.data import pipeline, reading
 from kerastrain.data.service import client, orders, worker
 from kerastrain.errors import InputError
+from kerastrain.recipe import plan, stages
 
 SIZE = (6, 8)
 
@@ -162,6 +163,16 @@ def test_what_cannot_be_served_is_refused(service, photos):
         client.Images(["decoder"], None, None, 1, calls=1)
     with pytest.raises(InputError, match="`lengths` for texts"):
         data.batches(examples(photos), 4, shuffle=True, lengths=np.ones(30, int), service=[service])
+
+
+def test_the_log_says_which_phases_are_decoded(service, photos, caplog):
+    config = configs.validate({"data": {"cache": "none", "service": service}})
+    phase = plan.Phase("fit", 1, 1, 0, 0.1, "constant", {})
+    features = data.Examples(np.zeros(4, int), ("a",), np.zeros((4, 3), np.float32))
+    with caplog.at_level("INFO", logger="kerastrain"):
+        for train, said in ((examples(photos), f"are decoded by data.service=[{service}]"), (features, "is not used")):
+            stages.training_batches(stages.Stage(None, train), config, phase, start_step=0)
+            assert said in caplog.messages[-1]
 
 
 def test_a_worker_needs_free_ports_and_a_name():
