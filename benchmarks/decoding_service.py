@@ -33,7 +33,7 @@ AUGMENTATIONS = {"read": (), "read and augment": ("flip", "resized_crop", "colou
 def decoding_worker(port, processor):
     """Runs `kerastrain data-worker` on a processor."""
     command = [sys.executable, "-m", "kerastrain", "data-worker", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # its errors are ours
     os.sched_setaffinity(process.pid, {processor})
     if not any("decoding images" in line for line in process.stdout):
         raise SystemExit("the decoding worker did not start")

@@ -79,7 +79,7 @@ def shard(
         dataset: tf.data.Dataset of global batches, the same and in the same order in all workers, such as
             `kerastrain.data.batches` returns; the last batch may be smaller, even smaller than the number of devices. Or a
             callable that gets Devices and returns such a dataset as from `rows_of_devices`, and of whole batches for None, such
-            as `functools.partial(kerastrain.data.batches, examples, 128)` with the keyword `devices`.
+            as `lambda devices: kerastrain.data.batches(examples, 128, devices=devices)`.
         strategy: tf.distribute.Strategy of this process.
 
     Returns:
