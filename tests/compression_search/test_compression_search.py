@@ -11,8 +11,8 @@ import pytest
 from matplotlib.text import Text
 
 from kerastrain import compression_search, config, data, models, run_directory
+from kerastrain.compression_search import halving, unfinished
 from kerastrain.compression_search import steps as training_steps
-from kerastrain.compression_search import unfinished
 from kerastrain.compression_search.progress import OutOfTime, Pace, Watch
 from kerastrain.compression_search.training import Trainer
 from kerastrain.compression_search.unfinished import Unfinished
@@ -236,6 +236,7 @@ def test_a_search_that_ran_out_of_time_and_disk_makes_what_one_without_a_break_m
         results, skipped = compression_search.sweep(run, split, candidates, settings, tmp_path / name)
         return [dataclasses.replace(result, time_ratio=None, memory_ratio=None) for result in results], skipped
 
+    monkeypatch.setattr(halving, "_FIRST_STEP", 20)  # The trainings here are short.
     results, skipped = sweep("cut", minutes=1e-4)
     assert [one.name for one in results] == ["baseline_float32"]
     assert skipped["pruned_int8"].startswith("not tried: ")

@@ -101,6 +101,7 @@ def test_a_training_far_from_the_budget_is_stopped_also_after_an_interruption(tm
     one = contest(tmp_path)
     assert one.rungs("distilled", 100) == {25: 0.25, 50: 0.5}
     assert one.rungs("distilled", 60) == {30: 0.5}  # A quarter would be too early.
+    assert one.rungs("pruned", 100) == {50: 0.5}
     one.add(("distill",), 0.25, 0.2, done="25 of 100 steps")
     assert one.rungs("distilled", 100) == {50: 0.5}
     sentence = "stopped after 50 of 100 steps: its score of 0.450 is 43.0 points below the budget and far from it"
@@ -134,9 +135,9 @@ def test_a_training_is_measured_at_its_rungs_and_ends_where_it_falls_behind(tmp_
         return next(measured)
 
     rungs = Rungs(contest(tmp_path), ("prune",), score, first_step=0)
-    ones = np.ones((80, 1))
-    with pytest.raises(FellBehind, match="^stopped after 40 of 80 steps: "):
+    ones = np.ones((200, 1))
+    with pytest.raises(FellBehind, match="^stopped after 100 of 200 steps: "):
         model.fit(ones, 2 * ones, batch_size=1, shuffle=False, verbose=0, callbacks=[rungs])
     assert len(set(weights)) == 2
-    assert model.optimizer.iterations == 40
+    assert model.optimizer.iterations == 100
     assert Unfinished(tmp_path).record("halving")["pruned"]["scores"] == {"0.25": 0.5, "0.5": 0.2}
