@@ -34,8 +34,8 @@ def prospects(**budget):
         (("prune",), "float32", 4_100_000),
         (("quantize_aware",), "int8", 1_100_000),
         ((), "int16x8", 1_100_000),
-        (("prune_channels", "prune"), "int8", 0.95 * (1_100_000 - 400_000)),
-        (("prune_channels",), "float32", 0.95 * (4_100_000 - 4 * 400_000)),
+        (("prune_channels", "prune"), "int8", 0.9 * (1_100_000 - 400_000)),
+        (("prune_channels",), "float32", 0.9 * (4_100_000 - 4 * 400_000)),
         (("distill",), "int8", 200_000),
         ((), "float16", None),  # without a file of this format, nothing is known
     ],
