@@ -17,7 +17,7 @@ import kerastrain as kt
 split = kt.data.image_folder({folder!r}, image_size=(16, 16), validation_fraction=0.2)
 # The first batch is there at once; others are still being read in the background when the kernel ends.
 read = type(split.train).read
-type(split.train).read = lambda self, indices: (time.sleep(3 if 0 not in indices else 0), read(self, indices))[1]
+type(split.train).read = lambda self, rows, *epoch: (time.sleep(3 if 0 not in rows else 0), read(self, rows, *epoch))[1]
 iterator = iter(kt.data.batches(split.train, 2))
 _ = next(iterator)
 """
