@@ -68,7 +68,8 @@ def test_views_of_two_replicas_are_those_of_one(examples, augment, expected):
             traces.append(inputs)
             return super().call(inputs)
 
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    reduction = tf.distribute.HierarchicalCopyAllReduce()  # whose keys cannot clash with those of another strategy
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction).scope():
         inputs = keras.Input((8, 8, 3))
         model = keras.Model(inputs, Counted()(inputs))
     traces.clear()

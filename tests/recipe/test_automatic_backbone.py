@@ -112,7 +112,13 @@ def test_what_belongs_to_one_backbone_is_refused(key):
 
 
 def test_a_run_that_starts_from_another_has_its_backbone_and_a_resumed_run_its_own(tmp_path):
-    run = untrained.card(tmp_path / "run", ["0"], overrides=[f"model.backbone={PHOTOS}", "data.image_size=[8, 8]"])
+    given = [
+        f"model.backbone={PHOTOS}",
+        "data.image_size=[8, 8]",
+        "runtime.precision=float32",
+        "runtime.jit_compile=keras",
+    ]
+    run = untrained.card(tmp_path / "run", ["0"], overrides=given)
     from_run = kt.recipe.config_from(run, overrides=["model.backbone=auto"])
     assert automatic_backbone.choose(from_run)[0].model.backbone == PHOTOS
     asked = kt.config.load(overrides=["data.image_size=[8, 8]"])
