@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import untrained
 
-from kerastrain import distribute, recipe
+from kerastrain import recipe
 from kerastrain.errors import InputError
 from kerastrain.recipe import predicting
 from kerastrain.recipe.inputs import Input
@@ -68,7 +69,8 @@ def test_texts_are_predicted_with_their_rows(runs):
 
 
 def test_batches_are_computed_as_by_predict_also_if_they_are_smaller_than_the_number_of_replicas():
-    with distribute.make("mirrored").scope():
+    reduction = tf.distribute.HierarchicalCopyAllReduce()
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], cross_device_ops=reduction).scope():
         pixels, numbers = keras.Input((4, 4, 3)), keras.Input((2,))
         features = keras.layers.BatchNormalization()(keras.layers.Conv2D(2, 3)(pixels))
         joined = keras.layers.Concatenate()([keras.layers.Flatten()(features), numbers])
