@@ -11,8 +11,8 @@ EfficientNet-Lite0 is the bundled one; MobileNetV2 and ResNet50 have random weig
 
 Each line has the medians of the turns, the median of the ratios ours / rival's with its range, and the goal; accuracies are those
 on the same photos that nobody trained on. A row that fails says so and costs only itself. --quick trains on few photos for few
-epochs: its numbers mean nothing but that a row works. --write writes the table to RESULTS.md, with notes on where the time
-went.
+epochs: its numbers mean nothing but that a row works. --write writes each row to a section of its own of RESULTS.md, with notes
+on where the time went, as soon as it is measured.
 """
 
 import argparse
@@ -40,26 +40,20 @@ ROWS = {
 TITLE = "Beside rivals"
 
 
-def measured(names, setting):
-    """(lines of the table, notes) of rows; a row that fails is a note."""
-    table, notes = [], []
-    for name in names:
-        print(f"row {name}", file=sys.stderr, flush=True)
-        start = time.monotonic()
-        try:
-            row = ROWS[name](setting)
-        except Exception as error:  # the other rows are worth having
-            traceback.print_exc()
-            notes.append(f"{name}: not measured, {str(error).strip().splitlines()[-1] if str(error) else error!r}")
-            continue
-        table += row
-        notes += [note for line in row for note in line.notes]
-        for line in row:
-            print(line, flush=True)
-            rival = line.rival.partition(",")[0]  # without the precision, which may change
-            results.record(f"{line.work}, of {rival}", *results.spread(line.ratios))
-        print(f"row {name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    return table, notes
+def measured(name, setting):
+    """(lines of the table, notes) of a row; one that fails is a note."""
+    print(f"row {name}", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    try:
+        row = ROWS[name](setting)
+    except Exception as error:  # the other rows are worth having
+        traceback.print_exc()
+        return [], [f"{name}: not measured, {str(error).strip().splitlines()[-1] if str(error) else error!r}"]
+    for line in row:
+        rival = line.rival.partition(",")[0]  # without the precision, which may change
+        results.record(f"{line.work}, of {rival}", *results.spread(line.ratios))
+    print(f"row {name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    return row, [note for line in row for note in line.notes]
 
 
 def report(table, notes, setting):
@@ -83,7 +77,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=ROWS, default=[*ROWS], metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--write", action="store_true", help="write the table to RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="write each row to RESULTS.md")
     parser.add_argument("--environments", type=Path, default=environments.default_folder(), metavar="FOLDER")
     parser.add_argument("--replace", nargs="+", default=(), metavar="PACKAGE==VERSION")
     parser.add_argument("--work", type=Path, help="folder for photos, runs and logs; by default a temporary one")
@@ -98,12 +92,15 @@ def main():
             quick=options.quick,
             threads=len(os.sched_getaffinity(0)),
         )
-        table, notes = measured(options.only, setting)
-        text = report(table, notes, setting)
-    print(text)
-    if options.write:
-        results.write(TITLE, text)
-    return int(any(": not measured, " in note for note in notes))
+        is_whole = True
+        for name in options.only:
+            table, notes = measured(name, setting)
+            text = report(table, notes, setting)
+            print(text)
+            is_whole = is_whole and bool(table)
+            if options.write and table:
+                results.write(f"{TITLE}: {name}", text)
+    return int(not is_whole)
 
 
 if __name__ == "__main__":
