@@ -21,9 +21,8 @@ RUNGS = {0.25: 0.1, 0.5: 0.5}
 # Before it, the statistics of batch norm do not fit, and a measurement says nothing: of momentum 0.9, an eighth of the old ones
 # is left after 20 steps, with which a pruned MobileNet was at chance level that won in the end; after 50 steps 0.5 %.
 _FIRST_STEP = 50
-_FIRST_STEP_OF_STUDENT = (
-    20  # A student loses no old statistics, and its steps, which run the teacher too, take longest.
-)
+# A student has no old statistics to lose, and its steps take longest, since they run the teacher too.
+_FIRST_STEP_OF_STUDENT = 20
 _RECORD = "halving"
 
 
@@ -36,7 +35,7 @@ class Contest:
 
     A training is stopped at a rung if its score has not covered the fraction of the way from guessing to the float file that
     `RUNGS` says; and, after half of its steps, if its score is below what the budget requires and in the worse half of those
-    that reached this rung for a file that is larger than none that this training leads to, also by further steps.
+    that reached this rung and lead to a file no larger than the smallest to which this training leads, by further steps too.
 
     Args:
         unfinished: Unfinished, which keeps the records.

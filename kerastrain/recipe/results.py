@@ -160,7 +160,7 @@ def export_each(
 
 
 def raise_first(errors: Mapping[str, Exception]) -> None:
-    """Raises the error of the first format that failed, and logs those of the others; a full disk is told of once.
+    """Raises the error of the first format that failed, and logs those of the others; a full disk is reported once.
 
     Args:
         errors: mapping from the name of each format that failed to its error; empty to do nothing.
