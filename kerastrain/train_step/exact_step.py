@@ -69,7 +69,7 @@ class ExactStep:
             self.model,
             data,
             micro_batches=self.micro_batches,
-            forward=self.forward or self.folded,
+            forward=self.forward or (None if is_placed(self.model) else self.folded),
             overlapping=self.overlapping,
         )
 
@@ -112,6 +112,15 @@ def overrides(model: keras.Model, name: str) -> bool:
         name: str, the method, such as "train_step".
     """
     return any(name in vars(cls) for cls in type(model).__mro__ if not _is_keras(cls))
+
+
+def is_placed(model: keras.Model) -> bool:
+    """Whether `distribute.place` has given a model a call of its own, which runs its layers on several devices.
+
+    Args:
+        model: keras.Model.
+    """
+    return "call" in vars(model)
 
 
 def set_micro_batches(model: keras.Model, micro_batches: int, *, overlapping: bool = False) -> None:
@@ -209,12 +218,13 @@ def train_step(
     return _metrics(model, x, y, y_pred, sample_weight, valid_count)
 
 
-def test_step(model: keras.Model, data) -> dict:
+def test_step(model: keras.Model, data, *, forward: Callable | None = None) -> dict:
     """`keras.Model.test_step`, exact on devices with unequal numbers of examples.
 
     Args:
         model: keras.Model, compiled; called in the replica context of a strategy, or on one device.
         data: this device's part of the batch, as Keras passes it to `test_step`, or a `Shard`.
+        forward: callable (inputs, training) -> outputs that replaces the model's call; None for the model itself.
 
     Returns:
         dict of the metrics' results.
@@ -223,7 +233,7 @@ def test_step(model: keras.Model, data) -> dict:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     replicas, size = tf.distribute.get_strategy().num_replicas_in_sync, batch_size(x)
     total, loss_weight = _total(size, shard, replicas), _loss_weight(model, sample_weight, size, shard)
-    y_pred = _forward(model)(x, training=False)
+    y_pred = (forward or _forward(model))(x, training=False)
     loss = keras_training.compute_loss(model, x, y, y_pred, loss_weight, training=False)
     _track(model, loss * _factor(model, size, total, replicas, loss.dtype), size, total, valid_count)
     return _metrics(model, x, y, y_pred, sample_weight, valid_count)

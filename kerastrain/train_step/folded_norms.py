@@ -9,10 +9,11 @@ The left side reads and writes every activation of the convolution twice more, a
 does this for the kernel alone, and leaves TensorFlow a convolution with a bias and an activation, which it computes as one.
 
 Takes a functional `keras.Model`; returns a function that computes what a call of it computes, up to rounding, or makes it the
-one of the model's train step. Must not change the layers of the model or their weights.
+one of the model's steps. Must not change the layers of the model or their weights.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -25,8 +26,9 @@ from kerastrain.train_step import exact_step
 def install(model: keras.Model) -> bool:
     """Makes `fit` compute the frozen batch normalizations of a model as part of the convolutions before them.
 
-    Takes effect on the next `fit`, with and without XLA; it belongs to this object and is not saved. Memory settings of
-    `kerastrain.memory` may precede or follow; a model with rematerialized or placed blocks keeps its own forward pass.
+    Validation and `evaluate` compute all batch normalizations so, unless the model overrides `test_step`. Takes effect on the
+    next `fit`, with and without XLA; it belongs to this object and is not saved. Memory settings of `kerastrain.memory` may
+    precede or follow; steps with rematerialized blocks and models with placed ones keep their own forward pass.
 
     Args:
         model: keras.Model, compiled.
@@ -41,6 +43,9 @@ def install(model: keras.Model) -> bool:
         model.train_step = exact_step.ExactStep(model, frees_memory=False)
     model.train_step.folded = folded
     model.train_function = None
+    if not exact_step.overrides(model, "test_step"):
+        model.test_step = _TestStep(model, folded)
+        model.test_function = None
     return True
 
 
@@ -97,6 +102,18 @@ def inference_model(model: keras.Model) -> keras.Model:
         return model
     with model.distribute_strategy.scope():
         return _InferenceModel(model, folded)
+
+
+@dataclass
+class _TestStep:
+    """A `test_step` for one model, through a folded forward pass."""
+
+    model: keras.Model
+    folded: Callable
+
+    def __call__(self, data) -> dict:
+        forward = None if exact_step.is_placed(self.model) else self.folded
+        return exact_step.test_step(self.model, data, forward=forward)
 
 
 class _InferenceModel(keras.Model):
