@@ -6,17 +6,27 @@ Takes a keras.Model and real inputs; writes a file and returns a `Parity`. Must 
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from kerastrain.errors import InputError, unknown
 from kerastrain.evaluation.operating_point import OperatingPoint
-from kerastrain.export import compact, endpoints, int4, metadata, parity, selective, serving, verified
+from kerastrain.export import (
+    compact,
+    endpoints,
+    int4,
+    metadata,
+    parity,
+    selective,
+    serving,
+    tflite_conversion,
+    verified,
+)
 from kerastrain.export import samples as sampling
 from kerastrain.export.litert_runtime import run
+from kerastrain.export.serving_process import NotConverted
 from kerastrain.export.shared import Shared
 from kerastrain.export.targets import require_target
 from kerastrain.keras_internals.layers import every_layer
@@ -25,7 +35,7 @@ from kerastrain.layers import numbers as number_layers
 from kerastrain.layers import quantized
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8", "int16x8", *int4.KINDS)
-INTEGERS = {"uint8": tf.uint8, "int8": tf.int8, "float32": tf.float32}
+INTEGERS = ("uint8", "int8", "float32")
 
 
 def tflite(
@@ -149,13 +159,17 @@ def steps(
         )
     selective.require(float_layers, quantize, learned=learned)
 
-    def convert(source: verified.Source, target: Path) -> None:
+    def convert(source: verified.Source, target: Path) -> Callable[[], None] | None:
         calibration = None
         if quantize in ("int8", "int16x8") and not learned:
             calibration = sampling.draw(representative, model, count=representative_count, name="representative")
             calibration = source.texts.ids(calibration) if source.texts else calibration
-        dtype = INTEGERS["float32" if reads_texts else io]
-        content = _convert(shared, source, quantize, calibration, dtype, float_layers)
+        content = _conversion(shared, source, quantize, calibration, "float32" if reads_texts else io, float_layers)
+        if shared.background and not float_layers:
+            return lambda: finish(source, content(), target)
+        return finish(source, content(), target)
+
+    def finish(source: verified.Source, content: bytes, target: Path) -> None:
         content = compact.compact(content, {layer.name for layer in every_layer(model)}, unique=quantize is None)
         content = metadata.with_metadata(
             content,
@@ -202,7 +216,10 @@ def _require_options(quantize: str | None, representative, io: str, *, learned: 
         )
 
 
-def _convert(shared: Shared, source: verified.Source, quantize, calibration, io, float_layers) -> bytes:
+def _conversion(
+    shared: Shared, source: verified.Source, quantize, calibration, io: str, float_layers: int
+) -> Callable[[], bytes]:
+    """Writes the graph, and begins to convert it in the process of a session in the background; the callable has the content."""
     model, shape = source.model, endpoints.shape_of(source.inputs[endpoints.DEFAULT_SIGNATURE])
     names = endpoints.input_names(model)
     if float_layers and len(names) > 1:
@@ -212,33 +229,28 @@ def _convert(shared: Shared, source: verified.Source, quantize, calibration, io,
     graph = shared.graph(
         lambda path: serving.write(model, path, shared.activation, batch_size=1, input_shape=shape),
     )
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(graph), signature_keys=["serving_default"])
-    if quantize and quantize not in int4.KINDS:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantize == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8":
-        converter.inference_input_type = converter.inference_output_type = io
-    if calibration is not None:
-        columns = endpoints.arguments(model, calibration)
-        rows = range(len(calibration))
-        converter.representative_dataset = lambda: (
-            {name: values[[row]] for name, values in columns.items()} if len(names) > 1 else [calibration[[row]]]
-            for row in rows
-        )
-        ops = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-        if quantize == "int16x8":
-            ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        converter.target_spec.supported_ops = [ops]
-    try:
-        if float_layers:
+    columns = None if calibration is None else endpoints.arguments(model, calibration)
+    settings = (None if quantize in int4.KINDS else quantize, io, columns)
+    if shared.background and not float_layers:
+        answer = shared.process.begin_conversion(graph, *settings)
+        convert = functools.partial(serving.answered, model, answer)
+    else:
+        converter = tflite_conversion.converter(str(graph), *settings)
+
+        def convert() -> bytes:
+            if not float_layers:
+                return converter.convert()
             measured = shared.sensitivity(calibration, lambda: selective.Sensitivity(converter, calibration))
-            content = measured.convert(float_layers)
-        else:
-            content = converter.convert()
-    except ConverterError as error:
-        raise InputError(_reason(model, quantize, str(error))) from error
-    return int4.quantized(content, quantize) if quantize in int4.KINDS else content
+            return measured.convert(float_layers)
+
+    def content() -> bytes:
+        try:
+            converted = convert()
+        except (ConverterError, NotConverted) as error:
+            raise InputError(_reason(model, quantize, str(error))) from error
+        return int4.quantized(converted, quantize) if quantize in int4.KINDS else converted
+
+    return content
 
 
 def _reason(model: keras.Model, quantize: str | None, message: str) -> str:

@@ -1,13 +1,13 @@
-"""Runs SavedModels as a server would: in a process that imports TensorFlow, and neither Keras nor anything of kerastrain.
+"""Runs SavedModels as a server would, and converts them: in a process that imports TensorFlow, and not Keras or kerastrain.
 
 `serving_process` starts this file's text with `python -c`; arguments: the number of the process that does, and the folder of its
-temporary files. A line on stdin is a JSON list: the SavedModel folder, a folder with an array `SIGNATURE/ARGUMENT.npy` for each
-argument of each signature to call, and the .npz file to write the outputs to, one array per signature. The line on stdout that
-answers it is JSON: null, or the text of an error. The process ends when stdin or the process that started it does, also in the
-middle of its work, and then removes the temporary files.
+temporary files. A line on stdin is a JSON list: "respond" or "convert", and the arguments of the function of that name. The line
+on stdout that answers it is JSON: null, or the text of an error. The process ends when stdin or the process that started it
+does, also in the middle of its work, and then removes the temporary files.
 """
 
 import importlib
+import importlib.util
 import json
 import os
 import queue
@@ -43,7 +43,8 @@ def main(parent: int, scratch: str) -> None:
     tf = importlib.import_module("tensorflow")
     while True:
         try:
-            respond(tf, *json.loads(requests.get()))
+            task, *arguments = json.loads(requests.get())
+            {"respond": respond, "convert": convert}[task](tf, *arguments)
             error = None
         except Exception:
             error = traceback.format_exc()
@@ -56,8 +57,8 @@ def respond(tf, folder: str, inputs: str, outputs: str) -> None:
     Args:
         tf: module, TensorFlow.
         folder: str, the SavedModel, which is loaded for this call only.
-        inputs: str, the folder with the arguments of the signatures.
-        outputs: str, the .npz file to write the outputs to.
+        inputs: str, the folder with an array `SIGNATURE/ARGUMENT.npy` for each argument of each signature to call.
+        outputs: str, the .npz file to write the outputs to, one array for each signature.
 
     Raises:
         ValueError: a signature takes other arguments.
@@ -75,6 +76,33 @@ def respond(tf, folder: str, inputs: str, outputs: str) -> None:
             batches.append(next(iter(signature(**batch).values())).numpy())
         results[place.name] = np.concatenate(batches)
     np.savez(outputs, **results)
+
+
+def convert(tf, folder: str, options: dict, calibration: str | None, program: str, target: str) -> None:
+    """Converts a SavedModel to a TFLite file.
+
+    Args:
+        tf: module, TensorFlow.
+        folder: str, the SavedModel.
+        options: dict, `quantize` and `io` of `tflite_conversion.converter`.
+        calibration: str, a folder with an array `ARGUMENT.npy` for each argument of the signature; None for none.
+        program: str, the file `tflite_conversion.py`.
+        target: str, the file to write. Why the model cannot be converted is written to `TARGET.txt` in its place.
+    """
+    spec = importlib.util.spec_from_file_location("tflite_conversion", program)
+    conversion = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conversion)
+    arrays = None
+    if calibration is not None:
+        arrays = {file.stem: np.load(file, mmap_mode="r") for file in Path(calibration).iterdir()}
+    try:
+        content = conversion.converter(folder, calibration=arrays, **options).convert()
+    except Exception as error:
+        if type(error).__name__ != "ConverterError":
+            raise
+        Path(f"{target}.txt").write_text(str(error), encoding="utf-8")
+        return
+    Path(target).write_bytes(content)
 
 
 def _loaded(tf, folder: str):

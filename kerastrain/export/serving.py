@@ -15,6 +15,7 @@ from kerastrain.errors import InputError
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.export import endpoints, parity, saved_model_files, tokens, verified
 from kerastrain.export.encoder_models import EncoderModel
+from kerastrain.export.serving_process import Answer
 from kerastrain.export.shared import Shared
 from kerastrain.export.targets import require_target
 from kerastrain.system import files
@@ -141,7 +142,7 @@ def steps(
         }
         outputs = shared.process.begin(target, arguments)
         return lambda: np.concatenate(
-            [answers[name] for answers in [_answers(model, outputs)] for name in source.inputs]
+            [answers[name] for answers in [answered(model, outputs)] for name in source.inputs]
         )
 
     return verified.steps(shared, path, verified.Exporter(convert, run, calls=calls), tolerance)
@@ -180,9 +181,21 @@ def write(
     saved_model_files.write(path, signatures, model)
 
 
-def _answers(model: keras.Model, outputs: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def answered(model: keras.Model, answer: Callable[[], Answer]) -> Answer:
+    """Waits for an answer of the process that runs and converts SavedModels.
+
+    Args:
+        model: keras.Model of the SavedModel.
+        answer: callable from `ServingProcess.begin` or `ServingProcess.begin_conversion`.
+
+    Returns:
+        What `answer` returns.
+
+    Raises:
+        InputError: the process fails.
+    """
     try:
-        return outputs()
+        return answer()
     except RuntimeError as error:
         raise InputError(
             f"the SavedModel of {model.name!r} does not run in a process of its own: {str(error).splitlines()[-1][:300]}. Try "

@@ -70,6 +70,8 @@ class Session:
         operating_point: OperatingPoint as for `saved_model`, or None.
         sample_count: int > 0, the most samples to compare; None for all.
         process: ServingProcess, such as one that was started before, which the session leaves running; None for its own.
+        background: bool, whether the process converts TFLite files too, while this one does something else; those with
+            `float_layers` are converted here.
 
     Example:
         >>> with Session(model, samples=images) as session:  # doctest: +SKIP
@@ -88,9 +90,10 @@ class Session:
         operating_point: OperatingPoint | None = None,
         sample_count: int | None = 512,
         process: ServingProcess | None = None,
+        background: bool = False,
     ):
         options = {"samples": samples, "labels": labels, "activation": activation, "operating_point": operating_point}
-        self._shared = Shared(model, sample_count=sample_count, process=process, **options)
+        self._shared = Shared(model, sample_count=sample_count, process=process, background=background, **options)
         self._pending = []
 
     def __enter__(self) -> "Session":

@@ -35,6 +35,7 @@ class Shared:
         operating_point: OperatingPoint, see `calibrated`, or None.
         sample_count: int > 0, the most samples to compare; None for all.
         process: ServingProcess of the caller, who ends it; None for one of these exports' own.
+        background: bool, whether TFLite files are converted in the process too.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Shared:
         operating_point: OperatingPoint | None,
         sample_count: int | None,
         process: ServingProcess | None = None,
+        background: bool = False,
     ):
-        self.model, self.activation = model, activation
+        self.model, self.activation, self.background = model, activation, background
         self._samples, self._sample_count, self._labels = samples, sample_count, labels
         self._operating_point, self._process = operating_point, process
         self._references, self._graph, self._stack = {}, None, contextlib.ExitStack()

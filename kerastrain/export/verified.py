@@ -20,7 +20,7 @@ from kerastrain.export.targets import number_files, sizes, task_of, write_beside
 from kerastrain.system import files
 
 Steps = Generator[None, None, parity.Parity]
-"""An export in two steps: the file is written and begins to run; then its outputs are compared, and it is moved to its path."""
+"""An export in two steps: the file begins to be written and run; then its outputs are compared, and it is moved to its path."""
 
 logger = logging.getLogger("kerastrain")
 
@@ -68,7 +68,8 @@ class Exporter:
     """One file format.
 
     Attributes:
-        convert: callable (source: Source, path: Path) that writes the file or folder `path`, which does not exist.
+        convert: callable (source: Source, path: Path) that writes the file or folder `path`, which does not exist; or that
+            begins to, and returns a callable that waits until it is written.
         run: callable (path: Path, source: Source) that begins to run the file on `Source.inputs` in its own runtime, and returns
             a callable that waits for the outputs of all signatures, one after the other, as a float32 array.
         kind: str, a key of `TOLERANCES`.
@@ -78,7 +79,7 @@ class Exporter:
         calls: callable from all inputs to the `Call` of each signature, by name.
     """
 
-    convert: Callable[[Source, Path], None]
+    convert: Callable[[Source, Path], Callable[[], None] | None]
     run: Callable[[Path, Source], Callable[[], np.ndarray]]
     kind: str = "float32"
     takes_strings: bool = True
@@ -96,7 +97,7 @@ def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tole
         tolerance: Tolerance, or None for `TOLERANCES[exporter.kind]`.
 
     Yields:
-        None, once, while the file may be running in another process.
+        None, once, while another process may be converting or running the file.
 
     Returns:
         Parity, over all signatures together.
@@ -117,10 +118,12 @@ def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tole
                 labels,
                 texts,
             )
-            exporter.convert(source, temporary)
-        logger.info("comparing %s with the model on %s inputs", path.name, f"{len(reference):,}")
-        outputs = exporter.run(temporary, source)
+            written = exporter.convert(source, temporary)
+        outputs = None if written else _run(exporter, temporary, source, path, len(reference))
         yield
+        if written:
+            written()
+            outputs = _run(exporter, temporary, source, path, len(reference))
         measured = _measured(shared, exporter, temporary, calls, reference, outputs(), tolerance)
         if temporary.is_dir():
             write_inside(temporary, labels, measured, {**number_files(prepared.model), **prepared.files})
@@ -128,6 +131,11 @@ def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tole
         beside = {**(texts.files if texts else {}), **number_files(prepared.model), **prepared.files}
         write_beside(path, labels, measured, beside)
     return measured
+
+
+def _run(exporter: Exporter, temporary: Path, source: Source, path: Path, count: int) -> Callable[[], np.ndarray]:
+    logger.info("comparing %s with the model on %s inputs", path.name, f"{count:,}")
+    return exporter.run(temporary, source)
 
 
 def finish(steps: Steps) -> parity.Parity:

@@ -16,7 +16,14 @@ from kerastrain import data, diagnosis, evaluation
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.recipe import plan, requirements
-from kerastrain.recipe.run_records import SAMPLES_FILE, history, record, record_other, write_samples
+from kerastrain.recipe.run_records import (
+    SAMPLES_FILE,
+    SampledFeatures,
+    history,
+    record,
+    record_other,
+    write_samples,
+)
 from kerastrain.run_directory import Run
 from kerastrain.system import files, stopwatch
 
@@ -27,7 +34,14 @@ FILE = "verdict.json"
 
 
 @stopwatch.timed("diagnosis")
-def diagnose(model: keras.Model, config: Config, split: data.Split, directory: Path) -> dict[str, object]:
+def diagnose(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    directory: Path,
+    *,
+    features: SampledFeatures | None = None,
+) -> dict[str, object]:
     """Diagnoses a trained run, and writes `verdict.json` and the samples that data which are evaluated later are compared with.
 
     Args:
@@ -35,6 +49,7 @@ def diagnose(model: keras.Model, config: Config, split: data.Split, directory: P
         config: Config.
         split: data.Split.
         directory: Path of the run, with `history.csv` and `predictions/`.
+        features: SampledFeatures as for `run_records.record`, or None.
 
     Returns:
         dict, the content of `verdict.json`: "sentence"; "findings", most important first, each with "kind", "part", "sentence",
@@ -45,7 +60,7 @@ def diagnose(model: keras.Model, config: Config, split: data.Split, directory: P
         WriteError: the folder cannot be written to.
     """
     logger.info("diagnosing the run")
-    collected = record(model, config, split, directory)
+    collected = record(model, config, split, directory, features=features)
     found = diagnosis.verdict.findings(collected)
     verdict = {
         "sentence": diagnosis.verdict.summary(found, collected),

@@ -110,7 +110,6 @@ def export_each(
     *,
     replace: bool = False,
     operating_point: OperatingPoint | None = None,
-    process: export.ServingProcess | None = None,
 ) -> tuple[dict[Path, export.Parity], dict[str, Exception]]:
     """Exports as `export_all`; a format that fails costs only itself.
 
@@ -122,7 +121,6 @@ def export_each(
         directory: as for `export_all`.
         replace: as for `export_all`.
         operating_point: as for `export_all`.
-        process: export.ServingProcess that runs SavedModels, or None to start one if it is needed.
 
     Returns:
         tuple of a dict from the Path of each file to its export.Parity, and a dict from the name of each format that failed to
@@ -131,13 +129,44 @@ def export_each(
     Raises:
         InputError: the model cannot be exported to one of the formats; nothing is written.
     """
+    options = {"replace": replace, "operating_point": operating_point}
+    with begun(model, config, split, formats, directory, **options) as finish:
+        return finish()
+
+
+@contextlib.contextmanager
+def begun(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    formats: Sequence[str],
+    directory: Path,
+    *,
+    replace: bool = False,
+    operating_point: OperatingPoint | None = None,
+    process: export.ServingProcess | None = None,
+) -> Iterator[Callable[[], tuple[dict[Path, export.Parity], dict[str, Exception]]]]:
+    """Context manager that begins to export, and removes what is not finished when it ends. The model must not change in it.
+
+    Args:
+        model: as for `export_all`.
+        config: as for `export_all`.
+        split: as for `export_all`.
+        formats: as for `export_all`.
+        directory: as for `export_all`.
+        replace: as for `export_all`.
+        operating_point: as for `export_all`.
+        process: export.ServingProcess that runs SavedModels and converts TFLite files in the background; None to start one for
+            SavedModels if it is needed, and to convert in this process.
+
+    Yields:
+        Callable that waits until the files are written and compared, and returns what `export_each` does.
+
+    Raises:
+        InputError: the model cannot be exported to one of the formats; nothing is written.
+    """
     requirements.require_formats(config, formats, model)
     pending, parities, errors = {}, {}, {}
-
-    def finish(name: str) -> None:
-        parities[name] = pending.pop(name).result()
-        logger.info("exported %s", parities[name])
-
     with export.Session(
         model,
         samples=split.test or split.validation or split.train,
@@ -145,18 +174,22 @@ def export_each(
         activation=_PROBABILITIES[models.task(model)] if config.export.probabilities else None,
         operating_point=operating_point if config.export.operating_point else None,
         process=process,
+        background=process is not None,
     ) as session:
         for name in formats:
             with _recording(errors, name), stopwatch.part(f"export {name}"):
                 logger.info("exporting %s", name)
                 pending[name] = _begin(session, name, config, split, directory, replace)
-                if name != "saved_model":  # Another process runs a SavedModel, while the next files are written here.
-                    finish(name)
-        for name in list(pending):
-            with _recording(errors, name), stopwatch.part(f"export {name}"):
-                finish(name)
-    exports = {directory / file_name(name): parities[name] for name in formats if name in parities}
-    return exports, {name: errors[name] for name in formats if name in errors}
+
+        def finish() -> tuple[dict[Path, export.Parity], dict[str, Exception]]:
+            for name, each in pending.items():
+                with _recording(errors, name), stopwatch.part(f"export {name}"):
+                    parities[name] = each.result()
+                    logger.info("exported %s", parities[name])
+            exports = {directory / file_name(name): parities[name] for name in formats if name in parities}
+            return exports, {name: errors[name] for name in formats if name in errors}
+
+        yield finish
 
 
 def raise_first(errors: Mapping[str, Exception]) -> None:
@@ -174,27 +207,33 @@ def raise_first(errors: Mapping[str, Exception]) -> None:
     raise first
 
 
-def export_run(
+@contextlib.contextmanager
+def exports_of_run(
     model: keras.Model, config: Config, split: data.Split, directory: Path, process: export.ServingProcess
-) -> dict[Path, export.Parity]:
-    """Exports the model of a run that is being finished; the error of a format says how to finish the run without it.
+) -> Iterator[Callable[[], dict[Path, export.Parity]]]:
+    """Context manager that begins to export the model of a run that is being finished. The model must not change in it.
 
     Args:
         model: keras.Model.
         config: Config of the run.
         split: data.Split of the run.
         directory: Path of the run; the files are written to its folder `exports`.
-        process: export.ServingProcess that runs SavedModels.
+        process: export.ServingProcess that runs and converts SavedModels.
 
-    Returns:
-        dict from the Path of each file to its export.Parity.
-
-    Raises:
-        InputError: as for `export_all`; the other formats are exported and the report is written.
+    Yields:
+        Callable that waits until the files are written and compared, and returns a dict from the Path of each to its
+        export.Parity. It raises InputError as `export_all`, and says how to finish the run without the format; the other formats
+        are exported and the report is written.
     """
     point = operating_point.read(directory / operating_point.FILE, split.labels)
     options = {"replace": True, "operating_point": point, "process": process}
-    exports, errors = export_each(model, config, split, config.export.formats, directory / "exports", **options)
+    with begun(model, config, split, config.export.formats, directory / "exports", **options) as finish:
+        yield lambda: _finished(*finish(), config, directory)
+
+
+def _finished(
+    exports: dict[Path, export.Parity], errors: Mapping[str, Exception], config: Config, directory: Path
+) -> dict[Path, export.Parity]:
     for name, error in errors.items():
         if isinstance(error, OSError):  # Of a full disk, which is no reason to leave the format out.
             raise error

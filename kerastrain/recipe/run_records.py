@@ -13,6 +13,7 @@ import numpy as np
 
 from kerastrain import data, diagnosis, evaluation, models, tracing
 from kerastrain.config import Config
+from kerastrain.data.views import Views
 from kerastrain.errors import InputError
 from kerastrain.evaluation import predictions
 from kerastrain.recipe import plan
@@ -27,8 +28,51 @@ _MOST_TRAINING, _MOST_OTHERS = 500, 250  # examples of a part that are sampled
 _MOST_FEATURES = 256
 
 
+class SampledFeatures:
+    """The features of the examples that the diagnosis of a run samples, kept from the training of its head.
+
+    They are those of the trained model only where the backbone stays as it is.
+
+    Args:
+        config: Config of the run.
+    """
+
+    def __init__(self, config: Config):
+        self._config, self._kept = config, {}
+
+    def keep(self, train: data.Examples, validation: data.Examples | None) -> None:
+        """Keeps the features of a sample of each part.
+
+        Args:
+            train: data.Examples of features of the training part; of several views the first counts, the image as it is.
+            validation: data.Examples of features of the validation part, or None.
+        """
+        for name, part in (("train", train), ("validation", validation)):
+            if part is not None:
+                inputs = part.inputs.of_epoch(0) if isinstance(part.inputs, Views) else part.inputs
+                self._kept[name] = np.array(inputs[_sampled_rows(self._config, len(part), _most(name))])
+
+    def of(self, name: str) -> np.ndarray | None:
+        """The features of the sample of a part.
+
+        Args:
+            name: str.
+
+        Returns:
+            float32 (n, ...), or None if they were not kept.
+        """
+        return self._kept.get(name)
+
+
 @data.surface_read_errors()
-def record(model: keras.Model, config: Config, split: data.Split, directory: Path) -> diagnosis.Record:
+def record(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    directory: Path,
+    *,
+    features: SampledFeatures | None = None,
+) -> diagnosis.Record:
     """Collects what the diagnosis of a trained run reads.
 
     A sample of 500 training examples and of 250 of each other part runs through the model: for the score on training examples
@@ -39,6 +83,8 @@ def record(model: keras.Model, config: Config, split: data.Split, directory: Pat
         config: Config.
         split: data.Split.
         directory: Path of the run.
+        features: SampledFeatures of a training that left the backbone as it was, so that these examples do not run through it
+            again; None for none.
 
     Returns:
         diagnosis.Record.
@@ -48,7 +94,7 @@ def record(model: keras.Model, config: Config, split: data.Split, directory: Pat
     digests = _digests(directory)
     parts = {}
     for name, part in split.parts.items():
-        sample = run_sample(part, _MOST_TRAINING if name == "train" else _MOST_OTHERS)
+        sample = run_sample(part, _most(name), None if features is None else features.of(name))
         path = directory / predictions.FOLDER / f"{name}.npz"
         if name != "train" and path.is_file():
             whole = predictions.read(path)
@@ -98,7 +144,7 @@ def record_other(
     )
 
 
-def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int], diagnosis.Part]:
+def sampler(model: keras.Model, config: Config) -> Callable[..., diagnosis.Part]:
     """Makes a function that runs a sample of a part through a model.
 
     Args:
@@ -106,8 +152,8 @@ def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int]
         config: Config, of which the seed and `evaluation.batch_size` are used.
 
     Returns:
-        callable from data.Examples and the largest number of examples to a diagnosis.Part with outputs, features and
-        properties of the sample.
+        callable from data.Examples, the largest number of examples and perhaps the features of the sample, see
+        `SampledFeatures`, to a diagnosis.Part with outputs, features and properties of the sample.
     """
     batch_size = config.evaluation.batch_size
     try:
@@ -116,13 +162,15 @@ def sampler(model: keras.Model, config: Config) -> Callable[[data.Examples, int]
         backbone, head = None, model
     extract = None if backbone is None else folded_norms.inference_model(backbone)  # traced once for all parts
 
-    def sampled(part: data.Examples, count: int) -> diagnosis.Part:
-        generator = np.random.default_rng(config.runtime.seed)
-        chosen = part.subset(np.sort(generator.choice(len(part), min(count, len(part)), replace=False)))
+    def sampled(part: data.Examples, count: int, known: np.ndarray | None = None) -> diagnosis.Part:
+        chosen = part.subset(_sampled_rows(config, len(part), count))
         examples, features = chosen, None
         if backbone is not None:
-            lengths = models.text_lengths(backbone, chosen.inputs)
-            examples = data.features.precompute(extract, chosen, batch_size, lengths=lengths)
+            if known is None:
+                lengths = models.text_lengths(backbone, chosen.inputs)
+                examples = data.features.precompute(extract, chosen, batch_size, lengths=lengths)
+            else:
+                examples = dataclasses.replace(chosen, inputs=known)
             features = _projected(examples.inputs.reshape(len(chosen), -1))
             features = (
                 features if np.isfinite(features).all() else None
@@ -221,6 +269,16 @@ def settings(config: Config) -> dict[str, object]:
         for section, values in config.model_dump(mode="json").items()
         for key, value in values.items()
     }
+
+
+def _most(name: str) -> int:
+    return _MOST_TRAINING if name == "train" else _MOST_OTHERS
+
+
+def _sampled_rows(config: Config, size: int, count: int) -> np.ndarray:
+    """Which examples of a part are sampled, the same at every call."""
+    generator = np.random.default_rng(config.runtime.seed)
+    return np.sort(generator.choice(size, min(count, size), replace=False))
 
 
 def _projected(features: np.ndarray) -> np.ndarray:

@@ -35,7 +35,8 @@ from kerastrain.recipe import (
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
-from kerastrain.recipe.results import export_run, measure, measure_times
+from kerastrain.recipe.results import exports_of_run, measure, measure_times
+from kerastrain.recipe.run_records import SampledFeatures
 from kerastrain.recipe.starting_run import START_FILE
 from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files, signals
@@ -199,13 +200,14 @@ def _train_and_export(
             if not (directory / EXAMPLES_FILE).exists():  # A resumed run has the same data.
                 _write_digests(split, directory / EXAMPLES_FILE, config.model.from_run)
             training_data.write(config, split, directory)
+        features = SampledFeatures(config)
         if not is_trained:
-            fit(model, config, split, directory)
+            fit(model, config, split, directory, on_features=features.keep)
             if is_chief:
                 logger.info("writing %s", saved.name)
                 with files.atomic(saved) as temporary:
                     model.save(temporary)
-        if is_chief and "saved_model" in config.export.formats:
+        if is_chief and any(name == "saved_model" or name.startswith("tflite") for name in config.export.formats):
             process.start()  # It takes seconds to start, in which the model is evaluated.
         if not is_chief:
             collectives.barrier(strategy)  # until the chief has finished the run
@@ -217,9 +219,10 @@ def _train_and_export(
         measures = measure(model, config, split, on_predictions=functools.partial(named_predictions.write, directory))
         files.write_json(directory / "metrics.json", measures)
         operating_points.choose_if_wanted(directory, config)
-        diagnosing.diagnose(model, config, split, directory)
-        failures.write(model, split, directory)
-        exports = export_run(model, config, split, directory, process)
+        with exports_of_run(model, config, split, directory, process) as finish_exports:
+            diagnosing.diagnose(model, config, split, directory, features=features)
+            failures.write(model, split, directory)
+            exports = finish_exports()
         measure_times(directory / "exports")
         logger.info("writing report.html")
         profiling.write(directory)

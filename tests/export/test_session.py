@@ -1,5 +1,6 @@
 """Several exports of one model share their work, and the process that runs SavedModels ends with the one that started it."""
 
+import dataclasses
 import errno
 import os
 import signal
@@ -102,6 +103,31 @@ def test_a_file_is_run_on_several_processors_as_on_one(tmp_path, monkeypatch):
         outputs.append(litert_runtime.run(tmp_path / "a.tflite", inputs))
     np.testing.assert_array_equal(*outputs)
     np.testing.assert_allclose(outputs[0], model.predict(inputs, verbose=0), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_tflite_files_that_the_process_converts_are_those_converted_here(tmp_path):
+    options = {"representative": INPUTS, "tolerance": export.Tolerance(0.5, 0.5)}
+    inputs = keras.Input((6,))
+    bessel = keras.Model(inputs, keras.layers.Lambda(tf.math.bessel_i0)(inputs), name="bessel")
+    with export.ServingProcess() as process:
+        model, begun = classifier(), {}
+        with export.Session(model, samples=INPUTS, process=process, background=True) as session:
+            for quantize in (None, "int8", "dynamic"):
+                begun[quantize] = session.tflite(tmp_path / f"{quantize}.tflite", quantize=quantize, **options)
+            os.kill(process._process.pid, signal.SIGKILL)
+            assert not list(tmp_path.glob("*.tflite"))
+            found = {quantize: each.result() for quantize, each in begun.items()}
+        with export.Session(bessel, samples=INPUTS, process=process, background=True) as session:
+            refused = session.tflite(tmp_path / "bessel.tflite")
+            with pytest.raises(InputError, match="model 'bessel' cannot be converted to TFLite .*BesselI0"):
+                refused.result()
+    for quantize, parity in found.items():
+        path = tmp_path / f"{quantize}_here.tflite"
+        here = export.tflite(model, path, samples=INPUTS, quantize=quantize, **options)
+        assert dataclasses.replace(here, file=parity.file) == parity
+        assert path.read_bytes() == (tmp_path / f"{quantize}.tflite").read_bytes()
+    assert not (tmp_path / "bessel.tflite").exists()
 
 
 @pytest.mark.slow

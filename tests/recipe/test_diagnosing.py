@@ -1,5 +1,6 @@
 """The verdict of a run in its files, and what other data add to it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import untrained
 from PIL import Image
 
-from kerastrain import config, diagnosis, models, recipe
-from kerastrain.recipe import diagnosing, evaluating
+from kerastrain import config as configs
+from kerastrain import data, diagnosis, models, recipe
+from kerastrain.recipe import diagnosing, evaluating, head_features, plan, run_records
 
 
 def photos(folder, *, count, scale=1.0, seed=0):
@@ -47,8 +49,27 @@ def test_the_verdict_of_a_run_names_findings_and_settings_that_its_config_accept
     assert verdict["sentence"] == "Found: learning rate too high, too little data."
     assert {"leakage", "shift", "overfitting", "underfitting"} <= set(verdict["sound"])
     for change in first["try"] + second["try"]:
-        changed = config.load(run.directory / "config.yaml", [diagnosis.setting(change["key"], change["value"])])
+        changed = configs.load(run.directory / "config.yaml", [diagnosis.setting(change["key"], change["value"])])
         assert changed != run.config
+
+
+def test_features_from_the_training_of_the_head_are_not_computed_again(run, tmp_path, monkeypatch):
+    split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
+    seen = dataclasses.replace(split, test=None)
+    (phase,) = plan.phases(configs.validate(configs.override(run.config.model_dump(mode="json"), ["fit.epochs=0"])), 18)
+    backbone, _ = models.split_at_backbone(run.model)
+    for views in (1, 2):
+        changes = [f"fit.head_views={views}", "fit.epochs=0", "data.augment.flip.probability=0.5"]
+        config = configs.validate(configs.override(run.config.model_dump(mode="json"), changes))
+        kept = run_records.SampledFeatures(config)
+        kept.keep(*head_features.computed(backbone, config, split, phase, head_features.Places()))
+        with monkeypatch.context() as patch:
+            patch.setattr(data.features, "precompute", lambda *values, **options: pytest.fail("computed again"))
+            found = run_records.record(run.model, config, seen, run.directory, features=kept)
+        expected = run_records.record(run.model, config, seen, run.directory)
+        for name, part in expected.parts.items():
+            np.testing.assert_allclose(found.parts[name].features, part.features, atol=1e-5)
+            np.testing.assert_allclose(found.parts[name].outputs, part.outputs, atol=1e-5)
 
 
 @pytest.mark.slow
