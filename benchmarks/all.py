@@ -5,7 +5,7 @@
 Each benchmark runs as a command of its own, with sizes that fit into the hour on two cores: smaller ones than those of its table
 in RESULTS.md, which the benchmark itself writes. One that fails, needs something that is not here, or is not finished at its
 deadline is named, and costs only itself. The figures are appended to benchmarks/history.jsonl with the date, the kind of machine
-and the versions, and RESULTS.md shows the history, if --write is given.
+and the versions, after each benchmark, and RESULTS.md shows the history, if --write is given.
 
 A figure is worse if it moved the wrong way since the last run on the same kind of machine, by more than the range of its repeats
 in either run, or by a tenth of it if it was measured once. Then the exit code is 1, as it is if a benchmark failed. On a machine
@@ -53,7 +53,7 @@ class Benchmark:
 
 
 BENCHMARKS = (
-    Benchmark("rivals.py --repeats 2 --only head fine_tuning model_maker predict files", 30),
+    Benchmark("rivals.py --repeats 1 --only head fine_tuning model_maker predict files", 30),
     Benchmark("start.py --repeats 2", 6),
     Benchmark("fine_tuning.py --only mobilenet_v2 --repeats 2", 8),
     Benchmark("views.py --seeds 0", 8),
@@ -145,8 +145,8 @@ def last_line(path):
     return lines[-1].strip()[:200] if lines else "it printed nothing"
 
 
-def carried_out(chosen, options):
-    """The row of a run of some benchmarks."""
+def carried_out(chosen, options, keep):
+    """The row of a run of some benchmarks; `keep` gets it after each of them."""
     kind, versions = results.machine_kind()
     row = {
         "date": datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -169,6 +169,7 @@ def carried_out(chosen, options):
             f"{benchmark.name}: {len(figures)} figures, {row['seconds'][benchmark.name]} s{f', {failure}' if failure else ''}",
             flush=True,
         )
+        keep(row)
     return row
 
 
@@ -190,13 +191,17 @@ def main():
         for benchmark in chosen:
             print(f"{benchmark.minutes:3g} minutes at most: benchmarks/{benchmark.command}")
         return 0
-    earlier = history.read(options.history)
-    row = carried_out(chosen, options)
+    try:
+        earlier = history.read(options.history)
+    except ValueError as error:
+        parser.error(str(error))
+    row = carried_out(
+        chosen, options, lambda row: history.write(options.history, [*earlier, row]) if options.write else None
+    )
     print(history.table([*earlier, row]))
     worse = history.worse(history.last_figures(earlier, row["machine"]), row["figures"])
     print(f"worse than last time by more than the spread: {'; '.join(worse) or 'nothing'}")
     if options.write:
-        history.append(options.history, row)
         results.write(TITLE, history.table([*earlier, row]))
     missing = [name for name, reason in row["failed"].items() if not reason.startswith("needs ")]
     return int(bool(worse or missing))

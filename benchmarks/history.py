@@ -5,19 +5,33 @@ Takes and returns rows: dicts with "date", "machine" (str, its kind), "versions"
 """
 
 import json
+import os
 
 _SPREAD_OF_ONE = 0.1  # of a figure that was measured once
 
 
 def read(path):
-    """The rows of a history file, the oldest first; none if there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The rows of a history file, the oldest first; none if there is no file.
+
+    Raises:
+        ValueError: a line is no JSON.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(
+                f"every line of {path} must be JSON. Received: line {number}, {line[:60]!r}. Remove it."
+            ) from error
+    return rows
 
 
-def append(path, row):
-    """Appends a row to a history file."""
-    with open(path, "a") as file:
-        file.write(json.dumps(row, sort_keys=True) + "\n")
+def write(path, rows):
+    """Writes a history file; the one before is kept until it is whole."""
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    os.replace(temporary, path)
 
 
 def by_name(benchmark, lines):

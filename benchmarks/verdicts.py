@@ -534,7 +534,11 @@ def run(case, folder):
     records = {}
     originals = {name: getattr(diagnosing, name) for name in ("record", "record_other")}
     for name, original in originals.items():  # what the run diagnoses is kept, not collected a second time
-        setattr(diagnosing, name, lambda *inputs, n=name, f=original: records.setdefault(n, f(*inputs)))
+        setattr(
+            diagnosing,
+            name,
+            lambda *inputs, n=name, f=original, **options: records.setdefault(n, f(*inputs, **options)),
+        )
     try:
         recipe.run(configs.load(overrides=[*settings, *case.settings]), folder / "run")
         if case.field is not None:

@@ -72,11 +72,15 @@ def test_figures_are_compared_with_the_last_ones_of_the_same_kind_of_machine(mod
     assert last == {"a": figure(2), "b": figure(1)}  # `b` was not measured again
     assert history.worse(last, {"a": figure(2.1), "b": figure(2), "c": figure(5)}) == ["b"]
     assert history.worse(history.last_figures(rows, "8 cores of C"), {"a": figure(99)}) == []
-    for each in (*rows, row(a=figure(1), b=figure(2))):
-        history.append(tmp_path / "history.jsonl", each)
-    printed = history.table(history.read(tmp_path / "history.jsonl"))
+    path = tmp_path / "history.jsonl"
+    for count in (3, 4):  # of rows; a run writes after each benchmark
+        history.write(path, [*rows, row(a=figure(1), b=figure(2))][:count])
+    printed = history.table(history.read(path))
     assert "| 2026-11-30 | 2 cores of A | Keras 3 | 1 | a | – |" in printed  # the second run
     assert "| a | lower | 2 | 1 | better |\n| b | lower | 1 | 2 | worse |" in printed
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(ValueError, match="must be JSON. Received: line 4, '{.*Remove it"):
+        history.read(path)
 
 
 def test_benchmark_that_fails_or_is_too_slow_costs_only_itself(module, tmp_path, monkeypatch):

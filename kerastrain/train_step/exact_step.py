@@ -218,7 +218,7 @@ def train_step(
     return _metrics(model, x, y, y_pred, sample_weight, valid_count)
 
 
-def test_step(model: keras.Model, data, *, forward: Callable | None = None) -> dict:
+def test_step(model: keras.Model, data, *, forward: Callable | None) -> dict:
     """`keras.Model.test_step`, exact on devices with unequal numbers of examples.
 
     Args:

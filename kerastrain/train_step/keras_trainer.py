@@ -113,7 +113,7 @@ def _patched_train_step(self, data):
 
 def _patched_test_step(self, data):
     """Keras's test step on one device, the exact step on several."""
-    return _steps["test_step"](self, data) if _is_single_device() else exact_step.test_step(self, data)
+    return _steps["test_step"](self, data) if _is_single_device() else exact_step.test_step(self, data, forward=None)
 
 
 def _patched_predict_step(self, data):

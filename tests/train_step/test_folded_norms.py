@@ -1,5 +1,6 @@
 """A folded step computes what Keras's own step computes, up to rounding, and folds what may be folded only."""
 
+import functools
 import inspect
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from kerastrain import evaluation, memory
+from kerastrain import distribute, evaluation, memory
 from kerastrain.train_step import folded_norms, keras_trainer
 
 RANDOM = np.random.default_rng(0)
@@ -48,21 +49,22 @@ def prepared(*, policy="float32", trains=(), jit_compile=False):
 
 
 def fitted(model):
-    history = model.fit(IMAGES, TARGETS, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+    options = {"validation_data": (IMAGES, TARGETS), "validation_batch_size": 4, "shuffle": False, "verbose": 0}
+    history = model.fit(IMAGES, TARGETS, batch_size=4, epochs=2, **options).history
     return model.get_weights(), history
 
 
 def assert_equal(result, expected, tolerance=1e-5):
     for value, expected_value in zip(result[0], expected[0], strict=True):
         np.testing.assert_allclose(value, expected_value, atol=tolerance)
-    for name in ("loss", "mae"):
+    for name in ("loss", "mae", "val_loss", "val_mae"):
         np.testing.assert_allclose(result[1][name], expected[1][name], rtol=tolerance)
 
 
-def scaled_activations(model):
-    """The multiplications of whole activations in the forward pass of a step, one for each norm that is not folded."""
-    step = tf.function(lambda x: model.train_step.folded(x, training=True)).get_concrete_function(IMAGES)
-    products = [operation.outputs[0].shape for operation in step.graph.get_operations() if operation.type == "Mul"]
+def scaled_activations(step):
+    """The multiplications of whole activations in a step, one for each norm that is not folded."""
+    graph = tf.function(step).get_concrete_function((tf.constant(IMAGES), tf.constant(TARGETS))).graph
+    products = [operation.outputs[0].shape for operation in graph.get_operations() if operation.type == "Mul"]
     return sum(shape.rank == 4 and shape[0] == len(IMAGES) for shape in products)
 
 
@@ -71,7 +73,10 @@ def test_a_step_equals_that_of_keras(trains):
     expected, model = fitted(prepared(trains=trains)), prepared(trains=trains)
     assert folded_norms.install(model)
     assert_equal(fitted(model), expected)
-    assert scaled_activations(model) == len(trains)
+    assert scaled_activations(lambda batch: model.train_step.folded(batch[0], training=True)) == len(trains)
+    assert (
+        scaled_activations(model.test_step) == 0 < scaled_activations(functools.partial(keras.Model.test_step, model))
+    )
 
 
 @pytest.mark.slow
@@ -227,9 +232,27 @@ def test_a_convolution_that_does_more_is_computed_as_keras_does(options):
 
 
 def test_a_model_with_a_step_of_its_own_keeps_it():
-    class Own(keras.Model):
+    class OwnTraining(keras.Model):
         def train_step(self, data):
             return {}
 
+    class OwnValidation(keras.Model):
+        def test_step(self, data):
+            return {"own": 1.0}
+
     inputs = keras.Input((8, 8, 3))
-    assert not folded_norms.install(Own(inputs, layers.BatchNormalization()(layers.Conv2D(4, 1)(inputs))))
+    outputs = layers.BatchNormalization()(layers.Conv2D(4, 1)(inputs))
+    assert not folded_norms.install(OwnTraining(inputs, outputs))
+    model = OwnValidation(inputs, outputs)
+    assert folded_norms.install(model)
+    assert model.test_step(None) == {"own": 1.0}
+
+
+def test_a_model_on_several_devices_keeps_its_pass(monkeypatch):
+    model = prepared()
+    folded_norms.install(model)
+    distribute.place(model, ["CPU:0", "CPU:0"])
+    monkeypatch.setattr(folded_norms, "_fused", lambda *_: pytest.fail("folded"))
+    model.run_eagerly = True
+    model.train_on_batch(IMAGES, TARGETS)
+    model.test_on_batch(IMAGES, TARGETS)
