@@ -131,6 +131,12 @@ class RuntimeConfig(Section):
     def _check_strategy_options(self):
         if self.devices is not None and self.strategy != "mirrored":
             raise ValueError(f"devices is only for strategy mirrored. Received: strategy {self.strategy!r}. Remove it.")
+        if "measure" in (self.precision, self.jit_compile) and self.strategy not in ("auto", "none"):
+            name = "precision" if self.precision == "measure" else "jit_compile"
+            raise ValueError(
+                f"{name} measure is only for one device. Received: strategy {self.strategy!r}. Set another value, such as "
+                "auto, or strategy none."
+            )
         known = {"mirrored": ("nccl", "hierarchical_copy", "one_device"), "multi_worker": ("nccl", "ring")}
         if self.all_reduce != "auto" and self.all_reduce not in known.get(self.strategy, ()):
             raise ValueError(

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from kerastrain import presets, runtime
 from kerastrain.errors import InputError, unknown
-from kerastrain.export import parity
+from kerastrain.export import parity, serving
 from kerastrain.export.serving_process import ServingProcess
 from kerastrain.language import adapters, generation, sampling
 from kerastrain.language import decoders as models
@@ -129,6 +129,7 @@ def saved_model(
 
     Raises:
         FileExistsError: `path` exists and `replace` is False.
+        InputError: the SavedModel does not run in another process; nothing is written.
         ParityError: the SavedModel computes or writes something else; nothing is written and an existing `path` is kept.
     """
     path, rows = _target(path, replace), [list(prompt) for prompt in prompts]
@@ -154,7 +155,7 @@ def saved_model(
         calls |= {f"{LOGITS}/{name}": value for name, value in inputs.items()}
         logger.info("comparing %s with the model on %d prompts", path.name, len(rows))
         with ServingProcess() as process:
-            outputs = process.outputs(temporary, calls)
+            outputs = serving.answered(model, process.begin(temporary, calls))
         logits = outputs[LOGITS][inputs["segments"] > 0]
         measured = _checked(path.name, temporary, expected, logits, is_rounded, tolerance)
         new = [[int(token) for token in row if token != generation.NO_TOKEN] for row in outputs[GENERATE]]

@@ -59,10 +59,19 @@ def read(directory: Path) -> dict | None:
 
     Returns:
         dict with "seconds" (float), their sum, "parts" (dict from names to seconds), "processes" (int), how many trained the
-        run, and "waits" (bool), whether waiting for data was told apart from the steps; None if the run was not measured.
+        run, and "waits" (bool), whether waiting for data was told apart from the steps; None if the run was not measured, or if
+        the file is damaged.
     """
-    path = directory / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        record = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not {"seconds", "parts", "processes", "waits"} <= set(record):
+        logger.warning("%s is damaged, so that the times of the processes before are lost", directory / FILE)
+        return None
+    return record
 
 
 def write(directory: Path) -> None:

@@ -77,6 +77,11 @@ def test_every_fault_is_told_at_once_with_path_and_nearest_name(tmp_path):
         ("data.validation_fraction=0.95", "must sum to less than 1"),
         ("fit.head_views=0", "fit.head_views: must be a whole number above 0. Received: 0."),
         (
+            "runtime={precision: measure, strategy: mirrored}",
+            "precision measure is only for one device. Received: strategy 'mirrored'. Set another value",
+        ),
+        ("runtime={jit_compile: measure, strategy: multi_worker}", "jit_compile measure is only for one device."),
+        (
             "fit={head_views: 2, head_epochs: 0}",
             "fit.head_views is for a phase that trains only the head. Received: 2, and",
         ),

@@ -8,6 +8,7 @@ from transformers_program import computed, require_transformers
 
 from kerastrain.errors import InputError
 from kerastrain.export import language_models, parity
+from kerastrain.export.serving_process import ServingProcess
 from kerastrain.language import adapters, decoders, generation, templates
 from kerastrain.presets import decoders as networks
 from kerastrain.presets import language_tokenizers
@@ -96,9 +97,14 @@ def test_a_folder_of_another_model_is_removed(made, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_saved_model_writes_and_computes_as_the_model(made, tmp_path):
+def test_a_saved_model_writes_and_computes_as_the_model(made, tmp_path, monkeypatch):
     preset, _, model = made
     options = {"prompts": PROMPTS, "stops": (4,), "tokenizer": "{}"}
+    with monkeypatch.context() as patch:
+        patch.setattr(ServingProcess, "_answer", lambda *_: ["Traceback\nMemoryError: 3 GB"])
+        with pytest.raises(InputError, match="does not run in a process of its own: MemoryError: 3 GB. Try again"):
+            language_models.saved_model(model, tmp_path / "served", **options)
+    assert not list(tmp_path.iterdir())
     measured = language_models.saved_model(model, tmp_path / "served", **options)
     assert measured.relative_difference < 1e-5
     assert (tmp_path / "served/assets.extra/tokenizer.json").read_text() == "{}"

@@ -87,6 +87,15 @@ def test_every_part_that_the_code_names_has_a_description():
     assert {time_parts._kind(name.strip()) for name in names} <= set(time_parts._PARTS) - {"rest"}
 
 
+@pytest.mark.parametrize("content", ["{torn", "[]", "{}"])
+def test_a_damaged_file_of_times_is_begun_again(tmp_path, caplog, content):
+    (tmp_path / profiling.FILE).write_text(content)
+    with profiling.measured(configs.load(overrides=["runtime.profile=true"]), tmp_path):
+        profiling.write(tmp_path)
+    assert "is damaged, so that the times of the processes before are lost" in caplog.text
+    assert profiling.read(tmp_path)["processes"] == 1
+
+
 def test_a_run_that_was_not_opened_is_not_written_to(tmp_path):
     config = configs.load(overrides=["runtime.profile=true"])
     with pytest.raises(ValueError, match="locked"), profiling.measured(config, tmp_path):
