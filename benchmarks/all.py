@@ -56,6 +56,7 @@ BENCHMARKS = (
     Benchmark("rivals.py --repeats 1 --only head fine_tuning model_maker predict files", 30),
     Benchmark("start.py --repeats 2", 6),
     Benchmark("fine_tuning.py --only mobilenet_v2 --repeats 2", 8),
+    Benchmark("module_pass.py --networks MobileNetV2 --turns 5", 4),
     Benchmark("views.py --seeds 0", 8),
     Benchmark("measured_choices.py --networks digits MobileNetV2 --turns 3", 8),
     Benchmark(f"compression_search.py --sets digits --seeds 0 --results {KEPT}", 8),

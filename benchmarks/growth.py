@@ -27,7 +27,6 @@ import csv
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -106,8 +105,9 @@ def source(folder, name, count):
 
 
 def peak_megabytes():
-    """The largest resident set of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The largest resident set of this process so far; that of `resource` includes the process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
 
 
 def measure(name, path):
@@ -201,7 +201,7 @@ def plot(cells, path):
         axis.loglog(counts, [count / 1e4 for count in counts], ":", color="grey", label="0.1 ms / example")
         axis.set(title=name, xlabel="examples", ylabel="seconds")
         axes[-1].loglog(counts, [max(cells[name, count]["megabytes"], 1) for count in counts], "o-", label=name)
-    axes[0].legend(fontsize="x-small")
+    axes[0].legend(fontsize="xx-small", loc="upper left")
     axes[-1].set(title="memory", xlabel="examples", ylabel="MB")
     axes[-1].legend(fontsize="x-small")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

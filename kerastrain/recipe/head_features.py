@@ -18,6 +18,7 @@ from kerastrain import data, distribute, models
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
+from kerastrain.hub import constant_pass
 from kerastrain.recipe import plan
 from kerastrain.system import files, folders, resources, stopwatch
 from kerastrain.train_step import folded_norms
@@ -82,7 +83,7 @@ def computed(
     is_large = config.data.kind == "images" and sum(sizes) > resources.available_bytes() * _MEMORY_FRACTION
     shares = places.shared is not None and features.distribute_strategy.num_replicas_in_sync == 1
     folder = places.shared if shares else _spill(sum(sizes), config, places, features) if is_large else None
-    extract = folded_norms.inference_model(features)  # traced once for both parts
+    extract = inference_model(features)  # traced once for both parts
     if folder is None:
         return [_features(features, extract, part, config, count) for part, count in parts]
     # Before any is computed, because a model's description changes when it predicts for the first time.
@@ -105,6 +106,18 @@ def computed(
             raise
         logger.warning("the features are not shared with other trainings, but computed again: %s", error)
         return computed(features, config, split, phase, dataclasses.replace(places, shared=None))
+
+
+def inference_model(features: keras.Model) -> keras.Model:
+    """Makes the pass of a backbone that does not train meanwhile as fast as is known; see docs/acceleration.md.
+
+    Args:
+        features: keras.Model.
+
+    Returns:
+        keras.Model for inference with the weights of this moment.
+    """
+    return constant_pass.inference_model(folded_norms.inference_model(features))
 
 
 def remove_spilled(folder: Path) -> None:

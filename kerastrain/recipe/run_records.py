@@ -16,10 +16,9 @@ from kerastrain.config import Config
 from kerastrain.data.views import Views
 from kerastrain.errors import InputError
 from kerastrain.evaluation import predictions
-from kerastrain.recipe import plan
+from kerastrain.recipe import head_features, plan
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
-from kerastrain.train_step import folded_norms
 
 SAMPLES_FILE = "verdict_samples.npz"
 """The file of a run with the samples of its parts, with which data that are evaluated later are compared."""
@@ -160,7 +159,7 @@ def sampler(model: keras.Model, config: Config) -> Callable[..., diagnosis.Part]
         backbone, head = models.split_at_backbone(model)
     except InputError:  # a model made elsewhere
         backbone, head = None, model
-    extract = None if backbone is None else folded_norms.inference_model(backbone)  # traced once for all parts
+    extract = None if backbone is None else head_features.inference_model(backbone)  # traced once for all parts
 
     def sampled(part: data.Examples, count: int, known: np.ndarray | None = None) -> diagnosis.Part:
         chosen = part.subset(_sampled_rows(config, len(part), count))
