@@ -201,7 +201,7 @@ def plot(cells, path):
         axis.loglog(counts, [count / 1e4 for count in counts], ":", color="grey", label="0.1 ms / example")
         axis.set(title=name, xlabel="examples", ylabel="seconds")
         axes[-1].loglog(counts, [max(cells[name, count]["megabytes"], 1) for count in counts], "o-", label=name)
-    axes[0].legend(fontsize="xx-small", loc="upper left")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize="x-small", loc="outside right center")
     axes[-1].set(title="memory", xlabel="examples", ylabel="MB")
     axes[-1].legend(fontsize="x-small")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
