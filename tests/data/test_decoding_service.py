@@ -70,6 +70,7 @@ def equal(one, other):
     return all(np.array_equal(*values) for batches in pairs for values in zip(*batches, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "devices", "workers"),
     [("files", None, 2), pytest.param("records", distribute.Devices(1, 1, 3), 1, marks=pytest.mark.slow)],
@@ -95,6 +96,7 @@ def test_batches_are_the_same_in_every_pass_and_from_any_step(source, devices, w
     assert equal(own, served)
 
 
+@pytest.mark.slow
 def test_a_pass_with_many_calls_is_received_once_and_ends_with_the_data_set(service, photos, monkeypatch):
     monkeypatch.setattr(pipeline, "processor_count", lambda: 40)
     threads, receive = [], client._Stream._receive
@@ -113,6 +115,7 @@ def test_a_pass_with_many_calls_is_received_once_and_ends_with_the_data_set(serv
     assert not threads[0].is_alive()
 
 
+@pytest.mark.slow
 def test_a_file_that_the_worker_cannot_read_is_named(service, photos, tmp_path):
     for number in (0, 1):
         path = tmp_path / str(number) / "gone.png"
@@ -153,6 +156,7 @@ def test_a_worker_with_a_name_that_leads_nowhere_is_refused(photos, tmp_path, mo
         data.batches(examples(photos), 1, service=[address])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_is_refused(service, photos):
     with pytest.raises(InputError, match=r"decoded once and cached in memory\. Set data\.cache=none"):
         data.batches(examples(photos, cache="memory"), 4, service=[service])
@@ -165,6 +169,7 @@ def test_what_cannot_be_served_is_refused(service, photos):
         data.batches(examples(photos), 4, shuffle=True, lengths=np.ones(30, int), service=[service])
 
 
+@pytest.mark.slow
 def test_the_log_says_which_phases_are_decoded(service, photos, caplog):
     config = configs.validate({"data": {"cache": "none", "service": service}})
     phase = plan.Phase("fit", 1, 1, 0, 0.1, "constant", {})
