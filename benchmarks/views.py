@@ -209,7 +209,9 @@ def main():
     text = choice(options) if options.choice else table(options, *timed(options))
     print(text)
     if options.write:
-        results.write(f"{TITLE}: which views, {options.set}" if options.choice else TITLE, f"{results.machine()}\n\n{text}")
+        results.write(
+            f"{TITLE}: which views, {options.set}" if options.choice else TITLE, f"{results.machine()}\n\n{text}"
+        )
 
 
 if __name__ == "__main__":
