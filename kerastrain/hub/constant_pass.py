@@ -14,9 +14,8 @@ from kerastrain.keras_internals import frozen_graphs
 from kerastrain.keras_internals.layers import every_layer
 
 _MOST_BYTES = 256e6  # of weights, which the graph holds a second time
-_SLOWER = (
-    "FusedBatchNorm"  # TensorFlow joins these with convolutions where their numbers are variables, and only there.
-)
+# As in modules of TensorFlow 1, whose pass with constants took longer than with variables.
+_SLOWER = "FusedBatchNorm"
 
 
 def inference_model(model: keras.Model) -> keras.Model:
