@@ -1,10 +1,10 @@
-"""Runs every benchmark in about an hour, keeps their figures, and says what became worse since the last run.
+"""Runs every benchmark, keeps their figures, and says what became worse since the last run.
 
     python benchmarks/all.py [--only NAME ...] [--list] [--write] [--minutes 5] [--encoder FOLDER]
 
-Each benchmark runs as a command of its own, with sizes that fit into the hour on two cores: smaller ones than those of its table
-in RESULTS.md, which the benchmark itself writes. One that fails, needs something that is not here, or is not finished at its
-deadline is named, and costs only itself. The figures are appended to benchmarks/history.jsonl with the date, the kind of machine
+Each benchmark runs as a command of its own, with sizes for two cores: smaller ones than those of its table in RESULTS.md, which
+the benchmark itself writes. One that fails, needs something that is not here, or is not finished at its deadline (--list) is
+named, and costs only itself. The figures are appended to benchmarks/history.jsonl with the date, the kind of machine
 and the versions, after each benchmark, and RESULTS.md shows the history, if --write is given.
 
 A figure is worse if it moved the wrong way since the last run on the same kind of machine, by more than the range of its repeats

@@ -12,8 +12,11 @@ SavedModel and loaded as `kerastrain train` loads a module. The passes are those
     bfloat16          the graph of the module with TensorFlow's `auto_mixed_precision_onednn_bfloat16`
     XLA               the graph of the module, compiled; it takes one turn if it is five times as slow
 
+The network "TensorFlow 1" is MobileNet again, and its module one of TensorFlow 1 with its own weights, whose batch normalizations
+are another operation; it needs models/ in the folder that KERASTRAIN_SHARED names.
+
 All take turns in one process on one core. The table contains the median of the ratio to the rival of the same turn, with its
-range, and the largest difference of the outputs from those of the layers, as a share of the largest output.
+range, and the largest difference of the outputs from those of the layers, or of the module as it is, as a share of the largest.
 """
 
 import argparse
@@ -27,7 +30,8 @@ os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 import results
 
-NETWORKS = ("MobileNet", "MobileNetV2")
+NETWORKS = ("MobileNet", "MobileNetV2", "TensorFlow 1")
+MODULE = Path(os.environ.get("KERASTRAIN_SHARED", "/nonexistent"), "models", "mobilenet_v1_025_224_feature_vector")
 SIZE = 224
 RIVAL = "layers, folded"
 _SLOW = 5  # times the rival
@@ -37,9 +41,9 @@ def network(name):
     """A network without its classes."""
     import keras
 
-    width = {"alpha": 0.25} if name == "MobileNet" else {}
+    width = {} if name == "MobileNetV2" else {"alpha": 0.25}
     shape = {"input_shape": (SIZE, SIZE, 3), "weights": None, "include_top": False, "pooling": "avg"}
-    return getattr(keras.applications, name)(**shape, **width)
+    return getattr(keras.applications, "MobileNet" if width else name)(**shape, **width)
 
 
 @contextlib.contextmanager
@@ -54,7 +58,7 @@ def option(name):
         tf.config.optimizer.set_experimental_options({name: False})
 
 
-def passes(model, folder):
+def passes(name, folder):
     """Functions from images to features by the name of the pass, the context of the first call of each."""
     import keras
     import tensorflow as tf
@@ -63,11 +67,14 @@ def passes(model, folder):
     from kerastrain.keras_internals import frozen_graphs
     from kerastrain.train_step import folded_norms
 
-    model.export(folder, verbose=False)
-    inputs = keras.Input(model.input_shape[1:])
-    layer = HubLayer(str(folder), signature="serving_default", output_key="output_0", trainable=False)
+    model, inputs = network(name), keras.Input((SIZE, SIZE, 3))
+    if name == "TensorFlow 1":
+        layer = HubLayer(str(MODULE), trainable=False)
+    else:
+        model.export(folder, verbose=False)
+        layer = HubLayer(str(folder), signature="serving_default", output_key="output_0", trainable=False)
     module = keras.Model(inputs, layer(inputs))
-    spec = tf.TensorSpec((None, *model.input_shape[1:]))
+    spec = tf.TensorSpec((None, SIZE, SIZE, 3))
 
     def traced(call, **options):
         return tf.function(lambda images: call(images, training=False), **options).get_concrete_function(spec)
@@ -91,7 +98,7 @@ def measured(name, options):
 
     images = tf.constant(np.random.default_rng(0).random((options.batch_size, SIZE, SIZE, 3)).astype("float32"))
     with tempfile.TemporaryDirectory() as folder:
-        functions, outputs, turns = passes(network(name), Path(folder) / "module"), {}, {}
+        functions, outputs, turns = passes(name, Path(folder) / "module"), {}, {}
         for each, (function, context) in functions.items():
             with context():
                 outputs[each] = np.asarray(function(images), np.float32)
@@ -103,9 +110,10 @@ def measured(name, options):
                     turns[each].append(seconds(function, images))
     rows = []
     for each, values in turns.items():
+        same = "layers" if each.startswith("layers") else "module"
         ratios = [one / other for one, other in zip(values, turns[RIVAL], strict=False)]
         middle, low, high = results.spread(ratios[1:] or ratios)
-        difference = np.abs(outputs[each] - outputs["layers"]).max() / np.abs(outputs["layers"]).max()
+        difference = np.abs(outputs[each] - outputs[same]).max() / np.abs(outputs[same]).max()
         if each == "module":
             results.record(f"{name}, a module's pass, times that of its layers", middle, low, high)
         rows.append(f"| {name} | {each} | {middle:.2f} ({low:.2f} to {high:.2f}) | {difference:.0e} |")
@@ -123,7 +131,12 @@ def seconds(function, images):
 def main():
     """Prints the table; --write adds it to RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        choices=NETWORKS,
+        default=[name for name in NETWORKS if name != "TensorFlow 1" or MODULE.exists()],
+    )
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--write", action="store_true")

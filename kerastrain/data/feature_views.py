@@ -6,7 +6,7 @@ epoch costs only the pass of the head, and still differs from the epoch before. 
 room.
 
 The first view is the image as it is: it is what the model is asked about later, and one view is then the beginning of several.
-Four augmented views were within a point of it on two sets of photos (`python benchmarks/views.py --choice`).
+Four augmented views were a point better on one set of photos and as good on another (`python benchmarks/views.py --choice`).
 """
 
 import dataclasses

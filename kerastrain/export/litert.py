@@ -165,9 +165,8 @@ def steps(
             calibration = sampling.draw(representative, model, count=representative_count, name="representative")
             calibration = source.texts.ids(calibration) if source.texts else calibration
         content = _conversion(shared, source, quantize, calibration, "float32" if reads_texts else io, float_layers)
-        if shared.background and not float_layers:
-            return lambda: finish(source, content(), target)
-        return finish(source, content(), target)
+        wait = lambda: finish(source, content(), target)
+        return wait if shared.background else wait()
 
     def finish(source: verified.Source, content: bytes, target: Path) -> None:
         content = compact.compact(content, {layer.name for layer in every_layer(model)}, unique=quantize is None)

@@ -98,7 +98,7 @@ def convert(tf, folder: str, options: dict, calibration: str | None, program: st
     try:
         content = conversion.converter(folder, calibration=arrays, **options).convert()
     except Exception as error:
-        if type(error).__name__ != "ConverterError":
+        if type(error).__name__ != "ConverterError":  # which has no public name
             raise
         Path(f"{target}.txt").write_text(str(error), encoding="utf-8")
         return

@@ -15,10 +15,10 @@ import keras
 import tensorflow as tf
 
 from kerastrain import data, distribute, models
+from kerastrain.backbones import constant_pass
 from kerastrain.config import Config
 from kerastrain.distribute import collectives
 from kerastrain.errors import InputError
-from kerastrain.hub import constant_pass
 from kerastrain.recipe import plan
 from kerastrain.system import files, folders, resources, stopwatch
 from kerastrain.train_step import folded_norms

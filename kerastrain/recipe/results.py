@@ -130,40 +130,17 @@ def export_each(
         InputError: the model cannot be exported to one of the formats; nothing is written.
     """
     options = {"replace": replace, "operating_point": operating_point}
-    with begun(model, config, split, formats, directory, **options) as finish:
+    with _exporting(model, config, split, formats, directory, **options) as finish:
         return finish()
 
 
 @contextlib.contextmanager
-def begun(
-    model: keras.Model,
-    config: Config,
-    split: data.Split,
-    formats: Sequence[str],
-    directory: Path,
-    *,
-    replace: bool = False,
-    operating_point: OperatingPoint | None = None,
-    process: export.ServingProcess | None = None,
+def _exporting(
+    model, config: Config, split, formats, directory: Path, *, process=None, replace=False, operating_point=None
 ) -> Iterator[Callable[[], tuple[dict[Path, export.Parity], dict[str, Exception]]]]:
-    """Context manager that begins to export, and removes what is not finished when it ends. The model must not change in it.
+    """Begins to export, and yields what waits for the files and returns what `export_each` does; the model must not change.
 
-    Args:
-        model: as for `export_all`.
-        config: as for `export_all`.
-        split: as for `export_all`.
-        formats: as for `export_all`.
-        directory: as for `export_all`.
-        replace: as for `export_all`.
-        operating_point: as for `export_all`.
-        process: export.ServingProcess that runs SavedModels and converts TFLite files in the background; None to start one for
-            SavedModels if it is needed, and to convert in this process.
-
-    Yields:
-        Callable that waits until the files are written and compared, and returns what `export_each` does.
-
-    Raises:
-        InputError: the model cannot be exported to one of the formats; nothing is written.
+    A `process` also converts TFLite files, in the background. Files that are not finished in the end are removed.
     """
     requirements.require_formats(config, formats, model)
     pending, parities, errors = {}, {}, {}
@@ -227,7 +204,7 @@ def exports_of_run(
     """
     point = operating_point.read(directory / operating_point.FILE, split.labels)
     options = {"replace": True, "operating_point": point, "process": process}
-    with begun(model, config, split, config.export.formats, directory / "exports", **options) as finish:
+    with _exporting(model, config, split, config.export.formats, directory / "exports", **options) as finish:
         yield lambda: _finished(*finish(), config, directory)
 
 

@@ -101,7 +101,7 @@ def inference_model(model: keras.Model) -> keras.Model:
     if folded is None:
         return model
     with model.distribute_strategy.scope():
-        return _InferenceModel(model, folded)
+        return InferenceModel(model, folded)
 
 
 @dataclass
@@ -116,8 +116,13 @@ class _TestStep:
         return exact_step.test_step(self.model, data, forward=forward)
 
 
-class _InferenceModel(keras.Model):
-    """A model called through a folded forward pass."""
+class InferenceModel(keras.Model):
+    """A model that is called through another forward pass than its own, for inference.
+
+    Args:
+        model: keras.Model, built.
+        folded: callable (inputs, training) -> outputs, such as from `forward`.
+    """
 
     def __init__(self, model: keras.Model, folded: Callable):
         # In mixed precision, a layer rounds the variables that are read in its call, here before the scale is in them.
@@ -135,6 +140,7 @@ class _InferenceModel(keras.Model):
         return self.model.output_shape
 
     def call(self, inputs):
+        """Computes the outputs by `folded`."""
         return self.folded(inputs, training=False)
 
 

@@ -249,10 +249,15 @@ def test_a_model_with_a_step_of_its_own_keeps_it():
 
 
 def test_a_model_on_several_devices_keeps_its_pass(monkeypatch):
-    model = prepared()
-    folded_norms.install(model)
-    distribute.place(model, ["CPU:0", "CPU:0"])
-    monkeypatch.setattr(folded_norms, "_fused", lambda *_: pytest.fail("folded"))
-    model.run_eagerly = True
-    model.train_on_batch(IMAGES, TARGETS)
-    model.test_on_batch(IMAGES, TARGETS)
+    fused, folded = folded_norms._fused, []
+    monkeypatch.setattr(folded_norms, "_fused", lambda *values: folded.append(values) or fused(*values))
+    for is_placed in (False, True):
+        model = prepared()
+        folded_norms.install(model)
+        if is_placed:
+            distribute.place(model, ["CPU:0", "CPU:0"])
+        model.run_eagerly = True
+        for step in (model.train_on_batch, model.test_on_batch):
+            folded.clear()
+            step(IMAGES, TARGETS)
+            assert bool(folded) != is_placed

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from kerastrain import HubLayer
-from kerastrain.hub import constant_pass
+from kerastrain.backbones import constant_pass
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (5, 8, 8, 3)).astype("float32")
 

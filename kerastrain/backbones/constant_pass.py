@@ -12,6 +12,7 @@ import tensorflow as tf
 from kerastrain.hub.layer import HubLayer
 from kerastrain.keras_internals import frozen_graphs
 from kerastrain.keras_internals.layers import every_layer
+from kerastrain.train_step import folded_norms
 
 _MOST_BYTES = 256e6  # of weights, which the graph holds a second time
 # As in modules of TensorFlow 1, whose pass with constants took longer than with variables.
@@ -40,26 +41,4 @@ def inference_model(model: keras.Model) -> keras.Model:
     frozen = frozen_graphs.frozen(function)
     if any(operation.type.startswith(_SLOWER) for operation in frozen.graph.get_operations()):
         return model
-    return _ConstantModel(model, frozen)
-
-
-class _ConstantModel(keras.Model):
-    """A model called through a graph without variables."""
-
-    def __init__(self, model: keras.Model, frozen):
-        super().__init__(name=model.name, autocast=False, dtype="float32")
-        self.model, self.frozen = model, frozen
-
-    @property
-    def inputs(self):
-        """The inputs of the model."""
-        return self.model.inputs
-
-    @property
-    def output_shape(self):
-        """The shape of the outputs of the model."""
-        return self.model.output_shape
-
-    def call(self, inputs):
-        (outputs,) = self.frozen(tf.cast(inputs, self.model.inputs[0].dtype))
-        return outputs
+    return folded_norms.InferenceModel(model, lambda images, training: frozen(tf.cast(images, source.dtype))[0])
