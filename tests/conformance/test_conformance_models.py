@@ -132,6 +132,7 @@ NO_PART = {
     "EncoderBlock": "reads two tensors; the row of a text_classifier on an encoder covers it",
     "EncoderEmbedding": "looks up ids; the row of a text_classifier on an encoder covers it",
     "EncoderTokenizer": "needs tensorflow_text; tests/export/test_encoder_models.py saves and exports models with it",
+    "InferenceModel": "is never saved; tests/train_step/test_folded_norms.py compares its answers with its model's",
     "LowRankPair": "is made beside a layer of a DecoderBlock; tests/language/test_adapters.py saves and trains models with it",
     "RelativeBias": "looks up ids; tests/backbones/test_relative_encoders.py saves and trains models with it",
     "RelativeEmbedding": "looks up ids; tests/backbones/test_relative_encoders.py saves and trains models with it",
