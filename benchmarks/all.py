@@ -82,7 +82,7 @@ BENCHMARKS = (
     Benchmark("comparisons.py --repeats 60", 4),
     Benchmark("explanations.py --pictures 2000 --epochs 6 --explained 40", 6),
     Benchmark("verdicts.py --group tuning --only digits --seconds 150", 6),
-    Benchmark("language_memory.py --batch-size 2 --tokens 128", 8),
+    Benchmark("language_memory.py --batch-size 4 --tokens 64", 8),
 )
 
 

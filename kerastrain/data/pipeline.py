@@ -17,6 +17,7 @@ from kerastrain.data import sampling as draws
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
 from kerastrain.data.read_errors import recording_errors
+from kerastrain.data.released import releasable
 from kerastrain.data.service import client, orders
 from kerastrain.data.token_ids import TokenIds
 from kerastrain.distribute.sharding import Devices
@@ -125,11 +126,12 @@ def batches(
         order = orders.of(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed)
         images_of = client.Images(service, order, read_positions, epochs * steps, processor_count())
 
-    @recording_errors
-    def read(step: np.ndarray, epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
+    def read_rows(step: np.ndarray, epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = drawn(int(epoch))[positions]
         inputs = examples.read(indices, int(epoch)) if images_of is None else images_of(int(step))
         return inputs, *(column[indices] for column in columns)
+
+    read, tie = releasable(recording_errors(read_rows))
 
     def batch(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         epoch, begin, end = read_positions(step)
@@ -169,8 +171,9 @@ def batches(
         .prefetch(_PREFETCHED)
         .with_options(options)
     )
+    tie(dataset)
     if images_of is not None:
-        weakref.finalize(dataset, images_of.stop)  # TensorFlow keeps `read` as long as the process (TF 2.21).
+        weakref.finalize(dataset, images_of.stop)
     return dataset
 
 

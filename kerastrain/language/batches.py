@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerastrain.data import sampling
+from kerastrain.data.released import releasable
 from kerastrain.errors import InputError
 from kerastrain.keras_internals import dataset_iterators
 from kerastrain.system.resources import processor_count
@@ -225,11 +226,13 @@ def cut_batches(
     dataset_iterators.close_at_exit()
     steps, longest = -(-len(lengths) // batch_size), arrays[0].shape[-1]
 
-    def read(step: np.ndarray) -> tuple[np.ndarray, ...]:
+    def read_rows(step: np.ndarray) -> tuple[np.ndarray, ...]:
         epoch, batch = divmod(int(step), steps)
         rows = drawn(epoch)[batch * batch_size : (batch + 1) * batch_size]
         length = min(-(-int(lengths[rows].max()) // _MULTIPLE) * _MULTIPLE, longest)
         return *(values[rows, ..., :length] for values in arrays), numbers(rows).astype(np.float32)
+
+    read, tie = releasable(read_rows)
 
     @tf.autograph.experimental.do_not_convert
     def batch(step: tf.Tensor):
@@ -240,4 +243,6 @@ def cut_batches(
         return tuple(found)
 
     dataset = tf.data.Dataset.range(start_step, epochs * steps)
-    return dataset.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.map(batch, num_parallel_calls=processor_count(), deterministic=True).prefetch(tf.data.AUTOTUNE)
+    tie(dataset)
+    return dataset

@@ -1,5 +1,7 @@
+import gc
 import os
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -296,3 +298,18 @@ def test_an_iterator_ends_without_waiting_for_a_thread_that_tunes():
     assert (
         data.batches(data.Examples(np.zeros(4, int), ("a",), np.zeros((4, 2))), 2).options().autotune.enabled is False
     )
+
+
+@pytest.mark.parametrize("derived", [lambda dataset: dataset, lambda dataset: dataset.repeat(2).take(5)])
+def test_examples_are_released_with_their_data_set_and_not_before(derived):
+    examples = data.Examples(np.arange(23) % 3, ("a", "b", "c"), np.zeros((23, 4, 5, 3), np.uint8))
+    released = weakref.ref(examples)
+    iterator = iter(derived(data.batches(examples, 5)))
+    next(iterator)
+    del examples
+    gc.collect()
+    assert released() is not None
+    assert len(list(iterator)) == 4
+    del iterator
+    gc.collect()
+    assert released() is None

@@ -84,14 +84,13 @@ def repeats(
     Returns:
         dict from the index of each skipped file to Quarantined.
     """
-    groups = {}
+    first, groups = {}, {}  # A list for each file of a large set would take much memory.
     for index, digest in enumerate(digests):
-        if digest is not None:
-            groups.setdefault(digest, []).append(index)
+        if digest is not None and first.setdefault(digest, index) != index:
+            groups.setdefault(digest, [first[digest]]).append(index)
     skipped = {}
     for group in groups.values():
-        if len(group) > 1:
-            skipped |= _skipped(sorted(group, key=paths.__getitem__), paths, targets, predefined_split)
+        skipped |= _skipped(sorted(group, key=paths.__getitem__), paths, targets, predefined_split)
     return skipped
 
 

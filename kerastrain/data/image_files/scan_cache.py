@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from kerastrain.decoding import Decoding
 from kerastrain.system import files, user_folders
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Result of reading a file.
 
@@ -47,7 +47,7 @@ class ScanCache:
         decoding = decoding or Decoding()
         self._root = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
         self._limits = f"{decoding.largest_megapixels} {decoding.pixel_range}"
-        self._rows = _read(self._path())
+        self._rows, self._is_new = _read(self._path()), False
 
     def get(self, path: str, status: os.stat_result) -> Finding | None:
         """Looks up a file.
@@ -65,14 +65,21 @@ class ScanCache:
         *known, extent = finding
         return Finding(*known, extent and Extent(*extent))
 
-    def add(self, findings: Mapping[str, tuple[os.stat_result, Finding]]) -> None:
-        """Adds results to those stored already, and writes the file, whole or not at all.
+    def add(self, path: str, status: os.stat_result, finding: Finding) -> None:
+        """Adds a result to those stored already, for `write`.
 
         Args:
-            findings: from the path of each file to its os.stat_result, from before it was read, and its Finding.
+            path: path of the file.
+            status: os.stat_result of the file from before it was read.
+            finding: Finding.
         """
-        for path, (status, finding) in findings.items():
-            self._rows[self._key(path)] = [status.st_size, status.st_mtime_ns, *astuple(finding)]
+        self._rows[self._key(path)] = [status.st_size, status.st_mtime_ns, *astuple(finding)]
+        self._is_new = True
+
+    def write(self) -> None:
+        """Writes the file with all results, whole or not at all, if any was added."""
+        if not self._is_new:
+            return
         with contextlib.suppress(OSError, RuntimeError):  # No home folder, no space, or no permission to write.
             files.write_text(self._path(), json.dumps({"version": _version(), "files": self._rows}))
 

@@ -120,7 +120,6 @@ def _findings(
 ) -> list[Finding]:
     """The result for each file, from an earlier scan or from reading it."""
     scan_cache = ScanCache(paths, decoding)
-    fresh = {}
 
     def read_chunk(start: int) -> list[Finding]:
         return [read_one(index) for index in range(start, min(start + _CHUNK, len(paths)))]
@@ -137,7 +136,7 @@ def _findings(
             return Finding(None, "unreadable", decoder.access_reason(path, error))
         # A file can become readable, for instance by its permissions, while its size and modification time stay.
         if finding.kind != "unreadable":
-            fresh[path] = status, finding
+            scan_cache.add(path, status, finding)
         if image is not None and cache is not None:
             cache(index, image)
         return finding
@@ -151,8 +150,7 @@ def _findings(
             if time.monotonic() - logged > _PROGRESS_SECONDS:
                 logged = time.monotonic()
                 logger.info("read %s of %s images", f"{len(findings):,}", f"{len(paths):,}")
-    if fresh:
-        scan_cache.add(fresh)
+    scan_cache.write()
     return findings
 
 

@@ -76,7 +76,7 @@ class Folder:
             for folder in self.everything()
             for name in folder.files
         ]
-        return sorted(found, key=lambda path: path.split(os.sep))
+        return sorted(found, key=lambda path: path.replace(os.sep, "\0"))  # folder by folder
 
     def relative(self, root: "Folder") -> str:
         """Returns its path relative to a folder around it.

@@ -29,7 +29,10 @@ def paths(tmp_path):
 
 
 def add(paths, *findings):
-    ScanCache(paths).add({path: (os.stat(path), finding) for path, finding in zip(paths, findings, strict=True)})
+    cache = ScanCache(paths)
+    for path, finding in zip(paths, findings, strict=True):
+        cache.add(path, os.stat(path), finding)
+    cache.write()
 
 
 def test_findings_are_kept_until_a_file_changes(paths):
