@@ -99,10 +99,12 @@ def table(rows):
 
 
 def _newest(rows):
-    """The figures of the newest run beside the last ones of the same kind of machine."""
-    before = last_figures(rows[:-1], rows[-1]["machine"])
+    """The figures of the newest run beside the last ones of the same kind of machine, and those that it did not measure."""
+    newest, before = rows[-1]["figures"], last_figures(rows[:-1], rows[-1]["machine"])
     yield "| figure | better | last | now | |"
     yield "|---|---|---|---|---|"
-    for name, figure in sorted(rows[-1]["figures"].items()):
-        earlier, moved = ("–", "new") if name not in before else (shown(before[name]), change(before[name], figure))
-        yield f"| {name} | {figure['better']} | {earlier} | {shown(figure)} | {moved} |"
+    for name, figure in sorted((before | newest).items()):
+        last = shown(before[name]) if name in before else "–"
+        now = shown(figure) if name in newest else "–"
+        moved = "not measured" if name not in newest else change(before[name], figure) if name in before else "new"
+        yield f"| {name} | {figure['better']} | {last} | {now} | {moved} |"

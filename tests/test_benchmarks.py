@@ -78,8 +78,10 @@ def test_figures_are_compared_with_the_last_ones_of_the_same_kind_of_machine(mod
     printed = history.table(history.read(path))
     assert "| 2026-11-30 | 2 cores of A | Keras 3 | 1 | a | – |" in printed  # the second run
     assert "| a | lower | 2 | 1 | better |\n| b | lower | 1 | 2 | worse |" in printed
+    history.write(path, [*rows[:2], row(b=figure(1))])
+    assert "| a | lower | 2 | – | not measured |\n| b | lower | 1 | 1 | same |" in history.table(history.read(path))
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(ValueError, match="must be JSON. Received: line 4, '{.*Remove it"):
+    with pytest.raises(ValueError, match="must be JSON. Received: line 3, '{.*Remove it"):
         history.read(path)
 
 

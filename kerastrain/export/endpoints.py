@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerastrain import tracing
 from kerastrain.decoding import Decoding
 from kerastrain.errors import InputError, unknown
 from kerastrain.export import decoded_images
@@ -22,6 +23,7 @@ Values = np.ndarray | tuple[np.ndarray, np.ndarray]
 """The inputs of a model: an array (n, ...), or a tuple of it and of the numbers beside it, float32 (n, k)."""
 
 DEFAULT_SIGNATURE = "serving_default"
+_BATCH_SIZE = 32
 ACTIVATIONS = {None: lambda x: x, "softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}
 
 
@@ -276,7 +278,7 @@ def predictions(model: keras.Model, inputs: Values, activation: str | None) -> n
     Raises:
         InputError: `activation` is "softmax" and the outputs are probabilities already.
     """
-    outputs = model.predict(keras.tree.map_structure(tf.constant, inputs), verbose=0)
+    outputs = tracing.predict(model, tf.data.Dataset.from_tensor_slices((inputs,)).batch(_BATCH_SIZE))
     if activation == "softmax" and np.all(outputs >= 0) and np.allclose(outputs.sum(-1), 1, atol=1e-3):
         raise InputError(
             "`activation` must be None for a model that returns probabilities. Received: 'softmax', and the model's "

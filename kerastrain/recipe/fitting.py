@@ -45,7 +45,7 @@ def fit(
     *,
     on_epoch: OnEpoch | None = None,
     features_folder: Path | None = None,
-    on_features: Callable[[data.Examples, data.Examples | None], None] | None = None,
+    on_features: Callable[[Stage], None] | None = None,
 ) -> best_phase.BestEpoch:
     """Trains through the phases of `config`: first the head on the features of the frozen backbone, then the whole model.
 
@@ -62,8 +62,8 @@ def fit(
             None for a training to its end. A training that was paused and resumed ends bit-equal to one that was not.
         features_folder: Path of a folder in which several trainings share the features of a frozen backbone, as for `staged`;
             None to compute them for this training.
-        on_features: callable that gets the examples of features on which the head trains and is validated, if nothing but the
-            head trains; None for none.
+        on_features: callable that gets the Stage with the features on which the head trains and is validated, if nothing but
+            the head trains; None for none.
 
     Returns:
         BestEpoch with its logs: {"val_data_loss": 0.1, "val_accuracy": 0.97, …}; without a validation part the last epoch.
@@ -91,7 +91,7 @@ def fit(
         with model.distribute_strategy.scope():
             stage = staged(model, config, split, phase, places=places)
             if on_features is not None and names == ["head"]:
-                on_features(stage.train, stage.validation)
+                on_features(stage)
             models.synchronize_batch_norm(stage.model)
             compiled(stage.model, config, phase, positive_weights=split.train.positive_weights)
             if phase.name != "head" and stage.model is not model:

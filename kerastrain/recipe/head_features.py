@@ -57,7 +57,12 @@ def view_count(config: Config, phase: plan.Phase) -> int:
 
 @stopwatch.timed("features")
 def computed(
-    features: keras.Model, config: Config, split: data.Split, phase: plan.Phase, places: Places
+    features: keras.Model,
+    config: Config,
+    split: data.Split,
+    phase: plan.Phase,
+    places: Places,
+    extract: keras.Model | None = None,
 ) -> list[data.Examples]:
     """Computes the features of the train and validation parts, or reads those that another training has computed.
 
@@ -67,6 +72,7 @@ def computed(
         split: data.Split.
         phase: plan.Phase of the head.
         places: Places.
+        extract: keras.Model from `inference_model(features)`; None to make it here.
 
     Returns:
         list of data.Examples of features: of `view_count` views of each training image, and of the examples of the validation
@@ -83,7 +89,7 @@ def computed(
     is_large = config.data.kind == "images" and sum(sizes) > resources.available_bytes() * _MEMORY_FRACTION
     shares = places.shared is not None and features.distribute_strategy.num_replicas_in_sync == 1
     folder = places.shared if shares else _spill(sum(sizes), config, places, features) if is_large else None
-    extract = inference_model(features)  # traced once for both parts
+    extract = extract or inference_model(features)  # traced once for both parts
     if folder is None:
         return [_features(features, extract, part, config, count) for part, count in parts]
     # Before any is computed, because a model's description changes when it predicts for the first time.
@@ -105,9 +111,10 @@ def computed(
         if folder == places.spill:
             raise
         logger.warning("the features are not shared with other trainings, but computed again: %s", error)
-        return computed(features, config, split, phase, dataclasses.replace(places, shared=None))
+        return computed(features, config, split, phase, dataclasses.replace(places, shared=None), extract)
 
 
+@stopwatch.timed("features")
 def inference_model(features: keras.Model) -> keras.Model:
     """Makes the pass of a backbone that does not train meanwhile as fast as is known; see docs/acceleration.md.
 

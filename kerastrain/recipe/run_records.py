@@ -17,6 +17,7 @@ from kerastrain.data.views import Views
 from kerastrain.errors import InputError
 from kerastrain.evaluation import predictions
 from kerastrain.recipe import head_features, plan
+from kerastrain.recipe.stages import Stage
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
@@ -34,19 +35,23 @@ class SampledFeatures:
 
     Args:
         config: Config of the run.
+
+    Attributes:
+        extract: keras.Model that computes the features of other examples, on one device; None if it was not kept.
     """
 
     def __init__(self, config: Config):
-        self._config, self._kept = config, {}
+        self._config, self._kept, self.extract = config, {}, None
 
-    def keep(self, train: data.Examples, validation: data.Examples | None) -> None:
-        """Keeps the features of a sample of each part.
+    def keep(self, stage: Stage) -> None:
+        """Keeps the features of a sample of each part, and the model that has computed them.
 
         Args:
-            train: data.Examples of features of the training part; of several views the first counts, the image as it is.
-            validation: data.Examples of features of the validation part, or None.
+            stage: Stage of the head; of several views of an image the first counts, the image as it is.
         """
-        for name, part in (("train", train), ("validation", validation)):
+        if stage.extract is not None and stage.extract.distribute_strategy.num_replicas_in_sync == 1:
+            self.extract = stage.extract
+        for name, part in (("train", stage.train), ("validation", stage.validation)):
             if part is not None:
                 inputs = part.inputs.of_epoch(0) if isinstance(part.inputs, Views) else part.inputs
                 self._kept[name] = np.array(inputs[_sampled_rows(self._config, len(part), _most(name))])
@@ -89,7 +94,7 @@ def record(
         diagnosis.Record.
     """
     phases = plan.phases(config, len(split.train))
-    run_sample = sampler(model, config)
+    run_sample = sampler(model, config, extract=None if features is None else features.extract)
     digests = _digests(directory)
     parts = {}
     for name, part in split.parts.items():
@@ -143,12 +148,13 @@ def record_other(
     )
 
 
-def sampler(model: keras.Model, config: Config) -> Callable[..., diagnosis.Part]:
+def sampler(model: keras.Model, config: Config, *, extract: keras.Model | None = None) -> Callable[..., diagnosis.Part]:
     """Makes a function that runs a sample of a part through a model.
 
     Args:
         model: keras.Model.
         config: Config, of which the seed and `evaluation.batch_size` are used.
+        extract: keras.Model that computes the features of the model's backbone; None to make it here.
 
     Returns:
         callable from data.Examples, the largest number of examples and perhaps the features of the sample, see
@@ -159,7 +165,8 @@ def sampler(model: keras.Model, config: Config) -> Callable[..., diagnosis.Part]
         backbone, head = models.split_at_backbone(model)
     except InputError:  # a model made elsewhere
         backbone, head = None, model
-    extract = None if backbone is None else head_features.inference_model(backbone)  # traced once for all parts
+    if backbone is not None:
+        extract = extract or head_features.inference_model(backbone)  # traced once for all parts
 
     def sampled(part: data.Examples, count: int, known: np.ndarray | None = None) -> diagnosis.Part:
         chosen = part.subset(_sampled_rows(config, len(part), count))

@@ -32,6 +32,7 @@ class Stage:
         augment: callable from `data.augment` that transforms a batch, or None.
         callbacks: sequence of keras.callbacks.Callback that must run before all others.
         lengths: int array, the tokens of each text to train on, for batches of similar lengths; None for batches of any.
+        extract: keras.Model that computed the features in the head phase; None in other phases.
     """
 
     model: keras.Model
@@ -40,6 +41,7 @@ class Stage:
     augment: Callable | None = None
     callbacks: Sequence[keras.callbacks.Callback] = ()
     lengths: np.ndarray | None = None
+    extract: keras.Model | None = None
 
 
 def staged(
@@ -66,7 +68,8 @@ def staged(
     """
     if phase.name == "head":
         features, head = models.split_at_backbone(model)
-        return Stage(head, *head_features.computed(features, config, split, phase, places))
+        extract = head_features.inference_model(features)
+        return Stage(head, *head_features.computed(features, config, split, phase, places, extract), extract=extract)
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
     validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
     if lengths is not None and validation is not None:

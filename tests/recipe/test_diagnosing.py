@@ -10,7 +10,7 @@ from PIL import Image
 
 from kerastrain import config as configs
 from kerastrain import data, diagnosis, models, recipe
-from kerastrain.recipe import diagnosing, evaluating, head_features, plan, run_records
+from kerastrain.recipe import diagnosing, evaluating, head_features, plan, run_records, stages
 
 
 def photos(folder, *, count, scale=1.0, seed=0):
@@ -57,19 +57,21 @@ def test_features_from_the_training_of_the_head_are_not_computed_again(run, tmp_
     split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
     seen = dataclasses.replace(split, test=None)
     (phase,) = plan.phases(configs.validate(configs.override(run.config.model_dump(mode="json"), ["fit.epochs=0"])), 18)
-    backbone, _ = models.split_at_backbone(run.model)
     for views in (1, 2):
         changes = [f"fit.head_views={views}", "fit.epochs=0", "data.augment.flip.probability=0.5"]
         config = configs.validate(configs.override(run.config.model_dump(mode="json"), changes))
         kept = run_records.SampledFeatures(config)
-        kept.keep(*head_features.computed(backbone, config, split, phase, head_features.Places()))
+        stage = stages.staged(run.model, config, split, phase)
+        kept.keep(stage)
         with monkeypatch.context() as patch:
+            patch.setattr(head_features, "inference_model", lambda model: pytest.fail("traced again"))
+            whole = run_records.record(run.model, config, split, run.directory, features=kept)
             patch.setattr(data.features, "precompute", lambda *values, **options: pytest.fail("computed again"))
             found = run_records.record(run.model, config, seen, run.directory, features=kept)
-        expected = run_records.record(run.model, config, seen, run.directory)
-        for name, part in expected.parts.items():
-            np.testing.assert_allclose(found.parts[name].features, part.features, atol=1e-5)
-            np.testing.assert_allclose(found.parts[name].outputs, part.outputs, atol=1e-5)
+        expected = run_records.record(run.model, config, split, run.directory)
+        for name, part in [*found.parts.items(), *whole.parts.items()]:
+            np.testing.assert_allclose(part.features, expected.parts[name].features, atol=1e-5)
+            np.testing.assert_allclose(part.outputs, expected.parts[name].outputs, atol=1e-5)
 
 
 @pytest.mark.slow
