@@ -2,10 +2,10 @@
 
     python benchmarks/all.py [--only NAME ...] [--list] [--write] [--minutes 5] [--encoder FOLDER]
 
-All of them take less than an hour on two cores. Each runs as a command of its own, with sizes that are smaller than those of its
-table in RESULTS.md, which the benchmark itself writes. One that fails, needs something that is not here, or is not finished at
-its deadline (--list) is named, and costs only itself. The figures are appended to benchmarks/history.jsonl with the date, the kind
-of machine and the versions, after each benchmark, and RESULTS.md shows the history, if --write is given.
+All of them take less than an hour on two cores. Each runs as a command of its own, with sizes that are smaller than those of
+its table in RESULTS.md, which the benchmark itself writes. One that fails, needs something that is not here, or is not
+finished at its deadline (--list) is named, and costs only itself. The figures are appended to benchmarks/history.jsonl with
+the date, the kind of machine and the versions, after each benchmark, and RESULTS.md shows the history, if --write is given.
 
 A figure is worse if it moved the wrong way since the last run on the same kind of machine, by more than the range of its repeats
 in either run, or by a tenth of it if it was measured once. Then the exit code is 1, as it is if a benchmark failed. On a machine
