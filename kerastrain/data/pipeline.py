@@ -124,7 +124,7 @@ def batches(
         if lengths is not None:
             raise InputError("`service` is for images, and `lengths` for texts. Received: both. Leave out one of them.")
         order = orders.of(examples, global_batch_size, shuffle=shuffle, sampling=sampling, seed=seed)
-        images_of = client.Images(service, order, read_positions, epochs * steps, processor_count())
+        images_of = client.Images(service, order, read_positions, start_step, epochs * steps, processor_count())
 
     def read_rows(step: np.ndarray, epoch: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         indices = drawn(int(epoch))[positions]

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import processes
@@ -115,6 +116,24 @@ def test_a_pass_with_many_calls_is_received_once_and_ends_with_the_data_set(serv
     assert not threads[0].is_alive()
 
 
+def test_the_first_calls_of_a_pass_may_come_in_any_order():
+    starts = []
+
+    def make(first):
+        starts.append(first)
+        return [(step, tf.constant(step)) for step in range(first, 80, 2)]
+
+    stream = client._Stream("localhost:1", 3, 2, 16, make)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(2):  # passes
+            asked = [pool.submit(stream.wait_for, step) for step in (9, 5, 3, 7)]
+            assert [int(each.result(20)) for each in asked] == [9, 5, 3, 7]
+    assert starts == [3, 3]
+    assert int(stream.wait_for(61)) == 61
+    assert starts == [3, 3, 61]
+    stream.stop()
+
+
 @pytest.mark.slow
 def test_a_file_that_the_worker_cannot_read_is_named(service, photos, tmp_path):
     for number in (0, 1):
@@ -164,7 +183,7 @@ def test_what_cannot_be_served_is_refused(service, photos):
     with pytest.raises(InputError, match="Received: inputs in memory"):
         data.batches(arrays, 4, service=[service])
     with pytest.raises(InputError, match="HOST:PORT. Received: 'decoder'"):
-        client.Images(["decoder"], None, None, 1, calls=1)
+        client.Images(["decoder"], None, None, 0, 1, calls=1)
     with pytest.raises(InputError, match="`lengths` for texts"):
         data.batches(examples(photos), 4, shuffle=True, lengths=np.ones(30, int), service=[service])
 

@@ -35,6 +35,7 @@ class Images:
         addresses: sequence of str "host:port", of the workers.
         order: orders.Order, which all workers get.
         positions: Positions.
+        start_step: int in [0, steps), the step with which each pass begins.
         steps: int > 0, the number of steps.
         calls: int > 0, the number of steps that are waited for at a time.
 
@@ -42,7 +43,15 @@ class Images:
         InputError: an address is malformed, or no worker answers there.
     """
 
-    def __init__(self, addresses: Sequence[str], order: orders.Order, positions: Positions, steps: int, calls: int):
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        order: orders.Order,
+        positions: Positions,
+        start_step: int,
+        steps: int,
+        calls: int,
+    ):
         for address in addresses:
             _check(address)
             _ask(address)
@@ -52,11 +61,12 @@ class Images:
         self._streams = [
             _Stream(
                 address,
+                start_step + (number - start_step) % count,
                 count,
                 span,
                 lambda first, address=address: _dataset(address, content, positions, first, steps, count),
             )
-            for address in addresses
+            for number, address in enumerate(addresses)
         ]
 
     def __call__(self, step: int) -> np.ndarray:
@@ -80,14 +90,14 @@ class Images:
 
 
 class _Stream:
-    """The batches of one worker, received in a thread of their own: every `stride`-th step.
+    """The batches of one worker, received in a thread of their own: `begin` and every `stride`-th step after it.
 
     Steps that are waited for at the same time, and those received ahead, are less than `span` apart; others belong to
     different passes.
     """
 
-    def __init__(self, address: str, stride: int, span: int, make: Callable[[int], tf.data.Dataset]):
-        self.address, self.stride, self.span, self.make = address, stride, span, make
+    def __init__(self, address: str, begin: int, stride: int, span: int, make: Callable[[int], tf.data.Dataset]):
+        self.address, self.begin, self.stride, self.span, self.make = address, begin, stride, span, make
         self.changed = threading.Condition()
         self.ready: dict[int, np.ndarray] = {}
         self.following: int | None = None  # The step that the thread receives next.
@@ -141,10 +151,11 @@ class _Stream:
         self.changed.notify_all()
 
     def _start(self, step: int) -> None:
+        first = self.begin if step < self.begin + self.span else step  # The first calls of a pass come in any order.
         self.number += 1
         self.ready.clear()
-        self.following, self.wanted, self.error, self.heard = step, step, None, time.monotonic()
-        threading.Thread(target=self._receive, args=(self.number, step), daemon=True).start()
+        self.following, self.wanted, self.error, self.heard = first, step, None, time.monotonic()
+        threading.Thread(target=self._receive, args=(self.number, first), daemon=True).start()
 
     def _receive(self, number: int, first: int) -> None:
         error = InputError(f"the decoding worker {self.address} sent too few images. Resume the run.")
