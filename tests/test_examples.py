@@ -77,6 +77,7 @@ def tune_lines(text):
     return [shlex.split(line, comments=True)[2:] for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/tuning.md", "docs/questions.md", "examples/tuning/README.md"])
 def test_searches_on_every_page_are_valid(page, tmp_path, monkeypatch):
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -57,6 +57,7 @@ def test_training_moves_the_batch_norm_statistics_and_inference_does_not(backbon
     assert not any(np.array_equal(old, new) for old, new in zip(before, moving, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 def test_every_trainable_variable_has_a_gradient(backbone, images, training):
     with tf.GradientTape() as tape:

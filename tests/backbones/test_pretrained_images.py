@@ -49,6 +49,7 @@ def features(folder, size):
     return values.mean((1, 2)) if values.ndim == 4 else values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "size"), FEATURES)
 def test_features_of_raw_pixels_are_those_of_pytorch(tmp_path, kind, size):
     # At 32 pixels, the position embeddings of 16 are resampled.

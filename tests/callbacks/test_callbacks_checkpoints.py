@@ -182,6 +182,7 @@ def one_weight(**options):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"run_eagerly": True, "metrics": ["mae"]}, {"steps_per_execution": 5}])
 def test_eager_steps_and_several_steps_at_once_go_on(tmp_path, options):
     def make():

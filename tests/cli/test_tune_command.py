@@ -63,6 +63,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_is_one_sentence_before_tensorflow_starts(tmp_path):
     script = f"""
 import contextlib, io, os, re, sys

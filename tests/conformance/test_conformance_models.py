@@ -271,6 +271,7 @@ def test_layer_comes_back_from_its_config(name, modules):
     assert json.loads(json.dumps(type(layer).from_config(config).get_config())) == config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILDERS)
 def test_builder_comes_back_from_its_config(name, modules):
     model, inputs = made(name, modules)

@@ -89,6 +89,7 @@ def test_optimizer_steps_bfloat16_variables(name):
     assert all(np.isfinite(weight.astype("float32")).all() for weight in trained_weights(make(name), trained))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_optimizer_comes_back_from_a_saved_model_with_its_state(name, tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
@@ -109,6 +110,7 @@ def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"], tf.distribute.HierarchicalCopyAllReduce())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_optimizer_is_equal_on_two_replicas_in_a_graph_and_on_one_eagerly(name, two_replicas):
     options = {**OPTIONS, "global_clip_norm": 0.5}

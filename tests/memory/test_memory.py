@@ -30,6 +30,7 @@ def in_whole_batches():
     return fitted(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batches", [2, 3, 7])
 def test_micro_batches_equal_the_whole_batch(micro_batches, in_whole_batches):
     (weights, history), (expected, whole) = fitted(micro_batches), in_whole_batches

@@ -66,10 +66,8 @@ def ramp(axis, size=(16, 20)):
 # Promises of every augmentation.
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name in ("augmix", "randaugment") else ()) for name in IMAGE_NAMES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IMAGE_NAMES)
 def test_an_example_depends_on_its_seed_alone_and_keeps_shape_and_range(images, name):
     change = data.augment(name)
     targets = tf.eye(12)
