@@ -90,7 +90,7 @@ def table(rows):
     lines = ["| date | machine | versions | figures | worse | failed |", "|---|---|---|---|---|---|"]
     for number, row in enumerate(rows):
         names = worse(last_figures(rows[:number], row["machine"]), row["figures"])
-        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(row["versions"].items()))
         cells = (row["date"], row["machine"], versions, len(row["figures"]), "; ".join(names) or "–")
         lines.append(f"| {' | '.join(map(str, cells))} | {'; '.join(row['failed']) or '–'} |")
     if rows:
