@@ -1,5 +1,6 @@
 import gc
 import os
+import subprocess
 import sys
 import weakref
 
@@ -312,4 +313,20 @@ def test_examples_are_released_with_their_data_set_and_not_before(derived):
     assert len(list(iterator)) == 4
     del iterator
     gc.collect()
+    data.batches(data.Examples(np.arange(2), ("a", "b"), np.zeros((2, 4, 5, 3), np.uint8)), 1)
     assert released() is None
+
+
+@pytest.mark.slow
+def test_a_data_set_that_is_broken_off_says_nothing():
+    script = """
+import numpy as np
+from kerastrain import data
+examples = data.Examples(np.arange(2000) % 3, ("a", "b", "c"), np.zeros((2000, 32, 32, 3), np.uint8))
+for seed in range(50):
+    next(iter(data.batches(examples, 4, shuffle=True, seed=seed)))
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert "was deleted before it was read" not in ended.stderr
+    assert "Traceback" not in ended.stderr
