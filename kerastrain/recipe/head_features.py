@@ -57,13 +57,8 @@ def view_count(config: Config, phase: plan.Phase) -> int:
 
 @stopwatch.timed("features")
 def computed(
-    features: keras.Model,
-    config: Config,
-    split: data.Split,
-    phase: plan.Phase,
-    places: Places,
-    extract: keras.Model | None = None,
-) -> list[data.Examples]:
+    features: keras.Model, config: Config, split: data.Split, phase: plan.Phase, places: Places
+) -> tuple[list[data.Examples], keras.Model]:
     """Computes the features of the train and validation parts, or reads those that another training has computed.
 
     Args:
@@ -72,11 +67,10 @@ def computed(
         split: data.Split.
         phase: plan.Phase of the head.
         places: Places.
-        extract: keras.Model from `inference_model(features)`; None to make it here.
 
     Returns:
-        list of data.Examples of features: of `view_count` views of each training image, and of the examples of the validation
-        part, if there is one, as they are.
+        tuple of a list of data.Examples of features: of `view_count` views of each training image, and of the examples of the
+        validation part, if there is one, as they are; and of the keras.Model that computed them, see `inference_model`.
 
     Raises:
         InputError: the features fit neither into memory nor on the disk.
@@ -89,9 +83,9 @@ def computed(
     is_large = config.data.kind == "images" and sum(sizes) > resources.available_bytes() * _MEMORY_FRACTION
     shares = places.shared is not None and features.distribute_strategy.num_replicas_in_sync == 1
     folder = places.shared if shares else _spill(sum(sizes), config, places, features) if is_large else None
-    extract = extract or inference_model(features)  # traced once for both parts
+    extract = inference_model(features)  # traced once for both parts
     if folder is None:
-        return [_features(features, extract, part, config, count) for part, count in parts]
+        return [_features(features, extract, part, config, count) for part, count in parts], extract
     # Before any is computed, because a model's description changes when it predicts for the first time.
     digest = _digest(features, config, split, views)
     paths = [folder / f"{digest}_{number}.npy" for number in range(len(parts))]
@@ -106,15 +100,14 @@ def computed(
         return [
             _features(features, extract, part, config, count, path, streamed=is_large)
             for (part, count), path in zip(parts, paths, strict=True)
-        ]
+        ], extract
     except files.WriteError as error:
         if folder == places.spill:
             raise
         logger.warning("the features are not shared with other trainings, but computed again: %s", error)
-        return computed(features, config, split, phase, dataclasses.replace(places, shared=None), extract)
+        return computed(features, config, split, phase, dataclasses.replace(places, shared=None))
 
 
-@stopwatch.timed("features")
 def inference_model(features: keras.Model) -> keras.Model:
     """Makes the pass of a backbone that does not train meanwhile as fast as is known; see docs/acceleration.md.
 

@@ -49,7 +49,7 @@ class SampledFeatures:
         Args:
             stage: Stage of the head; of several views of an image the first counts, the image as it is.
         """
-        if stage.extract is not None and stage.extract.distribute_strategy.num_replicas_in_sync == 1:
+        if stage.extract.distribute_strategy.num_replicas_in_sync == 1:
             self.extract = stage.extract
         for name, part in (("train", stage.train), ("validation", stage.validation)):
             if part is not None:

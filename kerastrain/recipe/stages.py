@@ -68,8 +68,8 @@ def staged(
     """
     if phase.name == "head":
         features, head = models.split_at_backbone(model)
-        extract = head_features.inference_model(features)
-        return Stage(head, *head_features.computed(features, config, split, phase, places, extract), extract=extract)
+        parts, extract = head_features.computed(features, config, split, phase, places)
+        return Stage(head, *parts, extract=extract)
     extra = unfreeze(model, config) if phase.name == "fine_tune" else []
     validation, lengths = split.validation, models.text_lengths(model, split.train.inputs)
     if lengths is not None and validation is not None:

@@ -48,7 +48,7 @@ def features():
 
 def computed(features, config, split, *folders):
     [phase] = plan.phases(config, len(split.train))
-    return head_features.computed(features, config, split, phase, head_features.Places(*folders))
+    return head_features.computed(features, config, split, phase, head_features.Places(*folders))[0]
 
 
 def test_there_are_no_more_views_than_epochs_and_one_is_the_image_as_it_is(features, split, caplog):
