@@ -93,15 +93,15 @@ def test_benchmark_that_fails_or_is_too_slow_costs_only_itself(module, tmp_path,
     for name, rest in (("good", ""), ("bad", "sys.exit('no memory')"), ("slow", "import time; time.sleep(60)")):
         (tmp_path / f"{name}.py").write_text(record + rest)
 
-    def run(name, **options):
+    def run(name, minutes=1, **options):
         folder = tmp_path / f"of_{name}"
         folder.mkdir()
-        return every.run(every.Benchmark(f"{name}.py", 1, **options), folder, encoder=None, minutes=0.02)
+        return every.run(every.Benchmark(f"{name}.py", 1, **options), folder, encoder=None, minutes=minutes)
 
     figures = {key: value for key, value in FIGURE.items() if key != "name"}
     assert run("good") == ({"good: ratio": figures}, None)
     assert run("bad") == ({"bad: ratio": figures}, "exit code 1: no memory")
-    assert run("slow")[1] == "not finished in 0.02 minutes"
+    assert run("slow", minutes=0.02)[1] == "not finished in 0.02 minutes"
     assert run("other", needs="data/photos") == ({}, "needs data/photos in KERASTRAIN_SHARED")
 
 

@@ -44,7 +44,7 @@ if ending == "Ctrl-C":
 """
 
 
-def ended(folder, ending, seconds=10):
+def ended(folder, ending, seconds=60):
     """(exit code, what was printed) of a script that ends in the middle of a data set; None if it hangs for so long."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(

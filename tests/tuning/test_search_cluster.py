@@ -115,14 +115,14 @@ with heartbeats.beating(pathlib.Path({str(tmp_path)!r}), ["tuner0.0"], every_sec
 """
     worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     worker.stdout.readline()
-    watch = heartbeats.Watch(tmp_path, stale_seconds=0.3)
-    until = time.monotonic() + 0.6
+    watch = heartbeats.Watch(tmp_path, stale_seconds=2)
+    until = time.monotonic() + 2.5
     while time.monotonic() < until:
         assert not watch.silent("tuner0.0")
         time.sleep(0.02)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while not watch.silent("tuner0.0"):
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -134,9 +134,9 @@ with heartbeats.beating(pathlib.Path({str(tmp_path)!r}), ["tuner0.0"], every_sec
 
 
 def test_a_worker_that_never_gave_a_sign_is_silent_after_the_same_time(tmp_path):
-    watch = heartbeats.Watch(tmp_path, stale_seconds=0.05)
+    watch = heartbeats.Watch(tmp_path, stale_seconds=0.5)
     assert not watch.silent("tuner9")
-    time.sleep(0.1)
+    time.sleep(0.6)
     assert watch.silent("tuner9")
 
 

@@ -174,8 +174,8 @@ def test_more_workers_than_cores_or_gpus_are_refused(monkeypatch):
 
 
 def test_a_time_limit_fails_a_trial_and_another_ends_the_search(tmp_path):
-    oracle, _, reason = carried_out(tmp_path, (1, {"waits": 3}, None), (2, {}, None), trial_minutes=0.5 / 60)
-    assert oracle.ended == [("1", "FAILED", "took longer than trial_minutes=0.00833333"), ("2", "COMPLETED", None)]
+    oracle, _, reason = carried_out(tmp_path, (1, {"waits": 3}, None), (2, {}, None), trial_minutes=2 / 60)
+    assert oracle.ended == [("1", "FAILED", "took longer than trial_minutes=0.0333333"), ("2", "COMPLETED", None)]
     assert reason is None
     oracle, _, reason = carried_out(tmp_path, (3, {"waits": 3}, None), minutes=0.5 / 60)
     assert oracle.ended == []
