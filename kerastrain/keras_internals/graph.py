@@ -39,6 +39,36 @@ def run_through_graph(model: keras.Model, inputs: object, call: Callable) -> obj
     return model._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
 
 
+def is_chain(model: keras.Model) -> bool:
+    """Whether each layer of a model takes the output of the layer before it, and beside it at most later inputs of the model.
+
+    Args:
+        model: keras.Model.
+
+    Returns:
+        bool; False for a model whose graph is not known.
+    """
+    if not is_transparent(model):
+        return False
+    if isinstance(model, keras.Sequential):
+        return True
+    first, *others = (object() for _ in model.inputs)
+    outputs, called = [first], []
+
+    def call(operation, *args, **kwargs):
+        tensors = [
+            leaf for leaf in keras.tree.flatten((args, kwargs)) if any(leaf is one for one in (*outputs, *others))
+        ]
+        follows = [tensor for tensor in tensors if tensor not in others]
+        called.append((operation, len(follows) == 1 and follows[0] is outputs[-1]))
+        outputs.append(object())
+        return outputs[-1]
+
+    last = keras.tree.flatten(run_through_graph(model, [first, *others], call))
+    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    return last == outputs[-1:] and called == [(layer, True) for layer in layers]
+
+
 def producer(tensor: keras.KerasTensor) -> keras.Operation:
     """The operation that computes a symbolic tensor.
 

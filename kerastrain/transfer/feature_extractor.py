@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import keras
 
+from kerastrain.errors import InputError
+from kerastrain.keras_internals import graph
 from kerastrain.transfer.freezing import backbone_of
 
 
@@ -24,11 +26,17 @@ def split_at_backbone(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         the outputs of `model`. If the model reads numbers too, the second takes a tuple of the features and the numbers.
 
     Raises:
-        InputError: the model has no layer named "backbone".
+        InputError: the model has no layer named "backbone", or its layers do not follow one another.
     """
+    backbone = backbone_of(model)
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    if not graph.is_chain(model):
+        raise InputError(
+            f"a model is divided at its backbone only if each of its layers takes the output of the one before. Received: "
+            f"{model.name!r}, which is connected otherwise. Build it with kerastrain.models."
+        )
     names = [layer.name for layer in layers]
-    cut = names.index("pooling" if "pooling" in names else backbone_of(model).name) + 1
+    cut = names.index("pooling" if "pooling" in names else backbone.name) + 1
     source, *numbers = model.inputs
     body = _chain([source], layers[:cut], "features")
     return body, _chain([body.outputs[0], *numbers], layers[cut:], "head")

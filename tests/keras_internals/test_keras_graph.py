@@ -34,3 +34,17 @@ def test_a_model_that_overrides_call_is_opaque():
     assert graph.is_transparent(keras.Sequential([keras.layers.Dense(2)]))
     assert not graph.is_transparent(Own())
     assert not graph.is_transparent(keras.layers.Dense(2))
+
+
+def test_layers_that_follow_one_another_are_a_chain():
+    inputs, numbers, dense = keras.Input((4,)), keras.Input((2,)), keras.layers.Dense(4)
+    values = keras.layers.Dense(4, name="first")(inputs)
+    assert graph.is_chain(model())
+    assert graph.is_chain(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2), keras.layers.Dense(2)]))
+    both = keras.layers.Concatenate()([values, numbers])
+    assert graph.is_chain(keras.Model([inputs, numbers], keras.layers.Dense(1)(both)))
+    assert not graph.is_chain(keras.Model(inputs, dense(values) + values))
+    assert not graph.is_chain(keras.Model(inputs, keras.layers.Add()([values, inputs])))
+    assert not graph.is_chain(keras.Model(inputs, [values, dense(values)]))
+    assert not graph.is_chain(keras.Model(inputs, dense(dense(inputs))))
+    assert not graph.is_chain(keras.Model(inputs, keras.ops.relu(values)))

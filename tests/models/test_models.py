@@ -239,3 +239,13 @@ def test_load_says_what_is_wrong_with_a_file(tmp_path):
     (tmp_path / "model.keras").write_text("no model")
     with pytest.raises(InputError, match="is damaged or not a zip archive, which a .keras file must be"):
         models.load(tmp_path / "model.keras")
+
+
+def test_a_model_whose_layers_do_not_follow_one_another_is_not_divided():
+    inputs = keras.Input((4,))
+    features = keras.layers.Dense(3, name="backbone")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Concatenate()([inputs, features])), name="own")
+    with pytest.raises(InputError, match="Received: 'own', which is connected otherwise"):
+        models.split_at_backbone(model)
+    with pytest.raises(InputError, match="no layer named 'backbone'"):
+        models.split_at_backbone(keras.Sequential([inputs, keras.layers.Dense(2)]))
