@@ -178,7 +178,7 @@ def further(place):
 
 
 def test_a_run_trains_further_as_its_exported_folder_would_on_two_devices(place, further):
-    devices = ["runtime.strategy=mirrored", "runtime.devices=2"]
+    devices = ["runtime.strategy=mirrored", "runtime.devices=2", "runtime.all_reduce=hierarchical_copy"]
     settings = [*FURTHER, "fine_tune.lora_dropout=0", *devices, *QUIET, "export.formats=[adapter]"]
     code, printed = command("train", "--from", "run", *settings, "--run", "from")
     assert code == 0, printed
