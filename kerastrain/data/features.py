@@ -23,7 +23,12 @@ from kerastrain.train_step import folded_norms
 
 
 def precompute(
-    model: keras.Model, examples: Examples, global_batch_size: int = 32, *, lengths: np.ndarray | None = None
+    model: keras.Model,
+    examples: Examples,
+    global_batch_size: int = 32,
+    *,
+    lengths: np.ndarray | None = None,
+    on_inputs: Callable[[tf.Tensor], None] | None = None,
 ) -> Examples:
     """Replaces the inputs of examples by the outputs of a model.
 
@@ -34,6 +39,7 @@ def precompute(
         global_batch_size: int > 0, examples in one forward pass.
         lengths: int array (n,), the length of each example, such as its tokens: the longest examples then come first, so
             that a model that pads a batch to its longest example computes little padding. None for the order of `examples`.
+        on_inputs: callable that gets the inputs of each batch after its pass, on one device; None for none.
 
     Returns:
         Examples whose `inputs` are float32 (n, ...), the outputs in the order of `examples`; all else is unchanged.
@@ -43,15 +49,17 @@ def precompute(
         >>> head.fit(batches(head_data, 32, shuffle=True))  # doctest: +SKIP
     """
     if examples.numbers is not None:
-        features = precompute(model, examples.without_numbers(), global_batch_size, lengths=lengths)
+        options = {"lengths": lengths, "on_inputs": on_inputs}
+        features = precompute(model, examples.without_numbers(), global_batch_size, **options)
         return dataclasses.replace(examples, inputs=features.inputs)
     if lengths is not None:
         order = np.argsort(-np.asarray(lengths), kind="stable")
-        outputs = precompute(model, examples.subset(order), global_batch_size).inputs
+        outputs = precompute(model, examples.subset(order), global_batch_size, on_inputs=on_inputs).inputs
         return dataclasses.replace(examples, inputs=outputs[np.argsort(order, kind="stable")])
     model, strategy = folded_norms.inference_model(model), model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
-        outputs = tracing.predict(model, batches(examples, global_batch_size))
+        dataset = batches(examples, global_batch_size)
+        outputs = tracing.predict(model, dataset) if on_inputs is None else _outputs(model, dataset, on_inputs)
         return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))
     workers, worker = collectives.worker_count(strategy), collectives.worker_index(strategy)
     share = -(-len(examples) // workers)
@@ -61,6 +69,16 @@ def precompute(
     outputs = [outputs_of(batch[0]) for batch in batches(local, global_batch_size)]
     gathered = collectives.all_gather(strategy, [np.concatenate(outputs).astype(np.float32)])
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in gathered])[: len(examples)])
+
+
+def _outputs(model: keras.Model, dataset: tf.data.Dataset, on_inputs: Callable[[tf.Tensor], None]) -> np.ndarray:
+    model.make_predict_function()
+    tracing.trace(model, dataset)
+    outputs = []
+    for batch in dataset:
+        outputs.append(np.asarray(model.predict_function([batch])))
+        on_inputs(batch[0])
+    return np.concatenate(outputs)
 
 
 def precompute_once(

@@ -31,12 +31,15 @@ class Calibrated:
     temperature: float
     files: Mapping[str, str]
 
-    def predictions(self, inputs: endpoints.Values, activation: str | None) -> np.ndarray:
+    def predictions(
+        self, inputs: endpoints.Values, activation: str | None, *, outputs: np.ndarray | None = None
+    ) -> np.ndarray:
         """The reference for the exported file: the outputs of `source` from `predict`, divided here and not in the graph.
 
         Args:
             inputs: endpoints.Values.
             activation: a key of `endpoints.ACTIVATIONS`.
+            outputs: float (n, ..., outputs) of `source` for the inputs, if they are known; None to compute them.
 
         Returns:
             float32 (n, ..., outputs).
@@ -44,10 +47,11 @@ class Calibrated:
         Raises:
             InputError: as for `endpoints.predictions`.
         """
+        if outputs is None:
+            outputs = endpoints.predictions(self.source, inputs, None)
         if self.temperature == 1:
-            return endpoints.predictions(self.source, inputs, activation)
-        outputs = endpoints.predictions(self.source, inputs, None) / self.temperature
-        return endpoints.ACTIVATIONS[activation](tf.constant(outputs, tf.float32)).numpy()
+            return endpoints.activated(outputs, activation)
+        return endpoints.ACTIVATIONS[activation](tf.constant(outputs / self.temperature, tf.float32)).numpy()
 
 
 def calibrated(model: keras.Model, activation: str | None, point: OperatingPoint | None) -> Calibrated:

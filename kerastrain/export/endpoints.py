@@ -279,6 +279,22 @@ def predictions(model: keras.Model, inputs: Values, activation: str | None) -> n
         InputError: `activation` is "softmax" and the outputs are probabilities already.
     """
     outputs = tracing.predict(model, tf.data.Dataset.from_tensor_slices((inputs,)).batch(_BATCH_SIZE))
+    return activated(outputs, activation)
+
+
+def activated(outputs: np.ndarray, activation: str | None) -> np.ndarray:
+    """Applies an activation to the outputs of a model.
+
+    Args:
+        outputs: float (n, ..., outputs).
+        activation: a key of `ACTIVATIONS`.
+
+    Returns:
+        float32 (n, ..., outputs).
+
+    Raises:
+        InputError: as for `predictions`.
+    """
     if activation == "softmax" and np.all(outputs >= 0) and np.allclose(outputs.sum(-1), 1, atol=1e-3):
         raise InputError(
             "`activation` must be None for a model that returns probabilities. Received: 'softmax', and the model's "

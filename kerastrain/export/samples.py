@@ -58,7 +58,7 @@ def draw_with_targets(
     if isinstance(source, tf.data.Dataset):
         inputs, targets = _from_dataset(source, count)
     elif hasattr(source, "read") and hasattr(source, "strata"):
-        chosen = np.arange(len(source)) if count is None else stratified(source.strata, count)
+        chosen = rows(source, count=count)
         inputs, targets = source.model_inputs(chosen), source.targets[chosen]
     elif isinstance(source, tuple) and reads_numbers:
         inputs = tuple(values[:count] for values in source)
@@ -81,6 +81,19 @@ def draw_with_targets(
             )
         return (_checked(inputs[0], model, name), numbers), targets
     return _checked(inputs, model, name), targets
+
+
+def rows(source, *, count: int | None) -> np.ndarray:
+    """Which examples `draw` takes.
+
+    Args:
+        source: `data.Examples`.
+        count: as for `draw`.
+
+    Returns:
+        int64 (n,), ascending.
+    """
+    return np.arange(len(source)) if count is None else stratified(source.strata, count)
 
 
 def _checked(inputs, model: keras.Model, name: str) -> np.ndarray:

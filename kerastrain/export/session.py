@@ -4,9 +4,10 @@ Takes a keras.Model, real inputs and paths; writes files and returns a `Parity` 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.export import keras_files, litert, onnx_files, parity, serving, verified
@@ -69,6 +70,9 @@ class Session:
         activation: "softmax" or "sigmoid" to return probabilities, None to return the model's outputs.
         operating_point: OperatingPoint as for `saved_model`, or None.
         sample_count: int > 0, the most samples to compare; None for all.
+        outputs: callable that returns float (n, ..., outputs), what the model returns for all n of `samples`, which are then
+            data.Examples, as an evaluation finds it; or None if it is not known. It is asked when a file is compared, and not
+            for files that compute in another precision. None to run the model before a file is written.
         process: ServingProcess, such as one that was started before, which the session leaves running; None for its own.
         background: bool, whether the process converts TFLite files too, while this one does something else; those with
             `float_layers` are converted here.
@@ -89,11 +93,13 @@ class Session:
         activation: str | None = None,
         operating_point: OperatingPoint | None = None,
         sample_count: int | None = 512,
+        outputs: Callable[[], np.ndarray | None] | None = None,
         process: ServingProcess | None = None,
         background: bool = False,
     ):
         options = {"samples": samples, "labels": labels, "activation": activation, "operating_point": operating_point}
-        self._shared = Shared(model, sample_count=sample_count, process=process, background=background, **options)
+        options |= {"sample_count": sample_count, "outputs": outputs}
+        self._shared = Shared(model, process=process, background=background, **options)
         self._pending = []
 
     def __enter__(self) -> "Session":

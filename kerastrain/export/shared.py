@@ -34,6 +34,7 @@ class Shared:
         activation: "softmax", "sigmoid" or None, applied to the model's outputs.
         operating_point: OperatingPoint, see `calibrated`, or None.
         sample_count: int > 0, the most samples to compare; None for all.
+        outputs: callable as for `Session`; None for none.
         process: ServingProcess of the caller, who ends it; None for one of these exports' own.
         background: bool, whether TFLite files are converted in the process too.
     """
@@ -47,12 +48,14 @@ class Shared:
         activation: str | None,
         operating_point: OperatingPoint | None,
         sample_count: int | None,
+        outputs: Callable[[], np.ndarray | None] | None = None,
         process: ServingProcess | None = None,
         background: bool = False,
     ):
         self.model, self.activation, self.background = model, activation, background
         self._samples, self._sample_count, self._labels = samples, sample_count, labels
         self._operating_point, self._process = operating_point, process
+        self.outputs, self._own_precision = outputs, None if outputs is None else _precision(model)
         self._references, self._graph, self._stack = {}, None, contextlib.ExitStack()
         self._sensitivities: dict[bytes, Sensitivity] = {}
 
@@ -95,9 +98,11 @@ class Shared:
 
     def reference(self) -> np.ndarray:
         """The model's outputs for the inputs in the precision that it computes in now, see `Calibrated.predictions`."""
-        precision = tuple(layer.compute_dtype for layer in every_layer(self.model))
+        precision = _precision(self.model)
         if precision not in self._references:
-            self._references[precision] = self.prepared.predictions(self.drawn[0], self.activation)
+            known = self.outputs() if precision == self._own_precision else None
+            outputs = None if known is None else known[sampling.rows(self._samples, count=self._sample_count)]
+            self._references[precision] = self.prepared.predictions(self.drawn[0], self.activation, outputs=outputs)
         return self._references[precision]
 
     def graph(self, write: Callable[[Path], None]) -> Path:
@@ -144,3 +149,8 @@ class Shared:
             Context manager.
         """
         return full_precision(self.model) if wanted else contextlib.nullcontext()
+
+
+def _precision(model: keras.Model) -> tuple[str, ...]:
+    """The precision that each layer computes in now."""
+    return tuple(layer.compute_dtype for layer in every_layer(model))

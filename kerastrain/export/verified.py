@@ -111,7 +111,7 @@ def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tole
         with shared.full_precision(not exporter.takes_half):
             texts = None if exporter.takes_strings else shared.texts
             calls = exporter.calls(shared.drawn[0])
-            reference = np.concatenate([_reference(shared, call) for call in calls.values()])
+            reference = _references(shared, calls) if shared.outputs is None else None
             source = Source(
                 texts.model if texts else prepared.model,
                 {name: call.inputs if texts is None else shared.token_inputs for name, call in calls.items()},
@@ -119,11 +119,14 @@ def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tole
                 texts,
             )
             written = exporter.convert(source, temporary)
-        outputs = None if written else _run(exporter, temporary, source, path, len(reference))
+        outputs = None if written else _run(exporter, temporary, source, path)
         yield
         if written:
             written()
-            outputs = _run(exporter, temporary, source, path, len(reference))
+            outputs = _run(exporter, temporary, source, path)
+        if reference is None:
+            with shared.full_precision(not exporter.takes_half):
+                reference = _references(shared, calls)
         measured = _measured(shared, exporter, temporary, calls, reference, outputs(), tolerance)
         if temporary.is_dir():
             write_inside(temporary, labels, measured, {**number_files(prepared.model), **prepared.files})
@@ -133,7 +136,8 @@ def steps(shared: Shared, path: Path, exporter: Exporter, tolerance: parity.Tole
     return measured
 
 
-def _run(exporter: Exporter, temporary: Path, source: Source, path: Path, count: int) -> Callable[[], np.ndarray]:
+def _run(exporter: Exporter, temporary: Path, source: Source, path: Path) -> Callable[[], np.ndarray]:
+    count = sum(len(keras.tree.flatten(inputs)[0]) for inputs in source.inputs.values())
     logger.info("comparing %s with the model on %s inputs", path.name, f"{count:,}")
     return exporter.run(temporary, source)
 
@@ -152,6 +156,11 @@ def finish(steps: Steps) -> parity.Parity:
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def _references(shared: Shared, calls: Mapping[str, Call]) -> np.ndarray:
+    """The model's outputs for all calls, one after the other."""
+    return np.concatenate([_reference(shared, call) for call in calls.values()])
 
 
 def _reference(shared: Shared, call: Call) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Diagnoses a run: collects what its training left behind, and writes `verdict.json`.
 
-Takes a model, a config, data and a folder with history and predictions; returns the verdict as a dict. The rules are in
-`kerastrain.diagnosis`. Must not train, and must not change the model.
+Takes the features of a model, a config, data and a folder with history and predictions; returns the verdict as a dict. The
+rules are in `kerastrain.diagnosis`. Must not train, and must not change the model.
 """
 
 import json
@@ -9,16 +9,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import keras
-
 from kerastrain import config as configs
 from kerastrain import data, diagnosis, evaluation
 from kerastrain.config import Config
 from kerastrain.errors import InputError
 from kerastrain.recipe import plan, requirements
+from kerastrain.recipe.backbone_features import BackboneFeatures
 from kerastrain.recipe.run_records import (
     SAMPLES_FILE,
-    SampledFeatures,
     history,
     record,
     record_other,
@@ -34,22 +32,14 @@ FILE = "verdict.json"
 
 
 @stopwatch.timed("diagnosis")
-def diagnose(
-    model: keras.Model,
-    config: Config,
-    split: data.Split,
-    directory: Path,
-    *,
-    features: SampledFeatures | None = None,
-) -> dict[str, object]:
+def diagnose(features: BackboneFeatures, config: Config, split: data.Split, directory: Path) -> dict[str, object]:
     """Diagnoses a trained run, and writes `verdict.json` and the samples that data which are evaluated later are compared with.
 
     Args:
-        model: keras.Model, trained.
+        features: BackboneFeatures of the trained model.
         config: Config.
         split: data.Split.
         directory: Path of the run, with `history.csv` and `predictions/`.
-        features: SampledFeatures as for `run_records.record`, or None.
 
     Returns:
         dict, the content of `verdict.json`: "sentence"; "findings", most important first, each with "kind", "part", "sentence",
@@ -60,7 +50,7 @@ def diagnose(
         WriteError: the folder cannot be written to.
     """
     logger.info("diagnosing the run")
-    collected = record(model, config, split, directory, features=features)
+    collected = record(features, config, split, directory)
     found = diagnosis.verdict.findings(collected)
     verdict = {
         "sentence": diagnosis.verdict.summary(found, collected),
@@ -141,13 +131,18 @@ def read(directory: Path) -> dict[str, object] | None:
 
 
 def diagnose_other(
-    run: Run, config: Config, name: str, examples: data.Examples, predicted: evaluation.Predictions, shared: int
+    run: Run,
+    features: BackboneFeatures,
+    name: str,
+    examples: data.Examples,
+    predicted: evaluation.Predictions,
+    shared: int,
 ) -> list[dict[str, object]]:
     """Diagnoses other data by what a run predicted for them: leakage, a shift from its own data, and too few examples.
 
     Args:
         run: Run.
-        config: Config that says how the data were read.
+        features: BackboneFeatures of the model of the run.
         name: str, the name of the data.
         examples: data.Examples.
         predicted: Predictions for these examples.
@@ -157,7 +152,7 @@ def diagnose_other(
         list of dict, findings as in `diagnose`. A run of an earlier version has no samples of its own data, so that no shift is
         found.
     """
-    collected = record_other(run, config, name, examples, predicted, shared)
+    collected = record_other(run, features, name, examples, predicted, shared)
     found = diagnosis.verdict.findings_of_other(collected, name)
     count = collected.parts["train"].count if "train" in collected.parts else 1
     return [as_dict(finding, run.config, count) for finding in found]

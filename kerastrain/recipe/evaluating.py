@@ -18,6 +18,7 @@ from kerastrain.data.image_files import quarantine
 from kerastrain.data.sources import table_columns, tables
 from kerastrain.errors import InputError
 from kerastrain.recipe import diagnosing, language_evaluating, named_predictions, operating_points, plan
+from kerastrain.recipe.backbone_features import BackboneFeatures
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
@@ -61,21 +62,23 @@ def evaluate(
     reads = dataclasses.replace(run, config=config or run.config)
     if not places:
         split = recipe.load_data(reads.config, run.image_size, labels=models.labels(run.model))
-        measures = recipe.measure(run.model, reads.config, split, on_predictions=on_predictions)
+        features = BackboneFeatures(run.model, reads.config)
+        measures = recipe.measure(run.model, reads.config, split, features=features, on_predictions=on_predictions)
         if diagnosing.read(run.directory) is None:  # a run of an earlier version
             try:
-                diagnosing.diagnose(run.model, run.config, split, run.directory)
+                diagnosing.diagnose(features, run.config, split, run.directory)
             except files.WriteError as error:
                 logger.warning("the verdict is not kept: %s", error)
         return measures
     measures, point = {}, run.operating_point
-    batch_size, are_images = reads.config.evaluation.batch_size, reads.config.data.kind == "images"
-    predict = named_predictions.predictor(run.model, batch_size, are_images=are_images)
+    features = BackboneFeatures(run.model, reads.config)
+    predict = named_predictions.predictor(features, are_images=reads.config.data.kind == "images")
     for name, place in places.items():
+        label = _label(run, name)
         try:
             examples, skipped = _examples(reads, name, place, run.config)
             logger.info("evaluating %s: %s examples", name, f"{len(examples):,}")
-            predictions = predict(examples)
+            predictions = predict(label, examples)
             measured = evaluation.measures(predictions)
         except (InputError, OSError) as error:
             if on_fault is None:
@@ -90,8 +93,7 @@ def evaluate(
             "shared": _shared(run, name, examples),
         }
         trained_on = (measured["data"]["shared"] or {}).get("train", 0)
-        label = _label(run, name)
-        measured["findings"] = diagnosing.diagnose_other(run, reads.config, label, examples, predictions, trained_on)
+        measured["findings"] = diagnosing.diagnose_other(run, features, label, examples, predictions, trained_on)
         if point is not None:
             measured["operating_point"] = operating_points.compared(predictions, point)
         measures[name] = measured

@@ -3,19 +3,19 @@
 import contextlib
 import dataclasses
 import logging
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from kerastrain import data, evaluation, export, models, report
+from kerastrain import data, evaluation, export, models
 from kerastrain.config import Config
 from kerastrain.errors import InputError
-from kerastrain.evaluation import operating_point
 from kerastrain.evaluation.operating_point import OperatingPoint
 from kerastrain.export import benchmark
 from kerastrain.recipe import named_predictions, requirements
+from kerastrain.recipe.backbone_features import BackboneFeatures
 from kerastrain.system import files, stopwatch
 from kerastrain.system.resources import processor_name
 
@@ -32,6 +32,7 @@ def measure(
     config: Config,
     split: data.Split,
     *,
+    features: BackboneFeatures | None = None,
     on_predictions: Callable[[str, evaluation.Predictions], None] | None = None,
 ) -> dict[str, dict]:
     """Evaluates `model` on the parts of the data that `evaluation.sets` names.
@@ -40,6 +41,7 @@ def measure(
         model: keras.Model.
         config: Config.
         split: data.Split; parts that do not exist are skipped.
+        features: BackboneFeatures of `model`, which keep those of a sample of each part; None to keep none.
         on_predictions: callable that gets the name of each part and what the model predicted, such as to write it; None
             drops it.
 
@@ -49,15 +51,14 @@ def measure(
     Raises:
         InputError: as for `evaluation.predict`.
     """
-    predict = named_predictions.predictor(
-        model, config.evaluation.batch_size, are_images=split.train.image_size is not None
-    )
+    features = features or BackboneFeatures(model, config)
+    predict = named_predictions.predictor(features, are_images=split.train.image_size is not None)
     measured = {}
     for name, part in split.parts.items():
         if name not in config.evaluation.sets:
             continue
         logger.info("evaluating %s: %s examples", name, f"{len(part):,}")
-        predictions = predict(part)
+        predictions = predict(name, part)
         measured[name] = evaluation.measures(predictions)
         if on_predictions is not None:
             on_predictions(name, predictions)
@@ -130,24 +131,50 @@ def export_each(
         InputError: the model cannot be exported to one of the formats; nothing is written.
     """
     options = {"replace": replace, "operating_point": operating_point}
-    with _exporting(model, config, split, formats, directory, **options) as finish:
+    with exporting(model, config, split, formats, directory, **options) as finish:
         return finish()
 
 
 @contextlib.contextmanager
-def _exporting(
-    model, config: Config, split, formats, directory: Path, *, process=None, replace=False, operating_point=None
+def exporting(
+    model: keras.Model,
+    config: Config,
+    split: data.Split,
+    formats: Sequence[str],
+    directory: Path,
+    *,
+    process: export.ServingProcess | None = None,
+    replace: bool = False,
+    operating_point: OperatingPoint | None = None,
+    outputs: Callable[[], np.ndarray | None] | None = None,
 ) -> Iterator[Callable[[], tuple[dict[Path, export.Parity], dict[str, Exception]]]]:
-    """Begins to export, and yields what waits for the files and returns what `export_each` does; the model must not change.
+    """Context manager that begins to export. The model must not change in it; files that are not finished at its end are removed.
 
-    A `process` also converts TFLite files, in the background. Files that are not finished in the end are removed.
+    Args:
+        model: as for `export_all`.
+        config: as for `export_all`.
+        split: as for `export_all`.
+        formats: as for `export_all`.
+        directory: as for `export_all`.
+        process: export.ServingProcess that runs SavedModels, and converts TFLite files in the background; None for one's own,
+            which does not convert.
+        replace: as for `export_all`.
+        operating_point: as for `export_all`.
+        outputs: as for `export.Session`, of the part `compared_part`; None to run the model.
+
+    Yields:
+        Callable that waits for the files and returns what `export_each` does.
+
+    Raises:
+        InputError: as for `export_each`.
     """
     requirements.require_formats(config, formats, model)
     pending, parities, errors = {}, {}, {}
     with export.Session(
         model,
-        samples=split.test or split.validation or split.train,
+        samples=split.parts[compared_part(split)],
         sample_count=config.export.samples,
+        outputs=outputs,
         activation=_PROBABILITIES[models.task(model)] if config.export.probabilities else None,
         operating_point=operating_point if config.export.operating_point else None,
         process=process,
@@ -184,47 +211,16 @@ def raise_first(errors: Mapping[str, Exception]) -> None:
     raise first
 
 
-@contextlib.contextmanager
-def exports_of_run(
-    model: keras.Model, config: Config, split: data.Split, directory: Path, process: export.ServingProcess
-) -> Iterator[Callable[[], dict[Path, export.Parity]]]:
-    """Context manager that begins to export the model of a run that is being finished. The model must not change in it.
+def compared_part(split: data.Split) -> str:
+    """The name of the part of the data on which files are compared with the model.
 
     Args:
-        model: keras.Model.
-        config: Config of the run.
-        split: data.Split of the run.
-        directory: Path of the run; the files are written to its folder `exports`.
-        process: export.ServingProcess that runs and converts SavedModels.
+        split: data.Split.
 
-    Yields:
-        Callable that waits until the files are written and compared, and returns a dict from the Path of each to its
-        export.Parity. It raises InputError as `export_all`, and says how to finish the run without the format; the other formats
-        are exported and the report is written.
+    Returns:
+        str, the first of "test", "validation" and "train" that there is.
     """
-    point = operating_point.read(directory / operating_point.FILE, split.labels)
-    options = {"replace": True, "operating_point": point, "process": process}
-    with _exporting(model, config, split, config.export.formats, directory / "exports", **options) as finish:
-        yield lambda: _finished(*finish(), config, directory)
-
-
-def _finished(
-    exports: dict[Path, export.Parity], errors: Mapping[str, Exception], config: Config, directory: Path
-) -> dict[Path, export.Parity]:
-    for name, error in errors.items():
-        if isinstance(error, OSError):  # Of a full disk, which is no reason to leave the format out.
-            raise error
-        logger.warning("not exported to %s: %s", name, error)
-    if not errors:
-        return exports
-    report.write(directory)
-    rest = ", ".join(name for name in config.export.formats if name not in errors)
-    error = next(iter(errors.values()))
-    error.args = (
-        f"{error} The model is trained and saved. Finish the run without {' and '.join(errors)}: kerastrain train --resume "
-        f"{shlex.quote(str(directory))} export.formats='[{rest}]'",
-    )
-    raise error
+    return next(name for name in ("test", "validation", "train") if name in split.parts)
 
 
 def _begin(

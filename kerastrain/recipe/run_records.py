@@ -1,104 +1,51 @@
 """Collects what the diagnosis of a run reads: its history, its predictions, and samples that run through its model.
 
-Takes a model, a config, data and a folder; returns `diagnosis.Record`s, and writes the samples of a run. Must not judge.
+Takes the features of a model, a config, data and a folder; returns `diagnosis.Record`s, and writes the samples of a run.
+Must not judge.
 """
 
 import csv
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from kerastrain import data, diagnosis, evaluation, models, tracing
+from kerastrain import data, diagnosis, evaluation, tracing
 from kerastrain.config import Config
-from kerastrain.data.views import Views
-from kerastrain.errors import InputError
 from kerastrain.evaluation import predictions
-from kerastrain.recipe import head_features, plan
-from kerastrain.recipe.stages import Stage
+from kerastrain.recipe import plan
+from kerastrain.recipe.backbone_features import BackboneFeatures
 from kerastrain.run_directory import EXAMPLES_FILE, Run
 from kerastrain.system import files
 
 SAMPLES_FILE = "verdict_samples.npz"
 """The file of a run with the samples of its parts, with which data that are evaluated later are compared."""
 
-_MOST_TRAINING, _MOST_OTHERS = 500, 250  # examples of a part that are sampled
 _MOST_FEATURES = 256
 
 
-class SampledFeatures:
-    """The features of the examples that the diagnosis of a run samples, kept from the training of its head.
-
-    They are those of the trained model only where the backbone stays as it is.
-
-    Args:
-        config: Config of the run.
-
-    Attributes:
-        extract: keras.Model that computes the features of other examples, on one device; None if it was not kept.
-    """
-
-    def __init__(self, config: Config):
-        self._config, self._kept, self.extract = config, {}, None
-
-    def keep(self, stage: Stage) -> None:
-        """Keeps the features of a sample of each part, and the model that has computed them.
-
-        Args:
-            stage: Stage of the head; of several views of an image the first counts, the image as it is.
-        """
-        if stage.extract.distribute_strategy.num_replicas_in_sync == 1:
-            self.extract = stage.extract
-        for name, part in (("train", stage.train), ("validation", stage.validation)):
-            if part is not None:
-                inputs = part.inputs.of_epoch(0) if isinstance(part.inputs, Views) else part.inputs
-                self._kept[name] = np.array(inputs[_sampled_rows(self._config, len(part), _most(name))])
-
-    def of(self, name: str) -> np.ndarray | None:
-        """The features of the sample of a part.
-
-        Args:
-            name: str.
-
-        Returns:
-            float32 (n, ...), or None if they were not kept.
-        """
-        return self._kept.get(name)
-
-
 @data.surface_read_errors()
-def record(
-    model: keras.Model,
-    config: Config,
-    split: data.Split,
-    directory: Path,
-    *,
-    features: SampledFeatures | None = None,
-) -> diagnosis.Record:
+def record(features: BackboneFeatures, config: Config, split: data.Split, directory: Path) -> diagnosis.Record:
     """Collects what the diagnosis of a trained run reads.
 
     A sample of 500 training examples and of 250 of each other part runs through the model: for the score on training examples
-    without augmentation, and for features.
+    without augmentation, and for features. Those that passed through its backbone before do not again.
 
     Args:
-        model: keras.Model, trained.
+        features: BackboneFeatures of the trained model.
         config: Config.
         split: data.Split.
         directory: Path of the run.
-        features: SampledFeatures of a training that left the backbone as it was, so that these examples do not run through it
-            again; None for none.
 
     Returns:
         diagnosis.Record.
     """
     phases = plan.phases(config, len(split.train))
-    run_sample = sampler(model, config, extract=None if features is None else features.extract)
     digests = _digests(directory)
     parts = {}
     for name, part in split.parts.items():
-        sample = run_sample(part, _most(name), None if features is None else features.of(name))
+        sample = _sampled(features, name, part)
         path = directory / predictions.FOLDER / f"{name}.npz"
         if name != "train" and path.is_file():
             whole = predictions.read(path)
@@ -120,13 +67,18 @@ def record(
 
 
 def record_other(
-    run: Run, config: Config, name: str, examples: data.Examples, predicted: evaluation.Predictions, shared: int
+    run: Run,
+    features: BackboneFeatures,
+    name: str,
+    examples: data.Examples,
+    predicted: evaluation.Predictions,
+    shared: int,
 ) -> diagnosis.Record:
     """Collects what the diagnosis of other data reads.
 
     Args:
         run: as for `diagnose_other`.
-        config: as for `diagnose_other`.
+        features: as for `diagnose_other`.
         name: as for `diagnose_other`.
         examples: as for `diagnose_other`.
         predicted: as for `diagnose_other`.
@@ -136,8 +88,9 @@ def record_other(
         diagnosis.Record with the samples of the run's own parts beside the other data.
     """
     own = read_samples(run.directory / SAMPLES_FILE)
-    other = sampler(run.model, config)(examples, _MOST_OTHERS)
-    other = dataclasses.replace(other, targets=predicted.targets, outputs=predicted.outputs, shared=shared)
+    other = dataclasses.replace(
+        _sampled(features, name, examples), targets=predicted.targets, outputs=predicted.outputs, shared=shared
+    )
     for part in own:
         path = run.directory / predictions.FOLDER / f"{part}.npz"
         if path.is_file():
@@ -148,49 +101,23 @@ def record_other(
     )
 
 
-def sampler(model: keras.Model, config: Config, *, extract: keras.Model | None = None) -> Callable[..., diagnosis.Part]:
-    """Makes a function that runs a sample of a part through a model.
-
-    Args:
-        model: keras.Model.
-        config: Config, of which the seed and `evaluation.batch_size` are used.
-        extract: keras.Model that computes the features of the model's backbone; None to make it here.
-
-    Returns:
-        callable from data.Examples, the largest number of examples and perhaps the features of the sample, see
-        `SampledFeatures`, to a diagnosis.Part with outputs, features and properties of the sample.
-    """
-    batch_size = config.evaluation.batch_size
-    try:
-        backbone, head = models.split_at_backbone(model)
-    except InputError:  # a model made elsewhere
-        backbone, head = None, model
-    if backbone is not None:
-        extract = extract or head_features.inference_model(backbone)  # traced once for all parts
-
-    def sampled(part: data.Examples, count: int, known: np.ndarray | None = None) -> diagnosis.Part:
-        chosen = part.subset(_sampled_rows(config, len(part), count))
-        examples, features = chosen, None
-        if backbone is not None:
-            if known is None:
-                lengths = models.text_lengths(backbone, chosen.inputs)
-                examples = data.features.precompute(extract, chosen, batch_size, lengths=lengths)
-            else:
-                examples = dataclasses.replace(chosen, inputs=known)
-            features = _projected(examples.inputs.reshape(len(chosen), -1))
-            features = (
-                features if np.isfinite(features).all() else None
-            )  # as of a network that overflows in half precision
-        return diagnosis.Part(
-            targets=chosen.targets,
-            outputs=np.asarray(tracing.predict(head, data.batches(examples, batch_size)), np.float32),
-            size=len(part),
-            features=features,
-            properties=diagnosis.descriptors.of_inputs(chosen.read(np.arange(len(chosen)))),
-            sample_targets=chosen.targets,
-        )
-
-    return sampled
+def _sampled(features: BackboneFeatures, name: str, part: data.Examples) -> diagnosis.Part:
+    """Outputs, features and properties of the sample of a part."""
+    chosen, values = part.subset(features.sampled_rows(name, len(part))), None
+    examples = chosen
+    if features.is_divided:
+        examples = features.sample(name, part)
+        values = _projected(examples.inputs.reshape(len(chosen), -1))
+        values = values if np.isfinite(values).all() else None  # as of a network that overflows in half precision
+    outputs = tracing.predict(features.head, data.batches(examples, features.batch_size))
+    return diagnosis.Part(
+        targets=chosen.targets,
+        outputs=np.asarray(outputs, np.float32),
+        size=len(part),
+        features=values,
+        properties=diagnosis.descriptors.of_inputs(chosen.read(np.arange(len(chosen)))),
+        sample_targets=chosen.targets,
+    )
 
 
 def write_samples(collected: diagnosis.Record, path: Path) -> None:
@@ -275,16 +202,6 @@ def settings(config: Config) -> dict[str, object]:
         for section, values in config.model_dump(mode="json").items()
         for key, value in values.items()
     }
-
-
-def _most(name: str) -> int:
-    return _MOST_TRAINING if name == "train" else _MOST_OTHERS
-
-
-def _sampled_rows(config: Config, size: int, count: int) -> np.ndarray:
-    """Which examples of a part are sampled, the same at every call."""
-    generator = np.random.default_rng(config.runtime.seed)
-    return np.sort(generator.choice(size, min(count, size), replace=False))
 
 
 def _projected(features: np.ndarray) -> np.ndarray:

@@ -41,19 +41,28 @@ def callbacks(config: Config, directory: Path) -> list[keras.callbacks.Callback]
 
 
 @stopwatch.timed("tracking")
-def finish(config: Config, directory: Path) -> None:
-    """Writes the results for TensorBoard; sends the epochs that are missing, the measures, the report and small exported files
-    to the trackers, and ends the runs there.
+def write_tensorboard(directory: Path) -> None:
+    """Writes the results of a run for TensorBoard.
 
     Args:
-        config: Config.
-        directory: Path of the run, all of whose files are written.
+        directory: Path of the run, whose measures and verdict are written.
 
     Raises:
         WriteError: the folder of the run cannot be written to.
     """
-    if (directory / "metrics.json").is_file():  # not of a trial of a search
+    if (directory / "metrics.json").is_file():
         tracking.write_tensorboard(directory)
+
+
+@stopwatch.timed("tracking")
+def finish(config: Config, directory: Path) -> None:
+    """Sends the epochs that are missing, the measures, the report and small exported files to the trackers, and ends the runs
+    there.
+
+    Args:
+        config: Config.
+        directory: Path of the run, all of whose files are written.
+    """
     if config.tracking.to and distribute.is_chief():
         _tracked(config, directory).finish(upload_bytes=round(config.tracking.upload_mb * _MB))
         _open.pop(directory, None)

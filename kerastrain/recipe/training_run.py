@@ -32,11 +32,13 @@ from kerastrain.recipe import (
     tracked_runs,
     training_data,
 )
+from kerastrain.recipe.backbone_features import BackboneFeatures
 from kerastrain.recipe.building import load_data, make_strategy
 from kerastrain.recipe.fitting import fit
 from kerastrain.recipe.preparation import prepare
-from kerastrain.recipe.results import exports_of_run, measure, measure_times
-from kerastrain.recipe.run_records import SampledFeatures
+from kerastrain.recipe.results import measure, measure_times
+from kerastrain.recipe.run_exports import RunExports
+from kerastrain.recipe.stages import Stage
 from kerastrain.recipe.starting_run import START_FILE
 from kerastrain.run_directory import EXAMPLES_FILE
 from kerastrain.system import files, signals
@@ -152,6 +154,7 @@ def carry_out(
         model, measures, exports = language_run.train_and_export(strategy, config, directory, open_directory)
         seconds = time.monotonic() - start
         if collectives.worker_index(strategy) == 0:
+            tracked_runs.write_tensorboard(directory)
             tracked_runs.finish(config, directory)
             run_directory.finish(directory, seconds)
             collectives.barrier(strategy)
@@ -200,29 +203,41 @@ def _train_and_export(
             if not (directory / EXAMPLES_FILE).exists():  # A resumed run has the same data.
                 _write_digests(split, directory / EXAMPLES_FILE, config.model.from_run)
             training_data.write(config, split, directory)
-        features = SampledFeatures(config)
+        features = BackboneFeatures(model, config)
+        needs_process = is_chief and any(name.startswith(("saved_model", "tflite")) for name in config.export.formats)
+
+        def keep(stage: Stage) -> None:
+            features.keep(stage)
+            if needs_process:
+                process.start()  # It takes seconds to start, in which the head is trained.
+
         if not is_trained:
-            fit(model, config, split, directory, on_features=features.keep)
+            fit(model, config, split, directory, on_features=keep)
             if is_chief:
                 logger.info("writing %s", saved.name)
                 with files.atomic(saved) as temporary:
                     model.save(temporary)
-        if is_chief and any(name == "saved_model" or name.startswith("tflite") for name in config.export.formats):
-            process.start()  # It takes seconds to start, in which the model is evaluated.
+        if needs_process:
+            process.start()
         if not is_chief:
             collectives.barrier(strategy)  # until the chief has finished the run
             return RunResult(directory, model, {}, {}, time.monotonic() - start)
         if strategy.num_replicas_in_sync > 1:
             model = models.load(saved)  # evaluate and export on one device, where the model will be used
+            features = BackboneFeatures(model, config)
         signals.raise_if_pending()
         files.write_text(directory / "labels.txt", "\n".join(split.labels) + "\n")
-        measures = measure(model, config, split, on_predictions=functools.partial(named_predictions.write, directory))
-        files.write_json(directory / "metrics.json", measures)
-        operating_points.choose_if_wanted(directory, config)
-        with exports_of_run(model, config, split, directory, process) as finish_exports:
-            diagnosing.diagnose(model, config, split, directory, features=features)
+        keep_predictions = functools.partial(named_predictions.write, directory)
+        with RunExports(model, config, split, directory, process) as run_exports:
+            run_exports.begin(before_evaluation=True)
+            measures = measure(model, config, split, features=features, on_predictions=keep_predictions)
+            files.write_json(directory / "metrics.json", measures)
+            operating_points.choose_if_wanted(directory, config)
+            run_exports.begin()
+            diagnosing.diagnose(features, config, split, directory)
             failures.write(model, split, directory)
-            exports = finish_exports()
+            tracked_runs.write_tensorboard(directory)
+            exports = run_exports.finish()
         measure_times(directory / "exports")
         logger.info("writing report.html")
         profiling.write(directory)

@@ -77,6 +77,7 @@ def carry_out(assignment: Assignment, directory: Path, link: Link) -> Outcome:
         with tracked_runs.stopped_on_error(folder):
             (_train_language if config.is_language else _train)(config, folder, open_folder, trial)
             if config.tracking.to:
+                tracked_runs.write_tensorboard(folder)
                 tracked_runs.finish(config, folder)
             run_directory.finish(folder, trial.seconds)
     except callbacks.Paused as paused:

@@ -46,6 +46,48 @@ def test_a_model_predicts_its_samples_once_for_all_files(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.tflite"))) == 3
 
 
+class Read(list):
+    """What samples are taken from when they have strata, like `data.Examples`."""
+
+    strata = targets = np.arange(20) % 4
+
+    def model_inputs(self, rows):
+        return INPUTS[rows]
+
+    read = model_inputs
+
+
+def test_outputs_that_are_known_are_compared_and_the_model_is_not_run(tmp_path, monkeypatch):
+    model, samples = classifier(), Read(range(20))
+    known = model.predict(INPUTS, verbose=0)
+    monkeypatch.setattr(model, "predict", lambda *values, **options: pytest.fail("runs"))
+    for outputs, fails in ((known, False), (known + 1, True)):
+        path = tmp_path / f"{fails}.tflite"
+        with export.Session(model, samples=samples, sample_count=9, outputs=lambda found=outputs: found) as session:
+            pending = session.tflite(path)
+            if fails:
+                with pytest.raises(export.ParityError):
+                    pending.result()
+            else:
+                assert pending.result().sample_count == 9
+        assert path.exists() != fails
+
+
+def test_outputs_in_another_precision_than_that_of_a_file_are_not_asked_for(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        hidden = classifier()
+    finally:
+        keras.config.set_dtype_policy(before)
+    model = keras.Model(hidden.inputs, keras.layers.Identity(dtype="float32")(hidden.outputs[0]))
+    known = lambda: pytest.fail("asked")
+    with export.Session(model, samples=Read(range(20)), outputs=known) as session:
+        session.tflite(tmp_path / "model.tflite").result()
+    with export.Session(model, samples=Read(range(20)), outputs=lambda: None) as session:
+        session.saved_model(tmp_path / "model").result()
+
+
 def test_an_error_inside_a_session_leaves_no_file_that_was_not_compared(tmp_path):
     with pytest.raises(KeyError), export.Session(classifier(), samples=INPUTS) as session:
         session.tflite(tmp_path / "compared.tflite").result()

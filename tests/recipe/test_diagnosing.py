@@ -1,6 +1,5 @@
 """The verdict of a run in its files, and what other data add to it."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from kerastrain import config as configs
 from kerastrain import data, diagnosis, models, recipe
 from kerastrain.recipe import diagnosing, evaluating, head_features, plan, run_records, stages
+from kerastrain.recipe.backbone_features import BackboneFeatures
 
 
 def photos(folder, *, count, scale=1.0, seed=0):
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
         "phase,epoch,learning_rate,data_loss,val_data_loss\nhead,1,0.01,2.0,0.5\nhead,2,0.001,9.5,0.4\n"
     )
     split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
-    diagnosing.diagnose(run.model, run.config, split, run.directory)
+    diagnosing.diagnose(BackboneFeatures(run.model, run.config), run.config, split, run.directory)
     return run
 
 
@@ -55,20 +55,20 @@ def test_the_verdict_of_a_run_names_findings_and_settings_that_its_config_accept
 
 def test_features_from_the_training_of_the_head_are_not_computed_again(run, tmp_path, monkeypatch):
     split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
-    seen = dataclasses.replace(split, test=None)
     (phase,) = plan.phases(configs.validate(configs.override(run.config.model_dump(mode="json"), ["fit.epochs=0"])), 18)
     for views in (1, 2):
         changes = [f"fit.head_views={views}", "fit.epochs=0", "data.augment.flip.probability=0.5"]
         config = configs.validate(configs.override(run.config.model_dump(mode="json"), changes))
-        kept = run_records.SampledFeatures(config)
+        kept = BackboneFeatures(run.model, config)
         stage = stages.staged(run.model, config, split, phase)
         kept.keep(stage)
         with monkeypatch.context() as patch:
             patch.setattr(head_features, "inference_model", lambda model: pytest.fail("traced again"))
-            whole = run_records.record(run.model, config, split, run.directory, features=kept)
+            whole = run_records.record(kept, config, split, run.directory)
+            recipe.measure(run.model, config, split, features=kept)
             patch.setattr(data.features, "precompute", lambda *values, **options: pytest.fail("computed again"))
-            found = run_records.record(run.model, config, seen, run.directory, features=kept)
-        expected = run_records.record(run.model, config, split, run.directory)
+            found = run_records.record(kept, config, split, run.directory)
+        expected = run_records.record(BackboneFeatures(run.model, config), config, split, run.directory)
         for name, part in [*found.parts.items(), *whole.parts.items()]:
             np.testing.assert_allclose(part.features, expected.parts[name].features, atol=1e-5)
             np.testing.assert_allclose(part.outputs, expected.parts[name].outputs, atol=1e-5)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from kerastrain import data
 from kerastrain.recipe import failures, named_predictions
+from kerastrain.recipe.backbone_features import BackboneFeatures
 
 
 def split_of(examples):
@@ -17,8 +18,9 @@ def split_of(examples):
 
 def written(run, examples):
     """The record of the errors of a run on its test part."""
-    predict = named_predictions.predictor(run.model, 4, are_images=examples.image_size is not None)
-    named_predictions.write(run.directory, "test", predict(examples))
+    features = BackboneFeatures(run.model, run.config)
+    predict = named_predictions.predictor(features, are_images=examples.image_size is not None)
+    named_predictions.write(run.directory, "test", predict("test", examples))
     path = failures.write(run.model, split_of(examples), run.directory)
     return json.loads(path.read_text())
 
