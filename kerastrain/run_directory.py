@@ -9,7 +9,6 @@ image files were skipped, `acceleration.json` if precision or XLA was measured, 
 """
 
 import contextlib
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -141,7 +140,7 @@ def reopen(
     Raises:
         InputError: the run was started with other data or another backbone, or another process trains in the directory.
     """
-    before = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+    before = files.read_json(directory / "environment.json")
     if before["data_sha256"] != data_sha256:
         raise InputError(
             f"a run can only be resumed with the data that it was started with. Received: at {config.data.path!r}, files were "

@@ -54,6 +54,13 @@ def test_a_run_goes_on_with_its_own_data(stopped):
         pass
 
 
+def test_a_damaged_record_of_a_run_is_named(stopped):
+    (stopped / "environment.json").write_text('{"data_sha256": "ab')
+    message = "environment.json' must hold JSON, as it was written. Received: a damaged file"
+    with pytest.raises(InputError, match=message), run_directory.reopen(stopped, CONFIG, data_sha256="abc"):
+        pass
+
+
 def test_a_changed_backbone_is_refused_unless_it_is_trained_or_was_not_recorded(tmp_path):
     for recorded, now, is_refused in (
         ("abc", "def", True),

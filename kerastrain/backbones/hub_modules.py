@@ -5,7 +5,6 @@ labels.
 """
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kerastrain.backbones.pixel_range import PixelRange
 from kerastrain.errors import InputError, unknown
 from kerastrain.hub import modules
 from kerastrain.hub.layer import HubLayer
+from kerastrain.system import files
 
 VALUE_RANGE = (0.0, 1.0)
 """Pixel values that image modules expect by convention, https://www.tensorflow.org/hub/common_signatures/images."""
@@ -165,7 +165,7 @@ def _bundled(handle: str) -> Path:
 
 def _card(folder: Path) -> dict:
     path = folder / "card.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return files.read_json(path) if path.is_file() else {}
 
 
 def _module_size(handle: str, specs: tuple, card: dict, requested: tuple[int, int] | None) -> tuple[int, int]:

@@ -6,7 +6,6 @@ Must not know what the records mean, and must not train.
 """
 
 import contextlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -44,7 +43,7 @@ class Unfinished:
             object as from JSON.
         """
         path = self._record_path(name)
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return files.read_json(path) if path.is_file() else None
 
     def save(self, name: str, record: object) -> None:
         """Writes a record, which marks the files that belong to it as complete.
@@ -125,7 +124,7 @@ def recorded_settings(directory: Path) -> dict | None:
     path = directory / NAME / "settings.json"
     if not path.is_file():
         return None
-    settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    settings = files.read_json(path)["settings"]
     if settings["budget"] is not None:
         del settings["quantize"]  # A budget does not take it.
     return settings
@@ -160,8 +159,8 @@ def opened(
         files.remove_leftovers(folder)
         started = folder / "settings.json"
         if started.is_file() and (any(folder.glob("records/*")) or any(folder.glob("checkpoints/*"))):
-            _require_equal(directory, json.loads(started.read_text(encoding="utf-8")), settings, inputs)
-            records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("records/*.json")]
+            _require_equal(directory, files.read_json(started), settings, inputs)
+            records = [files.read_json(path) for path in folder.glob("records/*.json")]
             count = sum("name" in record for record in records)
             logger.info("resuming the compression in %s: %d candidates are done", folder, count)
         files.write_json(started, {"settings": settings, **inputs})

@@ -4,7 +4,6 @@ Takes the folder of a run; returns findings, and `write_data_check` writes them.
 """
 
 import dataclasses
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from kerastrain.evaluation import predictions
 from kerastrain.recipe import language_requirements, plan, starting_run
 from kerastrain.recipe.building import load_data
 from kerastrain.recipe.published_features import image_features, text_features
+from kerastrain.system import files
 
 logger = logging.getLogger("kerastrain")
 
@@ -241,7 +241,7 @@ def digests(found: DataCheck, indices: Sequence[int]) -> dict[int, int]:
 
 def _require_unchanged(split: data.Split, own: Path, config: Config) -> None:
     environment = own / "environment.json"
-    before = json.loads(environment.read_text(encoding="utf-8")).get("data_sha256") if environment.is_file() else None
+    before = files.read_json(environment).get("data_sha256") if environment.is_file() else None
     if before is None:
         logger.warning("the run does not record its data, so that it is unknown whether they have changed since")
     elif before != data.fingerprint(split):

@@ -82,7 +82,7 @@ def diagnose_language(config: Config, directory: Path) -> dict[str, object]:
     found = diagnosis.curves.of_language(rows) if is_checked else []
     kinds = ("still_improving", "overfitting") if is_checked and len(rows) > 1 else ()
     sound = [kind for kind in kinds if kind not in {finding.kind for finding in found}]
-    environment = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+    environment = files.read_json(directory / "environment.json")
     verdict = {
         "sentence": found[0].sentence if found else "The validation perplexity shows no fault." if kinds else None,
         "findings": [as_dict(finding, config, 1) for finding in found],

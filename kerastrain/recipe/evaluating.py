@@ -135,7 +135,7 @@ def record(
 def _label(run: Run, name: str) -> str:
     """The name of other data beside the parts of the run."""
     own = run.directory / "metrics.json"
-    parts = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+    parts = files.read_json(own) if own.is_file() else {}
     return f"{name} (other data)" if name in (*parts, "train", "validation", "test") else name
 
 

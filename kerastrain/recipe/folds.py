@@ -7,7 +7,6 @@ read once for all folds. A resumed cross-validation skips its finished folds.
 """
 
 import contextlib
-import json
 import logging
 import shlex
 import time
@@ -163,7 +162,7 @@ def _carry_out(config: Config, directory: Path, open_directory: Callable) -> Fol
         summary, measures = {}, {}
         if is_chief:
             if not is_open:  # Only the summary is missing.
-                recorded = json.loads((directory / "environment.json").read_text(encoding="utf-8"))["data_sha256"]
+                recorded = files.read_json(directory / "environment.json")["data_sha256"]
                 stack.enter_context(open_directory(directory, config, data_sha256=recorded))
             summary, measures = summarize(config, directory)
             logger.info("writing report.html")
@@ -218,7 +217,7 @@ def summarize(config: Config, directory: Path) -> tuple[dict, dict]:
         InputError: a file of a fold has invalid content.
     """
     runs = [fold_folder(directory, fold) for fold in range(config.data.folds)]
-    measures = [json.loads((run / "metrics.json").read_text(encoding="utf-8")) for run in runs]
+    measures = [files.read_json(run / "metrics.json") for run in runs]
     pooled = cross_validation.pooled([predictions.read(named_predictions.path(run, "validation")) for run in runs])
     named_predictions.write(directory, configs.folds.SUMMARY_PART, pooled)
     parts = [name for name in measures[0] if all(name in each for each in measures)]
@@ -247,6 +246,6 @@ def _record(fold: int, run: Path, measures: dict) -> dict:
         "fold": fold,
         "directory": run.name,
         "examples": counts,
-        "seconds": json.loads((run / "finished.json").read_text(encoding="utf-8"))["seconds"],
+        "seconds": files.read_json(run / "finished.json")["seconds"],
         "measures": {part: cross_validation.headlines(measured) for part, measured in measures.items()},
     }

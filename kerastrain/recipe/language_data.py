@@ -6,7 +6,6 @@ Takes a `Config` with data.kind chat or language; returns a `LanguageData`. Must
 import dataclasses
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from kerastrain.errors import counted
 from kerastrain.language import conversations, corpus, sequences, templates, token_texts
 from kerastrain.presets import decoders, language_tokenizers
 from kerastrain.recipe import plan
-from kerastrain.system import stopwatch
+from kerastrain.system import files, stopwatch
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
 TOKENS_FILE = "tokens.json"
@@ -131,7 +130,7 @@ def of_run(directory: Path, config: Config) -> LanguageSource:
     """
     own = configs.load(directory / "config.yaml")
     preset = presets.read(directory / SOURCE_FOLDER, kind="language", needs_weights=False)
-    tokens = LanguageTokens.from_config(json.loads((directory / TOKENS_FILE).read_text(encoding="utf-8")))
+    tokens = LanguageTokens.from_config(files.read_json(directory / TOKENS_FILE))
     if config.data.kind == "chat":
         template = config.data.chat_template
         tokens = templates.chosen(tokens, None if template == own.data.chat_template else template)

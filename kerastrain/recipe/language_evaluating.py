@@ -4,7 +4,6 @@ Takes a `Run` and paths of data; returns measures. Must not change the model.
 """
 
 import datetime
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from kerastrain.language import batches, preferences
 from kerastrain.language.preferences import Preferences
 from kerastrain.recipe import backbone_files, language_data, language_pairs, language_run
 from kerastrain.run_directory import Run
+from kerastrain.system import files
 
 logger = logging.getLogger("kerastrain")
 
@@ -95,7 +95,7 @@ def _own(run: Run, config: Config, origin: language_data.LanguageSource) -> dict
         return measures
     pairs = language_pairs.stored(language_pairs.pairs_of(loaded), run.directory)
     measures = language_pairs.add_measures(measures, run.model, pairs, config)
-    before = json.loads((run.directory / language_run.BEFORE_FILE).read_text(encoding="utf-8"))["measures"]
+    before = files.read_json(run.directory / language_run.BEFORE_FILE)["measures"]
     return language_run.with_before(measures, before)
 
 
@@ -113,4 +113,4 @@ def _earlier_model(run: Run) -> keras.Model | None:
 
 
 def _environment(run: Run) -> dict:
-    return json.loads((run.directory / "environment.json").read_text(encoding="utf-8"))
+    return files.read_json(run.directory / "environment.json")

@@ -3,7 +3,6 @@
 Takes the model of a run; writes verified files. Must not train.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def export_all(
         ParityError: a folder holds another model; it is removed.
     """
     exports, folder = {}, directory / "exports"
-    prompts = json.loads((directory / PROMPTS_FILE).read_text(encoding="utf-8"))["prompts"]
+    prompts = files.read_json(directory / PROMPTS_FILE)["prompts"]
     options, tokens = {"prompts": prompts, "replace": True}, origin.tokens
     if (
         not (folder / "adapter").exists() and "adapter" in config.export.formats

@@ -4,7 +4,6 @@ Takes a `Config`, a strategy and a folder; returns the model and its measures, a
 """
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -318,7 +317,7 @@ def with_before(measures: Mapping[str, dict], before: Mapping[str, dict]) -> dic
 
 @stopwatch.timed("evaluation")
 def _write_measures(model, config: Config, loaded, parts, pairs, directory: Path) -> dict[str, dict]:
-    before = json.loads((directory / BEFORE_FILE).read_text(encoding="utf-8"))
+    before = files.read_json(directory / BEFORE_FILE)
     now = _state(model, config, loaded, parts, pairs, is_trained=True)
     measures = with_before(now["measures"], before["measures"])
     samples = [

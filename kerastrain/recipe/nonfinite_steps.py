@@ -3,7 +3,6 @@
 Takes the error and the stage; returns the callback of the next attempt, or raises. Writes `nonfinite.json`.
 """
 
-import json
 import logging
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def _report(error: NonFiniteError, stage: Stage, config: Config, phase: plan.Pha
         "at_fault": at_fault,
         "batch": names,
     }
-    files.write_json(path, [*(json.loads(path.read_text(encoding="utf-8")) if path.exists() else []), record])
+    files.write_json(path, [*(files.read_json(path) if path.exists() else []), record])
     shown = at_fault or names
     more = f" and {len(shown) - SHOWN_FILES} more" if len(shown) > SHOWN_FILES else ""
     where = error.finding or "it did not appear again when the step was run layer by layer"

@@ -4,7 +4,6 @@ Takes the folder of a search; writes `test.json` and the views of the search, wh
 """
 
 import datetime
-import json
 from pathlib import Path
 
 from kerastrain import report
@@ -42,7 +41,7 @@ def record(directory: Path) -> None:
     run, path = directory / FOLDER, directory / records.TEST_FILE
     if path.is_file() or not (run / "finished.json").is_file():
         return
-    measures = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    measures = files.read_json(run / "metrics.json")
     if "test" not in measures:
         return
     ended = (run / "finished.json").stat().st_mtime
@@ -68,7 +67,7 @@ def refuse_second(directory: Path) -> None:
     record(directory)  # which the process that finished the run had no time for if it was killed
     when = ""
     if path.is_file():
-        measured = json.loads(path.read_text(encoding="utf-8"))["measured"]
+        measured = files.read_json(path)["measured"]
         when = f", and the test part was measured on {measured[:10]}"
     raise FileExistsError(
         f"'{run}' exists already: the winner of the search was trained again{when}. Its measures are in "

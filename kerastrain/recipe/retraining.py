@@ -5,7 +5,6 @@ held-out data: the run trains for as many epochs as the trainings of the winner 
 schedule. Must not measure the test part a second time.
 """
 
-import json
 import logging
 import math
 from collections import Counter
@@ -26,7 +25,7 @@ from kerastrain.recipe import (
     trial_config,
 )
 from kerastrain.recipe.search_winner import WinnersConfig
-from kerastrain.system import locks
+from kerastrain.system import files, locks
 from kerastrain.tuning import records, trial_records
 
 logger = logging.getLogger("kerastrain")
@@ -160,4 +159,4 @@ def _steps_per_execution(config: Config, parts: Mapping[str, Sequence]) -> int |
 
 
 def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return files.read_json(path) if path.is_file() else {}

@@ -5,7 +5,6 @@ for a tracker that fails.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import keras
 from kerastrain import distribute, tracking
 from kerastrain.config import Config
 from kerastrain.config.tracking import TrackingConfig
-from kerastrain.system import stopwatch
+from kerastrain.system import files, stopwatch
 
 _MB = 1_000_000
 _TAGS = ("kerastrain", "tensorflow", "keras", "python", "data_sha256", "backbone_sha256", "command")
@@ -145,7 +144,7 @@ def run_name(name: str | None, directory: Path) -> str:
 
 def _tags(directory: Path) -> dict[str, str]:
     path = directory / "environment.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record = files.read_json(path) if path.is_file() else {}
     git = record.get("git") or {}
     tags = {f"run.{name}": str(record[name]) for name in _TAGS if record.get(name)}
     return {**tags, **({"run.git": git["commit"]} if git else {}), "run.folder": str(directory.absolute())}

@@ -7,7 +7,6 @@ its own, whose end the search survives.
 
 import dataclasses
 import functools
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -181,7 +180,7 @@ def _export(model: keras.Model, config: Config, split: data.Split, folder: Path)
     if paths:
         measure_times(exports)
     latency = exports / "latency.json"
-    seconds = json.loads(latency.read_text(encoding="utf-8"))["seconds"] if latency.is_file() else {}
+    seconds = files.read_json(latency)["seconds"] if latency.is_file() else {}
     times = {f"export.{name}.milliseconds": seconds.get(path.name) for name, path in paths.items()}
     return {**measures, **{name: 1000 * value for name, value in times.items() if value is not None}}
 

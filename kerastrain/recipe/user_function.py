@@ -5,7 +5,6 @@ in another process, because it imports TensorFlow, which this module must not do
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -105,7 +104,7 @@ def discover(text: str) -> UserFunction:
         if not result.is_file():
             last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(f"{text} ended its process with code {finished.returncode}: {last}")
-        found = json.loads(result.read_text(encoding="utf-8"))
+        found = files.read_json(result)
     if found["error"] is not None:
         raise InputError(found["error"])
     return UserFunction(str(path), name, _sha256(path), found["hyperparameters"], found["input_shape"])
@@ -131,7 +130,7 @@ def read(directory: Path) -> UserFunction | None:
         UserFunction, or None if the models are those of the config.
     """
     path = directory / FILE
-    return UserFunction(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return UserFunction(**files.read_json(path)) if path.is_file() else None
 
 
 def require_same(directory: Path, build: str | UserFunction | None) -> UserFunction | None:

@@ -3,13 +3,13 @@
 Takes the folder of a run or of Hugging Face; returns a `Writer`. Must not train.
 """
 
-import json
 from pathlib import Path
 
 from kerastrain import language, presets, run_directory
 from kerastrain.errors import InputError
 from kerastrain.language.writer import Writer
 from kerastrain.recipe.language_data import TOKENS_FILE
+from kerastrain.system import files
 from kerastrain.tokenization.language_tokens import LanguageTokens
 
 
@@ -44,5 +44,5 @@ def writer(directory: str | Path) -> Writer:
             f"the run must be of a language model, which writes text. Received: {str(directory)!r}, a run of data.kind "
             f"{run.config.data.kind}. For its answers: `kerastrain predict {directory}`."
         )
-    content = json.loads((run.directory / TOKENS_FILE).read_text(encoding="utf-8"))
+    content = files.read_json(run.directory / TOKENS_FILE)
     return Writer(run.model, LanguageTokens.from_config(content), is_chat=run.config.data.kind == "chat")

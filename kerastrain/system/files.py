@@ -16,6 +16,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from kerastrain.errors import InputError
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -162,6 +165,28 @@ def write_json(path: str | os.PathLike, value: object) -> Path:
         WriteError: as for `atomic`.
     """
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads a JSON file that kerastrain wrote.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        object of dicts, lists, str, numbers, bools and None.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: it is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"'{os.fspath(path)}' must hold JSON, as it was written. Received: a damaged file ({error}). Restore it from a copy, "
+            "or make what it belongs to again."
+        ) from error
 
 
 def link(source: Path, target: Path) -> None:

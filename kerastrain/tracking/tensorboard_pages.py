@@ -4,7 +4,6 @@ Takes the folder of a run; writes `tensorboard/results`. Only reads files, so it
 """
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,4 +82,4 @@ def _texts(directory: Path) -> Iterator[tuple[str, str]]:
 
 
 def _json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return files.read_json(path) if path.is_file() else {}

@@ -5,7 +5,6 @@ is sent once. Must not let a tracker's failure stop the training.
 """
 
 import functools
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -103,7 +102,7 @@ class TrackedRun:
         self._is_last_try = True
         self.send_history()
         path = self._directory / "metrics.json"
-        measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        measured = files.read_json(path) if path.is_file() else {}
         sizes = contents.exported(self._directory)
         tags = {f"exports.{path.name}": f"{path.absolute()}, {size:,} bytes" for path, size in sizes.items()}
         phases = contents.phase_names(self._directory / "history.csv")
@@ -191,7 +190,7 @@ def _read(directory: Path) -> dict[str, dict]:
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = files.read_json(path)
         return {name: dict(record[name]) for name in TRACKERS if name in record}
     except (ValueError, TypeError) as error:
         # A file that somebody changed must not stop a training.

@@ -7,7 +7,6 @@ Must not change the journal, and must not import TensorFlow or keras_tuner.
 import csv
 import datetime
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +60,7 @@ def read(directory: str | Path) -> dict[str, Any]:
     path = Path(directory) / FILE
     if not path.is_file():
         raise InputError(f"'{directory}' must be the folder of a search. Received: a folder without {FILE}.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.read_json(path)
 
 
 def collect(directory: Path) -> dict[str, Any]:
@@ -195,7 +194,7 @@ def _time(text: str) -> datetime.datetime:
 
 def _json(path: Path) -> dict[str, Any]:
     """The content of a JSON file; empty if there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return files.read_json(path) if path.is_file() else {}
 
 
 def _finite(value: float | None) -> float | None:

@@ -3,7 +3,6 @@
 Takes and returns plain values. Must not import TensorFlow, and must not decide anything.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,7 +67,7 @@ def read(directory: Path, assignment: Assignment) -> dict:
         dict, as written by `write`; empty if the trial has none.
     """
     path = directory / assignment.folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return files.read_json(path) if path.is_file() else {}
 
 
 def _finite(value: float | None) -> float | None:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from kerastrain.errors import InputError
 from kerastrain.system import files
 
 
@@ -176,3 +177,14 @@ def test_a_linked_file_keeps_its_contents_when_the_first_is_replaced(tmp_path):
 def test_sha256_is_that_of_the_contents(tmp_path):
     path = files.write_bytes(tmp_path / "a", b"abc" * 1_000_000)
     assert files.sha256(path) == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe"])
+def test_a_damaged_json_file_is_named(tmp_path, content):
+    path = files.write_json(tmp_path / "a.json", {"a": [1, "ü", None]})
+    assert files.read_json(path) == {"a": [1, "ü", None]}
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="a.json' must hold JSON, as it was written. Received: a damaged file"):
+        files.read_json(path)
+    with pytest.raises(FileNotFoundError):
+        files.read_json(tmp_path / "b.json")
