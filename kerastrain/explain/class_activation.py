@@ -115,15 +115,29 @@ def scorecam(scores: ClassScores, maps: Step, images: np.ndarray, indices: np.nd
 
 
 def _by_gradients(module, kind, scores, maps, images, score, **options) -> np.ndarray:
-    explainer = getattr(getattr(isolated_imports.tf_keras_vis(), module), kind)(scores.flat)
+    model, inputs, layer = _from_maps(scores.flat, maps, images)
+    explainer = getattr(getattr(isolated_imports.tf_keras_vis(), module), kind)(model)
     heatmaps = explainer(
         score,
-        images,
-        **{**_PLAIN, "penultimate_layer": maps},
+        inputs,
+        **{**_PLAIN, "penultimate_layer": layer},
         **options,
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     return np.asarray(heatmaps, "float32")
+
+
+def _from_maps(flat: keras.Model, maps: Step, images: np.ndarray) -> tuple[keras.Model, np.ndarray, keras.Layer]:
+    """The part of a flat model after its maps, and the maps of images: no gradient is needed before them.
+
+    The flat model itself and the images, if its outputs depend on more than the maps.
+    """
+    try:
+        after = keras.Model(maps.output, flat.outputs)
+    except ValueError:
+        return flat, images, maps
+    before = keras.Model(flat.inputs, maps.output)
+    return after, np.asarray(before([images], training=False)), after.layers[0]
 
 
 def _with_probabilities(scores: ClassScores, key: object) -> keras.Model:

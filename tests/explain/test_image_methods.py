@@ -8,6 +8,7 @@ import tensorflow as tf
 from kerastrain import HubLayer, explain, models, testing
 from kerastrain.backbones import keras_applications
 from kerastrain.errors import InputError
+from kerastrain.explain import class_activation
 from kerastrain.layers.tokens import MapsToTokens, PoolTokens, RotaryAttention
 
 SIZE = 32
@@ -147,6 +148,31 @@ def test_gradcam_plus_plus_does_not_overflow_with_large_logits():
     expected = explain.gradcam_plus_plus(model, photos(), 1)
     model.get_layer("head").bias.assign([0.0, 500.0, 0.0])
     np.testing.assert_allclose(explain.gradcam_plus_plus(model, photos(), 1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "gradcam++", "layercam"])
+def test_gradients_that_end_at_the_maps_are_those_of_the_whole_model(method, monkeypatch):
+    model, images = colour_model(), np.concatenate([colour_image(), np.flip(colour_image(), 1)])
+    found, lengths = [], []
+    from_maps = class_activation._from_maps
+    for choose in (lambda *arguments: (arguments[0], arguments[2], arguments[1]), from_maps):
+        counted = lambda *arguments, choose=choose: (
+            lengths.append(len(choose(*arguments)[0].layers)) or choose(*arguments)
+        )
+        monkeypatch.setattr(class_activation, "_from_maps", counted)
+        found.append(explain.heatmaps(model, images, [0, 1], method).values)
+    np.testing.assert_allclose(*found, atol=1e-6)
+    assert lengths[1] < lengths[0]
+
+
+def test_maps_beside_which_the_outputs_depend_on_the_image_are_explained_too():
+    inputs = keras.Input((SIZE, SIZE, 3))
+    maps = keras.layers.Conv2D(3, 4, strides=4, name="maps")(inputs)
+    pooled = [keras.layers.GlobalAveragePooling2D()(values) for values in (maps, inputs)]
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Concatenate()(pooled)))
+    heatmaps = explain.Explainer(model, (SIZE, SIZE, 3), "gradcam", layer="maps")(colour_image(), 0).values
+    assert heatmaps.shape == (1, SIZE, SIZE)
+    assert np.isfinite(heatmaps).all()
 
 
 def test_scorecam_prints_nothing(capsys):
