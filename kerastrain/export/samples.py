@@ -114,6 +114,18 @@ def _checked(inputs, model: keras.Model, name: str) -> np.ndarray:
     return inputs
 
 
+def are_shortened(texts: np.ndarray) -> bool:
+    """Whether `draw` takes only the start of a text.
+
+    Args:
+        texts: object or str (n,) or (n, 2).
+
+    Returns:
+        bool.
+    """
+    return any(len(text) > _LONGEST_TEXT for text in np.ravel(texts))
+
+
 def _start(text: str | bytes) -> str | bytes:
     """The start of a text: an array of strings gives each of them the space of the longest."""
     if len(text) <= _LONGEST_TEXT:

@@ -100,10 +100,20 @@ class Shared:
         """The model's outputs for the inputs in the precision that it computes in now, see `Calibrated.predictions`."""
         precision = _precision(self.model)
         if precision not in self._references:
-            known = self.outputs() if precision == self._own_precision else None
-            outputs = None if known is None else known[sampling.rows(self._samples, count=self._sample_count)]
+            outputs = self._known_outputs() if precision == self._own_precision else None
             self._references[precision] = self.prepared.predictions(self.drawn[0], self.activation, outputs=outputs)
         return self._references[precision]
+
+    def _known_outputs(self) -> np.ndarray | None:
+        """What `outputs` knows for the inputs; None if it knows nothing, or if they are only the starts of texts."""
+        known = self.outputs()
+        if known is None:
+            return None
+        rows = sampling.rows(self._samples, count=self._sample_count)
+        is_text = self.model.inputs[0].dtype == "string"
+        if is_text and sampling.are_shortened(keras.tree.flatten(self._samples.model_inputs(rows))[0]):
+            return None
+        return known[rows]
 
     def graph(self, write: Callable[[Path], None]) -> Path:
         """The SavedModel that TFLite files are converted from, written once.

@@ -34,7 +34,7 @@ def predictor(
     predict = evaluation.predictor(features.head, properties=None if features.is_divided else measure)
 
     def named(name: str, examples: data.Examples) -> evaluation.Predictions:
-        if features.is_divided:
+        if features.is_divided and len(examples):
             predictions = _in_two_steps(features, predict, name, examples, measure)
         else:
             predictions = predict(data.batches(examples, features.batch_size))

@@ -13,7 +13,7 @@ import processes
 import pytest
 import tensorflow as tf
 
-from kerastrain import export
+from kerastrain import data, export, models, tracing
 from kerastrain.errors import InputError
 from kerastrain.export import litert_runtime, serving
 from kerastrain.system import files
@@ -86,6 +86,18 @@ def test_outputs_in_another_precision_than_that_of_a_file_are_not_asked_for(tmp_
         session.tflite(tmp_path / "model.tflite").result()
     with export.Session(model, samples=Read(range(20)), outputs=lambda: None) as session:
         session.saved_model(tmp_path / "model").result()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_outputs_of_long_texts_are_computed_for_their_starts(tmp_path, monkeypatch, count):
+    model = models.text_classifier(labels=["a", "b"], texts=["good bad film"], embedding_dim=4)
+    texts = np.array(["good film", "bad " * 6000], object)[:count]
+    examples, predicted, predict = data.Examples(np.arange(count), ("a", "b"), texts), [], tracing.predict
+    known = predict(model, data.batches(examples, 2))
+    monkeypatch.setattr(tracing, "predict", lambda *values: predicted.append(1) or predict(*values))
+    with export.Session(model, samples=examples, outputs=lambda: known) as session:
+        session.saved_model(tmp_path / "model").result()
+    assert len(predicted) == count - 1
 
 
 def test_an_error_inside_a_session_leaves_no_file_that_was_not_compared(tmp_path):

@@ -9,6 +9,7 @@ import untrained
 
 from kerastrain import config as configs
 from kerastrain import data, evaluation, models, recipe
+from kerastrain.errors import InputError
 from kerastrain.recipe import backbone_features, head_features, named_predictions, plan, stages
 from kerastrain.recipe.backbone_features import BackboneFeatures
 
@@ -126,6 +127,12 @@ def test_a_model_that_is_no_chain_is_predicted_as_a_whole(split):
     found = named_predictions.predictor(features, are_images=True)("test", split.test)
     assert_same(found, evaluation.predict(model, data.batches(split.test, 16)))
     assert found.properties["brightness"].shape == (45,)
+
+
+def test_no_examples_are_refused(split):
+    predict = named_predictions.predictor(BackboneFeatures(classifier(), config()), are_images=True)
+    with pytest.raises(InputError, match="at least one example"):
+        predict("test", split.test.subset(np.arange(0)))
 
 
 def test_measures_are_those_of_the_whole_model(split):
