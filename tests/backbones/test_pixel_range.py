@@ -37,6 +37,7 @@ def saved(folder, rescale, **options):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rescale", "value_range", "certainty", "reason"),
     [

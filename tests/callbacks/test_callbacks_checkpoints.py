@@ -332,6 +332,7 @@ def test_data_of_another_length_are_told(tmp_path):
         fit(callbacks.Checkpoints(tmp_path), initial_epoch=2, steps_per_epoch=4)
 
 
+@pytest.mark.slow
 def test_data_of_unknown_length_are_told(tmp_path):
     endless = data().filter(lambda x, y: True)
     with pytest.raises(InputError, match="data of unknown length. Pass `steps_per_epoch` to `fit`"):
@@ -389,6 +390,7 @@ def trained_with_pauses(folder, answers):
     return model, history, reported
 
 
+@pytest.mark.slow
 def test_a_training_that_pauses_ends_as_one_that_does_not(tmp_path):
     model, history, reported = trained_with_pauses(tmp_path / "whole", {})
     paused = trained_with_pauses(tmp_path / "paused", {2: "pause", EPOCHS: "pause"})

@@ -133,6 +133,7 @@ def test_features_alone_bring_the_projected_maps_near_the_teachers():
     assert unexplained(trained) < 0.6 * unexplained(small)
 
 
+@pytest.mark.slow
 def test_examples_are_taught_from_answers_that_were_asked_for_once(monkeypatch):
     images, labels, weights = arrays()
     examples = data.Examples(labels.argmax(1), ("a", "b", "c"), images, weights=weights)

@@ -67,6 +67,7 @@ def nested():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [network, nested])
 def test_a_plain_model_and_its_twin_in_tf_keras_answer_as_the_model(make):
     model = make()

@@ -290,6 +290,7 @@ def vectorizations(model):
     return [layer for layer in every_layer(model) if isinstance(layer, keras.layers.TextVectorization)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_file_gives_the_same_answers(name, modules, tmp_path):
     model, inputs = made(name, modules)

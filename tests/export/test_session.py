@@ -16,6 +16,7 @@ import tensorflow as tf
 from kerastrain import data, export, models, tracing
 from kerastrain.errors import InputError
 from kerastrain.export import litert_runtime, serving
+from kerastrain.export.shared import Shared
 from kerastrain.system import files
 
 INPUTS = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
@@ -84,19 +85,20 @@ def test_outputs_in_another_precision_than_that_of_a_file_are_not_asked_for(tmp_
     known = lambda: pytest.fail("asked")
     with export.Session(model, samples=Read(range(20)), outputs=known) as session:
         session.tflite(tmp_path / "model.tflite").result()
-    with export.Session(model, samples=Read(range(20)), outputs=lambda: None) as session:
-        session.saved_model(tmp_path / "model").result()
+    with export.Session(classifier(), samples=Read(range(20)), outputs=lambda: None) as session:
+        session.tflite(tmp_path / "float32.tflite").result()
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_outputs_of_long_texts_are_computed_for_their_starts(tmp_path, monkeypatch, count):
+def test_the_outputs_of_long_texts_are_computed_for_their_starts(monkeypatch, count):
     model = models.text_classifier(labels=["a", "b"], texts=["good bad film"], embedding_dim=4)
     texts = np.array(["good film", "bad " * 6000], object)[:count]
     examples, predicted, predict = data.Examples(np.arange(count), ("a", "b"), texts), [], tracing.predict
     known = predict(model, data.batches(examples, 2))
     monkeypatch.setattr(tracing, "predict", lambda *values: predicted.append(1) or predict(*values))
-    with export.Session(model, samples=examples, outputs=lambda: known) as session:
-        session.saved_model(tmp_path / "model").result()
+    options = {"labels": None, "activation": None, "operating_point": None, "sample_count": 9}
+    with Shared(model, samples=examples, outputs=lambda: known, **options) as shared:
+        np.testing.assert_allclose(shared.reference()[:1], known[:1], atol=1e-6)
     assert len(predicted) == count - 1
 
 

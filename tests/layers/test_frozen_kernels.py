@@ -21,6 +21,7 @@ def block_of(precision):
     return block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_the_gradient_of_a_quantized_block_is_that_of_its_kernels_as_floats(precision):
     quantized, floats = block_of(precision), DecoderBlock(4, 2, 8, 48, rope={"base": 1e4}, attention_bias=True)

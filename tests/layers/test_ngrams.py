@@ -9,6 +9,7 @@ from kerastrain.errors import InputError
 from kerastrain.layers.ngrams import SplitIntoNgrams, TfIdfPooling, inverse_document_frequencies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", tokenization.TOKENIZERS)
 def test_a_graph_splits_texts_into_the_ngrams_of_plain_python(tokenizer, tmp_path):
     learned = tokenization.learn(ODD, tokenizer, network="ngrams", size=500)

@@ -20,6 +20,7 @@ def odd_texts():
     return ODD + every + ["a".join(draw.choices(CHARACTERS[:70_000], k=30)) for _ in range(500)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", tokenization.TOKENIZERS)
 def test_a_graph_makes_the_tokens_of_plain_python_from_any_character(tokenizer):
     texts = odd_texts()

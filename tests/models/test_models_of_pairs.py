@@ -70,6 +70,7 @@ def test_a_model_of_pairs_is_opened_again(model, tmp_path):
     assert np.array_equal(opened.predict(inputs, verbose=0), model.predict(inputs, verbose=0))
 
 
+@pytest.mark.slow
 def test_word_dropout_draws_for_each_text_of_a_pair():
     examples = kt.data.Examples(TARGETS[:8], ("other", "same"), np.array([["a b c d e f g h"] * 2] * 8, object))
     augment = kt.data.augment(word_dropout={"probability": 0.5})

@@ -53,6 +53,7 @@ def test_the_verdict_of_a_run_names_findings_and_settings_that_its_config_accept
         assert changed != run.config
 
 
+@pytest.mark.slow
 def test_features_from_the_training_of_the_head_are_not_computed_again(run, tmp_path, monkeypatch):
     split = recipe.load_data(run.config, run.image_size, labels=models.labels(run.model))
     (phase,) = plan.phases(configs.validate(configs.override(run.config.model_dump(mode="json"), ["fit.epochs=0"])), 18)
