@@ -17,10 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerastrain import tracing
 from kerastrain.data.augmentation import Augmentation
 from kerastrain.data.examples import Examples
-from kerastrain.data.features import exclusively, mapped, on_devices
+from kerastrain.data.features import batch_outputs, exclusively, mapped, on_devices
 from kerastrain.data.pipeline import batches, steps_per_epoch
 from kerastrain.data.views import Views
 from kerastrain.distribute import collectives
@@ -111,11 +110,10 @@ def _outputs(
 ) -> Iterator[np.ndarray]:
     """Yields the outputs of this process for each batch; the next batches are decoded and augmented meanwhile."""
     if outputs_of is None:
-        model.make_predict_function()
-        tracing.trace(model, dataset)
+        yield from batch_outputs(model, dataset)
+        return
     for batch in dataset:
-        outputs = model.predict_function([batch]) if outputs_of is None else outputs_of(batch[0])
-        yield np.asarray(outputs, np.float32)
+        yield np.asarray(outputs_of(batch[0]), np.float32)
 
 
 def _in_memory(shape: tuple[int, ...], rows: Iterable[np.ndarray]) -> np.ndarray:

@@ -59,8 +59,11 @@ def precompute(
     model, strategy = folded_norms.inference_model(model), model.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         dataset = batches(examples, global_batch_size)
-        outputs = tracing.predict(model, dataset) if on_inputs is None else _outputs(model, dataset, on_inputs)
-        return dataclasses.replace(examples, inputs=np.asarray(outputs, np.float32))
+        if on_inputs is None:
+            outputs = np.asarray(tracing.predict(model, dataset), np.float32)
+        else:
+            outputs = np.concatenate(list(batch_outputs(model, dataset, on_inputs=on_inputs)))
+        return dataclasses.replace(examples, inputs=outputs)
     workers, worker = collectives.worker_count(strategy), collectives.worker_index(strategy)
     share = -(-len(examples) // workers)
     # Every worker gets a slice of the same length; the last example pads the slices and is dropped below.
@@ -71,14 +74,25 @@ def precompute(
     return dataclasses.replace(examples, inputs=np.concatenate([array for (array,) in gathered])[: len(examples)])
 
 
-def _outputs(model: keras.Model, dataset: tf.data.Dataset, on_inputs: Callable[[tf.Tensor], None]) -> np.ndarray:
+def batch_outputs(
+    model: keras.Model, dataset: tf.data.Dataset, *, on_inputs: Callable[[tf.Tensor], None] | None = None
+) -> Iterator[np.ndarray]:
+    """Runs a model over one batch after the other on one device; the next batches are decoded and augmented meanwhile.
+
+    Args:
+        model: keras.Model.
+        dataset: tf.data.Dataset of batches, as from `batches`.
+        on_inputs: as for `precompute`.
+
+    Yields:
+        float32 (b, ...), the outputs for each batch.
+    """
     model.make_predict_function()
     tracing.trace(model, dataset)
-    outputs = []
     for batch in dataset:
-        outputs.append(np.asarray(model.predict_function([batch])))
-        on_inputs(batch[0])
-    return np.concatenate(outputs)
+        yield np.asarray(model.predict_function([batch]), np.float32)
+        if on_inputs is not None:
+            on_inputs(batch[0])
 
 
 def precompute_once(

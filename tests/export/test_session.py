@@ -84,9 +84,9 @@ def test_outputs_in_another_precision_than_that_of_a_file_are_not_asked_for(tmp_
     model = keras.Model(hidden.inputs, keras.layers.Identity(dtype="float32")(hidden.outputs[0]))
     known = lambda: pytest.fail("asked")
     with export.Session(model, samples=Read(range(20)), outputs=known) as session:
-        session.tflite(tmp_path / "model.tflite").result()
+        assert session.tflite(tmp_path / "model.tflite").result().sample_count == 20
     with export.Session(classifier(), samples=Read(range(20)), outputs=lambda: None) as session:
-        session.tflite(tmp_path / "float32.tflite").result()
+        assert session.tflite(tmp_path / "float32.tflite").result().sample_count == 20
 
 
 @pytest.mark.parametrize("count", [1, 2])

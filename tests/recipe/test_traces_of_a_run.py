@@ -44,24 +44,19 @@ def photos(folder):
 
 
 @pytest.mark.slow
-def test_a_run_loads_its_module_once_and_traces_each_graph_once(tmp_path, calls):
+@pytest.mark.parametrize(
+    ("epochs", "traced"),
+    [
+        (0, 1),  # the features for the head, the evaluation and the diagnosis
+        # Those for the head; the steps of fine-tuning and its validation; those of the evaluation and the diagnosis.
+        (1, 4),
+    ],
+)
+def test_a_run_loads_its_module_once_and_traces_each_graph_once(tmp_path, calls, epochs, traced):
     overrides = [
         f"data.path={photos(tmp_path / 'photos')}",
         f"model.backbone={testing.saved_model(tmp_path / 'module')}",
     ]
-    overrides += ["data.image_size=[8, 8]", "fit.head_epochs=1", "fit.epochs=1", "export.formats=[]"]
+    overrides += ["data.image_size=[8, 8]", "fit.head_epochs=1", f"fit.epochs={epochs}", "export.formats=[]"]
     recipe.run(config.load(overrides=overrides), tmp_path / "run")
-    assert calls["loaded"] == 1
-    # The features for the head; the steps of fine-tuning and its validation; the features of the evaluation and the diagnosis.
-    assert calls["traced"] == 4
-
-
-@pytest.mark.slow
-def test_a_run_of_a_head_traces_its_module_once(tmp_path, calls):
-    overrides = [
-        f"data.path={photos(tmp_path / 'photos')}",
-        f"model.backbone={testing.saved_model(tmp_path / 'module')}",
-    ]
-    overrides += ["data.image_size=[8, 8]", "fit.head_epochs=1", "fit.epochs=0", "export.formats=[]"]
-    recipe.run(config.load(overrides=overrides), tmp_path / "run")
-    assert (calls["loaded"], calls["traced"]) == (1, 1)
+    assert (calls["loaded"], calls["traced"]) == (1, traced)
